@@ -1,0 +1,258 @@
+"""What a config says about the microscope: frozen, checked models without any hardware.
+
+Nothing here imports Micro-Manager, so that a wrong config is told about at once.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+Value = float | int | str
+Power = Annotated[float, Field(ge=0)]
+
+_WATTS = {"W": 1.0, "mW": 1e-3, "µW": 1e-6, "uW": 1e-6, "nW": 1e-9}
+_SECONDS = {"s": 1.0, "ms": 1e-3, "µs": 1e-6, "us": 1e-6, "ns": 1e-9}
+
+
+def _ascending(value: tuple[float, float]) -> tuple[float, float]:
+    if value[0] >= value[1]:
+        raise ValueError(f"must be [low, high] with low < high, got {list(value)}")
+    return value
+
+
+Range = Annotated[tuple[float, float], AfterValidator(_ascending)]
+
+
+class Model(BaseModel):
+    """Base of every part of the config: frozen, no unknown keys, finite numbers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class SettingConfig(Model):
+    """One imaging setting, bound to a device property."""
+
+    device: str = Field(description="Micro-Manager device label")
+    property: str = Field(description="property of that device")
+    unit: str = Field("", description="unit of the values, as the device takes them")
+    kind: Literal["real", "integer", "choice"] = "real"
+    range: Range | None = Field(None, description="lowest and highest value ever sent")
+    choices: tuple[Value, ...] | None = Field(None, min_length=1, description="kind: choice")
+    scale: Literal["linear", "log"] = "linear"
+    start: Value = Field(description="value a run starts from")
+    safe: Value | None = Field(None, description="value of the safe state; needed for lasers")
+    laser: str | None = Field(None, description="light source whose power this setting is")
+    watts_per_unit: float | None = Field(
+        None, gt=0, description="power on the sample (W) of one unit; from `unit` if that is W, mW…"
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> SettingConfig:
+        if self.kind == "choice":
+            if self.choices is None:
+                raise ValueError("kind: choice needs `choices`")
+            if self.range is not None:
+                raise ValueError("kind: choice takes `choices`, not `range`")
+        else:
+            if self.range is None:
+                raise ValueError(f"kind: {self.kind} needs `range`")
+            if self.choices is not None:
+                raise ValueError(f"kind: {self.kind} takes `range`, not `choices`")
+            if self.kind == "integer" and any(edge != int(edge) for edge in self.range):
+                raise ValueError(f"kind: integer needs whole numbers as range, got {self.range}")
+        if self.scale == "log" and (self.range is None or self.range[0] <= 0):
+            raise ValueError("scale: log needs a range above 0")
+        for key in ("start", "safe"):
+            value = getattr(self, key)
+            if value is not None and (why := self.refusal(value)):
+                raise ValueError(f"`{key}`: {why}")
+        if self.laser is not None:
+            if self.safe is None:
+                raise ValueError("a laser's power needs a `safe` value")
+            if self.kind == "choice" or (self.watts_per_unit is None and self.unit not in _WATTS):
+                raise ValueError(
+                    "a laser's power needs a number and its unit: one of "
+                    f"{', '.join(_WATTS)}, or `watts_per_unit`"
+                )
+        return self
+
+    def refusal(self, value: object) -> str | None:
+        """Why `value` may not be sent to the device; None if it may."""
+        if self.choices is not None:
+            return None if value in self.choices else f"{value!r} is not one of {list(self.choices)}"
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return f"{value!r} is not a number"
+        if self.kind == "integer" and value != int(value):
+            return f"{value} is not a whole number"
+        assert self.range is not None
+        low, high = self.range
+        if not low <= value <= high:
+            unit = f" {self.unit}" if self.unit else ""
+            return f"{value} is outside {low:g} … {high:g}{unit}"
+        return None
+
+    def plain(self, value: Value) -> Value:
+        """The value as the plain Python number or string that the device gets."""
+        if self.kind == "choice":
+            return value
+        return round(float(value)) if self.kind == "integer" else float(value)
+
+    def watts(self, value: Value) -> float:
+        """Power on the sample (W) at this value of a laser's setting."""
+        return float(value) * (self.watts_per_unit or _WATTS[self.unit])
+
+
+class ExposureConfig(Model):
+    """How long light falls on the sample in one frame.
+
+    Either point scanning (`dwell_time`, and `line_accumulations` if the microscope has them)
+    or a camera (`camera_ms`).
+    """
+
+    dwell_time: str | None = Field(None, description="setting that is the pixel dwell time")
+    line_accumulations: str | None = Field(None, description="setting that counts line passes")
+    camera_ms: float | None = Field(None, gt=0, description="camera exposure time (ms)")
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> ExposureConfig:
+        if (self.dwell_time is None) == (self.camera_ms is None):
+            raise ValueError("takes either `dwell_time` or `camera_ms`")
+        if self.line_accumulations is not None and self.dwell_time is None:
+            raise ValueError("`line_accumulations` needs `dwell_time`")
+        return self
+
+
+class FieldsConfig(Model):
+    """Fields of view: a grid on the stage, visited from its centre outwards."""
+
+    rows: int = Field(1, ge=1, le=1000)
+    columns: int = Field(1, ge=1, le=1000)
+    pitch_um: float = Field(10.0, gt=0, description="distance between neighbours (µm)")
+    centre_um: tuple[float, float] = (0.0, 0.0)
+
+
+class PropertyBinding(Model):
+    """A device property."""
+
+    device: str
+    property: str
+
+
+class VirtualStedConfig(Model):
+    """The simulated STED microscope and its sample (pySTED)."""
+
+    structure: Literal["actin", "tubulin", "psd95"] = "actin"
+    dye: Literal["atto647n", "robust", "fragile", "dim", "stubborn"] = "atto647n"
+    molecules_per_pixel: float = Field(15.0, gt=0, le=1000)
+    background_hz: float = Field(3000.0, ge=0, le=1e7, description="detected photons per second")
+    size_um: float = Field(48.0, ge=8, le=200)
+    motion_nm_per_s: float = Field(0.0, ge=0, le=1000)
+    motion_length_um: float = Field(3.0, gt=0)
+    drift_nm_per_s: float = Field(0.0, ge=0, le=1000)
+    width_px: int = Field(224, ge=16, le=1024)
+    height_px: int = Field(224, ge=16, le=1024)
+    seed: int | None = Field(None, ge=0, description="of the sample; the run's seed if absent")
+
+
+class ReplayConfig(Model):
+    """A recorded movie, played frame by frame as if a camera saw it."""
+
+    file: Path
+    exposure_ms: float = Field(10.0, gt=0)
+    loop: bool = Field(False, description="start again after the last frame instead of failing")
+
+
+class PythonDevice(Model):
+    """A device written in Python (a pymmcore-plus `unicore` device)."""
+
+    class_: str = Field(alias="class", pattern=r"^[\w.]+:\w+$", description="module:Class")
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class MicroscopeConfig(Model):
+    """A microscope: its devices, the settings bound to them, modes, fields and exposure."""
+
+    cfg: str | None = Field(
+        None, description="Micro-Manager configuration file, or `demo` for the one that comes along"
+    )
+    virtual_sted: VirtualStedConfig | None = None
+    replay: ReplayConfig | None = None
+    python_devices: dict[str, PythonDevice] = Field(default_factory=dict)
+    camera: str | None = Field(None, description="label, if not the configuration's own")
+    shutter: str | None = None
+    xy_stage: str | None = None
+    focus: str | None = None
+    properties: tuple[tuple[str, str, Value], ...] = Field(
+        (), description="[device, property, value] set once, on opening"
+    )
+    pixel_size_nm: float = Field(gt=0, description="side of a pixel on the sample (nm)")
+    settings: dict[str, SettingConfig] = Field(default_factory=dict)
+    modes: dict[str, dict[str, Value]] = Field(
+        default_factory=lambda: {"sted": {}}, description="settings that a mode pins"
+    )
+    exposure: ExposureConfig
+    fields: FieldsConfig = FieldsConfig()
+    clock: PropertyBinding | None = Field(
+        None, description="simulated time (s), set instead of waited for"
+    )
+    timeout_s: float = Field(
+        30.0, gt=0, description="a frame that takes this much longer than its exposure has hung"
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> MicroscopeConfig:
+        if not (self.cfg or self.virtual_sted or self.replay or self.python_devices):
+            raise ValueError("needs at least one of `cfg`, `virtual_sted`, `replay`, `python_devices`")
+        if self.virtual_sted and self.replay:
+            raise ValueError("takes `virtual_sted` or `replay`, not both")
+        for key in ("dwell_time", "line_accumulations"):
+            name = getattr(self.exposure, key)
+            if name is not None and name not in self.settings:
+                raise ValueError(f"`exposure.{key}`: no setting {name!r}; there are {self._names()}")
+        if (dwell := self.exposure.dwell_time) and self.settings[dwell].unit not in _SECONDS:
+            raise ValueError(
+                f"`settings.{dwell}.unit` must be a time ({', '.join(_SECONDS)}), as it is the dwell time"
+            )
+        for mode, pins in self.modes.items():
+            for name, value in pins.items():
+                if name not in self.settings:
+                    raise ValueError(
+                        f"`modes.{mode}.{name}`: no such setting; there are {self._names()}"
+                    )
+                if why := self.settings[name].refusal(value):
+                    raise ValueError(f"`modes.{mode}.{name}`: {why}")
+        return self
+
+    def _names(self) -> str:
+        return ", ".join(self.settings) or "none"
+
+    @property
+    def lasers(self) -> tuple[str, ...]:
+        """Names of the light sources whose power is a setting."""
+        return tuple(s.laser for s in self.settings.values() if s.laser is not None)
+
+    def start(self) -> dict[str, Value]:
+        """The settings a run starts from."""
+        return {name: setting.plain(setting.start) for name, setting in self.settings.items()}
+
+    def exposure_s(self, settings: dict[str, Value], pixels: int) -> float:
+        """Time (s) that light falls on the sample in a frame of `pixels` at `settings`."""
+        if self.exposure.camera_ms is not None:
+            return self.exposure.camera_ms * 1e-3
+        assert self.exposure.dwell_time is not None
+        seconds = _SECONDS[self.settings[self.exposure.dwell_time].unit]
+        dwell = float(settings[self.exposure.dwell_time]) * seconds
+        lines = self.exposure.line_accumulations
+        return dwell * pixels * (float(settings[lines]) if lines else 1.0)
+
+    def dose_j(self, settings: dict[str, Value], pixels: int) -> dict[str, float]:
+        """Light energy on the sample (J) of one frame at `settings`, for each laser."""
+        seconds = self.exposure_s(settings, pixels)
+        return {
+            setting.laser: setting.watts(settings[name]) * seconds
+            for name, setting in self.settings.items()
+            if setting.laser is not None
+        }

@@ -1,0 +1,67 @@
+"""What a plan asks for and what it gets: a shot, and the frame it became."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from devices.config import Value
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field of view.
+
+    Parameters
+    ----------
+    index
+        Its number among the config's fields.
+    x_um, y_um
+        Stage position of its centre (µm).
+    z_um
+        Focus position (µm); None leaves the focus alone.
+    """
+
+    index: int
+    x_um: float
+    y_um: float
+    z_um: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """One frame to take.
+
+    Parameters
+    ----------
+    mode
+        One of the config's modes (`confocal`, `sted`, …).
+    settings
+        Imaging settings by name; absent ones keep their starting value, those that the mode
+        pins win.
+    field
+        Where; None stays where the stage is.
+    at_s
+        Earliest time after the run's start (s); None: at once.
+    purpose
+        What the plan wants it for, kept in the ledger (`trial`, `retest start`, …).
+    """
+
+    mode: str
+    settings: Mapping[str, Value] = dataclasses.field(default_factory=dict)
+    field: Field | None = None
+    at_s: float | None = None
+    purpose: str = ""
+
+    @classmethod
+    def confocal(cls, where: Field | None, purpose: str = "") -> Shot:
+        """A confocal reference frame: all settings as the mode pins them."""
+        return cls("confocal", {}, where, purpose=purpose)
+
+    @classmethod
+    def sted(
+        cls, where: Field | None, settings: Mapping[str, Value], purpose: str = ""
+    ) -> Shot:
+        """A STED frame at `settings`."""
+        return cls("sted", dict(settings), where, purpose=purpose)
