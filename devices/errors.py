@@ -1,0 +1,37 @@
+"""Errors of the devices room, each naming what was found and what would be accepted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+
+class BindingError(ValueError):
+    """The config asks for something this microscope does not have.
+
+    Parameters
+    ----------
+    path
+        Key path within the `microscope` section, outermost first.
+    message
+        What was found and what would be accepted, in one line.
+    """
+
+    def __init__(self, path: Sequence[str | int], message: str) -> None:
+        super().__init__(message)
+        self.path = tuple(path)
+
+
+class LimitError(ValueError):
+    """A shot asks for a setting outside its configured range; no device was touched."""
+
+
+class DeviceFault(RuntimeError):
+    """A device did not do what it was told, or delivered nothing."""
+
+
+def one_of(wrong: str, known: Sequence[str]) -> str:
+    """`no 'wrong'; there are a, b — did you mean a?`, for messages."""
+    near = get_close_matches(wrong, known, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return f"no {wrong!r} here, there is {', '.join(known) or 'none'}{hint}"
