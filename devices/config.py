@@ -41,7 +41,7 @@ class SettingConfig(Model):
     kind: Literal["real", "integer", "choice"] = "real"
     range: Range | None = Field(None, description="lowest and highest value ever sent")
     choices: tuple[Value, ...] | None = Field(None, min_length=1, description="kind: choice")
-    scale: Literal["linear", "log"] = "linear"
+    scale: Literal["linear", "log"] = Field("linear", description="how it is tuned")
     start: Value = Field(description="value a run starts from")
     safe: Value | None = Field(None, description="value of the safe state; needed for lasers")
     laser: str | None = Field(None, description="light source whose power this setting is")
@@ -63,8 +63,8 @@ class SettingConfig(Model):
                 raise ValueError(f"kind: {self.kind} takes `range`, not `choices`")
             if self.kind == "integer" and any(edge != int(edge) for edge in self.range):
                 raise ValueError(f"kind: integer needs whole numbers as range, got {self.range}")
-        if self.scale == "log" and (self.range is None or self.range[0] <= 0):
-            raise ValueError("scale: log needs a range above 0")
+        if self.scale == "log" and (self.range is None or self.range[0] < 0):
+            raise ValueError("scale: log needs a `range` that is not below 0")
         for key in ("start", "safe"):
             value = getattr(self, key)
             if value is not None and (why := self.refusal(value)):

@@ -1,0 +1,384 @@
+"""The config: one YAML file, checked before any device is opened.
+
+`load` turns a file into a frozen `RunConfig` or raises `ConfigError`, whose message names
+file, line, key, the value found and what is accepted.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from devices.config import MicroscopeConfig, Model, Range, Value
+
+Path_ = tuple[str | int, ...]
+
+
+class ConfigError(ValueError):
+    """A config that cannot be used; the message is complete and fits in three lines."""
+
+
+class AnalysisConfig(Model):
+    """What is computed from each frame, beside the acquisition."""
+
+    score: bool = Field(False, description="score every STED frame with the quality network")
+    weights: Path | None = Field(None, description="other weights than those that come along")
+    queue: int = Field(8, ge=1, le=1000, description="frames that may wait for the worker")
+    timeout_s: float = Field(60.0, gt=0, description="longest wait of a plan for a score")
+    on_error: Literal["stop", "skip"] = Field(
+        "stop", description="a score that fails: stop the run safely, or give up that trial"
+    )
+
+
+class DoseConfig(Model):
+    """Light budgets, in J on the sample, by laser; a run stops before it exceeds one."""
+
+    budget_J: dict[str, float] = Field(default_factory=dict)
+    per_field_J: dict[str, float] = Field(default_factory=dict)
+
+
+class FaultConfig(Model):
+    """What a failing camera or device leads to."""
+
+    retries: int = Field(0, ge=0, le=10, description="times a failed frame is tried again")
+
+
+class LiveConfig(Model):
+    """`plan: live`: frame after frame at the starting settings."""
+
+    frames: int | None = Field(None, ge=1, description="how many; endless if absent")
+    mode: str = "sted"
+    interval_s: float = Field(0.0, ge=0)
+
+
+class TimelapseConfig(Model):
+    """`plan: timelapse`: the same fields at fixed intervals."""
+
+    frames: int = Field(10, ge=1, description="time points")
+    interval_s: float = Field(10.0, ge=0)
+    fields: int = Field(1, ge=1, description="how many of the microscope's fields, from the centre")
+    mode: str = "sted"
+
+
+class OptimizeConfig(Model):
+    """`plan: optimize`: find good settings for this sample."""
+
+    trials: int = Field(24, ge=1, le=1000)
+    initial: int = Field(8, ge=1, description="space-filling trials before the model decides")
+    engine: Literal["skopt", "random"] = "skopt"
+    search: dict[str, Range | tuple[Value, ...]] = Field(
+        default_factory=dict, description="settings to tune: [low, high], or choices; all if empty"
+    )
+    bleaching_limit: float = Field(
+        0.2, gt=0, le=1, description="largest share of the dye one STED frame may bleach"
+    )
+    retest_fields: int = Field(4, ge=1, le=100)
+
+
+class RunConfig(Model):
+    """A whole run."""
+
+    plan: Literal["live", "optimize", "timelapse"]
+    seed: int = Field(0, ge=0, le=2**31 - 1)
+    runs: Path = Field(Path("runs"), description="folder that new run folders are made in")
+    microscope: MicroscopeConfig
+    analysis: AnalysisConfig = AnalysisConfig()
+    dose: DoseConfig = DoseConfig()
+    faults: FaultConfig = FaultConfig()
+    live: LiveConfig = LiveConfig()
+    optimize: OptimizeConfig = OptimizeConfig()
+    timelapse: TimelapseConfig = TimelapseConfig()
+    provenance: dict[str, Any] | None = Field(
+        None, description="written by stedfast into a run's own config; ignored when read"
+    )
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> RunConfig:
+        scope = self.microscope
+        for section in ("budget_J", "per_field_J"):
+            for laser, joules in getattr(self.dose, section).items():
+                if laser not in scope.lasers:
+                    raise ValueError(_unknown(f"dose.{section}.{laser}", "laser", scope.lasers))
+                if joules <= 0:
+                    raise ValueError(f"`dose.{section}.{laser}`: {joules:g} J, must be above 0")
+        modes = {"live": [self.live.mode], "timelapse": [self.timelapse.mode]}
+        for mode in modes.get(self.plan, ["sted", "confocal"]):
+            if mode not in scope.modes:
+                raise ValueError(_unknown(f"{self.plan}.mode: {mode}", "mode", scope.modes))
+        count = scope.fields.rows * scope.fields.columns
+        if self.plan == "timelapse" and self.timelapse.fields > count:
+            raise ValueError(
+                f"`timelapse.fields`: {self.timelapse.fields}, but `microscope.fields` has {count}"
+            )
+        if self.plan == "optimize":
+            self._optimize_fits(count)
+        return self
+
+    def _optimize_fits(self, fields: int) -> None:
+        needed = self.optimize.trials + self.optimize.retest_fields
+        if needed > fields:
+            raise ValueError(
+                f"`microscope.fields`: {fields} fields, but `optimize` needs {needed} fresh ones "
+                "(trials + retest_fields)"
+            )
+        if not self.analysis.score:
+            raise ValueError("`analysis.score`: must be true, `plan: optimize` reads the score")
+        if self.optimize.initial > self.optimize.trials:
+            raise ValueError(
+                f"`optimize.initial`: {self.optimize.initial}, more than "
+                f"`optimize.trials` ({self.optimize.trials})"
+            )
+        settings = self.microscope.settings
+        if not settings:
+            raise ValueError("`microscope.settings`: empty, `plan: optimize` has nothing to tune")
+        for name, values in self.optimize.search.items():
+            if name not in settings:
+                raise ValueError(_unknown(f"optimize.search.{name}", "setting", settings))
+            if name in self.microscope.modes["sted"]:
+                raise ValueError(f"`optimize.search.{name}`: pinned by `microscope.modes.sted`")
+            for value in values:
+                if why := settings[name].refusal(value):
+                    raise ValueError(f"`optimize.search.{name}`: {why}")
+        for name in self.tuned():
+            span = self.optimize.search.get(name, settings[name].range)
+            if settings[name].scale == "log" and span is not None and float(span[0]) <= 0:
+                raise ValueError(
+                    f"`optimize.search.{name}`: {list(span)}, must start above 0 for scale: log"
+                )
+
+    def tuned(self) -> list[str]:
+        """Names of the settings that `plan: optimize` tunes."""
+        pinned = self.microscope.modes["sted"]
+        names = self.optimize.search or self.microscope.settings
+        return [name for name in self.microscope.settings if name in names and name not in pinned]
+
+
+def _unknown(what: str, kind: str, known: Sequence[str] | Mapping[str, Any]) -> str:
+    return f"`{what}`: no such {kind}; accepted: {', '.join(known) or 'none'}"
+
+
+# ---------------------------------------------------------------------- reading
+
+
+def load(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """Read and check a config file.
+
+    Parameters
+    ----------
+    path
+        YAML file.
+    overrides
+        `key.path=value` pairs laid over it, values read as YAML.
+
+    Raises
+    ------
+    ConfigError
+        The file cannot be read or is no valid config.
+    """
+    text = read_text(path)
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        data = yaml.load(text, Loader=_UniqueKeys)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f", line {mark.line + 1}" if mark else ""
+        raise ConfigError(f"{path}{line}: not valid YAML: {error.problem}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from None
+    if data is None:
+        raise ConfigError(f"{path}: empty; a config needs at least `plan` and `microscope`")
+    if not isinstance(data, dict):
+        raise ConfigError(
+            f"{path}: {_short(data)} is not a config; keys like `plan:` and `microscope:` are"
+        )
+    for override in overrides:
+        _lay_over(data, override)
+    try:
+        return RunConfig.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, path, node, overrides)) from None
+
+
+def read_text(path: Path) -> str:
+    """Text of a file; `ConfigError` if it is missing, a folder or not text."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        near = get_close_matches(path.name, _siblings(path), n=1)
+        hint = f"; did you mean {path.parent / near[0]}?" if near else ""
+        raise ConfigError(f"{path}: no such file{hint}") from None
+    except IsADirectoryError:
+        raise ConfigError(f"{path}: is a folder, a YAML file is needed") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: not a text file, a YAML file is needed") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _siblings(path: Path) -> list[str]:
+    try:
+        return [entry.name for entry in path.parent.iterdir()]
+    except OSError:
+        return []
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML that refuses a key written twice, of which it would silently drop one."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key `{key.value}` stands here twice", key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def _lay_over(data: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"--set {override}: not key=value, like optimize.trials=12")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"--set {override}: {text!r} is not a YAML value") from None
+    *parents, last = key.split(".")
+    place = data
+    for parent in parents:
+        inner = place.setdefault(parent, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"--set {override}: `{parent}` has no keys, it is {_short(inner)}")
+        place = inner
+    place[last] = value
+
+
+# ---------------------------------------------------------------------- errors
+
+
+def located(path: Path, keys: Path_, message: str) -> ConfigError:
+    """A `ConfigError` about one key of a file, with the line it stands in."""
+    try:
+        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    except (OSError, yaml.YAMLError):
+        node = None
+    return ConfigError(f"{_where(path, node, keys)}: {message}")
+
+
+def _explain(
+    error: ValidationError, path: Path, node: yaml.Node | None, overrides: Sequence[str]
+) -> str:
+    found = error.errors(include_url=False)
+    # One cause often fails several branches of a union; the first names the key best.
+    first = min(found, key=lambda entry: entry["type"] != "extra_forbidden")
+    keys = tuple(k for k in first["loc"] if not _is_branch(k))
+    text = _what(first, keys)
+    # A check across keys starts its message with the key it is about.
+    if first["type"] == "value_error" and (named := re.match(r"`([\w.]+)`: ", text)):
+        keys = (*keys, *named[1].split("."))
+        text = text[named.end() :]
+    lines = [f"{_where(path, node, keys)}: {text}"]
+    others = {tuple(k for k in entry["loc"] if not _is_branch(k)) for entry in found} - {keys}
+    if others:
+        named = ", ".join(sorted(".".join(map(str, other)) for other in others)[:3])
+        more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+        lines.append(f"also wrong: {named}{more}")
+    if overrides:
+        lines.append(f"with --set {' '.join(overrides)}")
+    return "\n".join(lines[:3])
+
+
+def _is_branch(key: str | int) -> bool:
+    """Pydantic puts the name of a union's branch into the path; the file has no such key."""
+    return isinstance(key, str) and ("[" in key or key in ("float", "int", "str"))
+
+
+def _where(path: Path, node: yaml.Node | None, keys: Path_) -> str:
+    line = _line(node, keys)
+    place = f"{path}, line {line}" if line else str(path)
+    return f"{place}: `{'.'.join(map(str, keys))}`" if keys else place
+
+
+def _line(node: yaml.Node | None, keys: Path_) -> int | None:
+    """Line of a key, or of the innermost part of its path that the file has."""
+    line = None
+    for key in keys:
+        if isinstance(node, yaml.MappingNode):
+            for key_node, value_node in node.value:
+                if key_node.value == str(key):
+                    line, node = key_node.start_mark.line + 1, value_node
+                    break
+            else:
+                break
+        elif isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
+            node = node.value[key]
+            line = node.start_mark.line + 1
+        else:
+            break
+    return line
+
+
+def _what(error: Any, keys: Path_) -> str:
+    kind, value, context = error["type"], error["input"], error.get("ctx", {})
+    if kind == "extra_forbidden":
+        known = _known_keys(keys[:-1])
+        near = get_close_matches(str(keys[-1]), known, n=1)
+        hint = f"did you mean `{near[0]}`? " if near else ""
+        return f"unknown key; {hint}accepted: {', '.join(known)}"
+    if kind == "missing":
+        return "missing" + (f"; {about}" if (about := _description(keys)) else "")
+    if kind == "value_error":
+        return str(context["error"])
+    if kind == "literal_error":
+        near = get_close_matches(str(value), [w.strip("'") for w in context["expected"].split("'")])
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        return f"{_short(value)} is not accepted; accepted: {context['expected']}{hint}"
+    message = error["msg"].removeprefix("Input ")
+    about = _description(keys)
+    return f"{_short(value)}: {message}" + (f" ({about})" if about else "")
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:37]}…"
+
+
+def _model_at(keys: Path_) -> type[BaseModel] | None:
+    """The config's model at a key path; None where the path leads into plain values."""
+    model: type[BaseModel] | None = RunConfig
+    for key in keys:
+        if model is None:
+            return None
+        if key not in model.model_fields:
+            continue  # a name chosen by the user, as in `settings.excitation_power`
+        model = _inner_model(model.model_fields[str(key)].annotation)
+    return model
+
+
+def _inner_model(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for part in getattr(annotation, "__args__", ()):
+        if (model := _inner_model(part)) is not None:
+            return model
+    return None
+
+
+def _known_keys(keys: Path_) -> list[str]:
+    model = _model_at(keys)
+    if model is None:
+        return []
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _description(keys: Path_) -> str:
+    model = _model_at(keys[:-1]) if keys else None
+    field = model.model_fields.get(str(keys[-1])) if model else None
+    return (field.description or "") if field else ""

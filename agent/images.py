@@ -1,0 +1,126 @@
+"""The raw frames of a run: an OME-Zarr image that only ever grows.
+
+`raw.ome.zarr` is an NGFF 0.5 image with the axes t, y, x; frame i of the ledger is time point
+i. Every frame is a chunk of its own, written to a temporary file and moved into place by
+zarr-python, so that a killed process leaves whole frames only.
+"""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from yaozarrs import DimSpec, v05
+from yaozarrs.write.v05 import prepare_image
+
+FOLDER = "raw.ome.zarr"
+_GROWTH = 256
+
+
+def checksum(pixels: NDArray[Any]) -> int:
+    """CRC-32 of the pixels, kept in the ledger."""
+    return zlib.crc32(np.ascontiguousarray(pixels))
+
+
+class ImageStore:
+    """Frames on disk.
+
+    Parameters
+    ----------
+    folder
+        The run's folder; an image that is there already is gone on with.
+    pixel_size_um
+        Side of a pixel on the sample (µm).
+    interval_s
+        Time between frames where it is fixed (s); otherwise the time axis counts frames.
+    """
+
+    def __init__(self, folder: Path, *, pixel_size_um: float, interval_s: float = 0.0) -> None:
+        self.path = folder / FOLDER
+        self._pixel_size_um = pixel_size_um
+        self._interval_s = interval_s
+        self._array: Any = None
+        if (self.path / "0" / "zarr.json").exists():
+            self._array = zarr.open_array(self.path / "0", mode="r+")
+
+    def write(self, index: int, pixels: NDArray[Any]) -> None:
+        """Put frame `index` (rows × columns) on disk.
+
+        Raises
+        ------
+        ValueError
+            Its shape or type is not that of the frames before.
+        OSError
+            The disk refused.
+        """
+        if self._array is None:
+            self._create(pixels)
+        shape, dtype = self._array.shape[1:], self._array.dtype
+        if pixels.shape != shape or pixels.dtype != dtype:
+            raise ValueError(
+                f"frame {index} is {pixels.shape} {pixels.dtype}, those before {shape} {dtype}"
+            )
+        if index >= self._array.shape[0]:
+            # Growing rewrites the image's metadata; doing it for many frames at once is cheaper.
+            self._array.resize((index + _GROWTH, *shape))
+        self._array[index] = pixels
+
+    def read(self, index: int) -> NDArray[Any]:
+        """Frame `index` as it was written."""
+        if self._array is None:
+            raise IndexError(f"no frame {index}: {self.path} is empty")
+        return np.asarray(self._array[index])
+
+    def trim(self, frames: int) -> None:
+        """Cut the image to the frames there really are."""
+        if self._array is not None and self._array.shape[0] != frames:
+            self._array.resize((max(frames, 1), *self._array.shape[1:]))
+
+    def _create(self, pixels: NDArray[Any]) -> None:
+        scale = self._pixel_size_um
+        image = v05.Image(
+            multiscales=[
+                v05.Multiscale.from_dims(
+                    [
+                        DimSpec(
+                            name="t",
+                            type="time",
+                            unit="second" if self._interval_s else None,
+                            size=1,
+                            scale=self._interval_s or 1.0,
+                        ),
+                        DimSpec(
+                            name="y",
+                            type="space",
+                            unit="micrometer",
+                            size=pixels.shape[0],
+                            scale=scale,
+                        ),
+                        DimSpec(
+                            name="x",
+                            type="space",
+                            unit="micrometer",
+                            size=pixels.shape[1],
+                            scale=scale,
+                        ),
+                    ]
+                )
+            ]
+        )
+        # Without this an all-zero frame (a dark shot) would leave no file to prove it was taken.
+        zarr.config.set({"array.write_empty_chunks": True})
+        shape = (_GROWTH, *pixels.shape)
+        _, arrays = prepare_image(
+            self.path,
+            image,
+            datasets=[(shape, pixels.dtype)],
+            chunks=(1, *pixels.shape),
+            writer="zarr",
+            compression="none",
+            overwrite=True,
+        )
+        self._array = arrays["0"]

@@ -1,0 +1,96 @@
+"""The ledger: everything a run did and decided, in order, in one SQLite table.
+
+Entries are only ever added. SQLite's write-ahead log with ``synchronous=FULL`` makes each
+entry survive the process, and the power, from the moment `add` returns.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+Kind = Literal[
+    "run",  # a session of the run starts: what, where, versions
+    "shot",  # about to be taken: settings, field, light
+    "void",  # that shot was announced but no light fell
+    "frame",  # its pixels are on disk
+    "score",  # what the quality network says of a frame
+    "note",  # a plan's decision or finding
+    "fault",
+    "safe_state",
+    "end",  # the session is over: status and why
+]
+FILE = "ledger.sqlite"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the ledger; `frame` is the frame's number where it concerns one."""
+
+    seq: int
+    at: str
+    kind: Kind
+    frame: int | None
+    data: dict[str, Any]
+
+
+class Ledger:
+    """An open ledger; safe to use from several threads.
+
+    Parameters
+    ----------
+    folder
+        The run's folder.
+    readonly
+        Look only: fails where there is no ledger, and never waits for a running session.
+    """
+
+    def __init__(self, folder: Path, *, readonly: bool = False) -> None:
+        path = folder / FILE
+        self._lock = threading.Lock()
+        if readonly:
+            if not path.is_file():
+                raise FileNotFoundError(f"{folder}: not a run folder, it has no {FILE}")
+            uri = f"{path.absolute().as_uri()}?mode=ro"
+            self._db = sqlite3.connect(uri, uri=True, check_same_thread=False)
+            return
+        self._db = sqlite3.connect(path, check_same_thread=False)
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=FULL")
+        with self._db:
+            self._db.execute(
+                "CREATE TABLE IF NOT EXISTS entries ("
+                "seq INTEGER PRIMARY KEY, at TEXT NOT NULL, kind TEXT NOT NULL, "
+                "frame INTEGER, data TEXT NOT NULL)"
+            )
+            self._db.execute("CREATE INDEX IF NOT EXISTS by_kind ON entries (kind, frame)")
+
+    def add(self, kind: Kind, data: dict[str, Any], frame: int | None = None) -> None:
+        """Write one entry; it is on disk when this returns."""
+        at = datetime.now(UTC).isoformat(timespec="milliseconds")
+        with self._lock, self._db:
+            self._db.execute(
+                "INSERT INTO entries (at, kind, frame, data) VALUES (?, ?, ?, ?)",
+                (at, kind, frame, json.dumps(data)),
+            )
+
+    def entries(self, *kinds: Kind) -> Iterator[Entry]:
+        """Entries in order, of these kinds or of all."""
+        where = f" WHERE kind IN ({','.join('?' * len(kinds))})" if kinds else ""
+        with self._lock:
+            rows = self._db.execute(
+                f"SELECT seq, at, kind, frame, data FROM entries{where} ORDER BY seq", kinds
+            ).fetchall()
+        for seq, at, kind, frame, data in rows:
+            yield Entry(seq, at, kind, frame, json.loads(data))
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with self._lock:
+            self._db.close()
