@@ -121,11 +121,11 @@ class RunConfig(Model):
         return self
 
     def _optimize_fits(self, fields: int) -> None:
-        needed = self.optimize.trials + self.optimize.retest_fields
+        needed = self.optimize.trials + 2 * self.optimize.retest_fields
         if needed > fields:
             raise ValueError(
                 f"`microscope.fields`: {fields} fields, but `optimize` needs {needed} fresh ones "
-                "(trials + retest_fields)"
+                "(trials, and retest_fields for the start and for the best)"
             )
         if not self.analysis.score:
             raise ValueError("`analysis.score`: must be true, `plan: optimize` reads the score")

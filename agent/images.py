@@ -45,7 +45,7 @@ class ImageStore:
         self._interval_s = interval_s
         self._array: Any = None
         if (self.path / "0" / "zarr.json").exists():
-            self._array = zarr.open_array(self.path / "0", mode="r+")
+            self._open()
 
     def write(self, index: int, pixels: NDArray[Any]) -> None:
         """Put frame `index` (rows × columns) on disk.
@@ -111,16 +111,18 @@ class ImageStore:
                 )
             ]
         )
-        # Without this an all-zero frame (a dark shot) would leave no file to prove it was taken.
-        zarr.config.set({"array.write_empty_chunks": True})
-        shape = (_GROWTH, *pixels.shape)
-        _, arrays = prepare_image(
+        prepare_image(
             self.path,
             image,
-            datasets=[(shape, pixels.dtype)],
+            datasets=[((_GROWTH, *pixels.shape), pixels.dtype)],
             chunks=(1, *pixels.shape),
             writer="zarr",
             compression="none",
             overwrite=True,
         )
-        self._array = arrays["0"]
+        self._open()
+
+    def _open(self) -> None:
+        # By default an all-zero frame (a dark shot) would leave no file to prove it was taken.
+        config = {"write_empty_chunks": True}
+        self._array = zarr.open_array(self.path / "0", mode="r+", config=config)

@@ -1,0 +1,136 @@
+"""Slow products of a frame, computed beside the acquisition.
+
+One worker thread behind a bounded queue. Handing in a frame never waits: when the queue is
+full, the oldest frame that nobody has asked for goes without a score. Asking for a score
+waits, with a timeout, and computes it then if it was passed over.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import CancelledError, Future, TimeoutError
+from typing import Any
+
+from numpy.typing import NDArray
+
+from agent.plan import AnalysisError
+
+Compute = Callable[[NDArray[Any]], float]
+
+
+class Analysis:
+    """Scores frames in order of arrival.
+
+    Parameters
+    ----------
+    compute
+        Scores one frame's pixels.
+    queue
+        Frames that may wait.
+    timeout_s
+        Longest wait for one score (s).
+    done
+        Called in the worker with (index, score) or (index, exception) of every frame.
+    """
+
+    def __init__(
+        self,
+        compute: Compute,
+        *,
+        queue: int,
+        timeout_s: float,
+        done: Callable[[int, float | Exception], None],
+    ) -> None:
+        self._compute = compute
+        self._limit = queue
+        self._timeout_s = timeout_s
+        self._done = done
+        self._waiting: OrderedDict[int, tuple[NDArray[Any], Future[float]]] = OrderedDict()
+        self._wanted: set[int] = set()
+        self._changed = threading.Condition()
+        self._closed = False
+        self.longest = 0
+        """Most frames that ever waited."""
+        self.passed_over = 0
+        """Frames that went without a score because the queue was full."""
+        self.failure: Exception | None = None
+        """What `done` itself failed with, if it did (a full disk, say)."""
+        self._thread = threading.Thread(target=self._work, name="analysis", daemon=True)
+        self._thread.start()
+
+    def submit(self, index: int, pixels: NDArray[Any], *, wanted: bool = False) -> Future[float]:
+        """Queue a frame; never waits. A wanted frame is not passed over."""
+        future: Future[float] = Future()
+        with self._changed:
+            if self._closed:
+                future.cancel()
+                return future
+            if wanted:
+                self._wanted.add(index)
+            self._waiting[index] = (pixels, future)
+            while len(self._waiting) > self._limit:
+                spare = next((i for i in self._waiting if i not in self._wanted), None)
+                if spare is None:
+                    break
+                self._waiting.pop(spare)[1].cancel()
+                self.passed_over += 1
+            self.longest = max(self.longest, len(self._waiting))
+            self._changed.notify()
+        return future
+
+    def result(self, index: int, pixels: NDArray[Any], future: Future[float]) -> float:
+        """The score of a frame that was handed in; waits for it.
+
+        Raises
+        ------
+        AnalysisError
+            It failed, or took longer than the timeout.
+        """
+        with self._changed:
+            self._wanted.add(index)
+        try:
+            try:
+                return future.result(self._timeout_s)
+            except CancelledError:
+                return self.submit(index, pixels, wanted=True).result(self._timeout_s)
+        except (TimeoutError, CancelledError):
+            raise AnalysisError(
+                f"no score for frame {index} within {self._timeout_s:g} s "
+                "(`analysis.timeout_s`)"
+            ) from None
+        except Exception as error:
+            raise AnalysisError(f"scoring frame {index} failed: {error}") from error
+
+    def close(self, *, finish: bool) -> None:
+        """End the worker; with `finish` it scores what waits first, for one timeout at most."""
+        with self._changed:
+            self._closed = True
+            if not finish:
+                self._waiting.clear()
+            self._changed.notify()
+        self._thread.join(self._timeout_s if finish else 1.0)
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                while not self._waiting:
+                    if self._closed:
+                        return
+                    self._changed.wait()
+                index, (pixels, future) = self._waiting.popitem(last=False)
+            try:
+                score = self._compute(pixels)
+            except Exception as error:
+                self._report(index, error)
+                future.set_exception(error)
+            else:
+                self._report(index, score)
+                future.set_result(score)
+
+    def _report(self, index: int, outcome: float | Exception) -> None:
+        try:
+            self._done(index, outcome)
+        except Exception as error:  # must not end the worker that plans wait for
+            self.failure = error

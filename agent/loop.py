@@ -1,0 +1,305 @@
+"""The loop: a plan becomes the event iterator of Micro-Manager's own runner.
+
+    plan ──Shot──> dose gate ──> ledger ──MDAEvent──> runner ──> devices
+      ^                                                             │ frame
+      └──Frame── ledger <── raw pixels on disk <────────────────────┘
+
+The runner asks for the next event only after it delivered the last frame, so that a plan
+decides on the newest pixels. Its listener must neither raise (the runner would log that and go
+on) nor be slow; it stores the frame, and what goes wrong in it is raised from the iterator,
+where the runner ends the run.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from useq import MDAEvent
+
+from agent.analysis import Analysis
+from agent.dose import DoseGate
+from agent.images import ImageStore, checksum
+from agent.ledger import Ledger
+from agent.plan import AnalysisError, Frame, Note, Plan
+from agent.recording import Recording, Taken, shot_as_dict, shot_from_dict
+from devices.errors import DeviceFault
+from devices.microscope import Microscope
+from devices.shot import Shot
+
+
+class ReplayMismatch(RuntimeError):
+    """The plan asks for something else than the ledger says it asked for."""
+
+
+@dataclass(slots=True)
+class _Pending:
+    """The shot that is being taken."""
+
+    shot: Shot
+    index: int
+    settings: dict[str, Any]
+    dose: dict[str, float]
+    announced: bool = False
+    exposing: bool = False
+
+
+class Loop:
+    """One session of a run.
+
+    Parameters
+    ----------
+    microscope, plan, ledger, images, gate
+        The parts.
+    analysis
+        Scores STED frames; None where nobody scores.
+    recording
+        What earlier sessions of this run left: the plan is led through it first.
+    retries
+        Times that a failed frame is tried again before the run ends.
+    tell
+        Called with (kind, data) after each ledger entry; must be quick.
+    elapsed_s
+        Age of the run when this session starts (s).
+    """
+
+    def __init__(
+        self,
+        microscope: Microscope,
+        plan: Plan,
+        *,
+        ledger: Ledger,
+        images: ImageStore,
+        gate: DoseGate,
+        analysis: Analysis | None = None,
+        recording: Recording | None = None,
+        retries: int = 0,
+        tell: Callable[[str, dict[str, Any]], None] = lambda kind, data: None,
+        elapsed_s: float = 0.0,
+    ) -> None:
+        self.microscope = microscope
+        self._plan = plan
+        self._ledger = ledger
+        self._images = images
+        self._gate = gate
+        self._analysis = analysis
+        recording = recording or Recording()
+        self._taken = dict(recording.taken)
+        self._notes = list(recording.notes)
+        self._retries = retries
+        self._tell = tell
+        self._elapsed_s = elapsed_s
+        self._born = time.monotonic() - elapsed_s
+        self._runner_started = time.monotonic()
+        self._index = 0
+        self._pending: _Pending | None = None
+        self._frame: Frame | None = None
+        self._failure: Exception | None = None
+        self._stopping = threading.Event()
+        self._closed = threading.Event()
+        self.finished = False
+        """The plan came to its end."""
+        self.deadline: float | None = None
+        """When (monotonic s) the frame under way has hung; None between frames."""
+
+    @property
+    def frames(self) -> int:
+        """Frames of the run that are on disk."""
+        return self._index
+
+    # ------------------------------------------------------------------ from the acquisition thread
+
+    def run(self) -> None:
+        """Take what the plan asks for until it ends or `stop` is called.
+
+        Raises
+        ------
+        Exception
+            Whatever the plan, a device, the disk or the dose gate raised.
+        """
+        mda = self.microscope.core.mda
+        mda.events.eventStarted.connect(self._on_started)
+        mda.events.frameReady.connect(self._on_frame)
+        try:
+            retries = self._retries
+            while True:
+                taken = self._index
+                self._runner_started = time.monotonic()
+                try:
+                    mda.run(self._events())
+                    return
+                except DeviceFault as fault:
+                    retries = self._retries if self._index > taken else retries
+                    if retries == 0 or self._pending is None or self._stopping.is_set():
+                        raise
+                    retries -= 1
+                    self._record(
+                        "fault",
+                        {"what": str(fault), "policy": "retry", "left": retries},
+                        self._pending.index,
+                    )
+        finally:
+            mda.events.eventStarted.disconnect(self._on_started)
+            mda.events.frameReady.disconnect(self._on_frame)
+            self.deadline = None
+
+    def _events(self) -> Iterator[MDAEvent]:
+        """What the runner iterates over."""
+        while not self._stopping.is_set():
+            self._pending = self._pending or self._next()
+            if self._pending is None:
+                self.finished = True
+                return
+            pending = self._pending
+            self._announce(pending)
+            event = self.microscope.event(
+                pending.shot, pending.index, elapsed_s=self._runner_started - self._born
+            )
+            exposure = self.microscope.exposure_s(pending.settings)
+            self.deadline = (
+                self._runner_started
+                + max(event.min_start_time or 0.0, time.monotonic() - self._runner_started)
+                + exposure
+                + self.microscope.config.timeout_s
+            )
+            yield event
+            self.deadline = None
+            if self._failure is not None:
+                raise self._failure
+            if self._frame is None:
+                raise DeviceFault(f"no frame came for shot {pending.index}")
+            self._pending = None
+
+    def _announce(self, pending: _Pending) -> None:
+        where = pending.shot.field.index if pending.shot.field else None
+        self._gate.admit(pending.dose, where)
+        entry = {
+            **shot_as_dict(pending.shot),
+            "settings": pending.settings,
+            "dose_J": pending.dose,
+        }
+        self._record("shot", entry, pending.index)
+        self._gate.count(pending.dose, where)
+        pending.announced, pending.exposing = True, False
+        self._frame = None
+
+    def _next(self) -> _Pending | None:
+        """Lead the plan to the next shot that is not on disk yet."""
+        answer, self._frame = self._frame, None
+        try:
+            step = self._plan.send(answer)
+            while True:
+                if isinstance(step, Note):
+                    self._note(step)
+                    step = self._plan.send(None)
+                elif self._index in self._taken:
+                    step = self._plan.send(self._from_disk(step, self._taken[self._index]))
+                else:
+                    break
+        except StopIteration:
+            return None
+        settings = self.microscope.settings(step)
+        return _Pending(step, self._index, settings, self.microscope.dose_j(settings))
+
+    def _note(self, note: Note) -> None:
+        data = json.loads(json.dumps({"topic": note.topic, "data": dict(note.data)}))
+        if self._notes:
+            old = self._notes.pop(0)
+            if old != data:
+                raise ReplayMismatch(f"the plan notes {data}, the ledger has {old}")
+            self._tell("note", data)
+        else:
+            self._record("note", data)
+
+    def _from_disk(self, shot: Shot, taken: Taken) -> Frame:
+        index = self._index
+        asked = json.loads(json.dumps(shot_as_dict(shot)))
+        was = {key: taken.shot[key] for key in asked}
+        if asked != was:
+            raise ReplayMismatch(f"frame {index}: the plan asks for {asked}, the ledger has {was}")
+        pixels = self._images.read(index)
+        if checksum(pixels) != taken.frame["crc32"]:
+            raise ReplayMismatch(f"frame {index}: the pixels on disk are not those of the ledger")
+        self._index += 1
+        self._tell("frame", taken.frame)
+        frame = self._build(
+            index, shot_from_dict(taken.shot), taken.shot["settings"], pixels, taken.frame["time_s"]
+        )
+        if taken.score is not None:
+            self._tell("score", {"value": taken.score})
+            score = taken.score
+            return Frame(
+                frame.index, frame.shot, frame.settings, pixels, frame.time_s, lambda: score
+            )
+        return frame
+
+    def _build(
+        self, index: int, shot: Shot, settings: dict[str, Any], pixels: NDArray[Any], at: float
+    ) -> Frame:
+        pixels.flags.writeable = False
+        future: Future[float] | None = None
+        if self._analysis is not None and shot.mode != "confocal":
+            future = self._analysis.submit(index, pixels)
+
+        def score() -> float:
+            if self._analysis is None or future is None:
+                raise AnalysisError(f"frame {index} ({shot.mode}) is not scored")
+            return self._analysis.result(index, pixels, future)
+
+        return Frame(index, shot, settings, pixels, at, score)
+
+    # ------------------------------------------------------------------ listeners of the runner
+
+    def _on_started(self, event: MDAEvent) -> None:
+        if self._pending is not None:
+            self._pending.exposing = True
+
+    def _on_frame(self, image: NDArray[Any], event: MDAEvent, meta: object) -> None:
+        if self._closed.is_set() or self._pending is None:
+            return
+        try:
+            self._frame = self._deliver(np.asarray(image), self._pending)
+        except Exception as error:
+            self._failure = error
+
+    def _deliver(self, pixels: NDArray[Any], pending: _Pending) -> Frame:
+        """Raw pixels on disk, then the ledger's row, then the frame for the plan."""
+        at = self.microscope.simulated_time_s
+        at = time.monotonic() - self._born if at is None else at
+        self._images.write(pending.index, pixels)
+        row = {
+            "shape": list(pixels.shape),
+            "dtype": str(pixels.dtype),
+            "crc32": checksum(pixels),
+            "time_s": at,
+        }
+        self._record("frame", row, pending.index)
+        self._index += 1
+        return self._build(pending.index, pending.shot, pending.settings, pixels, at)
+
+    def _record(self, kind: Any, data: dict[str, Any], index: int | None = None) -> None:
+        self._ledger.add(kind, data, index)
+        self._tell(kind, data)
+
+    # ------------------------------------------------------------------ from the owner's thread
+
+    def stop(self) -> None:
+        """Finish the frame under way, then end; a wait for the next one ends at once."""
+        self._stopping.set()
+        self.microscope.core.mda.cancel()
+
+    def close(self) -> None:
+        """Ignore whatever a late camera still delivers; void a shot that never saw light."""
+        self._closed.set()
+        pending = self._pending
+        if pending is not None and pending.announced and not pending.exposing:
+            where = pending.shot.field.index if pending.shot.field else None
+            self._gate.count(pending.dose, where, sign=-1)
+            self._record("void", {}, pending.index)

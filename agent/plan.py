@@ -1,0 +1,82 @@
+"""What a plan is: a generator that yields shots and notes, and receives frames.
+
+    def twice(field):
+        first = yield Shot.sted(field, {})
+        second = yield Shot.sted(field, {})
+        yield Note("difference", {"counts": float(second.pixels.mean() - first.pixels.mean())})
+
+A shot is answered with its `Frame`, a note with None. A plan must be a function of what it
+was given and of the frames it receives, and of nothing else: that is what lets a run be
+resumed and replayed from its ledger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from devices.config import Value
+from devices.shot import Shot
+
+
+class AnalysisError(RuntimeError):
+    """A frame's score could not be computed; a plan may catch it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something a plan decided or found, for the ledger.
+
+    Parameters
+    ----------
+    topic
+        `trial`, `recommendation`, `result`, …
+    data
+        Plain numbers, strings, lists and dicts.
+    """
+
+    topic: str
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A frame that was taken.
+
+    Parameters
+    ----------
+    index
+        Its number in the run, and in `raw.ome.zarr`.
+    shot
+        What was asked for.
+    settings
+        Every setting it was taken at.
+    pixels
+        Rows × columns, as the camera gave them; read-only.
+    time_s
+        When, in seconds of the run (of the sample's clock where that is simulated).
+    """
+
+    index: int
+    shot: Shot
+    settings: Mapping[str, Value]
+    pixels: NDArray[Any]
+    time_s: float
+    _score: Callable[[], float]
+
+    @property
+    def score(self) -> float:
+        """Quality in [0, 1]; waits for the analysis if it is not there yet.
+
+        Raises
+        ------
+        AnalysisError
+            It failed, or took too long.
+        """
+        return self._score()
+
+
+Plan = Generator[Shot | Note, Frame | None, None]

@@ -1,0 +1,7 @@
+"""Plans: whole behaviours of the microscope, each a page of straight code."""
+
+from agent.plans.live import live
+from agent.plans.optimize import measure, optimize
+from agent.plans.timelapse import timelapse
+
+__all__ = ["live", "measure", "optimize", "timelapse"]

@@ -1,0 +1,79 @@
+"""`plan: optimize`: good settings for this sample, measured rather than hoped for."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Mapping, Sequence
+
+from agent.config import OptimizeConfig
+from agent.objectives import bleaching
+from agent.optimizer import Optimizer, Outcome
+from agent.plan import AnalysisError, Frame, Note, Plan
+from devices.config import Value
+from devices.shot import Field, Shot
+
+
+def measure(
+    field: Field, settings: Mapping[str, Value], purpose: str
+) -> Generator[Shot | Note, Frame | None, Outcome]:
+    """One STED frame between two confocals of a fresh field: its quality and its price."""
+    before = yield Shot.confocal(field, purpose)
+    image = yield Shot.sted(field, settings, purpose)
+    after = yield Shot.confocal(field, purpose)
+    assert before is not None and image is not None and after is not None
+    return Outcome(image.score, bleaching(before.pixels, after.pixels))
+
+
+def optimize(
+    config: OptimizeConfig,
+    optimizer: Optimizer,
+    start: Mapping[str, Value],
+    fields: Sequence[Field],
+    *,
+    skip_failed: bool = False,
+) -> Plan:
+    """Try settings, recommend some, and compare them with the starting ones on fresh fields.
+
+    Parameters
+    ----------
+    config
+        How many trials and retests.
+    optimizer
+        Says what to try and what to recommend.
+    start
+        The tuned settings' starting values.
+    fields
+        Enough for each trial and each retest to have its own.
+    skip_failed
+        Give up a trial whose score failed, instead of ending the run.
+    """
+    fresh = iter(fields)
+    for number in range(config.trials):
+        settings = optimizer.ask()
+        try:
+            outcome = yield from measure(next(fresh), settings, f"trial {number}")
+        except AnalysisError as error:
+            if not skip_failed:
+                raise
+            optimizer.tell_failed(settings)
+            yield Note("trial", {"settings": settings, "objectives": None, "failed": str(error)})
+            continue
+        optimizer.tell(settings, outcome)
+        yield Note("trial", {"settings": settings, "objectives": outcome.as_dict()})
+    best = optimizer.recommend()
+    yield Note("recommendation", {"settings": best, "trials": config.trials})
+    yield from retest(config.retest_fields, {"start": start, "best": best}, fresh)
+
+
+def retest(repeats: int, candidates: Mapping[str, Mapping[str, Value]], fresh: Iterator[Field]) -> Plan:
+    """Measure each candidate on fresh fields, by turns, so that drifts hit all alike."""
+    for _ in range(repeats):
+        for name, settings in candidates.items():
+            field = next(fresh)
+            outcome = yield from measure(field, settings, f"retest {name}")
+            note = {
+                "which": name,
+                "settings": dict(settings),
+                "field": field.index,
+                "objectives": outcome.as_dict(),
+            }
+            yield Note("retest", note)

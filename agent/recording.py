@@ -1,0 +1,100 @@
+"""What a ledger already holds of a run, for resuming, replaying and summing it up."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from agent.ledger import Entry, Ledger
+from devices.shot import Field, Shot
+
+
+@dataclass(slots=True)
+class Taken:
+    """A frame that is on disk, with the shot it came from and its score if it has one."""
+
+    shot: dict[str, Any]
+    frame: dict[str, Any]
+    score: float | None = None
+
+
+@dataclass(slots=True)
+class Recording:
+    """A run's ledger, read once.
+
+    Attributes
+    ----------
+    taken
+        Frames on disk by number.
+    lost
+        Shots that were announced and lit the sample, but left no frame.
+    notes
+        What the plan noted, in order: {topic, data}.
+    """
+
+    taken: dict[int, Taken] = field(default_factory=dict)
+    lost: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[dict[str, Any]] = field(default_factory=list)
+    faults: list[dict[str, Any]] = field(default_factory=list)
+    sessions: list[dict[str, Any]] = field(default_factory=list)
+    safe_state: dict[str, Any] | None = None
+    end: dict[str, Any] | None = None
+
+    @classmethod
+    def read(cls, ledger: Ledger) -> Recording:
+        """Read a ledger from its first entry to its last."""
+        recording = cls()
+        announced: dict[int, dict[str, Any]] = {}
+        for entry in ledger.entries():
+            recording._take(entry, announced)
+        recording.lost += announced.values()
+        return recording
+
+    def _take(self, entry: Entry, announced: dict[int, dict[str, Any]]) -> None:
+        data, index = entry.data, entry.frame
+        if entry.kind == "run":
+            self.sessions.append({**data, "at": entry.at})
+            self.end = None
+        elif entry.kind == "end":
+            self.end = {**data, "at": entry.at}
+        elif entry.kind == "safe_state":
+            self.safe_state = data
+        elif entry.kind == "fault":
+            self.faults.append({**data, "at": entry.at, "frame": index})
+        elif entry.kind == "note":
+            self.notes.append(data)
+        elif index is None:
+            raise ValueError(f"ledger entry {entry.seq}: {entry.kind} without a frame number")
+        elif entry.kind == "shot":
+            if index in announced:
+                self.lost.append(announced[index])
+            announced[index] = data
+        elif entry.kind == "void":
+            announced.pop(index, None)
+        elif entry.kind == "frame":
+            self.taken[index] = Taken(announced.pop(index), {**data, "at": entry.at})
+        elif entry.kind == "score" and index in self.taken:
+            self.taken[index].score = data["value"]
+
+    def notes_on(self, topic: str) -> list[dict[str, Any]]:
+        """Data of the notes on one topic, in order."""
+        return [note["data"] for note in self.notes if note["topic"] == topic]
+
+
+def shot_as_dict(shot: Shot) -> dict[str, Any]:
+    """A shot as the ledger keeps it."""
+    return {
+        "mode": shot.mode,
+        "asked": dict(shot.settings),
+        "field": asdict(shot.field) if shot.field else None,
+        "at_s": shot.at_s,
+        "purpose": shot.purpose,
+    }
+
+
+def shot_from_dict(data: dict[str, Any]) -> Shot:
+    """The shot that a ledger entry tells of."""
+    where = data["field"]
+    return Shot(
+        data["mode"], data["asked"], Field(**where) if where else None, data["at_s"], data["purpose"]
+    )
