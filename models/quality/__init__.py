@@ -1,0 +1,26 @@
+"""The quality score of a STED frame: network, scorer, training and the shipped weights."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from models.quality.network import QualityNet
+    from models.quality.scorer import QualityScorer, Score
+    from models.quality.training import train
+
+_HOMES = {
+    "QualityNet": "models.quality.network",
+    "QualityScorer": "models.quality.scorer",
+    "Score": "models.quality.scorer",
+    "train": "models.quality.training",
+}
+
+__all__ = ["QualityNet", "QualityScorer", "Score", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,117 @@
+"""Rated frames from a folder: a table ``frames.csv`` and the TIFFs that it names."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+TABLE = "frames.csv"
+_ACCEPTED = "accepted is a CSV with a header and at least the columns file, score"
+
+
+@dataclass(frozen=True, slots=True)
+class Rating:
+    """One row of the table.
+
+    Parameters
+    ----------
+    path
+        The frame's TIFF.
+    score
+        In [0, 1].
+    structure
+        What is labelled, "" where the table does not say.
+    pixel_size_nm
+        Pixel size (nm); 20 where the table has no such column.
+    """
+
+    path: Path
+    score: float
+    structure: str
+    pixel_size_nm: float
+
+
+def _number(table: Path, line: int, column: str, text: str, low: float, high: float) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not low <= value <= high:
+        accepted = f"a number from {low:g} to {high:g}"
+        raise ValueError(f"{table}, line {line}: {column} is {text!r}; accepted is {accepted}")
+    return value
+
+
+def read_ratings(data: Path) -> list[Rating]:
+    """Rows of a rated set, sorted by file name so that their order in the table is no matter.
+
+    Parameters
+    ----------
+    data
+        A folder with a `frames.csv`, or any CSV; files are relative to the CSV's folder.
+        Columns: `file`, `score` (in [0, 1]) and, if present, `structure`, `pixel_size_nm`.
+
+    Raises
+    ------
+    ValueError
+        For a missing or empty table, missing columns, files that do not exist and values out
+        of range; names table, line and value.
+    """
+    table = data / TABLE if data.is_dir() else data
+    if not table.is_file():
+        raise ValueError(f"{table}: no such file; {_ACCEPTED}")
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            rows = list(reader)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{table}: not a readable CSV ({error}); {_ACCEPTED}") from None
+    missing = {"file", "score"} - set(reader.fieldnames or ())
+    if missing:
+        found = ", ".join(reader.fieldnames or ()) or "nothing"
+        raise ValueError(f"{table}: found columns {found}; {_ACCEPTED}")
+    if not rows:
+        raise ValueError(f"{table}: no rows below the header; {_ACCEPTED}")
+    ratings = []
+    for line, row in enumerate(rows, start=2):
+        path = table.parent / (row["file"] or "")
+        if not row["file"] or not path.is_file():
+            raise ValueError(
+                f"{table}, line {line}: file is {row['file']!r}, which does not exist;"
+                f" accepted is the path of a TIFF below {table.parent}"
+            )
+        ratings.append(
+            Rating(
+                path=path,
+                score=_number(table, line, "score", row["score"] or "", 0, 1),
+                structure=row.get("structure") or "",
+                pixel_size_nm=_number(
+                    table, line, "pixel_size_nm", row.get("pixel_size_nm") or "20", 1, 1000
+                ),
+            )
+        )
+    return sorted(ratings, key=lambda rating: rating.path.name)
+
+
+def read_frame(path: Path) -> NDArray[np.generic]:
+    """One frame, rows × columns.
+
+    Raises
+    ------
+    ValueError
+        For a file that is no TIFF or holds no single grey image; names file and shape.
+    """
+    try:
+        frame: NDArray[np.generic] = tifffile.imread(path)
+    except (tifffile.TiffFileError, OSError) as error:
+        raise ValueError(f"{path}: not a readable TIFF ({error})") from None
+    if frame.ndim != 2:
+        raise ValueError(
+            f"{path}: found an image of shape {frame.shape}; accepted is one grey image (y, x)"
+        )
+    return frame
