@@ -12,11 +12,9 @@ where the runner ends the run.
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,14 +27,11 @@ from agent.dose import DoseGate
 from agent.images import ImageStore, checksum
 from agent.ledger import Ledger
 from agent.plan import AnalysisError, Frame, Note, Plan
-from agent.recording import Recording, Taken, shot_as_dict, shot_from_dict
+from agent.recording import Recording, shot_as_dict
+from agent.tape import Tape
 from devices.errors import DeviceFault
 from devices.microscope import Microscope
 from devices.shot import Shot
-
-
-class ReplayMismatch(RuntimeError):
-    """The plan asks for something else than the ledger says it asked for."""
 
 
 @dataclass(slots=True)
@@ -90,9 +85,7 @@ class Loop:
         self._images = images
         self._gate = gate
         self._analysis = analysis
-        recording = recording or Recording()
-        self._taken = dict(recording.taken)
-        self._notes = list(recording.notes)
+        self._tape = Tape(recording or Recording(), images)
         self._retries = retries
         self._tell = tell
         self._elapsed_s = elapsed_s
@@ -194,66 +187,40 @@ class Loop:
         """Lead the plan to the next shot that is not on disk yet."""
         answer, self._frame = self._frame, None
         try:
-            step = self._plan.send(answer)
             while True:
+                step = self._plan.send(answer)
+                answer = None
                 if isinstance(step, Note):
                     self._note(step)
-                    step = self._plan.send(None)
-                elif self._index in self._taken:
-                    step = self._plan.send(self._from_disk(step, self._taken[self._index]))
-                else:
+                    continue
+                answer = self._tape.frame(self._index, step, self._scored)
+                if answer is None:
                     break
+                self._index += 1
+                self._tell("frame", {})
         except StopIteration:
             return None
         settings = self.microscope.settings(step)
         return _Pending(step, self._index, settings, self.microscope.dose_j(settings))
 
     def _note(self, note: Note) -> None:
-        data = json.loads(json.dumps({"topic": note.topic, "data": dict(note.data)}))
-        if self._notes:
-            old = self._notes.pop(0)
-            if old != data:
-                raise ReplayMismatch(f"the plan notes {data}, the ledger has {old}")
+        data = {"topic": note.topic, "data": dict(note.data)}
+        if self._tape.holds_note(note):
             self._tell("note", data)
         else:
             self._record("note", data)
 
-    def _from_disk(self, shot: Shot, taken: Taken) -> Frame:
-        index = self._index
-        asked = json.loads(json.dumps(shot_as_dict(shot)))
-        was = {key: taken.shot[key] for key in asked}
-        if asked != was:
-            raise ReplayMismatch(f"frame {index}: the plan asks for {asked}, the ledger has {was}")
-        pixels = self._images.read(index)
-        if checksum(pixels) != taken.frame["crc32"]:
-            raise ReplayMismatch(f"frame {index}: the pixels on disk are not those of the ledger")
-        self._index += 1
-        self._tell("frame", taken.frame)
-        frame = self._build(
-            index, shot_from_dict(taken.shot), taken.shot["settings"], pixels, taken.frame["time_s"]
-        )
-        if taken.score is not None:
-            self._tell("score", {"value": taken.score})
-            score = taken.score
-            return Frame(
-                frame.index, frame.shot, frame.settings, pixels, frame.time_s, lambda: score
-            )
-        return frame
+    def _scored(self, index: int, shot: Shot, pixels: NDArray[Any]) -> Callable[[], float]:
+        """Hand a frame to the analysis; returns what waits for its score."""
+        analysis = self._analysis
+        if analysis is None or shot.mode == "confocal":
 
-    def _build(
-        self, index: int, shot: Shot, settings: dict[str, Any], pixels: NDArray[Any], at: float
-    ) -> Frame:
-        pixels.flags.writeable = False
-        future: Future[float] | None = None
-        if self._analysis is not None and shot.mode != "confocal":
-            future = self._analysis.submit(index, pixels)
-
-        def score() -> float:
-            if self._analysis is None or future is None:
+            def nothing() -> float:
                 raise AnalysisError(f"frame {index} ({shot.mode}) is not scored")
-            return self._analysis.result(index, pixels, future)
 
-        return Frame(index, shot, settings, pixels, at, score)
+            return nothing
+        future = analysis.submit(index, pixels)
+        return lambda: analysis.result(index, pixels, future)
 
     # ------------------------------------------------------------------ listeners of the runner
 
@@ -282,7 +249,9 @@ class Loop:
         }
         self._record("frame", row, pending.index)
         self._index += 1
-        return self._build(pending.index, pending.shot, pending.settings, pixels, at)
+        pixels.flags.writeable = False
+        score = self._scored(pending.index, pending.shot, pixels)
+        return Frame(pending.index, pending.shot, pending.settings, pixels, at, score)
 
     def _record(self, kind: Any, data: dict[str, Any], index: int | None = None) -> None:
         self._ledger.add(kind, data, index)
@@ -296,8 +265,12 @@ class Loop:
         self.microscope.core.mda.cancel()
 
     def close(self) -> None:
-        """Ignore whatever a late camera still delivers; void a shot that never saw light."""
+        """Ignore whatever a late camera still delivers."""
         self._closed.set()
+        self._stopping.set()
+
+    def void_unlit(self) -> None:
+        """Give back the light of a shot that was announced and never started."""
         pending = self._pending
         if pending is not None and pending.announced and not pending.exposing:
             where = pending.shot.field.index if pending.shot.field else None

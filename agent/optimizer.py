@@ -134,7 +134,14 @@ class SkoptOptimizer:
         self._skopt.tell(point, -(outcome.score - _PENALTY * excess))
 
     def tell_failed(self, settings: Mapping[str, Value]) -> None:
-        """A trial gave nothing: the model learns nothing from it, and asks anew."""
+        """A trial gave nothing.
+
+        scikit-optimize suggests the same point until it is told something: it gets the mean
+        merit so far, which neither draws it there nor drives it away.
+        """
+        point = [settings[name] for name in self._space]
+        told = self._skopt.yi
+        self._skopt.tell(point, float(np.mean(told)) if told else 0.0)
 
     def recommend(self) -> Settings:
         """The tried settings with the best predicted score within the bleaching limit."""

@@ -28,12 +28,22 @@ class StrictEngine(MDAEngine):
         The core whose devices are moved.
     guard
         Called with each event before any device is touched; raises what it does not allow.
+    alive
+        Asked again before every single device call; a false answer ends the event, so that
+        nothing can switch a laser on behind the back of a microscope that was made safe.
     """
 
-    def __init__(self, core: UniMMCore, guard: Callable[[MDAEvent], None]) -> None:
+    def __init__(
+        self, core: UniMMCore, guard: Callable[[MDAEvent], None], alive: Callable[[], bool]
+    ) -> None:
         # Moving the stage back after the run would expose nothing, but nobody asked for it.
         super().__init__(core, use_hardware_sequencing=False, restore_initial_state=False)
         self._guard = guard
+        self._alive = alive
+
+    def _go_on(self) -> None:
+        if not self._alive():
+            raise DeviceFault("the microscope was made safe")
 
     def setup_single_event(self, event: MDAEvent) -> None:
         """Move stages and set properties.
@@ -58,6 +68,7 @@ class StrictEngine(MDAEngine):
             if event.exposure is not None:
                 core.setExposure(event.exposure)
             for device, name, value in event.properties or ():
+                self._go_on()
                 what = f"{device}.{name} = {value}"
                 core.setProperty(device, name, value)
         except Exception as error:
@@ -72,6 +83,7 @@ class StrictEngine(MDAEngine):
             The camera delivered none.
         """
         core = self.mmcore
+        self._go_on()
         try:
             core.snapImage()
             image = core.getImage()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -61,7 +62,8 @@ class Microscope:
         self.simulated = simulated
         self.fields = grid(config.fields)
         self._bound = {(s.device, s.property): (n, s) for n, s in config.settings.items()}
-        core.mda.set_engine(StrictEngine(core, self._guard))
+        self._safe = threading.Event()
+        core.mda.set_engine(StrictEngine(core, self._guard, lambda: not self._safe.is_set()))
 
     # ------------------------------------------------------------------ opening
 
@@ -253,11 +255,17 @@ class Microscope:
 
     # ------------------------------------------------------------------ safe state
 
+    def arm(self) -> None:
+        """Let the engine move devices again after `make_safe`."""
+        self._safe.clear()
+
     def make_safe(self, reason: str) -> SafeState:
         """Shutter closed, lasers at their safe values, sequence stopped, each read back.
 
-        Never raises, and never waits long for a device that hangs.
+        Never raises, and never waits long for a device that hangs. From here on the engine
+        moves nothing, until `arm`.
         """
+        self._safe.set()
         core = self.core
         steps = []
         if shutter := core.getShutterDevice():

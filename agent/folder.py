@@ -1,0 +1,122 @@
+"""A run's folder on disk: its config, its heartbeat and the lock of the session at work."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from platform import platform, python_version
+from typing import Any
+
+import yaml
+from filelock import FileLock, Timeout
+
+from agent.config import ConfigError, RunConfig, load
+from agent.ledger import FILE as LEDGER
+
+CONFIG = "config.yaml"
+STATUS = "status.json"
+REPORT = "report.html"
+_LOCK = ".lock"
+_PARTS = ("stedfast", "pymmcore-plus", "pymmcore", "pysted", "torch", "numpy", "scikit-optimize")
+
+
+class RunBusy(RuntimeError):
+    """Another process is at work in this run folder."""
+
+
+def new_folder(config: RunConfig, base: Path, out: Path | None) -> Path:
+    """Make the folder of a new run: `out`, or one named after time and plan.
+
+    Raises
+    ------
+    ConfigError
+        `out` holds something already, or cannot be made.
+    """
+    if out is None:
+        stamp = datetime.now().strftime("%Y-%m-%d_%H%M%S")
+        runs = base / config.runs
+        out = runs / f"{stamp}_{config.plan}"
+        number = 1
+        while out.exists():
+            number += 1
+            out = runs / f"{stamp}_{config.plan}_{number}"
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ConfigError(f"{out}: is there already; give --out a new or empty folder")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{out}: cannot be made: {error.strerror}") from None
+    return out
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a run's results depend on."""
+    found = {"python": python_version(), "platform": platform()}
+    for part in _PARTS:
+        try:
+            found[part] = version(part)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def write_config(folder: Path, config: RunConfig, provenance: dict[str, Any]) -> None:
+    """Write the fully resolved config; it can be run again as it is."""
+    data = config.model_dump(mode="json", by_alias=True, exclude_none=True)
+    data["provenance"] = provenance
+    text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, default_flow_style=None)
+    (folder / CONFIG).write_text(text, encoding="utf-8")
+
+
+def read_config(folder: Path) -> RunConfig:
+    """The resolved config of a run.
+
+    Raises
+    ------
+    ConfigError
+        `folder` is no run folder.
+    """
+    if not folder.is_dir():
+        raise ConfigError(f"{folder}: no such folder; a run folder is needed")
+    if not (folder / LEDGER).is_file() or not (folder / CONFIG).is_file():
+        raise ConfigError(f"{folder}: not a run folder, it lacks {LEDGER} or {CONFIG}")
+    return load(folder / CONFIG)
+
+
+def lock(folder: Path) -> FileLock:
+    """Take the run for this process; the system lets go of it when the process dies.
+
+    Raises
+    ------
+    RunBusy
+        Another process has it.
+    """
+    taken = FileLock(folder / _LOCK)
+    try:
+        taken.acquire(timeout=0)
+    except Timeout:
+        raise RunBusy(f"{folder}: another process is at work in this run") from None
+    return taken
+
+
+def is_running(folder: Path) -> bool:
+    """Whether a process is at work in this run."""
+    if not (folder / _LOCK).exists():
+        return False
+    try:
+        lock(folder).release()
+    except RunBusy:
+        return True
+    except OSError:  # a run on a read-only medium
+        return False
+    return False
+
+
+def write_status(folder: Path, status: dict[str, Any]) -> None:
+    """Replace the heartbeat; a reader sees the old one or the new one, never half."""
+    partial = folder / f"{STATUS}.partial"
+    partial.write_text(json.dumps(status, indent=1) + "\n", encoding="utf-8")
+    os.replace(partial, folder / STATUS)

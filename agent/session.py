@@ -1,0 +1,407 @@
+"""One session of a run: open the microscope, let the loop work, and leave it safe.
+
+The acquisition runs in a thread of its own; this one watches. It takes Ctrl-C, notices a
+camera that hangs, writes the heartbeat, and owns the one `finally` that makes the microscope
+safe on every way out.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+
+from agent.analysis import Analysis
+from agent.config import RunConfig, located
+from agent.dose import BudgetReached, DoseGate
+from agent.folder import RunBusy, lock, versions, write_config, write_status
+from agent.images import ImageStore
+from agent.ledger import Ledger
+from agent.loop import Loop
+from agent.optimizer import SkoptOptimizer
+from agent.plan import Plan
+from agent.plans import live, optimize, timelapse
+from agent.recording import Recording
+from agent.signals import Interrupts, interrupts
+from devices.errors import BindingError, DeviceFault
+from devices.microscope import Microscope, grid
+
+Status = Literal["completed", "stopped", "interrupted", "failed"]
+EXIT_CODES: dict[Status, int] = {"completed": 0, "stopped": 0, "interrupted": 130, "failed": 1}
+_TICK_S = 0.05
+_HEARTBEAT_S = 1.0
+_LET_GO_S = 2.0
+
+
+class Hung(DeviceFault):
+    """A frame did not come in time."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """What a person wants to know of a run that is going on; refreshed by the loop."""
+
+    plan: str
+    planned: int | None
+    trials: int
+    frames: int = 0
+    trial: int = 0
+    score: float | None = None
+    best: float | None = None
+    bleaching: float | None = None
+    budget_fraction: float | None = None
+    doing: str = "starting"
+    faults: int = 0
+
+    def take(self, kind: str, data: dict[str, Any]) -> None:
+        """Learn from a ledger entry."""
+        if kind == "shot":
+            self.doing = data["purpose"] or data["mode"]
+        elif kind == "frame":
+            self.frames += 1
+        elif kind == "score":
+            self.score = data["value"]
+        elif kind == "fault":
+            self.faults += 1
+        elif kind == "note" and data["topic"] == "trial":
+            self.trial += 1
+            if (found := data["data"]["objectives"]) is not None:
+                self.best = max(found["score"], self.best or 0.0)
+                self.bleaching = found["bleaching"]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a session ended."""
+
+    folder: Path
+    status: Status
+    reason: str
+    safe: bool
+    thread_left: bool
+    """A thread still hangs in a driver: end the process without waiting for it."""
+
+
+def planned_frames(config: RunConfig) -> int | None:
+    """How many frames the plan takes; None where it has no end."""
+    if config.plan == "live":
+        return config.live.frames
+    if config.plan == "timelapse":
+        return config.timelapse.frames * config.timelapse.fields
+    return 3 * (config.optimize.trials + 2 * config.optimize.retest_fields)
+
+
+def build_plan(config: RunConfig) -> Plan:
+    """The plan that the config asks for."""
+    fields = grid(config.microscope.fields)
+    if config.plan == "live":
+        return live(config.live)
+    if config.plan == "timelapse":
+        return timelapse(config.timelapse, fields)
+    settings = config.microscope.settings
+    tuned = config.tuned()
+    optimizer = SkoptOptimizer(
+        {name: settings[name] for name in tuned},
+        config.optimize.search,
+        bleaching_limit=config.optimize.bleaching_limit,
+        initial=config.optimize.initial,
+        seed=config.seed,
+        engine=config.optimize.engine,
+    )
+    start = {name: value for name, value in config.microscope.start().items() if name in tuned}
+    skip = config.analysis.on_error == "skip"
+    return optimize(config.optimize, optimizer, start, fields, skip_failed=skip)
+
+
+def open_microscope(config: RunConfig, source: Path) -> Microscope:
+    """Open the config's microscope; a mismatch becomes a `ConfigError` that says where."""
+    try:
+        return Microscope.open(config.microscope, base=source.parent, seed=config.seed)
+    except BindingError as error:
+        raise located(source, ("microscope", *error.path), str(error)) from None
+
+
+class Session:
+    """A run, from its folder to its end.
+
+    Parameters
+    ----------
+    config
+        What to do.
+    source
+        File the config came from; relative paths in it start there.
+    folder
+        The run's folder; an existing ledger in it is gone on with.
+    microscope
+        An open one, for tests; otherwise the config's is opened.
+    make_plan
+        Another plan than the config's, for scripts: called with the config.
+    scorer
+        Another score than the quality network's, of a frame's pixels.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        source: Path,
+        folder: Path,
+        *,
+        microscope: Microscope | None = None,
+        make_plan: Callable[[RunConfig], Plan] | None = None,
+        scorer: Callable[[Any], float] | None = None,
+    ) -> None:
+        self.config = config
+        self.folder = folder
+        self._source = source
+        self._microscope = microscope
+        self._make_plan = make_plan or build_plan
+        self._scorer = scorer
+        optimizing = config.plan == "optimize"
+        self.progress = Progress(
+            config.plan,
+            planned_frames(config) if make_plan is None else None,
+            config.optimize.trials if optimizing else 0,
+        )
+
+    def run(self, watch: Callable[[Progress], None] = lambda progress: None) -> Result:
+        """Work until the plan ends or something else does.
+
+        Parameters
+        ----------
+        watch
+            Called about twenty times a second, to show progress.
+
+        Raises
+        ------
+        ConfigError
+            The config does not fit the microscope; nothing was done.
+        RunBusy
+            Another process is at work in this run.
+        """
+        taken = lock(self.folder)
+        try:
+            with interrupts() as seen:
+                return self._locked(seen, watch)
+        finally:
+            taken.release()
+
+    def _locked(self, seen: Interrupts, watch: Callable[[Progress], None]) -> Result:
+        config = self.config
+        scorer, weights = _scorer(config, self._scorer)
+        microscope = self._microscope or open_microscope(config, self._source)
+        ledger = Ledger(self.folder)
+        recording = Recording.read(ledger)
+        gate = DoseGate(config.dose)
+        for shot in [*(taken.shot for taken in recording.taken.values()), *recording.lost]:
+            gate.count(shot["dose_J"], shot["field"]["index"] if shot["field"] else None)
+        last = max(recording.taken, default=None)
+        if last is not None:
+            microscope.set_simulated_time(recording.taken[last].frame["time_s"])
+        if not recording.sessions:
+            provenance = {"versions": versions(), "weights": weights, "simulated": microscope.simulated}
+            write_config(self.folder, config, provenance)
+        images = ImageStore(
+            self.folder,
+            pixel_size_um=config.microscope.pixel_size_nm * 1e-3,
+            interval_s=_interval(config),
+        )
+        ledger.add(
+            "run",
+            {
+                "plan": config.plan,
+                "session": len(recording.sessions) + 1,
+                "simulated": microscope.simulated,
+                "planned": self.progress.planned,
+                "versions": versions(),
+                "weights": weights,
+            },
+        )
+        analysis = None
+        if scorer is not None:
+            analysis = Analysis(
+                scorer,
+                queue=config.analysis.queue,
+                timeout_s=config.analysis.timeout_s,
+                done=self._score_recorder(ledger),
+            )
+        loop = Loop(
+            microscope,
+            self._make_plan(config),
+            ledger=ledger,
+            images=images,
+            gate=gate,
+            analysis=analysis,
+            recording=recording,
+            retries=config.faults.retries,
+            tell=self.progress.take,
+            elapsed_s=_age(recording),
+        )
+        work = _Work(loop)
+        reason = "failed"
+        microscope.make_safe("start")
+        microscope.arm()
+        try:
+            reason = self._supervise(work, loop, gate, analysis, seen, watch)
+        finally:
+            # The one place that owns the safe state; nothing above may return around it.
+            loop.close()
+            safe = microscope.make_safe(reason)
+            work.join(_LET_GO_S)
+            safe = microscope.make_safe(reason)  # whatever the thread still did in between
+            status = _status(reason, work, loop, self.progress.planned)
+            why = _why(reason, work)
+            safe = replace(safe, reason=why)
+            if analysis is not None:
+                analysis.close(finish=not work.is_alive())
+            try:
+                loop.void_unlit()
+                ledger.add("safe_state", safe.as_dict())
+                if status == "failed":
+                    ledger.add("fault", {"what": why, "policy": "stop"}, loop.frames)
+                ledger.add("end", {"status": status, "reason": why})
+                if not work.is_alive():
+                    images.trim(loop.frames)
+                self._heartbeat(gate, status)
+                ledger.close()
+            except (OSError, sqlite3.Error) as error:
+                status, why = "failed", f"{why}; and the ledger cannot be written: {error}"
+            if not work.is_alive() and self._microscope is None:
+                microscope.core.unloadAllDevices()
+        return Result(self.folder, status, why, safe.ok, work.is_alive())
+
+    def _supervise(
+        self,
+        work: _Work,
+        loop: Loop,
+        gate: DoseGate,
+        analysis: Analysis | None,
+        seen: Interrupts,
+        watch: Callable[[Progress], None],
+    ) -> str:
+        """Wait for the acquisition thread, or for a reason not to; returns that reason."""
+        work.start()
+        beat = 0.0
+        while work.is_alive():
+            work.join(_TICK_S)
+            self.progress.budget_fraction = gate.budget_fraction
+            watch(self.progress)
+            if time.monotonic() - beat > _HEARTBEAT_S:
+                beat = time.monotonic()
+                self._heartbeat(gate, "running")
+            if analysis is not None and analysis.failure is not None and not work.asked_to_stop:
+                work.asked_to_stop, work.error = True, analysis.failure
+                loop.stop()
+            if seen.count == 1 and not work.asked_to_stop:
+                self.progress.doing = "finishing the frame, then stopping; again to stop now"
+                work.asked_to_stop = True
+                loop.stop()
+            if seen.count > 1:
+                return seen.name
+            deadline = loop.deadline
+            if deadline is not None and time.monotonic() > deadline:
+                work.error = Hung(
+                    f"camera {loop.microscope.core.getCameraDevice()!r} hangs: no frame within "
+                    f"its exposure and {self.config.microscope.timeout_s:g} s "
+                    "(`microscope.timeout_s`)"
+                )
+                return "hung"
+        if seen.count and not loop.finished:
+            return seen.name
+        return "finished"
+
+    def _score_recorder(self, ledger: Ledger) -> Callable[[int, float | Exception], None]:
+        def record(index: int, outcome: float | Exception) -> None:
+            if isinstance(outcome, Exception):
+                fault = {"what": f"scoring failed: {outcome}", "policy": self.config.analysis.on_error}
+                ledger.add("fault", fault, index)
+                self.progress.take("fault", fault)
+            else:
+                ledger.add("score", {"value": outcome}, index)
+                self.progress.take("score", {"value": outcome})
+
+        return record
+
+    def _heartbeat(self, gate: DoseGate, status: str) -> None:
+        write_status(
+            self.folder,
+            {
+                "run": self.folder.name,
+                "status": status,
+                "at": datetime.now(UTC).isoformat(timespec="seconds"),
+                "plan": self.config.plan,
+                "frames": self.progress.frames,
+                "planned": self.progress.planned,
+                "doing": self.progress.doing,
+                "score": self.progress.score,
+                "budget_fraction": gate.budget_fraction,
+                "faults": self.progress.faults,
+            },
+        )
+
+
+class _Work(threading.Thread):
+    """The acquisition thread, and what it ended with."""
+
+    def __init__(self, loop: Loop) -> None:
+        # A driver that never returns must not keep the process alive.
+        super().__init__(name="acquisition", daemon=True)
+        self._loop = loop
+        self.error: BaseException | None = None
+        self.asked_to_stop = False
+
+    def run(self) -> None:
+        try:
+            self._loop.run()
+        except BaseException as error:
+            self.error = self.error or error
+
+
+def _status(reason: str, work: _Work, loop: Loop, planned: int | None) -> Status:
+    if isinstance(work.error, BudgetReached):
+        return "stopped"
+    if work.error is not None:
+        return "failed"
+    if reason == "finished" and loop.finished:
+        return "completed" if planned in (None, loop.frames) else "failed"
+    return "failed" if reason == "failed" else "interrupted"
+
+
+def _why(reason: str, work: _Work) -> str:
+    if work.error is None:
+        return reason
+    name = type(work.error).__name__
+    return str(work.error) if isinstance(work.error, DeviceFault | BudgetReached) else (
+        f"{name}: {work.error}"
+    )
+
+
+def _interval(config: RunConfig) -> float:
+    return config.timelapse.interval_s if config.plan == "timelapse" else 0.0
+
+
+def _age(recording: Recording) -> float:
+    """Age of a run whose frames carry its own time (s)."""
+    return max((taken.frame["time_s"] for taken in recording.taken.values()), default=0.0)
+
+
+def _scorer(
+    config: RunConfig, scorer: Callable[[Any], float] | None
+) -> tuple[Callable[[Any], float] | None, dict[str, str]]:
+    if not config.analysis.score:
+        return None, {}
+    if scorer is not None:
+        return scorer, {}
+    from models.quality import QualityScorer
+
+    network = QualityScorer(config.analysis.weights)
+    pixel = config.microscope.pixel_size_nm
+    return lambda frame: network.score(frame, pixel).value, {"quality": network.weights_hash()}
+
+
+__all__ = ["EXIT_CODES", "Progress", "Result", "RunBusy", "Session", "Status"]

@@ -1,0 +1,45 @@
+"""Ctrl-C and SIGTERM: the first asks for a clean stop, the second stops now.
+
+The only place that knows about signals.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+_SIGNALS = ("SIGINT", "SIGTERM", "SIGBREAK", "SIGHUP")
+
+
+class Interrupts:
+    """How often, and by what, this process was asked to stop."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.name = ""
+
+    def _take(self, number: int, frame: FrameType | None) -> None:
+        self.count += 1
+        self.name = signal.Signals(number).name
+
+
+@contextmanager
+def interrupts() -> Iterator[Interrupts]:
+    """Collect signals instead of dying from them; only the main thread can."""
+    seen = Interrupts()
+    before: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        for name in _SIGNALS:
+            if (number := getattr(signal, name, None)) is not None:
+                before[number] = signal.signal(number, seen._take)
+    try:
+        yield seen
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+

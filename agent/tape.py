@@ -1,0 +1,93 @@
+"""Leading a plan through what its ledger already holds.
+
+Resuming and replaying are the same thing up to the tape's end: a plan is a function of its
+frames, so that the stored frames must make it ask for the same shots and note the same things
+again. Where it does not, the tape says so and nothing is exposed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from numpy.typing import NDArray
+
+from agent.images import ImageStore, checksum
+from agent.plan import Frame, Note
+from agent.recording import Recording, shot_as_dict
+from devices.shot import Shot
+
+
+class ReplayMismatch(RuntimeError):
+    """The plan asks for or notes something else than its ledger says."""
+
+
+def as_stored(data: Any) -> Any:
+    """Plain data as it reads back from the ledger."""
+    return json.loads(json.dumps(data))
+
+
+class Tape:
+    """A recording that is being played to a plan.
+
+    Parameters
+    ----------
+    recording
+        What the ledger holds.
+    images
+        Where its pixels are.
+    """
+
+    def __init__(self, recording: Recording, images: ImageStore) -> None:
+        self._taken = recording.taken
+        self._notes = iter(recording.notes)
+        self._images = images
+
+    def holds_note(self, note: Note) -> bool:
+        """Whether this note is in the ledger already.
+
+        Raises
+        ------
+        ReplayMismatch
+            The ledger has another one in its place.
+        """
+        old = next(self._notes, None)
+        new = as_stored({"topic": note.topic, "data": dict(note.data)})
+        if old is not None and old != new:
+            raise ReplayMismatch(f"the plan notes {new}, the ledger has {old}")
+        return old is not None
+
+    def frame(
+        self, index: int, shot: Shot, rescore: Callable[[int, Shot, NDArray[Any]], Callable[[], float]]
+    ) -> Frame | None:
+        """The stored frame that answers a shot; None at the end of the tape.
+
+        Parameters
+        ----------
+        index
+            Number of the frame.
+        shot
+            What the plan asks for.
+        rescore
+            Makes the score of a frame whose ledger has none, from (index, shot, pixels).
+
+        Raises
+        ------
+        ReplayMismatch
+            The plan asks for something else, or the pixels have changed.
+        """
+        taken = self._taken.get(index)
+        if taken is None:
+            return None
+        asked = as_stored(shot_as_dict(shot))
+        was = {key: taken.shot[key] for key in asked}
+        if asked != was:
+            raise ReplayMismatch(f"frame {index}: the plan asks for {asked}, the ledger has {was}")
+        pixels = self._images.read(index)
+        if checksum(pixels) != taken.frame["crc32"]:
+            raise ReplayMismatch(f"frame {index}: the pixels on disk are not those of the ledger")
+        pixels.flags.writeable = False
+        stored = taken.score
+        score = rescore(index, shot, pixels) if stored is None else lambda: stored
+        return Frame(index, shot, taken.shot["settings"], pixels, taken.frame["time_s"], score)
