@@ -75,7 +75,7 @@ class StrictEngine(MDAEngine):
             raise DeviceFault(f"could not set {what}: {error}") from error
 
     def exec_single_event(self, event: MDAEvent) -> Iterator[Any]:
-        """Take one frame.
+        """Take one frame, with the shutter open no longer than that.
 
         Raises
         ------
@@ -83,9 +83,17 @@ class StrictEngine(MDAEngine):
             The camera delivered none.
         """
         core = self.mmcore
+        shutter = core.getShutterDevice()
         self._go_on()
         try:
-            core.snapImage()
+            try:
+                if shutter:
+                    core.setShutterOpen(shutter, True)
+                    core.waitForDevice(shutter)
+                core.snapImage()
+            finally:
+                if shutter:
+                    core.setShutterOpen(shutter, False)
             image = core.getImage()
         except Exception as error:
             raise DeviceFault(f"camera {core.getCameraDevice()!r} failed: {error}") from error

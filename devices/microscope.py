@@ -369,8 +369,9 @@ def _assign_roles(core: UniMMCore, config: MicroscopeConfig) -> None:
     if not core.getCameraDevice():
         cameras = list(core.getLoadedDevicesOfType(DeviceType.Camera))
         raise BindingError(("camera",), f"which one? there is {', '.join(cameras) or 'none'}")
-    # Without a shutter Micro-Manager's automatic shutter fails on an empty label.
-    core.setAutoShutter(bool(core.getShutterDevice()))
+    # The engine opens and closes the shutter itself: Micro-Manager's automatic shutter knows
+    # nothing of Python shutters, and fails where there is none.
+    core.setAutoShutter(False)
     name = "stedfast"
     core.definePixelSizeConfig(name)
     core.setPixelSizeUm(name, config.pixel_size_nm * 1e-3)

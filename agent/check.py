@@ -1,0 +1,71 @@
+"""`stedfast check`: what a run would do, without any light."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from agent.config import RunConfig
+from agent.session import planned_frames
+from devices.config import Value
+from devices.microscope import Microscope
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What to expect of a run; None where the plan has no end.
+
+    Parameters
+    ----------
+    frames
+        How many.
+    exposure_s
+        Time that light is on the sample (s): at the starting settings for `live` and
+        `timelapse`, between the cheapest and the dearest trial for `optimize`.
+    bytes
+        Raw pixels on disk.
+    dose_J
+        Light on the sample by laser (J), lowest and highest.
+    """
+
+    frames: int | None
+    exposure_s: tuple[float, float] | None
+    bytes: int | None
+    dose_J: dict[str, tuple[float, float]] | None
+
+
+def expect(config: RunConfig, microscope: Microscope) -> Expected:
+    """What the config's run would cost on this microscope."""
+    frames = planned_frames(config)
+    if frames is None:
+        return Expected(None, None, None, None)
+    low, high = _extremes(config)
+    modes = [config.live.mode if config.plan == "live" else config.timelapse.mode]
+    if config.plan == "optimize":
+        modes = ["confocal", "sted", "confocal"]
+    per_turn = frames / len(modes)
+    seconds = [0.0, 0.0]
+    dose: dict[str, list[float]] = {laser: [0.0, 0.0] for laser in config.microscope.lasers}
+    for mode in modes:
+        for edge, tuned in enumerate((low, high)):
+            settings = {**config.microscope.start(), **tuned, **config.microscope.modes[mode]}
+            seconds[edge] += per_turn * microscope.exposure_s(settings)
+            for laser, joules in microscope.dose_j(settings).items():
+                dose[laser][edge] += per_turn * joules
+    return Expected(
+        frames,
+        (seconds[0], seconds[1]),
+        frames * microscope.frame_bytes,
+        {laser: (edges[0], edges[1]) for laser, edges in dose.items()},
+    )
+
+
+def _extremes(config: RunConfig) -> tuple[dict[str, Value], dict[str, Value]]:
+    """Settings of the cheapest and the dearest frame that the plan may take."""
+    low: dict[str, Value] = {}
+    high: dict[str, Value] = {}
+    if config.plan == "optimize":
+        for name in config.tuned():
+            setting = config.microscope.settings[name]
+            span = config.optimize.search.get(name, setting.range or setting.choices or ())
+            low[name], high[name] = span[0], span[-1]
+    return low, high

@@ -1,0 +1,339 @@
+"""The command line. Heavy imports wait inside the commands, so that help answers at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from agent.config import ConfigError, load
+
+if TYPE_CHECKING:
+    from agent.session import Result, Session
+
+app = typer.Typer(
+    name="stedfast",
+    help="Closed-loop control of STED microscopes.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+simulate = typer.Typer(help="Make data with the virtual microscope.", no_args_is_help=True)
+train = typer.Typer(help="Train a network.", no_args_is_help=True)
+app.add_typer(simulate, name="simulate")
+app.add_typer(train, name="train")
+
+out = Console()
+err = Console(stderr=True)
+
+ConfigFile = Annotated[Path, typer.Argument(help="YAML config file", show_default=False)]
+RunFolder = Annotated[Path, typer.Argument(help="run folder", show_default=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="for scripts")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="lay a value over the config's; repeatable"),
+]
+
+
+def _say(line: str) -> None:
+    """A line for a person, on stderr, so that stdout stays for results."""
+    err.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _leave(result: Result) -> NoReturn:
+    """End with the run's exit code."""
+    from agent.session import EXIT_CODES
+
+    code = EXIT_CODES[result.status]
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if result.thread_left:
+        # A driver still hangs in a thread; waiting for the interpreter's end could take for ever.
+        os._exit(code)
+    raise typer.Exit(code)
+
+
+@app.command()
+def run(
+    config: ConfigFile,
+    folder: Annotated[
+        Path | None, typer.Option("--out", help="folder of this run; new or empty")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="instead of the config's")] = None,
+    overrides: Overrides = None,
+) -> None:
+    """Run a config: live, automated optimization or time-lapse."""
+    from agent.folder import new_folder
+    from agent.session import Session, open_microscope
+
+    lines = list(overrides or [])
+    if seed is not None:
+        lines.append(f"seed={seed}")
+    checked = load(config, lines)
+    # Opened before the folder is made, so that a wrong config leaves nothing behind.
+    microscope = open_microscope(checked, config)
+    made = new_folder(checked, Path(), folder)
+    _work(Session(checked, config, made, microscope=microscope))
+
+
+@app.command()
+def resume(folder: RunFolder) -> None:
+    """Go on with an interrupted run, from its ledger."""
+    from agent.folder import read_config
+    from agent.session import Session
+    from agent.summary import summarize
+
+    config = read_config(folder)
+    if summarize(folder)["status"] == "completed":
+        _say(f"{folder}: is complete already, nothing to do")
+        return
+    _work(Session(config, folder / "config.yaml", folder))
+
+
+def _work(session: Session) -> NoReturn:
+    from agent.folder import REPORT, RunBusy
+    from agent.progress import showing
+
+    try:
+        with showing(session.progress, err) as watch:
+            result = session.run(watch)
+    except RunBusy as error:
+        raise ConfigError(str(error)) from None
+    _say(f"{result.status}: {result.reason}")
+    if not result.safe:
+        _say("THE MICROSCOPE MAY NOT BE SAFE: see safe_state in `stedfast show`")
+    if not result.thread_left:
+        try:
+            from agent.report import write_report
+
+            write_report(result.folder, result.folder / REPORT)
+        except Exception as error:  # the run itself is on disk; a drawing must not fail it
+            _say(f"the report could not be written: {error}")
+        _print_summary(result.folder)
+    _say(f"stedfast show {result.folder}")
+    _leave(result)
+
+
+@app.command()
+def check(config: ConfigFile, overrides: Overrides = None) -> None:
+    """Open the microscope, switch on no light, and say what the run would take."""
+    from agent.check import expect
+    from agent.session import open_microscope
+
+    checked = load(config, overrides or [])
+    with open_microscope(checked, config) as microscope:
+        expected = expect(checked, microscope)
+        table = Table(show_header=False, box=None)
+        table.add_row("plan", checked.plan + (" (simulated)" if microscope.simulated else ""))
+        shape = f"{microscope.core.getImageWidth()} × {microscope.core.getImageHeight()} px"
+        table.add_row("frames", f"{expected.frames or 'until stopped'} of {shape}")
+        if expected.exposure_s is not None and expected.bytes is not None:
+            table.add_row("light on for", _span(*expected.exposure_s, "s"))
+            table.add_row("disk", f"{expected.bytes / 1e6:.1f} MB")
+            for laser, (low, high) in (expected.dose_J or {}).items():
+                budget = checked.dose.budget_J.get(laser)
+                note = f" (budget {budget:g} J)" if budget else ""
+                table.add_row(f"{laser} dose", _span(low, high, "J") + note)
+        out.print(table)
+    out.print(f"{config}: ready to run", markup=False, highlight=False, soft_wrap=True)
+
+
+def _span(low: float, high: float, unit: str) -> str:
+    return f"{low:.3g} {unit}" if low == high else f"{low:.3g} … {high:.3g} {unit}"
+
+
+@app.command()
+def devices(
+    cfg: Annotated[
+        str, typer.Argument(help="Micro-Manager .cfg, `demo`, or a stedfast config", show_default=False)
+    ],
+    starter: Annotated[
+        Path | None, typer.Option("--write", help="write a commented starter config here")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List devices, properties and limits; write a starter config for this microscope."""
+    from agent.listing import list_devices
+
+    list_devices(cfg, starter, out, as_json=as_json)
+
+
+@app.command()
+def score(
+    files: Annotated[list[Path], typer.Argument(help="TIFF files, one frame or more each")],
+    pixel_size: Annotated[
+        float | None, typer.Option("--pixel-size", metavar="NM", help="instead of the file's own")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Score STED frames with the quality network: 0 useless, 1 as good as it gets."""
+    from agent.scoring import score_files
+
+    rows = score_files(files, pixel_size)
+    if as_json:
+        print(json.dumps(rows, indent=1))
+        return
+    for row in rows:
+        print(f"{row['score']:.3f}  {row['file']}" + (f" [{row['frame']}]" if row["frames"] > 1 else ""))
+
+
+@app.command()
+def show(folder: RunFolder, as_json: AsJson = False) -> None:
+    """What a run did, or is doing."""
+    from agent.summary import summarize
+
+    if as_json:
+        print(json.dumps(summarize(folder), indent=1))
+    else:
+        _print_summary(folder)
+
+
+def _print_summary(folder: Path) -> None:
+    from agent.summary import summarize
+
+    for line in _summary_lines(summarize(folder)):
+        out.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _summary_lines(summary: dict[str, Any]) -> list[str]:
+    frames, dose = summary["frames"], summary["dose"]
+    simulated = ", simulated" if summary["simulated"] else ""
+    lines = [
+        f"{summary['run']}: {summary['plan']}, {summary['status']}{simulated}",
+        f"frames     {frames['acquired']} of {frames['planned'] or 'no fixed number'}",
+    ]
+    light = [f"{k.removesuffix('_J')} {v:.3g} J" for k, v in dose.items() if k.endswith("_J")]
+    share = dose["budget_fraction"]
+    lines.append(
+        f"light      {', '.join(light)}" + (f" ({share:.0%} of budget)" if share is not None else "")
+    )
+    for which in ("start", "best"):
+        part = summary[which]
+        if part["score"]["n"]:
+            settings = ", ".join(f"{k} {_number(v)}" for k, v in part["settings"].items())
+            lines.append(
+                f"{which:<11}score {_pm(part['score'])}, bleaching {_pm(part['bleaching'])}"
+                f" (n = {part['score']['n']})"
+            )
+            lines.append(f"{'':11}{settings}")
+    lines += [f"fault      {fault['what']}" for fault in summary["faults"]]
+    if (safe := summary["safe_state"]) is not None:
+        state = "read back as it should" if safe["ok"] else "NOT SAFE"
+        lines.append(f"safe state {state} at {safe['at']}")
+    return lines
+
+
+def _number(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _pm(part: dict[str, Any]) -> str:
+    sd = f" ± {part['sd']:.3f}" if part["sd"] is not None else ""
+    return f"{part['mean']:.3f}{sd}"
+
+
+@app.command()
+def export(
+    folder: RunFolder,
+    file: Annotated[Path, typer.Argument(help="OME-TIFF to write", show_default=False)],
+    overwrite: Annotated[bool, typer.Option("--overwrite")] = False,
+) -> None:
+    """Write a run's raw frames as one OME-TIFF."""
+    from agent.export import export as write
+
+    frames = write(folder, file, overwrite=overwrite)
+    _say(f"{file}: {frames} frames")
+
+
+@app.command()
+def report(
+    folder: RunFolder,
+    file: Annotated[Path | None, typer.Option("--out", help="instead of RUN/report.html")] = None,
+) -> None:
+    """Draw a run: one self-contained HTML page."""
+    from agent.folder import REPORT
+    from agent.report import write_report
+
+    target = file or folder / REPORT
+    write_report(folder, target)
+    print(target)
+
+
+@app.command()
+def replay(folder: RunFolder) -> None:
+    """Lead a run's plan through its stored frames: the decisions must be the same."""
+    from agent.replay import replay as lead
+    from agent.tape import ReplayMismatch
+
+    try:
+        frames, notes = lead(folder)
+    except ReplayMismatch as error:
+        _say(f"{folder}: {error}")
+        raise typer.Exit(1) from None
+    print(f"{frames} frames gave the same {notes} decisions")
+
+
+@app.command()
+def bench(
+    name: Annotated[str, typer.Argument(help="which measurement: loop, optimize, kill")],
+    quick: Annotated[bool, typer.Option("--quick", help="at most 3 minutes on 2 cores")] = False,
+    seeds: Annotated[int | None, typer.Option(help="how many seeds or repeats")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure what the README claims."""
+    from agent.bench import run_bench
+
+    run_bench(name, quick=quick, seeds=seeds, as_json=as_json)
+
+
+@simulate.command("quality")
+def simulate_quality(
+    folder: Annotated[Path, typer.Argument(help="folder for the frames", show_default=False)],
+    frames: Annotated[int, typer.Option(min=1, help="how many")] = 2000,
+    seed: Annotated[int, typer.Option(min=0)] = 1,
+    workers: Annotated[int | None, typer.Option(min=1, help="processes; one a core")] = None,
+) -> None:
+    """Labelled STED frames for `train quality`; goes on where it stopped."""
+    from rich.progress import Progress
+
+    from agent.simulate import simulate_quality as make
+
+    with Progress(console=err) as bar:
+        task = bar.add_task("frames", total=frames)
+        for done in make(folder, frames, seed, workers):
+            bar.update(task, completed=done)
+
+
+@train.command("quality")
+def train_quality(
+    data: Annotated[Path, typer.Argument(help="folder with frames.csv, or a CSV: file, score")],
+    file: Annotated[Path, typer.Option("--out", help="weights to write, without ending")],
+    seed: Annotated[int, typer.Option(min=0)] = 1,
+    epochs: Annotated[int | None, typer.Option(min=1)] = None,
+) -> None:
+    """Train the quality network on labelled or rated frames."""
+    from agent.training import train_quality_network
+
+    train_quality_network(data, file, seed=seed, epochs=epochs, console=err)
+
+
+def main() -> None:
+    """Entry point: mistakes in a config or a file end with 2 and no traceback."""
+    try:
+        app()
+    except ConfigError as error:
+        _say(str(error))
+        sys.exit(2)
+    except KeyboardInterrupt:
+        _say("interrupted")
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""Progress of a run: a live line on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from agent.session import Progress as State
+
+_PLAIN_INTERVAL_S = 10.0
+
+
+@contextmanager
+def showing(state: State, console: Console) -> Iterator[Callable[[State], None]]:
+    """Show a run's progress while the context lasts; yields what the session calls to do so."""
+    if not console.is_terminal:
+        yield _plain(console)
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        TextColumn("{task.completed}/{task.total} frames"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task(state.plan, total=state.planned)
+
+        def watch(state: State) -> None:
+            bar.update(task, completed=state.frames, description=describe(state))
+
+        yield watch
+
+
+def describe(state: State) -> str:
+    """One line: what is being done, and how it looks."""
+    parts = [state.doing]
+    if state.trials:
+        parts.append(f"trial {min(state.trial + 1, state.trials)}/{state.trials}")
+    for name in ("score", "best", "bleaching"):
+        if (value := getattr(state, name)) is not None:
+            parts.append(f"{name} {value:.2f}")
+    if state.budget_fraction is not None:
+        parts.append(f"light {state.budget_fraction:.0%}")
+    if state.faults:
+        parts.append(f"{state.faults} faults")
+    return "  ".join(parts)
+
+
+def _plain(console: Console) -> Callable[[State], None]:
+    started = time.monotonic()
+    shown = {"at": 0.0, "trial": -1}
+
+    def watch(state: State) -> None:
+        now = time.monotonic()
+        if state.trial == shown["trial"] and now - shown["at"] < _PLAIN_INTERVAL_S:
+            return
+        shown.update(at=now, trial=state.trial)
+        total = state.planned or "?"
+        left = ""
+        if state.planned and state.frames:
+            seconds = (now - started) / state.frames * (state.planned - state.frames)
+            left = f"  {seconds:.0f} s left"
+        console.print(
+            f"{state.frames}/{total} frames  {describe(state)}{left}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+
+    return watch

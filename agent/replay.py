@@ -1,0 +1,62 @@
+"""`stedfast replay`: the same stored frames must give the same decisions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from agent.images import ImageStore
+from agent.plan import Note
+from agent.session import build_plan
+from agent.summary import read
+from agent.tape import ReplayMismatch, Tape
+from devices.shot import Shot
+
+
+def replay(folder: Path) -> tuple[int, int]:
+    """Lead the run's plan through its stored frames, without any microscope.
+
+    Returns
+    -------
+    tuple of int
+        Frames and notes that came out as the ledger has them.
+
+    Raises
+    ------
+    ConfigError
+        `folder` is no run folder.
+    ReplayMismatch
+        The plan decides otherwise, or the pixels have changed.
+    """
+    config, recording = read(folder)
+    images = ImageStore(folder, pixel_size_um=config.microscope.pixel_size_nm * 1e-3)
+    tape = Tape(recording, images)
+    plan = build_plan(config)
+    frames = notes = 0
+    answer = None
+
+    def unscored(index: int, shot: Shot, pixels: NDArray[Any]) -> Callable[[], float]:
+        def score() -> float:
+            raise ReplayMismatch(f"frame {index}: the plan reads a score the ledger does not have")
+
+        return score
+
+    try:
+        while True:
+            step = plan.send(answer)
+            answer = None
+            if isinstance(step, Note):
+                if not tape.holds_note(step):
+                    break
+                notes += 1
+                continue
+            answer = tape.frame(frames, step, unscored)
+            if answer is None:
+                break
+            frames += 1
+    except StopIteration:
+        pass
+    return frames, notes

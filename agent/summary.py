@@ -1,0 +1,112 @@
+"""What a run did, from its ledger alone: for `show`, the report and scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from agent.config import RunConfig
+from agent.dose import DoseGate
+from agent.folder import is_running, read_config
+from agent.ledger import Ledger
+from agent.recording import Recording
+
+
+def spread(values: Sequence[float]) -> dict[str, Any]:
+    """Mean, sample standard deviation and number; None where there is nothing to say."""
+    return {
+        "mean": fmean(values) if values else None,
+        "sd": stdev(values) if len(values) > 1 else None,
+        "n": len(values),
+    }
+
+
+def read(folder: Path) -> tuple[RunConfig, Recording]:
+    """Config and ledger of a run.
+
+    Raises
+    ------
+    ConfigError
+        `folder` is no run folder.
+    """
+    config = read_config(folder)
+    ledger = Ledger(folder, readonly=True)
+    try:
+        return config, Recording.read(ledger)
+    finally:
+        ledger.close()
+
+
+def spent(config: RunConfig, recording: Recording) -> DoseGate:
+    """The light of a run, lost shots included."""
+    gate = DoseGate(config.dose)
+    for shot in [*(taken.shot for taken in recording.taken.values()), *recording.lost]:
+        gate.count(shot["dose_J"], shot["field"]["index"] if shot["field"] else None)
+    return gate
+
+
+def summarize(folder: Path) -> dict[str, Any]:
+    """The summary that `show --json` prints.
+
+    Raises
+    ------
+    ConfigError
+        `folder` is no run folder.
+    """
+    config, recording = read(folder)
+    gate = spent(config, recording)
+    last = recording.sessions[-1] if recording.sessions else {}
+    scores = [taken.score for taken in recording.taken.values() if taken.score is not None]
+    return {
+        "run": folder.resolve().name,
+        "plan": config.plan,
+        "status": _status(folder, recording),
+        "reason": (recording.end or {}).get("reason"),
+        "simulated": last.get("simulated"),
+        "started": recording.sessions[0]["at"] if recording.sessions else None,
+        "sessions": len(recording.sessions),
+        "seed": config.seed,
+        "frames": {
+            "planned": last.get("planned"),
+            "acquired": len(recording.taken),
+            "skipped": 0,
+            "reconstructed": 0,
+        },
+        "dose": {
+            **{f"{laser}_J": gate.total.get(laser, 0.0) for laser in _lasers(config)},
+            "budget_fraction": gate.budget_fraction,
+            "lost_shots": len(recording.lost),
+        },
+        "score": spread(scores),
+        "start": _retested(recording, "start"),
+        "best": _retested(recording, "best"),
+        "trials": recording.notes_on("trial"),
+        "safe_state": recording.safe_state,
+        "faults": recording.faults,
+    }
+
+
+def _lasers(config: RunConfig) -> list[str]:
+    return list(dict.fromkeys([*config.microscope.lasers, "excitation", "depletion"]))
+
+
+def _status(folder: Path, recording: Recording) -> str:
+    if is_running(folder):
+        return "running"
+    # A session that left no end was killed.
+    return recording.end["status"] if recording.end else "interrupted"
+
+
+def _retested(recording: Recording, which: str) -> dict[str, Any]:
+    notes = [note for note in recording.notes_on("retest") if note["which"] == which]
+    settings = notes[0]["settings"] if notes else None
+    if settings is None and which == "best":
+        recommended = recording.notes_on("recommendation")
+        settings = recommended[-1]["settings"] if recommended else None
+    return {
+        "settings": settings,
+        "score": spread([note["objectives"]["score"] for note in notes]),
+        "bleaching": spread([note["objectives"]["bleaching"] for note in notes]),
+    }
