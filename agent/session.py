@@ -139,7 +139,7 @@ class Session:
     folder
         The run's folder; an existing ledger in it is gone on with.
     microscope
-        An open one, for tests; otherwise the config's is opened.
+        An open one, which the session closes at its end; otherwise the config's is opened.
     make_plan
         Another plan than the config's, for scripts: called with the config.
     scorer
@@ -271,7 +271,7 @@ class Session:
                 ledger.close()
             except (OSError, sqlite3.Error) as error:
                 status, why = "failed", f"{why}; and the ledger cannot be written: {error}"
-            if not work.is_alive() and self._microscope is None:
+            if not work.is_alive():
                 microscope.core.unloadAllDevices()
         return Result(self.folder, status, why, safe.ok, work.is_alive())
 
