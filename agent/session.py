@@ -193,7 +193,7 @@ class Session:
 
     def _locked(self, seen: Interrupts, watch: Callable[[Progress], None]) -> Result:
         config = self.config
-        scorer, weights = _scorer(config, self._scorer)
+        scorer, weights = _scorer(config, self._source, self._scorer)
         microscope = self._microscope or open_microscope(config, self._source)
         ledger = Ledger(self.folder)
         recording = Recording.read(ledger)
@@ -391,7 +391,7 @@ def _age(recording: Recording) -> float:
 
 
 def _scorer(
-    config: RunConfig, scorer: Callable[[Any], float] | None
+    config: RunConfig, source: Path, scorer: Callable[[Any], float] | None
 ) -> tuple[Callable[[Any], float] | None, dict[str, str]]:
     if not config.analysis.score:
         return None, {}
@@ -399,7 +399,11 @@ def _scorer(
         return scorer, {}
     from models.quality import QualityScorer
 
-    network = QualityScorer(config.analysis.weights)
+    weights = config.analysis.weights
+    try:
+        network = QualityScorer(source.parent / weights if weights else None)
+    except (OSError, ValueError) as error:
+        raise located(source, ("analysis", "weights"), str(error)) from None
     pixel = config.microscope.pixel_size_nm
     return lambda frame: network.score(frame, pixel).value, {"quality": network.weights_hash()}
 

@@ -85,12 +85,8 @@ class Microscope:
         BindingError
             Something in the config is not on this microscope.
         """
-        from pymmcore_plus.experimental.unicore import UniMMCore
-
-        core = UniMMCore()
+        core = load_core(config, base=base, seed=seed)
         try:
-            _load_cfg(core, config, base)
-            _load_python_devices(core, config, base, seed)
             _assign_roles(core, config)
             library = core.getDeviceLibrary(core.getCameraDevice())
             microscope = cls(
@@ -299,6 +295,26 @@ def _laser_step(core: UniMMCore, name: str, device: str, prop: str, safe: Value)
         lambda: core.getProperty(device, prop),
         safe,
     )
+
+
+def load_core(config: MicroscopeConfig, *, base: Path = Path(), seed: int = 0) -> UniMMCore:
+    """A core with the config's devices in it, and nothing bound or assigned yet.
+
+    Raises
+    ------
+    BindingError
+        A device cannot be loaded.
+    """
+    from pymmcore_plus.experimental.unicore import UniMMCore
+
+    core = UniMMCore()
+    try:
+        _load_cfg(core, config, base)
+        _load_python_devices(core, config, base, seed)
+    except BaseException:
+        core.unloadAllDevices()
+        raise
+    return core
 
 
 def _load_cfg(core: UniMMCore, config: MicroscopeConfig, base: Path) -> None:

@@ -1,0 +1,117 @@
+"""`stedfast score`: a quality score for every frame of some files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import tifffile
+from numpy.typing import NDArray
+
+from agent.config import ConfigError
+
+_DEFAULT_NM = 20.0
+_NM_PER_UNIT = {"CENTIMETER": 1e7, "INCH": 2.54e7}
+_NM = {"nm": 1.0, "µm": 1e3, "um": 1e3, "micron": 1e3, "mm": 1e6}
+
+
+def score_files(files: Sequence[Path], pixel_size_nm: float | None) -> list[dict[str, Any]]:
+    """Score all frames of TIFF files.
+
+    Parameters
+    ----------
+    files
+        TIFF files; leading axes of more than two-dimensional ones are frames.
+    pixel_size_nm
+        Instead of what the files say.
+
+    Returns
+    -------
+    list of dict
+        `file`, `frame`, `frames` (in that file), `score`, `pixel_size_nm` and where that is
+        from (`given`, `file` or `assumed`).
+
+    Raises
+    ------
+    ConfigError
+        A file cannot be read or scored.
+    """
+    from models.quality import QualityScorer
+
+    if pixel_size_nm is not None and not 0 < pixel_size_nm < 1e5:
+        raise ConfigError(f"--pixel-size {pixel_size_nm:g}: a pixel size in nm above 0 is needed")
+    scorer = QualityScorer()
+    rows = []
+    for file in files:
+        images, found = _read(file)
+        size, source = found or _DEFAULT_NM, "file" if found else "assumed"
+        if pixel_size_nm is not None:
+            size, source = pixel_size_nm, "given"
+        for number, image in enumerate(images):
+            try:
+                score = scorer.score(image, size)
+            except ValueError as error:
+                raise ConfigError(f"{file}, frame {number}: {error}") from None
+            rows.append(
+                {
+                    "file": str(file),
+                    "frame": number,
+                    "frames": len(images),
+                    "score": score.value,
+                    "pixel_size_nm": size,
+                    "pixel_size_from": source,
+                }
+            )
+    return rows
+
+
+def _read(file: Path) -> tuple[NDArray[Any], float | None]:
+    """Frames (n × rows × columns) of a TIFF file, and its pixel size in nm if it says one."""
+    try:
+        with tifffile.TiffFile(file) as tiff:
+            images, size = tiff.asarray(), _pixel_size_nm(tiff)
+    except FileNotFoundError:
+        raise ConfigError(f"{file}: no such file") from None
+    except (OSError, tifffile.TiffFileError, ValueError, IndexError) as error:
+        raise ConfigError(f"{file}: not a readable TIFF file: {error}") from None
+    if images.ndim < 2:
+        raise ConfigError(f"{file}: has {images.ndim} axes, an image is needed")
+    return images.reshape(-1, *images.shape[-2:]), size
+
+
+def _pixel_size_nm(tiff: tifffile.TiffFile) -> float | None:
+    if tiff.ome_metadata:
+        pixels = _ome_pixels(tifffile.xml2dict(tiff.ome_metadata))
+        if pixels and "PhysicalSizeX" in pixels:
+            unit = _NM.get(pixels.get("PhysicalSizeXUnit", "µm"))
+            return float(pixels["PhysicalSizeX"]) * unit if unit else None
+    page = tiff.pages.first
+    resolution = page.tags.get("XResolution")
+    if resolution is None or resolution.value[0] == 0:
+        return None
+    per_pixel = resolution.value[1] / resolution.value[0]
+    if tiff.imagej_metadata:
+        unit = _NM.get(str(tiff.imagej_metadata.get("unit", "")).replace("\\u00B5m", "µm"))
+        return per_pixel * unit if unit else None
+    tag = page.tags.get("ResolutionUnit")
+    nm = _NM_PER_UNIT.get(getattr(tag.value, "name", "")) if tag else None
+    size = per_pixel * nm if nm else None
+    # 72 dpi and its like are a printer's resolution, not a microscope's.
+    return size if size and size < 2000 else None
+
+
+def _ome_pixels(data: Any) -> dict[str, Any] | None:
+    """The first `Pixels` element of OME-XML as a dictionary."""
+    stack: list[Any] = [data]
+    while stack:
+        here = stack.pop()
+        if isinstance(here, dict):
+            if isinstance(found := here.get("Pixels"), dict):
+                return found
+            stack += here.values()
+        elif isinstance(here, list):
+            stack += here
+    return None
+
+

@@ -1,0 +1,66 @@
+"""`stedfast train`: trainings with a progress bar and their provenance."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+
+from agent.config import ConfigError
+
+
+def commit_of_this_code() -> str:
+    """Commit that the running code was checked out from; empty for an installed package."""
+    try:
+        answer = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return answer.stdout.strip()
+
+
+def train_quality_network(
+    data: Path, out: Path, *, seed: int, epochs: int | None, console: Console
+) -> None:
+    """Train the quality network and print what it reached.
+
+    Raises
+    ------
+    ConfigError
+        The data cannot be used.
+    """
+    from models.quality import train
+
+    command = shlex.join(["stedfast", *sys.argv[1:]])
+    with Progress(console=console) as bar:
+        task = bar.add_task("epochs")
+
+        def show(epoch: int, total: int, metrics: dict[str, float]) -> None:
+            figures = "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+            bar.update(task, completed=epoch, total=total, description=figures)
+
+        options = {} if epochs is None else {"epochs": epochs}
+        try:
+            card = train(
+                data,
+                out,
+                seed=seed,
+                command=command,
+                commit=commit_of_this_code(),
+                progress=show,
+                **options,
+            )
+        except (ValueError, FileNotFoundError) as error:
+            raise ConfigError(str(error)) from None
+    test = card["metrics"]["test"]
+    figures = ", ".join(f"{name} {value:.3f}" for name, value in test.items() if value is not None)
+    print(f"{out.with_suffix('.safetensors')}: {figures}")
