@@ -26,7 +26,7 @@ _ACCEPTED = "a TIFF (YX or TYX) or OME-Zarr 0.4/0.5 (yx or tyx) of one channel a
 _DTYPES = ("uint8", "uint16", "int16", "uint32", "int32", "float32")
 
 
-class MovieOver(RuntimeError):
+class MovieOverError(RuntimeError):
     """A frame was asked for after the last one of a movie that does not loop."""
 
 
@@ -188,7 +188,7 @@ def _by(shape: tuple[int, ...]) -> str:
 
 @contextmanager
 def _logged_errors() -> Iterator[list[str]]:
-    """What tifffile only logs: it opens a cut-off file without a word to its caller."""
+    """Collect what tifffile only logs: it opens a cut-off file without a word to its caller."""
     logged: list[str] = []
 
     class Listener(logging.Handler):
@@ -254,7 +254,7 @@ class ReplayCamera(SimpleCameraDevice):
         return self._movie.dtype
 
     def get_exposure(self) -> float:
-        """Reported exposure time (ms)."""
+        """Return the reported exposure time (ms)."""
         return self._exposure_ms
 
     def set_exposure(self, exposure: float) -> None:
@@ -266,14 +266,14 @@ class ReplayCamera(SimpleCameraDevice):
 
         Raises
         ------
-        MovieOver
+        MovieOverError
             There is none, and the movie does not loop.
         RuntimeError
             It cannot be read.
         """
         movie = self._movie
         if self._frame >= movie.frames and not self._loop:
-            raise MovieOver(
+            raise MovieOverError(
                 f"{movie.file}: frame {self._frame} was asked for, but the movie is over: it has "
                 f"{movie.frames}, 0 … {movie.frames - 1}; `loop: true` would start it again"
             )
@@ -302,7 +302,7 @@ class ReplayCamera(SimpleCameraDevice):
 
 
 def build_replay(config: ReplayConfig, base: Path) -> dict[str, Device]:
-    """The replay camera under its label, `Replay`.
+    """Build the replay camera, under its label `Replay`.
 
     Parameters
     ----------

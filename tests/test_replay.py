@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pymmcore_plus.experimental.unicore import UniMMCore
 
 from devices.config import ReplayConfig
-from devices.replay import MovieOver, ReplayCamera, build_replay, open_movie
+from devices.replay import MovieOverError, ReplayCamera, build_replay, open_movie
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 FRAMES, HEIGHT, WIDTH = 5, 48, 64
@@ -142,7 +142,9 @@ def test_over_and_again(tmp_path: Path) -> None:
     for _ in range(FRAMES):
         snap(core)
     assert core.getProperty("Replay", "Frame") == FRAMES
-    with pytest.raises(MovieOver, match=r"movie\.tif: frame 5 .* it has 5, 0 … 4; `loop: true`"):
+    with pytest.raises(
+        MovieOverError, match=r"movie\.tif: frame 5 .* it has 5, 0 … 4; `loop: true`"
+    ):
         snap(core)
     core.setProperty("Replay", "Frame", 3)
     np.testing.assert_array_equal(snap(core), movie()[3])

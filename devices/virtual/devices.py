@@ -74,7 +74,7 @@ class Laser(GenericDevice):
         self._power = float(value)
 
     def shutdown(self) -> None:
-        """Off."""
+        """Switch off."""
         self._power = 0.0
 
 
@@ -93,7 +93,7 @@ class Shutter(ShutterDevice):
         )
 
     def get_open(self) -> bool:
-        """True if light reaches the sample."""
+        """Tell whether light reaches the sample."""
         return self._open
 
     def set_open(self, open: bool) -> None:
@@ -107,7 +107,7 @@ class Shutter(ShutterDevice):
         self._open = bool(_whole("State", value))
 
     def shutdown(self) -> None:
-        """Closed."""
+        """Close."""
         self._open = False
 
 
@@ -310,7 +310,7 @@ class ScanEngine(SimpleCameraDevice):
         return self._shape
 
     def dtype(self) -> np.dtype[np.uint16]:
-        """Counts are uint16."""
+        """Tell the type of the counts, uint16."""
         return _COUNTS
 
     def set_roi(self, x: int, y: int, width: int, height: int) -> None:
@@ -329,7 +329,7 @@ class ScanEngine(SimpleCameraDevice):
         """Refuse any but the present exposure (ms), with a `ValueError`."""
         if not np.isclose(exposure, self.get_exposure(), rtol=1e-6, atol=1e-6):
             raise ValueError(
-                f"exposure {exposure:g} ms: the scan engine's exposure, {self.get_exposure():g} ms, "
+                f"exposure {exposure:g} ms: a scan's exposure, now {self.get_exposure():g} ms, "
                 "follows from DwellTime_us and LineAccumulations; set those"
             )
 
@@ -437,7 +437,7 @@ class ScanEngine(SimpleCameraDevice):
 def build_virtual_sted(
     config: VirtualStedConfig, *, seed: int, pixel_size_nm: float
 ) -> dict[str, Device]:
-    """The virtual STED microscope's devices by label, in the order to load them.
+    """Build the virtual STED microscope's devices, by label in the order to load them.
 
     Parameters
     ----------

@@ -1,0 +1,165 @@
+"""What `stedfast devices` finds, and that the config it starts you with is a config."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+from pymmcore_plus.experimental.unicore import Device, GenericDevice, UniMMCore
+
+from devices.config import MicroscopeConfig
+from devices.inventory import DeviceInfo, PropertyInfo, inventory, starter_config
+
+
+class Switchboard(GenericDevice):
+    """Properties of every sort, one of which cannot be read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_property("Laser 1: Power (mW)", default_value=2.5, limits=(0.0, 250.0))
+        self.register_property("Intensity", default_value=20, limits=(5, 100))
+        self.register_property("Speed", default_value=1.0, limits=(0.0, 2.0))
+        self.register_property(
+            "Power limit", default_value=1.0, limits=(0.0, 2.0), is_read_only=True
+        )
+        self.register_property("Voltage", default_value=0.0)
+        self.register_property("Mode", default_value="cw", allowed_values=("cw", "pulsed"))
+        self.register_property("Current", property_type=float, getter=Switchboard._broken)
+
+    def _broken(self) -> float:
+        raise RuntimeError("not switched on")
+
+
+@pytest.fixture
+def core() -> Iterator[UniMMCore]:
+    core = UniMMCore()
+    yield core
+    core.unloadAllDevices()
+
+
+def load(core: UniMMCore, **devices: Device) -> UniMMCore:
+    for label, device in devices.items():
+        core.loadPyDevice(label, device)
+        core.initializeDevice(label)
+    return core
+
+
+def demo(core: UniMMCore) -> UniMMCore:
+    core.loadSystemConfiguration("MMConfig_demo.cfg")
+    return core
+
+
+def find(core: UniMMCore, label: str) -> tuple[DeviceInfo, dict[str, PropertyInfo]]:
+    device = next(device for device in inventory(core) if device.label == label)
+    return device, {prop.name: prop for prop in device.properties}
+
+
+def uncommented(text: str) -> str:
+    """The starter config once a person took the suggested settings."""
+    head, _, tail = text.partition("  # settings:\n")
+    block, _, end = tail.partition("live:\n")
+    return head + "  settings:\n" + re.sub("(?m)^  # ", "  ", block) + "live:\n" + end
+
+
+def microscope(text: str) -> MicroscopeConfig:
+    config: dict[str, Any] = yaml.safe_load(text)
+    assert list(config) == ["plan", "seed", "microscope", "live"]
+    assert config["plan"] == "live"
+    assert config["live"] == {"frames": 20}
+    return MicroscopeConfig.model_validate(config["microscope"])
+
+
+def test_inventory_of_cpp_devices(core: UniMMCore) -> None:
+    labels = [device.label for device in inventory(demo(core))]
+    assert "Core" not in labels
+    assert {"Camera", "XY", "Z", "White Light Shutter", "LED"} <= set(labels)
+    camera, properties = find(core, "Camera")
+    assert (camera.library, camera.name, camera.type) == ("DemoCamera", "DCam", "Camera")
+    gain = properties["Gain"]
+    assert (gain.kind, gain.value, gain.limits) == ("integer", 0, (-5.0, 8.0))
+    assert not gain.read_only
+    assert properties["Binning"].allowed == ("1", "2", "4", "8")
+    assert properties["Exposure"].value == 10.0
+    assert properties["CameraName"].read_only
+    assert properties["CameraName"].kind == "text"
+    assert properties["MaximumExposureMs"].before_loading
+
+
+def test_inventory_of_python_devices(core: UniMMCore) -> None:
+    device, properties = find(load(core, Lights=Switchboard()), "Lights")
+    assert (device.name, device.type) == ("Switchboard", "Generic")
+    assert device.library.endswith("test_inventory")
+    assert properties["Intensity"] == PropertyInfo(
+        "Intensity", "integer", 20, (5.0, 100.0), (), read_only=False, before_loading=False
+    )
+    assert properties["Mode"].allowed == ("cw", "pulsed")
+    assert properties["Current"].value is None
+
+
+def test_starter_config_of_the_demo_microscope(core: UniMMCore) -> None:
+    text = starter_config(demo(core), "demo")
+    config = microscope(text)
+    assert config.cfg == "demo"
+    assert (config.camera, config.shutter) == ("Camera", "White Light Shutter")
+    assert (config.xy_stage, config.focus) == ("XY", "Z")
+    assert config.fields.centre_um == (0, 0)
+    assert "-0.0" not in text
+    assert config.pixel_size_nm == 1000
+    assert config.exposure.camera_ms == 10
+    assert config.settings == {}
+    assert 'there is also "LED Shutter"' in text
+    for key in ("shutter", "pixel_size_nm", "camera_ms", "centre_um"):
+        assert re.search(rf"(?m)^ *{key}: .*# check: ", text), key
+
+
+def test_starter_config_suggests_light_sources(core: UniMMCore) -> None:
+    demo(core)
+    core.loadDevice("AOM 635", "DemoCamera", "D-DA")
+    core.initializeDevice("AOM 635")
+    load(core, Lights=Switchboard())
+    text = starter_config(core, "C:\\Program Files\\my scope.cfg")
+    assert microscope(text).settings == {}
+    config = microscope(uncommented(text))
+    assert config.cfg == "C:\\Program Files\\my scope.cfg"
+    assert set(config.settings) == {
+        "aom_635_voltage",
+        "lights_laser_1_power_mw",
+        "lights_intensity",
+    }
+    power = config.settings["lights_laser_1_power_mw"]
+    assert (power.device, power.property) == ("Lights", "Laser 1: Power (mW)")
+    assert (power.unit, power.range, power.start, power.safe) == ("mW", (0, 250), 0, 0)
+    assert power.laser == "Lights Laser 1: Power (mW)"
+    assert config.settings["aom_635_voltage"].laser == "AOM 635"
+    intensity = config.settings["lights_intensity"]
+    assert (intensity.kind, intensity.range, intensity.safe) == ("integer", (5, 100), 5)
+    assert intensity.watts_per_unit is not None
+    block = text.partition("# settings:")[2]
+    assert block.count("# check:") == 3 * 5 + 2
+
+
+def test_starter_config_says_when_there_is_no_light_source(core: UniMMCore) -> None:
+    assert "check: no property looks like" in starter_config(demo(core), "demo")
+
+
+def test_starter_config_without_camera_or_stages(core: UniMMCore) -> None:
+    text = starter_config(load(core, Lights=Switchboard()), "odd.cfg")
+    config = microscope(text)
+    assert config.camera is None
+    assert config.exposure.camera_ms == 10
+    assert "# camera: none on this microscope" in text
+    assert "fields:" not in text
+    assert "pixel_size_nm: 100  # check: a guess" in text
+    assert len(set(microscope(uncommented(text)).lasers)) == 2
+
+
+def test_starter_config_leaves_an_open_choice_to_the_person(core: UniMMCore) -> None:
+    for label in ("One", "Two"):
+        core.loadDevice(label, "DemoCamera", "DCam")
+        core.initializeDevice(label)
+    text = starter_config(core, "two.cfg")
+    assert microscope(text).camera is None
+    assert '# camera:  # check: the detector, one of "One", "Two"' in text
