@@ -97,8 +97,7 @@ class Analysis:
                 return self.submit(index, pixels, wanted=True).result(self._timeout_s)
         except (TimeoutError, CancelledError):
             raise AnalysisError(
-                f"no score for frame {index} within {self._timeout_s:g} s "
-                "(`analysis.timeout_s`)"
+                f"no score for frame {index} within {self._timeout_s:g} s (`analysis.timeout_s`)"
             ) from None
         except Exception as error:
             raise AnalysisError(f"scoring frame {index} failed: {error}") from error

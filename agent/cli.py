@@ -151,7 +151,8 @@ def _span(low: float, high: float, unit: str) -> str:
 @app.command()
 def devices(
     cfg: Annotated[
-        str, typer.Argument(help="Micro-Manager .cfg, `demo`, or a stedfast config", show_default=False)
+        str,
+        typer.Argument(help="Micro-Manager .cfg, `demo`, or a stedfast config", show_default=False),
     ],
     starter: Annotated[
         Path | None, typer.Option("--write", help="write a commented starter config here")
@@ -180,7 +181,10 @@ def score(
         print(json.dumps(rows, indent=1))
         return
     for row in rows:
-        print(f"{row['score']:.3f}  {row['file']}" + (f" [{row['frame']}]" if row["frames"] > 1 else ""))
+        print(
+            f"{row['score']:.3f}  {row['file']}"
+            + (f" [{row['frame']}]" if row["frames"] > 1 else "")
+        )
 
 
 @app.command()
@@ -211,7 +215,8 @@ def _summary_lines(summary: dict[str, Any]) -> list[str]:
     light = [f"{k.removesuffix('_J')} {v:.3g} J" for k, v in dose.items() if k.endswith("_J")]
     share = dose["budget_fraction"]
     lines.append(
-        f"light      {', '.join(light)}" + (f" ({share:.0%} of budget)" if share is not None else "")
+        f"light      {', '.join(light)}"
+        + (f" ({share:.0%} of budget)" if share is not None else "")
     )
     for which in ("start", "best"):
         part = summary[which]

@@ -39,9 +39,7 @@ class DoseGate:
             _check("dose.budget_J", laser, self.total[laser] + joules, self._config.budget_J)
             if field is not None:
                 spent = here.get(laser, 0.0) + joules
-                _check(
-                    f"dose.per_field_J (field {field})", laser, spent, self._config.per_field_J
-                )
+                _check(f"dose.per_field_J (field {field})", laser, spent, self._config.per_field_J)
 
     def count(self, dose: Mapping[str, float], field: int | None, sign: int = 1) -> None:
         """Count a shot's light, or with `sign` -1 take one back that was never taken."""

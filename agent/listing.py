@@ -60,7 +60,9 @@ def _load(cfg: str) -> UniMMCore:
 
 
 def _table(infos: list[DeviceInfo]) -> Table:
-    table = Table("device", "property", "value", "accepted", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for column in ("device", "property", "value", "accepted"):
+        table.add_column(column, overflow="fold")
     for info in infos:
         table.add_row(Text(info.label, style="bold"), Text(f"{info.library} {info.name}"), "", "")
         for prop in info.properties:

@@ -96,5 +96,9 @@ def shot_from_dict(data: dict[str, Any]) -> Shot:
     """The shot that a ledger entry tells of."""
     where = data["field"]
     return Shot(
-        data["mode"], data["asked"], Field(**where) if where else None, data["at_s"], data["purpose"]
+        data["mode"],
+        data["asked"],
+        Field(**where) if where else None,
+        data["at_s"],
+        data["purpose"],
     )

@@ -113,5 +113,3 @@ def _ome_pixels(data: Any) -> dict[str, Any] | None:
         elif isinstance(here, list):
             stack += here
     return None
-
-

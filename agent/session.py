@@ -7,6 +7,7 @@ safe on every way out.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 import time
@@ -162,6 +163,8 @@ class Session:
         self._microscope = microscope
         self._make_plan = make_plan or build_plan
         self._scorer = scorer
+        self.longest_queue = 0
+        """Most frames that waited for their score at once."""
         optimizing = config.plan == "optimize"
         self.progress = Progress(
             config.plan,
@@ -204,7 +207,11 @@ class Session:
         if last is not None:
             microscope.set_simulated_time(recording.taken[last].frame["time_s"])
         if not recording.sessions:
-            provenance = {"versions": versions(), "weights": weights, "simulated": microscope.simulated}
+            provenance = {
+                "versions": versions(),
+                "weights": weights,
+                "simulated": microscope.simulated,
+            }
             write_config(self.folder, config, provenance)
         images = ImageStore(
             self.folder,
@@ -259,6 +266,7 @@ class Session:
             safe = replace(safe, reason=why)
             if analysis is not None:
                 analysis.close(finish=not work.is_alive())
+                self.longest_queue = analysis.longest
             try:
                 loop.void_unlit()
                 ledger.add("safe_state", safe.as_dict())
@@ -318,7 +326,10 @@ class Session:
     def _score_recorder(self, ledger: Ledger) -> Callable[[int, float | Exception], None]:
         def record(index: int, outcome: float | Exception) -> None:
             if isinstance(outcome, Exception):
-                fault = {"what": f"scoring failed: {outcome}", "policy": self.config.analysis.on_error}
+                fault = {
+                    "what": f"scoring failed: {outcome}",
+                    "policy": self.config.analysis.on_error,
+                }
                 ledger.add("fault", fault, index)
                 self.progress.take("fault", fault)
             else:
@@ -376,8 +387,10 @@ def _why(reason: str, work: _Work) -> str:
     if work.error is None:
         return reason
     name = type(work.error).__name__
-    return str(work.error) if isinstance(work.error, DeviceFault | BudgetReached) else (
-        f"{name}: {work.error}"
+    return (
+        str(work.error)
+        if isinstance(work.error, DeviceFault | BudgetReached)
+        else (f"{name}: {work.error}")
     )
 
 
@@ -397,8 +410,12 @@ def _scorer(
         return None, {}
     if scorer is not None:
         return scorer, {}
+    import torch
+
     from models.quality import QualityScorer
 
+    # The acquisition runs beside it, and comes first.
+    torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
     weights = config.analysis.weights
     try:
         network = QualityScorer(source.parent / weights if weights else None)

@@ -59,7 +59,10 @@ class Tape:
         return old is not None
 
     def frame(
-        self, index: int, shot: Shot, rescore: Callable[[int, Shot, NDArray[Any]], Callable[[], float]]
+        self,
+        index: int,
+        shot: Shot,
+        rescore: Callable[[int, Shot, NDArray[Any]], Callable[[], float]],
     ) -> Frame | None:
         """The stored frame that answers a shot; None at the end of the tape.
 

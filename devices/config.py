@@ -82,7 +82,9 @@ class SettingConfig(Model):
     def refusal(self, value: object) -> str | None:
         """Why `value` may not be sent to the device; None if it may."""
         if self.choices is not None:
-            return None if value in self.choices else f"{value!r} is not one of {list(self.choices)}"
+            return (
+                None if value in self.choices else f"{value!r} is not one of {list(self.choices)}"
+            )
         if isinstance(value, bool) or not isinstance(value, int | float):
             return f"{value!r} is not a number"
         if self.kind == "integer" and value != int(value):
@@ -205,13 +207,17 @@ class MicroscopeConfig(Model):
     @model_validator(mode="after")
     def _consistent(self) -> MicroscopeConfig:
         if not (self.cfg or self.virtual_sted or self.replay or self.python_devices):
-            raise ValueError("needs at least one of `cfg`, `virtual_sted`, `replay`, `python_devices`")
+            raise ValueError(
+                "needs at least one of `cfg`, `virtual_sted`, `replay`, `python_devices`"
+            )
         if self.virtual_sted and self.replay:
             raise ValueError("takes `virtual_sted` or `replay`, not both")
         for key in ("dwell_time", "line_accumulations"):
             name = getattr(self.exposure, key)
             if name is not None and name not in self.settings:
-                raise ValueError(f"`exposure.{key}`: no setting {name!r}; there are {self._names()}")
+                raise ValueError(
+                    f"`exposure.{key}`: no setting {name!r}; there are {self._names()}"
+                )
         if (dwell := self.exposure.dwell_time) and self.settings[dwell].unit not in _SECONDS:
             raise ValueError(
                 f"`settings.{dwell}.unit` must be a time ({', '.join(_SECONDS)}), as it is the dwell time"

@@ -275,7 +275,9 @@ class Microscope:
             )
         for name, setting in self.config.settings.items():
             if setting.safe is not None:
-                steps.append(_laser_step(core, name, setting.device, setting.property, setting.safe))
+                steps.append(
+                    _laser_step(core, name, setting.device, setting.property, setting.safe)
+                )
         camera = core.getCameraDevice()
         steps.append(
             Step(
@@ -330,9 +332,7 @@ def _load_cfg(core: UniMMCore, config: MicroscopeConfig, base: Path) -> None:
         raise BindingError(("cfg",), f"Micro-Manager cannot load {file}: {first_line}") from error
 
 
-def _load_python_devices(
-    core: UniMMCore, config: MicroscopeConfig, base: Path, seed: int
-) -> None:
+def _load_python_devices(core: UniMMCore, config: MicroscopeConfig, base: Path, seed: int) -> None:
     loaded: dict[str, Any] = {}
     if config.virtual_sted is not None:
         from devices.virtual.devices import build_virtual_sted

@@ -60,8 +60,6 @@ class Shot:
         return cls("confocal", {}, where, purpose=purpose)
 
     @classmethod
-    def sted(
-        cls, where: Field | None, settings: Mapping[str, Value], purpose: str = ""
-    ) -> Shot:
+    def sted(cls, where: Field | None, settings: Mapping[str, Value], purpose: str = "") -> Shot:
         """A STED frame at `settings`."""
         return cls("sted", dict(settings), where, purpose=purpose)

@@ -64,7 +64,9 @@ def optimize(
     yield from retest(config.retest_fields, {"start": start, "best": best}, fresh)
 
 
-def retest(repeats: int, candidates: Mapping[str, Mapping[str, Value]], fresh: Iterator[Field]) -> Plan:
+def retest(
+    repeats: int, candidates: Mapping[str, Mapping[str, Value]], fresh: Iterator[Field]
+) -> Plan:
     """Measure each candidate on fresh fields, by turns, so that drifts hit all alike."""
     for _ in range(repeats):
         for name, settings in candidates.items():

@@ -13,4 +13,6 @@ def timelapse(config: TimelapseConfig, fields: Sequence[Field]) -> Plan:
     """Visit the fields at every time point, and wait for the next one."""
     for t in range(config.frames):
         for field in fields[: config.fields]:
-            yield Shot(config.mode, {}, field, at_s=t * config.interval_s, purpose=f"time point {t}")
+            yield Shot(
+                config.mode, {}, field, at_s=t * config.interval_s, purpose=f"time point {t}"
+            )

@@ -1,0 +1,83 @@
+"""`stedfast bench`: the one home of measurements.
+
+Every benchmark returns a `Measurement`: a table for people, the raw figures and one check for
+each target, computed from what was just measured. Whether the checks hold never changes the
+exit code.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from importlib import import_module
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from agent.bench.measurement import Measurement
+from agent.config import ConfigError
+from agent.folder import versions
+
+_BENCHES = {
+    "loop": "what the loop costs beside Micro-Manager's bare runner",
+    "optimize": "start against best settings of the default config, over seeds",
+    "kill": "SIGKILL at random moments: no frame lost, resume completes",
+}
+
+
+def run_bench(name: str, *, quick: bool, seeds: int | None, as_json: bool) -> None:
+    """Run one benchmark and print it.
+
+    Raises
+    ------
+    ConfigError
+        There is no such benchmark.
+    """
+    if name not in _BENCHES:
+        known = "; ".join(f"{key}: {what}" for key, what in _BENCHES.items())
+        raise ConfigError(f"bench {name}: no such measurement; {known}")
+    if seeds is not None and seeds < 1:
+        raise ConfigError(f"--seeds {seeds}: at least 1")
+    measured: Measurement = import_module(f"agent.bench.{name}").measure(quick=quick, seeds=seeds)
+    about = {
+        "bench": name,
+        "what": _BENCHES[name],
+        "quick": quick,
+        "date": date.today().isoformat(),
+        "machine": _machine(),
+        "versions": versions(),
+        "seeds": measured.seeds,
+    }
+    if as_json:
+        checks = [check.as_dict() for check in measured.checks]
+        print(json.dumps({**about, "raw": measured.raw, "checks": checks}, indent=1))
+        return
+    _print(about, measured)
+
+
+def _print(about: dict[str, Any], measured: Measurement) -> None:
+    console = Console()
+    kind = "QUICK VERSION of " if about["quick"] else ""
+    console.print(f"{kind}{about['bench']}: {about['what']}", highlight=False)
+    named = ", ".join(f"{part} {number}" for part, number in about["versions"].items())
+    console.print(f"{about['date']}, {about['machine']}, {named}", highlight=False, soft_wrap=True)
+    table = Table(*measured.columns, box=None, pad_edge=False)
+    for row in measured.rows:
+        table.add_row(*map(str, row))
+    console.print(table)
+    for check in measured.checks:
+        console.print(
+            f"{'holds' if check.holds else 'FAILS'}  {check.name}: "
+            f"{check.value:.4g} {check.unit} (target {check.relation} {check.target:g})",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def _machine() -> str:
+    import os
+    import platform
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{platform.machine()}, {cores} cores, {platform.system()}"
