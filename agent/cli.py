@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -330,6 +331,8 @@ def train_quality(
 
 def main() -> None:
     """Entry point: mistakes in a config or a file end with 2 and no traceback."""
+    # Gaussian processes say so whenever a hyperparameter ends at its bound; nobody can act on it.
+    warnings.filterwarnings("ignore", message="The optimal value found for dimension")
     try:
         app()
     except ConfigError as error:

@@ -51,6 +51,7 @@ class Progress:
     plan: str
     planned: int | None
     trials: int
+    bleaching_limit: float = 1.0
     frames: int = 0
     trial: int = 0
     score: float | None = None
@@ -73,8 +74,9 @@ class Progress:
         elif kind == "note" and data["topic"] == "trial":
             self.trial += 1
             if (found := data["data"]["objectives"]) is not None:
-                self.best = max(found["score"], self.best or 0.0)
                 self.bleaching = found["bleaching"]
+                if found["bleaching"] <= self.bleaching_limit:
+                    self.best = max(found["score"], self.best or 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +172,7 @@ class Session:
             config.plan,
             planned_frames(config) if make_plan is None else None,
             config.optimize.trials if optimizing else 0,
+            config.optimize.bleaching_limit,
         )
 
     def run(self, watch: Callable[[Progress], None] = lambda progress: None) -> Result:
