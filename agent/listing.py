@@ -15,7 +15,7 @@ from agent.config import ConfigError, load
 from devices.config import ExposureConfig, MicroscopeConfig
 from devices.errors import BindingError
 from devices.inventory import DeviceInfo, PropertyInfo, inventory, starter_config
-from devices.microscope import load_core
+from devices.microscope import load_core, release
 
 if TYPE_CHECKING:
     from pymmcore_plus.experimental.unicore import UniMMCore
@@ -36,7 +36,7 @@ def list_devices(cfg: str, starter: Path | None, console: Console, *, as_json: b
         infos = inventory(core)
         text = starter_config(core, cfg) if starter is not None else ""
     finally:
-        core.unloadAllDevices()
+        release(core)
     if as_json:
         print(json.dumps([asdict(info) for info in infos], indent=1, default=str))
     else:

@@ -254,8 +254,6 @@ class Session:
         )
         work = _Work(loop)
         reason = "failed"
-        microscope.make_safe("start")
-        microscope.arm()
         try:
             reason = self._supervise(work, loop, gate, analysis, seen, watch)
         finally:
@@ -283,7 +281,7 @@ class Session:
             except (OSError, sqlite3.Error) as error:
                 status, why = "failed", f"{why}; and the ledger cannot be written: {error}"
             if not work.is_alive():
-                microscope.core.unloadAllDevices()
+                microscope.close()
         return Result(self.folder, status, why, safe.ok, work.is_alive())
 
     def _supervise(

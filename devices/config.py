@@ -222,6 +222,9 @@ class MicroscopeConfig(Model):
             raise ValueError(
                 f"`settings.{dwell}.unit` must be a time ({', '.join(_SECONDS)}), as it is the dwell time"
             )
+        for laser in self.lasers:
+            if self.lasers.count(laser) > 1:
+                raise ValueError(f"`settings`: laser {laser!r} has its power in two settings")
         for mode, pins in self.modes.items():
             for name, value in pins.items():
                 if name not in self.settings:

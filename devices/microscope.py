@@ -95,6 +95,9 @@ class Microscope:
                 simulated=bool(config.virtual_sted or config.replay)
                 or library in _SIMULATED_LIBRARIES,
             )
+            # The demo's shutter, and some real ones, are open after loading.
+            microscope.make_safe("opened")
+            microscope.arm()
             microscope._check_bindings()
             for i, (device, name, value) in enumerate(config.properties):
                 _check_property(core, ("properties", i), device, name)
@@ -103,7 +106,7 @@ class Microscope:
                 except Exception as error:
                     raise BindingError(("properties", i), f"{device}.{name}: {error}") from error
         except BaseException:
-            core.unloadAllDevices()
+            release(core)
             raise
         return microscope
 
@@ -117,7 +120,11 @@ class Microscope:
         trace: TracebackType | None,
     ) -> None:
         self.make_safe("closed")
-        self.core.unloadAllDevices()
+        self.close()
+
+    def close(self) -> None:
+        """Let go of all devices."""
+        release(self.core)
 
     def _check_bindings(self) -> None:
         for name, setting in self.config.settings.items():
@@ -314,9 +321,18 @@ def load_core(config: MicroscopeConfig, *, base: Path = Path(), seed: int = 0) -
         _load_cfg(core, config, base)
         _load_python_devices(core, config, base, seed)
     except BaseException:
-        core.unloadAllDevices()
+        release(core)
         raise
     return core
+
+
+def release(core: UniMMCore) -> None:
+    """Let go of all devices, and of Python: the core's threads may outlive the interpreter."""
+    from pymmcore import CMMCore
+
+    core.unloadAllDevices()
+    # Without this the process aborts on every other exit, when a late callback finds no Python.
+    CMMCore.registerCallback(core, None)
 
 
 def _load_cfg(core: UniMMCore, config: MicroscopeConfig, base: Path) -> None:
@@ -388,9 +404,10 @@ def _assign_roles(core: UniMMCore, config: MicroscopeConfig) -> None:
     # The engine opens and closes the shutter itself: Micro-Manager's automatic shutter knows
     # nothing of Python shutters, and fails where there is none.
     core.setAutoShutter(False)
-    name = "stedfast"
-    core.definePixelSizeConfig(name)
-    core.setPixelSizeUm(name, config.pixel_size_nm * 1e-3)
+    if core.getPixelSizeUm() == 0:
+        # pymmcore-plus's own writers need one; the config's is what our images carry.
+        core.definePixelSizeConfig("stedfast")
+        core.setPixelSizeUm("stedfast", config.pixel_size_nm * 1e-3)
 
 
 def _check_property(core: UniMMCore, at: tuple[str | int, ...], device: str, prop: str) -> None:

@@ -241,7 +241,23 @@ def test_bleaching_moves_along_with_the_structure() -> None:
     assert (sample.survival(start) == 0).any()
     # The bleached half is empty at both times, wherever it has gone; the other half is whole.
     assert later.molecules[inside & (later.cols < edge - 1)].max() == 0
-    assert survival[inside & (later.cols > edge + 2)].min() == 1
+    assert survival[inside & (later.cols > edge + 2)].min() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("structure", ["actin", "tubulin", "psd95"])
+def test_no_molecule_is_lost_between_pixels(structure: str) -> None:
+    sample = Sample(structure, size_um=12, molecules_per_pixel=15, seed=3)  # type: ignore[arg-type]  # parametrized
+    whole = sample.window(0, 0, 0.0, (224, 224)).molecules.sum()
+    for shift_px in (0.25, 0.5, 0.75):
+        between = sample.window(shift_px * 0.02, shift_px * 0.02, 0.0, (224, 224)).molecules.sum()
+        assert between == pytest.approx(whole, rel=0.03)
+
+
+def test_bleaching_between_pixels_leaves_nothing_out() -> None:
+    sample = Sample(size_um=12, seed=3)
+    window = sample.window(0.01, 0.01, 0.0, (SIDE, SIDE))
+    sample.bleach(window, np.zeros_like(window.molecules))
+    assert sample.survival(window)[window.molecules > 0].max() == 0
 
 
 def test_drift_carries_the_bleached_field_away() -> None:

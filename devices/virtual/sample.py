@@ -41,7 +41,7 @@ class Window:
 
 
 def datamaps(structure: Structure) -> list[NDArray[np.float32]]:
-    """pySTED's datamaps of one structure: six 224 × 224 maps in [0, 1] at 20 nm a pixel."""
+    """Maps of one structure that come with pySTED: six 224 × 224 maps in [0, 1] at 20 nm a pixel."""
     folder = files("pysted") / "data" / "examples" / _FOLDERS[structure]
     names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".npy"))
     maps = []
@@ -141,11 +141,14 @@ class Sample:
     ) -> None:
         self.structure = structure
         self.size_um = size_um
-        layout, moves, drifts = np.random.default_rng(seed).spawn(3)
+        layout, moves, drifts, fractions = np.random.default_rng(seed).spawn(4)
         self._pixel_um = self.pixel_size_nm * 1e-3
         size_px = round(size_um / self._pixel_um)
         self._density = np.rint(canvas(structure, size_px, layout) * molecules_per_pixel)
-        self._survival = np.ones_like(self._density)
+        self._survival = np.ones(self._density.shape)
+        # Between pixels a place holds a fraction of a molecule. Each place keeps its own
+        # threshold for rounding it, so that the sum neither shrinks nor flickers on the way.
+        self._threshold = fractions.random(self._density.shape, dtype=np.float32)
         self._motion = (
             _smooth_motion(motion_nm_per_s * 1e-3, motion_length_um, moves)
             if motion_nm_per_s
@@ -190,18 +193,17 @@ class Sample:
             (rows - corner[0], cols - corner[1]),
             order=1,
         )
-        return Window(np.rint(alive).astype(np.int64), rows, cols)
+        threshold = self._threshold[patch][self._nearest(rows, cols, patch)]
+        return Window(np.floor(np.round(alive, 6) + threshold).astype(np.int64), rows, cols)
 
     def bleach(self, window: Window, survivors: NDArray[np.int64]) -> None:
         """Write back what a scan of `window` left alive (`survivors`, same shape)."""
         share = np.ones(survivors.shape)
         np.divide(survivors, window.molecules, out=share, where=window.molecules > 0)
-        patch, corner = self._patch(window.rows, window.cols)
+        patch, _ = self._patch(window.rows, window.cols)
         shape = self._survival[patch].shape
         # Where motion squeezes the sample, several stage pixels fall on one of its own.
-        row = np.clip(np.rint(window.rows).astype(int) - corner[0], 0, shape[0] - 1)
-        col = np.clip(np.rint(window.cols).astype(int) - corner[1], 0, shape[1] - 1)
-        flat = (row * shape[1] + col).ravel()
+        flat = np.ravel_multi_index(self._nearest(window.rows, window.cols, patch), shape).ravel()
         hits = np.bincount(flat, minlength=shape[0] * shape[1])
         total = np.bincount(flat, weights=share.ravel(), minlength=hits.size)
         self._survival[patch] *= np.where(hits, total / np.maximum(hits, 1), 1).reshape(shape)
@@ -214,11 +216,25 @@ class Sample:
         )
         return alive
 
+    @staticmethod
+    def _nearest(
+        rows: NDArray[np.float64], cols: NDArray[np.float64], patch: tuple[slice, slice]
+    ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Indices within a patch of the material pixel nearest to each coordinate."""
+        row, col = (
+            # Halves go up: rounding them to even would leave every other row out.
+            np.clip(np.floor(at + 0.5).astype(np.intp) - part.start, 0, part.stop - part.start - 1)
+            for at, part in zip((rows, cols), patch, strict=True)
+        )
+        return row, col
+
     def _patch(
         self, rows: NDArray[np.float64], cols: NDArray[np.float64]
     ) -> tuple[tuple[slice, slice], tuple[int, int]]:
         """The part of the canvas that surrounds these material coordinates, and its corner."""
         n = len(self._density)
-        low = [max(0, min(n - 2, int(np.floor(c.min())))) for c in (rows, cols)]
-        high = [max(low[i] + 2, min(n, int(np.ceil(c.max())) + 2)) for i, c in enumerate((rows, cols))]
-        return (slice(low[0], high[0]), slice(low[1], high[1])), (low[0], low[1])
+        parts = []
+        for at in (rows, cols):
+            low = max(0, min(n - 2, int(np.floor(at.min()))))
+            parts.append(slice(low, max(low + 2, min(n, int(np.ceil(at.max())) + 2))))
+        return (parts[0], parts[1]), (parts[0].start, parts[1].start)

@@ -1,0 +1,196 @@
+"""What the report is drawn from: a run's ledger, its summary and its raw frames."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.config import RunConfig
+from agent.dose import DoseGate
+from agent.folder import CONFIG
+from agent.images import ImageStore, checksum
+from agent.recording import Recording, Taken
+from agent.summary import read, spent, summarize
+from devices.config import Value
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Settings that were measured, what they gave, and the frames that show it.
+
+    Attributes
+    ----------
+    score, bleaching
+        None where the score failed.
+    confocal, sted
+        Frame numbers; None where the ledger has no such frame.
+    """
+
+    settings: Mapping[str, Value]
+    score: float | None
+    bleaching: float | None
+    confocal: int | None
+    sted: int | None
+
+
+@dataclass(slots=True)
+class Run:
+    """A run, read once.
+
+    Attributes
+    ----------
+    trials
+        What `plan: optimize` tried, in order.
+    retests
+        `start` and `best`, measured again on fresh fields.
+    damaged
+        Numbers of frames that were asked for and are not on disk as the ledger says.
+    """
+
+    folder: Path
+    config: RunConfig
+    recording: Recording
+    summary: dict[str, Any]
+    trials: Sequence[Measured]
+    retests: Mapping[str, Sequence[Measured]]
+    damaged: list[int] = field(default_factory=list)
+    _images: ImageStore | None = None
+
+    @classmethod
+    def load(cls, folder: Path) -> Run:
+        """Read a run folder.
+
+        Raises
+        ------
+        ConfigError
+            `folder` is no run folder.
+        """
+        config, recording = read(folder)
+        frames = _first_frames(recording)
+        trials = [
+            _measured(note, frames, f"trial {number}", None)
+            for number, note in enumerate(recording.notes_on("trial"))
+        ]
+        retests: dict[str, list[Measured]] = {"start": [], "best": []}
+        for note in recording.notes_on("retest"):
+            which = note["which"]
+            found = _measured(note, frames, f"retest {which}", note["field"])
+            retests.setdefault(which, []).append(found)
+        return cls(folder, config, recording, summarize(folder), trials, retests)
+
+    @property
+    def name(self) -> str:
+        """The run folder's name."""
+        return str(self.summary["run"])
+
+    @property
+    def config_text(self) -> str:
+        """The config as it stands in the folder."""
+        return (self.folder / CONFIG).read_text(encoding="utf-8")
+
+    @property
+    def pixel_um(self) -> float:
+        """Side of a pixel on the sample (µm)."""
+        return self.config.microscope.pixel_size_nm * 1e-3
+
+    @property
+    def frames(self) -> list[tuple[int, Taken]]:
+        """Frames on disk, in order."""
+        return sorted(self.recording.taken.items())
+
+    @property
+    def gate(self) -> DoseGate:
+        """The light that was spent."""
+        return spent(self.config, self.recording)
+
+    @property
+    def limit(self) -> float:
+        """Largest share of the dye that a frame may bleach."""
+        return self.config.optimize.bleaching_limit
+
+    @property
+    def last_sign(self) -> str | None:
+        """When the ledger last heard of the run."""
+        end, safe = self.recording.end, self.recording.safe_state
+        signs = [taken.frame["at"] for taken in self.recording.taken.values()]
+        signs += [session["at"] for session in self.recording.sessions[-1:]]
+        signs += [entry["at"] for entry in (end, safe) if entry is not None]
+        return max(signs, default=None)
+
+    @property
+    def lasted_s(self) -> float | None:
+        """From the first session's start to the last sign of the run (s)."""
+        if not self.recording.sessions or self.last_sign is None:
+            return None
+        first = datetime.fromisoformat(self.recording.sessions[0]["at"])
+        return max(0.0, (datetime.fromisoformat(self.last_sign) - first).total_seconds())
+
+    def within(self, found: Measured) -> bool:
+        """Whether a measurement kept to the bleaching limit."""
+        return found.bleaching is not None and found.bleaching <= self.limit
+
+    def typical(self, which: str) -> Measured | None:
+        """Of a candidate's retests, the one that scored closest to their mean."""
+        found = [m for m in self.retests[which] if m.sted is not None and m.score is not None]
+        if not found:
+            return None
+        mean = fmean(m.score for m in found if m.score is not None)
+        return min(found, key=lambda m: abs((m.score or 0.0) - mean))
+
+    def best_trial(self) -> Measured | None:
+        """The trial that scored highest within the bleaching limit, lucky or not."""
+        kept = [m for m in self.trials if m.score is not None and self.within(m)]
+        return max(kept, key=lambda m: m.score or 0.0, default=None)
+
+    def pixels(self, index: int | None) -> NDArray[Any] | None:
+        """A frame as it was measured; None if it is not on disk as the ledger says."""
+        if index is None or index not in self.recording.taken:
+            return None
+        try:
+            if self._images is None:
+                self._images = ImageStore(self.folder, pixel_size_um=self.pixel_um)
+            pixels = self._images.read(index)
+            whole = checksum(pixels) == self.recording.taken[index].frame["crc32"]
+        except Exception:  # a damaged image must not cost the report of all the rest
+            whole = False
+        if not whole:
+            if index not in self.damaged:
+                self.damaged.append(index)
+            return None
+        if np.issubdtype(pixels.dtype, np.floating):
+            return np.nan_to_num(pixels)
+        return pixels
+
+
+def _first_frames(recording: Recording) -> dict[tuple[str, int | None, str], int]:
+    """The first frame for each purpose, field and mode."""
+    frames: dict[tuple[str, int | None, str], int] = {}
+    for index, taken in sorted(recording.taken.items()):
+        shot = taken.shot
+        where = shot["field"]["index"] if shot["field"] else None
+        for key in (where, None):
+            frames.setdefault((shot["purpose"], key, shot["mode"]), index)
+    return frames
+
+
+def _measured(
+    note: Mapping[str, Any],
+    frames: Mapping[tuple[str, int | None, str], int],
+    purpose: str,
+    where: int | None,
+) -> Measured:
+    found = note["objectives"] or {}
+    return Measured(
+        note["settings"],
+        found.get("score"),
+        found.get("bleaching"),
+        frames.get((purpose, where, "confocal")),
+        frames.get((purpose, where, "sted")),
+    )

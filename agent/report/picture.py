@@ -1,0 +1,231 @@
+"""Measured frames as pictures: contrast limits that are stated, a scale bar, no retouching."""
+
+from __future__ import annotations
+
+import math
+from base64 import b64encode
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from io import BytesIO
+from pathlib import Path
+from textwrap import wrap
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
+from PIL import Image
+
+from agent.config import ConfigError
+from agent.report import text
+from agent.report.facts import Measured, Run
+
+COLORMAP = "inferno"  # even in lightness, so that it reads without colour vision and in print
+DARKEST, BRIGHTEST = 1.0, 99.8
+"""Percentiles that become black and white."""
+
+Limits = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A frame ready to be shown.
+
+    Attributes
+    ----------
+    png
+        Indexed-colour PNG.
+    width, height
+        Of the PNG (pixels).
+    width_um
+        Of the field (µm).
+    limits
+        Values shown as black and as white.
+    reduced
+        Side of the square of measured pixels that became one; 1 where nothing was reduced.
+    """
+
+    png: bytes
+    width: int
+    height: int
+    width_um: float
+    limits: Limits
+    reduced: int
+
+    @property
+    def uri(self) -> str:
+        """The PNG inside an address, so that a page needs no file beside it."""
+        return f"data:image/png;base64,{b64encode(self.png).decode()}"
+
+    @property
+    def bar_um(self) -> float:
+        """A round length of about a fifth of the field."""
+        return bar_length(self.width_um)
+
+
+def contrast(frames: Iterable[NDArray[Any]]) -> Limits:
+    """Contrast limits for frames that are to be compared by brightness."""
+    pooled = np.concatenate([frame.ravel() for frame in frames])
+    low, high = np.percentile(pooled, [DARKEST, BRIGHTEST])
+    return float(low), float(high) if high > low else float(low) + 1.0
+
+
+def picture(
+    pixels: NDArray[Any], pixel_um: float, limits: Limits | None = None, side: int = 512
+) -> Picture:
+    """Show a frame.
+
+    Parameters
+    ----------
+    pixels
+        Rows × columns, as measured.
+    pixel_um
+        Side of a pixel on the sample (µm).
+    limits
+        Values shown as black and white; the frame's own where absent.
+    side
+        Frames larger than this are reduced by averaging squares of pixels.
+    """
+    low, high = limits or contrast([pixels])
+    factor = max(1, math.ceil(max(pixels.shape) / side))
+    small = _reduce(pixels, factor)
+    index = np.clip((small - low) / (high - low), 0, 1) * 255
+    image = Image.fromarray(np.round(index).astype(np.uint8))
+    image.putpalette(_palette())
+    png = BytesIO()
+    image.save(png, "PNG", optimize=True)
+    height, width = small.shape
+    return Picture(png.getvalue(), width, height, width * factor * pixel_um, (low, high), factor)
+
+
+def bar_length(width_um: float) -> float:
+    """A round length (µm) of about a fifth of a field."""
+    about = width_um / 5
+    power = 10.0 ** math.floor(math.log10(about))
+    return max(step * power for step in (1, 2, 5) if step * power <= about * 1.01)
+
+
+def _reduce(pixels: NDArray[Any], factor: int) -> NDArray[np.float64]:
+    rows, columns = (n - n % factor for n in pixels.shape)
+    blocks = pixels[:rows, :columns].astype(np.float64)
+    blocks = blocks.reshape(rows // factor, factor, columns // factor, factor)
+    means: NDArray[np.float64] = blocks.mean(axis=(1, 3))
+    return means
+
+
+@cache
+def _palette() -> bytes:
+    colours = colormaps[COLORMAP](np.arange(256), bytes=True)
+    return bytes(colours[:, :3].tobytes())
+
+
+# ---------------------------------------------------------------------- one picture of a result
+
+_DARK, _INK, _MUTED = "#101216", "#eceef0", "#a6adb5"
+_PANEL, _GAP, _MARGIN, _HEAD, _LINE, _FOOT = 376, 16, 20, 42, 21, 46  # pixels; 1200 in all
+_LETTERS = 52  # that fit below a panel
+
+
+def save_picture(folder: Path, target: Path) -> None:
+    """Write the result of `plan: optimize` as one PNG: confocal, start, best.
+
+    The frames are those retests that scored closest to the mean of their settings.
+
+    Parameters
+    ----------
+    folder
+        A run folder.
+    target
+        The PNG to write, 1200 pixels wide.
+
+    Raises
+    ------
+    ConfigError
+        No run folder, no retested frames in it, or a file that cannot be written.
+    """
+    run = Run.load(folder)
+    start, best = run.typical("start"), run.typical("best")
+    if start is None or best is None:
+        raise ConfigError(
+            f"{folder}: no picture to make, it needs start and best settings that were retested"
+        )
+    frames = [run.pixels(index) for index in (best.confocal, start.sted, best.sted)]
+    if run.damaged:
+        raise ConfigError(f"{folder}: no picture to make, frames are damaged: {run.damaged}")
+    panels = [
+        (frame, title, [*lines, _shown(frame)])
+        for frame, title, lines in zip(
+            frames,
+            ("Confocal, same field as on the right", "STED, starting settings", "STED, settings found"),
+            ([], _caption(run, "start", start), _caption(run, "best", best)),
+            strict=True,
+        )
+        if frame is not None
+    ]
+    width = 2 * _MARGIN + 3 * _PANEL + 2 * _GAP
+    height = _HEAD + _PANEL + 8 + _LINE * max(len(lines) for *_, lines in panels) + _FOOT
+    figure = Figure(figsize=(width / 100, height / 100), dpi=100, facecolor=_DARK)
+
+    def write(left: float, top: float, words: str, size: float, colour: str, **more: Any) -> None:
+        figure.text(left / width, 1 - top / height, words, fontsize=size, color=colour, **more)
+
+    for column, (pixels, title, lines) in enumerate(panels):
+        left = _MARGIN + column * (_PANEL + _GAP)
+        write(left, 28, title, 11.5, _INK, fontweight="bold")
+        bottom = 1 - (_HEAD + _PANEL) / height
+        axes = figure.add_axes((left / width, bottom, _PANEL / width, _PANEL / height))
+        low, high = contrast([pixels])
+        axes.imshow(pixels, cmap=COLORMAP, vmin=low, vmax=high)
+        axes.set_axis_off()
+        _bar(axes, pixels, run.pixel_um)
+        for row, line in enumerate(lines):
+            first = row == 0 and len(lines) > 1
+            write(
+                left,
+                _HEAD + _PANEL + 24 + _LINE * row,
+                line,
+                10.5 if first else 9.5,
+                _INK if first else _MUTED,
+                fontweight="bold" if first else "normal",
+            )
+    write(_MARGIN, height - 16, _footnote(run), 9, _MUTED)
+    try:
+        figure.savefig(target, format="png", facecolor=_DARK)
+    except OSError as error:
+        raise ConfigError(f"{target}: cannot be written: {error.strerror}") from None
+
+
+def _shown(pixels: NDArray[Any]) -> str:
+    low, high = contrast([pixels])
+    return f"shown from {text.number(low)} to {text.number(high)} counts"
+
+
+def _caption(run: Run, which: str, shown: Measured) -> list[str]:
+    part = run.summary[which]
+    return [
+        f"score {text.spread_of_scores(part['score'])}",
+        f"bleaching {text.spread_of_shares(part['bleaching'])}",
+        *wrap(text.settings_line(shown.settings, run.config.microscope.settings), _LETTERS),
+    ]
+
+
+def _footnote(run: Run) -> str:
+    what = "Simulated: virtual STED microscope" if run.summary["simulated"] else "Measured"
+    return (
+        f"{what}. Start and best on different, fresh fields; mean ± sd over n fields; "
+        "shown are the frames closest to the mean score."
+    )
+
+
+def _bar(axes: Axes, pixels: NDArray[Any], pixel_um: float) -> None:
+    height, width = pixels.shape
+    um = bar_length(width * pixel_um)
+    left, low = 0.045 * width, 0.955 * height
+    axes.add_patch(Rectangle((left, low), um / pixel_um, -0.016 * height, color="white", lw=0))
+    axes.text(
+        left, low - 0.03 * height, text.length(um), color="white", fontsize=10.5, va="bottom"
+    )

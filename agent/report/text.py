@@ -1,0 +1,110 @@
+"""Numbers as a person reads them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from devices.config import SettingConfig
+
+_PREFIXES = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"), (1e-12, "p"))
+
+
+def number(value: Any, digits: int = 3) -> str:
+    """Three digits that count and no exponent where one can do without; text as it is."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    size = math.floor(math.log10(abs(value)))
+    if not -4 <= size <= 6:
+        return _minus(f"{value:.{digits}g}")
+    text = f"{value:.{max(0, digits - 1 - size)}f}"
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return _minus(text)
+
+
+def joules(energy: float) -> str:
+    """Light energy with a prefix: 331 µJ."""
+    scale, prefix = prefix_of(energy)
+    return f"{number(energy / scale)} {prefix}J"
+
+
+def prefix_of(value: float) -> tuple[float, str]:
+    """The SI prefix a value is best written with, and what it stands for."""
+    return next((pair for pair in _PREFIXES if abs(value) >= pair[0]), (1.0, ""))
+
+
+def percent(fraction: float) -> str:
+    """A share of something: 17.7 %, 0.4 %."""
+    return _minus(f"{fraction * 100:.1f} %")
+
+
+def score(value: float) -> str:
+    """A score, as `stedfast show` prints it."""
+    return _minus(f"{value:.3f}")
+
+
+def spread_of_scores(part: Mapping[str, Any]) -> str:
+    """Mean ± sd (n) of scores, from the summary."""
+    if not part["n"]:
+        return "–"
+    sd = f" ± {part['sd']:.3f}" if part["sd"] is not None else ""
+    return f"{score(part['mean'])}{sd} (n = {part['n']})"
+
+
+def spread_of_shares(part: Mapping[str, Any]) -> str:
+    """Mean ± sd (n) of shares, in percent, from the summary."""
+    if not part["n"]:
+        return "–"
+    sd = f" ± {part['sd'] * 100:.1f}" if part["sd"] is not None else ""
+    return f"{_minus(format(part['mean'] * 100, '.1f'))}{sd} % (n = {part['n']})"
+
+
+def words(name: str) -> str:
+    """A setting's name for a person."""
+    return name.replace("_", " ")
+
+
+def axis_label(name: str, setting: SettingConfig) -> str:
+    """A setting's name with its unit, for an axis or a table's head."""
+    return f"{words(name)} ({setting.unit})" if setting.unit else words(name)
+
+
+def with_unit(value: Any, setting: SettingConfig) -> str:
+    """A setting's value: 264 mW."""
+    return f"{number(value)} {setting.unit}".rstrip()
+
+
+def settings_line(values: Mapping[str, Any], settings: Mapping[str, SettingConfig]) -> str:
+    """All values in one line."""
+    return ", ".join(
+        f"{words(name)} {with_unit(value, settings[name]) if name in settings else number(value)}"
+        for name, value in values.items()
+    )
+
+
+def duration(seconds: float) -> str:
+    """A time span: 1 min 28 s."""
+    if seconds < 60:
+        return f"{number(seconds, 2)} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def length(um: float) -> str:
+    """A length on the sample: 500 nm, 2 µm."""
+    return f"{number(um)} µm" if um >= 1 else f"{number(um * 1e3)} nm"
+
+
+def moment(iso: str) -> str:
+    """A moment of the ledger, which keeps UTC."""
+    return datetime.fromisoformat(iso).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _minus(text: str) -> str:
+    return text.replace("-", "−")
