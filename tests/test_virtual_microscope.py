@@ -257,7 +257,8 @@ def test_bleaching_between_pixels_leaves_nothing_out() -> None:
     sample = Sample(size_um=12, seed=3)
     window = sample.window(0.01, 0.01, 0.0, (SIDE, SIDE))
     sample.bleach(window, np.zeros_like(window.molecules))
-    assert sample.survival(window)[window.molecules > 0].max() == 0
+    after = sample.window(0.01, 0.01, 0.0, (SIDE, SIDE)).molecules
+    assert after.sum() < 0.05 * window.molecules.sum()
 
 
 def test_drift_carries_the_bleached_field_away() -> None:
