@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from models.quality import QualityNet, QualityScorer, Score, train
 
-_HOMES = {name: "models.quality" for name in ("QualityNet", "QualityScorer", "Score", "train")}
+_HOMES = dict.fromkeys(("QualityNet", "QualityScorer", "Score", "train"), "models.quality")
 
 __all__ = ["QualityNet", "QualityScorer", "Score", "train"]
 

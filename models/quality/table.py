@@ -68,13 +68,12 @@ def read_ratings(data: Path) -> list[Rating]:
     try:
         with table.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
+            columns = list(reader.fieldnames or ())
             rows = list(reader)
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{table}: not a readable CSV ({error}); {_ACCEPTED}") from None
-    missing = {"file", "score"} - set(reader.fieldnames or ())
-    if missing:
-        found = ", ".join(reader.fieldnames or ()) or "nothing"
-        raise ValueError(f"{table}: found columns {found}; {_ACCEPTED}")
+    if not {"file", "score"} <= set(columns):
+        raise ValueError(f"{table}: found columns {', '.join(columns) or 'nothing'}; {_ACCEPTED}")
     if not rows:
         raise ValueError(f"{table}: no rows below the header; {_ACCEPTED}")
     ratings = []
