@@ -1,0 +1,1 @@
+"""Decides: plans, the loop, the optimizer, the ledger, the command line."""

@@ -321,7 +321,7 @@ def train_quality(
     data: Annotated[Path, typer.Argument(help="folder with frames.csv, or a CSV: file, score")],
     file: Annotated[Path, typer.Option("--out", help="weights to write, without ending")],
     seed: Annotated[int, typer.Option(min=0)] = 1,
-    epochs: Annotated[int | None, typer.Option(min=1)] = None,
+    epochs: Annotated[int, typer.Option(min=1, help="at most")] = 60,
 ) -> None:
     """Train the quality network on labelled or rated frames."""
     from agent.training import train_quality_network

@@ -281,9 +281,9 @@ def _explain(
     keys = tuple(k for k in first["loc"] if not _is_branch(k))
     text = _what(first, keys)
     # A check across keys starts its message with the key it is about.
-    if first["type"] == "value_error" and (named := re.match(r"`([\w.]+)`: ", text)):
-        keys = (*keys, *named[1].split("."))
-        text = text[named.end() :]
+    if first["type"] == "value_error" and (about := re.match(r"`([\w.]+)`: ", text)):
+        keys = (*keys, *about[1].split("."))
+        text = text[about.end() :]
     lines = [f"{_where(path, node, keys)}: {text}"]
     others = {tuple(k for k in entry["loc"] if not _is_branch(k)) for entry in found} - {keys}
     if others:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -119,4 +118,4 @@ def write_status(folder: Path, status: dict[str, Any]) -> None:
     """Replace the heartbeat; a reader sees the old one or the new one, never half."""
     partial = folder / f"{STATUS}.partial"
     partial.write_text(json.dumps(status, indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, folder / STATUS)
+    partial.replace(folder / STATUS)

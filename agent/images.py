@@ -23,7 +23,7 @@ _GROWTH = 256
 
 def checksum(pixels: NDArray[Any]) -> int:
     """CRC-32 of the pixels, kept in the ledger."""
-    return zlib.crc32(np.ascontiguousarray(pixels))
+    return zlib.crc32(np.ascontiguousarray(pixels).data)
 
 
 class ImageStore:

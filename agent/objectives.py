@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from skimage.filters import gaussian, threshold_otsu
+from scipy.ndimage import gaussian_filter
+from skimage.filters import threshold_otsu
 
 _BLUR_PX = 2.0
 _BACKGROUND_PERCENTILE = 10
@@ -38,7 +39,7 @@ def bleaching(before: NDArray[Any], after: NDArray[Any]) -> float:
     if before.shape != after.shape:
         raise ValueError(f"frames of one field differ in shape: {before.shape} and {after.shape}")
     b, a = before.astype(float), after.astype(float)
-    smooth_b, smooth_a = (gaussian(frame, _BLUR_PX, preserve_range=True) for frame in (b, a))
+    smooth_b, smooth_a = (gaussian_filter(frame, _BLUR_PX) for frame in (b, a))
     total = smooth_b + smooth_a
     if np.ptp(total) == 0:
         return 0.0

@@ -44,9 +44,8 @@ def describe(state: State) -> str:
     parts = [state.doing]
     if state.trials:
         parts.append(f"trial {min(state.trial + 1, state.trials)}/{state.trials}")
-    for name in ("score", "best", "bleaching"):
-        if (value := getattr(state, name)) is not None:
-            parts.append(f"{name} {value:.2f}")
+    figures = {"score": state.score, "best": state.best, "bleaching": state.bleaching}
+    parts += [f"{name} {value:.2f}" for name, value in figures.items() if value is not None]
     if state.budget_fraction is not None:
         parts.append(f"light {state.budget_fraction:.0%}")
     if state.faults:

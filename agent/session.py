@@ -17,7 +17,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-
 from agent.analysis import Analysis
 from agent.config import RunConfig, located
 from agent.dose import BudgetReached, DoseGate

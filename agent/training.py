@@ -29,7 +29,7 @@ def commit_of_this_code() -> str:
 
 
 def train_quality_network(
-    data: Path, out: Path, *, seed: int, epochs: int | None, console: Console
+    data: Path, out: Path, *, seed: int, epochs: int, console: Console
 ) -> None:
     """Train the quality network and print what it reached.
 
@@ -48,16 +48,15 @@ def train_quality_network(
             figures = "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
             bar.update(task, completed=epoch, total=total, description=figures)
 
-        options = {} if epochs is None else {"epochs": epochs}
         try:
             card = train(
                 data,
                 out,
                 seed=seed,
+                epochs=epochs,
                 command=command,
                 commit=commit_of_this_code(),
                 progress=show,
-                **options,
             )
         except (ValueError, FileNotFoundError) as error:
             raise ConfigError(str(error)) from None

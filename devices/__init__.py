@@ -1,0 +1,1 @@
+"""Moves light: Micro-Manager, the virtual STED microscope, the replay camera."""

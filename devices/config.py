@@ -192,9 +192,7 @@ class MicroscopeConfig(Model):
     )
     pixel_size_nm: float = Field(gt=0, description="side of a pixel on the sample (nm)")
     settings: dict[str, SettingConfig] = Field(default_factory=dict)
-    modes: dict[str, dict[str, Value]] = Field(
-        default_factory=lambda: {"sted": {}}, description="settings that a mode pins"
-    )
+    modes: dict[str, dict[str, Value]] = Field({"sted": {}}, description="settings a mode pins")
     exposure: ExposureConfig
     fields: FieldsConfig = FieldsConfig()
     clock: PropertyBinding | None = Field(
@@ -220,7 +218,8 @@ class MicroscopeConfig(Model):
                 )
         if (dwell := self.exposure.dwell_time) and self.settings[dwell].unit not in _SECONDS:
             raise ValueError(
-                f"`settings.{dwell}.unit` must be a time ({', '.join(_SECONDS)}), as it is the dwell time"
+                f"`settings.{dwell}.unit`: must be a time ({', '.join(_SECONDS)}), "
+                "as it is the dwell time"
             )
         for laser in self.lasers:
             if self.lasers.count(laser) > 1:

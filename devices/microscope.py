@@ -289,7 +289,7 @@ class Microscope:
         steps.append(
             Step(
                 "sequence running",
-                lambda: core.isSequenceRunning() and core.stopSequenceAcquisition(camera),
+                lambda: core.stopSequenceAcquisition(camera) if core.isSequenceRunning() else None,
                 core.isSequenceRunning,
                 False,
             )

@@ -91,6 +91,20 @@ class Run:
         return str(self.summary["run"])
 
     @property
+    def origin(self) -> str:
+        """Where the frames come from."""
+        scope, simulated = self.config.microscope, self.summary["simulated"]
+        if simulated is None:
+            return "No session has begun"
+        if not simulated:
+            return "Measured on a microscope"
+        if scope.virtual_sted is not None:
+            return "Simulated by the virtual STED microscope (pySTED)"
+        if scope.replay is not None:
+            return "Played back from a recording; no microscope took part"
+        return "Simulated by a demo camera"
+
+    @property
     def config_text(self) -> str:
         """The config as it stands in the folder."""
         return (self.folder / CONFIG).read_text(encoding="utf-8")

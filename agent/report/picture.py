@@ -17,6 +17,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -63,7 +64,7 @@ class Picture:
 
     @property
     def bar_um(self) -> float:
-        """A round length of about a fifth of the field."""
+        """A round length for the scale bar."""
         return bar_length(self.width_um)
 
 
@@ -103,10 +104,10 @@ def picture(
 
 
 def bar_length(width_um: float) -> float:
-    """A round length (µm) of about a fifth of a field."""
-    about = width_um / 5
+    """A round length (µm) of at most a quarter of a field."""
+    about = width_um / 4
     power = 10.0 ** math.floor(math.log10(about))
-    return max(step * power for step in (1, 2, 5) if step * power <= about * 1.01)
+    return max(step * power for step in (1, 2, 5) if step * power <= about)
 
 
 def _reduce(pixels: NDArray[Any], factor: int) -> NDArray[np.float64]:
@@ -161,7 +162,7 @@ def save_picture(folder: Path, target: Path) -> None:
         for frame, title, lines in zip(
             frames,
             ("Confocal, same field as on the right", "STED, starting settings", "STED, settings found"),
-            ([], _caption(run, "start", start), _caption(run, "best", best)),
+            (["taken before the STED frame"], _caption(run, "start", start), _caption(run, "best", best)),
             strict=True,
         )
         if frame is not None
@@ -183,7 +184,7 @@ def save_picture(folder: Path, target: Path) -> None:
         axes.set_axis_off()
         _bar(axes, pixels, run.pixel_um)
         for row, line in enumerate(lines):
-            first = row == 0 and len(lines) > 1
+            first = row == 0 and column > 0
             write(
                 left,
                 _HEAD + _PANEL + 24 + _LINE * row,
@@ -214,9 +215,8 @@ def _caption(run: Run, which: str, shown: Measured) -> list[str]:
 
 
 def _footnote(run: Run) -> str:
-    what = "Simulated: virtual STED microscope" if run.summary["simulated"] else "Measured"
     return (
-        f"{what}. Start and best on different, fresh fields; mean ± sd over n fields; "
+        f"{run.origin}. Start and best on different, fresh fields; mean ± sd over n fields; "
         "shown are the frames closest to the mean score."
     )
 
@@ -225,7 +225,16 @@ def _bar(axes: Axes, pixels: NDArray[Any], pixel_um: float) -> None:
     height, width = pixels.shape
     um = bar_length(width * pixel_um)
     left, low = 0.045 * width, 0.955 * height
-    axes.add_patch(Rectangle((left, low), um / pixel_um, -0.016 * height, color="white", lw=0))
+    # A thin dark edge keeps the bar legible on bright structure.
+    axes.add_patch(
+        Rectangle((left, low), um / pixel_um, -0.016 * height, fc="white", ec=_DARK, lw=0.6)
+    )
     axes.text(
-        left, low - 0.03 * height, text.length(um), color="white", fontsize=10.5, va="bottom"
+        left,
+        low - 0.03 * height,
+        text.length(um),
+        color="white",
+        fontsize=10.5,
+        va="bottom",
+        path_effects=[withStroke(linewidth=2, foreground=_DARK)],
     )

@@ -80,9 +80,10 @@ def with_unit(value: Any, setting: SettingConfig) -> str:
 
 
 def settings_line(values: Mapping[str, Any], settings: Mapping[str, SettingConfig]) -> str:
-    """All values in one line."""
+    """All values in one line, which breaks only between settings."""
     return ", ".join(
         f"{words(name)} {with_unit(value, settings[name]) if name in settings else number(value)}"
+        .replace(" ", "\N{NO-BREAK SPACE}")
         for name, value in values.items()
     )
 

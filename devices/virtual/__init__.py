@@ -1,0 +1,1 @@
+"""The virtual STED microscope: pySTED's physics as Micro-Manager devices."""

@@ -41,7 +41,7 @@ class Window:
 
 
 def datamaps(structure: Structure) -> list[NDArray[np.float32]]:
-    """Maps of one structure that come with pySTED: six 224 × 224 maps in [0, 1] at 20 nm a pixel."""
+    """Read pySTED's maps of one structure: six of 224 × 224 pixels of 20 nm, in [0, 1]."""
     folder = files("pysted") / "data" / "examples" / _FOLDERS[structure]
     names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".npy"))
     maps = []
