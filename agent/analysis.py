@@ -8,6 +8,7 @@ waits, with a timeout, and computes it then if it was passed over.
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, TimeoutError
@@ -32,7 +33,7 @@ class Analysis:
     timeout_s
         Longest wait for one score (s).
     done
-        Called in the worker with (index, score) or (index, exception) of every frame.
+        Called with (index, score) or (index, error) of every frame, by whoever learns it first.
     """
 
     def __init__(
@@ -41,7 +42,7 @@ class Analysis:
         *,
         queue: int,
         timeout_s: float,
-        done: Callable[[int, float | Exception], None],
+        done: Callable[[int, float | AnalysisError], None],
     ) -> None:
         self._compute = compute
         self._limit = queue
@@ -56,7 +57,7 @@ class Analysis:
         self.passed_over = 0
         """Frames that went without a score because the queue was full."""
         self.failure: Exception | None = None
-        """What `done` itself failed with, if it did (a full disk, say)."""
+        """What `done` raised, if it did: a full disk, or a score whose failure stops the run."""
         self._thread = threading.Thread(target=self._work, name="analysis", daemon=True)
         self._thread.start()
 
@@ -94,22 +95,39 @@ class Analysis:
             try:
                 return future.result(self._timeout_s)
             except CancelledError:
-                return self.submit(index, pixels, wanted=True).result(self._timeout_s)
+                future = self.submit(index, pixels, wanted=True)
+                return future.result(self._timeout_s)
         except (TimeoutError, CancelledError):
-            raise AnalysisError(
+            if not future.cancel():  # it came in this very moment
+                return future.result()
+            late = AnalysisError(
                 f"no score for frame {index} within {self._timeout_s:g} s (`analysis.timeout_s`)"
-            ) from None
-        except Exception as error:
-            raise AnalysisError(f"scoring frame {index} failed: {error}") from error
+            )
+            self._report(index, late)
+            raise late from None
 
-    def close(self, *, finish: bool) -> None:
-        """End the worker; with `finish` it scores what waits first, for one timeout at most."""
+    def close(self, *, finish: bool, hurry: Callable[[], bool] = lambda: False) -> None:
+        """End the worker.
+
+        Parameters
+        ----------
+        finish
+            It scores what waits first, for one timeout at most.
+        hurry
+            Asked meanwhile whether to give that up.
+        """
         with self._changed:
             self._closed = True
             if not finish:
                 self._waiting.clear()
             self._changed.notify()
-        self._thread.join(self._timeout_s if finish else 1.0)
+        deadline = time.monotonic() + (self._timeout_s if finish else 1.0)
+        while self._thread.is_alive() and time.monotonic() < deadline:
+            if finish and hurry():
+                finish, deadline = False, time.monotonic() + 1.0
+                with self._changed:
+                    self._waiting.clear()
+            self._thread.join(0.05)
 
     def _work(self) -> None:
         while True:
@@ -119,16 +137,23 @@ class Analysis:
                         return
                     self._changed.wait()
                 index, (pixels, future) = self._waiting.popitem(last=False)
+            outcome: float | AnalysisError
             try:
-                score = self._compute(pixels)
+                outcome = self._compute(pixels)
             except Exception as error:
-                self._report(index, error)
-                future.set_exception(error)
+                outcome = AnalysisError(f"scoring frame {index} failed: {error}")
+                outcome.__cause__ = error
+            # Who gave up waiting has decided without this score; it must not turn up in the
+            # ledger now, or the plan would decide otherwise when it is led through it again.
+            if not future.set_running_or_notify_cancel():
+                continue
+            self._report(index, outcome)
+            if isinstance(outcome, AnalysisError):
+                future.set_exception(outcome)
             else:
-                self._report(index, score)
-                future.set_result(score)
+                future.set_result(outcome)
 
-    def _report(self, index: int, outcome: float | Exception) -> None:
+    def _report(self, index: int, outcome: float | AnalysisError) -> None:
         try:
             self._done(index, outcome)
         except Exception as error:  # must not end the worker that plans wait for

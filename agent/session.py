@@ -12,6 +12,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,12 +26,13 @@ from agent.images import ImageStore
 from agent.ledger import Ledger
 from agent.loop import Loop
 from agent.optimizer import SkoptOptimizer
-from agent.plan import Plan
+from agent.plan import AnalysisError, Plan
 from agent.plans import live, optimize, timelapse
 from agent.recording import Recording
 from agent.signals import Interrupts, interrupts
 from devices.errors import BindingError, DeviceFault
 from devices.microscope import Microscope, grid
+from devices.safety import SafeState
 
 Status = Literal["completed", "stopped", "interrupted", "failed"]
 EXIT_CODES: dict[Status, int] = {"completed": 0, "stopped": 0, "interrupted": 130, "failed": 1}
@@ -251,21 +253,29 @@ class Session:
             tell=self.progress.take,
             elapsed_s=_age(recording),
         )
+        stored = last + 1 if last is not None else 0
         work = _Work(loop)
         reason = "failed"
+        cause: BaseException | None = None
         try:
             reason = self._supervise(work, loop, gate, analysis, seen, watch)
+            # What a thread says that is cut off below is no cause but a consequence.
+            cause = work.error
         finally:
             # The one place that owns the safe state; nothing above may return around it.
             loop.close()
             safe = microscope.make_safe(reason)
             work.join(_LET_GO_S)
             safe = microscope.make_safe(reason)  # whatever the thread still did in between
-            status = _status(reason, work, loop, self.progress.planned)
-            why = _why(reason, work)
+            status = _status(reason, cause, loop, self.progress.planned)
+            why = _why(reason, cause)
+            if not safe.ok:
+                status, why = "failed", f"{why}; not safe: {_unsafe(safe)}"
             safe = replace(safe, reason=why)
             if analysis is not None:
-                analysis.close(finish=not work.is_alive())
+                analysis.close(
+                    finish=not work.is_alive(), hurry=lambda: seen.count > 1 or reason == "failed"
+                )
                 self.longest_queue = analysis.longest
             try:
                 loop.void_unlit()
@@ -274,7 +284,9 @@ class Session:
                     ledger.add("fault", {"what": why, "policy": "stop"}, loop.frames)
                 ledger.add("end", {"status": status, "reason": why})
                 if not work.is_alive():
-                    images.trim(loop.frames)
+                    # A session that ends while its plan is still being led through the frames
+                    # of earlier ones has counted only some of them.
+                    images.trim(max(loop.frames, stored))
                 self._heartbeat(gate, status)
                 ledger.close()
             except (OSError, sqlite3.Error) as error:
@@ -323,15 +335,15 @@ class Session:
             return seen.name
         return "finished"
 
-    def _score_recorder(self, ledger: Ledger) -> Callable[[int, float | Exception], None]:
-        def record(index: int, outcome: float | Exception) -> None:
-            if isinstance(outcome, Exception):
-                fault = {
-                    "what": f"scoring failed: {outcome}",
-                    "policy": self.config.analysis.on_error,
-                }
+    def _score_recorder(self, ledger: Ledger) -> Callable[[int, float | AnalysisError], None]:
+        def record(index: int, outcome: float | AnalysisError) -> None:
+            if isinstance(outcome, AnalysisError):
+                policy = self.config.analysis.on_error
+                fault = {"what": str(outcome), "policy": policy}
                 ledger.add("fault", fault, index)
                 self.progress.take("fault", fault)
+                if policy == "stop":
+                    raise outcome
             else:
                 ledger.add("score", {"value": outcome}, index)
                 self.progress.take("score", {"value": outcome})
@@ -339,21 +351,22 @@ class Session:
         return record
 
     def _heartbeat(self, gate: DoseGate, status: str) -> None:
-        write_status(
-            self.folder,
-            {
-                "run": self.folder.name,
-                "status": status,
-                "at": datetime.now(UTC).isoformat(timespec="seconds"),
-                "plan": self.config.plan,
-                "frames": self.progress.frames,
-                "planned": self.progress.planned,
-                "doing": self.progress.doing,
-                "score": self.progress.score,
-                "budget_fraction": gate.budget_fraction,
-                "faults": self.progress.faults,
-            },
-        )
+        beat = {
+            "run": self.folder.name,
+            "status": status,
+            "at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "plan": self.config.plan,
+            "frames": self.progress.frames,
+            "planned": self.progress.planned,
+            "doing": self.progress.doing,
+            "score": self.progress.score,
+            "budget_fraction": gate.budget_fraction,
+            "faults": self.progress.faults,
+        }
+        # Where a monitor has the file open, Windows does not let it be replaced; a disk that is
+        # full is told of by the next frame.
+        with suppress(OSError):
+            write_status(self.folder, beat)
 
 
 class _Work(threading.Thread):
@@ -373,24 +386,29 @@ class _Work(threading.Thread):
             self.error = self.error or error
 
 
-def _status(reason: str, work: _Work, loop: Loop, planned: int | None) -> Status:
-    if isinstance(work.error, BudgetReached):
+def _status(reason: str, cause: BaseException | None, loop: Loop, planned: int | None) -> Status:
+    if isinstance(cause, BudgetReached):
         return "stopped"
-    if work.error is not None:
+    if cause is not None:
         return "failed"
     if reason == "finished" and loop.finished:
         return "completed" if planned in (None, loop.frames) else "failed"
     return "failed" if reason == "failed" else "interrupted"
 
 
-def _why(reason: str, work: _Work) -> str:
-    if work.error is None:
+def _why(reason: str, cause: BaseException | None) -> str:
+    if cause is None:
         return reason
-    name = type(work.error).__name__
-    return (
-        str(work.error)
-        if isinstance(work.error, DeviceFault | BudgetReached)
-        else (f"{name}: {work.error}")
+    if isinstance(cause, DeviceFault | BudgetReached):
+        return str(cause)
+    return f"{type(cause).__name__}: {cause}"
+
+
+def _unsafe(safe: SafeState) -> str:
+    return ", ".join(
+        f"{entry.name} reads {entry.value}, not {entry.expected}"
+        for entry in safe.readback
+        if not entry.ok
     )
 
 
