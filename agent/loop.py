@@ -85,7 +85,11 @@ class Loop:
         self._images = images
         self._gate = gate
         self._analysis = analysis
-        self._tape = Tape(recording or Recording(), images)
+        recording = recording or Recording()
+        self._tape = Tape(recording, images)
+        self._given_up: dict[int | None, str] = {
+            fault["frame"]: fault["what"] for fault in recording.faults if fault["policy"] == "skip"
+        }
         self._retries = retries
         self._tell = tell
         self._elapsed_s = elapsed_s
@@ -219,6 +223,12 @@ class Loop:
                 raise AnalysisError(f"frame {index} ({shot.mode}) is not scored")
 
             return nothing
+        if (why := self._given_up.get(index)) is not None:
+            # The plan was told so, and decided on it; it must be told the same again.
+            def given_up() -> float:
+                raise AnalysisError(why)
+
+            return given_up
         future = analysis.submit(index, pixels)
         return lambda: analysis.result(index, pixels, future)
 
