@@ -1,0 +1,277 @@
+"""Devices that misbehave, as Micro-Manager devices that a config can ask for.
+
+    python_devices:
+      Camera: {class: "tests.faulty:FlakyCamera", options: {fail_at: 8, armed: FLAG}}
+
+A fault that is `armed` by a file happens only while that file exists: the test that deletes it
+has repaired the device, for this process and for others. Paths in options are absolute, since a
+device does not know where its config stood.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+from pymmcore_plus.experimental.unicore import (
+    GenericDevice,
+    ShutterDevice,
+    SimpleCameraDevice,
+    XYStageDevice,
+)
+
+ROOT = Path(__file__).resolve().parents[1]
+SIDE = 32
+
+made: dict[str, list[Any]] = {}
+"""Devices of this process by class name, in the order they were made."""
+
+
+class _Fault:
+    """Which of the calls of a device go wrong."""
+
+    def __init__(self, at: int | None, times: int | None, armed: str) -> None:
+        self._at = at
+        self._left = times
+        self._armed = Path(armed) if armed else None
+
+    def strikes(self, call: int) -> bool:
+        if self._at is None or call < self._at or self._left == 0:
+            return False
+        if self._armed is not None and not self._armed.exists():
+            return False
+        if self._left is not None:
+            self._left -= 1
+        return True
+
+
+class FlakyCamera(SimpleCameraDevice):
+    """A camera that raises from frame `fail_at` on, `times` times or for ever.
+
+    Parameters
+    ----------
+    fail_at
+        Frame of this camera (counted from 0) that is the first to fail; None: works.
+    times
+        How often it fails; None: always from then on.
+    armed
+        File without which it works.
+    frame_s
+        How long a frame takes (s).
+    slow_from
+        Frame from which on a frame takes that long; before it they are immediate.
+    """
+
+    def __init__(
+        self,
+        fail_at: int | None = None,
+        times: int | None = None,
+        armed: str = "",
+        frame_s: float = 0.0,
+        slow_from: int = 0,
+    ) -> None:
+        super().__init__()
+        self._fault = _Fault(fail_at, times, armed)
+        self._frame_s = frame_s
+        self._slow_from = slow_from
+        self._count = 0
+        self._exposure = 10.0
+        made.setdefault(type(self).__name__, []).append(self)
+
+    def sensor_shape(self) -> tuple[int, int]:
+        return (SIDE, SIDE)
+
+    def dtype(self) -> np.dtype[np.uint16]:
+        return np.dtype(np.uint16)
+
+    def get_exposure(self) -> float:
+        return self._exposure
+
+    def set_exposure(self, exposure: float) -> None:
+        self._exposure = exposure
+
+    def snap(self, buffer: NDArray[Any]) -> Mapping[str, str]:
+        count, self._count = self._count, self._count + 1
+        if self._fault.strikes(count):
+            self.fail()
+        if count >= self._slow_from:
+            time.sleep(self._frame_s)
+        # No two frames of a camera are alike, so that none can pass for another.
+        buffer[:] = np.random.default_rng(count).integers(0, 4096, buffer.shape)
+        return {}
+
+    def fail(self) -> None:
+        raise RuntimeError("the camera's cable is out")
+
+
+class HangingCamera(FlakyCamera):
+    """A camera that never comes back from frame `fail_at`, until `released`."""
+
+    released = threading.Event()
+
+    def fail(self) -> None:
+        type(self).released.wait(600)
+        raise RuntimeError("the camera came back much too late")
+
+
+class Laser(GenericDevice):
+    """A laser that remembers every power it was given, and when.
+
+    Parameters
+    ----------
+    sticks
+        Refuses to be switched off once it is on.
+    armed
+        File without which it does as it is told.
+    log
+        File that gets a line for every value, for tests in another process.
+    """
+
+    def __init__(self, sticks: bool = False, armed: str = "", log: str = "") -> None:
+        super().__init__()
+        self._fault = _Fault(0 if sticks else None, None, armed)
+        self._log = Path(log) if log else None
+        self.power = 0.0
+        self.given: list[tuple[float, float]] = []
+        """(monotonic time in s, power) of every value that reached the device."""
+        self.register_property(
+            "Power_mW",
+            limits=(0.0, 500.0),
+            property_type=float,
+            getter=lambda laser: laser.power,
+            setter=lambda laser, value: laser.accept(value),
+        )
+        made.setdefault(type(self).__name__, []).append(self)
+
+    def accept(self, value: float) -> None:
+        self.given.append((time.monotonic(), float(value)))
+        if self._log is not None:
+            with self._log.open("a", encoding="utf-8") as file:
+                file.write(f"{value:g}\n")
+        if value < self.power and self._fault.strikes(0):
+            raise RuntimeError("the interlock is stuck")
+        self.power = float(value)
+
+
+class SlowLaser(Laser):
+    """A laser that takes `seconds` to accept a power above 0, as over a serial line."""
+
+    def __init__(self, seconds: float = 0.5) -> None:
+        super().__init__()
+        self._seconds = seconds
+        self.setting = threading.Event()
+
+    def accept(self, value: float) -> None:
+        if value > 0:
+            self.setting.set()
+            time.sleep(self._seconds)
+        super().accept(value)
+
+
+class Shutter(ShutterDevice):
+    """A shutter that remembers every command."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open = False
+        self.given: list[tuple[float, bool]] = []
+        made.setdefault(type(self).__name__, []).append(self)
+
+    def get_open(self) -> bool:
+        return self.open
+
+    def set_open(self, open: bool) -> None:
+        self.given.append((time.monotonic(), bool(open)))
+        self.open = bool(open)
+
+
+class Stage(XYStageDevice):
+    """A stage that goes anywhere at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._position = (0.0, 0.0)
+
+    def get_position_um(self) -> tuple[float, float]:
+        return self._position
+
+    def set_position_um(self, x: float, y: float) -> None:
+        self._position = (x, y)
+
+    def home(self) -> None:
+        self._position = (0.0, 0.0)
+
+    def stop(self) -> None:
+        pass
+
+    def set_origin_x(self) -> None:
+        raise NotImplementedError
+
+    def set_origin_y(self) -> None:
+        raise NotImplementedError
+
+
+def config(**parts: Any) -> dict[str, Any]:
+    """A config for these devices: `live`, 20 frames, two lasers and a shutter.
+
+    Parameters
+    ----------
+    parts
+        Top-level sections to replace or add; `camera`, `laser` and `microscope` instead set
+        the devices' classes and options, and keys of the microscope.
+    """
+    camera: dict[str, Any] = parts.pop("camera", {})
+    laser: dict[str, Any] = parts.pop("laser", {})
+    microscope: dict[str, Any] = parts.pop("microscope", {})
+
+    def power(device: str, start: float) -> dict[str, Any]:
+        return {
+            "device": device,
+            "property": "Power_mW",
+            "unit": "mW",
+            "range": [0, 300],
+            "start": start,
+            "safe": 0,
+            "laser": device.lower(),
+        }
+
+    data: dict[str, Any] = {
+        "plan": "live",
+        "live": {"frames": 20},
+        "microscope": {
+            "python_devices": {
+                "Camera": device("FlakyCamera") | camera,
+                "Excitation": device("Laser") | laser,
+                "Depletion": device("Laser"),
+                "Shutter": device("Shutter"),
+                "Stage": device("Stage"),
+            },
+            "pixel_size_nm": 20,
+            "exposure": {"camera_ms": 10},
+            "timeout_s": 20,
+            "fields": {"rows": 2, "columns": 2},
+            "settings": {
+                "excitation_power": power("Excitation", 5),
+                "depletion_power": power("Depletion", 100),
+            },
+            **microscope,
+        },
+    }
+    return data | parts
+
+
+def device(name: str, **options: Any) -> dict[str, Any]:
+    """The config of one of these devices."""
+    return {"class": f"tests.faulty:{name}", "options": options}
+
+
+def write(file: Path, data: Mapping[str, Any]) -> Path:
+    """Write a config as YAML."""
+    file.write_text(yaml.safe_dump(dict(data), sort_keys=False), encoding="utf-8")
+    return file

@@ -1,0 +1,765 @@
+"""Every way a run can end badly: the light is off, nothing is lost, and it can go on.
+
+The devices are Python ones from `tests.faulty`, the rest is the real thing: Micro-Manager's
+core and runner, the ledger, the image store and, where signals matter, the real command line
+in a process of its own.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+import zarr
+
+from agent.cli import main
+from agent.config import RunConfig, load
+from agent.folder import new_folder, read_config
+from agent.images import ImageStore, checksum
+from agent.ledger import Ledger
+from agent.plan import AnalysisError, Note, Plan
+from agent.recording import Recording
+from agent.session import EXIT_CODES, Progress, Result, Session
+from devices.microscope import Microscope
+from devices.shot import Shot
+from tests import faulty
+
+ROOT = faulty.ROOT
+posix = pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals to a process")
+
+
+# ---------------------------------------------------------------------- helpers
+
+
+def cli(capsys: pytest.CaptureFixture[str], *args: str | Path) -> tuple[int, str, str]:
+    """The command line in this process: exit code, stdout, stderr."""
+    capsys.readouterr()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["stedfast", *map(str, args)])
+        with pytest.raises(SystemExit) as left:
+            main()
+    written = capsys.readouterr()
+    code = left.value.code
+    return (code if isinstance(code, int) else 0), written.out, written.err
+
+
+def show(capsys: pytest.CaptureFixture[str], run: Path) -> dict[str, Any]:
+    """What `stedfast show RUN --json` prints."""
+    code, out, _ = cli(capsys, "show", run, "--json")
+    assert code == 0
+    summary: dict[str, Any] = json.loads(out)
+    return summary
+
+
+def recorded(run: Path) -> Recording:
+    ledger = Ledger(run, readonly=True)
+    try:
+        return Recording.read(ledger)
+    finally:
+        ledger.close()
+
+
+def frames_in(run: Path) -> list[int]:
+    """Numbers of the ledger's frames, in its order; each is on disk, pixel for pixel."""
+    ledger = Ledger(run, readonly=True)
+    try:
+        rows = list(ledger.entries("frame"))
+    finally:
+        ledger.close()
+    if rows:
+        # Read as anyone would, not through the store that wrote it.
+        raw = zarr.open_array(run / "raw.ome.zarr" / "0", mode="r")
+        for row in rows:
+            assert row.frame is not None
+            pixels = np.asarray(raw[row.frame])
+            assert list(pixels.shape) == row.data["shape"]
+            assert checksum(pixels) == row.data["crc32"], f"frame {row.frame} differs"
+    return [row.frame for row in rows if row.frame is not None]
+
+
+def assert_left_well(
+    capsys: pytest.CaptureFixture[str], run: Path, status: str, *, acquired: int | None = None
+) -> dict[str, Any]:
+    """Status, safe state and frames of a run that is over; returns its summary."""
+    summary = show(capsys, run)
+    assert summary["status"] == status
+    safe = summary["safe_state"]
+    assert safe["ok"], safe
+    readback = safe["readback"]
+    assert {name: entry["value"] for name, entry in readback.items()} == {
+        "shutter open": False,
+        "excitation_power": 0.0,
+        "depletion_power": 0.0,
+        "sequence running": False,
+    }
+    frames = frames_in(run)
+    assert frames == list(range(len(frames))), "a frame is missing or there twice"
+    assert summary["frames"]["acquired"] == len(frames)
+    if acquired is not None:
+        assert len(frames) == acquired
+    return summary
+
+
+def resume(capsys: pytest.CaptureFixture[str], run: Path, planned: int, **session: Any) -> None:
+    """Go on with a run, which must then complete without a frame missing or twice."""
+    before = {i: taken.frame for i, taken in recorded(run).taken.items()}
+    result = Session(read_config(run), run / "config.yaml", run, **session).run()
+    assert (result.status, result.safe) == ("completed", True), result.reason
+    assert_left_well(capsys, run, "completed", acquired=planned)
+    after = recorded(run).taken
+    assert {i: after[i].frame for i in before} == before, "a stored frame was touched"
+    shape = zarr.open_array(run / "raw.ome.zarr" / "0", mode="r").shape
+    assert shape == (planned, faulty.SIDE, faulty.SIDE)
+
+
+@contextmanager
+def started(config: Path, run: Path) -> Iterator[subprocess.Popen[str]]:
+    """`stedfast run` in a process of its own."""
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    process = subprocess.Popen(
+        [sys.executable, "-m", "agent.cli", "run", str(config), "--out", str(run)],
+        env={**os.environ, "PYTHONPATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def wait_until(true: Callable[[], bool], seconds: float = 40.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+def entries(run: Path, kind: str) -> int:
+    """How many entries of a kind the ledger of a run in another process has so far."""
+    if not (run / "ledger.sqlite").exists():
+        return 0
+    try:
+        ledger = Ledger(run, readonly=True)
+        try:
+            return sum(entry.kind == kind for entry in ledger.entries())
+        finally:
+            ledger.close()
+    except sqlite3.OperationalError:  # its table is being made
+        return 0
+
+
+def checked(tmp_path: Path, **parts: Any) -> tuple[RunConfig, Path, Path]:
+    """A config for faulty devices, its file, and a new run folder."""
+    file = faulty.write(tmp_path / "config.yaml", faulty.config(**parts))
+    config = load(file)
+    return config, file, new_folder(config, tmp_path, tmp_path / "run")
+
+
+def run_session(
+    tmp_path: Path,
+    *,
+    session: dict[str, Any],
+    watch: Callable[[Progress], None] = lambda progress: None,
+    **parts: Any,
+) -> tuple[Result, Path]:
+    """A run in this process, with what the command line would not pass to its session."""
+    config, file, run = checked(tmp_path, **parts)
+    return Session(config, file, run, **session).run(watch), run
+
+
+def repair(run: Path) -> None:
+    """Put a camera that works, and is quick, into a run's config."""
+    data = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    data["microscope"]["python_devices"]["Camera"]["options"] = {}
+    faulty.write(run / "config.yaml", data)
+
+
+SCORED = {"analysis": {"score": True}}
+
+
+def mean_score(pixels: Any) -> float:
+    """A score that needs no network."""
+    return float(pixels.mean() / 4096)
+
+
+# ---------------------------------------------------------------------- signals
+
+
+@posix
+def test_first_interrupt_finishes_the_frame(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Frame 3 takes long enough to be interrupted in its midst.
+    config = faulty.write(
+        tmp_path / "config.yaml",
+        faulty.config(camera=faulty.device("FlakyCamera", frame_s=1.0, slow_from=3)),
+    )
+    run = tmp_path / "run"
+    with started(config, run) as process:
+        wait_until(lambda: entries(run, "shot") == 4)
+        time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    summary = assert_left_well(capsys, run, "interrupted", acquired=4)
+    assert summary["reason"] == summary["safe_state"]["reason"] == "SIGINT"
+    assert "interrupted" in err
+    assert summary["faults"] == []
+    repair(run)
+    resume(capsys, run, 20)
+
+
+@posix
+def test_second_interrupt_stops_now(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = faulty.write(
+        tmp_path / "config.yaml",
+        faulty.config(camera=faulty.device("FlakyCamera", frame_s=8.0, slow_from=3)),
+    )
+    run = tmp_path / "run"
+    with started(config, run) as process:
+        wait_until(lambda: entries(run, "shot") == 4)
+        time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+        asked = time.monotonic()
+        _, err = process.communicate(timeout=30)
+    took = time.monotonic() - asked
+    assert process.returncode == 130, err
+    assert took < 6, "waited for a frame of 8 s"
+    # The frame that was under way is given up, its light is not forgotten.
+    summary = assert_left_well(capsys, run, "interrupted", acquired=3)
+    assert summary["dose"]["lost_shots"] == 1
+    assert summary["reason"] == "SIGINT"
+    repair(run)
+    resume(capsys, run, 20)
+    assert show(capsys, run)["dose"]["lost_shots"] == 1
+
+
+@posix
+def test_interrupt_ends_a_long_wait_at_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = faulty.write(
+        tmp_path / "config.yaml",
+        faulty.config(plan="timelapse", timelapse={"frames": 3, "interval_s": 600}),
+    )
+    run = tmp_path / "run"
+    with started(config, run) as process:
+        wait_until(lambda: entries(run, "shot") == 2)
+        process.send_signal(signal.SIGINT)
+        asked = time.monotonic()
+        _, err = process.communicate(timeout=30)
+    assert time.monotonic() - asked < 6
+    assert process.returncode == 130, err
+    summary = assert_left_well(capsys, run, "interrupted", acquired=1)
+    # The frame that was waited for was announced, and no light fell.
+    assert summary["dose"]["lost_shots"] == 0
+    assert summary["dose"]["excitation_J"] == pytest.approx(5e-3 * 10e-3)
+    # Another session interrupted while it waits: it takes nothing and loses nothing.
+    again = Session(read_config(run), run / "config.yaml", run).run(
+        lambda progress: signal.raise_signal(signal.SIGINT) if progress.frames == 1 else None
+    )
+    assert again.status == "interrupted"
+    assert_left_well(capsys, run, "interrupted", acquired=1)
+
+
+@posix
+def test_sigterm_and_a_second_process(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = faulty.write(
+        tmp_path / "config.yaml",
+        faulty.config(camera=faulty.device("FlakyCamera", frame_s=0.1), live={"frames": 50}),
+    )
+    run = tmp_path / "run"
+    with started(config, run) as process:
+        wait_until(lambda: entries(run, "frame") >= 2)
+        # Nobody else may work in this run meanwhile, but anyone may look.
+        code, _, err = cli(capsys, "resume", run)
+        assert (code, len(err.splitlines())) == (2, 1), err
+        assert str(run) in err
+        assert show(capsys, run)["status"] == "running"
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
+    summary = assert_left_well(capsys, run, "interrupted")
+    assert summary["reason"] == "SIGTERM"
+    assert 2 <= summary["frames"]["acquired"] < 50
+    repair(run)
+    resume(capsys, run, 50)
+
+
+def interrupt_when(enough: Callable[[Progress], bool]) -> Callable[[Progress], None]:
+    """A watcher that sends Ctrl-C, and once more at each look after that."""
+
+    def watch(progress: Progress) -> None:
+        if enough(progress) or progress.doing.startswith("finishing"):
+            signal.raise_signal(signal.SIGINT)
+
+    return watch
+
+
+def test_a_frame_cut_off_by_the_second_interrupt_is_no_fault(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The camera comes back soon after, so that the thread still has its say."""
+    result, run = run_session(
+        tmp_path,
+        session={},
+        watch=interrupt_when(lambda progress: progress.frames == 3),
+        camera=faulty.device("FlakyCamera", frame_s=1.0, slow_from=3),
+    )
+    assert (result.status, EXIT_CODES[result.status]) == ("interrupted", 130), result.reason
+    summary = assert_left_well(capsys, run, "interrupted", acquired=3)
+    assert summary["faults"] == []
+    assert summary["dose"]["lost_shots"] == 1
+    repair(run)
+    resume(capsys, run, 20)
+
+
+@pytest.mark.parametrize("reading", [True, False])
+def test_second_interrupt_does_not_wait_for_a_score(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], reading: bool
+) -> None:
+    stuck = threading.Event()
+
+    def never(pixels: Any) -> float:
+        stuck.wait(60)
+        return 0.5
+
+    def plan(config: RunConfig) -> Plan:
+        for _ in range(20):
+            frame = yield Shot("sted")
+        assert frame is not None
+        yield Note("score", {"value": frame.score})
+
+    session: dict[str, Any] = {"scorer": never}
+    if reading:
+        session["make_plan"] = plan
+    config, file, run = checked(tmp_path, live={"frames": 200}, **SCORED)
+    began = time.monotonic()
+    result = Session(config, file, run, **session).run(
+        interrupt_when(lambda progress: progress.frames >= 20)
+    )
+    took = time.monotonic() - began
+    stuck.set()
+    assert result.status == "interrupted", result.reason
+    assert took < 10
+    assert_left_well(capsys, run, "interrupted")
+
+
+# ---------------------------------------------------------------------- plan and scoring
+
+
+def test_exception_in_a_plan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def broken(config: RunConfig) -> Plan:
+        for number in range(20):
+            yield Shot("sted")
+            if number == 4:
+                raise ZeroDivisionError("the plan divides by nothing")
+
+    result, run = run_session(tmp_path, session={"make_plan": broken})
+    assert (result.status, EXIT_CODES[result.status]) == ("failed", 1)
+    summary = assert_left_well(capsys, run, "failed", acquired=5)
+    assert "divides by nothing" in summary["reason"]
+    assert [fault["frame"] for fault in summary["faults"]] == [5]
+    resume(capsys, run, 20)
+
+
+def reading_plan(frames: int = 20, *, skip: bool = False) -> Callable[[RunConfig], Plan]:
+    """A plan that looks at every score, and either ends with it or gives that frame up."""
+
+    def plan(config: RunConfig) -> Plan:
+        for number in range(frames):
+            frame = yield Shot("sted")
+            assert frame is not None
+            try:
+                value: float | str = frame.score
+            except AnalysisError as error:
+                if not skip:
+                    raise
+                value = str(error)
+            yield Note("seen", {"frame": number, "score": value})
+
+    return plan
+
+
+def fails_at(call: int) -> Callable[[Any], float]:
+    """A scorer that fails at one of its calls."""
+    calls = iter(range(10**6))
+
+    def score(pixels: Any) -> float:
+        if next(calls) == call:
+            raise ArithmeticError("the network saw a NaN")
+        return mean_score(pixels)
+
+    return score
+
+
+def test_exception_in_scoring_stops(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = reading_plan()
+    result, run = run_session(
+        tmp_path, session={"make_plan": plan, "scorer": fails_at(6)}, **SCORED
+    )
+    assert (result.status, EXIT_CODES[result.status]) == ("failed", 1)
+    summary = assert_left_well(capsys, run, "failed", acquired=7)
+    assert "saw a NaN" in summary["reason"]
+    assert summary["faults"][0]["frame"] == 6
+    assert "saw a NaN" in summary["faults"][0]["what"]
+    # The scorer is repaired: the frame that had no score gets one.
+    resume(capsys, run, 20, make_plan=plan, scorer=mean_score)
+    assert show(capsys, run)["score"]["n"] == 20
+
+
+def test_exception_in_scoring_stops_a_plan_that_does_not_look(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result, run = run_session(
+        tmp_path,
+        session={"scorer": fails_at(3)},
+        live={"frames": 200},
+        camera=faulty.device("FlakyCamera", frame_s=0.02),
+        **SCORED,
+    )
+    assert result.status == "failed", "`analysis.on_error: stop` did not stop the run"
+    summary = assert_left_well(capsys, run, "failed")
+    assert summary["frames"]["acquired"] < 200
+    assert "saw a NaN" in summary["reason"]
+
+
+def test_exception_in_scoring_skips(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = reading_plan(12, skip=True)
+    skipping = {"analysis": {"score": True, "on_error": "skip"}}
+    result, run = run_session(
+        tmp_path, session={"make_plan": plan, "scorer": fails_at(3)}, **skipping
+    )
+    assert result.status == "completed", result.reason
+    summary = assert_left_well(capsys, run, "completed", acquired=12)
+    assert [(fault["frame"], fault["policy"]) for fault in summary["faults"]] == [(3, "skip")]
+    assert summary["score"]["n"] == 11
+
+
+def test_a_skipped_score_stays_skipped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What a plan was told once it is told again, even by a scorer that works now."""
+
+    def breaks_off(config: RunConfig) -> Plan:
+        plan = reading_plan(skip=True)(config)
+        answer = None
+        for _ in range(16):
+            answer = yield plan.send(answer)
+        raise RuntimeError("power cut")
+
+    skipping = {"analysis": {"score": True, "on_error": "skip"}}
+    session = {"make_plan": breaks_off, "scorer": fails_at(3)}
+    result, run = run_session(tmp_path, session=session, **skipping)
+    assert result.status == "failed"
+    resume(capsys, run, 20, make_plan=reading_plan(skip=True), scorer=mean_score)
+    notes = recorded(run).notes_on("seen")
+    assert [note["frame"] for note in notes] == list(range(20))
+    assert "saw a NaN" in notes[3]["score"]
+
+
+def test_a_score_that_came_too_late_stays_unread(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A plan that gave up waiting decided without that score; so it must when resumed."""
+    calls = iter(range(10**6))
+
+    def dawdles(pixels: Any) -> float:
+        if next(calls) == 2:
+            time.sleep(0.6)
+        return mean_score(pixels)
+
+    def breaks_off(config: RunConfig) -> Plan:
+        plan = reading_plan(skip=True)(config)
+        answer = None
+        for _ in range(12):
+            answer = yield plan.send(answer)
+        time.sleep(0.8)  # the late score comes in
+        raise RuntimeError("power cut")
+
+    waiting = {"analysis": {"score": True, "on_error": "skip", "timeout_s": 0.3}}
+    session = {"make_plan": breaks_off, "scorer": dawdles}
+    result, run = run_session(tmp_path, session=session, **waiting)
+    assert result.status == "failed"
+    assert "power cut" in result.reason
+    resume(capsys, run, 20, make_plan=reading_plan(skip=True), scorer=mean_score)
+    assert "no score for frame 2" in recorded(run).notes_on("seen")[2]["score"]
+
+
+# ---------------------------------------------------------------------- camera and disk
+
+
+def test_camera_raises_at_frame_8(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flag = tmp_path / "broken"
+    flag.touch()
+    config = faulty.write(
+        tmp_path / "config.yaml",
+        faulty.config(camera=faulty.device("FlakyCamera", fail_at=8, armed=str(flag))),
+    )
+    run = tmp_path / "run"
+    code, _, err = cli(capsys, "run", config, "--out", run)
+    assert code == 1
+    assert "Traceback" not in err
+    assert "cable is out" in err
+    summary = assert_left_well(capsys, run, "failed", acquired=8)
+    assert summary["dose"]["lost_shots"] == 1
+    (fault,) = summary["faults"]
+    assert fault["frame"] == 8
+    assert "'Camera'" in fault["what"]
+    assert "cable is out" in fault["what"]
+
+    # Still broken: the new session's camera fails at its own frame 8, and nothing is lost.
+    code, _, _ = cli(capsys, "resume", run)
+    assert code == 1
+    assert_left_well(capsys, run, "failed", acquired=16)
+    flag.unlink()
+    code, _, err = cli(capsys, "resume", run)
+    assert code == 0, err
+    assert_left_well(capsys, run, "completed", acquired=20)
+    code, _, err = cli(capsys, "resume", run)
+    assert code == 0
+    assert "complete already" in err
+
+
+@posix
+def test_camera_hangs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flag = tmp_path / "broken"
+    flag.touch()
+    config = faulty.write(
+        tmp_path / "config.yaml",
+        faulty.config(
+            camera=faulty.device("HangingCamera", fail_at=8, armed=str(flag)),
+            microscope={"timeout_s": 0.8},
+        ),
+    )
+    run = tmp_path / "run"
+    with started(config, run) as process:
+        _, err = process.communicate(timeout=40)
+    assert process.returncode == 1, err
+    assert "Traceback" not in err
+    summary = assert_left_well(capsys, run, "failed", acquired=8)
+    assert "hangs" in summary["reason"]
+    assert "microscope.timeout_s" in summary["reason"]
+    flag.unlink()
+    resume(capsys, run, 20)
+
+
+def test_a_camera_that_fails_once_is_tried_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result, run = run_session(
+        tmp_path,
+        session={},
+        camera=faulty.device("FlakyCamera", fail_at=8, times=1),
+        faults={"retries": 1},
+    )
+    assert result.status == "completed", result.reason
+    summary = assert_left_well(capsys, run, "completed", acquired=20)
+    assert [(f["frame"], f["policy"]) for f in summary["faults"]] == [(8, "retry")]
+    # Both exposures of frame 8 fell on the sample.
+    assert summary["dose"]["excitation_J"] == pytest.approx(21 * 5e-3 * 10e-3)
+
+
+def test_retries_come_to_an_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    result, run = run_session(
+        tmp_path,
+        session={},
+        camera=faulty.device("FlakyCamera", fail_at=8),
+        faults={"retries": 2},
+    )
+    assert result.status == "failed"
+    summary = assert_left_well(capsys, run, "failed", acquired=8)
+    assert [fault["policy"] for fault in summary["faults"]] == ["retry", "retry", "stop"]
+    assert summary["dose"]["lost_shots"] == 3
+
+
+def test_disk_full(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = ImageStore.write
+
+    def full(store: ImageStore, index: int, pixels: Any) -> None:
+        if index >= 6:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(store, index, pixels)
+
+    monkeypatch.setattr(ImageStore, "write", full)
+    result, run = run_session(tmp_path, session={}, faults={"retries": 3})
+    assert result.status == "failed"
+    summary = assert_left_well(capsys, run, "failed", acquired=6)
+    assert os.strerror(errno.ENOSPC) in summary["reason"]
+    monkeypatch.undo()
+    resume(capsys, run, 20)
+
+
+@posix
+@pytest.mark.skipif(hasattr(os, "geteuid") and os.geteuid() == 0, reason="root writes anywhere")
+def test_image_folder_becomes_unwritable(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def plan(config: RunConfig) -> Plan:
+        for number in range(20):
+            if number == 6:
+                for folder in (config_run / "raw.ome.zarr").rglob("*"):
+                    if folder.is_dir():
+                        folder.chmod(0o500)
+            yield Shot("sted")
+
+    config, file, config_run = checked(tmp_path)
+    result = Session(config, file, config_run, make_plan=plan).run()
+    for folder in (config_run / "raw.ome.zarr").rglob("*"):
+        if folder.is_dir():
+            folder.chmod(0o700)
+    assert result.status == "failed"
+    assert_left_well(capsys, config_run, "failed", acquired=6)
+    resume(capsys, config_run, 20)
+
+
+def test_the_ledger_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No place is left to write down the safe state; it is reached all the same."""
+    add = Ledger.add
+    full = threading.Event()
+
+    def fills_up(ledger: Ledger, kind: Any, data: Any, frame: int | None = None) -> None:
+        if frame == 6:
+            full.set()
+        if full.is_set():
+            raise sqlite3.OperationalError("database or disk is full")
+        add(ledger, kind, data, frame)
+
+    monkeypatch.setattr(Ledger, "add", fills_up)
+    result, run = run_session(tmp_path, session={})
+    assert (result.status, result.safe) == ("failed", True)
+    assert "disk is full" in result.reason
+    assert faulty.made["Laser"][-1].power == faulty.made["Laser"][-2].power == 0
+    assert not faulty.made["Shutter"][-1].open
+    assert frames_in(run) == list(range(6))
+
+
+def test_heartbeat_that_cannot_be_written_ends_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On Windows a monitor that reads `status.json` keeps it from being replaced."""
+
+    def locked(*args: Any) -> None:
+        raise PermissionError(errno.EACCES, "used by another process")
+
+    monkeypatch.setattr("agent.session.write_status", locked)
+    result, run = run_session(tmp_path, session={})
+    assert result.status == "completed", result.reason
+    assert_left_well(capsys, run, "completed", acquired=20)
+
+
+def test_a_short_session_keeps_the_frames_of_long_ones(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A plan that fails while it is led through stored frames must not cost any of them."""
+
+    def breaks_at(step: int) -> Callable[[RunConfig], Plan]:
+        def plan(config: RunConfig) -> Plan:
+            for number in range(20):
+                if number == step:
+                    raise RuntimeError("power cut")
+                yield Shot("sted")
+
+        return plan
+
+    result, run = run_session(tmp_path, session={"make_plan": breaks_at(12)})
+    assert result.status == "failed"
+    config = read_config(run)
+    again = Session(config, run / "config.yaml", run, make_plan=breaks_at(4)).run()
+    assert again.status == "failed"
+    assert_left_well(capsys, run, "failed", acquired=12)
+    resume(capsys, run, 20)
+
+
+# ---------------------------------------------------------------------- light
+
+
+def test_dose_budget_stops_before_it_is_exceeded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    each = 5e-3 * 10e-3
+    result, run = run_session(tmp_path, session={}, dose={"budget_J": {"excitation": 7.5 * each}})
+    assert (result.status, EXIT_CODES[result.status]) == ("stopped", 0)
+    summary = assert_left_well(capsys, run, "stopped", acquired=7)
+    assert summary["dose"]["excitation_J"] == pytest.approx(7 * each)
+    assert summary["dose"]["budget_fraction"] == pytest.approx(7 / 7.5)
+    assert "dose.budget_J.excitation" in summary["reason"]
+    # The laser was not even set for the eighth frame.
+    excitation = faulty.made["Laser"][-2]
+    assert [power for _, power in excitation.given if power > 0] == [5.0] * 7
+
+    # Resumed as it is, the budget still holds; with a larger one the run goes on.
+    again = Session(read_config(run), run / "config.yaml", run).run()
+    assert again.status == "stopped"
+    assert_left_well(capsys, run, "stopped", acquired=7)
+    data = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    data["dose"] = {"budget_J": {"excitation": 1.0}}
+    faulty.write(run / "config.yaml", data)
+    resume(capsys, run, 20)
+
+
+def test_a_laser_that_stays_on_fails_the_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All frames are there, but somebody must go and look at that laser."""
+    flag = tmp_path / "stuck"
+    flag.touch()
+    result, run = run_session(
+        tmp_path, session={}, laser=faulty.device("Laser", sticks=True, armed=str(flag))
+    )
+    assert not result.safe
+    assert (result.status, EXIT_CODES[result.status]) == ("failed", 1)
+    summary = show(capsys, run)
+    assert summary["status"] == "failed"
+    assert not summary["safe_state"]["ok"]
+    readback = summary["safe_state"]["readback"]
+    assert readback["excitation_power"] == {"expected": 0.0, "value": 5.0, "ok": False}
+    # The stuck laser keeps nothing else from being made safe.
+    assert readback["depletion_power"]["ok"]
+    assert readback["shutter open"]["ok"]
+    assert any("excitation_power" in fault["what"] for fault in summary["faults"])
+    assert frames_in(run) == list(range(20))
+    flag.unlink()
+    resume(capsys, run, 20)
+
+
+def test_no_light_after_the_run_was_stopped(tmp_path: Path) -> None:
+    """The thread was setting up a shot when the run was stopped: its laser stays at safe."""
+    config, file, run = checked(tmp_path, laser=faulty.device("SlowLaser", seconds=0.6))
+    microscope = Microscope.open(config.microscope, base=tmp_path)
+    laser = faulty.made["SlowLaser"][-1]
+
+    def interrupt(progress: Progress) -> None:
+        if laser.setting.is_set():
+            signal.raise_signal(signal.SIGINT)
+
+    result = Session(config, file, run, microscope=microscope).run(interrupt)
+    assert result.status == "interrupted", result.reason
+    assert result.safe
+    time.sleep(0.3)
+    for each in (laser, faulty.made["Laser"][-1]):
+        assert each.power == 0
+        assert each.given[-1][1] == 0
+    assert faulty.made["Shutter"][-1].open is False
+    # The depletion laser's turn came after the stop: it never saw a power above its safe one.
+    assert all(power == 0 for _, power in faulty.made["Laser"][-1].given)
