@@ -124,5 +124,5 @@ class ImageStore:
 
     def _open(self) -> None:
         # By default an all-zero frame (a dark shot) would leave no file to prove it was taken.
-        config = {"write_empty_chunks": True}
-        self._array = zarr.open_array(self.path / "0", mode="r+", config=config)
+        with zarr.config.set({"array.write_empty_chunks": True}):
+            self._array = zarr.open_array(self.path / "0", mode="r+")

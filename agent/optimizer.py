@@ -8,11 +8,14 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from devices.config import SettingConfig, Value
 
 _PENALTY = 3.0
 _CERTAINTY = 0.8
+# The matrices here are so small that a second thread makes them several times slower:
+# hence `threadpool_limits(1)` around them.
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +123,8 @@ class SkoptOptimizer:
 
     def ask(self) -> Settings:
         """Settings to try next."""
-        point = self._skopt.ask()
+        with threadpool_limits(1):
+            point = self._skopt.ask()
         return {
             name: setting.plain(_native(value))
             for (name, setting), value in zip(self._space.items(), point, strict=True)
@@ -131,7 +135,8 @@ class SkoptOptimizer:
         point = [settings[name] for name in self._space]
         self._told.append((point, outcome))
         excess = max(0.0, outcome.bleaching - self._limit)
-        self._skopt.tell(point, -(outcome.score - _PENALTY * excess))
+        with threadpool_limits(1):
+            self._skopt.tell(point, -(outcome.score - _PENALTY * excess))
 
     def tell_failed(self, settings: Mapping[str, Value]) -> None:
         """A trial gave nothing.
@@ -153,7 +158,7 @@ class SkoptOptimizer:
         bleached, spread = self._fit(where, [outcome.bleaching for _, outcome in self._told])
         safe = _probability_below(self._limit, bleached, spread)
         allowed = safe >= _CERTAINTY
-        pick = int(np.argmax(np.where(allowed, score, -np.inf) if allowed.any() else safe))
+        pick = int(np.argmax(np.where(allowed, score, -np.inf) if allowed.any() else -bleached))
         return dict(zip(self._space, points[pick], strict=True))
 
     def _fit(
@@ -171,7 +176,8 @@ class SkoptOptimizer:
         process = GaussianProcessRegressor(
             kernel, normalize_y=True, n_restarts_optimizer=2, random_state=self._seed
         )
-        process.fit(where, values)
+        with threadpool_limits(1):
+            process.fit(where, values)
         mean, spread = process.predict(where, return_std=True)
         # The noise of one measurement is not doubt about the settings.
         noise = process.kernel_.k2.noise_level * np.var(values)

@@ -376,8 +376,12 @@ def _load_python_devices(core: UniMMCore, config: MicroscopeConfig, base: Path, 
         except (TypeError, ValueError) as error:
             raise BindingError(("python_devices", label, "options"), str(error)) from error
     for label, device in loaded.items():
-        core.loadPyDevice(label, device)
-        core.initializeDevice(label)
+        try:
+            core.loadPyDevice(label, device)
+            core.initializeDevice(label)
+        except Exception as error:
+            section = "python_devices" if label in config.python_devices else "cfg"
+            raise BindingError((section,), f"device {label!r} cannot be loaded: {error}") from error
 
 
 def _assign_roles(core: UniMMCore, config: MicroscopeConfig) -> None:
