@@ -19,8 +19,10 @@ class Expected:
     frames
         How many.
     exposure_s
-        Time that light is on the sample (s): at the starting settings for `live` and
-        `timelapse`, between the cheapest and the dearest trial for `optimize`.
+        Time that light is on the sample (s), lowest and highest: at the starting settings for
+        `live` and `timelapse`, between the cheapest and the dearest trial for `optimize`.
+    duration_s
+        The same with the waits between time points; moving and computing come on top.
     bytes
         Raw pixels on disk.
     dose_J
@@ -29,6 +31,7 @@ class Expected:
 
     frames: int | None
     exposure_s: tuple[float, float] | None
+    duration_s: tuple[float, float] | None
     bytes: int | None
     dose_J: dict[str, tuple[float, float]] | None
 
@@ -37,11 +40,16 @@ def expect(config: RunConfig, microscope: Microscope) -> Expected:
     """What the config's run would cost on this microscope."""
     frames = planned_frames(config)
     if frames is None:
-        return Expected(None, None, None, None)
+        return Expected(None, None, None, None, None)
     low, high = _extremes(config)
     modes = [config.live.mode if config.plan == "live" else config.timelapse.mode]
     if config.plan == "optimize":
         modes = ["confocal", "sted", "confocal"]
+    waits = 0.0
+    if config.plan == "timelapse":
+        waits = (config.timelapse.frames - 1) * config.timelapse.interval_s
+    elif config.plan == "live":
+        waits = (frames - 1) * config.live.interval_s
     per_turn = frames / len(modes)
     seconds = [0.0, 0.0]
     dose: dict[str, list[float]] = {laser: [0.0, 0.0] for laser in config.microscope.lasers}
@@ -54,6 +62,7 @@ def expect(config: RunConfig, microscope: Microscope) -> Expected:
     return Expected(
         frames,
         (seconds[0], seconds[1]),
+        (max(seconds[0], waits), max(seconds[1], waits)),
         frames * microscope.frame_bytes,
         {laser: (edges[0], edges[1]) for laser, edges in dose.items()},
     )

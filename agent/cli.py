@@ -134,7 +134,8 @@ def check(config: ConfigFile, overrides: Overrides = None) -> None:
         table.add_row("plan", checked.plan + (" (simulated)" if microscope.simulated else ""))
         shape = f"{microscope.core.getImageWidth()} × {microscope.core.getImageHeight()} px"
         table.add_row("frames", f"{expected.frames or 'until stopped'} of {shape}")
-        if expected.exposure_s is not None and expected.bytes is not None:
+        if expected.exposure_s and expected.duration_s and expected.bytes:
+            table.add_row("duration", f"at least {_span(*expected.duration_s, 's')}")
             table.add_row("light on for", _span(*expected.exposure_s, "s"))
             table.add_row("disk", f"{expected.bytes / 1e6:.1f} MB")
             for laser, (low, high) in (expected.dose_J or {}).items():

@@ -359,6 +359,14 @@ def _load_python_devices(core: UniMMCore, config: MicroscopeConfig, base: Path, 
             )
         except ValueError as error:
             raise BindingError(("virtual_sted",), str(error)) from error
+        reach = loaded["XYStage"].reach_um
+        far = max(max(abs(field.x_um), abs(field.y_um)) for field in grid(config.fields))
+        if far > reach:
+            raise BindingError(
+                ("fields",),
+                f"the outermost is {far:g} µm off the centre, this sample allows {reach:.3g} µm; "
+                "fewer fields, a smaller `pitch_um` or a larger `virtual_sted.size_um`",
+            )
     if config.replay is not None:
         from devices.replay import build_replay
 
