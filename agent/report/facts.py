@@ -170,7 +170,7 @@ class Run:
         try:
             if self._images is None:
                 self._images = ImageStore(self.folder, pixel_size_um=self.pixel_um)
-            pixels = self._images.read(index)
+            pixels: NDArray[Any] = self._images.read(index)
             whole = checksum(pixels) == self.recording.taken[index].frame["crc32"]
         except Exception:  # a damaged image must not cost the report of all the rest
             whole = False
@@ -178,19 +178,22 @@ class Run:
             if index not in self.damaged:
                 self.damaged.append(index)
             return None
-        if np.issubdtype(pixels.dtype, np.floating):
-            return np.nan_to_num(pixels)
-        return pixels
+        finite: NDArray[Any] = np.nan_to_num(pixels)
+        return finite
+
+
+def field_of(taken: Taken) -> int | None:
+    """Number of the field a frame was taken of; None where the stage stayed where it was."""
+    where = taken.shot["field"]
+    return int(where["index"]) if where else None
 
 
 def _first_frames(recording: Recording) -> dict[tuple[str, int | None, str], int]:
     """The first frame for each purpose, field and mode."""
     frames: dict[tuple[str, int | None, str], int] = {}
     for index, taken in sorted(recording.taken.items()):
-        shot = taken.shot
-        where = shot["field"]["index"] if shot["field"] else None
-        for key in (where, None):
-            frames.setdefault((shot["purpose"], key, shot["mode"]), index)
+        for where in (field_of(taken), None):
+            frames.setdefault((taken.shot["purpose"], where, taken.shot["mode"]), index)
     return frames
 
 

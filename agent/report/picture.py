@@ -157,14 +157,14 @@ def save_picture(folder: Path, target: Path) -> None:
     frames = [run.pixels(index) for index in (best.confocal, start.sted, best.sted)]
     if run.damaged:
         raise ConfigError(f"{folder}: no picture to make, frames are damaged: {run.damaged}")
+    words = (
+        ("Confocal, same field as on the right", ["taken before the STED frame"]),
+        ("STED, starting settings", _caption(run, "start", start)),
+        ("STED, settings found", _caption(run, "best", best)),
+    )
     panels = [
         (frame, title, [*lines, _shown(frame)])
-        for frame, title, lines in zip(
-            frames,
-            ("Confocal, same field as on the right", "STED, starting settings", "STED, settings found"),
-            (["taken before the STED frame"], _caption(run, "start", start), _caption(run, "best", best)),
-            strict=True,
-        )
+        for frame, (title, lines) in zip(frames, words, strict=True)
         if frame is not None
     ]
     width = 2 * _MARGIN + 3 * _PANEL + 2 * _GAP
@@ -172,7 +172,9 @@ def save_picture(folder: Path, target: Path) -> None:
     figure = Figure(figsize=(width / 100, height / 100), dpi=100, facecolor=_DARK)
 
     def write(left: float, top: float, words: str, size: float, colour: str, **more: Any) -> None:
-        figure.text(left / width, 1 - top / height, words, fontsize=size, color=colour, **more)
+        # A "$" in a setting's name is no formula.
+        more |= {"fontsize": size, "color": colour, "parse_math": False}
+        figure.text(left / width, 1 - top / height, words, **more)
 
     for column, (pixels, title, lines) in enumerate(panels):
         left = _MARGIN + column * (_PANEL + _GAP)

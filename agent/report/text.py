@@ -9,6 +9,8 @@ from typing import Any
 
 from devices.config import SettingConfig
 
+_NBSP = "\N{NO-BREAK SPACE}"
+"""Between what must not be torn apart at a line's end."""
 _PREFIXES = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"), (1e-12, "p"))
 
 
@@ -30,7 +32,7 @@ def number(value: Any, digits: int = 3) -> str:
 def joules(energy: float) -> str:
     """Light energy with a prefix: 331 µJ."""
     scale, prefix = prefix_of(energy)
-    return f"{number(energy / scale)} {prefix}J"
+    return f"{number(energy / scale)}{_NBSP}{prefix}J"
 
 
 def prefix_of(value: float) -> tuple[float, str]:
@@ -39,8 +41,15 @@ def prefix_of(value: float) -> tuple[float, str]:
 
 
 def percent(fraction: float) -> str:
-    """A share of something: 17.7 %, 0.4 %."""
-    return _minus(f"{fraction * 100:.1f} %")
+    """A share of something: 17.7 %, 0.003 %."""
+    share = 100 * fraction
+    digits = number(share, 1) if 0 < share < 0.1 else _minus(f"{share:.1f}")
+    return f"{digits}{_NBSP}%"
+
+
+def exact_percent(fraction: float) -> str:
+    """A share that somebody set, as they set it: 20 %."""
+    return f"{number(100 * fraction, 6)}{_NBSP}%"
 
 
 def score(value: float) -> str:
@@ -52,16 +61,21 @@ def spread_of_scores(part: Mapping[str, Any]) -> str:
     """Mean ± sd (n) of scores, from the summary."""
     if not part["n"]:
         return "–"
-    sd = f" ± {part['sd']:.3f}" if part["sd"] is not None else ""
-    return f"{score(part['mean'])}{sd} (n = {part['n']})"
+    sd = f"{part['sd']:.3f}" if part["sd"] is not None else None
+    return _spread(score(part["mean"]), sd, "", part["n"])
 
 
 def spread_of_shares(part: Mapping[str, Any]) -> str:
     """Mean ± sd (n) of shares, in percent, from the summary."""
     if not part["n"]:
         return "–"
-    sd = f" ± {part['sd'] * 100:.1f}" if part["sd"] is not None else ""
-    return f"{_minus(format(part['mean'] * 100, '.1f'))}{sd} % (n = {part['n']})"
+    sd = f"{part['sd'] * 100:.1f}" if part["sd"] is not None else None
+    return _spread(_minus(f"{part['mean'] * 100:.1f}"), sd, f"{_NBSP}%", part["n"])
+
+
+def _spread(mean: str, sd: str | None, unit: str, n: int) -> str:
+    around = f"{_NBSP}±{_NBSP}{sd}" if sd is not None else ""
+    return f"{mean}{around}{unit} (n{_NBSP}={_NBSP}{n})"
 
 
 def words(name: str) -> str:
@@ -76,30 +90,31 @@ def axis_label(name: str, setting: SettingConfig) -> str:
 
 def with_unit(value: Any, setting: SettingConfig) -> str:
     """A setting's value: 264 mW."""
-    return f"{number(value)} {setting.unit}".rstrip()
+    return f"{number(value)}{_NBSP}{setting.unit}".rstrip()
 
 
 def settings_line(values: Mapping[str, Any], settings: Mapping[str, SettingConfig]) -> str:
     """All values in one line, which breaks only between settings."""
-    return ", ".join(
+    parts = [
         f"{words(name)} {with_unit(value, settings[name]) if name in settings else number(value)}"
-        .replace(" ", "\N{NO-BREAK SPACE}")
         for name, value in values.items()
-    )
+    ]
+    return ", ".join(part.replace(" ", _NBSP) for part in parts)
 
 
 def duration(seconds: float) -> str:
     """A time span: 1 min 28 s."""
     if seconds < 60:
-        return f"{number(seconds, 2)} s"
+        return f"{number(seconds, 2)}{_NBSP}s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+    parts = (f"{hours} h", f"{minutes:02d} min") if hours else (f"{minutes} min", f"{rest:02d} s")
+    return " ".join(part.replace(" ", _NBSP) for part in parts)
 
 
 def length(um: float) -> str:
     """A length on the sample: 500 nm, 2 µm."""
-    return f"{number(um)} µm" if um >= 1 else f"{number(um * 1e3)} nm"
+    return f"{number(um)}{_NBSP}µm" if um >= 1 else f"{number(um * 1e3)}{_NBSP}nm"
 
 
 def moment(iso: str) -> str:

@@ -1,0 +1,253 @@
+"""The report's charts."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+
+from agent.recording import Taken
+from agent.report import text
+from agent.report.facts import Measured, Run, field_of
+from agent.report.svg import Axis, Chart
+from devices.config import Value
+
+FIELD_KINDS = tuple(f"field{i}" for i in range(6))
+_SHAPES = ("dot", "diamond", "square", "triangle", "cross", "dot")
+_MOST_READ = 120
+"""Frames opened for one chart; a night's worth of them would take minutes."""
+
+
+def convergence(run: Run) -> str:
+    """Score of each trial, the best so far within the bleaching limit, and the start."""
+    count = max(run.config.optimize.trials, len(run.trials), 1)
+    chart = Chart(
+        Axis.linear("trial", [0.5, count + 0.5], whole=True),
+        _score_axis(run, "score"),
+        "Score of each trial",
+    )
+    _start_band(chart, run)
+    initial = run.config.optimize.initial
+    if initial < len(run.trials):
+        chart.border(initial + 0.5, "phase", "model decides →")
+    best, levels = None, []
+    for at, trial in enumerate(run.trials, 1):
+        if trial.score is not None and run.within(trial):
+            best = trial.score if best is None else max(best, trial.score)
+        if best is not None:
+            levels.append((at, best))
+    chart.line(levels, "within", steps=True)
+    _trials(chart, run, lambda number, trial: number)
+    return chart.svg()
+
+
+def trade_off(run: Run) -> str:
+    """Score against bleaching, with the limit."""
+    shares = [100 * m.bleaching for m in run.trials if m.bleaching is not None]
+    limit = 100 * run.limit
+    chart = Chart(
+        Axis.linear("bleached by one STED frame (%)", [0, limit * 1.2, *shares], room=0.02),
+        _score_axis(run, "score"),
+        "Score of each trial against its bleaching",
+    )
+    chart.border(limit, "limit", f"limit {text.number(limit)} %")
+    _trials(chart, run, lambda number, trial: 100 * (trial.bleaching or 0.0))
+    for which, shape in (("start", "square"), ("best", "triangle")):
+        part = run.summary[which]
+        if part["score"]["n"]:
+            score, share = part["score"], part["bleaching"]
+            words = (
+                f"{which}: score {text.spread_of_scores(score)}, "
+                f"bleaching {text.spread_of_shares(share)}"
+            )
+            chart.spread(
+                100 * share["mean"],
+                score["mean"],
+                100 * (share["sd"] or 0),
+                score["sd"] or 0,
+                which,
+                shape,
+                words,
+            )
+    return chart.svg()
+
+
+def setting(run: Run, name: str) -> str:
+    """One tuned setting against score."""
+    bound = run.config.microscope.settings[name]
+    start = run.config.microscope.start()[name]
+    best = (run.summary["best"]["settings"] or {}).get(name)
+    marks = [value for value in (start, best) if value is not None]
+    span = run.config.optimize.search.get(name, bound.range or bound.choices or ())
+    values = [*span, *marks, *(m.settings[name] for m in run.trials)]
+    label = text.axis_label(name, bound)
+    if bound.kind == "choice":
+        axis = Axis.of(label, list(dict.fromkeys(values)))
+    else:
+        numbers = [float(value) for value in values]
+        if bound.scale == "log" and min(numbers) > 0:
+            axis = Axis.logarithmic(label, numbers)
+        else:
+            axis = Axis.linear(label, numbers, whole=bound.kind == "integer", room=0.03)
+    chart = Chart(
+        axis, _score_axis(run, "score"), f"Score against {text.words(name)}", width=270, height=220
+    )
+    chart.border(start, "start")
+    if best is not None:
+        chart.border(best, "best")
+    _trials(chart, run, lambda number, trial: trial.settings[name])
+    return chart.svg()
+
+
+def dose(run: Run, laser: str) -> str:
+    """Light of one laser, summed over the frames, with its budget where it is in reach."""
+    spent = list(accumulate(taken.shot["dose_J"].get(laser, 0.0) for _, taken in run.frames))
+    budget = run.config.dose.budget_J.get(laser) if budget_in_reach(run, laser) else None
+    shown = [0.0, max(spent, default=0.0) or 1e-6, *([budget] if budget else [])]
+    scale, prefix = text.prefix_of(max(shown))
+    chart = Chart(
+        Axis.linear("frame", [0, max(len(spent), 1)], whole=True),
+        Axis.linear(f"{laser} ({prefix}J on the sample)", [v / scale for v in shown], room=0.03),
+        f"Light of {laser} over frames",
+        height=240,
+    )
+    if budget is not None:
+        chart.level(budget / scale, "limit")
+    chart.line([(0, 0.0), *((i, j / scale) for i, j in enumerate(spent, 1))], "within", steps=True)
+    return chart.svg()
+
+
+def budget_in_reach(run: Run, laser: str) -> bool:
+    """Whether a chart can show the budget; far from it the curve would lie flat on the ground."""
+    budget = run.config.dose.budget_J.get(laser)
+    return budget is not None and run.gate.total.get(laser, 0.0) > 0.2 * budget
+
+
+def scores_over_time(run: Run) -> str | None:
+    """Scores of `live` and `timelapse`, by field; None where nothing was scored."""
+    rows = [(index, taken) for index, taken in run.frames if taken.score is not None]
+    if not rows:
+        return None
+    label, seconds = _time_unit(run)
+    values = [taken.score or 0.0 for _, taken in rows]
+    chart = Chart(
+        Axis.linear(label, _times(run, seconds), room=0.02),
+        Axis.linear("score", [0, 1, *values]),
+        "Score over time",
+    )
+    _by_field(chart, [(i, t, t.score or 0.0) for i, t in rows], seconds, "score")
+    return chart.svg()
+
+
+def signal_over_time(run: Run) -> str | None:
+    """Mean counts of the frames over time, by field; None without frames."""
+    times: dict[float, list[tuple[int, Taken]]] = defaultdict(list)
+    for row in run.frames:
+        if field_of(row[1]) in fields(run):
+            planned = row[1].shot["at_s"]
+            times[row[1].frame["time_s"] if planned is None else planned].append(row)
+    chosen = spaced(sorted(times), max(2, _MOST_READ // max(1, len(fields(run)))))
+    rows = []
+    for index, taken in (row for moment in chosen for row in times[moment]):
+        if (pixels := run.pixels(index)) is not None:
+            rows.append((index, taken, float(np.mean(pixels))))
+    if not rows:
+        return None
+    label, seconds = _time_unit(run)
+    chart = Chart(
+        Axis.linear(label, _times(run, seconds), room=0.02),
+        Axis.linear("mean of the frame (counts)", [0, *(v for *_, v in rows)], room=0.03),
+        "Mean counts over time",
+    )
+    _by_field(chart, rows, seconds, "mean")
+    return chart.svg()
+
+
+def fields(run: Run) -> list[int | None]:
+    """Fields that the charts over time show: the first few."""
+    seen = dict.fromkeys(field_of(taken) for _, taken in run.frames)
+    return list(seen)[: len(FIELD_KINDS)]
+
+
+def field_sign(position: int) -> tuple[str, str]:
+    """Kind and shape of the marks for the field at this position of `fields`."""
+    return FIELD_KINDS[position], _SHAPES[position]
+
+
+def spaced(values: Sequence[Any], count: int) -> list[Any]:
+    """At most `count` of the values, evenly spaced, the first and the last among them."""
+    if len(values) <= count:
+        return list(values)
+    return [values[round(i * (len(values) - 1) / (count - 1))] for i in range(count)]
+
+
+def _by_field(
+    chart: Chart, rows: Sequence[tuple[int, Taken, float]], seconds: float, what: str
+) -> None:
+    groups: dict[int | None, list[tuple[int, Taken, float]]] = defaultdict(list)
+    for row in rows:
+        groups[field_of(row[1])].append(row)
+    shown = list(groups)[: len(FIELD_KINDS)]
+    many = len(rows) > 150
+    for position, where in enumerate(shown):
+        kind, shape = field_sign(position)
+        line = [(taken.frame["time_s"] / seconds, value) for _, taken, value in groups[where]]
+        chart.line(line, kind)
+        if not many:  # hundreds of markers hide the line
+            chart.points(
+                (
+                    (x, y, f"frame {index}: {what} {text.number(y)}")
+                    for (x, y), (index, *_) in zip(line, groups[where], strict=True)
+                ),
+                kind,
+                shape,
+            )
+
+
+def _times(run: Run, seconds: float) -> list[float]:
+    times = [taken.frame["time_s"] / seconds for _, taken in run.frames]
+    return [0.0, max(times, default=1.0) or 1.0]
+
+
+def _time_unit(run: Run) -> tuple[str, float]:
+    """Label of the time axis, and the seconds in its unit."""
+    last = max((taken.frame["time_s"] for _, taken in run.frames), default=0.0)
+    units = (("h", 3600.0), ("min", 60.0))
+    unit, seconds = next((pair for pair in units if last > 3 * pair[1]), ("s", 1.0))
+    clock = "simulated time" if run.config.microscope.clock else "time"
+    return f"{clock} ({unit})", seconds
+
+
+def _score_axis(run: Run, label: str) -> Axis:
+    return Axis.linear(label, [0.0, 1.0, *(m.score for m in run.trials if m.score is not None)])
+
+
+def _start_band(chart: Chart, run: Run) -> None:
+    part = run.summary["start"]["score"]
+    if part["n"]:
+        if part["sd"] is not None:
+            chart.band(part["mean"] - part["sd"], part["mean"] + part["sd"], "band")
+        chart.level(part["mean"], "start")
+
+
+def _trials(chart: Chart, run: Run, x: Callable[[int, Measured], Value]) -> None:
+    """Draw all trials: kept, over the limit, failed; the kept ones on top."""
+    groups: dict[str, list[tuple[Value, float, str]]] = {"failed": [], "over": [], "within": []}
+    for number, trial in enumerate(run.trials, 1):
+        kind = "failed" if trial.score is None else "within" if run.within(trial) else "over"
+        groups[kind].append((x(number, trial), trial.score or 0.0, _words(run, number, trial)))
+    for kind, shape in (("failed", "cross"), ("over", "diamond"), ("within", "dot")):
+        chart.points(groups[kind], kind, shape)
+
+
+def _words(run: Run, number: int, trial: Measured) -> str:
+    settings = text.settings_line(trial.settings, run.config.microscope.settings)
+    if trial.score is None or trial.bleaching is None:
+        return f"trial {number}: failed; {settings}"
+    return (
+        f"trial {number}: score {text.score(trial.score)}, "
+        f"bleaching {text.percent(trial.bleaching)}; {settings}"
+    )

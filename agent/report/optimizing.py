@@ -1,0 +1,236 @@
+"""The report of `plan: optimize`: what was found, and the way there."""
+
+from __future__ import annotations
+
+from agent.report import figures, pieces, text
+from agent.report.facts import Measured, Run
+from agent.report.picture import BRIGHTEST, DARKEST, contrast, picture
+from agent.report.svg import swatch
+
+_THUMB = 256
+
+
+def result(run: Run) -> str:
+    """Start against best, as the retests measured them."""
+    return "\n".join(
+        ["<h2>Result</h2>", _verdict(run), _before_after(run), _comparison(run), _sheet(run)]
+    )
+
+
+def search(run: Run) -> str:
+    """The trials."""
+    if not run.trials:
+        return ""
+    limit = _limit(run)
+    kinds = {
+        "failed" if m.score is None else "within" if run.within(m) else "over" for m in run.trials
+    }
+    signs = [
+        ("within", "dot", f"within the bleaching limit of {limit}"),
+        ("over", "diamond", "over the limit"),
+        ("failed", "cross", "score failed"),
+    ]
+    legend = [sign for sign in signs if sign[0] in kinds]
+    retested = any(run.summary[which]["score"]["n"] for which in ("start", "best"))
+    plots = [
+        pieces.plot(
+            figures.convergence(run),
+            "Line: best so far within the limit."
+            + (" Dashed: starting settings, retested (mean ± sd)." if run.retests["start"] else ""),
+        ),
+        pieces.plot(
+            figures.trade_off(run),
+            f"{swatch('start', 'square')}start and {swatch('best', 'triangle')}best, retested "
+            "(mean ± sd)."
+            if retested
+            else "",
+        ),
+    ]
+    settings = "".join(pieces.plot(figures.setting(run, name)) for name in run.config.tuned())
+    lines = [("start", None, "starting value")]
+    if run.summary["best"]["settings"]:
+        lines.append(("best", None, "value found"))
+    return (
+        f"<h2>Search</h2>\n{pieces.legend(legend)}\n"
+        f'<div class="grid">{"".join(plots)}</div>\n'
+        f"<h3>Each setting against score</h3>\n{pieces.legend([*legend, *lines])}\n"
+        f'<div class="grid four">{settings}</div>\n'
+        f'<p class="quiet">All settings change at once from trial to trial, so no panel shows the '
+        f"effect of its setting alone.</p>\n{_trials(run)}"
+    )
+
+
+def _verdict(run: Run) -> str:
+    start, best = run.summary["start"], run.summary["best"]
+    if not (start["score"]["n"] and best["score"]["n"]):
+        return _no_verdict(run)
+    rise = best["score"]["mean"] - start["score"]["mean"]
+    spread = ((best["score"]["sd"] or 0) ** 2 + (start["score"]["sd"] or 0) ** 2) ** 0.5
+    if rise <= 0:
+        judged = "The settings found are <b>no better</b> than the starting ones"
+    elif rise < spread:
+        judged = (
+            "The settings found score <b>higher</b> than the starting ones, "
+            "by less than the spread between fields"
+        )
+    else:
+        judged = "The settings found score <b>higher</b> than the starting ones"
+    fields = run.config.optimize.retest_fields
+    done = min(start["score"]["n"], best["score"]["n"])
+    short = f" Only {done} of {fields} fields were compared." if done < fields else ""
+    share = best["bleaching"]["mean"]
+    kept = "within" if share <= run.limit else '<b class="alarm">over</b>'
+    return (
+        f'<p class="verdict">{judged}: '
+        f"{text.spread_of_scores(best['score'])} against {text.spread_of_scores(start['score'])}. "
+        f"They bleach {text.percent(share)} of the dye in a frame, {kept} the limit of "
+        f"{_limit(run)}.</p>\n"
+        '<p class="quiet">Mean ± standard deviation over n fresh fields, measured after the '
+        f"search and not used in it.{short}</p>"
+    )
+
+
+def _limit(run: Run) -> str:
+    return text.exact_percent(run.limit)
+
+
+def _no_verdict(run: Run) -> str:
+    made, best = len(run.trials), run.best_trial()
+    yet = " yet" if run.summary["status"] == "running" else ""
+    said = f"No result{yet}: {made} of {run.config.optimize.trials} trials made"
+    if run.retests["start"] or run.retests["best"]:
+        said += ", and the comparison of start and best is not complete"
+    if best is None or best.score is None or best.bleaching is None:
+        return f'<p class="verdict">{said}.</p>'
+    return (
+        f'<p class="verdict">{said}. The best trial so far scored {text.score(best.score)} and '
+        f"bleached {text.percent(best.bleaching)}.</p>\n"
+        '<p class="quiet">One frame that was not measured again: partly luck.</p>'
+    )
+
+
+def _before_after(run: Run) -> str:
+    start, best = run.typical("start"), run.typical("best")
+    if start is None and best is None:
+        best = run.best_trial()
+        shown = [
+            ("Confocal, same field", best.confocal if best else None, "before the STED frame"),
+            ("STED, best trial so far", best.sted if best else None, _this(best)),
+        ]
+    else:
+        shown = [
+            (
+                "Confocal, same field as best",
+                best.confocal if best else None,
+                "before the STED frame",
+            ),
+            ("STED, starting settings", start.sted if start else None, _this(start)),
+            ("STED, settings found", best.sted if best else None, _this(best)),
+        ]
+    parts = []
+    for title, index, words in shown:
+        pixels = run.pixels(index)
+        if pixels is not None:
+            made = picture(pixels, run.pixel_um)
+            parts.append(pieces.shown(made, f"<b>{title}</b><br>{words}<br>{pieces.limits(made)}"))
+    if not parts:
+        return ""
+    chosen = " Shown are the retests closest to the mean score." if start and best else ""
+    return (
+        f'<div class="grid three">{"".join(parts)}</div>\n'
+        f'<p class="quiet">Each frame is shown from its own {DARKEST:g}st to its '
+        f"{BRIGHTEST:g}th percentile, as settings differ in light and so in counts.{chosen}</p>"
+    )
+
+
+def _this(found: Measured | None) -> str:
+    return f"this frame: {words}" if (words := _frame_score(found)) else ""
+
+
+def _frame_score(found: Measured | None) -> str:
+    if found is None or found.score is None or found.bleaching is None:
+        return ""
+    return f"score {text.score(found.score)}, bleaching {text.percent(found.bleaching)}"
+
+
+def _comparison(run: Run) -> str:
+    start, best = run.summary["start"], run.summary["best"]
+    if not (start["settings"] or best["settings"]):
+        return ""
+    both = (start, best)
+    scores = [text.spread_of_scores(part["score"]) for part in both]
+    shares = [text.spread_of_shares(part["bleaching"]) for part in both]
+    rows = [["score", *scores], ["bleached by one STED frame", *shares]]
+    bound = run.config.microscope.settings
+    initial = run.config.microscope.start()
+    values = (start["settings"] or initial, best["settings"] or {})
+    for name in run.config.tuned():
+        cells = [text.with_unit(v[name], bound[name]) if name in v else "–" for v in values]
+        rows.append([text.words(name), *cells])
+    shots = [
+        run.recording.taken[found.sted].shot if found and found.sted is not None else None
+        for found in (run.typical("start"), run.typical("best"))
+    ]
+    for laser in run.config.microscope.lasers:
+        cells = [text.joules(shot["dose_J"].get(laser, 0.0)) if shot else "–" for shot in shots]
+        rows.append([f"{laser} light in one frame", *cells])
+    return pieces.table(["", "start", "best"], rows, kind="result", first_is_head=True)
+
+
+def _sheet(run: Run) -> str:
+    """Every retest, so that nobody has to believe in the choice of the three above."""
+    groups = []
+    for which, title in (("start", "Starting settings"), ("best", "Settings found")):
+        parts = []
+        for found in run.retests[which]:
+            if (pixels := run.pixels(found.sted)) is not None:
+                made = picture(pixels, run.pixel_um, side=_THUMB)
+                parts.append(pieces.shown(made, _frame_score(found), small=True))
+        if parts:
+            groups.append(f'<h3>{title}</h3>\n<div class="grid thumbs">{"".join(parts)}</div>')
+    pair = [
+        pixels
+        for found in (run.typical("start"), run.typical("best"))
+        if found is not None and (pixels := run.pixels(found.sted)) is not None
+    ]
+    if len(pair) == 2:
+        limits = contrast(pair)
+        made_pair = [picture(pixels, run.pixel_um, limits, side=_THUMB) for pixels in pair]
+        drawn = "".join(
+            pieces.shown(made, title, small=True)
+            for made, title in zip(made_pair, ("start", "best"), strict=True)
+        )
+        groups.append(
+            "<h3>The pair at the same contrast limits</h3>\n"
+            f'<div class="grid thumbs">{drawn}</div>\n'
+            f'<p class="quiet">{pieces.limits(made_pair[0])}. {pieces.bars(made_pair[0])}</p>'
+        )
+    if not groups:
+        return ""
+    return f"<details><summary>All retests</summary>\n{''.join(groups)}</details>"
+
+
+def _trials(run: Run) -> str:
+    bound = run.config.microscope.settings
+    names = run.config.tuned()
+    head = [
+        "trial",
+        "score",
+        "bleaching",
+        f"within {_limit(run)}",
+        *(text.axis_label(name, bound[name]) for name in names),
+    ]
+    rows = []
+    for at, trial in enumerate(run.trials, 1):
+        found = (
+            ["failed", "–", "–"]
+            if trial.score is None or trial.bleaching is None
+            else [
+                text.score(trial.score),
+                text.percent(trial.bleaching),
+                "yes" if run.within(trial) else "no",
+            ]
+        )
+        rows.append([str(at), *found, *(text.number(trial.settings.get(n, "–")) for n in names)])
+    table = pieces.table(head, rows, numbers=range(len(head)))
+    return f"<details><summary>Table of trials ({len(rows)})</summary>\n{table}</details>"

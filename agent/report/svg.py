@@ -1,0 +1,237 @@
+"""Small charts as SVG that takes its colours from the page, in light, dark and print."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from html import escape
+
+from agent.report.text import number
+from devices.config import Value
+
+_LEFT, _RIGHT, _TOP, _BOTTOM = 44.0, 14.0, 30.0, 46.0
+_MOST_POINTS = 600
+_SHAPES = {
+    "dot": "M-3.6,0a3.6,3.6 0 1,0 7.2,0a3.6,3.6 0 1,0 -7.2,0z",
+    "diamond": "M0,-4.6L4.6,0L0,4.6L-4.6,0z",
+    "cross": "M-3.5,-3.5L3.5,3.5M-3.5,3.5L3.5,-3.5",
+    "square": "M-4.2,-4.2h8.4v8.4h-8.4z",
+    "triangle": "M0,-5.4L5,3.9h-10z",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """Puts values on a line from 0 to 1.
+
+    Attributes
+    ----------
+    label
+        Quantity, with its unit.
+    ticks
+        Values and what is written at them.
+    choices
+        What a choice may be; then values are choices instead of numbers.
+    """
+
+    label: str
+    low: float
+    high: float
+    ticks: tuple[tuple[float, str], ...]
+    log: bool = False
+    choices: tuple[Value, ...] = ()
+
+    @classmethod
+    def linear(
+        cls, label: str, values: Iterable[float], *, whole: bool = False, room: float = 0.0
+    ) -> Axis:
+        """Cover all values, ending at ticks; `room` widens a range that stays exact otherwise."""
+        known = list(values) or [0.0, 1.0]
+        low, high = min(known), max(known)
+        if low == high:
+            low, high = low - 0.5, high + 0.5
+        low, high = low - room * (high - low), high + room * (high - low)
+        return cls(label, low, high, _linear_ticks(low, high, whole=whole))
+
+    @classmethod
+    def logarithmic(cls, label: str, values: Iterable[float]) -> Axis:
+        """Cover all values, which are above 0."""
+        known = list(values)
+        low, high = min(known), max(known)
+        if low == high:
+            low, high = low / 2, high * 2
+        pad = (high / low) ** 0.03
+        return cls(label, low / pad, high * pad, _log_ticks(low / pad, high * pad), log=True)
+
+    @classmethod
+    def of(cls, label: str, choices: Sequence[Value]) -> Axis:
+        """Give each choice its place."""
+        ticks = tuple((float(i), str(choice)[:12]) for i, choice in enumerate(choices))
+        return cls(label, -0.5, len(choices) - 0.5, ticks, choices=tuple(choices))
+
+    def at(self, value: Value) -> float:
+        """Where a value lies."""
+        return self.place(float(self.choices.index(value)) if self.choices else float(value))
+
+    def place(self, value: float) -> float:
+        """Where a number lies."""
+        if self.log:
+            low, high = math.log(self.low), math.log(self.high)
+            return (math.log(value) - low) / (high - low)
+        return (value - self.low) / (self.high - self.low)
+
+
+class Chart:
+    """One chart; what is drawn first lies below.
+
+    Parameters
+    ----------
+    x, y
+        Its axes.
+    title
+        Read to those who do not see it.
+    width, height
+        Units of the drawing; a letter is 12 high.
+    """
+
+    def __init__(
+        self, x: Axis, y: Axis, title: str, *, width: float = 440.0, height: float = 290.0
+    ) -> None:
+        self._x, self._y, self._title = x, y, title
+        self._size = width, height
+        self._parts: list[str] = []
+
+    def points(
+        self, values: Iterable[tuple[Value, float, str]], kind: str, shape: str = "dot"
+    ) -> None:
+        """Draw markers at (x, y), each with words that appear under the pointer."""
+        for x, y, words in values:
+            self._parts.append(
+                f'<path class="mark {kind}" d="{_SHAPES[shape]}" '
+                f'transform="translate({self._left(x):.1f},{self._top(y):.1f})">'
+                f"<title>{escape(words)}</title></path>"
+            )
+
+    def line(
+        self, values: Sequence[tuple[Value, float]], kind: str, *, steps: bool = False
+    ) -> None:
+        """Draw a line through points; with `steps` it stays level until the next one."""
+        path = ""
+        for x, y in _thin(values):
+            left, top = f"{self._left(x):.1f}", f"{self._top(y):.1f}"
+            path += (f"H{left}V{top}" if steps else f"L{left},{top}") if path else f"M{left},{top}"
+        if path:
+            self._parts.append(f'<path class="line {kind}" d="{path}"/>')
+
+    def level(self, y: float, kind: str) -> None:
+        """Draw a line across, at y."""
+        left, right = _LEFT, self._size[0] - _RIGHT
+        self._parts.append(f'<path class="line {kind}" d="M{left},{self._top(y):.1f}H{right}"/>')
+
+    def border(self, x: Value, kind: str, words: str = "") -> None:
+        """Draw a line from top to bottom, at x."""
+        left = self._left(x)
+        self._parts.append(
+            f'<path class="line {kind}" d="M{left:.1f},{_TOP}V{self._size[1] - _BOTTOM}"/>'
+        )
+        if words:
+            near_end = left > 0.62 * self._size[0]
+            anchor, shift = ("end", -5) if near_end else ("start", 5)
+            self._parts.append(
+                f'<text x="{left + shift:.1f}" y="{_TOP + 10}" text-anchor="{anchor}">'
+                f"{escape(words)}</text>"
+            )
+
+    def band(self, low: float, high: float, kind: str) -> None:
+        """Shade between two values of y."""
+        top, bottom = self._top(high), self._top(low)
+        self._parts.append(
+            f'<rect class="{kind}" x="{_LEFT}" y="{top:.1f}" '
+            f'width="{self._size[0] - _LEFT - _RIGHT}" height="{max(bottom - top, 0):.1f}"/>'
+        )
+
+    def spread(
+        self, x: float, y: float, dx: float, dy: float, kind: str, shape: str, words: str
+    ) -> None:
+        """Draw a marker with its standard deviations."""
+        left, top = self._left(x), self._top(y)
+        ends = self._left(x - dx), self._left(x + dx), self._top(y - dy), self._top(y + dy)
+        self._parts.append(
+            f'<path class="line {kind}" d="M{ends[0]:.1f},{top:.1f}H{ends[1]:.1f}'
+            f'M{left:.1f},{ends[2]:.1f}V{ends[3]:.1f}"/>'
+        )
+        self.points([(x, y, words)], kind, shape)
+
+    def svg(self) -> str:
+        """The drawing, to be put into a page as it is."""
+        width, height = self._size
+        bottom, right = height - _BOTTOM, width - _RIGHT
+        frame = []
+        for value, words in self._y.ticks:
+            top = self._top(value)
+            frame.append(f'<path class="grid" d="M{_LEFT},{top:.1f}H{right}"/>')
+            frame.append(
+                f'<text x="{_LEFT - 7}" y="{top + 4:.1f}" text-anchor="end">{escape(words)}</text>'
+            )
+        for value, words in self._x.ticks:
+            left = _LEFT + self._x.place(value) * (right - _LEFT)
+            frame.append(f'<path class="axis" d="M{left:.1f},{bottom}v4"/>')
+            place = f'x="{left:.1f}" y="{bottom + 17}" text-anchor="middle"'
+            frame.append(f"<text {place}>{escape(words)}</text>")
+        frame.append(f'<path class="axis" d="M{_LEFT},{bottom}H{right}"/>')
+        labels = (
+            f'<text class="label" x="0" y="14">{escape(self._y.label)}</text>'
+            f'<text class="label" x="{(_LEFT + right) / 2}" y="{height - 8}" '
+            f'text-anchor="middle">{escape(self._x.label)}</text>'
+        )
+        return (
+            f'<svg class="chart" viewBox="0 0 {width:g} {height:g}" role="img" '
+            f'aria-label="{escape(self._title)}">{"".join(frame + self._parts)}{labels}</svg>'
+        )
+
+    def _left(self, x: Value) -> float:
+        return _LEFT + _inside(self._x.at(x)) * (self._size[0] - _LEFT - _RIGHT)
+
+    def _top(self, y: float) -> float:
+        bottom = self._size[1] - _BOTTOM
+        return bottom - _inside(self._y.at(y)) * (bottom - _TOP)
+
+
+def swatch(kind: str, shape: str | None) -> str:
+    """A sign for a legend: a marker, or a line where `shape` is None."""
+    if shape is None:
+        drawn = f'<path class="line {kind}" d="M1,7H23"/>'
+    else:
+        drawn = f'<path class="mark {kind}" d="{_SHAPES[shape]}" transform="translate(12,7)"/>'
+    return f'<svg class="swatch" viewBox="0 0 24 14" aria-hidden="true">{drawn}</svg>'
+
+
+def _inside(share: float) -> float:
+    """Keep what a noisy value would put outside the drawing at its edge."""
+    return min(max(share, -0.02), 1.02)
+
+
+def _thin(values: Sequence[tuple[Value, float]]) -> Sequence[tuple[Value, float]]:
+    """Leave out points that are closer together than the drawing is fine; keep the ends."""
+    step = math.ceil(len(values) / _MOST_POINTS)
+    return values if step <= 1 else [*values[:-1:step], values[-1]]
+
+
+def _linear_ticks(low: float, high: float, *, whole: bool) -> tuple[tuple[float, str], ...]:
+    rough = (high - low) / 5
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(s * power for s in (1, 2, 2.5, 5, 10) if s * power >= rough * 0.999)
+    if whole:
+        step = max(1.0, float(round(step)))
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return tuple((i * step, number(i * step, 4)) for i in range(first, last + 1))
+
+
+def _log_ticks(low: float, high: float) -> tuple[tuple[float, str], ...]:
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for steps in ((1, 2, 5), (1, 3), (1,)):
+        ticks = [s * 10.0**d for d in decades for s in steps if low <= s * 10.0**d <= high]
+        if len(ticks) <= 7:
+            break
+    return tuple((tick, number(tick)) for tick in ticks)

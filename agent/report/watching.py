@@ -1,0 +1,83 @@
+"""The report of `plan: live` and `plan: timelapse`: frames, and how they went over time."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+from numpy.typing import NDArray
+
+from agent.report import figures, pieces, text
+from agent.report.facts import Run, field_of
+from agent.report.picture import contrast, picture
+
+_THUMB = 256
+_ACROSS, _DOWN = 6, 4
+"""How many frames of a field are shown, and of how many fields."""
+
+
+def course(run: Run) -> str:
+    """A few frames, their scores and their brightness."""
+    if not run.recording.taken:
+        return '<h2>Frames</h2>\n<p class="verdict">No frame was taken.</p>'
+    return "\n".join(["<h2>Frames</h2>", _thumbnails(run), "<h2>Over time</h2>", _over_time(run)])
+
+
+def _thumbnails(run: Run) -> str:
+    shown = figures.fields(run)[:_DOWN]
+    rows: list[tuple[str, list[tuple[str, NDArray[Any]]]]] = []
+    for where in shown:
+        mine = [(index, taken) for index, taken in run.frames if field_of(taken) == where]
+        chosen = []
+        for index, taken in figures.spaced(mine, _ACROSS):
+            if (pixels := run.pixels(index)) is not None:
+                score = f"<br>score {text.score(taken.score)}" if taken.score is not None else ""
+                when = text.duration(taken.frame["time_s"])
+                chosen.append((f"frame {index}, {when}{score}", pixels))
+        title = f"Field {where}" if where is not None and len(shown) > 1 else ""
+        rows.append((title, chosen))
+    frames = [frame for _, chosen in rows for _, frame in chosen]
+    if not frames:
+        return ""
+    limits = contrast(frames)
+    drawn, made = [], None
+    for title, chosen in rows:
+        cells = []
+        for words, frame in chosen:
+            made = picture(frame, run.pixel_um, limits, side=_THUMB)
+            cells.append(pieces.shown(made, words, small=True))
+        heading = f"<h3>{escape(title)}</h3>\n" if title else ""
+        drawn.append(f'{heading}<div class="grid thumbs">{"".join(cells)}</div>')
+    assert made is not None
+    used = text.settings_line(run.frames[0][1].shot["settings"], run.config.microscope.settings)
+    settings = f"<p>Settings of the first frame: {escape(used)}.</p>\n" if used else ""
+    few = f" A few of {len(run.recording.taken)} frames." if len(run.frames) > len(frames) else ""
+    seen = {field_of(taken) for _, taken in run.frames}
+    fields = f" The first {len(shown)} of {len(seen)} fields." if len(seen) > len(shown) else ""
+    return (
+        settings
+        + "\n".join(drawn)
+        + f'\n<p class="quiet">All at the same contrast limits: {pieces.limits(made)}. '
+        f"{pieces.bars(made)}{few}{fields}</p>"
+    )
+
+
+def _over_time(run: Run) -> str:
+    scores = figures.scores_over_time(run)
+    signal = figures.signal_over_time(run)
+    plots = [pieces.plot(chart) for chart in (scores, signal) if chart is not None]
+    shown = figures.fields(run)
+    legend = ""
+    if len(shown) > 1:
+        signs = [figures.field_sign(i) for i in range(len(shown))]
+        legend = pieces.legend(
+            [(*sign, f"field {where}") for sign, where in zip(signs, shown, strict=True)]
+        )
+    part = run.summary["score"]
+    if part["n"]:
+        words = f"Score {text.spread_of_scores(part)}, over frames."
+    elif run.config.analysis.score:
+        words = "No frame has a score."
+    else:
+        words = "Frames were not scored (analysis.score is off)."
+    return f'<p>{words}</p>\n{legend}\n<div class="grid">{"".join(plots)}</div>'

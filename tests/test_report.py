@@ -1,0 +1,521 @@
+"""The report: every kind of run, in one file that asks nobody for anything."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from agent.config import ConfigError, RunConfig
+from agent.folder import lock, write_config
+from agent.images import ImageStore, checksum
+from agent.ledger import Ledger
+from agent.report import save_picture, text, write_report
+from agent.report.picture import bar_length, contrast, picture
+from agent.report.svg import Axis, Chart
+from agent.summary import summarize
+
+EVIL = "<script>alert('x')</script>\"& $\\frac{$"
+VOID = {"meta", "br", "image", "path", "rect"}
+SIDE = 48
+Data = dict[str, Any]
+
+# ---------------------------------------------------------------------- runs that never were
+
+
+def a_config(plan: str, **changes: Any) -> RunConfig:
+    power = {"device": "Laser", "property": "Power", "unit": "mW", "range": [0, 350], "safe": 0}
+    data: Data = {
+        "plan": plan,
+        "seed": 7,
+        "analysis": {"score": True},
+        "optimize": {"trials": 6, "initial": 3, "retest_fields": 3, "bleaching_limit": 0.2},
+        "timelapse": {"frames": 4, "fields": 2},
+        "dose": {"budget_J": {"depletion": 2.0}, "per_field_J": {"depletion": 1.0}},
+        "microscope": {
+            "virtual_sted": {},
+            "pixel_size_nm": 20,
+            "fields": {"rows": 5, "columns": 5},
+            "exposure": {"dwell_time": "dwell_time"},
+            "settings": {
+                "depletion_power": {**power, "start": 30, "laser": "depletion"},
+                "dwell_time": {
+                    "device": "Scan",
+                    "property": "Dwell",
+                    "unit": "µs",
+                    "range": [1, 100],
+                    "scale": "log",
+                    "start": 10,
+                },
+                "gate": {
+                    "device": "Scan",
+                    "property": "Gate",
+                    "kind": "choice",
+                    "choices": ["open", "late"],
+                    "start": "open",
+                },
+            },
+            "modes": {"sted": {}, "confocal": {"depletion_power": 0}},
+        },
+    }
+    for keys, value in changes.items():
+        *parents, last = keys.split("__")
+        place = data
+        for parent in parents:
+            place = place[parent]
+        place[last] = value
+    return RunConfig.model_validate(data)
+
+
+class Story:
+    """Writes a run folder entry by entry, as a session would."""
+
+    def __init__(self, folder: Path, config: RunConfig, *, simulated: bool = True) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.config = folder, config
+        self.index = 0
+        self.rng = np.random.default_rng(1)
+        self.images = ImageStore(folder, pixel_size_um=0.02)
+        write_config(folder, config, {"simulated": simulated})
+        self.ledger = Ledger(folder)
+        self.simulated = simulated
+
+    def begin(self, planned: int | None = 99) -> Story:
+        self.ledger.add(
+            "run",
+            {
+                "plan": self.config.plan,
+                "session": 1,
+                "simulated": self.simulated,
+                "planned": planned,
+                "versions": {"stedfast": "0.1.0", "python": "3.11"},
+                "weights": {"quality": "0123abcd"},
+            },
+        )
+        return self
+
+    def shot(self, mode: str, purpose: str = "", field: int | None = None, **asked: Any) -> None:
+        where = None if field is None else {"index": field, "x_um": 0, "y_um": 0, "z_um": None}
+        entry = {
+            "mode": mode,
+            "asked": asked,
+            "field": where,
+            "at_s": None,
+            "purpose": purpose,
+            "settings": {**self.config.microscope.start(), **asked},
+            "dose_J": {"depletion": 0.05 if mode == "sted" else 0.0},
+        }
+        self.ledger.add("shot", entry, self.index)
+
+    def frame(self, score: float | None = None, pixels: NDArray[Any] | None = None) -> int:
+        if pixels is None:
+            pixels = self.rng.poisson(4, (SIDE, SIDE)).astype(np.uint16)
+        self.images.write(self.index, pixels)
+        row = {"shape": [SIDE, SIDE], "dtype": "uint16", "crc32": checksum(pixels)}
+        self.ledger.add("frame", {**row, "time_s": 40.0 * self.index}, self.index)
+        if score is not None:
+            self.ledger.add("score", {"value": score}, self.index)
+        self.index += 1
+        return self.index - 1
+
+    def measured(self, purpose: str, field: int, score: float, **settings: Any) -> None:
+        for mode in ("confocal", "sted", "confocal"):
+            self.shot(mode, purpose, field, **(settings if mode == "sted" else {}))
+            self.frame(score if mode == "sted" else None)
+
+    def note(self, topic: str, **data: Any) -> None:
+        self.ledger.add("note", {"topic": topic, "data": data})
+
+    def trials(self, count: int) -> Story:
+        for i in range(count):
+            settings = {
+                "depletion_power": 40.0 * i,
+                "dwell_time": 2.0 + 3 * i,
+                "gate": ("open", "late")[i % 2],
+            }
+            score, share = 0.2 + 0.11 * i, 0.05 * i
+            self.measured(f"trial {i}", i, score, **settings)
+            failed = i == 2
+            objectives = None if failed else {"score": score, "bleaching": share}
+            self.note("trial", settings=settings, objectives=objectives)
+        return self
+
+    def retests(self, scores: dict[str, list[float]], **best: Any) -> Story:
+        names = self.config.tuned()
+        start = {k: v for k, v in self.config.microscope.start().items() if k in names}
+        self.note("recommendation", settings={**start, **best}, trials=6)
+        field = 10
+        for which, found in scores.items():
+            settings = start if which == "start" else {**start, **best}
+            for i, score in enumerate(found):
+                self.measured(f"retest {which}", field, score, **settings)
+                objectives = {"score": score, "bleaching": 0.03 + 0.01 * i}
+                self.note(
+                    "retest", which=which, settings=settings, field=field, objectives=objectives
+                )
+                field += 1
+        return self
+
+    def fault(self, what: str) -> Story:
+        self.ledger.add("fault", {"what": what, "policy": "stop"}, self.index)
+        return self
+
+    def end(self, status: str, reason: str = "finished", *, ok: bool = True) -> Story:
+        readback = {"depletion_power": {"expected": 0, "value": 0.0 if ok else 12.5, "ok": ok}}
+        at = "2026-01-02T03:04:05.678+00:00"
+        self.ledger.add("safe_state", {"reason": reason, "at": at, "ok": ok, "readback": readback})
+        self.ledger.add("end", {"status": status, "reason": reason})
+        return self
+
+    def closed(self) -> Path:
+        self.images.trim(self.index)
+        self.ledger.close()
+        return self.folder
+
+
+def completed(folder: Path, config: RunConfig | None = None) -> Path:
+    story = Story(folder, config or a_config("optimize")).begin(36).trials(6)
+    scores = {"start": [0.21, 0.25, 0.29], "best": [0.5, 0.6, 0.7]}
+    return story.retests(scores, depletion_power=123.0).end("completed").closed()
+
+
+# ---------------------------------------------------------------------- reading a page
+
+
+class Page(HTMLParser):
+    """A page taken apart: balanced tags, addresses, words."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.addresses: list[str] = []
+        self.words = ""
+        self.html = html
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        if tag not in VOID:
+            self.open.append(tag)
+        for name, value in attrs:
+            assert not name.startswith("on"), f"{tag} {name}"
+            if name.split(":")[-1] in ("src", "href", "srcset", "data", "poster", "action"):
+                self.addresses.append(value or "")
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.handle_endtag(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open and self.open[-1] == tag, f"</{tag}> inside {self.open}"
+            self.open.pop()
+
+    def handle_data(self, data: str) -> None:
+        if self.open[-1:] != ["style"]:
+            self.words += data
+
+
+def drawn(folder: Path) -> Page:
+    """Write the report of a run, and check what must hold for every page."""
+    target = folder / "report.html"
+    write_report(folder, target)
+    html = target.read_text(encoding="utf-8")
+    page = Page(html)
+    assert not page.open, f"never closed: {page.open}"
+    assert all(address.startswith("data:image/png;base64,") for address in page.addresses)
+    outside = {"script", "link", "iframe", "object", "embed", "base", "form", "img"}
+    assert not outside & set(page.tags)
+    style = html[: html.index("</style>")]
+    assert "url(" not in style and "@import" not in style and "://" not in style
+    assert "default-src 'none'" in html
+    assert target.stat().st_size < 3e6
+    assert not list(folder.glob("*.partial"))
+    page.words = page.words.replace("\N{NO-BREAK SPACE}", " ")
+    return page
+
+
+# ---------------------------------------------------------------------- states
+
+
+def test_completed_optimization_shows_its_numbers(tmp_path: Path) -> None:
+    folder = completed(tmp_path / "run")
+    page, summary = drawn(folder), summarize(folder)
+    assert "✓ completed" in page.words and "simulated" in page.words
+    assert summary["best"]["score"]["mean"] == pytest.approx(0.6)
+    for part in ("0.600 ± 0.100 (n = 3)", "0.250 ± 0.040 (n = 3)", "4.0 ± 1.0 % (n = 3)"):
+        assert part in page.words
+    assert "higher" in page.words and "within the limit of 20 %" in page.words
+    for value in ("123 mW", "30 mW", "10 µs", "36 of 36", "0123abcd", "2026-01-02 03:04:05 UTC"):
+        assert value in page.words
+    assert "Table of trials (6)" in page.words and "failed" in page.words
+    spent = summary["dose"]["depletion_J"]
+    assert text.joules(spent).replace("\N{NO-BREAK SPACE}", " ") in page.words
+    # Three pictures of the result, six retests, and the pair at the same limits.
+    assert len(page.addresses) == 3 + 6 + 2
+    assert page.html.count('class="chart"') == 2 + 3 + 1
+
+
+def test_verdict_says_when_nothing_was_gained(tmp_path: Path) -> None:
+    story = Story(tmp_path / "worse", a_config("optimize")).begin()
+    story.retests({"start": [0.5, 0.6], "best": [0.4, 0.5]}).end("completed")
+    assert "no better" in drawn(story.closed()).words
+    story = Story(tmp_path / "little", a_config("optimize")).begin()
+    story.retests({"start": [0.5, 0.6], "best": [0.52, 0.62]}).end("completed")
+    page = drawn(story.closed())
+    assert "less than the spread" in page.words
+    assert "Only 2 of 3 fields were compared" in page.words
+
+
+def states(folder: Path) -> Iterator[tuple[str, Story, tuple[str, ...]]]:
+    def story(name: str, plan: str = "optimize", **changes: Any) -> Story:
+        return Story(folder / name, a_config(plan, **changes))
+
+    yield "no session", story("a"), ("interrupted", "No session has begun")
+    begun = story("b").begin().fault("camera 'Scan' hangs").end("failed", "camera 'Scan' hangs")
+    yield "failed without a frame", begun, ("✕ failed", "0 of 99", "camera 'Scan' hangs")
+    unsafe = story("c").begin().trials(1).end("failed", "disk full", ok=False)
+    yield "unsafe", unsafe, ("NOT SAFE", "12.5", "disk full")
+    stopped = story("d").begin().trials(4).end("stopped", "dose.budget_J.depletion: too much")
+    yield "budget", stopped, ("stopped", "too much", "4 of 6 trials", "partly luck")
+    half = story("e").begin().trials(6).retests({"start": [0.3], "best": []})
+    half.shot("sted", "retest best", 20)
+    yield "killed in the retest", half, ("killed", "Check lasers", "left no frame", "not complete")
+    yield "live", story("f", "live", analysis__score=False).begin(None), ("No frame was taken",)
+    live = story(
+        "g",
+        "live",
+        analysis__score=False,
+        dose={},
+        microscope__settings={"dwell_time": DWELL},
+        microscope__modes={"sted": {}},
+    ).begin(None)
+    for _ in range(7):
+        live.shot("sted")
+        live.frame()
+    live.end("interrupted", "SIGINT")
+    yield "live, no lasers", live, ("SIGINT", "not scored", "no light source", "dwell time 10 µs")
+    lapse = story("h", "timelapse").begin(8)
+    for t in range(4):
+        for field in (0, 1):
+            lapse.shot("sted", f"time point {t}", field)
+            lapse.frame(None if t == 0 else 0.1 * t)
+    lapse.end("completed")
+    yield "timelapse", lapse, ("Field 1", "0.200 ± 0.089 (n = 6)", "frame 7, 4 min 40 s")
+
+
+DWELL = {"device": "S", "property": "D", "unit": "µs", "range": [1, 100], "start": 10}
+
+
+def test_every_state_of_a_run_can_be_drawn(tmp_path: Path) -> None:
+    for name, story, expected in states(tmp_path):
+        page = drawn(story.closed())
+        for words in expected:
+            assert words in page.words, f"{name}: {words}"
+
+
+def test_running_run_is_drawn_as_such(tmp_path: Path) -> None:
+    story = Story(tmp_path / "run", a_config("optimize")).begin().trials(2)
+    story.shot("confocal", "trial 2", 2)
+    taken = lock(story.folder)
+    try:
+        page = drawn(story.folder)
+    finally:
+        taken.release()
+        story.ledger.close()
+    assert "● running" in page.words and "1 under way" in page.words
+    assert "so far" in page.words and "The run goes on" in page.words
+
+
+def test_real_and_recorded_frames_are_named_so(tmp_path: Path) -> None:
+    story = Story(tmp_path / "real", a_config("live"), simulated=False).begin().end("completed")
+    page = drawn(story.closed())
+    assert "Measured on a microscope" in page.words and "Simulated" not in page.words
+    assert '<span class="badge">real</span>' in page.html
+    config = a_config("live", microscope__virtual_sted=None, microscope__replay={"file": "a.tif"})
+    page = drawn(Story(tmp_path / "replay", config).begin().end("completed").closed())
+    assert "Played back from a recording" in page.words
+
+
+# ---------------------------------------------------------------------- trust
+
+
+def test_hostile_words_stay_words(tmp_path: Path) -> None:
+    settings = {
+        EVIL: {**DWELL, "unit": "µs"},
+        "power": {**DWELL, "unit": EVIL, "watts_per_unit": 1, "laser": EVIL, "safe": 1},
+        "gate": {
+            "device": EVIL,
+            "property": "P",
+            "kind": "choice",
+            "choices": [EVIL, "b"],
+            "start": "b",
+        },
+    }
+    config = a_config(
+        "optimize",
+        dose={"budget_J": {EVIL: 1e-3}},
+        microscope__settings=settings,
+        microscope__exposure={"dwell_time": EVIL},
+        microscope__modes={"sted": {}, "confocal": {}},
+    )
+    story = Story(tmp_path / "a&b", config).begin()
+    for i in range(2):
+        tried = {EVIL: 10.0, "power": 2.0, "gate": EVIL}
+        story.measured(f"trial {i}", i, 0.5, **tried)
+        story.note("trial", settings=tried, objectives={"score": 0.5, "bleaching": 0.1})
+    story.retests({"start": [0.3], "best": [0.4]}, gate=EVIL)
+    page = drawn(story.fault(EVIL).end("failed", EVIL).closed())
+    assert "<script" not in page.html and "script" not in page.tags
+    assert EVIL in page.words and "a&b" in page.words
+    save_picture(story.folder, tmp_path / "evil.png")
+
+
+def test_damaged_frames_are_named_and_not_shown(tmp_path: Path) -> None:
+    folder = completed(tmp_path / "run")
+    best = summarize(folder)["frames"]["acquired"] - 5  # STED frame of the middle retest of best
+    chunk = folder / "raw.ome.zarr" / "0" / "c" / str(best) / "0" / "0"
+    chunk.write_bytes(b"\1" * chunk.stat().st_size)
+    page = drawn(folder)
+    assert "Not on disk as the ledger recorded" in page.words and f"frames {best}." in page.words
+    with pytest.raises(ConfigError, match="damaged"):
+        save_picture(folder, tmp_path / "picture.png")
+
+
+def test_run_without_its_images_is_still_drawn(tmp_path: Path) -> None:
+    folder = completed(tmp_path / "run")
+    (folder / "raw.ome.zarr").rename(tmp_path / "gone")
+    page = drawn(folder)
+    assert "0.600 ± 0.100" in page.words and not page.addresses
+    assert "Not on disk" in page.words
+
+
+def test_run_is_left_as_it_was(tmp_path: Path) -> None:
+    folder = completed(tmp_path / "run")
+
+    def contents() -> dict[Path, bytes]:
+        # SQLite's own files beside the ledger come and go with a reader.
+        files = [f for f in folder.rglob("*") if f.is_file() and "-" not in f.suffix]
+        return {f: f.read_bytes() for f in files}
+
+    before = contents()
+    write_report(folder, tmp_path / "report.html")
+    save_picture(folder, tmp_path / "picture.png")
+    assert contents() == before
+
+
+def test_neither_network_nor_microscope_nor_pyplot_is_loaded(tmp_path: Path) -> None:
+    folder = completed(tmp_path / "run")
+    code = (
+        "import json, sys; from pathlib import Path\n"
+        "from agent.report import save_picture, write_report\n"
+        "write_report(Path(sys.argv[1]), Path(sys.argv[2]))\n"
+        "save_picture(Path(sys.argv[1]), Path(sys.argv[3]))\n"
+        "print(json.dumps(sorted(sys.modules)))"
+    )
+    args = [str(folder), str(tmp_path / "r.html"), str(tmp_path / "p.png")]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *args], capture_output=True, text=True, check=True
+    )
+    assert not {"torch", "pymmcore_plus", "matplotlib.pyplot"} & set(json.loads(done.stdout))
+
+
+def test_mistakes_are_told_in_a_line(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="not a run folder"):
+        write_report(tmp_path, tmp_path / "r.html")
+    folder = Story(tmp_path / "run", a_config("optimize")).begin().closed()
+    with pytest.raises(ConfigError, match="cannot be written"):
+        write_report(folder, tmp_path / "nowhere" / "r.html")
+    with pytest.raises(ConfigError, match="retested"):
+        save_picture(folder, tmp_path / "p.png")
+
+
+# ---------------------------------------------------------------------- parts
+
+
+def test_picture_for_the_readme(tmp_path: Path) -> None:
+    folder = completed(tmp_path / "run")
+    save_picture(folder, tmp_path / "p.png")
+    with Image.open(tmp_path / "p.png") as image:
+        assert image.width == 1200 and 450 < image.height < 700
+    with pytest.raises(ConfigError, match="cannot be written"):
+        save_picture(folder, tmp_path / "nowhere" / "p.png")
+
+
+def test_picture_shows_the_pixels_between_its_limits() -> None:
+    pixels = np.arange(12, dtype=np.uint16).reshape(3, 4)
+    made = picture(pixels, 0.5, (2, 8))
+    with Image.open(BytesIO(made.png)) as image:
+        index = np.asarray(image)
+    assert (made.width, made.height, made.width_um, made.reduced) == (4, 3, 2.0, 1)
+    assert index.ravel()[:3].tolist() == [0, 0, 0] and index.ravel()[8:].tolist() == [255] * 4
+    assert (np.diff(index.ravel().astype(int)) >= 0).all()
+
+
+def test_large_frames_are_averaged_and_flat_ones_have_limits() -> None:
+    made = picture(np.full((100, 60), 7.0), 0.1, side=32)
+    assert made.reduced == 4 and (made.width, made.height) == (15, 25)
+    assert made.width_um == pytest.approx(6.0)
+    assert contrast([np.zeros((4, 4))]) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(("field", "bar"), [(4.48, 1.0), (1.92, 0.2), (51.2, 10.0), (100.0, 20.0)])
+def test_scale_bar_is_round(field: float, bar: float) -> None:
+    assert bar_length(field) == pytest.approx(bar)
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        (263.504, "264"),
+        (2.1087, "2.11"),
+        (49.99999, "50"),
+        (1000.0, "1000"),
+        (0.0, "0"),
+        (-0.004, "−0.004"),
+        (3e-9, "3e−09"),
+        (3, "3"),
+        ("late", "late"),
+    ],
+)
+def test_numbers(value: Any, written: str) -> None:
+    assert text.number(value) == written
+
+
+def test_units() -> None:
+    assert re.sub(r"\s", " ", text.joules(3.31e-4)) == "331 µJ"
+    assert re.sub(r"\s", " ", text.duration(3725)) == "1 h 02 min"
+    assert re.sub(r"\s", " ", text.length(0.5)) == "500 nm"
+    assert re.sub(r"\s", " ", text.percent(0.0003)) == "0.03 %"
+    assert re.sub(r"\s", " ", text.exact_percent(0.2)) == "20 %"
+
+
+def test_axes_cover_what_they_show() -> None:
+    axis = Axis.logarithmic("power", [0.5, 20])
+    assert [words for _, words in axis.ticks] == ["0.5", "1", "2", "5", "10", "20"]
+    assert 0 < axis.at(0.5) < axis.at(20) < 1
+    assert Axis.linear("score", [0, 1]).at(0.25) == 0.25
+    assert [words for _, words in Axis.linear("trial", [0.5, 3.5], whole=True).ticks] == list("123")
+    assert Axis.of("gate", ["open", "late"]).at("late") == 0.75
+    flat = Axis.linear("counts", [3.0, 3.0])
+    assert 0 < flat.at(3.0) < 1
+
+
+def test_long_lines_are_thinned() -> None:
+    chart = Chart(Axis.linear("x", [0, 1e5]), Axis.linear("y", [0, 1]), "long")
+    chart.line([(i, 0.5) for i in range(100_001)], "within")
+    assert len(chart.svg()) < 20_000
