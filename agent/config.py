@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 
 from devices.config import MicroscopeConfig, Model, Range, Value
 
@@ -107,10 +108,12 @@ class RunConfig(Model):
                     raise ValueError(_unknown(f"dose.{section}.{laser}", "laser", scope.lasers))
                 if joules <= 0:
                     raise ValueError(f"`dose.{section}.{laser}`: {joules:g} J, must be above 0")
-        modes = {"live": [self.live.mode], "timelapse": [self.timelapse.mode]}
-        for mode in modes.get(self.plan, ["sted", "confocal"]):
-            if mode not in scope.modes:
-                raise ValueError(_unknown(f"{self.plan}.mode: {mode}", "mode", scope.modes))
+        asked = {"live": self.live.mode, "timelapse": self.timelapse.mode}.get(self.plan)
+        if asked is not None and asked not in scope.modes:
+            raise ValueError(
+                f"`{self.plan}.mode`: no mode {asked!r} in `microscope.modes`; "
+                f"accepted: {', '.join(scope.modes) or 'none'}"
+            )
         count = scope.fields.rows * scope.fields.columns
         if self.plan == "timelapse" and self.timelapse.fields > count:
             raise ValueError(
@@ -121,6 +124,12 @@ class RunConfig(Model):
         return self
 
     def _optimize_fits(self, fields: int) -> None:
+        for mode in ("sted", "confocal"):
+            if mode not in self.microscope.modes:
+                raise ValueError(
+                    f"`microscope.modes`: no mode {mode!r}; `plan: optimize` needs sted "
+                    "and confocal"
+                )
         needed = self.optimize.trials + 2 * self.optimize.retest_fields
         if needed > fields:
             raise ValueError(
@@ -145,6 +154,17 @@ class RunConfig(Model):
             for value in values:
                 if why := settings[name].refusal(value):
                     raise ValueError(f"`optimize.search.{name}`: {why}")
+            if settings[name].kind == "choice":
+                if not values:
+                    raise ValueError(
+                        f"`optimize.search.{name}`: empty; accepted: some of "
+                        f"{list(settings[name].choices or ())}"
+                    )
+            elif len(values) != 2 or float(values[0]) >= float(values[1]):
+                raise ValueError(
+                    f"`optimize.search.{name}`: must be [low, high] with low < high, "
+                    f"got {list(values)}"
+                )
         for name in self.tuned():
             span = self.optimize.search.get(name, settings[name].range)
             if settings[name].scale == "log" and span is not None and float(span[0]) <= 0:
@@ -191,6 +211,8 @@ def load(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
         raise ConfigError(f"{path}{line}: not valid YAML: {error.problem}") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from None
+    except (ValueError, RecursionError) as error:  # a date like 2020-99-99, braces without end
+        raise ConfigError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from None
     if data is None:
         raise ConfigError(f"{path}: empty; a config needs at least `plan` and `microscope`")
     if not isinstance(data, dict):
@@ -200,9 +222,23 @@ def load(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     for override in overrides:
         _lay_over(data, override)
     try:
-        return RunConfig.model_validate(data)
+        return _settled(RunConfig.model_validate(data), path.parent)
     except ValidationError as error:
         raise ConfigError(_explain(error, path, node, overrides)) from None
+
+
+def _settled(config: RunConfig, base: Path) -> RunConfig:
+    """The config with absolute paths, so that it can be read from its run's folder as well."""
+    scope, analysis = config.microscope, config.analysis
+    if scope.cfg is not None and scope.cfg != "demo":
+        scope = scope.model_copy(update={"cfg": str((base / scope.cfg).absolute())})
+    if scope.replay is not None:
+        file = (base / scope.replay.file).absolute()
+        scope = scope.model_copy(update={"replay": scope.replay.model_copy(update={"file": file})})
+    if analysis.weights is not None:
+        weights = (base / analysis.weights).absolute()
+        analysis = analysis.model_copy(update={"weights": weights})
+    return config.model_copy(update={"microscope": scope, "analysis": analysis})
 
 
 def read_text(path: Path) -> str:
@@ -234,6 +270,10 @@ class _UniqueKeys(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(
+                    None, None, "a key must be a single word", key.start_mark
+                )
             if key.value in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"key `{key.value}` stands here twice", key.start_mark
@@ -248,7 +288,7 @@ def _lay_over(data: dict[str, Any], override: str) -> None:
         raise ConfigError(f"--set {override}: not key=value, like optimize.trials=12")
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, TypeError):
         raise ConfigError(f"--set {override}: {text!r} is not a YAML value") from None
     *parents, last = key.split(".")
     place = data
@@ -285,7 +325,9 @@ def _explain(
         keys = (*keys, *about[1].split("."))
         text = text[about.end() :]
     lines = [f"{_where(path, node, keys)}: {text}"]
-    others = {tuple(k for k in entry["loc"] if not _is_branch(k)) for entry in found} - {keys}
+    others = {tuple(k for k in entry["loc"] if not _is_branch(k)) for entry in found}
+    # The branches of a union all complain, each about its own part of the same value.
+    others = {other for other in others if not _within(other, keys) and not _within(keys, other)}
     if others:
         named = ", ".join(sorted(".".join(map(str, other)) for other in others)[:3])
         more = f" and {len(others) - 3} more" if len(others) > 3 else ""
@@ -293,6 +335,10 @@ def _explain(
     if overrides:
         lines.append(f"with --set {' '.join(overrides)}")
     return "\n".join(lines[:3])
+
+
+def _within(keys: Path_, outer: Path_) -> bool:
+    return keys[: len(outer)] == outer
 
 
 def _is_branch(key: str | int) -> bool:
@@ -340,9 +386,18 @@ def _what(error: Any, keys: Path_) -> str:
         near = get_close_matches(str(value), [w.strip("'") for w in context["expected"].split("'")])
         hint = f"; did you mean {near[0]!r}?" if near else ""
         return f"{_short(value)} is not accepted; accepted: {context['expected']}{hint}"
-    message = error["msg"].removeprefix("Input ")
     about = _description(keys)
-    return f"{_short(value)}: {message}" + (f" ({about})" if about else "")
+    about = f" ({about})" if about else ""
+    found = "nothing" if value is None else _short(value)
+    if kind in ("model_type", "model_attributes_type", "dict_type"):
+        accepted = ", ".join(_known_keys(keys))
+        accepted = f"; accepted: {accepted}" if accepted else ""
+        return f"{found}: must be keys with values{about}{accepted}"
+    if kind in ("tuple_type", "list_type"):
+        return f"{found}: must be a list{about}"
+    if kind == "string_pattern_mismatch":
+        return f"{found}: must be{about or ' ' + context['pattern']}"
+    return f"{found}: {error['msg'].removeprefix('Input ')}{about}"
 
 
 def _short(value: Any) -> str:
@@ -379,6 +434,19 @@ def _known_keys(keys: Path_) -> list[str]:
 
 
 def _description(keys: Path_) -> str:
-    model = _model_at(keys[:-1]) if keys else None
-    field = model.model_fields.get(str(keys[-1])) if model else None
-    return (field.description or "") if field else ""
+    """What the innermost key that the config knows by name is about."""
+    while keys:
+        model = _model_at(keys[:-1])
+        field = _field(model, keys[-1]) if model else None
+        if field is not None:
+            return field.description or ""
+        keys = keys[:-1]
+    return ""
+
+
+def _field(model: type[BaseModel], key: str | int) -> FieldInfo | None:
+    """A model's field by the name that it has in the file."""
+    for name, field in model.model_fields.items():
+        if key == (field.alias or name):
+            return field
+    return None
