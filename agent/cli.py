@@ -214,12 +214,15 @@ def _summary_lines(summary: dict[str, Any]) -> list[str]:
         f"{summary['run']}: {summary['plan']}, {summary['status']}{simulated}",
         f"frames     {frames['acquired']} of {frames['planned'] or 'no fixed number'}",
     ]
-    light = [f"{k.removesuffix('_J')} {v:.3g} J" for k, v in dose.items() if k.endswith("_J")]
-    share = dose["budget_fraction"]
-    lines.append(
-        f"light      {', '.join(light)}"
-        + (f" ({share:.0%} of budget)" if share is not None else "")
-    )
+    light = [
+        f"{laser.removesuffix('_J')} {joules:.3g} J"
+        for laser, joules in dose.items()
+        if laser.endswith("_J") and joules
+    ]
+    if light:
+        share = dose["budget_fraction"]
+        of_budget = f" ({share:.0%} of budget)" if share is not None else ""
+        lines.append(f"light      {', '.join(light)}{of_budget}")
     for which in ("start", "best"):
         part = summary[which]
         if part["score"]["n"]:
@@ -262,11 +265,18 @@ def export(
 def report(
     folder: RunFolder,
     file: Annotated[Path | None, typer.Option("--out", help="instead of RUN/report.html")] = None,
+    picture: Annotated[
+        Path | None, typer.Option("--picture", help="a PNG before and after, instead of the page")
+    ] = None,
 ) -> None:
-    """Draw a run: one self-contained HTML page."""
+    """Draw a run: one self-contained HTML page, or the picture of what an optimization found."""
     from agent.folder import REPORT
-    from agent.report import write_report
+    from agent.report import save_picture, write_report
 
+    if picture is not None:
+        save_picture(folder, picture)
+        print(picture)
+        return
     target = file or folder / REPORT
     write_report(folder, target)
     print(target)

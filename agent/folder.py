@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -59,7 +60,24 @@ def versions() -> dict[str, str]:
             found[part] = version(part)
         except PackageNotFoundError:
             continue
+    if commit := commit_of_this_code():
+        found["commit"] = commit
     return found
+
+
+def commit_of_this_code() -> str:
+    """Commit that the running code was checked out from; empty for an installed package."""
+    try:
+        answer = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return answer.stdout.strip()
 
 
 def write_config(folder: Path, config: RunConfig, provenance: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
     from agent.session import Progress as State
@@ -22,13 +22,12 @@ def showing(state: State, console: Console) -> Iterator[Callable[[State], None]]
     if not console.is_terminal:
         yield _plain(console)
         return
+    # What changes most comes last: a narrow terminal cuts the end off.
     columns = (
+        BarColumn(bar_width=10),
+        TextColumn("{task.completed}/{task.total}"),
+        TimeRemainingColumn(compact=True),
         TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        TextColumn("{task.completed}/{task.total} frames"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
     )
     with Progress(*columns, console=console) as bar:
         task = bar.add_task(state.plan, total=state.planned)

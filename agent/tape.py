@@ -28,6 +28,21 @@ def as_stored(data: Any) -> Any:
     return json.loads(json.dumps(data))
 
 
+def _difference(what: str, new: dict[str, Any], old: dict[str, Any]) -> str:
+    """Say in one line where a plan left its ledger."""
+    key = next((key for key in new if new[key] != old.get(key)), "")
+    now, was = new.get(key), old.get(key)
+    while isinstance(now, dict) and isinstance(was, dict):
+        inner = next((k for k in now if now[k] != was.get(k)), None)
+        if inner is None:
+            break
+        key, now, was = f"{key}.{inner}", now[inner], was.get(inner)
+    return (
+        f"{what}: the plan now says {key} = {str(now)[:60]}, the ledger has {str(was)[:60]}; "
+        "was the run made by another version of stedfast?"
+    )
+
+
 class Tape:
     """A recording that is being played to a plan.
 
@@ -55,7 +70,7 @@ class Tape:
         old = next(self._notes, None)
         new = as_stored({"topic": note.topic, "data": dict(note.data)})
         if old is not None and old != new:
-            raise ReplayMismatch(f"the plan notes {new}, the ledger has {old}")
+            raise ReplayMismatch(_difference(f"note {new['topic']!r}", new, old))
         return old is not None
 
     def frame(
@@ -86,7 +101,7 @@ class Tape:
         asked = as_stored(shot_as_dict(shot))
         was = {key: taken.shot[key] for key in asked}
         if asked != was:
-            raise ReplayMismatch(f"frame {index}: the plan asks for {asked}, the ledger has {was}")
+            raise ReplayMismatch(_difference(f"frame {index}", asked, was))
         pixels = self._images.read(index)
         if checksum(pixels) != taken.frame["crc32"]:
             raise ReplayMismatch(f"frame {index}: the pixels on disk are not those of the ledger")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,21 +10,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from agent.config import ConfigError
-
-
-def commit_of_this_code() -> str:
-    """Commit that the running code was checked out from; empty for an installed package."""
-    try:
-        answer = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-    return answer.stdout.strip()
+from agent.folder import commit_of_this_code
 
 
 def train_quality_network(

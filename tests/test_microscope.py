@@ -113,7 +113,7 @@ def test_cpp_and_python_devices_share_one_core(tmp_path: Path) -> None:
 
 
 def test_one_label_for_two_devices_is_refused() -> None:
-    with pytest.raises(BindingError, match="'Excitation' cannot be loaded.*in use"):
+    with pytest.raises(BindingError, match=r"'Excitation' cannot be loaded.*in use"):
         Microscope.open(virtual(cfg="demo", camera="Scan", shutter="Shutter"))
 
 

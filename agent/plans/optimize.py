@@ -50,7 +50,7 @@ def optimize(
     for number in range(config.trials):
         settings = optimizer.ask()
         try:
-            outcome = yield from measure(next(fresh), settings, f"trial {number}")
+            outcome = yield from measure(next(fresh), settings, f"trial {number + 1}")
         except AnalysisError as error:
             if not skip_failed:
                 raise

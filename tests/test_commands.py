@@ -1,0 +1,194 @@
+"""The commands as a person types them, on small virtual and demo microscopes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+import yaml
+import zarr
+
+from agent.cli import main
+from agent.config import load
+from agent.recording import Recording
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+MOVIES = Path(__file__).resolve().parents[2] / "shared" / "data" / "movies"
+SMALL = [
+    "--set",
+    "microscope.virtual_sted.width_px=48",
+    "--set",
+    "microscope.virtual_sted.height_px=48",
+]
+
+
+class Command:
+    """Runs `stedfast …` in this process."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self._monkeypatch = monkeypatch
+        self._capsys = capsys
+        self.code = 0
+        self.err = ""
+
+    def __call__(self, *words: str | Path) -> str:
+        self._monkeypatch.setattr(sys, "argv", ["stedfast", *map(str, words)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        self.code = int(left.value.code or 0)
+        out, self.err = self._capsys.readouterr()
+        return out
+
+
+@pytest.fixture
+def stedfast(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    return Command(monkeypatch, capsys)
+
+
+@pytest.mark.parametrize("config", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_config_that_comes_along_is_valid(config: Path) -> None:
+    assert load(config).microscope.pixel_size_nm == 20
+
+
+def test_optimize_from_check_to_export(stedfast: Command, tmp_path: Path) -> None:
+    config, run = CONFIGS / "optimize.yaml", tmp_path / "run"
+    trials = ["--set", "optimize.trials=4", "--set", "optimize.initial=3"]
+    small = [*SMALL, *trials, "--set", "optimize.retest_fields=2"]
+    assert "ready to run" in stedfast("check", config, *small)
+    out = stedfast("run", config, "--out", run, "--seed", "7", *small)
+    assert stedfast.code == 0, stedfast.err
+    assert "completed" in stedfast.err and "best" in out
+
+    summary = json.loads(stedfast("show", run, "--json"))
+    assert summary["status"] == "completed" and summary["simulated"] is True
+    assert summary["seed"] == 7
+    assert summary["frames"] == {"planned": 24, "acquired": 24, "skipped": 0, "reconstructed": 0}
+    assert len(summary["trials"]) == 4
+    for which in ("start", "best"):
+        part = summary[which]
+        assert part["score"]["n"] == part["bleaching"]["n"] == 2
+        assert 0 <= part["score"]["mean"] <= 1
+    assert summary["best"]["settings"] in [trial["settings"] for trial in summary["trials"]]
+    assert summary["safe_state"]["ok"] and summary["faults"] == []
+    assert 0 < summary["dose"]["budget_fraction"] < 1
+
+    saved = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    assert saved["seed"] == 7 and saved["provenance"]["weights"]["quality"]
+    assert "numpy" in saved["provenance"]["versions"]
+    assert "24 frames gave the same 9 decisions" in stedfast("replay", run)
+    assert "complete already" in (stedfast("resume", run) + stedfast.err)
+
+    stedfast("export", run, tmp_path / "run.ome.tif")
+    with tifffile.TiffFile(tmp_path / "run.ome.tif") as tiff:
+        assert tiff.series[0].axes == "TYX" and tiff.series[0].shape == (24, 48, 48)
+        pixels = tifffile.xml2dict(tiff.ome_metadata or "")["OME"]["Image"]["Pixels"]
+        assert (pixels["PhysicalSizeX"], pixels["PhysicalSizeXUnit"]) == (0.02, "µm")
+        raw = zarr.open_array(run / "raw.ome.zarr" / "0", mode="r")
+        np.testing.assert_array_equal(tiff.asarray(), np.asarray(raw))
+    stedfast("export", run, tmp_path / "run.ome.tif")
+    assert stedfast.code == 2 and "--overwrite" in stedfast.err
+
+    rows = json.loads(stedfast("score", tmp_path / "run.ome.tif", "--json"))
+    assert len(rows) == 24 and rows[0]["pixel_size_from"] == "file"
+    assert rows[0]["pixel_size_nm"] == pytest.approx(20)
+
+
+def test_dose_in_the_ledger_is_power_times_time(stedfast: Command, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    two = ["--set", "timelapse.frames=2", "--set", "timelapse.fields=2"]
+    stedfast("run", CONFIGS / "timelapse.yaml", "--out", run, *SMALL, *two)
+    assert stedfast.code == 0, stedfast.err
+    dose = json.loads(stedfast("show", run, "--json"))["dose"]
+    seconds = 4 * 48 * 48 * 10e-6
+    assert dose["excitation_J"] == pytest.approx(2e-6 * seconds)
+    assert dose["depletion_J"] == pytest.approx(30e-3 * seconds)
+
+
+def test_timelapse_keeps_its_interval_on_the_simulated_clock(
+    stedfast: Command, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    three = ["--set", "timelapse.frames=3", "--set", "timelapse.fields=1"]
+    stedfast("run", CONFIGS / "timelapse.yaml", "--out", run, *SMALL, *three)
+    from agent.ledger import Ledger
+
+    taken = Recording.read(Ledger(run, readonly=True)).taken
+    exposure = 48 * 48 * 10e-6
+    times = [taken[i].frame["time_s"] for i in range(3)]
+    assert times == pytest.approx([exposure, 30 + exposure, 60 + exposure])
+
+
+def test_live_on_the_cpp_demo_camera(stedfast: Command, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    stedfast("run", CONFIGS / "demo_camera.yaml", "--out", run, "--set", "live.frames=5")
+    assert stedfast.code == 0, stedfast.err
+    raw = zarr.open_array(run / "raw.ome.zarr" / "0", mode="r")
+    assert raw.shape == (5, 512, 512) and raw.dtype == np.uint16
+    assert np.asarray(raw[4]).any()
+
+
+@pytest.mark.skipif(not MOVIES.is_dir(), reason="no recorded movies here")
+def test_a_recorded_movie_goes_through_the_whole_loop(stedfast: Command, tmp_path: Path) -> None:
+    run, movie = tmp_path / "run", MOVIES / "mitosis_C1.tif"
+    changes = [f"microscope.replay.file={movie}", "live.frames=4"]
+    stedfast(
+        "run", CONFIGS / "replay.yaml", "--out", run, *(w for c in changes for w in ("--set", c))
+    )
+    assert stedfast.code == 0, stedfast.err
+    raw = np.asarray(zarr.open_array(run / "raw.ome.zarr" / "0", mode="r"))
+    np.testing.assert_array_equal(raw, tifffile.imread(movie)[:4])
+    assert json.loads(stedfast("show", run, "--json"))["score"]["n"] > 0
+
+
+def test_devices_lists_and_writes_a_config_that_checks(stedfast: Command, tmp_path: Path) -> None:
+    starter = tmp_path / "my.yaml"
+    listed = json.loads(stedfast("devices", "demo", "--json"))
+    camera = next(device for device in listed if device["label"] == "Camera")
+    assert camera["library"] == "DemoCamera"
+    assert any(prop["limits"] for prop in camera["properties"])
+    stedfast("devices", "demo", "--write", starter)
+    assert "# check:" in starter.read_text(encoding="utf-8")
+    assert "ready to run" in stedfast("check", starter)
+    stedfast("devices", "demo", "--write", starter)
+    assert stedfast.code == 2 and "is there already" in stedfast.err
+
+
+def test_score_refuses_what_is_no_image(stedfast: Command, tmp_path: Path) -> None:
+    noise = tmp_path / "noise.tif"
+    noise.write_bytes(b"not a tiff")
+    for file in (noise, tmp_path / "missing.tif"):
+        stedfast("score", file)
+        assert stedfast.code == 2 and file.name in stedfast.err
+        assert len(stedfast.err.strip().splitlines()) <= 3
+    stedfast("score", noise, "--pixel-size", "-3")
+    assert stedfast.code == 2 and "--pixel-size" in stedfast.err
+
+
+def test_simulated_frames_are_resumed_and_reproducible(tmp_path: Path) -> None:
+    from agent.simulate import draw_frame, read_table, simulate_quality
+
+    folder = tmp_path / "frames"
+    assert list(simulate_quality(folder, 1, 5, 1)) == [1]
+    assert list(simulate_quality(folder, 2, 5, 1)) == [2]
+    rows = {row["file"]: row for row in read_table(folder)}
+    assert sorted(rows) == ["00000.tif", "00001.tif"]
+    frame, row = draw_frame(5, 1)
+    np.testing.assert_array_equal(frame, tifffile.imread(folder / "00001.tif"))
+    assert float(rows["00001.tif"]["score"]) == row.score
+
+
+def test_bench_prints_checks_computed_from_its_figures(stedfast: Command) -> None:
+    data: dict[str, Any] = json.loads(
+        stedfast("bench", "loop", "--quick", "--seeds", "1", "--json")
+    )
+    assert data["quick"] and data["versions"]["numpy"]
+    for check in data["checks"]:
+        assert {"name", "value", "target", "unit", "holds"} <= set(check)
+        assert check["holds"] == (check["value"] <= check["target"])
+    stedfast("bench", "lop")
+    assert stedfast.code == 2 and "loop" in stedfast.err
