@@ -145,7 +145,7 @@ class Story:
                 "gate": ("open", "late")[i % 2],
             }
             score, share = 0.2 + 0.11 * i, 0.05 * i
-            self.measured(f"trial {i}", i, score, **settings)
+            self.measured(f"trial {i + 1}", i, score, **settings)
             failed = i == 2
             objectives = None if failed else {"score": score, "bleaching": share}
             self.note("trial", settings=settings, objectives=objectives)
@@ -376,7 +376,7 @@ def test_hostile_words_stay_words(tmp_path: Path) -> None:
     story = Story(tmp_path / "a&b", config).begin()
     for i in range(2):
         tried = {EVIL: 10.0, "power": 2.0, "gate": EVIL}
-        story.measured(f"trial {i}", i, 0.5, **tried)
+        story.measured(f"trial {i + 1}", i, 0.5, **tried)
         story.note("trial", settings=tried, objectives={"score": 0.5, "bleaching": 0.1})
     story.retests({"start": [0.3], "best": [0.4]}, gate=EVIL)
     page = drawn(story.fault(EVIL).end("failed", EVIL).closed())

@@ -76,7 +76,7 @@ class Run:
         frames = _first_frames(recording)
         trials = [
             _measured(note, frames, f"trial {number}", None)
-            for number, note in enumerate(recording.notes_on("trial"))
+            for number, note in enumerate(recording.notes_on("trial"), 1)
         ]
         retests: dict[str, list[Measured]] = {"start": [], "best": []}
         for note in recording.notes_on("retest"):
