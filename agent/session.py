@@ -199,9 +199,38 @@ class Session:
             taken.release()
 
     def _locked(self, seen: Interrupts, watch: Callable[[Progress], None]) -> Result:
+        scorer, weights = _scorer(self.config, self._source, self._scorer)
+        microscope = self._microscope or open_microscope(self.config, self._source)
+        try:
+            work = self._prepare(microscope, scorer, weights)
+        except BaseException:
+            with microscope:
+                raise
+        reason = "failed"
+        cause: BaseException | None = None
+        try:
+            reason = self._supervise(work, seen, watch)
+            # What a thread says that is cut off below is no cause but a consequence.
+            cause = work.error
+        finally:
+            # The one place that owns the safe state; nothing above may return around it.
+            work.loop.close()
+            safe = microscope.make_safe(reason)
+            work.join(_LET_GO_S)
+            safe = microscope.make_safe(reason)  # whatever the thread still did in between
+            result = self._finish(work, safe, reason, cause, seen)
+            if not work.is_alive():
+                microscope.close()
+        return result
+
+    def _prepare(
+        self,
+        microscope: Microscope,
+        scorer: Callable[[Any], float] | None,
+        weights: dict[str, str],
+    ) -> _Work:
+        """Everything a session needs, from what earlier sessions left."""
         config = self.config
-        scorer, weights = _scorer(config, self._source, self._scorer)
-        microscope = self._microscope or open_microscope(config, self._source)
         ledger = Ledger(self.folder)
         recording = Recording.read(ledger)
         gate = DoseGate(config.dose)
@@ -210,9 +239,10 @@ class Session:
         last = max(recording.taken, default=None)
         if last is not None:
             microscope.set_simulated_time(recording.taken[last].frame["time_s"])
+        found = versions()
         if not recording.sessions:
             provenance = {
-                "versions": versions(),
+                "versions": found,
                 "weights": weights,
                 "simulated": microscope.simulated,
             }
@@ -229,7 +259,7 @@ class Session:
                 "session": len(recording.sessions) + 1,
                 "simulated": microscope.simulated,
                 "planned": self.progress.planned,
-                "versions": versions(),
+                "versions": found,
                 "weights": weights,
             },
         )
@@ -254,57 +284,45 @@ class Session:
             elapsed_s=_age(recording),
         )
         stored = last + 1 if last is not None else 0
-        work = _Work(loop)
-        reason = "failed"
-        cause: BaseException | None = None
-        try:
-            reason = self._supervise(work, loop, gate, analysis, seen, watch)
-            # What a thread says that is cut off below is no cause but a consequence.
-            cause = work.error
-        finally:
-            # The one place that owns the safe state; nothing above may return around it.
-            loop.close()
-            safe = microscope.make_safe(reason)
-            work.join(_LET_GO_S)
-            safe = microscope.make_safe(reason)  # whatever the thread still did in between
-            status = _status(reason, cause, loop, self.progress.planned)
-            why = _why(reason, cause)
-            if not safe.ok:
-                status, why = "failed", f"{why}; not safe: {_unsafe(safe)}"
-            safe = replace(safe, reason=why)
-            if analysis is not None:
-                analysis.close(
-                    finish=not work.is_alive(), hurry=lambda: seen.count > 1 or reason == "failed"
-                )
-                self.longest_queue = analysis.longest
-            try:
-                loop.void_unlit()
-                ledger.add("safe_state", safe.as_dict())
-                if status == "failed":
-                    ledger.add("fault", {"what": why, "policy": "stop"}, loop.frames)
-                ledger.add("end", {"status": status, "reason": why})
-                if not work.is_alive():
-                    # A session that ends while its plan is still being led through the frames
-                    # of earlier ones has counted only some of them.
-                    images.trim(max(loop.frames, stored))
-                self._heartbeat(gate, status)
-                ledger.close()
-            except (OSError, sqlite3.Error) as error:
-                status, why = "failed", f"{why}; and the ledger cannot be written: {error}"
-            if not work.is_alive():
-                microscope.close()
-        return Result(self.folder, status, why, safe.ok, work.is_alive())
+        return _Work(loop, ledger, images, gate, analysis, stored)
 
-    def _supervise(
+    def _finish(
         self,
         work: _Work,
-        loop: Loop,
-        gate: DoseGate,
-        analysis: Analysis | None,
+        safe: SafeState,
+        reason: str,
+        cause: BaseException | None,
         seen: Interrupts,
-        watch: Callable[[Progress], None],
-    ) -> str:
+    ) -> Result:
+        """Write down how it ended; the microscope is dark already."""
+        status = _status(reason, cause, work.loop, self.progress.planned)
+        why = _why(reason, cause)
+        if not safe.ok:
+            status, why = "failed", f"{why}; not safe: {_unsafe(safe)}"
+        if work.analysis is not None:
+            work.analysis.close(
+                finish=not work.is_alive(), hurry=lambda: seen.count > 1 or reason == "failed"
+            )
+            self.longest_queue = work.analysis.longest
+        try:
+            work.loop.void_unlit()
+            work.ledger.add("safe_state", replace(safe, reason=why).as_dict())
+            if status == "failed":
+                work.ledger.add("fault", {"what": why, "policy": "stop"}, work.loop.frames)
+            work.ledger.add("end", {"status": status, "reason": why})
+            if not work.is_alive():
+                # A session that ends while its plan is still being led through the frames
+                # of earlier ones has counted only some of them.
+                work.images.trim(max(work.loop.frames, work.stored))
+            self._heartbeat(work.gate, status)
+            work.ledger.close()
+        except (OSError, sqlite3.Error) as error:
+            status, why = "failed", f"{why}; and the ledger cannot be written: {error}"
+        return Result(self.folder, status, why, safe.ok, work.is_alive())
+
+    def _supervise(self, work: _Work, seen: Interrupts, watch: Callable[[Progress], None]) -> str:
         """Wait for the acquisition thread, or for a reason not to; returns that reason."""
+        loop, gate, analysis = work.loop, work.gate, work.analysis
         work.start()
         beat = 0.0
         while work.is_alive():
@@ -370,18 +388,32 @@ class Session:
 
 
 class _Work(threading.Thread):
-    """The acquisition thread, and what it ended with."""
+    """The acquisition thread with its parts, and what it ended with."""
 
-    def __init__(self, loop: Loop) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        ledger: Ledger,
+        images: ImageStore,
+        gate: DoseGate,
+        analysis: Analysis | None,
+        stored: int,
+    ) -> None:
         # A driver that never returns must not keep the process alive.
         super().__init__(name="acquisition", daemon=True)
-        self._loop = loop
+        self.loop = loop
+        self.ledger = ledger
+        self.images = images
+        self.gate = gate
+        self.analysis = analysis
+        self.stored = stored
+        """Frames that earlier sessions left."""
         self.error: BaseException | None = None
         self.asked_to_stop = False
 
     def run(self) -> None:
         try:
-            self._loop.run()
+            self.loop.run()
         except BaseException as error:
             self.error = self.error or error
 
