@@ -44,6 +44,7 @@ def replay(folder: Path) -> tuple[int, int]:
 
         return score
 
+    finished = False
     try:
         while True:
             step = plan.send(answer)
@@ -58,5 +59,11 @@ def replay(folder: Path) -> tuple[int, int]:
                 break
             frames += 1
     except StopIteration:
-        pass
+        finished = True
+    tape.check_played_out(frames)
+    if recording.end is not None and recording.end["status"] == "completed" and not finished:
+        raise ReplayMismatch(
+            f"after frame {frames - 1} and note {notes}: the run was completed, "
+            "but its ledger ends before its plan does"
+        )
     return frames, notes

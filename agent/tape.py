@@ -56,7 +56,7 @@ class Tape:
 
     def __init__(self, recording: Recording, images: ImageStore) -> None:
         self._taken = recording.taken
-        self._notes = iter(recording.notes)
+        self._notes = list(recording.notes)
         self._images = images
 
     def holds_note(self, note: Note) -> bool:
@@ -67,11 +67,27 @@ class Tape:
         ReplayMismatch
             The ledger has another one in its place.
         """
-        old = next(self._notes, None)
+        old = self._notes.pop(0) if self._notes else None
         new = as_stored({"topic": note.topic, "data": dict(note.data)})
         if old is not None and old != new:
             raise ReplayMismatch(_difference(f"note {new['topic']!r}", new, old))
         return old is not None
+
+    def check_played_out(self, frames: int) -> None:
+        """Make sure that nothing is left of the tape after `frames` frames.
+
+        Raises
+        ------
+        ReplayMismatch
+            The ledger holds frames or notes that the plan did not come to.
+        """
+        if left := sorted(index for index in self._taken if index >= frames):
+            raise ReplayMismatch(
+                f"frame {left[0]}: is in the ledger, but the plan came no further than {frames}"
+            )
+        if self._notes:
+            topic = self._notes[0]["topic"]
+            raise ReplayMismatch(f"note {topic!r}: is in the ledger, but the plan does not note it")
 
     def frame(
         self,
