@@ -239,6 +239,8 @@ class Session:
         last = max(recording.taken, default=None)
         if last is not None:
             microscope.set_simulated_time(recording.taken[last].frame["time_s"])
+            if config.microscope.replay is not None:
+                _wind_on(microscope, last + 1)
         found = versions()
         if not recording.sessions:
             provenance = {
@@ -442,6 +444,14 @@ def _unsafe(safe: SafeState) -> str:
         for entry in safe.readback
         if not entry.ok
     )
+
+
+def _wind_on(microscope: Microscope, frame: int) -> None:
+    """Let a recorded movie go on where an earlier session left it."""
+    core = microscope.core
+    camera = core.getCameraDevice()
+    frames = int(core.getProperty(camera, "Frames"))
+    core.setProperty(camera, "Frame", frame if frame <= frames else frame % frames)
 
 
 def _interval(config: RunConfig) -> float:
