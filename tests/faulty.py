@@ -10,6 +10,7 @@ device does not know where its config stood.
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import yaml
 from numpy.typing import NDArray
 from pymmcore_plus.experimental.unicore import (
@@ -25,6 +27,8 @@ from pymmcore_plus.experimental.unicore import (
     SimpleCameraDevice,
     XYStageDevice,
 )
+
+from agent.cli import main
 
 ROOT = Path(__file__).resolve().parents[1]
 SIDE = 32
@@ -147,6 +151,7 @@ class Laser(GenericDevice):
             getter=lambda laser: laser.power,
             setter=lambda laser, value: laser.accept(value),
         )
+        self.register_property("Model", default_value="faulty", is_read_only=True)
         made.setdefault(type(self).__name__, []).append(self)
 
     def accept(self, value: float) -> None:
@@ -275,3 +280,15 @@ def write(file: Path, data: Mapping[str, Any]) -> Path:
     """Write a config as YAML."""
     file.write_text(yaml.safe_dump(dict(data), sort_keys=False), encoding="utf-8")
     return file
+
+
+def cli(capsys: pytest.CaptureFixture[str], *args: str | Path) -> tuple[int, str, str]:
+    """The command line in this process: exit code, stdout, stderr."""
+    capsys.readouterr()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["stedfast", *map(str, args)])
+        with pytest.raises(SystemExit) as left:
+            main()
+    written = capsys.readouterr()
+    code = left.value.code
+    return (code if isinstance(code, int) else 0), written.out, written.err

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -17,44 +18,36 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 import yaml
 import zarr
 
-from agent.cli import main
 from agent.config import RunConfig, load
 from agent.folder import new_folder, read_config
 from agent.images import ImageStore, checksum
-from agent.ledger import Ledger
+from agent.ledger import Kind, Ledger
 from agent.plan import AnalysisError, Note, Plan
 from agent.recording import Recording
-from agent.session import EXIT_CODES, Progress, Result, Session
+from agent.session import EXIT_CODES, Progress, Result, Session, build_plan
+from devices import engine
+from devices.errors import DeviceFault
 from devices.microscope import Microscope
 from devices.shot import Shot
 from tests import faulty
+from tests.faulty import cli
 
 ROOT = faulty.ROOT
 posix = pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals to a process")
 
 
 # ---------------------------------------------------------------------- helpers
-
-
-def cli(capsys: pytest.CaptureFixture[str], *args: str | Path) -> tuple[int, str, str]:
-    """The command line in this process: exit code, stdout, stderr."""
-    capsys.readouterr()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["stedfast", *map(str, args)])
-        with pytest.raises(SystemExit) as left:
-            main()
-    written = capsys.readouterr()
-    code = left.value.code
-    return (code if isinstance(code, int) else 0), written.out, written.err
 
 
 def show(capsys: pytest.CaptureFixture[str], run: Path) -> dict[str, Any]:
@@ -66,20 +59,14 @@ def show(capsys: pytest.CaptureFixture[str], run: Path) -> dict[str, Any]:
 
 
 def recorded(run: Path) -> Recording:
-    ledger = Ledger(run, readonly=True)
-    try:
+    with closing(Ledger(run, readonly=True)) as ledger:
         return Recording.read(ledger)
-    finally:
-        ledger.close()
 
 
 def frames_in(run: Path) -> list[int]:
     """Numbers of the ledger's frames, in its order; each is on disk, pixel for pixel."""
-    ledger = Ledger(run, readonly=True)
-    try:
+    with closing(Ledger(run, readonly=True)) as ledger:
         rows = list(ledger.entries("frame"))
-    finally:
-        ledger.close()
     if rows:
         # Read as anyone would, not through the store that wrote it.
         raw = zarr.open_array(run / "raw.ome.zarr" / "0", mode="r")
@@ -151,16 +138,13 @@ def wait_until(true: Callable[[], bool], seconds: float = 40.0) -> None:
         time.sleep(0.02)
 
 
-def entries(run: Path, kind: str) -> int:
-    """How many entries of a kind the ledger of a run in another process has so far."""
+def entries(run: Path, kind: Kind) -> int:
+    """How many entries of a kind a ledger has, also while another process writes it."""
     if not (run / "ledger.sqlite").exists():
         return 0
     try:
-        ledger = Ledger(run, readonly=True)
-        try:
-            return sum(entry.kind == kind for entry in ledger.entries())
-        finally:
-            ledger.close()
+        with closing(Ledger(run, readonly=True)) as ledger:
+            return sum(1 for _ in ledger.entries(kind))
     except sqlite3.OperationalError:  # its table is being made
         return 0
 
@@ -254,32 +238,31 @@ def test_second_interrupt_stops_now(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert show(capsys, run)["dose"]["lost_shots"] == 1
 
 
-@posix
 def test_interrupt_ends_a_long_wait_at_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = faulty.write(
-        tmp_path / "config.yaml",
-        faulty.config(plan="timelapse", timelapse={"frames": 3, "interval_s": 600}),
+    config, file, run = checked(
+        tmp_path, plan="timelapse", timelapse={"frames": 3, "interval_s": 600}
     )
-    run = tmp_path / "run"
-    with started(config, run) as process:
-        wait_until(lambda: entries(run, "shot") == 2)
-        process.send_signal(signal.SIGINT)
-        asked = time.monotonic()
-        _, err = process.communicate(timeout=30)
-    assert time.monotonic() - asked < 6
-    assert process.returncode == 130, err
+
+    def interrupt(progress: Progress) -> None:
+        if progress.frames == 1 and not progress.doing.startswith("finishing"):
+            signal.raise_signal(signal.SIGINT)
+
+    began = time.monotonic()
+    result = Session(config, file, run).run(interrupt)
+    assert (result.status, EXIT_CODES[result.status]) == ("interrupted", 130), result.reason
     summary = assert_left_well(capsys, run, "interrupted", acquired=1)
     # The frame that was waited for was announced, and no light fell.
+    assert entries(run, "shot") == 2
     assert summary["dose"]["lost_shots"] == 0
     assert summary["dose"]["excitation_J"] == pytest.approx(5e-3 * 10e-3)
-    # Another session interrupted while it waits: it takes nothing and loses nothing.
-    again = Session(read_config(run), run / "config.yaml", run).run(
-        lambda progress: signal.raise_signal(signal.SIGINT) if progress.frames == 1 else None
-    )
+
+    # Another session is interrupted while it waits: it takes nothing and loses nothing.
+    again = Session(read_config(run), run / "config.yaml", run).run(interrupt)
     assert again.status == "interrupted"
     assert_left_well(capsys, run, "interrupted", acquired=1)
+    assert time.monotonic() - began < 6
 
 
 @posix
@@ -484,7 +467,7 @@ def test_a_score_that_came_too_late_stays_unread(
 
     def dawdles(pixels: Any) -> float:
         if next(calls) == 2:
-            time.sleep(0.6)
+            time.sleep(0.5)
         return mean_score(pixels)
 
     def breaks_off(config: RunConfig) -> Plan:
@@ -492,10 +475,10 @@ def test_a_score_that_came_too_late_stays_unread(
         answer = None
         for _ in range(12):
             answer = yield plan.send(answer)
-        time.sleep(0.8)  # the late score comes in
+        time.sleep(0.5)  # the late score comes in
         raise RuntimeError("power cut")
 
-    waiting = {"analysis": {"score": True, "on_error": "skip", "timeout_s": 0.3}}
+    waiting = {"analysis": {"score": True, "on_error": "skip", "timeout_s": 0.2}}
     session = {"make_plan": breaks_off, "scorer": dawdles}
     result, run = run_session(tmp_path, session=session, **waiting)
     assert result.status == "failed"
@@ -691,6 +674,35 @@ def test_a_short_session_keeps_the_frames_of_long_ones(
     resume(capsys, run, 20)
 
 
+def test_a_movie_named_relatively_goes_on_where_it_was(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The config's file stands beside the config, not in the run's folder."""
+    movie = np.random.default_rng(1).integers(0, 4096, (20, faulty.SIDE, faulty.SIDE), np.uint16)
+    tifffile.imwrite(tmp_path / "movie.tif", movie)
+    scope = {
+        "replay": {"file": "movie.tif"},
+        "pixel_size_nm": 20,
+        "exposure": {"camera_ms": 10},
+    }
+    file = faulty.write(
+        tmp_path / "config.yaml", {"plan": "live", "live": {"frames": 20}, "microscope": scope}
+    )
+    config = load(file)
+    run = new_folder(config, tmp_path, tmp_path / "run")
+
+    def cut(config: RunConfig) -> Plan:
+        for _ in range(7):
+            yield Shot("sted")
+        raise RuntimeError("power cut")
+
+    assert Session(config, file, run, make_plan=cut).run().status == "failed"
+    result = Session(read_config(run), run / "config.yaml", run).run()
+    assert result.status == "completed", result.reason
+    raw = zarr.open_array(run / "raw.ome.zarr" / "0", mode="r")
+    np.testing.assert_array_equal(np.asarray(raw[:]), movie)
+
+
 # ---------------------------------------------------------------------- light
 
 
@@ -763,3 +775,266 @@ def test_no_light_after_the_run_was_stopped(tmp_path: Path) -> None:
     assert faulty.made["Shutter"][-1].open is False
     # The depletion laser's turn came after the stop: it never saw a power above its safe one.
     assert all(power == 0 for _, power in faulty.made["Laser"][-1].given)
+
+
+class Halt:
+    """Holds a thread right before the n-th line of the engine that it comes to."""
+
+    def __init__(self, line: int) -> None:
+        self._left = line
+        self.reached = threading.Event()
+        self.go_on = threading.Event()
+        self.where = 0
+
+    def __call__(self, frame: FrameType, event: str, arg: object) -> Halt | None:
+        if frame.f_code.co_filename != engine.__file__:
+            return None
+        if event == "line":
+            if self._left == 0:
+                self.where = frame.f_lineno
+                self.reached.set()
+                self.go_on.wait(10)
+            self._left -= 1
+        return self
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="devices/engine.py asks whether it may go on, and then moves: between the two the "
+    "microscope can be made safe. A session makes it safe once more when its thread has ended.",
+)
+def test_no_light_after_the_safe_state_at_any_line(tmp_path: Path) -> None:
+    """Make safe while the acquisition thread stands before each line of the engine in turn.
+
+    That thread goes on 50 ms later, or when the microscope is safe. From the moment on that
+    `make_safe` has returned, no laser may get another value and the shutter may not open.
+    """
+    config, _, _ = checked(tmp_path)
+    with Microscope.open(config.microscope, base=tmp_path) as microscope:
+        excitation, depletion = faulty.made["Laser"][-2:]
+        shutter = faulty.made["Shutter"][-1]
+        wrong = []
+        for line in range(200):
+            halt = Halt(line)
+
+            def take_one(halt: Halt = halt, number: int = line) -> None:
+                sys.settrace(halt)
+                with suppress(DeviceFault):
+                    microscope.core.mda.run(iter([microscope.event(Shot("sted"), number)]))
+
+            microscope.arm()
+            thread = threading.Thread(target=take_one)
+            thread.start()
+            while thread.is_alive() and not halt.reached.wait(0.01):
+                pass
+            if not halt.reached.is_set():
+                break
+            threading.Timer(0.05, halt.go_on.set).start()
+            safe = microscope.make_safe("test")
+            made_safe = time.monotonic()
+            halt.go_on.set()
+            thread.join(10)
+            assert not thread.is_alive()
+            assert safe.ok
+            wrong += [
+                f"line {halt.where}: {name} {value} after the safe state"
+                for name, device in (
+                    ("laser", excitation),
+                    ("laser", depletion),
+                    ("shutter", shutter),
+                )
+                for at, value in device.given
+                if at > made_safe and value
+            ]
+            assert not shutter.open
+        assert line > 20, "the engine was not traced"
+        assert wrong == []
+
+
+# ---------------------------------------------------------------------- the same again
+
+SMALL = [
+    "optimize.trials=3",
+    "optimize.initial=2",
+    "optimize.retest_fields=1",
+    "microscope.virtual_sted.width_px=48",
+    "microscope.virtual_sted.height_px=48",
+    "microscope.virtual_sted.size_um=20",
+    "microscope.fields.pitch_um=2.2",  # no field gets light meant for its neighbour
+]
+
+
+def optimize(run: Path, make_plan: Callable[[RunConfig], Plan] = build_plan) -> Result:
+    """A small automated optimization on the virtual microscope, new or resumed."""
+    source = ROOT / "configs" / "optimize.yaml"
+    if run.exists():
+        return Session(read_config(run), run / "config.yaml", run, make_plan=make_plan).run()
+    config = load(source, SMALL)
+    folder = new_folder(config, run.parent, run)
+    return Session(config, source, folder, make_plan=make_plan).run()
+
+
+def cut_after(frames: int) -> Callable[[RunConfig], Plan]:
+    """The config's plan, ended by an exception after some frames."""
+
+    def plan(config: RunConfig) -> Plan:
+        steps, answer, left = build_plan(config), None, frames
+        while True:
+            step = steps.send(answer)
+            if isinstance(step, Shot):
+                if left == 0:
+                    raise RuntimeError("power cut")
+                left -= 1
+            answer = yield step
+
+    return plan
+
+
+@pytest.fixture(scope="module")
+def optimized(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nothing came between."""
+    run = tmp_path_factory.mktemp("optimized") / "run"
+    assert optimize(run).status == "completed"
+    return run
+
+
+def decisions(run: Path) -> list[dict[str, Any]]:
+    return recorded(run).notes
+
+
+def test_same_config_and_seed_give_the_same_trials(optimized: Path, tmp_path: Path) -> None:
+    assert optimize(tmp_path / "again").status == "completed"
+    notes = decisions(optimized)
+    assert [note["topic"] for note in notes] == [
+        *["trial"] * 3,
+        "recommendation",
+        "retest",
+        "retest",
+    ]
+    assert decisions(tmp_path / "again") == notes
+    assert len({str(note["data"]["settings"]) for note in notes[:3]}) == 3
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        pytest.param(6, id="between trials"),
+        pytest.param(
+            8,
+            id="within a trial",
+            marks=pytest.mark.xfail(
+                strict=True,
+                reason="a virtual sample does not remember the light of an earlier process, so "
+                "that the trial under way is measured as if nothing had bleached",
+            ),
+        ),
+    ],
+)
+def test_resumed_optimization_gives_the_same_trials(
+    optimized: Path, tmp_path: Path, frames: int
+) -> None:
+    run = tmp_path / "run"
+    assert optimize(run, cut_after(frames)).status == "failed"
+    assert frames_in(run) == list(range(frames))
+    result = optimize(run)
+    assert result.status == "completed", result.reason
+    assert frames_in(run) == list(range(15))
+    assert decisions(run) == decisions(optimized)
+
+
+def tampered(optimized: Path, tmp_path: Path, sql: str = "", *values: Any) -> Path:
+    """A copy of a run, with its ledger changed."""
+    run = tmp_path / "run"
+    shutil.copytree(optimized, run)
+    if sql:
+        with closing(sqlite3.connect(run / "ledger.sqlite")) as ledger, ledger:
+            assert ledger.execute(sql, values).rowcount > 0
+    return run
+
+
+def test_replay_agrees(optimized: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = cli(capsys, "replay", optimized)
+    assert (code, err) == (0, "")
+    assert "15 frames" in out
+    assert "6 decisions" in out
+
+
+def test_replay_sees_a_changed_pixel(
+    optimized: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tampered(optimized, tmp_path)
+    raw = zarr.open_array(run / "raw.ome.zarr" / "0", mode="r+")
+    raw[4, 20, 20] = int(np.asarray(raw[4, 20, 20])) + 1
+    code, _, err = cli(capsys, "replay", run)
+    assert code == 1
+    assert "frame 4" in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("sql", "named"),
+    [
+        (
+            'UPDATE entries SET data = replace(data, \'"score":\', \'"score": 0.9, "was":\') '
+            "WHERE kind = 'note' AND data LIKE '%trial%'",
+            "trial",
+        ),
+        ("UPDATE entries SET data = '{\"value\": 0.99}' WHERE kind = 'score'", "trial"),
+        (
+            'UPDATE entries SET data = replace(data, \'"mode": "sted"\', \'"mode": "confocal"\') '
+            "WHERE kind = 'shot' AND frame = 7",
+            "frame 7",
+        ),
+    ],
+    ids=["note", "score", "shot"],
+)
+def test_replay_sees_a_changed_ledger(
+    optimized: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], sql: str, named: str
+) -> None:
+    code, _, err = cli(capsys, "replay", tampered(optimized, tmp_path, sql))
+    assert code == 1
+    assert named in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        pytest.param("DELETE FROM entries WHERE kind = 'frame' AND frame = 5", id="frame"),
+        pytest.param(
+            "DELETE FROM entries WHERE kind = 'note' AND data LIKE '%recommendation%'", id="note"
+        ),
+        pytest.param(
+            "DELETE FROM entries WHERE seq = (SELECT max(seq) FROM entries WHERE kind = 'note')",
+            id="last note",
+        ),
+        pytest.param(
+            "INSERT INTO entries (at, kind, frame, data) SELECT at, kind, frame, data "
+            "FROM entries WHERE kind = 'note' ORDER BY seq DESC LIMIT 1",
+            id="note too many",
+        ),
+    ],
+)
+def test_replay_sees_what_is_missing_or_too_much(
+    optimized: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], sql: str
+) -> None:
+    """The run says that it is complete; half of it must not pass for agreement."""
+    code, out, err = cli(capsys, "replay", tampered(optimized, tmp_path, sql))
+    assert code == 1, out
+    assert "Traceback" not in err
+
+
+@pytest.mark.xfail(
+    strict=True, reason="agent/replay.py knows of no score that was given up (`on_error: skip`)"
+)
+def test_replay_agrees_on_a_trial_without_a_score(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = ROOT / "configs" / "optimize.yaml"
+    config = load(source, [*SMALL, "analysis.on_error=skip"])
+    run = new_folder(config, tmp_path, tmp_path / "run")
+    assert Session(config, source, run, scorer=fails_at(1)).run().status == "completed"
+    trials = recorded(run).notes_on("trial")
+    assert [trial["objectives"] is None for trial in trials] == [False, True, False]
+    code, _, err = cli(capsys, "replay", run)
+    assert code == 0, err

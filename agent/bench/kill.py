@@ -37,7 +37,7 @@ _START_S = 2.5
 
 _LIVE = {
     "plan": "live",
-    "live": {"frames": 300},
+    "live": {"frames": 240},
     "microscope": {
         "cfg": "demo",
         "pixel_size_nm": 20,
@@ -166,7 +166,7 @@ def run(repeats: int, seed: int, folder: Path) -> list[dict[str, Any]]:
         _Kind(
             "optimize",
             (str(optimize), *(part for line in _OPTIMIZE for part in ("--set", line))),
-            2.5,
+            6.0,
         ),
     )
     kills: list[dict[str, Any]] = []
