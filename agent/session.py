@@ -219,8 +219,8 @@ class Session:
             work.join(_LET_GO_S)
             safe = microscope.make_safe(reason)  # whatever the thread still did in between
             result = self._finish(work, safe, reason, cause, seen)
-            if not work.is_alive():
-                microscope.close()
+            if not work.is_alive() and not _let_go(microscope, safe):
+                result = replace(result, thread_left=True)
         return result
 
     def _prepare(
@@ -444,6 +444,22 @@ def _unsafe(safe: SafeState) -> str:
         for entry in safe.readback
         if not entry.ok
     )
+
+
+def _let_go(microscope: Microscope, safe: SafeState) -> bool:
+    """Close the microscope; False where a device that could not be made safe hangs in that."""
+    if safe.ok:
+        microscope.close()
+        return True
+
+    def close() -> None:
+        with suppress(Exception):  # it is a faulty device's; its fault is in the ledger
+            microscope.close()
+
+    thread = threading.Thread(target=close, name="close", daemon=True)
+    thread.start()
+    thread.join(_LET_GO_S)
+    return not thread.is_alive()
 
 
 def _wind_on(microscope: Microscope, frame: int) -> None:
