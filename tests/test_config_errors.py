@@ -186,11 +186,6 @@ TUNING: list[tuple[str, Any, list[str]]] = [
     ("microscope.settings.dwell_time.range", [-1, 100], ["dwell_time", "log", "below 0"]),
     ("analysis.score", False, ["`analysis.score`", "must be true"]),
     ("microscope.pixel_size_nm", 30, ["`microscope.virtual_sted`", "20 nm", "30"]),
-    (
-        "microscope.virtual_sted.size_um",
-        8,
-        ["`microscope.fields`", "larger `virtual_sted.size_um`"],
-    ),
 ]
 
 

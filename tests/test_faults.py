@@ -755,6 +755,49 @@ def test_a_laser_that_stays_on_fails_the_run(
     resume(capsys, run, 20)
 
 
+def test_a_laser_that_hangs_keeps_nothing_else_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does it keep the process: who has been told of the laser can go to it."""
+    monkeypatch.setattr("devices.safety._STEP_TIMEOUT_S", 0.3)
+    monkeypatch.setattr("agent.session._LET_GO_S", 0.3)
+    result, run = run_session(tmp_path, session={}, laser=faulty.device("Laser", hangs=True))
+    faulty.Laser.released.set()
+    assert (result.status, result.safe, result.thread_left) == ("failed", False, True)
+    summary = show(capsys, run)
+    readback = summary["safe_state"]["readback"]
+    assert "no answer" in readback["excitation_power"]["value"]
+    assert [name for name, entry in readback.items() if not entry["ok"]] == ["excitation_power"]
+    assert faulty.made["Laser"][-1].power == 0
+    assert not faulty.made["Shutter"][-1].open
+
+
+def test_a_camera_that_comes_back_late_finds_the_light_off(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.session._LET_GO_S", 0.3)
+    config, file, run = checked(
+        tmp_path,
+        camera=faulty.device("HangingCamera", fail_at=3),
+        microscope={"timeout_s": 0.5},
+        faults={"retries": 5},
+    )
+    microscope = Microscope.open(config.microscope)
+    result = Session(config, file, run, microscope=microscope).run()
+    assert (result.status, result.safe, result.thread_left) == ("failed", True, True)
+    ended = time.monotonic()
+    before = entries(run, "shot"), entries(run, "frame"), entries(run, "fault")
+    (thread,) = (each for each in threading.enumerate() if each.name == "acquisition")
+    faulty.HangingCamera.released.set()
+    thread.join(10)
+    assert not thread.is_alive()
+    devices = [*faulty.made["Laser"][-2:], faulty.made["Shutter"][-1]]
+    assert [value for each in devices for at, value in each.given if at > ended and value] == []
+    assert (entries(run, "shot"), entries(run, "frame"), entries(run, "fault")) == before
+    assert_left_well(capsys, run, "failed", acquired=3)
+    microscope.close()
+
+
 def test_no_light_after_the_run_was_stopped(tmp_path: Path) -> None:
     """The thread was setting up a shot when the run was stopped: its laser stays at safe."""
     config, file, run = checked(tmp_path, laser=faulty.device("SlowLaser", seconds=0.6))
