@@ -246,7 +246,7 @@ def read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        near = get_close_matches(path.name, _siblings(path), n=1)
+        near = get_close_matches(path.name, _siblings(path), n=1, cutoff=0.75)
         hint = f"; did you mean {path.parent / near[0]}?" if near else ""
         raise ConfigError(f"{path}: no such file{hint}") from None
     except IsADirectoryError:
