@@ -336,7 +336,8 @@ def test_second_interrupt_does_not_wait_for_a_score(
     session: dict[str, Any] = {"scorer": never}
     if reading:
         session["make_plan"] = plan
-    config, file, run = checked(tmp_path, live={"frames": 200}, **SCORED)
+    scored = {"score": True, "timeout_s": 5}
+    config, file, run = checked(tmp_path, live={"frames": 200}, analysis=scored)
     began = time.monotonic()
     result = Session(config, file, run, **session).run(
         interrupt_when(lambda progress: progress.frames >= 20)
@@ -344,7 +345,7 @@ def test_second_interrupt_does_not_wait_for_a_score(
     took = time.monotonic() - began
     stuck.set()
     assert result.status == "interrupted", result.reason
-    assert took < 10
+    assert took < 4.5
     assert_left_well(capsys, run, "interrupted")
 
 
@@ -761,8 +762,10 @@ def test_a_laser_that_hangs_keeps_nothing_else_on(
     """Nor does it keep the process: who has been told of the laser can go to it."""
     monkeypatch.setattr("devices.safety._STEP_TIMEOUT_S", 0.3)
     monkeypatch.setattr("agent.session._LET_GO_S", 0.3)
-    result, run = run_session(tmp_path, session={}, laser=faulty.device("Laser", hangs=True))
-    faulty.Laser.released.set()
+    try:
+        result, run = run_session(tmp_path, session={}, laser=faulty.device("Laser", hangs=True))
+    finally:
+        faulty.Laser.released.set()
     assert (result.status, result.safe, result.thread_left) == ("failed", False, True)
     summary = show(capsys, run)
     readback = summary["safe_state"]["readback"]
@@ -783,12 +786,17 @@ def test_a_camera_that_comes_back_late_finds_the_light_off(
         faults={"retries": 5},
     )
     microscope = Microscope.open(config.microscope)
-    result = Session(config, file, run, microscope=microscope).run()
-    assert (result.status, result.safe, result.thread_left) == ("failed", True, True)
-    ended = time.monotonic()
-    before = entries(run, "shot"), entries(run, "frame"), entries(run, "fault")
-    (thread,) = (each for each in threading.enumerate() if each.name == "acquisition")
-    faulty.HangingCamera.released.set()
+    others = set(threading.enumerate())
+    try:
+        result = Session(config, file, run, microscope=microscope).run()
+        ended = time.monotonic()
+        assert (result.status, result.safe, result.thread_left) == ("failed", True, True)
+        before = entries(run, "shot"), entries(run, "frame"), entries(run, "fault")
+        (thread,) = (
+            each for each in set(threading.enumerate()) - others if each.name == "acquisition"
+        )
+    finally:
+        faulty.HangingCamera.released.set()  # or its thread would outlive the tests
     thread.join(10)
     assert not thread.is_alive()
     devices = [*faulty.made["Laser"][-2:], faulty.made["Shutter"][-1]]
@@ -1081,3 +1089,19 @@ def test_replay_agrees_on_a_trial_without_a_score(
     assert [trial["objectives"] is None for trial in trials] == [False, True, False]
     code, _, err = cli(capsys, "replay", run)
     assert code == 0, err
+
+
+@pytest.mark.xfail(
+    strict=True, reason="agent/replay.py calls a run changed that ended waiting for a score"
+)
+def test_replay_agrees_on_a_run_that_ended_for_want_of_a_score(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = ROOT / "configs" / "optimize.yaml"
+    config = load(source, SMALL)
+    run = new_folder(config, tmp_path, tmp_path / "run")
+    assert Session(config, source, run, scorer=fails_at(1)).run().status == "failed"
+    assert len(recorded(run).notes_on("trial")) == 1
+    code, out, err = cli(capsys, "replay", run)
+    assert code == 0, err
+    assert "6 frames" in out
