@@ -342,8 +342,9 @@ def train_quality(
 
 def main() -> None:
     """Entry point: mistakes in a config or a file end with 2 and no traceback."""
-    # Gaussian processes say so whenever a hyperparameter ends at its bound; nobody can act on it.
+    # What scikit-optimize and its Gaussian processes remark on, nobody at a microscope can act on.
     warnings.filterwarnings("ignore", message="The optimal value found for dimension")
+    warnings.filterwarnings("ignore", category=UserWarning, module="skopt")
     try:
         app()
     except ConfigError as error:
