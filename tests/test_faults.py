@@ -966,21 +966,7 @@ def test_same_config_and_seed_give_the_same_trials(optimized: Path, tmp_path: Pa
     assert len({str(note["data"]["settings"]) for note in notes[:3]}) == 3
 
 
-@pytest.mark.parametrize(
-    "frames",
-    [
-        pytest.param(6, id="between trials"),
-        pytest.param(
-            8,
-            id="within a trial",
-            marks=pytest.mark.xfail(
-                strict=True,
-                reason="a virtual sample does not remember the light of an earlier process, so "
-                "that the trial under way is measured as if nothing had bleached",
-            ),
-        ),
-    ],
-)
+@pytest.mark.parametrize("frames", [6, 8], ids=["between trials", "within a trial"])
 def test_resumed_optimization_gives_the_same_trials(
     optimized: Path, tmp_path: Path, frames: int
 ) -> None:
