@@ -63,6 +63,8 @@ class Loop:
         Called with (kind, data) after each ledger entry; must be quick.
     elapsed_s
         Age of the run when this session starts (s).
+    catch_up
+        Called first, with a question to ask meanwhile: whether to go on.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Loop:
         retries: int = 0,
         tell: Callable[[str, dict[str, Any]], None] = lambda kind, data: None,
         elapsed_s: float = 0.0,
+        catch_up: Callable[[Callable[[], bool]], None] = lambda go_on: None,
     ) -> None:
         self.microscope = microscope
         self._plan = plan
@@ -92,7 +95,7 @@ class Loop:
         }
         self._retries = retries
         self._tell = tell
-        self._elapsed_s = elapsed_s
+        self._catch_up = catch_up
         self._born = time.monotonic() - elapsed_s
         self._runner_started = time.monotonic()
         self._index = 0
@@ -121,6 +124,7 @@ class Loop:
         Exception
             Whatever the plan, a device, the disk or the dose gate raised.
         """
+        self._catch_up(lambda: not self._stopping.is_set())
         mda = self.microscope.core.mda
         mda.events.eventStarted.connect(self._on_started)
         mda.events.frameReady.connect(self._on_frame)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from agent.analysis import Analysis
+from agent.catch_up import catch_up
 from agent.config import RunConfig, located
 from agent.dose import BudgetReached, DoseGate
 from agent.folder import RunBusy, lock, versions, write_config, write_status
@@ -28,7 +29,7 @@ from agent.loop import Loop
 from agent.optimizer import SkoptOptimizer
 from agent.plan import AnalysisError, Plan
 from agent.plans import live, optimize, timelapse
-from agent.recording import Recording, shot_from_dict
+from agent.recording import Recording
 from agent.signals import Interrupts, interrupts
 from devices.errors import BindingError, DeviceFault
 from devices.microscope import Microscope, grid
@@ -64,7 +65,9 @@ class Progress:
 
     def take(self, kind: str, data: dict[str, Any]) -> None:
         """Learn from a ledger entry."""
-        if kind == "shot":
+        if kind == "catching up":
+            self.doing = f"bringing the virtual sample up to date, {data['frame']}/{data['of']}"
+        elif kind == "shot":
             self.doing = data["purpose"] or data["mode"]
         elif kind == "frame":
             self.frames += 1
@@ -237,12 +240,6 @@ class Session:
         for shot in [*(taken.shot for taken in recording.taken.values()), *recording.lost]:
             gate.count(shot["dose_J"], shot["field"]["index"] if shot["field"] else None)
         last = max(recording.taken, default=None)
-        if last is not None:
-            if config.microscope.virtual_sted is not None:
-                _relive(microscope, recording)
-            microscope.set_simulated_time(recording.taken[last].frame["time_s"])
-            if config.microscope.replay is not None:
-                _wind_on(microscope, last + 1)
         found = versions()
         if not recording.sessions:
             provenance = {
@@ -286,6 +283,9 @@ class Session:
             retries=config.faults.retries,
             tell=self.progress.take,
             elapsed_s=_age(recording),
+            catch_up=lambda go_on: catch_up(
+                config, microscope, recording, go_on, self.progress.take
+            ),
         )
         stored = last + 1 if last is not None else 0
         return _Work(loop, ledger, images, gate, analysis, stored)
@@ -462,24 +462,6 @@ def _let_go(microscope: Microscope, safe: SafeState) -> bool:
     thread.start()
     thread.join(_LET_GO_S)
     return not thread.is_alive()
-
-
-def _relive(microscope: Microscope, recording: Recording) -> None:
-    """Give a virtual sample the light it had: its bleaching does not outlive a process.
-
-    Takes as long as simulating those frames did; their pixels are not looked at.
-    """
-    for index in sorted(recording.taken):
-        event = microscope.event(shot_from_dict(recording.taken[index].shot), index)
-        microscope.core.mda.run(iter([event]))
-
-
-def _wind_on(microscope: Microscope, frame: int) -> None:
-    """Let a recorded movie go on where an earlier session left it."""
-    core = microscope.core
-    camera = core.getCameraDevice()
-    frames = int(core.getProperty(camera, "Frames"))
-    core.setProperty(camera, "Frame", frame if frame <= frames else frame % frames)
 
 
 def _interval(config: RunConfig) -> float:

@@ -1,0 +1,69 @@
+"""Bringing simulated hardware to where earlier sessions of a run left it.
+
+A real sample remembers its light and a real clock goes on. A virtual sample and a recorded movie
+begin anew in every process, so that a resumed run must lead them to where they were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from agent.config import RunConfig
+from agent.recording import Recording, shot_from_dict
+from devices.microscope import Microscope
+
+
+def catch_up(
+    config: RunConfig,
+    microscope: Microscope,
+    recording: Recording,
+    go_on: Callable[[], bool],
+    tell: Callable[[str, dict[str, Any]], None],
+) -> None:
+    """Put sample, clock and movie of a resumed run where its last frame left them.
+
+    A virtual sample is given the light it had by taking the same frames again, which takes as
+    long as it did; their pixels are not looked at. `plan: optimize` does not come back to the
+    fields of earlier trials, so that only the last one needs it.
+
+    Parameters
+    ----------
+    config, microscope, recording
+        Of the run.
+    go_on
+        Asked before each frame.
+    tell
+        Called with (`catching up`, {`frame`, `of`}) before each frame.
+    """
+    last = max(recording.taken, default=None)
+    if last is None:
+        return
+    if config.microscope.virtual_sted is not None:
+        indices = [
+            index
+            for index in sorted(recording.taken)
+            if config.plan != "optimize"
+            or recording.taken[index].shot["field"] == recording.taken[last].shot["field"]
+        ]
+        for number, index in enumerate(indices, 1):
+            if not go_on():
+                return
+            tell("catching up", {"frame": number, "of": len(indices)})
+            taken = recording.taken[index]
+            if microscope.simulated_time_s is not None:
+                exposure = microscope.exposure_s(taken.shot["settings"])
+                microscope.set_simulated_time(taken.frame["time_s"] - exposure)
+            event = microscope.event(shot_from_dict(taken.shot), index)
+            microscope.core.mda.run(iter([event]))
+    microscope.set_simulated_time(recording.taken[last].frame["time_s"])
+    if config.microscope.replay is not None:
+        _wind_on(microscope, last + 1)
+
+
+def _wind_on(microscope: Microscope, frame: int) -> None:
+    """Let a recorded movie go on at a frame."""
+    core = microscope.core
+    camera = core.getCameraDevice()
+    frames = int(core.getProperty(camera, "Frames"))
+    core.setProperty(camera, "Frame", frame if frame <= frames else frame % frames)
