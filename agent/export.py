@@ -41,6 +41,8 @@ def export(folder: Path, out: Path, *, overwrite: bool = False) -> int:
         raise ConfigError(f"{folder}: has no frames to export")
     if out.suffix.lower() not in (".tif", ".tiff"):
         raise ConfigError(f"{out}: the name must end in .ome.tif or .tif")
+    if not out.parent.is_dir():
+        raise ConfigError(f"{out}: there is no folder {out.parent}")
     if out.exists() and not overwrite:
         raise ConfigError(f"{out}: is there already; --overwrite replaces it")
     pixel_um = config.microscope.pixel_size_nm * 1e-3

@@ -90,9 +90,7 @@ class Loop:
         self._analysis = analysis
         recording = recording or Recording()
         self._tape = Tape(recording, images)
-        self._given_up: dict[int | None, str] = {
-            fault["frame"]: fault["what"] for fault in recording.faults if fault["policy"] == "skip"
-        }
+        self._given_up = recording.given_up()
         self._retries = retries
         self._tell = tell
         self._catch_up = catch_up

@@ -76,6 +76,10 @@ class Recording:
         elif entry.kind == "score" and index in self.taken:
             self.taken[index].score = data["value"]
 
+    def given_up(self) -> dict[int, str]:
+        """Why frames went without a score, where the plan was told so and went on."""
+        return {fault["frame"]: fault["what"] for fault in self.faults if fault["policy"] == "skip"}
+
     def notes_on(self, topic: str) -> list[dict[str, Any]]:
         """Data of the notes on one topic, in order."""
         return [note["data"] for note in self.notes if note["topic"] == topic]

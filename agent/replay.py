@@ -9,11 +9,15 @@ from typing import Any
 from numpy.typing import NDArray
 
 from agent.images import ImageStore
-from agent.plan import Note
+from agent.plan import AnalysisError, Note
 from agent.session import build_plan
 from agent.summary import read
 from agent.tape import ReplayMismatch, Tape
 from devices.shot import Shot
+
+
+class _EndOfTape(Exception):
+    """The plan reads a score that the ledger does not have."""
 
 
 def replay(folder: Path) -> tuple[int, int]:
@@ -38,9 +42,13 @@ def replay(folder: Path) -> tuple[int, int]:
     frames = notes = 0
     answer = None
 
+    given_up = recording.given_up()
+
     def unscored(index: int, shot: Shot, pixels: NDArray[Any]) -> Callable[[], float]:
         def score() -> float:
-            raise ReplayMismatch(f"frame {index}: the plan reads a score the ledger does not have")
+            if (why := given_up.get(index)) is not None:
+                raise AnalysisError(why)
+            raise _EndOfTape
 
         return score
 
@@ -60,6 +68,8 @@ def replay(folder: Path) -> tuple[int, int]:
             frames += 1
     except StopIteration:
         finished = True
+    except (_EndOfTape, AnalysisError):
+        pass  # the run ended while its plan waited for a score, or for want of one
     tape.check_played_out(frames)
     if recording.end is not None and recording.end["status"] == "completed" and not finished:
         raise ReplayMismatch(

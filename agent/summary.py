@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from agent.config import RunConfig
+from agent.config import ConfigError, RunConfig
 from agent.dose import DoseGate
 from agent.folder import is_running, read_config
-from agent.ledger import Ledger
+from agent.ledger import FILE, Ledger
 from agent.recording import Recording
 
 
@@ -32,11 +33,14 @@ def read(folder: Path) -> tuple[RunConfig, Recording]:
         `folder` is no run folder.
     """
     config = read_config(folder)
-    ledger = Ledger(folder, readonly=True)
     try:
-        return config, Recording.read(ledger)
-    finally:
-        ledger.close()
+        ledger = Ledger(folder, readonly=True)
+        try:
+            return config, Recording.read(ledger)
+        finally:
+            ledger.close()
+    except (sqlite3.Error, ValueError, KeyError) as error:
+        raise ConfigError(f"{folder / FILE}: not the ledger of a run: {error}") from None
 
 
 def spent(config: RunConfig, recording: Recording) -> DoseGate:

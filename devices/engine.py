@@ -17,6 +17,7 @@ from pymmcore_plus.mda._engine import ImagePayload
 from useq import MDAEvent
 
 from devices.errors import DeviceFault
+from devices.safety import LightGate
 
 
 class StrictEngine(MDAEngine):
@@ -28,22 +29,16 @@ class StrictEngine(MDAEngine):
         The core whose devices are moved.
     guard
         Called with each event before any device is touched; raises what it does not allow.
-    alive
-        Asked again before every single device call; a false answer ends the event, so that
-        nothing can switch a laser on behind the back of a microscope that was made safe.
+    gate
+        Every single device call passes it, so that nothing can switch a laser on behind the
+        back of a microscope that was made safe.
     """
 
-    def __init__(
-        self, core: UniMMCore, guard: Callable[[MDAEvent], None], alive: Callable[[], bool]
-    ) -> None:
+    def __init__(self, core: UniMMCore, guard: Callable[[MDAEvent], None], gate: LightGate) -> None:
         # Moving the stage back after the run would expose nothing, but nobody asked for it.
         super().__init__(core, use_hardware_sequencing=False, restore_initial_state=False)
         self._guard = guard
-        self._alive = alive
-
-    def _go_on(self) -> None:
-        if not self._alive():
-            raise DeviceFault("the microscope was made safe")
+        self._gate = gate
 
     def setup_single_event(self, event: MDAEvent) -> None:
         """Move stages and set properties.
@@ -68,9 +63,9 @@ class StrictEngine(MDAEngine):
             if event.exposure is not None:
                 core.setExposure(event.exposure)
             for device, name, value in event.properties or ():
-                self._go_on()
                 what = f"{device}.{name} = {value}"
-                core.setProperty(device, name, value)
+                with self._gate.passing():
+                    core.setProperty(device, name, value)
         except Exception as error:
             raise DeviceFault(f"could not set {what}: {error}") from error
 
@@ -84,11 +79,12 @@ class StrictEngine(MDAEngine):
         """
         core = self.mmcore
         shutter = core.getShutterDevice()
-        self._go_on()
         try:
             try:
+                with self._gate.passing():
+                    if shutter:
+                        core.setShutterOpen(shutter, True)
                 if shutter:
-                    core.setShutterOpen(shutter, True)
                     core.waitForDevice(shutter)
                 core.snapImage()
             finally:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -13,7 +12,7 @@ from useq import MDAEvent
 
 from devices.config import FieldsConfig, MicroscopeConfig, PropertyBinding, Value
 from devices.errors import BindingError, DeviceFault, LimitError, one_of
-from devices.safety import SafeState, Step, make_safe
+from devices.safety import LightGate, SafeState, Step, make_safe
 from devices.shot import Field, Shot
 
 if TYPE_CHECKING:
@@ -62,8 +61,8 @@ class Microscope:
         self.simulated = simulated
         self.fields = grid(config.fields)
         self._bound = {(s.device, s.property): (n, s) for n, s in config.settings.items()}
-        self._safe = threading.Event()
-        core.mda.set_engine(StrictEngine(core, self._guard, lambda: not self._safe.is_set()))
+        self._gate = LightGate()
+        core.mda.set_engine(StrictEngine(core, self._guard, self._gate))
 
     # ------------------------------------------------------------------ opening
 
@@ -260,7 +259,7 @@ class Microscope:
 
     def arm(self) -> None:
         """Let the engine move devices again after `make_safe`."""
-        self._safe.clear()
+        self._gate.open()
 
     def make_safe(self, reason: str) -> SafeState:
         """Shutter closed, lasers at their safe values, sequence stopped, each read back.
@@ -268,7 +267,7 @@ class Microscope:
         Never raises, and never waits long for a device that hangs. From here on the engine
         moves nothing, until `arm`.
         """
-        self._safe.set()
+        self._gate.close()
         core = self.core
         steps = []
         if shutter := core.getShutterDevice():

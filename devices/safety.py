@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from devices.errors import DeviceFault
+
 _STEP_TIMEOUT_S = 3.0
+_GATE_TIMEOUT_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,42 @@ class Step:
     act: Callable[[], object]
     read: Callable[[], Any]
     expected: Any
+
+
+class LightGate:
+    """Lets single device calls through until the microscope is made safe.
+
+    Who makes it safe closes the gate and then waits for the call that is being made, so that
+    nothing can follow behind its back; for a call that hangs it does not wait long.
+    """
+
+    def __init__(self) -> None:
+        self._open = True
+        self._busy = threading.Lock()
+
+    @contextmanager
+    def passing(self) -> Iterator[None]:
+        """Around one device call.
+
+        Raises
+        ------
+        DeviceFault
+            The gate is closed.
+        """
+        with self._busy:
+            if not self._open:
+                raise DeviceFault("the microscope was made safe")
+            yield
+
+    def close(self) -> None:
+        """Let nothing through any more."""
+        self._open = False
+        if self._busy.acquire(timeout=_GATE_TIMEOUT_S):
+            self._busy.release()
+
+    def open(self) -> None:
+        """Let calls through again."""
+        self._open = True
 
 
 def _same(value: Any, expected: Any) -> bool:

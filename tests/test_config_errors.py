@@ -393,16 +393,7 @@ def test_not_a_run_folder(command: str, tmp_path: Path, capsys: pytest.CaptureFi
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-@pytest.mark.parametrize(
-    "broken",
-    [
-        "config.yaml",
-        pytest.param(
-            "ledger.sqlite",
-            marks=pytest.mark.xfail(strict=True, reason="a ledger that is no database: traceback"),
-        ),
-    ],
-)
+@pytest.mark.parametrize("broken", ["config.yaml", "ledger.sqlite"])
 def test_broken_run_folder(
     command: str, broken: str, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -435,7 +426,6 @@ def test_export_into_what_is_there(
     assert_refused(cli(capsys, "export", run, png), str(png), ".tif")
 
 
-@pytest.mark.xfail(strict=True, reason="agent/export.py: traceback")
 def test_export_into_a_folder_that_is_not_there(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

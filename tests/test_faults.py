@@ -854,11 +854,6 @@ class Halt:
         return self
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="devices/engine.py asks whether it may go on, and then moves: between the two the "
-    "microscope can be made safe. A session makes it safe once more when its thread has ended.",
-)
 def test_no_light_after_the_safe_state_at_any_line(tmp_path: Path) -> None:
     """Make safe while the acquisition thread stands before each line of the engine in turn.
 
@@ -1066,9 +1061,6 @@ def test_replay_sees_what_is_missing_or_too_much(
     assert "Traceback" not in err
 
 
-@pytest.mark.xfail(
-    strict=True, reason="agent/replay.py knows of no score that was given up (`on_error: skip`)"
-)
 def test_replay_agrees_on_a_trial_without_a_score(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -1082,9 +1074,6 @@ def test_replay_agrees_on_a_trial_without_a_score(
     assert code == 0, err
 
 
-@pytest.mark.xfail(
-    strict=True, reason="agent/replay.py calls a run changed that ended waiting for a score"
-)
 def test_replay_agrees_on_a_run_that_ended_for_want_of_a_score(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
