@@ -7,12 +7,11 @@ safe on every way out.
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,6 +29,7 @@ from agent.optimizer import SkoptOptimizer
 from agent.plan import AnalysisError, Plan
 from agent.plans import live, optimize, timelapse
 from agent.recording import Recording
+from agent.scorer_process import ScorerProcess
 from agent.signals import Interrupts, interrupts
 from devices.errors import BindingError, DeviceFault
 from devices.microscope import Microscope, grid
@@ -196,13 +196,18 @@ class Session:
         """
         taken = lock(self.folder)
         try:
-            with interrupts() as seen:
-                return self._locked(seen, watch)
+            with interrupts() as seen, _scoring(self.config, self._source, self._scorer) as scoring:
+                return self._locked(*scoring, seen, watch)
         finally:
             taken.release()
 
-    def _locked(self, seen: Interrupts, watch: Callable[[Progress], None]) -> Result:
-        scorer, weights = _scorer(self.config, self._source, self._scorer)
+    def _locked(
+        self,
+        scorer: Callable[[Any], float] | None,
+        weights: dict[str, str],
+        seen: Interrupts,
+        watch: Callable[[Progress], None],
+    ) -> Result:
         microscope = self._microscope or open_microscope(self.config, self._source)
         try:
             work = self._prepare(microscope, scorer, weights)
@@ -473,26 +478,25 @@ def _age(recording: Recording) -> float:
     return max((taken.frame["time_s"] for taken in recording.taken.values()), default=0.0)
 
 
-def _scorer(
+@contextmanager
+def _scoring(
     config: RunConfig, source: Path, scorer: Callable[[Any], float] | None
-) -> tuple[Callable[[Any], float] | None, dict[str, str]]:
-    if not config.analysis.score:
-        return None, {}
-    if scorer is not None:
-        return scorer, {}
-    import torch
-
-    from models.quality import QualityScorer
-
-    # The acquisition runs beside it, and comes first.
-    torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
+) -> Iterator[tuple[Callable[[Any], float] | None, dict[str, str]]]:
+    """What scores frames while the context lasts, and the hashes of its weights."""
+    if not config.analysis.score or scorer is not None:
+        yield (scorer if config.analysis.score else None), {}
+        return
     weights = config.analysis.weights
     try:
-        network = QualityScorer(source.parent / weights if weights else None)
+        process = ScorerProcess(
+            source.parent / weights if weights else None, config.microscope.pixel_size_nm
+        )
     except (OSError, ValueError) as error:
         raise located(source, ("analysis", "weights"), str(error)) from None
-    pixel = config.microscope.pixel_size_nm
-    return lambda frame: network.score(frame, pixel).value, {"quality": network.weights_hash()}
+    try:
+        yield process, {"quality": process.weights_hash}
+    finally:
+        process.close()
 
 
 __all__ = ["EXIT_CODES", "Progress", "Result", "RunBusy", "Session", "Status"]

@@ -233,7 +233,10 @@ def _kill(place: Path, kind: _Kind, after_s: float, *, acquiring: bool) -> bool:
         except subprocess.TimeoutExpired:
             return True
         if process.returncode != 0:
-            raise RuntimeError(f"{place.name}: ended with {process.returncode} before its kill")
+            said = _log(place).read_text(encoding="utf-8", errors="replace").strip()
+            raise RuntimeError(
+                f"{place.name}: ended with {process.returncode} before its kill: {said[-500:]}"
+            )
         return False
     finally:
         process.kill()
@@ -247,12 +250,18 @@ def _start(place: Path, kind: _Kind) -> subprocess.Popen[bytes]:
         # Killed before it was a run: there is nothing to resume, and nothing was exposed.
         shutil.rmtree(place, ignore_errors=True)
         arguments = ["run", *kind.arguments, "--out", str(place)]
-    return subprocess.Popen(
-        [sys.executable, "-m", "agent.cli", *arguments],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    with _log(place).open("wb") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "agent.cli", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+        )
+
+
+def _log(place: Path) -> Path:
+    """What the last process of a run said, for when it ends as it should not."""
+    return place.with_suffix(".log")
 
 
 def _is_run(place: Path) -> bool:

@@ -14,15 +14,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import numpy as np
-
 from agent.bench.measurement import Check, Measurement
 from agent.config import RunConfig
 from agent.session import Session
 from agent.summary import read
 from devices.microscope import Microscope
 from devices.shot import Shot
-from models.quality import QualityScorer
 
 _REPEATS = 5
 _FRAMES = 300
@@ -67,18 +64,8 @@ def _ours(frames: int, folder: Path, *, score: bool) -> tuple[float, dict[str, A
     config = _config(frames, score=score)
     run = folder / "run"
     run.mkdir()
-    scorer = None
-    if score:
-        network = QualityScorer()
-        network.score(np.ones((512, 512), np.uint16))
-        scorer = lambda frame: network.score(frame).value  # noqa: E731
-    session = Session(
-        config,
-        folder / "bench.yaml",
-        run,
-        microscope=Microscope.open(config.microscope),
-        scorer=scorer,
-    )
+    microscope = Microscope.open(config.microscope)
+    session = Session(config, folder / "bench.yaml", run, microscope=microscope)
     started = time.perf_counter()
     result = session.run()
     seconds = time.perf_counter() - started
