@@ -70,13 +70,13 @@ def run(
     overrides: Overrides = None,
 ) -> None:
     """Run a config: live, automated optimization or time-lapse."""
-    from agent.folder import new_folder
-    from agent.session import Session, open_microscope
-
     lines = list(overrides or [])
     if seed is not None:
         lines.append(f"seed={seed}")
     checked = load(config, lines)
+    from agent.folder import new_folder
+    from agent.session import Session, open_microscope
+
     # Opened before the folder is made, so that a wrong config leaves nothing behind.
     microscope = open_microscope(checked, config)
     made = new_folder(checked, Path(), folder)
@@ -87,13 +87,14 @@ def run(
 def resume(folder: RunFolder) -> None:
     """Go on with an interrupted run, from its ledger."""
     from agent.folder import read_config
-    from agent.session import Session
     from agent.summary import summarize
 
     config = read_config(folder)
     if summarize(folder)["status"] == "completed":
         _say(f"{folder}: is complete already, nothing to do")
         return
+    from agent.session import Session
+
     _work(Session(config, folder / "config.yaml", folder))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from datetime import datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from platform import platform, python_version
@@ -65,6 +66,7 @@ def versions() -> dict[str, str]:
     return found
 
 
+@cache
 def commit_of_this_code() -> str:
     """Commit that the running code was checked out from; empty for an installed package."""
     try:

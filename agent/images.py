@@ -1,8 +1,7 @@
 """The raw frames of a run: an OME-Zarr image that only ever grows.
 
 `raw.ome.zarr` is an NGFF 0.5 image with the axes t, y, x; frame i of the ledger is time point
-i. Every frame is a chunk of its own, written to a temporary file and moved into place by
-zarr-python, so that a killed process leaves whole frames only.
+i. Every frame is a chunk of its own, written to a temporary file and moved into place, so that a killed process leaves whole frames only.
 """
 
 from __future__ import annotations
@@ -67,7 +66,26 @@ class ImageStore:
         if index >= self._array.shape[0]:
             # Growing rewrites the image's metadata; doing it for many frames at once is cheaper.
             self._array.resize((index + _GROWTH, *shape))
-        self._array[index] = pixels
+        self._write_chunk(index, pixels)
+
+    def _write_chunk(self, index: int, pixels: NDArray[Any]) -> None:
+        """Write a frame's chunk as Zarr's specification lays it out.
+
+        `_create` chose uncompressed little-endian chunks of one frame each, so that a chunk is
+        the pixels themselves. Through zarr-python, whose writes pass two threads and an event
+        loop, it takes several times as long, which a live loop feels. Moved into place when it
+        is whole, and written for dark frames, too, which zarr-python would leave out.
+        """
+        chunk = self.path / "0" / "c" / str(index) / "0" / "0"
+        chunk.parent.mkdir(parents=True, exist_ok=True)
+        partial = chunk.with_suffix(".partial")
+        try:
+            with partial.open("wb") as file:
+                file.write(np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("<")).data)
+            partial.replace(chunk)
+        except OSError:
+            partial.unlink(missing_ok=True)
+            raise
 
     def read(self, index: int) -> NDArray[Any]:
         """Frame `index` as it was written."""
@@ -123,6 +141,4 @@ class ImageStore:
         self._open()
 
     def _open(self) -> None:
-        # By default an all-zero frame (a dark shot) would leave no file to prove it was taken.
-        with zarr.config.set({"array.write_empty_chunks": True}):
-            self._array = zarr.open_array(self.path / "0", mode="r+")
+        self._array = zarr.open_array(self.path / "0", mode="r+")

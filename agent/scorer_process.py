@@ -17,7 +17,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-_NICER = 5
+_NICER = 15
 _scorer: Any = None
 
 

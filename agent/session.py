@@ -129,9 +129,17 @@ def build_plan(config: RunConfig) -> Plan:
 def open_microscope(config: RunConfig, source: Path) -> Microscope:
     """Open the config's microscope; a mismatch becomes a `ConfigError` that says where."""
     try:
-        return Microscope.open(config.microscope, base=source.parent, seed=config.seed)
+        microscope = Microscope.open(config.microscope, base=source.parent, seed=config.seed)
     except BindingError as error:
         raise located(source, ("microscope", *error.path), str(error)) from None
+    if config.plan != "live" and not microscope.core.getXYStageDevice():
+        microscope.close()
+        raise located(
+            source,
+            ("microscope",),
+            f"has no XY stage, and `plan: {config.plan}` moves to its fields",
+        )
+    return microscope
 
 
 class Session:
@@ -318,11 +326,11 @@ class Session:
             work.ledger.add("safe_state", replace(safe, reason=why).as_dict())
             if status == "failed":
                 work.ledger.add("fault", {"what": why, "policy": "stop"}, work.loop.frames)
-            work.ledger.add("end", {"status": status, "reason": why})
             if not work.is_alive():
                 # A session that ends while its plan is still being led through the frames
                 # of earlier ones has counted only some of them.
                 work.images.trim(max(work.loop.frames, work.stored))
+            work.ledger.add("end", {"status": status, "reason": why})
             self._heartbeat(work.gate, status)
             work.ledger.close()
         except (OSError, sqlite3.Error) as error:
@@ -353,9 +361,9 @@ class Session:
             deadline = loop.deadline
             if deadline is not None and time.monotonic() > deadline:
                 work.error = Hung(
-                    f"camera {loop.microscope.core.getCameraDevice()!r} hangs: no frame within "
-                    f"its exposure and {self.config.microscope.timeout_s:g} s "
-                    "(`microscope.timeout_s`)"
+                    f"no frame within its exposure and {self.config.microscope.timeout_s:g} s "
+                    f"(`microscope.timeout_s`): camera {loop.microscope.core.getCameraDevice()!r}, "
+                    "or a device that is set before it, hangs"
                 )
                 return "hung"
         if seen.count and not loop.finished:

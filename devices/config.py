@@ -8,9 +8,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-Value = float | int | str
+
+def _not_yes_or_no(value: object) -> object:
+    # YAML reads yes, no, on and off as true and false, and Python takes those for 1 and 0.
+    if isinstance(value, bool):
+        raise ValueError(f"{value} is no value of a device; a number or a text in quotes is")
+    return value
+
+
+Value = Annotated[float | int | str, BeforeValidator(_not_yes_or_no)]
 Power = Annotated[float, Field(ge=0)]
 
 _WATTS = {"W": 1.0, "mW": 1e-3, "µW": 1e-6, "uW": 1e-6, "nW": 1e-9}

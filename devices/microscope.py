@@ -95,9 +95,15 @@ class Microscope:
                 or library in _SIMULATED_LIBRARIES,
             )
             # The demo's shutter, and some real ones, are open after loading.
-            microscope.make_safe("opened")
-            microscope.arm()
             microscope._check_bindings()
+            state = microscope.make_safe("opened")
+            if not state.ok:
+                wrong = next(entry for entry in state.readback if not entry.ok)
+                raise BindingError(
+                    (),
+                    f"cannot be made safe: {wrong.name} reads {wrong.value}, not {wrong.expected}",
+                )
+            microscope.arm()
             for i, (device, name, value) in enumerate(config.properties):
                 _check_property(core, ("properties", i), device, name)
                 try:
