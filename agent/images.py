@@ -1,7 +1,8 @@
 """The raw frames of a run: an OME-Zarr image that only ever grows.
 
 `raw.ome.zarr` is an NGFF 0.5 image with the axes t, y, x; frame i of the ledger is time point
-i. Every frame is a chunk of its own, written to a temporary file and moved into place, so that a killed process leaves whole frames only.
+i. Every frame is a chunk of its own, written to a temporary file and moved into place, so that a
+killed process leaves whole frames only.
 """
 
 from __future__ import annotations
