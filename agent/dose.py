@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 
 from agent.config import DoseConfig
+from agent.recording import Recording
 
 
 class BudgetReached(Exception):
@@ -25,6 +26,14 @@ class DoseGate:
         self._config = config
         self.total: dict[str, float] = defaultdict(float)
         self.by_field: dict[int, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+
+    @classmethod
+    def of(cls, config: DoseConfig, recording: Recording) -> DoseGate:
+        """The gate of a run that is under way: with its light, lost shots included."""
+        gate = cls(config)
+        for shot in [*(taken.shot for taken in recording.taken.values()), *recording.lost]:
+            gate.count(shot["dose_J"], shot["field"]["index"] if shot["field"] else None)
+        return gate
 
     def admit(self, dose: Mapping[str, float], field: int | None) -> None:
         """Ask before a shot; it is not counted yet.

@@ -249,9 +249,7 @@ class Session:
         config = self.config
         ledger = Ledger(self.folder)
         recording = Recording.read(ledger)
-        gate = DoseGate(config.dose)
-        for shot in [*(taken.shot for taken in recording.taken.values()), *recording.lost]:
-            gate.count(shot["dose_J"], shot["field"]["index"] if shot["field"] else None)
+        gate = DoseGate.of(config.dose, recording)
         last = max(recording.taken, default=None)
         found = versions()
         if not recording.sessions:

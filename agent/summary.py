@@ -43,14 +43,6 @@ def read(folder: Path) -> tuple[RunConfig, Recording]:
         raise ConfigError(f"{folder / FILE}: not the ledger of a run: {error}") from None
 
 
-def spent(config: RunConfig, recording: Recording) -> DoseGate:
-    """The light of a run, lost shots included."""
-    gate = DoseGate(config.dose)
-    for shot in [*(taken.shot for taken in recording.taken.values()), *recording.lost]:
-        gate.count(shot["dose_J"], shot["field"]["index"] if shot["field"] else None)
-    return gate
-
-
 def summarize(folder: Path) -> dict[str, Any]:
     """The summary that `show --json` prints.
 
@@ -60,7 +52,7 @@ def summarize(folder: Path) -> dict[str, Any]:
         `folder` is no run folder.
     """
     config, recording = read(folder)
-    gate = spent(config, recording)
+    gate = DoseGate.of(config.dose, recording)
     last = recording.sessions[-1] if recording.sessions else {}
     scores = [taken.score for taken in recording.taken.values() if taken.score is not None]
     return {

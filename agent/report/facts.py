@@ -17,7 +17,7 @@ from agent.dose import DoseGate
 from agent.folder import CONFIG
 from agent.images import ImageStore, checksum
 from agent.recording import Recording, Taken
-from agent.summary import read, spent, summarize
+from agent.summary import read, summarize
 from devices.config import Value
 
 
@@ -122,7 +122,7 @@ class Run:
     @property
     def gate(self) -> DoseGate:
         """The light that was spent."""
-        return spent(self.config, self.recording)
+        return DoseGate.of(self.config.dose, self.recording)
 
     @property
     def limit(self) -> float:
