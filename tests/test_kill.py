@@ -19,4 +19,5 @@ def test_killed_runs_lose_nothing(tmp_path: Path) -> None:
         assert (kill["completed"], kill["exit"]) == (True, 0)
         assert kill["missing"] == kill["changed"] == []
         assert kill["unreadable_at_end"] == kill["twice_at_end"] == []
-        assert kill["total"] == 240
+        # A quick machine ends the live view before its third kill; an optimization gets that one.
+        assert kill["total"] == {"live": 240, "optimize": 102}[kill["plan"]]
