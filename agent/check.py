@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from agent.config import RunConfig
-from agent.session import planned_frames
+from agent.planning import planned_frames
 from devices.config import Value
 from devices.microscope import Microscope
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from agent.images import ImageStore
 from agent.plan import AnalysisError, Note
-from agent.session import build_plan
+from agent.planning import build_plan
 from agent.summary import read
 from agent.tape import ReplayMismatch, Tape
 from devices.shot import Shot

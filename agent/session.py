@@ -25,14 +25,13 @@ from agent.folder import RunBusy, lock, versions, write_config, write_status
 from agent.images import ImageStore
 from agent.ledger import Ledger
 from agent.loop import Loop
-from agent.optimizer import SkoptOptimizer
 from agent.plan import AnalysisError, Plan
-from agent.plans import live, optimize, timelapse
+from agent.planning import build_plan, planned_frames
 from agent.recording import Recording
 from agent.scorer_process import ScorerProcess
 from agent.signals import Interrupts, interrupts
 from devices.errors import BindingError, DeviceFault
-from devices.microscope import Microscope, grid
+from devices.microscope import Microscope
 from devices.safety import SafeState
 
 Status = Literal["completed", "stopped", "interrupted", "failed"]
@@ -93,37 +92,6 @@ class Result:
     safe: bool
     thread_left: bool
     """A thread still hangs in a driver: end the process without waiting for it."""
-
-
-def planned_frames(config: RunConfig) -> int | None:
-    """How many frames the plan takes; None where it has no end."""
-    if config.plan == "live":
-        return config.live.frames
-    if config.plan == "timelapse":
-        return config.timelapse.frames * config.timelapse.fields
-    return 3 * (config.optimize.trials + 2 * config.optimize.retest_fields)
-
-
-def build_plan(config: RunConfig) -> Plan:
-    """The plan that the config asks for."""
-    fields = grid(config.microscope.fields)
-    if config.plan == "live":
-        return live(config.live)
-    if config.plan == "timelapse":
-        return timelapse(config.timelapse, fields)
-    settings = config.microscope.settings
-    tuned = config.tuned()
-    optimizer = SkoptOptimizer(
-        {name: settings[name] for name in tuned},
-        config.optimize.search,
-        bleaching_limit=config.optimize.bleaching_limit,
-        initial=config.optimize.initial,
-        seed=config.seed,
-        engine=config.optimize.engine,
-    )
-    start = {name: value for name, value in config.microscope.start().items() if name in tuned}
-    skip = config.analysis.on_error == "skip"
-    return optimize(config.optimize, optimizer, start, fields, skip_failed=skip)
 
 
 def open_microscope(config: RunConfig, source: Path) -> Microscope:

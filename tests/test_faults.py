@@ -34,8 +34,9 @@ from agent.folder import new_folder, read_config
 from agent.images import ImageStore, checksum
 from agent.ledger import Kind, Ledger
 from agent.plan import AnalysisError, Note, Plan
+from agent.planning import build_plan
 from agent.recording import Recording
-from agent.session import EXIT_CODES, Progress, Result, Session, build_plan
+from agent.session import EXIT_CODES, Progress, Result, Session
 from devices import engine
 from devices.errors import DeviceFault
 from devices.microscope import Microscope

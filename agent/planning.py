@@ -1,0 +1,40 @@
+"""From a config to its plan."""
+
+from __future__ import annotations
+
+from agent.config import RunConfig
+from agent.optimizer import SkoptOptimizer
+from agent.plan import Plan
+from agent.plans import live, optimize, timelapse
+from devices.microscope import grid
+
+
+def planned_frames(config: RunConfig) -> int | None:
+    """How many frames the plan takes; None where it has no end."""
+    if config.plan == "live":
+        return config.live.frames
+    if config.plan == "timelapse":
+        return config.timelapse.frames * config.timelapse.fields
+    return 3 * (config.optimize.trials + 2 * config.optimize.retest_fields)
+
+
+def build_plan(config: RunConfig) -> Plan:
+    """The plan that the config asks for."""
+    fields = grid(config.microscope.fields)
+    if config.plan == "live":
+        return live(config.live)
+    if config.plan == "timelapse":
+        return timelapse(config.timelapse, fields)
+    settings = config.microscope.settings
+    tuned = config.tuned()
+    optimizer = SkoptOptimizer(
+        {name: settings[name] for name in tuned},
+        config.optimize.search,
+        bleaching_limit=config.optimize.bleaching_limit,
+        initial=config.optimize.initial,
+        seed=config.seed,
+        engine=config.optimize.engine,
+    )
+    start = {name: value for name, value in config.microscope.start().items() if name in tuned}
+    skip = config.analysis.on_error == "skip"
+    return optimize(config.optimize, optimizer, start, fields, skip_failed=skip)
