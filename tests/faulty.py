@@ -217,10 +217,10 @@ class Stage(XYStageDevice):
         pass
 
     def set_origin_x(self) -> None:
-        raise NotImplementedError
+        raise NotImplementedError("the runs never move the origin")
 
     def set_origin_y(self) -> None:
-        raise NotImplementedError
+        raise NotImplementedError("the runs never move the origin")
 
 
 def config(**parts: Any) -> dict[str, Any]:

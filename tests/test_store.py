@@ -57,7 +57,7 @@ def test_images_open_with_axes_pixel_size_and_time(tmp_path: Path) -> None:
         store.write(i, frame)
     store.trim(3)
     group = zarr.open_group(tmp_path / "raw.ome.zarr", mode="r")
-    scale = group.attrs["ome"]["multiscales"][0]  # type: ignore[index,call-overload]
+    scale = group.attrs["ome"]["multiscales"][0]  # type: ignore[index,call-overload]  # JSON
     assert [(a["name"], a.get("unit")) for a in scale["axes"]] == [
         ("t", "second"),
         ("y", "micrometer"),

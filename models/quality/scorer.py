@@ -82,6 +82,7 @@ class QualityScorer:
             raise ValueError(
                 f"{self.path}: not the weights of a quality network ({reason})"
             ) from None
+        # torch declares no overload of `to` with device and memory format, though it takes both.
         self._network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
     def weights_hash(self) -> str:

@@ -210,6 +210,7 @@ def train(
     # The caller's random numbers stay the caller's.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
+        # torch declares no overload of `to` with device and memory format, though it takes both.
         network = QualityNet().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     history = _fit(network, loaded, parts, epochs, rng, device, progress)
     weights = {name: value.contiguous().cpu() for name, value in network.state_dict().items()}
@@ -262,7 +263,7 @@ def _fit(
             tiles, target = _shown(data, batch, rng, blurred)
             loss = torch.nn.functional.mse_loss(network(tiles.to(device)), target.to(device))
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()  # type: ignore[no-untyped-call]  # torch has not annotated it
             optimizer.step()
             schedule.step()
             total += float(loss.detach()) * len(batch)
