@@ -191,6 +191,29 @@ def score(
 
 
 @app.command()
+def study(
+    results: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RESULTS.csv",
+            help="columns tester, image, target, prediction, choice; optional system",
+            show_default=False,
+        ),
+    ],
+    seed: Annotated[int, typer.Option(min=0, help="of a simulated random system")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Confusion and domination tables of a user study, with the random system beside it."""
+    from agent import study as made
+
+    tables = made.evaluate(made.read_answers(results), seed)
+    if as_json:
+        print(json.dumps(made.as_json(tables), indent=1))
+    else:
+        made.print_study(tables, out)
+
+
+@app.command()
 def show(folder: RunFolder, as_json: AsJson = False) -> None:
     """What a run did, or is doing."""
     from agent.summary import summarize
@@ -316,15 +339,21 @@ def simulate_quality(
     frames: Annotated[int, typer.Option(min=1, help="how many")] = 2000,
     seed: Annotated[int, typer.Option(min=0)] = 1,
     workers: Annotated[int | None, typer.Option(min=1, help="processes; one a core")] = None,
+    name: Annotated[
+        str, typer.Option("--set", help="training, or a test set: actin, tubulin, psd95, dyes")
+    ] = "training",
 ) -> None:
     """Labelled STED frames for `train quality`; goes on where it stopped."""
     from rich.progress import Progress
 
+    from agent.simulate import SETS
     from agent.simulate import simulate_quality as make
 
+    if name not in SETS:
+        raise ConfigError(f"--set {name}: no such set; accepted: {', '.join(SETS)}")
     with Progress(console=err) as bar:
         task = bar.add_task("frames", total=frames)
-        for done in make(folder, frames, seed, workers):
+        for done in make(folder, frames, seed, workers, name):
             bar.update(task, completed=done)
 
 

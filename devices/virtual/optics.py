@@ -9,6 +9,8 @@ defocus, and the quick way for scans that cannot bleach.
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +26,22 @@ _REFRACTIVE_INDEX = 1.5
 _TRANSMISSION = {EXCITATION_NM: 0.84, EMISSION_NM: 0.82, DEPLETION_NM: 0.77}
 # pySTED draws molecules with C's rand(), whose state belongs to the whole process.
 _ONE_SCAN_AT_A_TIME = threading.Lock()
+_IN_FOCUS: dict[float, tuple[Any, ...]] = {}
+
+
+@contextmanager
+def _numpys_generator_kept() -> Iterator[None]:
+    """Numpy's global generator is pySTED's meanwhile, and the caller's again after."""
+    state = np.random.get_state()
+    try:
+        yield
+    finally:
+        np.random.set_state(state)
+
+
+def _pysteds(seed: int) -> int:
+    """A seed that pySTED takes as one: it reads 0 as "seed from the clock"."""
+    return max(1, seed % 2**31)
 
 
 class _Fluorescence(pysted.Fluorescence):  # type: ignore[misc]  # pySTED is untyped
@@ -49,7 +67,10 @@ class _Microscope(pysted.Microscope):  # type: ignore[misc]  # pySTED is untyped
 
     def cache(self, datamap_pixelsize: float, save_cache: bool = False) -> tuple[Any, ...]:
         """Excitation and depletion intensity for 1 W (W/m²) and detection PSF, at `z_um`."""
-        in_focus: tuple[Any, ...] = super().cache(datamap_pixelsize, save_cache)
+        # They take a second to compute and are the same for every dye.
+        if datamap_pixelsize not in _IN_FOCUS:
+            _IN_FOCUS[datamap_pixelsize] = super().cache(datamap_pixelsize, save_cache)
+        in_focus = _IN_FOCUS[datamap_pixelsize]
         if self.z_um == 0:
             return in_focus
         wavelengths_um = (EXCITATION_NM * 1e-3, DEPLETION_NM * 1e-3, EMISSION_NM * 1e-3)
@@ -163,21 +184,18 @@ class Optics:
         -------
         Scan
         """
-        with _ONE_SCAN_AT_A_TIME:
-            # numpy's global generator is pySTED's; leave the caller's as it was.
-            state = np.random.get_state()
-            try:
-                self._microscope.z_um = float(z_um)
-                detector = self._microscope.detector
-                # pySTED gates the background; asked for is what passes the gate.
-                gate = detector.det_width * self._microscope.sted.rate
-                detector.background = background_hz / gate
-                self._microscope.fluo.passes = passes
-                light = (float(dwell_s * passes), float(excitation_w), float(depletion_w))
-                # pySTED reads 0 as "seed from the clock".
-                return self._scan(molecules, *light, seed=max(1, seed % 2**31))
-            finally:
-                np.random.set_state(state)
+        with _ONE_SCAN_AT_A_TIME, _numpys_generator_kept():
+            microscope = self._microscope
+            microscope.z_um = float(z_um)
+            microscope.fluo.passes = passes
+            self._set_background(background_hz)
+            light = (float(dwell_s * passes), float(excitation_w), float(depletion_w))
+            return self._scan(molecules, *light, seed=_pysteds(seed))
+
+    def _set_background(self, background_hz: float) -> None:
+        detector = self._microscope.detector
+        # pySTED gates the background; asked for is what passes the gate.
+        detector.background = background_hz / (detector.det_width * self._microscope.sted.rate)
 
     def _scan(
         self, molecules: NDArray[np.int64], dwell: float, p_ex: float, p_sted: float, *, seed: int
@@ -190,12 +208,7 @@ class Optics:
             power = fftconvolve(molecules, psf[::-1, ::-1], mode="same")[
                 margin:-margin, margin:-margin
             ]
-            photons = microscope.fluo.get_photons(np.maximum(power, 0.0))
-            dwells = np.full(photons.shape, dwell)
-            counts = microscope.detector.get_signal(
-                photons, dwells, microscope.sted.rate, seed=seed
-            )
-            return Scan(counts.astype(np.int64), molecules)
+            return Scan(self._detected(np.maximum(power, 0.0), dwell, seed), molecules)
         datamap = pysted.Datamap(molecules, self._pixel_m)
         lasers = microscope.cache(self._pixel_m)
         rows, cols = (n - margin - 1 for n in molecules.shape)
@@ -205,14 +218,67 @@ class Optics:
         )
         return Scan(counts.astype(np.int64), after["base"])
 
-    def psf(self, excitation_w: float, depletion_w: float) -> NDArray[np.float64]:
-        """Effective point-spread function: detected power per molecule (W), in focus."""
+    def _detected(self, power: NDArray[np.float64], dwell: float, seed: int) -> NDArray[np.int64]:
+        microscope = self._microscope
+        photons = microscope.fluo.get_photons(power)
+        dwells = np.full(photons.shape, dwell)
+        counts: NDArray[np.float64] = microscope.detector.get_signal(
+            photons, dwells, microscope.sted.rate, seed=seed
+        )
+        return counts.astype(np.int64)
+
+    def detect(
+        self, power_w: NDArray[np.float64], dwell_s: float, background_hz: float, seed: int
+    ) -> NDArray[np.int64]:
+        """Photons that the detector counts of a mean power (W) at each pixel, with its noise."""
+        with _ONE_SCAN_AT_A_TIME, _numpys_generator_kept():
+            self._set_background(background_hz)
+            return self._detected(power_w, float(dwell_s), _pysteds(seed))
+
+    def psf(
+        self, excitation_w: float, depletion_w: float, z_um: float = 0.0
+    ) -> NDArray[np.float64]:
+        """Effective point-spread function: detected power per molecule (W)."""
         with _ONE_SCAN_AT_A_TIME:
-            self._microscope.z_um = 0.0
+            self._microscope.z_um = float(z_um)
             effective: NDArray[np.float64] = self._microscope.get_effective(
                 self._pixel_m, float(excitation_w), float(depletion_w)
             )
             return effective
+
+    def bleaching_exponent(
+        self,
+        excitation_w: float,
+        depletion_w: float,
+        *,
+        dwell_s: float,
+        passes: int = 1,
+        z_um: float = 0.0,
+    ) -> NDArray[np.float64]:
+        """Bleaching rate × time in one pixel's dwell, by offset of a molecule from the beam.
+
+        A molecule at that offset survives with the probability exp(−exponent). All 0 where one
+        of the two beams is off: without both pySTED's dye does not bleach.
+        """
+        with _ONE_SCAN_AT_A_TIME:
+            microscope = self._microscope
+            microscope.z_um = float(z_um)
+            microscope.fluo.passes = passes
+            excitation, depletion, _ = microscope.cache(self._pixel_m)
+            if excitation_w == 0 or depletion_w == 0:
+                return np.zeros(excitation.shape)
+            duty = microscope.sted.tau * microscope.sted.rate
+            fluo, lasers = microscope.fluo, (microscope.excitation, microscope.sted)
+            rate: NDArray[np.float64] = fluo.get_k_bleach(
+                lasers[0].lambda_,
+                lasers[1].lambda_,
+                fluo.get_photons(excitation * float(excitation_w), lasers[0].lambda_),
+                fluo.get_photons(depletion * float(depletion_w) * duty, lasers[1].lambda_),
+                microscope.sted.tau,
+                1 / microscope.sted.rate,
+                float(dwell_s * passes),
+            )
+            return rate * float(dwell_s * passes)
 
     def psf_fwhm_nm(self, excitation_w: float, depletion_w: float) -> float:
         """Full width at half maximum of the effective PSF along x (nm)."""

@@ -7,7 +7,7 @@ way, so that bleaching stays where the light was even while the structure moves.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Literal
@@ -16,11 +16,18 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
-Structure = Literal["actin", "tubulin", "psd95"]
+from devices.virtual.structures import SYNTHETIC, draw
+
+Structure = Literal["actin", "tubulin", "psd95", "filaments", "axons", "mesh", "spots", "patches"]
+"""The first three are real, from pySTED's maps; the others are drawn at random."""
 _FOLDERS = {"actin": "factin", "tubulin": "tubulin", "psd95": "psd95"}
 _TILE = 224
 _SEAM = 32
 _WAVES = 6
+
+Displacement = Callable[
+    [NDArray[np.float64], NDArray[np.float64], float | NDArray[np.float64]], NDArray[np.float64]
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,24 +47,34 @@ class Window:
     cols: NDArray[np.float64]
 
 
-def datamaps(structure: Structure) -> list[NDArray[np.float32]]:
-    """Read pySTED's maps of one structure: six of 224 × 224 pixels of 20 nm, in [0, 1]."""
+def datamaps(structure: Structure, which: Sequence[int] | None = None) -> list[NDArray[np.float32]]:
+    """Read pySTED's maps of one structure: six of 224 × 224 pixels of 20 nm, in [0, 1].
+
+    `which` picks some of them, by their place in the sorted list.
+    """
     folder = files("pysted") / "data" / "examples" / _FOLDERS[structure]
     names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".npy"))
     maps = []
     for name in names:
         with (folder / name).open("rb") as file:
             maps.append(np.load(file).astype(np.float32))
-    return maps
+    return maps if which is None else [maps[i] for i in which]
 
 
-def canvas(structure: Structure, size_px: int, rng: np.random.Generator) -> NDArray[np.float32]:
+def canvas(
+    structure: Structure,
+    size_px: int,
+    rng: np.random.Generator,
+    which: Sequence[int] | None = None,
+) -> NDArray[np.float32]:
     """Structure density in [0, 1] over `size_px` × `size_px` pixels of 20 nm.
 
-    Tiles are pySTED's datamaps, chosen, turned and mirrored at random, and cross-faded over
-    their seams.
+    Real structures are tiled with pySTED's datamaps (or those of them in `which`), chosen,
+    turned and mirrored at random, and cross-faded over their seams.
     """
-    maps = datamaps(structure)
+    if structure in SYNTHETIC:
+        return draw(structure, size_px, rng)
+    maps = datamaps(structure, which)
     step = _TILE - _SEAM
     n = -(-(size_px - _SEAM) // step)
     ramp = np.minimum(np.arange(_TILE) + 0.5, np.arange(_TILE)[::-1] + 0.5) / _SEAM
@@ -76,9 +93,7 @@ def canvas(structure: Structure, size_px: int, rng: np.random.Generator) -> NDAr
     return (total / weights)[:size_px, :size_px]
 
 
-def _smooth_motion(
-    speed_um_s: float, length_um: float, rng: np.random.Generator
-) -> Callable[[NDArray[np.float64], NDArray[np.float64], float], NDArray[np.float64]]:
+def _smooth_motion(speed_um_s: float, length_um: float, rng: np.random.Generator) -> Displacement:
     """Displacement (2, rows, cols) in µm at a place and time: a few slow, long waves.
 
     Every wave swings about its start, so that the displacement is zero at time zero, its
@@ -93,7 +108,7 @@ def _smooth_motion(
     omega = speed_um_s * np.sqrt(2 / _WAVES) / amplitude * rng.choice((-1, 1), (2, _WAVES))
 
     def displacement(
-        x: NDArray[np.float64], y: NDArray[np.float64], t: float
+        x: NDArray[np.float64], y: NDArray[np.float64], t: float | NDArray[np.float64]
     ) -> NDArray[np.float64]:
         out = np.zeros((2, *x.shape))
         for axis in range(2):
@@ -122,6 +137,8 @@ class Sample:
         Distance over which neighbours move together (µm).
     drift_nm_per_s
         Speed of the stage against the sample (nm/s), in a direction drawn from `seed`.
+    maps
+        Which of pySTED's six maps of a real structure to use; all if absent.
     seed
         Of everything random in the sample.
     """
@@ -137,6 +154,7 @@ class Sample:
         motion_nm_per_s: float = 0.0,
         motion_length_um: float = 3.0,
         drift_nm_per_s: float = 0.0,
+        maps: Sequence[int] | None = None,
         seed: int = 0,
     ) -> None:
         self.structure = structure
@@ -144,7 +162,7 @@ class Sample:
         layout, moves, drifts, fractions = np.random.default_rng(seed).spawn(4)
         self._pixel_um = self.pixel_size_nm * 1e-3
         size_px = round(size_um / self._pixel_um)
-        self._density = np.rint(canvas(structure, size_px, layout) * molecules_per_pixel)
+        self._density = np.rint(canvas(structure, size_px, layout, maps) * molecules_per_pixel)
         self._survival = np.ones(self._density.shape)
         # Between pixels a place holds a fraction of a molecule. Each place keeps its own
         # threshold for rounding it, so that the sum neither shrinks nor flickers on the way.
@@ -162,7 +180,12 @@ class Sample:
         return self.size_um / 2 - (max(shape) / 2 + margin) * self._pixel_um
 
     def window(
-        self, x_um: float, y_um: float, t_s: float, shape: tuple[int, int], margin: int = 0
+        self,
+        x_um: float,
+        y_um: float,
+        t_s: float | NDArray[np.float64],
+        shape: tuple[int, int],
+        margin: int = 0,
     ) -> Window:
         """The molecules under the field of view centred on stage position (x, y) at time t.
 
@@ -171,7 +194,8 @@ class Sample:
         x_um, y_um
             Stage position (µm); columns run along x, rows along y.
         t_s
-            Sample time (s).
+            Sample time (s); or rows (with both margins) × 1 of them, for a scan that takes
+            so long that the sample moves on from line to line.
         shape
             Field of view, rows × columns (pixels).
         margin
@@ -180,7 +204,8 @@ class Sample:
         height, width = (n + 2 * margin for n in shape)
         x = x_um + (np.arange(width) - (width - 1) / 2) * self._pixel_um
         y = y_um + (np.arange(height) - (height - 1) / 2) * self._pixel_um
-        xs, ys = np.meshgrid(x + self._drift_um_s[0] * t_s, y + self._drift_um_s[1] * t_s)
+        xs, ys = np.meshgrid(x, y)
+        xs, ys = xs + self._drift_um_s[0] * t_s, ys + self._drift_um_s[1] * t_s
         if self._motion is not None:
             moved = self._motion(xs, ys, t_s)
             xs, ys = xs - moved[0], ys - moved[1]

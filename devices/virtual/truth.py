@@ -13,8 +13,10 @@ from scipy.ndimage import gaussian_filter
 _FINE_NM = 50.0
 _CONFOCAL_NM = 220.0
 _FWHM = 2 * np.sqrt(2 * np.log(2))
-# Fitted so that the label reads like a network trained on experts' ratings of actin.
-_SLOPE, _MIDDLE = 8.2, 0.71
+# With the raw correlation alone, 1 / (1 + exp(-8.2 (h - 0.71))) reads like a network trained on
+# experts' ratings of actin (0.08 RMS). These give the same label to the mean of both, fitted to
+# 600 frames of all structures (0.054 RMS, on actin 0.051).
+_SLOPE, _MIDDLE = 11.0, 0.778
 
 
 def _blur(image: NDArray[np.float64], width_nm: float, pixel_nm: float) -> NDArray[np.float64]:
@@ -64,9 +66,13 @@ def detail_recovered(
     return 0.5 * (raw + smoothed)
 
 
+def quality_from_detail(h: float) -> float:
+    """Reference quality in [0, 1] of a frame whose `detail_recovered` is h: a logistic of it."""
+    return float(1 / (1 + np.exp(-_SLOPE * (h - _MIDDLE))))
+
+
 def quality_label(
     molecules: NDArray[np.integer], frame: NDArray[np.integer], pixel_nm: float = 20.0
 ) -> float:
-    """Reference quality in [0, 1]: a logistic of `detail_recovered` (same parameters)."""
-    h = detail_recovered(molecules, frame, pixel_nm)
-    return float(1 / (1 + np.exp(-_SLOPE * (h - _MIDDLE))))
+    """Reference quality in [0, 1] of a frame; parameters as in `detail_recovered`."""
+    return quality_from_detail(detail_recovered(molecules, frame, pixel_nm))
