@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from models.quality.network import QualityNet
-    from models.quality.scorer import QualityScorer, Score
+    from models.quality.score import Score
+    from models.quality.scorer import QualityScorer
     from models.quality.training import train
 
 _HOMES = {
     "QualityNet": "models.quality.network",
     "QualityScorer": "models.quality.scorer",
-    "Score": "models.quality.scorer",
+    "Score": "models.quality.score",
     "train": "models.quality.training",
 }
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,28 +16,13 @@ from safetensors.torch import load_file
 
 from models.quality.network import QualityNet
 from models.quality.preparing import PIXEL_SIZE_NM, prepare
+from models.quality.score import Score
 
 SHIPPED = Path(__file__).with_name("weights") / "quality.safetensors"
 """The weights that come with the project."""
 
 # Tiles that go through the network at once: more are no quicker on a CPU and cost memory.
 _AT_ONCE = 16
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    """What the network says about one frame.
-
-    Parameters
-    ----------
-    value
-        Quality in [0, 1]: how much of the structure that only STED can show is in the frame.
-    tiles
-        How many 224 × 224 tiles it was averaged over.
-    """
-
-    value: float
-    tiles: int = 1
 
 
 class QualityScorer:
@@ -118,7 +102,7 @@ class QualityScorer:
         for tiles, weights in prepared:
             value = float(values[at : at + len(tiles)] @ weights)
             at += len(tiles)
-            scores.append(Score(min(1.0, value), len(tiles)))
+            scores.append(Score(min(1.0, value), 0.1, (), len(tiles)))
         return scores
 
     def _forward(self, tiles: NDArray[np.float32]) -> NDArray[np.float64]:

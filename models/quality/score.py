@@ -1,0 +1,40 @@
+"""What the quality network says about a frame; needs no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Literal
+
+Flag = Literal["blank", "saturated", "pixel_size", "unfamiliar"]
+FLAGS: tuple[Flag, ...] = ("blank", "saturated", "pixel_size", "unfamiliar")
+"""Why a score may mean nothing: nothing but noise in the frame; a detector at its limit;
+pixels so small or large that the frame had to be changed much; unlike anything in the training
+data."""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Quality of one frame, and how far it can be trusted.
+
+    Parameters
+    ----------
+    value
+        Quality in [0, 1]: how much of the structure that only STED can show is in the frame.
+    sd
+        Standard deviation of `value`.
+    flags
+        Reasons not to trust it; empty for a frame that the network can judge.
+    tiles
+        How many 224 × 224 tiles it was averaged over.
+    """
+
+    value: float
+    sd: float
+    flags: tuple[Flag, ...] = ()
+    tiles: int = 1
+
+    def interval(self, coverage: float = 0.9) -> tuple[float, float]:
+        """Where the true quality lies with this probability, cut off at 0 and 1."""
+        reach = NormalDist().inv_cdf((1 + coverage) / 2) * self.sd
+        return max(0.0, self.value - reach), min(1.0, self.value + reach)
