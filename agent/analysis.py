@@ -1,8 +1,8 @@
 """Slow products of a frame, computed beside the acquisition.
 
-One worker thread behind a bounded queue. Handing in a frame never waits: when the queue is
-full, the oldest frame that nobody has asked for goes without a score. Asking for a score
-waits, with a timeout, and computes it then if it was passed over.
+One worker thread behind a bounded queue; what waits there is scored together. Handing in a frame
+never waits: when the queue is full, the oldest frame that nobody has asked for goes without a
+score. Asking for a score waits, with a timeout, and computes it then if it was passed over.
 """
 
 from __future__ import annotations
@@ -10,15 +10,20 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future, TimeoutError
 from typing import Any
 
 from numpy.typing import NDArray
 
 from agent.plan import AnalysisError
+from models.quality.score import Score
 
-Compute = Callable[[NDArray[Any]], float]
+Compute = Callable[[list[NDArray[Any]]], list[Score]]
+"""Scores some frames' pixels, in their order."""
+
+_AT_ONCE = 16
+_Waiting = tuple[int, NDArray[Any], Future[Score]]
 
 
 class Analysis:
@@ -27,7 +32,7 @@ class Analysis:
     Parameters
     ----------
     compute
-        Scores one frame's pixels.
+        Scores frames, one or several at once.
     queue
         Frames that may wait.
     timeout_s
@@ -42,14 +47,15 @@ class Analysis:
         *,
         queue: int,
         timeout_s: float,
-        done: Callable[[int, float | AnalysisError], None],
+        done: Callable[[int, Score | AnalysisError], None],
     ) -> None:
         self._compute = compute
         self._limit = queue
         self._timeout_s = timeout_s
         self._done = done
-        self._waiting: OrderedDict[int, tuple[NDArray[Any], Future[float]]] = OrderedDict()
+        self._waiting: OrderedDict[int, tuple[NDArray[Any], Future[Score]]] = OrderedDict()
         self._wanted: set[int] = set()
+        """Those of the waiting frames that somebody asked for."""
         self._changed = threading.Condition()
         self._closed = False
         self.longest = 0
@@ -61,9 +67,9 @@ class Analysis:
         self._thread = threading.Thread(target=self._work, name="analysis", daemon=True)
         self._thread.start()
 
-    def submit(self, index: int, pixels: NDArray[Any], *, wanted: bool = False) -> Future[float]:
+    def submit(self, index: int, pixels: NDArray[Any], *, wanted: bool = False) -> Future[Score]:
         """Queue a frame; never waits. A wanted frame is not passed over."""
-        future: Future[float] = Future()
+        future: Future[Score] = Future()
         with self._changed:
             if self._closed:
                 future.cancel()
@@ -81,7 +87,7 @@ class Analysis:
             self._changed.notify()
         return future
 
-    def result(self, index: int, pixels: NDArray[Any], future: Future[float]) -> float:
+    def result(self, index: int, pixels: NDArray[Any], future: Future[Score]) -> Score:
         """The score of a frame that was handed in; waits for it.
 
         Raises
@@ -90,7 +96,8 @@ class Analysis:
             It failed, or took longer than the timeout.
         """
         with self._changed:
-            self._wanted.add(index)
+            if index in self._waiting:
+                self._wanted.add(index)
         try:
             try:
                 return future.result(self._timeout_s)
@@ -119,15 +126,19 @@ class Analysis:
         with self._changed:
             self._closed = True
             if not finish:
-                self._waiting.clear()
+                self._forget()
             self._changed.notify()
         deadline = time.monotonic() + (self._timeout_s if finish else 1.0)
         while self._thread.is_alive() and time.monotonic() < deadline:
             if finish and hurry():
                 finish, deadline = False, time.monotonic() + 1.0
                 with self._changed:
-                    self._waiting.clear()
+                    self._forget()
             self._thread.join(0.05)
+
+    def _forget(self) -> None:
+        self._waiting.clear()
+        self._wanted.clear()
 
     def _work(self) -> None:
         while True:
@@ -136,24 +147,53 @@ class Analysis:
                     if self._closed:
                         return
                     self._changed.wait()
-                index, (pixels, future) = self._waiting.popitem(last=False)
-            outcome: float | AnalysisError
-            try:
-                outcome = self._compute(pixels)
-            except Exception as error:
-                outcome = AnalysisError(f"scoring frame {index} failed: {error}")
-                outcome.__cause__ = error
-            # Who gave up waiting has decided without this score; it must not turn up in the
-            # ledger now, or the plan would decide otherwise when it is led through it again.
-            if not future.set_running_or_notify_cancel():
-                continue
-            self._report(index, outcome)
-            if isinstance(outcome, AnalysisError):
-                future.set_exception(outcome)
-            else:
-                future.set_result(outcome)
+                batch = self._take()
+            for (index, _, future), outcome in zip(batch, self._outcomes(batch), strict=True):
+                # Who gave up waiting has decided without this score; it must not turn up in the
+                # ledger now, or the plan would decide otherwise when it is led through it again.
+                if not future.set_running_or_notify_cancel():
+                    continue
+                self._report(index, outcome)
+                if isinstance(outcome, AnalysisError):
+                    future.set_exception(outcome)
+                else:
+                    future.set_result(outcome)
 
-    def _report(self, index: int, outcome: float | AnalysisError) -> None:
+    def _take(self) -> list[_Waiting]:
+        """What is to be scored next: the oldest frames, without those that were given up."""
+        batch: list[_Waiting] = []
+        while self._waiting and len(batch) < _AT_ONCE:
+            index, (pixels, future) = self._waiting.popitem(last=False)
+            self._wanted.discard(index)
+            if not future.cancelled():
+                batch.append((index, pixels, future))
+        return batch
+
+    def _outcomes(self, batch: list[_Waiting]) -> Iterator[Score | AnalysisError]:
+        """The frames' scores in their order, each as soon as it is known."""
+        if len(batch) > 1:
+            try:
+                scores = self._scores(batch)
+            except Exception:  # one bad frame is enough; each alone tells which
+                scores = []
+            if scores:
+                yield from scores
+                return
+        for one in batch:
+            try:
+                yield self._scores([one])[0]
+            except Exception as error:
+                outcome = AnalysisError(f"scoring frame {one[0]} failed: {error}")
+                outcome.__cause__ = error
+                yield outcome
+
+    def _scores(self, batch: list[_Waiting]) -> list[Score]:
+        scores = self._compute([pixels for _, pixels, _ in batch])
+        if len(scores) != len(batch):
+            raise ValueError(f"{len(scores)} scores of {len(batch)} frames")
+        return scores
+
+    def _report(self, index: int, outcome: Score | AnalysisError) -> None:
         try:
             self._done(index, outcome)
         except Exception as error:  # must not end the worker that plans wait for

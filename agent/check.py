@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from agent.config import RunConfig
 from agent.planning import planned_frames
+from agent.trial import FRAMES_EACH
 from devices.config import Value
 from devices.microscope import Microscope
 
@@ -17,14 +18,14 @@ class Expected:
     Parameters
     ----------
     frames
-        How many.
+        How many, if no flagged trial is taken again; the highest values below are for all repeats.
     exposure_s
         Time that light is on the sample (s), lowest and highest: at the starting settings for
         `live` and `timelapse`, between the cheapest and the dearest trial for `optimize`.
     duration_s
         The same with the waits between time points; moving and computing come on top.
     bytes
-        Raw pixels on disk.
+        Raw pixels on disk, at most.
     dose_J
         Light on the sample by laser (J), lowest and highest.
     """
@@ -50,20 +51,21 @@ def expect(config: RunConfig, microscope: Microscope) -> Expected:
         waits = (config.timelapse.frames - 1) * config.timelapse.interval_s
     elif config.plan == "live":
         waits = (frames - 1) * config.live.interval_s
-    per_turn = frames / len(modes)
+    repeats = config.optimize.repeat_flagged if config.plan == "optimize" else 0
+    most = frames + FRAMES_EACH * repeats
     seconds = [0.0, 0.0]
     dose: dict[str, list[float]] = {laser: [0.0, 0.0] for laser in config.microscope.lasers}
     for mode in modes:
-        for edge, tuned in enumerate((low, high)):
+        for edge, (tuned, count) in enumerate(((low, frames), (high, most))):
             settings = {**config.microscope.start(), **tuned, **config.microscope.modes[mode]}
-            seconds[edge] += per_turn * microscope.exposure_s(settings)
+            seconds[edge] += count / len(modes) * microscope.exposure_s(settings)
             for laser, joules in microscope.dose_j(settings).items():
-                dose[laser][edge] += per_turn * joules
+                dose[laser][edge] += count / len(modes) * joules
     return Expected(
         frames,
         (seconds[0], seconds[1]),
         (max(seconds[0], waits), max(seconds[1], waits)),
-        frames * microscope.frame_bytes,
+        most * microscope.frame_bytes,
         {laser: (edges[0], edges[1]) for laser, edges in dose.items()},
     )
 

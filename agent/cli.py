@@ -174,20 +174,36 @@ def score(
     pixel_size: Annotated[
         float | None, typer.Option("--pixel-size", metavar="NM", help="instead of the file's own")
     ] = None,
+    weights: Annotated[
+        Path | None, typer.Option("--weights", help="other weights than those that come along")
+    ] = None,
+    heatmap: Annotated[
+        Path | None,
+        typer.Option("--heatmap", metavar="PNG", help="draw what drives the score of one frame"),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Score STED frames with the quality network: 0 useless, 1 as good as it gets."""
     from agent.scoring import score_files
 
-    rows = score_files(files, pixel_size)
+    rows = score_files(files, pixel_size, weights)
+    if heatmap is not None:
+        from agent.heatmap import draw_heatmap
+
+        draw_heatmap(files, pixel_size, weights, heatmap)
     if as_json:
         print(json.dumps(rows, indent=1))
         return
     for row in rows:
         print(
-            f"{row['score']:.3f}  {row['file']}"
+            f"{row['score']:.3f} ± {row['sd']:.3f}  {row['file']}"
             + (f" [{row['frame']}]" if row["frames"] > 1 else "")
+            + (f"  flagged: {', '.join(row['flags'])}" if row["flags"] else "")
         )
+    if assumed := sum(row["pixel_size_from"] == "assumed" for row in rows):
+        _say(f"{assumed} of {len(rows)} frames do not say their pixel size; 20 nm was assumed")
+    if heatmap is not None:
+        _say(f"{heatmap}: what drives the score")
 
 
 @app.command()
@@ -225,13 +241,13 @@ def show(folder: RunFolder, as_json: AsJson = False) -> None:
 
 
 def _print_summary(folder: Path) -> None:
-    from agent.summary import summarize
+    from agent.summary import flagged_frames, summarize
 
-    for line in _summary_lines(summarize(folder)):
+    for line in _summary_lines(summarize(folder), flagged_frames(folder)):
         out.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _summary_lines(summary: dict[str, Any]) -> list[str]:
+def _summary_lines(summary: dict[str, Any], flagged: str) -> list[str]:
     frames, dose = summary["frames"], summary["dose"]
     simulated = ", simulated" if summary["simulated"] else ""
     lines = [
@@ -247,6 +263,8 @@ def _summary_lines(summary: dict[str, Any]) -> list[str]:
         share = dose["budget_fraction"]
         of_budget = f" ({share:.0%} of budget)" if share is not None else ""
         lines.append(f"light      {', '.join(light)}{of_budget}")
+    if flagged:
+        lines.append(f"flagged    {flagged}")
     for which in ("start", "best"):
         part = summary[which]
         if part["score"]["n"]:
@@ -322,7 +340,7 @@ def replay(folder: RunFolder) -> None:
 
 @app.command()
 def bench(
-    name: Annotated[str, typer.Argument(help="which measurement: loop, optimize, kill")],
+    name: Annotated[str, typer.Argument(help="which measurement: loop, optimize, quality, kill")],
     quick: Annotated[bool, typer.Option("--quick", help="at most 3 minutes on 2 cores")] = False,
     seeds: Annotated[int | None, typer.Option(help="how many seeds or repeats")] = None,
     as_json: AsJson = False,
@@ -340,7 +358,8 @@ def simulate_quality(
     seed: Annotated[int, typer.Option(min=0)] = 1,
     workers: Annotated[int | None, typer.Option(min=1, help="processes; one a core")] = None,
     name: Annotated[
-        str, typer.Option("--set", help="training, or a test set: actin, tubulin, psd95, dyes")
+        str,
+        typer.Option("--set", help="training, robitaille, or to test: actin, tubulin, psd95, dyes"),
     ] = "training",
 ) -> None:
     """Labelled STED frames for `train quality`; goes on where it stopped."""
@@ -359,15 +378,26 @@ def simulate_quality(
 
 @train.command("quality")
 def train_quality(
-    data: Annotated[Path, typer.Argument(help="folder with frames.csv, or a CSV: file, score")],
-    file: Annotated[Path, typer.Option("--out", help="weights to write, without ending")],
-    seed: Annotated[int, typer.Option(min=0)] = 1,
-    epochs: Annotated[int, typer.Option(min=1, help="at most")] = 60,
+    config: ConfigFile,
+    data: Annotated[
+        Path | None, typer.Option(help="instead of the config's: folder with frames.csv, or a CSV")
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option("--out", help="weights to write, without ending")
+    ] = None,
+    tests: Annotated[
+        list[str] | None,
+        typer.Option("--test", metavar="NAME=FOLDER", help="measure on this, too; repeatable"),
+    ] = None,
+    overrides: Overrides = None,
 ) -> None:
-    """Train the quality network on labelled or rated frames."""
-    from agent.training import train_quality_network
+    """Train the quality network on labelled or rated frames; goes on where it stopped."""
+    from agent.training import train_quality as work
 
-    train_quality_network(data, file, seed=seed, epochs=epochs, console=err)
+    lines = list(overrides or [])
+    lines += [f"{key}={value}" for key, value in (("data", data), ("out", weights)) if value]
+    lines += [f"tests.{test}" for test in tests or []]
+    work(config, lines, err)
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
@@ -19,6 +19,7 @@ from pydantic.fields import FieldInfo
 from devices.config import MicroscopeConfig, Model, Range, Value
 
 Path_ = tuple[str | int, ...]
+Checked = TypeVar("Checked", bound=BaseModel)
 
 
 class ConfigError(ValueError):
@@ -80,6 +81,9 @@ class OptimizeConfig(Model):
         0.2, gt=0, le=1, description="largest share of the dye one STED frame may bleach"
     )
     retest_fields: int = Field(4, ge=1, le=100)
+    repeat_flagged: int = Field(
+        0, ge=0, le=100, description="flagged trials that are taken again on a fresh field, in all"
+    )
 
 
 class RunConfig(Model):
@@ -130,11 +134,12 @@ class RunConfig(Model):
                     f"`microscope.modes`: no mode {mode!r}; `plan: optimize` needs sted "
                     "and confocal"
                 )
-        needed = self.optimize.trials + 2 * self.optimize.retest_fields
+        asked = self.optimize
+        needed = asked.trials + asked.repeat_flagged + 2 * asked.retest_fields
         if needed > fields:
             raise ValueError(
                 f"`microscope.fields`: {fields} fields, but `optimize` needs {needed} fresh ones "
-                "(trials, and retest_fields for the start and for the best)"
+                "(trials, repeat_flagged, and retest_fields for the start and for the best)"
             )
         if not self.analysis.score:
             raise ValueError("`analysis.score`: must be true, `plan: optimize` reads the score")
@@ -201,6 +206,11 @@ def load(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     ConfigError
         The file cannot be read or is no valid config.
     """
+    return _settled(read_checked(path, RunConfig, overrides), path.parent)
+
+
+def read_checked(path: Path, kind: type[Checked], overrides: Sequence[str] = ()) -> Checked:
+    """Read a YAML file as one `kind` of config; parameters and errors as in `load`."""
     text = read_text(path)
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -214,17 +224,20 @@ def load(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     except (ValueError, RecursionError) as error:  # a date like 2020-99-99, braces without end
         raise ConfigError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from None
     if data is None:
-        raise ConfigError(f"{path}: empty; a config needs at least `plan` and `microscope`")
+        raise ConfigError(f"{path}: empty; a config needs at least {_needed(kind)}")
     if not isinstance(data, dict):
-        raise ConfigError(
-            f"{path}: {_short(data)} is not a config; keys like `plan:` and `microscope:` are"
-        )
+        raise ConfigError(f"{path}: {_short(data)} is not a config; that needs {_needed(kind)}")
     for override in overrides:
         _lay_over(data, override)
     try:
-        return _settled(RunConfig.model_validate(data), path.parent)
+        return kind.model_validate(data)
     except ValidationError as error:
-        raise ConfigError(_explain(error, path, node, overrides)) from None
+        raise ConfigError(_explain(error, kind, path, node, overrides)) from None
+
+
+def _needed(kind: type[BaseModel]) -> str:
+    needed = [name for name, field in kind.model_fields.items() if field.is_required()]
+    return " and ".join(f"`{name}`" for name in needed or list(kind.model_fields)[:2])
 
 
 def _settled(config: RunConfig, base: Path) -> RunConfig:
@@ -313,13 +326,17 @@ def located(path: Path, keys: Path_, message: str) -> ConfigError:
 
 
 def _explain(
-    error: ValidationError, path: Path, node: yaml.Node | None, overrides: Sequence[str]
+    error: ValidationError,
+    root: type[BaseModel],
+    path: Path,
+    node: yaml.Node | None,
+    overrides: Sequence[str],
 ) -> str:
     found = error.errors(include_url=False)
     # One cause often fails several branches of a union; the first names the key best.
     first = min(found, key=lambda entry: entry["type"] != "extra_forbidden")
     keys = tuple(k for k in first["loc"] if not _is_branch(k))
-    text = _what(first, keys)
+    text = _what(first, root, keys)
     # A check across keys starts its message with the key it is about.
     if first["type"] == "value_error" and (about := re.match(r"`([\w.]+)`: ", text)):
         keys = (*keys, *about[1].split("."))
@@ -371,26 +388,26 @@ def _line(node: yaml.Node | None, keys: Path_) -> int | None:
     return line
 
 
-def _what(error: Any, keys: Path_) -> str:
+def _what(error: Any, root: type[BaseModel], keys: Path_) -> str:
     kind, value, context = error["type"], error["input"], error.get("ctx", {})
     if kind == "extra_forbidden":
-        known = _known_keys(keys[:-1])
+        known = _known_keys(root, keys[:-1])
         near = get_close_matches(str(keys[-1]), known, n=1)
         hint = f"did you mean `{near[0]}`? " if near else ""
         return f"unknown key; {hint}accepted: {', '.join(known)}"
     if kind == "missing":
-        return "missing" + (f"; {about}" if (about := _description(keys)) else "")
+        return "missing" + (f"; {about}" if (about := _description(root, keys)) else "")
     if kind == "value_error":
         return str(context["error"])
     if kind == "literal_error":
         near = get_close_matches(str(value), [w.strip("'") for w in context["expected"].split("'")])
         hint = f"; did you mean {near[0]!r}?" if near else ""
         return f"{_short(value)} is not accepted; accepted: {context['expected']}{hint}"
-    about = _description(keys)
+    about = _description(root, keys)
     about = f" ({about})" if about else ""
     found = "nothing" if value is None else _short(value)
     if kind in ("model_type", "model_attributes_type", "dict_type"):
-        accepted = ", ".join(_known_keys(keys))
+        accepted = ", ".join(_known_keys(root, keys))
         accepted = f"; accepted: {accepted}" if accepted else ""
         return f"{found}: must be keys with values{about}{accepted}"
     if kind in ("tuple_type", "list_type"):
@@ -405,9 +422,9 @@ def _short(value: Any) -> str:
     return text if len(text) <= 40 else f"{text[:37]}…"
 
 
-def _model_at(keys: Path_) -> type[BaseModel] | None:
+def _model_at(root: type[BaseModel], keys: Path_) -> type[BaseModel] | None:
     """The config's model at a key path; None where the path leads into plain values."""
-    model: type[BaseModel] | None = RunConfig
+    model: type[BaseModel] | None = root
     for key in keys:
         if model is None:
             return None
@@ -426,17 +443,17 @@ def _inner_model(annotation: Any) -> type[BaseModel] | None:
     return None
 
 
-def _known_keys(keys: Path_) -> list[str]:
-    model = _model_at(keys)
+def _known_keys(root: type[BaseModel], keys: Path_) -> list[str]:
+    model = _model_at(root, keys)
     if model is None:
         return []
     return [field.alias or name for name, field in model.model_fields.items()]
 
 
-def _description(keys: Path_) -> str:
+def _description(root: type[BaseModel], keys: Path_) -> str:
     """What the innermost key that the config knows by name is about."""
     while keys:
-        model = _model_at(keys[:-1])
+        model = _model_at(root, keys[:-1])
         field = _field(model, keys[-1]) if model else None
         if field is not None:
             return field.description or ""

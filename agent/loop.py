@@ -32,6 +32,7 @@ from agent.tape import Tape
 from devices.errors import DeviceFault
 from devices.microscope import Microscope
 from devices.shot import Shot
+from models.quality.score import Score
 
 
 @dataclass(slots=True)
@@ -216,18 +217,18 @@ class Loop:
         else:
             self._record("note", data)
 
-    def _scored(self, index: int, shot: Shot, pixels: NDArray[Any]) -> Callable[[], float]:
+    def _scored(self, index: int, shot: Shot, pixels: NDArray[Any]) -> Callable[[], Score]:
         """Hand a frame to the analysis; returns what waits for its score."""
         analysis = self._analysis
         if analysis is None or shot.mode == "confocal":
 
-            def nothing() -> float:
+            def nothing() -> Score:
                 raise AnalysisError(f"frame {index} ({shot.mode}) is not scored")
 
             return nothing
         if (why := self._given_up.get(index)) is not None:
             # The plan was told so, and decided on it; it must be told the same again.
-            def given_up() -> float:
+            def given_up() -> Score:
                 raise AnalysisError(why)
 
             return given_up

@@ -28,14 +28,20 @@ class Outcome:
         Quality in [0, 1].
     bleaching
         Share of the dye lost.
+    score_sd
+        Standard deviation of `score`.
+    flags
+        Reasons not to trust the score.
     """
 
     score: float
     bleaching: float
+    score_sd: float = 0.0
+    flags: tuple[str, ...] = ()
 
-    def as_dict(self) -> dict[str, float]:
+    def as_dict(self) -> dict[str, Any]:
         """For the ledger."""
-        return asdict(self)
+        return {**asdict(self), "flags": list(self.flags)}
 
 
 Settings = dict[str, Value]
@@ -49,7 +55,7 @@ class Optimizer(Protocol):
         ...
 
     def tell(self, settings: Mapping[str, Value], outcome: Outcome) -> None:
-        """What a trial gave."""
+        """What a trial gave; a flagged outcome says as little as a failed trial."""
         ...
 
     def tell_failed(self, settings: Mapping[str, Value]) -> None:
@@ -62,7 +68,7 @@ class Optimizer(Protocol):
         Raises
         ------
         ValueError
-            No trial gave anything.
+            No trial gave anything that can be trusted.
         """
         ...
 
@@ -74,7 +80,8 @@ class SkoptOptimizer:
     ``score − 3 · max(0, bleaching − limit)``; the recommendation then uses one process for
     each of score and bleaching, and takes the tried settings with the best predicted score
     among those that stay under the limit with a probability of 0.8. Predicted rather than
-    measured, because the best measurement of many is the luckiest.
+    measured, because the best measurement of many is the luckiest. Trials whose score is flagged
+    take no part in either.
 
     Parameters
     ----------
@@ -131,7 +138,10 @@ class SkoptOptimizer:
         }
 
     def tell(self, settings: Mapping[str, Value], outcome: Outcome) -> None:
-        """What a trial gave."""
+        """What a trial gave; nothing if it is flagged."""
+        if outcome.flags:
+            self.tell_failed(settings)
+            return
         point = [settings[name] for name in self._space]
         self._told.append((point, outcome))
         excess = max(0.0, outcome.bleaching - self._limit)
@@ -146,12 +156,15 @@ class SkoptOptimizer:
         """
         point = [settings[name] for name in self._space]
         told = self._skopt.yi
-        self._skopt.tell(point, float(np.mean(told)) if told else 0.0)
+        with threadpool_limits(1):
+            self._skopt.tell(point, float(np.mean(told)) if told else 0.0)
 
     def recommend(self) -> Settings:
         """The tried settings with the best predicted score within the bleaching limit."""
         if not self._told:
-            raise ValueError("no trial gave a score, there is nothing to recommend")
+            raise ValueError(
+                "no trial gave a score that can be trusted, there is nothing to recommend"
+            )
         points = [point for point, _ in self._told]
         where = np.asarray(self._skopt.space.transform(points), dtype=float)
         score, _ = self._fit(where, [outcome.score for _, outcome in self._told])

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from devices.config import Value
 from devices.shot import Shot
+from models.quality.score import Score
 
 
 class AnalysisError(RuntimeError):
@@ -65,18 +66,23 @@ class Frame:
     settings: Mapping[str, Value]
     pixels: NDArray[Any]
     time_s: float
-    _score: Callable[[], float]
+    _quality: Callable[[], Score]
 
     @property
-    def score(self) -> float:
-        """Quality in [0, 1]; waits for the analysis if it is not there yet.
+    def quality(self) -> Score:
+        """What the network says of it; waits for the analysis if it is not there yet.
 
         Raises
         ------
         AnalysisError
             It failed, or took too long.
         """
-        return self._score()
+        return self._quality()
+
+    @property
+    def score(self) -> float:
+        """Quality in [0, 1]: the value of `quality`, which waits and fails likewise."""
+        return self.quality.value
 
 
 Plan = Generator[Shot | Note, Frame | None, None]

@@ -6,16 +6,21 @@ from agent.config import RunConfig
 from agent.optimizer import SkoptOptimizer
 from agent.plan import Plan
 from agent.plans import live, optimize, timelapse
+from agent.trial import FRAMES_EACH
 from devices.microscope import grid
 
 
 def planned_frames(config: RunConfig) -> int | None:
-    """How many frames the plan takes; None where it has no end."""
+    """How many frames the plan takes; None where it has no end.
+
+    Repeats of flagged trials are not among them: nobody knows before how many there will be, and
+    each that is taken is counted then.
+    """
     if config.plan == "live":
         return config.live.frames
     if config.plan == "timelapse":
         return config.timelapse.frames * config.timelapse.fields
-    return 3 * (config.optimize.trials + 2 * config.optimize.retest_fields)
+    return FRAMES_EACH * (config.optimize.trials + 2 * config.optimize.retest_fields)
 
 
 def build_plan(config: RunConfig) -> Plan:

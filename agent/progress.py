@@ -33,7 +33,12 @@ def showing(state: State, console: Console) -> Iterator[Callable[[State], None]]
         task = bar.add_task(state.plan, total=state.planned)
 
         def watch(state: State) -> None:
-            bar.update(task, completed=state.frames, description=describe(state))
+            bar.update(
+                task,
+                total=state.planned,
+                completed=state.frames,
+                description=describe(state),
+            )
 
         yield watch
 

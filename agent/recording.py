@@ -7,6 +7,7 @@ from typing import Any
 
 from agent.ledger import Entry, Ledger
 from devices.shot import Field, Shot
+from models.quality.score import Score
 
 
 @dataclass(slots=True)
@@ -15,7 +16,7 @@ class Taken:
 
     shot: dict[str, Any]
     frame: dict[str, Any]
-    score: float | None = None
+    score: Score | None = None
 
 
 @dataclass(slots=True)
@@ -74,7 +75,7 @@ class Recording:
         elif entry.kind == "frame":
             self.taken[index] = Taken(announced.pop(index), {**data, "at": entry.at})
         elif entry.kind == "score" and index in self.taken:
-            self.taken[index].score = data["value"]
+            self.taken[index].score = score_from_dict(data)
 
     def given_up(self) -> dict[int, str]:
         """Why frames went without a score, where the plan was told so and went on."""
@@ -105,4 +106,23 @@ def shot_from_dict(data: dict[str, Any]) -> Shot:
         Field(**where) if where else None,
         data["at_s"],
         data["purpose"],
+    )
+
+
+def score_as_dict(score: Score) -> dict[str, Any]:
+    """A score as the ledger keeps it."""
+    return {
+        "value": score.value,
+        "sd": score.sd,
+        "flags": list(score.flags),
+        "tiles": score.tiles,
+    }
+
+
+def score_from_dict(data: dict[str, Any]) -> Score:
+    """The score that a ledger entry tells of."""
+    # Ledgers of the first version hold the value alone, and JSON has no NaN for an sd that
+    # nobody knows: 0, and no flags, are what their plans were told.
+    return Score(
+        data["value"], data.get("sd", 0.0), tuple(data.get("flags", ())), data.get("tiles", 1)
     )

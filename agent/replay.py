@@ -14,6 +14,7 @@ from agent.planning import build_plan
 from agent.summary import read
 from agent.tape import ReplayMismatch, Tape
 from devices.shot import Shot
+from models.quality.score import Score
 
 
 class _EndOfTape(Exception):
@@ -44,8 +45,8 @@ def replay(folder: Path) -> tuple[int, int]:
 
     given_up = recording.given_up()
 
-    def unscored(index: int, shot: Shot, pixels: NDArray[Any]) -> Callable[[], float]:
-        def score() -> float:
+    def unscored(index: int, shot: Shot, pixels: NDArray[Any]) -> Callable[[], Score]:
+        def score() -> Score:
             if (why := given_up.get(index)) is not None:
                 raise AnalysisError(why)
             raise _EndOfTape

@@ -17,6 +17,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from models.quality.score import Score
+
 _NICER = 15
 _scorer: Any = None
 
@@ -49,8 +51,9 @@ def _open(weights: Path | None) -> str:
     return digest
 
 
-def _score(frame: NDArray[Any], pixel_size_nm: float) -> float:
-    return float(_scorer.score(frame, pixel_size_nm).value)
+def _score(frames: list[NDArray[Any]], pixel_size_nm: float) -> list[Score]:
+    scores: list[Score] = _scorer.score_batch(frames, pixel_size_nm)
+    return scores
 
 
 class ScorerProcess:
@@ -85,9 +88,9 @@ class ScorerProcess:
             self.close()
             raise
 
-    def __call__(self, frame: NDArray[Any]) -> float:
-        """Score of one frame (rows × columns), in [0, 1]."""
-        return self._pool.submit(_score, frame, self._pixel_size_nm).result()
+    def __call__(self, frames: list[NDArray[Any]]) -> list[Score]:
+        """Scores of some frames (rows × columns each), sent over together."""
+        return self._pool.submit(_score, frames, self._pixel_size_nm).result()
 
     def close(self) -> None:
         """End the process; a frame that is being scored is finished first."""

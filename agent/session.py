@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from agent.analysis import Analysis
+from agent.analysis import Analysis, Compute
 from agent.catch_up import catch_up
 from agent.config import RunConfig, located
 from agent.dose import BudgetReached, DoseGate
@@ -27,12 +27,14 @@ from agent.ledger import Ledger
 from agent.loop import Loop
 from agent.plan import AnalysisError, Plan
 from agent.planning import build_plan, planned_frames
-from agent.recording import Recording
+from agent.recording import Recording, score_as_dict
 from agent.scorer_process import ScorerProcess
 from agent.signals import Interrupts, interrupts
+from agent.trial import FRAMES_EACH
 from devices.errors import BindingError, DeviceFault
 from devices.microscope import Microscope
 from devices.safety import SafeState
+from models.quality.score import Score
 
 Status = Literal["completed", "stopped", "interrupted", "failed"]
 EXIT_CODES: dict[Status, int] = {"completed": 0, "stopped": 0, "interrupted": 130, "failed": 1}
@@ -51,6 +53,7 @@ class Progress:
 
     plan: str
     planned: int | None
+    """Frames of the whole run; grows where a flagged trial is taken again."""
     trials: int
     bleaching_limit: float = 1.0
     frames: int = 0
@@ -74,11 +77,14 @@ class Progress:
             self.score = data["value"]
         elif kind == "fault":
             self.faults += 1
+        elif kind == "note" and data["topic"] == "flagged":
+            if self.planned is not None:
+                self.planned += FRAMES_EACH
         elif kind == "note" and data["topic"] == "trial":
             self.trial += 1
             if (found := data["data"]["objectives"]) is not None:
                 self.bleaching = found["bleaching"]
-                if found["bleaching"] <= self.bleaching_limit:
+                if found["bleaching"] <= self.bleaching_limit and not found.get("flags"):
                     self.best = max(found["score"], self.best or 0.0)
 
 
@@ -126,7 +132,7 @@ class Session:
     make_plan
         Another plan than the config's, for scripts: called with the config.
     scorer
-        Another score than the quality network's, of a frame's pixels.
+        Scores frames instead of the quality network: their pixels in, a `Score` of each out.
     """
 
     def __init__(
@@ -137,7 +143,7 @@ class Session:
         *,
         microscope: Microscope | None = None,
         make_plan: Callable[[RunConfig], Plan] | None = None,
-        scorer: Callable[[Any], float] | None = None,
+        scorer: Compute | None = None,
     ) -> None:
         self.config = config
         self.folder = folder
@@ -179,7 +185,7 @@ class Session:
 
     def _locked(
         self,
-        scorer: Callable[[Any], float] | None,
+        scorer: Compute | None,
         weights: dict[str, str],
         seen: Interrupts,
         watch: Callable[[Progress], None],
@@ -210,7 +216,7 @@ class Session:
     def _prepare(
         self,
         microscope: Microscope,
-        scorer: Callable[[Any], float] | None,
+        scorer: Compute | None,
         weights: dict[str, str],
     ) -> _Work:
         """Everything a session needs, from what earlier sessions left."""
@@ -336,8 +342,8 @@ class Session:
             return seen.name
         return "finished"
 
-    def _score_recorder(self, ledger: Ledger) -> Callable[[int, float | AnalysisError], None]:
-        def record(index: int, outcome: float | AnalysisError) -> None:
+    def _score_recorder(self, ledger: Ledger) -> Callable[[int, Score | AnalysisError], None]:
+        def record(index: int, outcome: Score | AnalysisError) -> None:
             if isinstance(outcome, AnalysisError):
                 policy = self.config.analysis.on_error
                 fault = {"what": str(outcome), "policy": policy}
@@ -346,8 +352,9 @@ class Session:
                 if policy == "stop":
                     raise outcome
             else:
-                ledger.add("score", {"value": outcome}, index)
-                self.progress.take("score", {"value": outcome})
+                entry = score_as_dict(outcome)
+                ledger.add("score", entry, index)
+                self.progress.take("score", entry)
 
         return record
 
@@ -454,8 +461,8 @@ def _age(recording: Recording) -> float:
 
 @contextmanager
 def _scoring(
-    config: RunConfig, source: Path, scorer: Callable[[Any], float] | None
-) -> Iterator[tuple[Callable[[Any], float] | None, dict[str, str]]]:
+    config: RunConfig, source: Path, scorer: Compute | None
+) -> Iterator[tuple[Compute | None, dict[str, str]]]:
     """What scores frames while the context lasts, and the hashes of its weights."""
     if not config.analysis.score or scorer is not None:
         yield (scorer if config.analysis.score else None), {}

@@ -38,12 +38,12 @@ _VALIDATION = 0.05
 _RATER_SD = 0.08
 TABLE = "frames.csv"
 
-SetName = Literal["training", "actin", "tubulin", "psd95", "dyes"]
+SetName = Literal["training", "actin", "tubulin", "psd95", "dyes", "robitaille"]
 _Maps = dict[Structure, tuple[int, ...] | None]
 
 
 @dataclass(frozen=True, slots=True)
-class _Population:
+class Population:
     """What the frames of one split are drawn from.
 
     Parameters
@@ -64,17 +64,18 @@ class _Population:
 _SYNTHETIC: _Maps = dict.fromkeys(SYNTHETIC)  # type: ignore[arg-type]
 _REAL_SHARE = 0.35
 """Of the frames of a population that has real and drawn structures."""
-_POPULATIONS = MappingProxyType(
+POPULATIONS = MappingProxyType(
     {
-        "training": _Population({"actin": (0, 1, 2), **_SYNTHETIC}, quick=True),
-        "validation": _Population({"actin": (3,), **_SYNTHETIC}),
-        "actin": _Population({"actin": (4, 5)}),
-        "tubulin": _Population({"tubulin": None}),
-        "psd95": _Population({"psd95": None}),
-        "dyes": _Population({"actin": (4, 5)}, unknown_dyes=True),
+        "training": Population({"actin": (0, 1, 2), **_SYNTHETIC}, quick=True),
+        "validation": Population({"actin": (3,), **_SYNTHETIC}),
+        "actin": Population({"actin": (4, 5)}),
+        "tubulin": Population({"tubulin": None}),
+        "psd95": Population({"psd95": None}),
+        "dyes": Population({"actin": (4, 5)}, unknown_dyes=True),
+        "robitaille": Population({"actin": (0, 1, 2)}, quick=True),
     }
 )
-SETS: tuple[SetName, ...] = ("training", "actin", "tubulin", "psd95", "dyes")
+SETS: tuple[SetName, ...] = ("training", "actin", "tubulin", "psd95", "dyes", "robitaille")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ class LabelledFrame:
     detail
         What the label is a function of (`truth.detail_recovered`).
     split
-        `training`, `validation` or `test`.
+        `training`, `validation` or `test`; "" where training is to split at random.
     structure, maps
         What is labelled, and which of pySTED's maps of it the sample was made of.
     dye, sigma_abs_m2, sigma_ste_m2, lifetime_ns, quantum_yield, bleach_k1
@@ -183,10 +184,10 @@ def _draw_dye(rng: _Chance, unknown: bool) -> Dye:
 def draw_frame(name: SetName, seed: int, index: int) -> tuple[NDArray[np.uint16], LabelledFrame]:
     """One random frame (rows × columns, counts) with its row of the table."""
     rng = _Chance(SETS.index(name), seed, index)
-    split = "test"
-    if name == "training":
-        split = "validation" if rng.happens(_VALIDATION) else "training"
-    population = _POPULATIONS[split if split != "test" else name]
+    split = {"training": "training", "robitaille": ""}.get(name, "test")
+    if name == "training" and rng.happens(_VALIDATION):
+        split = "validation"
+    population = POPULATIONS[split if name == "training" else name]
     while True:
         frame, row = _draw(rng, population, split, index)
         # Random settings mostly spoil the frame, and there is little to learn from the
@@ -196,7 +197,7 @@ def draw_frame(name: SetName, seed: int, index: int) -> tuple[NDArray[np.uint16]
 
 
 def _draw(
-    rng: _Chance, population: _Population, split: str, index: int
+    rng: _Chance, population: Population, split: str, index: int
 ) -> tuple[NDArray[np.uint16], LabelledFrame]:
     structures = list(population.structures)
     real = [s for s in structures if s not in SYNTHETIC]
@@ -296,12 +297,15 @@ def _make(folder: Path, name: SetName, seed: int, index: int) -> LabelledFrame:
 
 
 def read_table(folder: Path) -> list[dict[str, str]]:
-    """Rows of a data set's table; empty where there is none yet."""
+    """Rows of a data set's table; empty where there is none yet.
+
+    A last line without an end, which a killed process may leave, is not one.
+    """
     path = folder / TABLE
     if not path.exists():
         return []
     with path.open(newline="") as file:
-        return list(csv.DictReader(file))
+        return list(csv.DictReader(line for line in file if line.endswith("\n")))
 
 
 def simulate_quality(
@@ -321,7 +325,8 @@ def simulate_quality(
         Processes; by default one a core.
     name
         Which set: `training` (with a twentieth for validation), or a test set of held-out
-        `actin` fields, of `tubulin` or `psd95`, or of `dyes` that training never draws.
+        `actin` fields, of `tubulin` or `psd95`, or of `dyes` that training never draws; or
+        `robitaille`, frames of actin alone to train the paper's recipe on.
 
     Yields
     ------
@@ -329,17 +334,17 @@ def simulate_quality(
         How many frames are done, after each.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    done = {row["file"] for row in read_table(folder) if (folder / row["file"]).exists()}
+    rows = [row for row in read_table(folder) if (folder / row["file"]).exists()]
+    done = {row["file"] for row in rows}
     missing = [i for i in range(frames) if f"{i:05d}.tif" not in done]
-    names = [field.name for field in fields(LabelledFrame)]
-    fresh = not (folder / TABLE).exists()
     with (
-        (folder / TABLE).open("a", newline="") as file,
+        (folder / TABLE).open("w", newline="") as file,
         ProcessPoolExecutor(workers or os.cpu_count()) as pool,
     ):
-        table = csv.DictWriter(file, names)
-        if fresh:
-            table.writeheader()
+        table = csv.DictWriter(file, [field.name for field in fields(LabelledFrame)])
+        table.writeheader()
+        table.writerows(rows)
+        file.flush()
         made = len(done)
         make = partial(_make, folder, name, seed)
         for future in as_completed([pool.submit(make, i) for i in missing]):

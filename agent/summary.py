@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean, stdev
@@ -13,6 +14,8 @@ from agent.dose import DoseGate
 from agent.folder import is_running, read_config
 from agent.ledger import FILE, Ledger
 from agent.recording import Recording
+from agent.trial import FRAMES_EACH
+from models.quality.score import Score
 
 
 def spread(values: Sequence[float]) -> dict[str, Any]:
@@ -54,7 +57,10 @@ def summarize(folder: Path) -> dict[str, Any]:
     config, recording = read(folder)
     gate = DoseGate.of(config.dose, recording)
     last = recording.sessions[-1] if recording.sessions else {}
-    scores = [taken.score for taken in recording.taken.values() if taken.score is not None]
+    scores = _scores(recording)
+    planned = last.get("planned")
+    if planned is not None:
+        planned += FRAMES_EACH * len(recording.notes_on("flagged"))
     return {
         "run": folder.resolve().name,
         "plan": config.plan,
@@ -65,7 +71,7 @@ def summarize(folder: Path) -> dict[str, Any]:
         "sessions": len(recording.sessions),
         "seed": config.seed,
         "frames": {
-            "planned": last.get("planned"),
+            "planned": planned,
             "acquired": len(recording.taken),
             "skipped": 0,
             "reconstructed": 0,
@@ -75,13 +81,36 @@ def summarize(folder: Path) -> dict[str, Any]:
             "budget_fraction": gate.budget_fraction,
             "lost_shots": len(recording.lost),
         },
-        "score": spread(scores),
+        "score": {
+            **spread([score.value for score in scores]),
+            "flagged": sum(bool(score.flags) for score in scores),
+        },
         "start": _retested(recording, "start"),
         "best": _retested(recording, "best"),
         "trials": recording.notes_on("trial"),
         "safe_state": recording.safe_state,
         "faults": recording.faults,
     }
+
+
+def flagged_frames(folder: Path) -> str:
+    """How many frames are flagged, and as what: `3 frames: 2 saturated, 1 blank`; or nothing.
+
+    Raises
+    ------
+    ConfigError
+        `folder` is no run folder.
+    """
+    flagged = [score.flags for score in _scores(read(folder)[1]) if score.flags]
+    if not flagged:
+        return ""
+    by_flag = Counter(flag for flags in flagged for flag in flags).most_common()
+    reasons = ", ".join(f"{count} {flag.replace('_', ' ')}" for flag, count in by_flag)
+    return f"{len(flagged)} {'frame' if len(flagged) == 1 else 'frames'}: {reasons}"
+
+
+def _scores(recording: Recording) -> list[Score]:
+    return [taken.score for taken in recording.taken.values() if taken.score is not None]
 
 
 def _lasers(config: RunConfig) -> list[str]:

@@ -17,6 +17,7 @@ from agent.images import ImageStore, checksum
 from agent.plan import Frame, Note
 from agent.recording import Recording, shot_as_dict
 from devices.shot import Shot
+from models.quality.score import Score
 
 
 class ReplayMismatch(RuntimeError):
@@ -93,7 +94,7 @@ class Tape:
         self,
         index: int,
         shot: Shot,
-        rescore: Callable[[int, Shot, NDArray[Any]], Callable[[], float]],
+        rescore: Callable[[int, Shot, NDArray[Any]], Callable[[], Score]],
     ) -> Frame | None:
         """The stored frame that answers a shot; None at the end of the tape.
 

@@ -1,33 +1,104 @@
-"""`stedfast train`: trainings with a progress bar and their provenance."""
+"""`stedfast train`: a config and rated frames in, weights with card, curve and scatter plot out."""
 
 from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
+from pydantic import Field
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from agent.config import ConfigError
+from agent.config import ConfigError, read_checked
 from agent.folder import commit_of_this_code
+from devices.config import Model
+
+if TYPE_CHECKING:
+    from models.quality.recipe import Recipe
+
+SHIPPED = "shipped"
 
 
-def train_quality_network(
-    data: Path, out: Path, *, seed: int, epochs: int, console: Console
-) -> None:
+class QualityTraining(Model):
+    """`stedfast train quality`: see `models.quality.recipe.Recipe`."""
+
+    data: Path | None = Field(None, description="folder with frames.csv, or a CSV: file, score")
+    out: Path | None = Field(None, description="weights to write, without ending")
+    tests: dict[str, Path] = Field(
+        default_factory=dict, description="more rated sets to measure on, by name"
+    )
+    architecture: dict[str, Any] | None = Field(
+        None, description="{network: stedfast or robitaille}; of new weights only"
+    )
+    start_from: str | None = Field(
+        None, description=f"weights to go on from: `{SHIPPED}` or a .safetensors file"
+    )
+    heads_only: bool = False
+    column: str = "score"
+    seed: int = Field(1, ge=0)
+    epochs: int = Field(20, ge=1, le=10_000)
+    patience: int | None = Field(None, ge=1)
+    batch: int = Field(32, ge=2, le=4096)
+    optimizer: Literal["adam", "adamw"] = "adamw"
+    learning_rate: float = Field(3e-3, gt=0, le=1)
+    weight_decay: float = Field(1e-2, ge=0, le=1)
+    augmentation: Literal["turned", "doubled"] = "turned"
+    blurred: float = Field(0.1, ge=0, le=0.5)
+    empty: float = Field(0.03, ge=0, le=0.5)
+    device: str = Field("auto", description="what torch computes on; auto: CUDA if there is one")
+
+
+def recipe_of(name: str) -> Recipe:
+    """The recipe in `configs/quality/<name>.yaml`."""
+    file = Path(__file__).parents[1] / "configs" / "quality" / f"{name}.yaml"
+    return _recipe(read_checked(file, QualityTraining))
+
+
+def _recipe(asked: QualityTraining) -> Recipe:
+    from models.quality.recipe import Recipe
+    from models.quality.scorer import SHIPPED as SHIPPED_WEIGHTS
+
+    start = asked.start_from and (
+        SHIPPED_WEIGHTS if asked.start_from == SHIPPED else Path(asked.start_from)
+    )
+    named = asked.model_dump(exclude={"data", "out", "tests", "device", "start_from"})
+    return Recipe(**named, start_from=start or None)
+
+
+def train_quality(config: Path, overrides: Sequence[str], console: Console) -> None:
     """Train the quality network and print what it reached.
 
     Raises
     ------
     ConfigError
-        The data cannot be used.
+        The config, the data or the weights to start from cannot be used.
     """
-    from models.quality import train
+    import torch
 
-    command = shlex.join(["stedfast", *sys.argv[1:]])
-    with Progress(console=console) as bar:
-        task = bar.add_task("epochs")
+    from models.quality.training import train
+
+    asked = read_checked(config, QualityTraining, overrides)
+    for key, value in (("data", asked.data), ("out", asked.out)):
+        if value is None:
+            raise ConfigError(f"{config}: `{key}`: missing; give it here or as --{key}")
+    if (asked.architecture is None) == (asked.start_from is None):
+        raise ConfigError(f"{config}: one of `architecture` and `start_from` is needed, not both")
+    assert asked.data is not None and asked.out is not None
+    device = asked.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    recipe = _recipe(asked)
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+    ) as bar:
+        task = bar.add_task("reading frames", total=None)
 
         def show(epoch: int, total: int, metrics: dict[str, float]) -> None:
             figures = "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
@@ -35,16 +106,24 @@ def train_quality_network(
 
         try:
             card = train(
-                data,
-                out,
-                seed=seed,
-                epochs=epochs,
-                command=command,
+                asked.data,
+                asked.out,
+                recipe,
+                tests=asked.tests,
+                command=shlex.join(["stedfast", *sys.argv[1:]]),
                 commit=commit_of_this_code(),
                 progress=show,
+                device=device,
             )
-        except (ValueError, FileNotFoundError) as error:
+        except (ValueError, FileNotFoundError, RuntimeError) as error:
             raise ConfigError(str(error)) from None
-    test = card["metrics"]["test"]
-    figures = ", ".join(f"{name} {value:.3f}" for name, value in test.items() if value is not None)
-    print(f"{out.with_suffix('.safetensors')}: {figures}")
+    from agent.curves import draw_training
+
+    picture = draw_training(asked.out, card)
+    for name, figures in card["metrics"].items():
+        print(
+            f"{name}: {figures['frames']} frames, RMSE {figures['rmse']:.3f},"
+            f" Spearman {figures['spearman']:.3f},"
+            f" 90% intervals cover {figures['coverage_90']:.0%}"
+        )
+    print(f"{asked.out.with_name(asked.out.name + '.safetensors')}, {picture}")

@@ -169,19 +169,6 @@ def test_score_refuses_what_is_no_image(stedfast: Command, tmp_path: Path) -> No
     assert stedfast.code == 2 and "--pixel-size" in stedfast.err
 
 
-def test_simulated_frames_are_resumed_and_reproducible(tmp_path: Path) -> None:
-    from agent.simulate import draw_frame, read_table, simulate_quality
-
-    folder = tmp_path / "frames"
-    assert list(simulate_quality(folder, 1, 5, 1)) == [1]
-    assert list(simulate_quality(folder, 2, 5, 1)) == [2]
-    rows = {row["file"]: row for row in read_table(folder)}
-    assert sorted(rows) == ["00000.tif", "00001.tif"]
-    frame, row = draw_frame(5, 1)
-    np.testing.assert_array_equal(frame, tifffile.imread(folder / "00001.tif"))
-    assert float(rows["00001.tif"]["score"]) == row.score
-
-
 def test_bench_prints_checks_computed_from_its_figures(stedfast: Command) -> None:
     data: dict[str, Any] = json.loads(
         stedfast("bench", "loop", "--quick", "--seeds", "1", "--json")

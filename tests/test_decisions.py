@@ -1,15 +1,23 @@
-"""Objectives and optimizer."""
+"""Objectives, the optimizer, and the plan that asks it."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 
+from agent.config import OptimizeConfig
 from agent.objectives import bleaching
 from agent.optimizer import Outcome, SkoptOptimizer
-from devices.config import SettingConfig
+from agent.plan import AnalysisError, Frame, Note
+from agent.plans import optimize
+from agent.trial import purpose
+from devices.config import SettingConfig, Value
+from devices.shot import Field, Shot
+from models.quality.score import Score
 
 
 def scene(rng: np.random.Generator, counts: float) -> np.ndarray:
@@ -146,3 +154,142 @@ def test_search_narrows_the_space() -> None:
         settings = engine.ask()
         assert 1 <= float(settings["power"]) <= 2 and settings["filter"] == "red"
         engine.tell(settings, Outcome(0.5, 0.1))
+
+
+def test_a_flagged_trial_teaches_the_model_no_more_than_a_failed_one() -> None:
+    """However good it looks: the same suggestions follow, and another is recommended."""
+    rng = np.random.default_rng(2)
+    engines = optimizer(2), optimizer(2)
+    for number in range(12):
+        settings, same = (engine.ask() for engine in engines)
+        assert settings == same
+        if number in (3, 9):
+            engines[0].tell(settings, Outcome(1.0, 0.0, 0.3, ("saturated",)))
+            engines[1].tell_failed(settings)
+            flagged = settings
+            continue
+        outcome = world(settings, rng)
+        for engine in engines:
+            engine.tell(settings, outcome)
+    assert engines[0].recommend() == engines[1].recommend() != flagged
+
+
+def test_where_all_trials_are_flagged_nothing_is_recommended() -> None:
+    engine = optimizer(0)
+    for _ in range(4):
+        engine.tell(engine.ask(), Outcome(0.9, 0.1, flags=("blank",)))
+    with pytest.raises(ValueError, match="nothing to recommend"):
+        engine.recommend()
+
+
+def test_an_outcome_is_plain_data_for_the_ledger() -> None:
+    data = Outcome(0.5, 0.1, 0.02, ("blank",)).as_dict()
+    assert json.loads(json.dumps(data)) == data
+    assert data == {"score": 0.5, "bleaching": 0.1, "score_sd": 0.02, "flags": ["blank"]}
+
+
+class InOrder:
+    """An optimizer that asks for trial 1, 2, … and remembers what it was told of each."""
+
+    def __init__(self) -> None:
+        self.told: list[Outcome | None] = []
+
+    def ask(self) -> dict[str, Value]:
+        return {"trial": len(self.told) + 1}
+
+    def tell(self, settings: Any, outcome: Outcome) -> None:
+        self.told.append(outcome)
+
+    def tell_failed(self, settings: Any) -> None:
+        self.told.append(None)
+
+    def recommend(self) -> dict[str, Value]:
+        return {"trial": 0}
+
+
+def led(
+    repeat_flagged: int, quality: Callable[[str], Score]
+) -> tuple[list[Shot], list[Note], list[Outcome | None]]:
+    """Lead `plan: optimize` through four trials; the STED frames score by their purpose."""
+    config = OptimizeConfig(trials=4, initial=2, retest_fields=1, repeat_flagged=repeat_flagged)
+    fields = [Field(i, 0.0, 0.0) for i in range(6 + repeat_flagged)]
+    engine = InOrder()
+    plan = optimize(config, engine, {"trial": 0}, fields, skip_failed=True)
+    shots: list[Shot] = []
+    notes: list[Note] = []
+    answer = None
+    while True:
+        try:
+            step = plan.send(answer)
+        except StopIteration:
+            return shots, notes, engine.told
+        answer = None
+        if isinstance(step, Note):
+            notes.append(step)
+            continue
+        where = step.purpose
+        answer = Frame(len(shots), step, {}, FLAT, 0.0, lambda where=where: quality(where))
+        shots.append(step)
+
+
+FLAT = np.full((16, 16), 3, np.uint16)
+GOOD = Score(0.5, 0.1)
+BAD = Score(0.9, 0.2, ("saturated",))
+
+
+def measured(shots: list[Shot]) -> list[tuple[str, int, dict[str, Value]]]:
+    """Purpose, field and settings of the STED frames."""
+    assert len({shot.field.index for shot in shots if shot.field}) == len(shots) / 3
+    return [(s.purpose, s.field.index, dict(s.settings)) for s in shots if s.mode == "sted"]  # type: ignore[union-attr]  # all have one
+
+
+def test_a_flagged_trial_is_taken_again_on_a_fresh_field() -> None:
+    shots, notes, told = led(3, lambda where: BAD if where == "trial 2" else GOOD)
+    assert measured(shots) == [
+        ("trial 1", 0, {"trial": 1}),
+        ("trial 2", 1, {"trial": 2}),
+        (purpose(2, 1), 2, {"trial": 2}),
+        ("trial 3", 3, {"trial": 3}),
+        ("trial 4", 4, {"trial": 4}),
+        ("retest start", 5, {"trial": 0}),
+        ("retest best", 6, {"trial": 0}),
+    ]
+    assert [note.topic for note in notes][:4] == ["trial", "flagged", "trial", "trial"]
+    flagged = {"settings": {"trial": 2}, "flags": ["saturated"], "trial": 2}
+    assert notes[1].data == flagged
+    assert notes[2].data["objectives"]["flags"] == [] and notes[2].data["settings"] == {"trial": 2}
+    assert told == [Outcome(0.5, 0.0, 0.1)] * 4
+
+
+def test_repeats_come_to_an_end() -> None:
+    """Two for the whole run: the second trial is told as it is."""
+    shots, notes, told = led(2, lambda where: BAD if where.startswith("trial") else GOOD)
+    assert [where for where, *_ in measured(shots)][:5] == [
+        "trial 1",
+        purpose(1, 1),
+        purpose(1, 2),
+        "trial 2",
+        "trial 3",
+    ]
+    assert sum(note.topic == "flagged" for note in notes) == 2
+    assert told == [Outcome(0.9, 0.0, 0.2, ("saturated",))] * 4
+    trials = [note.data["objectives"] for note in notes if note.topic == "trial"]
+    assert [trial["flags"] for trial in trials] == [["saturated"]] * 4
+
+
+def test_a_repeat_that_fails_fails_its_trial() -> None:
+    def quality(where: str) -> Score:
+        if where == purpose(1, 1):
+            raise AnalysisError("no score")
+        return BAD
+
+    _, notes, told = led(1, quality)
+    assert [note.topic for note in notes][:3] == ["flagged", "trial", "trial"]
+    assert notes[1].data["failed"] == "no score"
+    assert told[0] is None and told[1] is not None
+
+
+def test_without_repeats_a_flagged_trial_is_as_it_is() -> None:
+    shots, notes, _ = led(0, lambda where: BAD)
+    assert len(shots) == 18
+    assert all(note.topic != "flagged" for note in notes)

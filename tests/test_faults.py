@@ -29,6 +29,7 @@ import tifffile
 import yaml
 import zarr
 
+from agent.analysis import Compute
 from agent.config import RunConfig, load
 from agent.folder import new_folder, read_config
 from agent.images import ImageStore, checksum
@@ -37,10 +38,12 @@ from agent.plan import AnalysisError, Note, Plan
 from agent.planning import build_plan
 from agent.recording import Recording
 from agent.session import EXIT_CODES, Progress, Result, Session
+from agent.summary import flagged_frames
 from devices import engine
 from devices.errors import DeviceFault
 from devices.microscope import Microscope
 from devices.shot import Shot
+from models.quality.score import Score
 from tests import faulty
 from tests.faulty import cli
 
@@ -179,9 +182,9 @@ def repair(run: Path) -> None:
 SCORED = {"analysis": {"score": True}}
 
 
-def mean_score(pixels: Any) -> float:
-    """A score that needs no network."""
-    return float(pixels.mean() / 4096)
+def mean_score(frames: list[Any]) -> list[Score]:
+    """Scores that need no network."""
+    return [Score(float(pixels.mean() / 4096), float(pixels.std()) / 1e5) for pixels in frames]
 
 
 # ---------------------------------------------------------------------- signals
@@ -324,9 +327,9 @@ def test_second_interrupt_does_not_wait_for_a_score(
 ) -> None:
     stuck = threading.Event()
 
-    def never(pixels: Any) -> float:
+    def never(frames: list[Any]) -> list[Score]:
         stuck.wait(60)
-        return 0.5
+        return mean_score(frames)
 
     def plan(config: RunConfig) -> Plan:
         for _ in range(20):
@@ -386,14 +389,33 @@ def reading_plan(frames: int = 20, *, skip: bool = False) -> Callable[[RunConfig
     return plan
 
 
-def fails_at(call: int) -> Callable[[Any], float]:
-    """A scorer that fails at one of its calls."""
-    calls = iter(range(10**6))
+def numbered() -> Callable[[Any], int]:
+    """Numbers frames in the order they are first seen in; their pixels tell them apart."""
+    seen: dict[bytes, int] = {}
+    return lambda pixels: seen.setdefault(pixels.tobytes(), len(seen))
 
-    def score(pixels: Any) -> float:
-        if next(calls) == call:
+
+def fails_at(number: int) -> Compute:
+    """A scorer that fails whenever it is to score a certain one of its frames."""
+    number_of = numbered()
+
+    def score(frames: list[Any]) -> list[Score]:
+        if number in [number_of(pixels) for pixels in frames]:
             raise ArithmeticError("the network saw a NaN")
-        return mean_score(pixels)
+        return mean_score(frames)
+
+    return score
+
+
+def flags_at(*numbers: int) -> Compute:
+    """A scorer that takes certain ones of its frames for saturated, and thinks most of them."""
+    number_of = numbered()
+
+    def score(frames: list[Any]) -> list[Score]:
+        return [
+            Score(0.99, 1 / 3, ("saturated",), 4) if number_of(pixels) in numbers else score
+            for pixels, score in zip(frames, mean_score(frames), strict=True)
+        ]
 
     return score
 
@@ -467,10 +489,10 @@ def test_a_score_that_came_too_late_stays_unread(
     """A plan that gave up waiting decided without that score; so it must when resumed."""
     calls = iter(range(10**6))
 
-    def dawdles(pixels: Any) -> float:
+    def dawdles(frames: list[Any]) -> list[Score]:
         if next(calls) == 2:
             time.sleep(0.5)
-        return mean_score(pixels)
+        return mean_score(frames)
 
     def breaks_off(config: RunConfig) -> Plan:
         plan = reading_plan(skip=True)(config)
@@ -487,6 +509,144 @@ def test_a_score_that_came_too_late_stays_unread(
     assert "power cut" in result.reason
     resume(capsys, run, 20, make_plan=reading_plan(skip=True), scorer=mean_score)
     assert "no score for frame 2" in recorded(run).notes_on("seen")[2]["score"]
+
+
+def test_a_backlog_is_scored_in_batches_and_one_bad_frame_fails_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Frame 5 is bad; the worker is held up until all frames queue behind the first."""
+    all_there = threading.Event()
+    sizes: list[int] = []
+    bad = fails_at(5)
+
+    def score(frames: list[Any]) -> list[Score]:
+        all_there.wait(20)
+        sizes.append(len(frames))
+        return bad(frames)
+
+    def watch(progress: Progress) -> None:
+        if progress.frames == 20:
+            all_there.set()
+
+    analysis = {"score": True, "on_error": "skip", "queue": 30}
+    result, run = run_session(tmp_path, session={"scorer": score}, watch=watch, analysis=analysis)
+    assert result.status == "completed", result.reason
+    assert max(sizes) > 5
+    assert_left_well(capsys, run, "completed", acquired=20)
+    taken = recorded(run).taken
+    images = ImageStore(run, pixel_size_um=0.02)
+    for index, frame in taken.items():
+        expected = None if index == 5 else mean_score([images.read(index)])[0]
+        assert frame.score == expected
+    assert [fault["frame"] for fault in recorded(run).faults] == [5]
+
+
+# ---------------------------------------------------------------------- flagged frames
+
+FINDING: dict[str, Any] = {
+    "plan": "optimize",
+    "optimize": {"trials": 4, "initial": 2, "retest_fields": 1, "repeat_flagged": 2},
+    "microscope": {
+        "modes": {"sted": {}, "confocal": {"depletion_power": 0}},
+        "fields": {"rows": 3, "columns": 3},
+    },
+    **SCORED,
+}
+
+
+@pytest.mark.parametrize(
+    ("flagged", "repeats"),
+    [((), 0), ((1,), 1), ((0, 1, 2, 4), 2)],
+    ids=["none", "one", "more than are taken again"],
+)
+def test_flagged_trials_are_taken_again_and_the_run_completes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], flagged: tuple[int, ...], repeats: int
+) -> None:
+    config, file, run = checked(tmp_path, **FINDING)
+    session = Session(config, file, run, scorer=flags_at(*flagged))
+    result = session.run()
+    frames = 18 + 3 * repeats
+    assert result.status == "completed", result.reason
+    assert session.progress.planned == frames
+    summary = assert_left_well(capsys, run, "completed", acquired=frames)
+    assert summary["frames"]["planned"] == frames
+    assert (summary["score"]["n"], summary["score"]["flagged"]) == (6 + repeats, len(flagged))
+    notes = recorded(run)
+    assert len(notes.notes_on("flagged")) == repeats
+    for note in notes.notes_on("flagged"):
+        assert note["flags"] == ["saturated"]
+        again = [trial["settings"] for trial in notes.notes_on("trial")][note["trial"] - 1]
+        assert again == note["settings"]
+    kept = [trial for trial in notes.notes_on("trial") if not trial["objectives"]["flags"]]
+    assert len(kept) == (4 if repeats == len(flagged) else 2)
+    assert notes.notes_on("recommendation")[0]["settings"] in [trial["settings"] for trial in kept]
+    code, out, err = cli(capsys, "replay", run)
+    assert (code, err) == (0, ""), err
+    assert f"{frames} frames" in out
+    assert (
+        flagged_frames(run)
+        == {0: "", 1: "1 frame: 1 saturated", 4: "4 frames: 4 saturated"}[len(flagged)]
+    )
+    code, out, _ = cli(capsys, "report", run)
+    assert code == 0
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert ("flagged: saturated" in page) == (len(kept) < 4)
+
+
+def test_a_resumed_run_is_told_the_same_flags_and_deviations(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The scorer of the second session would flag nothing."""
+    result, run = run_session(
+        tmp_path, session={"scorer": flags_at(1), "make_plan": cut_after(8)}, **FINDING
+    )
+    assert "power cut" in result.reason
+    before = recorded(run)
+    assert [note["topic"] for note in before.notes] == ["trial", "flagged"]
+    # Frames 0 … 2 are the first trial, 3 … 5 the flagged one, 6 and 7 begin its repeat.
+    assert before.taken[4].score == Score(0.99, 1 / 3, ("saturated",), 4)
+    resume(capsys, run, 21, scorer=mean_score)
+    after = recorded(run)
+    assert after.notes[:2] == before.notes
+    scores = {index: taken.score for index, taken in after.taken.items()}
+    assert {index: scores[index] for index in before.taken} == {
+        **{index: taken.score for index, taken in before.taken.items()},
+        7: scores[7],  # the cut came before its score
+    }
+    assert cli(capsys, "replay", run)[0] == 0
+
+
+def test_what_the_ledger_says_of_a_score(tmp_path: Path) -> None:
+    result, run = run_session(tmp_path, session={"scorer": flags_at(0)}, **FINDING)
+    assert result.status == "completed", result.reason
+    with closing(Ledger(run, readonly=True)) as ledger:
+        entry = next(ledger.entries("score"))
+    assert entry.frame == 1
+    assert entry.data == {"value": 0.99, "sd": 1 / 3, "flags": ["saturated"], "tiles": 4}
+    trial = recorded(run).notes_on("trial")[0]["objectives"]
+    assert set(trial) == {"score", "bleaching", "score_sd", "flags"}
+    assert trial["score_sd"] > 0
+
+
+def test_a_ledger_without_deviations_can_still_be_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Scores were once a value alone."""
+    plan = reading_plan()
+    session = {"make_plan": plan, "scorer": fails_at(6)}
+    result, run = run_session(tmp_path, session=session, **SCORED)
+    assert result.status == "failed"
+    values = {i: taken.score.value for i, taken in recorded(run).taken.items() if taken.score}
+    with closing(sqlite3.connect(run / "ledger.sqlite")) as ledger, ledger:
+        ledger.execute(
+            "UPDATE entries SET data = json_remove(data, '$.sd', '$.flags', '$.tiles') "
+            "WHERE kind = 'score'"
+        )
+    old = recorded(run).taken
+    assert {i: old[i].score for i in values} == {i: Score(v, 0.0) for i, v in values.items()}
+    resume(capsys, run, 20, make_plan=plan, scorer=mean_score)
+    summary = show(capsys, run)
+    assert (summary["score"]["n"], summary["score"]["flagged"]) == (20, 0)
 
 
 # ---------------------------------------------------------------------- camera and disk

@@ -22,6 +22,7 @@ from agent.folder import lock, write_config
 from agent.images import ImageStore, checksum
 from agent.ledger import Ledger
 from agent.report import save_picture, text, write_report
+from agent.report.facts import Run
 from agent.report.picture import bar_length, contrast, picture
 from agent.report.svg import Axis, Chart
 from agent.summary import summarize
@@ -349,6 +350,36 @@ def test_real_and_recorded_frames_are_named_so(tmp_path: Path) -> None:
     config = a_config("live", microscope__virtual_sted=None, microscope__replay={"file": "a.tif"})
     page = drawn(Story(tmp_path / "replay", config).begin().end("completed").closed())
     assert "Played back from a recording" in page.words
+
+
+def test_flagged_scores_are_marked(tmp_path: Path) -> None:
+    lapse = Story(tmp_path / "lapse", a_config("timelapse", timelapse__fields=1)).begin(4)
+    for t in range(4):
+        lapse.shot("sted", f"time point {t}", 0)
+        lapse.frame()
+        score: Data = {"value": 0.5, "sd": 0.1, "flags": ["pixel_size"] if t == 2 else []}
+        lapse.ledger.add("score", score, t)
+    page = drawn(lapse.end("completed").closed())
+    assert "frame 2: score 0.5, flagged: pixel size" in page.html
+    assert "score flagged" in page.words and page.html.count('class="line bar"') == 1
+    assert summarize(lapse.folder)["score"]["flagged"] == 1
+
+    story = Story(tmp_path / "run", a_config("optimize")).begin()
+    for i, flags in enumerate([[EVIL], []], 1):
+        for purpose in (f"trial {i}", f"trial {i}, repeat 1")[: 1 + bool(flags)]:
+            story.measured(purpose, story.index, 0.9 - 0.2 * i, depletion_power=50.0)
+            if flags and purpose == "trial 1":
+                story.note("flagged", settings={}, flags=flags, trial=i)
+        found = {"score": 0.9 - 0.2 * i, "bleaching": 0.1, "score_sd": 0.05, "flags": flags}
+        settings = {"depletion_power": 50.0, "dwell_time": 5.0, "gate": "open"}
+        story.note("trial", settings=settings, objectives=found)
+    page = drawn(story.closed())
+    # The better trial is flagged: the other one is the best so far.
+    assert "best trial so far scored 0.500" in page.words
+    assert "score flagged, not used" in page.words and f"yes, flagged: {EVIL}" in page.words
+    trials = Run.load(story.folder).trials
+    assert [trial.sted for trial in trials] == [4, 7], "not the frames of the last repeat"
+    assert summarize(story.folder)["frames"]["planned"] == 99 + 3
 
 
 # ---------------------------------------------------------------------- trust

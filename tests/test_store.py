@@ -19,7 +19,9 @@ from agent.folder import RunBusy, is_running, lock
 from agent.images import ImageStore
 from agent.ledger import Ledger
 from agent.plan import AnalysisError
-from agent.recording import Recording
+from agent.recording import Recording, score_as_dict, score_from_dict
+from agent.scorer_process import ScorerProcess
+from models.quality.score import Score
 
 
 def test_ledger_keeps_order_and_can_be_read_while_it_grows(tmp_path: Path) -> None:
@@ -108,24 +110,71 @@ def test_only_one_process_works_in_a_run(tmp_path: Path) -> None:
 
 
 FRAME = np.zeros((4, 4), np.uint16)
+HALF = Score(0.5, 0.1)
+
+
+class Backlog:
+    """An analysis whose worker is busy with frame 0 while others queue up behind it.
+
+    A frame's pixels are its number; `bad` are the numbers that cannot be scored. The worker
+    makes as many calls as `calls_left` is released for.
+    """
+
+    def __init__(
+        self, *, bad: tuple[int, ...] = (), queue: int = 100, timeout_s: float = 5
+    ) -> None:
+        self.calls: list[list[int]] = []
+        self.told: list[tuple[int, Score | AnalysisError]] = []
+        self.calls_left = threading.Semaphore(0)
+        self._busy = threading.Event()
+        self._bad = bad
+        self.work = Analysis(
+            self._compute,
+            queue=queue,
+            timeout_s=timeout_s,
+            done=lambda index, outcome: self.told.append((index, outcome)),
+        )
+        self.futures = {0: self.work.submit(0, FRAME)}
+        assert self._busy.wait(5)
+
+    def _compute(self, frames: list[np.ndarray]) -> list[Score]:
+        self._busy.set()
+        self.calls_left.acquire(timeout=10)
+        numbers = [int(frame[0, 0]) for frame in frames]
+        self.calls.append(numbers)
+        if set(numbers) & set(self._bad):
+            raise ZeroDivisionError("no structure")
+        return [self.score(number) for number in numbers]
+
+    @staticmethod
+    def score(number: int) -> Score:
+        return Score(number / 100, 0.01, ("blank",) if number % 2 else ())
+
+    def queue_up(self, count: int) -> None:
+        for number in range(1, count + 1):
+            self.futures[number] = self.work.submit(number, FRAME + number)
+
+    def ask(self, number: int) -> Score:
+        return self.work.result(number, FRAME + number, self.futures[number])
 
 
 def test_analysis_never_makes_the_acquisition_wait_and_stays_bounded() -> None:
     release, seen = threading.Event(), []
 
-    def slow(frame: np.ndarray) -> float:
+    def slow(frames: list[np.ndarray]) -> list[Score]:
         release.wait(10)
-        return 0.5
+        return [HALF] * len(frames)
 
     work = Analysis(slow, queue=3, timeout_s=5, done=lambda i, value: seen.append(i))
     started = time.monotonic()
     futures = {i: work.submit(i, FRAME) for i in range(50)}
     assert time.monotonic() - started < 1
-    assert work.longest <= 4 and work.passed_over >= 45
+    # At most three are with the worker and three wait.
+    assert work.longest <= 4 and work.passed_over >= 44
     release.set()
     # One that was passed over is scored when somebody asks for it.
     assert futures[5].cancelled()
-    assert work.result(5, FRAME, futures[5]) == 0.5
+    assert work.result(5, FRAME, futures[5]) == HALF
     work.close(finish=True)
     assert 49 in seen and 5 in seen
 
@@ -133,30 +182,123 @@ def test_analysis_never_makes_the_acquisition_wait_and_stays_bounded() -> None:
 def test_analysis_errors_reach_who_asks_and_do_not_end_the_worker() -> None:
     told: list[tuple[int, object]] = []
 
-    def compute(frame: np.ndarray) -> float:
-        if frame.max():
+    def compute(frames: list[np.ndarray]) -> list[Score]:
+        if max(frame.max() for frame in frames):
             raise ZeroDivisionError("no structure")
-        return 1.0
+        return [HALF] * len(frames)
 
     work = Analysis(compute, queue=3, timeout_s=5, done=lambda i, value: told.append((i, value)))
     bad = work.submit(0, FRAME + 1)
     with pytest.raises(AnalysisError, match="frame 0 failed: no structure"):
         work.result(0, FRAME + 1, bad)
-    assert work.result(1, FRAME, work.submit(1, FRAME)) == 1.0
+    assert work.result(1, FRAME, work.submit(1, FRAME)) == HALF
     work.close(finish=True)
-    assert "no structure" in str(told[0][1]) and told[1] == (1, 1.0)
+    assert "no structure" in str(told[0][1]) and told[1] == (1, HALF)
 
 
 def test_a_score_that_takes_too_long_is_an_error() -> None:
     release = threading.Event()
-    work = Analysis(
-        lambda frame: float(release.wait(10)), queue=3, timeout_s=0.1, done=lambda i, value: None
-    )
+
+    def slow(frames: list[np.ndarray]) -> list[Score]:
+        release.wait(10)
+        return [HALF] * len(frames)
+
+    work = Analysis(slow, queue=3, timeout_s=0.1, done=lambda i, value: None)
     future = work.submit(0, FRAME)
     with pytest.raises(AnalysisError, match=r"within 0\.1 s"):
         work.result(0, FRAME, future)
     release.set()
     work.close(finish=False)
+
+
+def test_frames_that_queue_up_are_scored_together() -> None:
+    backlog = Backlog()
+    backlog.queue_up(20)
+    backlog.calls_left.release(10)
+    backlog.work.close(finish=True)
+    assert backlog.calls == [[0], list(range(1, 17)), list(range(17, 21))]
+    assert backlog.told == [(i, backlog.score(i)) for i in range(21)]
+    assert [future.result(0) for future in backlog.futures.values()] == [
+        score for _, score in backlog.told
+    ]
+
+
+def test_a_bad_frame_fails_alone() -> None:
+    backlog = Backlog(bad=(2,))
+    backlog.queue_up(3)
+    backlog.calls_left.release(10)
+    backlog.work.close(finish=True)
+    assert backlog.calls == [[0], [1, 2, 3], [1], [2], [3]]
+    assert [index for index, _ in backlog.told] == [0, 1, 2, 3]
+    assert backlog.ask(1) == backlog.score(1) and backlog.ask(3) == backlog.score(3)
+    with pytest.raises(AnalysisError, match="frame 2 failed: no structure"):
+        backlog.ask(2)
+
+
+def test_a_frame_that_was_given_up_is_not_told_of() -> None:
+    backlog = Backlog(timeout_s=0.05)
+    backlog.queue_up(4)
+    with pytest.raises(AnalysisError, match="within"):
+        backlog.ask(2)  # it waits for its turn
+    backlog.calls_left.release()
+    backlog.futures[0].result(5)
+    with pytest.raises(AnalysisError, match="within"):
+        backlog.ask(3)  # it is being scored, with others
+    backlog.calls_left.release(10)
+    assert backlog.futures[4].result(5) == backlog.score(4)
+    backlog.work.close(finish=True)
+    assert backlog.calls == [[0], [1, 3, 4]]
+    assert [index for index, told in backlog.told if isinstance(told, Score)] == [0, 1, 4]
+
+
+def test_the_wrong_number_of_scores_is_an_error() -> None:
+    work = Analysis(lambda frames: [], queue=3, timeout_s=5, done=lambda i, value: None)
+    with pytest.raises(AnalysisError, match="0 scores of 1 frames"):
+        work.result(0, FRAME, work.submit(0, FRAME))
+    work.close(finish=True)
+
+
+def test_what_was_asked_for_is_forgotten_once_it_is_done() -> None:
+    backlog = Backlog(queue=2)
+    backlog.queue_up(4)
+    asking = threading.Thread(target=backlog.ask, args=(4,))
+    asking.start()
+    while 4 not in backlog.work._wanted:
+        time.sleep(0.001)
+    backlog.calls_left.release(10)
+    asking.join(5)
+    assert backlog.futures[1].cancelled(), "was not passed over"
+    for number in (0, 1, 4):
+        assert backlog.ask(number) == backlog.score(number)
+    assert not backlog.work._wanted
+    backlog.work.close(finish=True)
+
+
+def test_a_score_reads_back_from_the_ledger_exactly(tmp_path: Path) -> None:
+    score = Score(1 / 3, 0.1 + 0.2, ("saturated", "blank"), 4)
+    ledger = Ledger(tmp_path)
+    for index in range(2):
+        ledger.add("shot", {}, index)
+        ledger.add("frame", {}, index)
+    ledger.add("score", score_as_dict(score), 0)
+    ledger.add("score", {"value": 0.25}, 1)  # as ledgers had it before there was an sd
+    taken = Recording.read(ledger).taken
+    assert taken[0].score == score
+    assert taken[1].score == Score(0.25, 0.0)
+    assert score_from_dict(score_as_dict(score)) == score
+
+
+def test_the_scorer_s_process_scores_several_frames_in_one_call() -> None:
+    rng = np.random.default_rng(0)
+    frames = [rng.poisson(mean, (64, 64)).astype(np.uint16) for mean in (2, 20)]
+    process = ScorerProcess(None, 20.0)
+    try:
+        together = process(frames)
+        alone = [process([frame])[0] for frame in frames]
+    finally:
+        process.close()
+    assert [score.value for score in together] == pytest.approx([s.value for s in alone], abs=1e-5)
+    assert [score.flags for score in together] == [score.flags for score in alone]
 
 
 def test_json_of_a_status_is_never_half_written(tmp_path: Path) -> None:

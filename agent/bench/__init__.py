@@ -22,6 +22,7 @@ from agent.folder import versions
 _BENCHES = {
     "loop": "what the loop costs beside Micro-Manager's bare runner",
     "optimize": "start against best settings of the default config, over seeds",
+    "quality": "the quality score against ground truth, on what it was not trained on",
     "kill": "SIGKILL at random moments: no frame lost, resume completes",
 }
 

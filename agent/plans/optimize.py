@@ -8,6 +8,7 @@ from agent.config import OptimizeConfig
 from agent.objectives import bleaching
 from agent.optimizer import Optimizer, Outcome
 from agent.plan import AnalysisError, Frame, Note, Plan
+from agent.trial import purpose as purpose_of
 from devices.config import Value
 from devices.shot import Field, Shot
 
@@ -20,7 +21,10 @@ def measure(
     image = yield Shot.sted(field, settings, purpose)
     after = yield Shot.confocal(field, purpose)
     assert before is not None and image is not None and after is not None
-    return Outcome(image.score, bleaching(before.pixels, after.pixels))
+    quality = image.quality
+    return Outcome(
+        quality.value, bleaching(before.pixels, after.pixels), quality.sd, tuple(quality.flags)
+    )
 
 
 def optimize(
@@ -36,21 +40,28 @@ def optimize(
     Parameters
     ----------
     config
-        How many trials and retests.
+        How many trials, repeats of flagged ones, and retests.
     optimizer
         Says what to try and what to recommend.
     start
         The tuned settings' starting values.
     fields
-        Enough for each trial and each retest to have its own.
+        Enough for each trial, each repeat and each retest to have its own.
     skip_failed
         Give up a trial whose score failed, instead of ending the run.
     """
     fresh = iter(fields)
-    for number in range(config.trials):
+    left = config.repeat_flagged
+    for number in range(1, config.trials + 1):
         settings = optimizer.ask()
+        repeat = 0
         try:
-            outcome = yield from measure(next(fresh), settings, f"trial {number + 1}")
+            outcome = yield from measure(next(fresh), settings, purpose_of(number))
+            while outcome.flags and left:
+                left, repeat = left - 1, repeat + 1
+                flagged = {"settings": settings, "flags": list(outcome.flags), "trial": number}
+                yield Note("flagged", flagged)
+                outcome = yield from measure(next(fresh), settings, purpose_of(number, repeat))
         except AnalysisError as error:
             if not skip_failed:
                 raise

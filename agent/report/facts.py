@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,6 +19,7 @@ from agent.folder import CONFIG
 from agent.images import ImageStore, checksum
 from agent.recording import Recording, Taken
 from agent.summary import read, summarize
+from agent.trial import purpose
 from devices.config import Value
 
 
@@ -29,6 +31,10 @@ class Measured:
     ----------
     score, bleaching
         None where the score failed.
+    score_sd
+        Standard deviation of the score.
+    flags
+        Why the score cannot be trusted; empty where it can.
     confocal, sted
         Frame numbers; None where the ledger has no such frame.
     """
@@ -38,6 +44,8 @@ class Measured:
     bleaching: float | None
     confocal: int | None
     sted: int | None
+    score_sd: float = 0.0
+    flags: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -74,8 +82,9 @@ class Run:
         """
         config, recording = read(folder)
         frames = _first_frames(recording)
+        repeats = Counter(note.get("trial") for note in recording.notes_on("flagged"))
         trials = [
-            _measured(note, frames, f"trial {number}", None)
+            _measured(note, frames, purpose(number, repeats[number]), None)
             for number, note in enumerate(recording.notes_on("trial"), 1)
         ]
         retests: dict[str, list[Measured]] = {"start": [], "best": []}
@@ -150,6 +159,14 @@ class Run:
         """Whether a measurement kept to the bleaching limit."""
         return found.bleaching is not None and found.bleaching <= self.limit
 
+    def kind(self, found: Measured) -> str:
+        """What a trial counts as: failed, flagged, over the limit, or within it."""
+        if found.score is None:
+            return "failed"
+        if found.flags:
+            return "flagged"
+        return "within" if self.within(found) else "over"
+
     def typical(self, which: str) -> Measured | None:
         """Of a candidate's retests, the one that scored closest to their mean."""
         found = [m for m in self.retests[which] if m.sted is not None and m.score is not None]
@@ -159,8 +176,8 @@ class Run:
         return min(found, key=lambda m: abs((m.score or 0.0) - mean))
 
     def best_trial(self) -> Measured | None:
-        """The trial that scored highest within the bleaching limit, lucky or not."""
-        kept = [m for m in self.trials if m.score is not None and self.within(m)]
+        """The trial that scored highest within the bleaching limit, lucky or not, unflagged."""
+        kept = [m for m in self.trials if self.kind(m) == "within"]
         return max(kept, key=lambda m: m.score or 0.0, default=None)
 
     def pixels(self, index: int | None) -> NDArray[Any] | None:
@@ -210,4 +227,6 @@ def _measured(
         found.get("bleaching"),
         frames.get((purpose, where, "confocal")),
         frames.get((purpose, where, "sted")),
+        found.get("score_sd", 0.0),
+        tuple(found.get("flags", ())),
     )

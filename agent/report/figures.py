@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from itertools import accumulate
+from itertools import accumulate, compress
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,10 @@ from devices.config import Value
 
 FIELD_KINDS = tuple(f"field{i}" for i in range(6))
 _SHAPES = ("dot", "diamond", "square", "triangle", "cross", "dot")
+TRIAL_SHAPES = {"failed": "cross", "flagged": "plus", "over": "diamond", "within": "dot"}
+"""Marks of the trials by their kind; what comes last is drawn on top."""
+_MOST_MARKED = 150
+"""Markers in one chart; hundreds of them hide the line."""
 _MOST_READ = 120
 """Frames opened for one chart; a night's worth of them would take minutes."""
 
@@ -35,7 +39,7 @@ def convergence(run: Run) -> str:
         chart.border(initial + 0.5, "phase", "model decides →")
     best, levels = None, []
     for at, trial in enumerate(run.trials, 1):
-        if trial.score is not None and run.within(trial):
+        if trial.score is not None and run.kind(trial) == "within":
             best = trial.score if best is None else max(best, trial.score)
         if best is not None:
             levels.append((at, best))
@@ -128,17 +132,23 @@ def budget_in_reach(run: Run, laser: str) -> bool:
 
 def scores_over_time(run: Run) -> str | None:
     """Scores of `live` and `timelapse`, by field; None where nothing was scored."""
-    rows = [(index, taken) for index, taken in run.frames if taken.score is not None]
+    rows = [(i, taken, taken.score.value) for i, taken in run.frames if taken.score is not None]
     if not rows:
         return None
     label, seconds = _time_unit(run)
-    values = [taken.score or 0.0 for _, taken in rows]
     chart = Chart(
         Axis.linear(label, _times(run, seconds), room=0.02),
-        Axis.linear("score", [0, 1, *values]),
+        Axis.linear("score", [0, 1, *(value for *_, value in rows)]),
         "Score over time",
     )
-    _by_field(chart, [(i, t, t.score or 0.0) for i, t in rows], seconds, "score")
+    if len(rows) <= _MOST_MARKED:
+        shown = [taken for _, taken, _ in rows if field_of(taken) in fields(run)]
+        chart.bars(
+            (taken.frame["time_s"] / seconds, taken.score.value, taken.score.sd)
+            for taken in shown
+            if taken.score is not None
+        )
+    _by_field(chart, rows, seconds, "score")
     return chart.svg()
 
 
@@ -191,20 +201,18 @@ def _by_field(
     for row in rows:
         groups[field_of(row[1])].append(row)
     shown = list(groups)[: len(FIELD_KINDS)]
-    many = len(rows) > 150
     for position, where in enumerate(shown):
         kind, shape = field_sign(position)
         line = [(taken.frame["time_s"] / seconds, value) for _, taken, value in groups[where]]
         chart.line(line, kind)
-        if not many:  # hundreds of markers hide the line
-            chart.points(
-                (
-                    (x, y, f"frame {index}: {what} {text.number(y)}")
-                    for (x, y), (index, *_) in zip(line, groups[where], strict=True)
-                ),
-                kind,
-                shape,
-            )
+        flags = [taken.score.flags if taken.score else () for _, taken, _ in groups[where]]
+        points = [
+            (x, y, f"frame {index}: {what} {text.number(y)}{text.flagged(why)}")
+            for (x, y), (index, *_), why in zip(line, groups[where], flags, strict=True)
+        ]
+        if len(rows) <= _MOST_MARKED:
+            chart.points(points, kind, shape)
+        chart.points(compress(points, flags), "flagged", "plus")
 
 
 def _times(run: Run, seconds: float) -> list[float]:
@@ -234,12 +242,13 @@ def _start_band(chart: Chart, run: Run) -> None:
 
 
 def _trials(chart: Chart, run: Run, x: Callable[[int, Measured], Value]) -> None:
-    """Draw all trials: kept, over the limit, failed; the kept ones on top."""
-    groups: dict[str, list[tuple[Value, float, str]]] = {"failed": [], "over": [], "within": []}
+    """Draw all trials by kind, the kept ones on top."""
+    groups: dict[str, list[tuple[Value, float, str]]] = defaultdict(list)
     for number, trial in enumerate(run.trials, 1):
-        kind = "failed" if trial.score is None else "within" if run.within(trial) else "over"
-        groups[kind].append((x(number, trial), trial.score or 0.0, _words(run, number, trial)))
-    for kind, shape in (("failed", "cross"), ("over", "diamond"), ("within", "dot")):
+        point = (x(number, trial), trial.score or 0.0, _words(run, number, trial))
+        groups[run.kind(trial)].append(point)
+        chart.bars([(*point[:2], trial.score_sd)])
+    for kind, shape in TRIAL_SHAPES.items():
         chart.points(groups[kind], kind, shape)
 
 
@@ -249,5 +258,5 @@ def _words(run: Run, number: int, trial: Measured) -> str:
         return f"trial {number}: failed; {settings}"
     return (
         f"trial {number}: score {text.score(trial.score)}, "
-        f"bleaching {text.percent(trial.bleaching)}; {settings}"
+        f"bleaching {text.percent(trial.bleaching)}{text.flagged(trial.flags)}; {settings}"
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from html import escape
+
 from agent.report import figures, pieces, text
 from agent.report.facts import Measured, Run
 from agent.report.picture import BRIGHTEST, DARKEST, contrast, picture
@@ -22,15 +24,16 @@ def search(run: Run) -> str:
     if not run.trials:
         return ""
     limit = _limit(run)
-    kinds = {
-        "failed" if m.score is None else "within" if run.within(m) else "over" for m in run.trials
+    kinds = {run.kind(trial) for trial in run.trials}
+    words = {
+        "within": f"within the bleaching limit of {limit}",
+        "over": "over the limit",
+        "flagged": "score flagged, not used",
+        "failed": "score failed",
     }
-    signs = [
-        ("within", "dot", f"within the bleaching limit of {limit}"),
-        ("over", "diamond", "over the limit"),
-        ("failed", "cross", "score failed"),
+    legend = [
+        (kind, figures.TRIAL_SHAPES[kind], said) for kind, said in words.items() if kind in kinds
     ]
-    legend = [sign for sign in signs if sign[0] in kinds]
     retested = any(run.summary[which]["score"]["n"] for which in ("start", "best"))
     plots = [
         pieces.plot(
@@ -150,7 +153,10 @@ def _this(found: Measured | None) -> str:
 def _frame_score(found: Measured | None) -> str:
     if found is None or found.score is None or found.bleaching is None:
         return ""
-    return f"score {text.score(found.score)}, bleaching {text.percent(found.bleaching)}"
+    return (
+        f"score {text.score(found.score)}, bleaching {text.percent(found.bleaching)}"
+        f"{escape(text.flagged(found.flags))}"
+    )
 
 
 def _comparison(run: Run) -> str:
@@ -228,7 +234,7 @@ def _trials(run: Run) -> str:
             else [
                 text.score(trial.score),
                 text.percent(trial.bleaching),
-                "yes" if run.within(trial) else "no",
+                ("yes" if run.within(trial) else "no") + text.flagged(trial.flags),
             ]
         )
         rows.append([str(at), *found, *(text.number(trial.settings.get(n, "–")) for n in names)])

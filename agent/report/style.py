@@ -85,6 +85,8 @@ pre {
 .line.within { stroke: var(--within); } .mark.within { fill: var(--within); }
 .mark.over { fill: var(--page); stroke: var(--over); stroke-width: 1.7; }
 .mark.failed { fill: none; stroke: var(--muted); stroke-width: 1.8; }
+.mark.flagged { fill: none; stroke: var(--alarm); stroke-width: 1.8; }
+.line.bar { stroke-width: 1; opacity: .5; }
 .line.start { stroke: var(--start); stroke-dasharray: 6 4; stroke-width: 1.5; }
 .mark.start { fill: var(--start); }
 .line.best { stroke: var(--best); } .mark.best { fill: var(--best); }

@@ -18,6 +18,7 @@ _SHAPES = {
     "cross": "M-3.5,-3.5L3.5,3.5M-3.5,3.5L3.5,-3.5",
     "square": "M-4.2,-4.2h8.4v8.4h-8.4z",
     "triangle": "M0,-5.4L5,3.9h-10z",
+    "plus": "M-4.6,0H4.6M0,-4.6V4.6",
 }
 
 
@@ -112,6 +113,16 @@ class Chart:
                 f'transform="translate({self._left(x):.1f},{self._top(y):.1f})">'
                 f"<title>{escape(words)}</title></path>"
             )
+
+    def bars(self, values: Iterable[tuple[Value, float, float]]) -> None:
+        """Draw standard deviations of y, from (x, y, sd)."""
+        path = "".join(
+            f"M{self._left(x):.1f},{self._top(y - sd):.1f}V{self._top(y + sd):.1f}"
+            for x, y, sd in values
+            if sd > 0
+        )
+        if path:
+            self._parts.append(f'<path class="line bar" d="{path}"/>')
 
     def line(
         self, values: Sequence[tuple[Value, float]], kind: str, *, steps: bool = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -55,6 +55,11 @@ def exact_percent(fraction: float) -> str:
 def score(value: float) -> str:
     """A score, as `stedfast show` prints it."""
     return _minus(f"{value:.3f}")
+
+
+def flagged(flags: Sequence[str]) -> str:
+    """Why a score cannot be trusted: `, flagged: saturated`; nothing where it can."""
+    return f", flagged: {', '.join(words(flag) for flag in flags)}" if flags else ""
 
 
 def spread_of_scores(part: Mapping[str, Any]) -> str:

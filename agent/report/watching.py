@@ -31,9 +31,12 @@ def _thumbnails(run: Run) -> str:
         chosen = []
         for index, taken in figures.spaced(mine, _ACROSS):
             if (pixels := run.pixels(index)) is not None:
-                score = f"<br>score {text.score(taken.score)}" if taken.score is not None else ""
+                said = ""
+                if (score := taken.score) is not None:
+                    words = f"score {text.score(score.value)}{text.flagged(score.flags)}"
+                    said = f"<br>{escape(words)}"
                 when = text.duration(taken.frame["time_s"])
-                chosen.append((f"frame {index}, {when}{score}", pixels))
+                chosen.append((f"frame {index}, {when}{said}", pixels))
         title = f"Field {where}" if where is not None and len(shown) > 1 else ""
         rows.append((title, chosen))
     frames = [frame for _, chosen in rows for _, frame in chosen]
@@ -67,13 +70,13 @@ def _over_time(run: Run) -> str:
     signal = figures.signal_over_time(run)
     plots = [pieces.plot(chart) for chart in (scores, signal) if chart is not None]
     shown = figures.fields(run)
-    legend = ""
-    if len(shown) > 1:
-        signs = [figures.field_sign(i) for i in range(len(shown))]
-        legend = pieces.legend(
-            [(*sign, f"field {where}") for sign, where in zip(signs, shown, strict=True)]
-        )
     part = run.summary["score"]
+    signs = []
+    if len(shown) > 1:
+        signs = [(*figures.field_sign(i), f"field {where}") for i, where in enumerate(shown)]
+    if part["flagged"]:
+        signs.append(("flagged", "plus", "score flagged"))
+    legend = pieces.legend(signs) if signs else ""
     if part["n"]:
         words = f"Score {text.spread_of_scores(part)}, over frames."
     elif run.config.analysis.score:

@@ -12,15 +12,12 @@ from numpy.typing import NDArray
 
 from models.quality.preparing import Image, normalize
 
-BLURRED, EMPTY = 0.1, 0.03
-"""Share of the tiles that are shown blurred, and share that noise takes the place of."""
-
 _NARROWEST, _WIDEST = 0.5, 4.0
-_SCALE = 4.5
+_SCALE = 4.0
 
 
 def augment(
-    tile: Image, score: float, rng: np.random.Generator, blurred: float = BLURRED
+    tile: Image, score: float, rng: np.random.Generator, *, blurred: float, empty: float
 ) -> tuple[Image, float]:
     """One tile as it is shown in one epoch, with the score that goes with it.
 
@@ -35,25 +32,29 @@ def augment(
         Its label, in [0, 1].
     rng
         Where chance comes from.
-    blurred
-        Share of the tiles that are blurred.
+    blurred, empty
+        Shares of the tiles that are blurred, and that are replaced by noise.
     """
     kind = rng.random()
-    if kind < EMPTY:
+    if kind < empty:
         return noise(tile.shape, rng), 0.0
-    turned = np.rot90(tile, int(rng.integers(4)))
-    if rng.random() < 0.5:
-        turned = turned[:, ::-1]
+    turned = turn(tile, rng)
     if kind > 1 - blurred:
         sigma = float(rng.uniform(_NARROWEST, _WIDEST))
         return normalize(blur(turned, sigma)), score * score_left(sigma)
     return turned, score
 
 
+def turn(tile: Image, rng: np.random.Generator) -> Image:
+    """A tile turned by quarters and mirrored at random."""
+    turned = np.rot90(tile, int(rng.integers(4)))
+    return np.ascontiguousarray(turned[:, ::-1] if rng.random() < 0.5 else turned)
+
+
 def score_left(sigma: float) -> float:
     """Share of its score that a frame keeps when blurred by `sigma` (pixels of 20 nm).
 
-    exp(-(σ / 4.5)²): 0.95 at σ = 1, 0.82 at 2, 0.45 at 4. So the label of simulated frames
+    exp(-(σ / 4)²): 0.94 at σ = 1, 0.78 at 2, 0.37 at 4. So the label of simulated frames
     with so many photons that noise does not matter falls (0.99, 0.82 and 0.43 of its value).
     On noisy frames the label itself would rise, because a blurred frame is easier to read;
     what the frame shows has not become more, so that the same share is used for them.

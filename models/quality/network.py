@@ -1,30 +1,59 @@
-"""The quality network: a grey STED frame in, a score in [0, 1] out.
+"""The quality networks: a grey STED frame in, a score in [0, 1] out.
 
-Robitaille, Durand, Gardner, Gagné, De Koninck, Lavoie-Cardinal, "Rating Super-Resolution
-Microscopy Images with Deep Learning", AAAI 2018.
+`RobitailleNet` is the network of Robitaille, Durand, Gardner, Gagné, De Koninck, Lavoie-Cardinal,
+"Rating Super-Resolution Microscopy Images with Deep Learning", AAAI 2018. `QualityNet` is ours,
+made of the same convolutions, with the frame's power spectrum beside them and several heads, which
+also say how sure they are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-INPUT_SIZE = 224
-"""Rows and columns of the network's input (pixels)."""
+from models.quality.preparing import INPUT
 
 CHANNELS = (16, 16, 32, 64, 64, 128)
 HIDDEN = 128
+_SMALLEST_SD = 0.005
 
 
-class QualityNet(nn.Module):
-    """Six convolutional and two fully connected layers, as in Robitaille et al. (2018).
+class Judgements(NamedTuple):
+    """What the heads of a network say about n frames.
 
-    Each convolution is followed by an ELU and a 2 × 2 max pooling, the first fully connected
-    layer by an ELU, the second by the sigmoid. Batch normalization follows every hidden layer
-    but the first.
+    Parameters
+    ----------
+    value, sd
+        Heads × n: score in [0, 1] and standard deviation of its error.
+    features
+        n × features: what the heads looked at.
+    """
 
+    value: Tensor
+    sd: Tensor
+    features: Tensor
+
+
+class Prediction(NamedTuple):
+    """Scores (n), their calibrated standard deviations (n), and how unfamiliar frames are (n).
+
+    `distance` is in units of what is still familiar: above 1 a frame is unlike the training data.
+    """
+
+    value: Tensor
+    sd: Tensor
+    distance: Tensor
+
+
+def convolutions(channels: Sequence[int]) -> nn.Sequential:
+    """Six convolutions, as in Robitaille et al. (2018).
+
+    Each is followed by a 2 × 2 max pooling and an ELU, all but the first by batch normalization.
     Where the paper leaves room, this is how it is read:
 
     - It gives the pooling a stride of 1. It is 2 here. With stride 1 six poolings leave maps
@@ -34,10 +63,72 @@ class QualityNet(nn.Module):
       tell a blurred structure from a broad one. With stride 2 the maps are 3 × 3.
     - Pooling comes before the ELU. The ELU rises everywhere, so that the largest of four is
       the same pixel before and after it: the result is the same, with a quarter of the ELUs.
-    - The output layer is not batch-normalized: over a batch that would take away the very
-      thing that is to be learned, the level of each frame's score.
     - Convolutions are 3 × 3 and zero-padded, except that the first is 5 × 5: at 20 nm
       a pixel the STED focus is two to five pixels wide.
+    """
+    if len(channels) != 6:
+        raise ValueError(f"channels: found {len(channels)} numbers, accepted are 6")
+    layers: list[nn.Module] = []
+    previous = 1
+    for depth, width in enumerate(channels):
+        first = depth == 0
+        kernel = 5 if first else 3
+        # A bias before batch normalization would be subtracted again.
+        layers.append(nn.Conv2d(previous, width, kernel, padding=kernel // 2, bias=first))
+        if not first:
+            layers.append(nn.BatchNorm2d(width))
+        layers += [nn.MaxPool2d(2), nn.ELU(inplace=True)]
+        previous = width
+    return nn.Sequential(*layers)
+
+
+class RatingNet(nn.Module):
+    """What both networks share: calibration, and knowing what they were trained on.
+
+    Parameters
+    ----------
+    features
+        How many numbers of a frame the heads look at.
+    """
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.register_buffer("calibration", torch.ones(()))
+        self.register_buffer("familiar_mean", torch.zeros(features))
+        self.register_buffer("familiar_whitening", torch.zeros(features, features))
+
+    calibration: Tensor
+    familiar_mean: Tensor
+    familiar_whitening: Tensor
+
+    def judge(self, frames: Tensor) -> Judgements:
+        """What each head says; see `Judgements`."""
+        raise NotImplementedError
+
+    def forward(self, frames: Tensor) -> Prediction:
+        """Predictions for normalized frames (n, 1, 224, 224) at 20 nm a pixel."""
+        value, sd, features = self.judge(frames)
+        # Of heads that disagree, each may be right (law of total variance).
+        total = (sd.square().mean(0) + value.var(0, unbiased=False)).sqrt()
+        away = (features - self.familiar_mean) @ self.familiar_whitening
+        return Prediction(value.mean(0), total * self.calibration, away.square().mean(1).sqrt())
+
+    @staticmethod
+    def check(frames: Tensor) -> Tensor:
+        """Refuse a wrong shape; with channels last the small convolutions run 2 to 3 × sooner."""
+        if frames.shape[1:] != (1, INPUT, INPUT):
+            raise ValueError(
+                f"input of shape {tuple(frames.shape)}; accepted is (n, 1, {INPUT}, {INPUT})"
+            )
+        return frames.contiguous(memory_format=torch.channels_last)
+
+
+class RobitailleNet(RatingNet):
+    """Six convolutional and two fully connected layers, as in Robitaille et al. (2018).
+
+    Batch normalization follows every hidden layer but the first; not the output, from which it
+    would take away the very thing that is to be learned, the level of each frame's score. The
+    standard deviation of its error is one number for all frames: the paper's network has none.
 
     Parameters
     ----------
@@ -48,39 +139,146 @@ class QualityNet(nn.Module):
     """
 
     def __init__(self, channels: Sequence[int] = CHANNELS, hidden: int = HIDDEN) -> None:
-        super().__init__()
-        if len(channels) != 6:
-            raise ValueError(f"channels: found {len(channels)} numbers, accepted are 6")
-        layers: list[nn.Module] = []
-        previous = 1
-        for depth, width in enumerate(channels):
-            first = depth == 0
-            # A bias before batch normalization would be subtracted again.
-            kernel = 5 if first else 3
-            layers.append(nn.Conv2d(previous, width, kernel, padding=kernel // 2, bias=first))
-            if not first:
-                layers.append(nn.BatchNorm2d(width))
-            layers += [nn.MaxPool2d(2), nn.ELU(inplace=True)]
-            previous = width
-        self.features = nn.Sequential(*layers)
-        side = INPUT_SIZE // 2 ** len(channels)
-        self.head = nn.Sequential(
+        super().__init__(hidden)
+        self.features = convolutions(channels)
+        side = INPUT // 2 ** len(channels)
+        self.hidden = nn.Sequential(
             nn.Flatten(),
-            nn.Linear(previous * side**2, hidden, bias=False),
+            nn.Linear(channels[-1] * side**2, hidden, bias=False),
             nn.BatchNorm1d(hidden),
             nn.ELU(inplace=True),
-            nn.Linear(hidden, 1),
-            nn.Sigmoid(),
         )
+        self.head = nn.Sequential(nn.Linear(hidden, 1), nn.Sigmoid())
+
+    def judge(self, frames: Tensor) -> Judgements:
+        """One head, whose standard deviation is 1: `calibration` alone says what it is."""
+        features = self.hidden(self.features(self.check(frames)))
+        value = self.head(features).T
+        return Judgements(value, torch.ones_like(value), features)
+
+
+class PowerSpectrum(nn.Module):
+    """Logarithm of a frame's power spectrum, averaged over rings.
+
+    Photon noise is alike at all frequencies, what the focus passed is not: resolution, contrast
+    and noise, from which quality follows, stand side by side here, whatever the structure.
+
+    Parameters
+    ----------
+    rings
+        Between frequency 0 and Nyquist; one more has the corners beyond.
+    """
+
+    def __init__(self, rings: int) -> None:
+        super().__init__()
+        self.rings = rings
+        size = INPUT
+        rows, cols = np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None, :]
+        ring = np.minimum((np.hypot(rows, cols) / 0.5 * rings).astype(int), rings)
+        # The half spectrum of real numbers stands for both halves, except in these columns.
+        twice = np.full(ring.shape, 2.0)
+        twice[:, [0, size // 2]] = 1.0
+        share = twice / np.bincount(ring.ravel(), twice.ravel())[ring]
+        window = np.sin(np.pi * (np.arange(size) + 0.5) / size) ** 2
+        self.register_buffer("ring", torch.from_numpy(ring.ravel()), persistent=False)
+        self.register_buffer("share", torch.from_numpy(share.ravel()).float(), persistent=False)
+        taper = torch.from_numpy(np.outer(window, window)).float()
+        self.register_buffer("taper", taper, persistent=False)
+
+    ring: Tensor
+    share: Tensor
+    taper: Tensor
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Scores (n,) in [0, 1] of normalized frames (n, 1, 224, 224) at 20 nm a pixel."""
-        if frames.shape[1:] != (1, INPUT_SIZE, INPUT_SIZE):
-            raise ValueError(
-                f"input of shape {tuple(frames.shape)}; accepted is"
-                f" (n, 1, {INPUT_SIZE}, {INPUT_SIZE})"
-            )
-        # With channels last the small convolutions run two to three times sooner on a CPU.
-        frames = frames.contiguous(memory_format=torch.channels_last)
-        scores: Tensor = self.head(self.features(frames)).squeeze(1)
-        return scores
+        """Spectra (n, rings + 1) of frames (n, 1, 224, 224)."""
+        flat = frames[:, 0].float()
+        flat = (flat - flat.mean((1, 2), keepdim=True)) * self.taper
+        power = torch.fft.rfft2(flat).abs().square().flatten(1) * self.share
+        spectrum = power.new_zeros(len(power), self.rings + 1).index_add_(1, self.ring, power)
+        logarithm: Tensor = (spectrum + 1e-3).log()
+        return logarithm
+
+
+class QualityNet(RatingNet):
+    """Convolutions and power spectrum of a frame, and several heads that judge both.
+
+    The convolutions are those of Robitaille et al. (2018). What they found is averaged over the
+    frame, with its standard deviation, rather than kept by place: where in the frame a structure
+    lies is no matter. Each head is trained on its own sample of the frames, so that they
+    disagree where the training data left room, and says how far off it expects to be.
+
+    Parameters
+    ----------
+    channels
+        Output channels of the six convolutions.
+    hidden
+        Units of each of a head's two hidden layers.
+    rings
+        Of the power spectrum.
+    heads
+        How many.
+    """
+
+    def __init__(
+        self,
+        channels: Sequence[int] = CHANNELS,
+        hidden: int = HIDDEN,
+        rings: int = 48,
+        heads: int = 4,
+    ) -> None:
+        features = 2 * channels[-1] + rings + 1
+        super().__init__(features)
+        self.features = convolutions(channels)
+        self.spectrum = PowerSpectrum(rings)
+        self.scale = nn.BatchNorm1d(features, affine=False)
+        self.heads = nn.ModuleList(_Head(features, hidden) for _ in range(heads))
+
+    def judge(self, frames: Tensor) -> Judgements:
+        """Every head's score and standard deviation; see `Judgements`."""
+        frames = self.check(frames)
+        maps = self.features(frames).flatten(2)
+        spread = (maps.var(2) + 1e-6).sqrt()
+        found = [maps.mean(2), spread, self.spectrum(frames)]
+        features = self.scale(torch.cat(found, 1))
+        value, sd = zip(*(head(features) for head in self.heads), strict=True)
+        return Judgements(torch.stack(value), torch.stack(sd), features)
+
+
+class _Head(nn.Module):
+    def __init__(self, features: int, hidden: int) -> None:
+        super().__init__()
+
+        def layers(*sizes: int) -> list[nn.Module]:
+            made: list[nn.Module] = []
+            for before, after in pairwise(sizes):
+                made += [nn.Linear(before, after), nn.ELU(inplace=True)]
+            return made[:-1]
+
+        self.score = nn.Sequential(*layers(features, hidden, hidden, 1), nn.Sigmoid())
+        self.error = nn.Sequential(*layers(features + 1, hidden // 2, 1), nn.Softplus())
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Score and standard deviation, each (n)."""
+        score = self.score(features)
+        # Learning how large errors are must not change what makes them.
+        known = torch.cat([features, 4 * score - 2], 1).detach()
+        return score.squeeze(1), 0.2 * self.error(known).squeeze(1) + _SMALLEST_SD
+
+
+NETWORKS = {"stedfast": QualityNet, "robitaille": RobitailleNet}
+
+
+def build(architecture: dict[str, Any]) -> RatingNet:
+    """Make a network from the `architecture` of its model card; its key `network` is its name.
+
+    Raises
+    ------
+    ValueError, TypeError
+        There is no such network, or it takes other parameters.
+    """
+    rest = dict(architecture)
+    name = rest.pop("network", None)
+    if name not in NETWORKS:
+        raise ValueError(f"network: found {name!r}; accepted is {', '.join(NETWORKS)}")
+    network: RatingNet = NETWORKS[name](**rest)
+    return network

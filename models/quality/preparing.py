@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 PIXEL_SIZE_NM = 20.0
 """Pixel size at which frames are scored (nm)."""
 
+INPUT = 224
+"""Rows and columns of a tile (pixels)."""
+
 SMALLEST = 16
 """Rows or columns that a frame must have at 20 nm a pixel (320 nm, 1.5 confocal widths)."""
 
@@ -65,6 +68,26 @@ def resample(frame: Image, pixel_size_nm: float) -> Image:
     return resampled
 
 
+def _percentile(tile: Image, percent: float) -> float:
+    """`numpy.percentile`, several times sooner: it looks at one end of the values only."""
+    flat = tile.ravel()
+    if percent > 50:
+        return -_percentile(-tile, 100 - percent)
+    rank = percent / 100 * (flat.size - 1)
+    # A sample says roughly where that rank is; only what lies below needs to be sorted.
+    sample = np.sort(flat[::16])
+    bound = sample[min(sample.size - 1, 8 + 2 * int(rank) // 16)]
+    end = flat[flat <= bound]
+    below = int(rank)
+    if end.size < below + 2:
+        return float(np.percentile(tile, percent))
+    first = float(end.min())
+    if first == bound:
+        return first
+    pair = np.partition(end, (below, below + 1))[below : below + 2].astype(np.float64)
+    return float(pair[0] + (rank - below) * (pair[1] - pair[0]))
+
+
 def normalize(tile: Image) -> Image:
     """Scale a tile by its own 1 and 99.8 percentiles.
 
@@ -72,7 +95,7 @@ def normalize(tile: Image) -> Image:
     count does, and stays visible as the noise's share of the signal. A tile whose percentiles
     coincide (nearly empty) is scaled by its range; a constant one becomes zero.
     """
-    low, high = np.percentile(tile, (_LOW, _HIGH))
+    low, high = _percentile(tile, _LOW), _percentile(tile, _HIGH)
     if high <= low:
         low, high = tile.min(), tile.max()
     if high <= low:
@@ -90,15 +113,20 @@ def cover(frame: Image, size: int) -> list[Image]:
     short = [max(0, size - length) for length in frame.shape]
     if any(short):
         frame = np.pad(frame, [(gap // 2, gap - gap // 2) for gap in short], mode="reflect")
+    return [frame[y : y + size, x : x + size] for y, x in corners(frame.shape, size)]
+
+
+def corners(shape: tuple[int, ...], size: int) -> list[tuple[int, int]]:
+    """Upper left corners (row, column) of the tiles that cover a frame at least as large."""
     starts = [
-        np.round(np.linspace(0, length - size, -(-length // size))).astype(int)
-        for length in frame.shape
+        np.round(np.linspace(0, length - size, -(-length // size))).astype(int).tolist()
+        for length in shape
     ]
-    return [frame[y : y + size, x : x + size] for y in starts[0] for x in starts[1]]
+    return [(y, x) for y in starts[0] for x in starts[1]]
 
 
 def prepare(
-    frame: NDArray[Any], pixel_size_nm: float, size: int = 224
+    frame: NDArray[Any], pixel_size_nm: float, size: int = INPUT
 ) -> tuple[Image, NDArray[np.float64]]:
     """Turn a frame into the network's input.
 

@@ -14,12 +14,15 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from models.quality.network import QualityNet
+from models.quality.network import RatingNet, build
 from models.quality.preparing import PIXEL_SIZE_NM, prepare
+from models.quality.scope import flags
 from models.quality.score import Score
 
 SHIPPED = Path(__file__).with_name("weights") / "quality.safetensors"
 """The weights that come with the project."""
+PAPERS = SHIPPED.with_name("robitaille.safetensors")
+"""The network and recipe of Robitaille et al. (2018), for comparison."""
 
 # Tiles that go through the network at once: more are no quicker on a CPU and cost memory.
 _AT_ONCE = 16
@@ -50,28 +53,14 @@ class QualityScorer:
     def __init__(self, weights: Path | None = None, device: str = "cpu") -> None:
         self.path = Path(weights) if weights is not None else SHIPPED
         self._device = device
-        data, self.card = _read(self.path)
-        self._hash = hashlib.sha256(data).hexdigest()
-        if self._hash != self.card.get("weights_sha256"):
-            raise ValueError(
-                f"{self.path}: sha256 is {self._hash[:12]}…, its card says"
-                f" {str(self.card.get('weights_sha256'))[:12]}…; accepted are weights and card"
-                " of one training"
-            )
-        try:
-            self._network = QualityNet(**self.card["architecture"])
-            self._network.load_state_dict(load_file(self.path))
-        except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
-            reason = str(error).splitlines()[0]
-            raise ValueError(
-                f"{self.path}: not the weights of a quality network ({reason})"
-            ) from None
+        self.network, self.card = read_weights(self.path)
         # torch declares no overload of `to` with device and memory format, though it takes both.
-        self._network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        self.network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
     def weights_hash(self) -> str:
         """SHA-256 of the weights file, in hexadecimal."""
-        return self._hash
+        digest: str = self.card["weights_sha256"]
+        return digest
 
     def score(self, frame: NDArray[Any], pixel_size_nm: float = PIXEL_SIZE_NM) -> Score:
         """Score one frame.
@@ -97,21 +86,62 @@ class QualityScorer:
         if not len(frames):
             return []
         prepared = [prepare(frame, pixel_size_nm) for frame in frames]
-        values = self._forward(np.concatenate([tiles for tiles, _ in prepared]))
+        predicted = self._forward(np.concatenate([tiles for tiles, _ in prepared]))
         scores, at = [], 0
-        for tiles, weights in prepared:
-            value = float(values[at : at + len(tiles)] @ weights)
+        for frame, (tiles, weights) in zip(frames, prepared, strict=True):
+            # The tiles of a frame err together, so that its error is their mean one, no less.
+            value, sd, distance = (
+                float(column[at : at + len(tiles)] @ weights) for column in predicted
+            )
             at += len(tiles)
-            scores.append(Score(min(1.0, value), 0.1, (), len(tiles)))
+            reasons = flags(np.asarray(frame), pixel_size_nm)
+            if distance > 1:
+                reasons.append("unfamiliar")
+            scores.append(Score(min(1.0, value), sd, tuple(reasons), len(tiles)))
         return scores
 
-    def _forward(self, tiles: NDArray[np.float32]) -> NDArray[np.float64]:
+    def score_tiles(self, tiles: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Scores (n) of prepared tiles (n × 224 × 224)."""
+        return self._forward(tiles)[0]
+
+    def _forward(self, tiles: NDArray[np.float32]) -> tuple[NDArray[np.float64], ...]:
+        """Value, standard deviation and distance of every tile."""
         with torch.inference_mode():
-            values = [
-                self._network(torch.from_numpy(batch).to(self._device)).cpu().numpy()
+            parts = [
+                self.network(torch.from_numpy(batch).to(self._device))
                 for batch in np.split(tiles[:, None], range(_AT_ONCE, len(tiles), _AT_ONCE))
             ]
-        return np.concatenate(values).astype(np.float64)
+        return tuple(
+            torch.cat(column).cpu().numpy().astype(np.float64)
+            for column in zip(*parts, strict=True)
+        )
+
+
+def read_weights(path: Path) -> tuple[RatingNet, dict[str, Any]]:
+    """The network in a weights file, and its model card.
+
+    Raises
+    ------
+    FileNotFoundError
+        If weights or card are missing.
+    ValueError
+        If they are damaged or do not belong together.
+    """
+    data, card = _read(path)
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != card.get("weights_sha256"):
+        raise ValueError(
+            f"{path}: sha256 is {digest[:12]}…, its card says"
+            f" {str(card.get('weights_sha256'))[:12]}…; accepted are weights and card"
+            " of one training"
+        )
+    try:
+        network = build(card["architecture"])
+        network.load_state_dict(load_file(path))
+    except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{path}: not the weights of a quality network ({reason})") from None
+    return network, card
 
 
 def _read(path: Path) -> tuple[bytes, dict[str, Any]]:

@@ -11,7 +11,8 @@ import tifffile
 from numpy.typing import NDArray
 
 TABLE = "frames.csv"
-_ACCEPTED = "accepted is a CSV with a header and at least the columns file, score"
+_ACCEPTED = "accepted is a CSV with a header and at least the columns file, {}"
+_SPLITS = ("", "training", "validation", "test")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +29,18 @@ class Rating:
         What is labelled, "" where the table does not say.
     pixel_size_nm
         Pixel size (nm); 20 where the table has no such column.
+    split
+        `training`, `validation` or `test`; "" where the table leaves that to chance.
+    field
+        Name of the field of view: frames of one field stay in one part of a random split.
     """
 
     path: Path
     score: float
-    structure: str
-    pixel_size_nm: float
+    structure: str = ""
+    pixel_size_nm: float = 20.0
+    split: str = ""
+    field: str = ""
 
 
 def _number(table: Path, line: int, column: str, text: str, low: float, high: float) -> float:
@@ -47,14 +54,25 @@ def _number(table: Path, line: int, column: str, text: str, low: float, high: fl
     return value
 
 
-def read_ratings(data: Path) -> list[Rating]:
+def _split(table: Path, line: int, text: str) -> str:
+    if text not in _SPLITS:
+        raise ValueError(
+            f"{table}, line {line}: split is {text!r}; accepted is {', '.join(_SPLITS[1:])}"
+        )
+    return text
+
+
+def read_ratings(data: Path, column: str = "score") -> list[Rating]:
     """Rows of a rated set, sorted by file name so that their order in the table is no matter.
 
     Parameters
     ----------
     data
         A folder with a `frames.csv`, or any CSV; files are relative to the CSV's folder.
-        Columns: `file`, `score` (in [0, 1]) and, if present, `structure`, `pixel_size_nm`.
+        Columns: `file`, `score` (in [0, 1]) and, if present, `structure`, `pixel_size_nm`,
+        `split` (training, validation, test) and `field`.
+    column
+        Another name of the column with the scores.
 
     Raises
     ------
@@ -63,19 +81,20 @@ def read_ratings(data: Path) -> list[Rating]:
         of range; names table, line and value.
     """
     table = data / TABLE if data.is_dir() else data
+    accepted = _ACCEPTED.format(column)
     if not table.is_file():
-        raise ValueError(f"{table}: no such file; {_ACCEPTED}")
+        raise ValueError(f"{table}: no such file; {accepted}")
     try:
         with table.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             columns = list(reader.fieldnames or ())
             rows = list(reader)
     except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{table}: not a readable CSV ({error}); {_ACCEPTED}") from None
-    if not {"file", "score"} <= set(columns):
-        raise ValueError(f"{table}: found columns {', '.join(columns) or 'nothing'}; {_ACCEPTED}")
+        raise ValueError(f"{table}: not a readable CSV ({error}); {accepted}") from None
+    if not {"file", column} <= set(columns):
+        raise ValueError(f"{table}: found columns {', '.join(columns) or 'nothing'}; {accepted}")
     if not rows:
-        raise ValueError(f"{table}: no rows below the header; {_ACCEPTED}")
+        raise ValueError(f"{table}: no rows below the header; {accepted}")
     ratings = []
     for line, row in enumerate(rows, start=2):
         path = table.parent / (row["file"] or "")
@@ -87,11 +106,13 @@ def read_ratings(data: Path) -> list[Rating]:
         ratings.append(
             Rating(
                 path=path,
-                score=_number(table, line, "score", row["score"] or "", 0, 1),
+                score=_number(table, line, column, row[column] or "", 0, 1),
                 structure=row.get("structure") or "",
                 pixel_size_nm=_number(
                     table, line, "pixel_size_nm", row.get("pixel_size_nm") or "20", 1, 1000
                 ),
+                split=_split(table, line, row.get("split") or ""),
+                field=row.get("field") or "",
             )
         )
     return sorted(ratings, key=lambda rating: rating.path.name)

@@ -1,339 +1,395 @@
-"""Training of the quality network on rated frames."""
+"""Training of a quality network on rated frames."""
 
 from __future__ import annotations
 
-import copy
+import csv
 import hashlib
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor
-from torchmetrics.functional.regression import spearman_corrcoef
 
-from models.quality.augmentation import BLURRED, EMPTY, augment
-from models.quality.network import CHANNELS, HIDDEN, INPUT_SIZE, QualityNet
-from models.quality.preparing import PIXEL_SIZE_NM, prepare
-from models.quality.table import Rating, read_frame, read_ratings
+from models.quality import checkpoint
+from models.quality.augmentation import augment, turn
+from models.quality.checkpoint import State
+from models.quality.data import RatedSet, Split, load, split
+from models.quality.figures import calibrate, figures, rmse, whitening
+from models.quality.network import (
+    Judgements,
+    Prediction,
+    QualityNet,
+    RatingNet,
+    build,
+)
+from models.quality.preparing import INPUT, PIXEL_SIZE_NM
+from models.quality.recipe import Recipe
+from models.quality.scorer import read_weights
 
 Progress = Callable[[int, int, dict[str, float]], None]
 """Called after each epoch with its number, how many there are at most, and figures."""
 
-_BATCH = 32
-_LEARNING_RATE = 2e-3
-_WEIGHT_DECAY = 1e-2
-_PATIENCE = 20
+_FEWEST = 10
 # What a blur takes away is learned much better by a network that knows what it is.
 _SHARP_ONLY = 0.5
-_FEWEST = 10
-_GOOD = 0.5
+_FAMILIAR, _MARGIN = 0.99, 1.25
+"""Familiar is what is no more than that far beyond this share of the validation frames."""
+_AT_ONCE = 32
 _LIMITS = [
     (
         "What it learned is what the data named here show; where they are simulated, its scores"
         " are of simulated frames first, and of other microscopes' frames by analogy."
     ),
     (
-        "Random split over frames: frames of the same structure, though never the same frame,"
-        " are in the training and in the test part."
+        "Its standard deviation is calibrated on the validation part, whose structures it did not"
+        " see but whose kind it did."
     ),
-    "Gives a number for anything that is not constant; it does not say how sure it is.",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class _Set:
-    """Prepared frames: every tile with the index of its frame and its share in the score."""
-
-    tiles: Tensor  # tiles × 1 × 224 × 224
-    frame: Tensor  # tiles
-    weight: Tensor  # tiles
-    score: Tensor  # frames
-    structure: tuple[str, ...]  # frames
-
-    def part(self, frames: Tensor) -> Tensor:
-        """Which tiles belong to `frames`."""
-        return torch.isin(self.frame, frames).nonzero().squeeze(1)
-
-
-def _load(ratings: list[Rating]) -> _Set:
-    tiles, weights, frame = [], [], []
-    for index, rating in enumerate(ratings):
-        try:
-            cut, share = prepare(read_frame(rating.path), rating.pixel_size_nm, INPUT_SIZE)
-        except ValueError as error:
-            reason = str(error).removeprefix(f"{rating.path}: ")
-            raise ValueError(f"{rating.path}: {reason}") from None
-        tiles.append(cut)
-        weights.append(share)
-        frame += [index] * len(cut)
-    return _Set(
-        torch.from_numpy(np.concatenate(tiles)[:, None]),
-        torch.tensor(frame),
-        torch.from_numpy(np.concatenate(weights)).float(),
-        torch.tensor([rating.score for rating in ratings]),
-        tuple(rating.structure for rating in ratings),
-    )
-
-
-def _split(count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Frames at random into 80% to train, 10% to validate, 10% to test, as in the paper."""
-    order = torch.from_numpy(rng.permutation(count))
-    tenth = max(1, count // 10)
-    return order[2 * tenth :], order[:tenth], order[tenth : 2 * tenth]
-
-
-def _batches(tiles: Tensor, rng: np.random.Generator) -> list[Tensor]:
-    """Split the tiles, in random order, into batches of up to 32 and nearly the same size."""
-    order = tiles[torch.from_numpy(rng.permutation(len(tiles)))]
-    # Small sets get smaller batches, so that they too take some steps an epoch; never one
-    # frame alone, from which batch normalization cannot learn.
-    count = max(-(-len(tiles) // _BATCH), min(8, len(tiles) // 8), 1)
-    return list(order.tensor_split(count))
-
-
-def _shown(
-    data: _Set, batch: Tensor, rng: np.random.Generator, blurred: float
-) -> tuple[Tensor, Tensor]:
-    """One batch of tiles (n, 1, 224, 224) as they are shown this time, with their scores (n)."""
-    shown = [
-        augment(data.tiles[i, 0].numpy(), float(data.score[data.frame[i]]), rng, blurred)
-        for i in batch.tolist()
-    ]
-    tiles = np.stack([tile for tile, _ in shown])[:, None]
-    return torch.from_numpy(tiles), torch.tensor([score for _, score in shown])
-
-
-def _predict(network: QualityNet, data: _Set, frames: Tensor, device: str) -> Tensor:
-    """Scores of `frames`, averaged over their tiles as `QualityScorer` does."""
-    network.eval()
-    part = data.part(frames)
-    with torch.inference_mode():
-        chunks = [part[at : at + _BATCH] for at in range(0, len(part), _BATCH)]
-        values = torch.cat([network(data.tiles[i].to(device)).cpu() for i in chunks])
-    total = torch.zeros(len(data.score))
-    total.index_add_(0, data.frame[part], values * data.weight[part])
-    return total[frames]
-
-
-def _rmse(a: Tensor, b: Tensor) -> float:
-    return float(((a - b) ** 2).mean().sqrt())
-
-
-def _spearman(a: Tensor, b: Tensor) -> float:
-    """Spearman's rank correlation; 0 where there is nothing to rank."""
-    if len(a) < 3 or float(a.std()) == 0 or float(b.std()) == 0:
-        return 0.0
-    return float(spearman_corrcoef(a, b))
-
-
-def _figures(predicted: Tensor, target: Tensor, trained_on: Tensor) -> dict[str, float]:
-    """Agreement of scores with labels, beside what knows nothing about the frame.
-
-    `spearman_good` is the rank correlation among frames with a label of 0.5 or more, which
-    is what tuning a microscope needs; `rmse_random` the expected error of the paper's random
-    system, which draws its score from the training labels; `rmse_mean` that of always
-    answering their mean.
-    """
-    good = target >= _GOOD
-    return {
-        "frames": len(target),
-        "rmse": _rmse(predicted, target),
-        "spearman": _spearman(predicted, target),
-        "spearman_good": _spearman(predicted[good], target[good]),
-        "rmse_random": _rmse(trained_on[None, :], target[:, None]),
-        "rmse_mean": _rmse(trained_on.mean(), target),
-    }
 
 
 def train(
     data: Path,
     out: Path,
+    recipe: Recipe | None = None,
     *,
-    seed: int = 1,
-    epochs: int = 60,
+    tests: Mapping[str, Path] | None = None,
     command: str = "",
     commit: str = "",
     progress: Progress | None = None,
     device: str = "cpu",
 ) -> dict[str, Any]:
-    """Train a `QualityNet` on rated frames and write weights and model card.
+    """Train a quality network on rated frames and write weights and model card.
 
-    Mean squared error, AdamW with a one-cycle learning rate, frames as `augmentation` shows
-    them, the blurred ones in the second half. Of that half the weights of the epoch with the
-    least error on the validation part are kept, and training ends early when there was none
-    better for 20 epochs.
+    Each head learns by mean squared error, on its own sample of the frames (drawn with
+    replacement), and how large its errors are by their Gaussian likelihood. The weights of the
+    epoch with the least error on the validation part are kept. The validation part then
+    calibrates the standard deviation and says what is familiar.
+
+    It goes on where it was stopped: `<out>.checkpoint` has the state after the last epoch, until
+    the training is done.
 
     Parameters
     ----------
     data
         Folder with `frames.csv` and TIFFs, or a CSV (see `table.read_ratings`).
     out
-        Where to write, without suffix: `<out>.safetensors` and `<out>.json`.
-    seed
-        Of split, initial weights and augmentation. The same seed gives the same weights on
-        the same machine with the same number of threads.
-    epochs
-        At most.
+        Where to write, without suffix: `<out>.safetensors`, `<out>.json` and `<out>.csv`, which
+        has the score of every validation and test frame.
+    recipe
+        How; the default one if absent. The same recipe, data and device give the same weights
+        on the same machine with the same number of threads.
+    tests
+        More rated sets that the card gives figures of, by name.
     command, commit
         What the model card says about how to make these weights again.
     progress
         Called after each epoch.
     device
-        What torch computes on.
+        What torch computes on; on CUDA in bfloat16 where it is precise enough.
 
     Returns
     -------
     dict
-        The model card; `card["metrics"]["test"]` has the figures on the held-out tenth,
-        `card["metrics"]["test_by_structure"]` those of each structure.
+        The model card; `card["metrics"]` has the figures on the validation part, on the test part
+        if there is one, and on each of `tests`.
 
     Raises
     ------
     ValueError
         For wrong or too few data; names file, line and value.
     """
-    ratings = read_ratings(Path(data))
-    if len(ratings) < _FEWEST:
-        raise ValueError(f"{data}: {len(ratings)} frames; accepted are {_FEWEST} or more")
-    if epochs < 1:
-        raise ValueError(f"epochs: {epochs}; accepted is 1 or more")
-    loaded = _load(ratings)
-    rng = np.random.default_rng(seed)
-    parts = _split(len(ratings), rng)
-    # The caller's random numbers stay the caller's.
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        # torch declares no overload of `to` with device and memory format, though it takes both.
-        network = QualityNet().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    history = _fit(network, loaded, parts, epochs, rng, device, progress)
-    weights = {name: value.contiguous().cpu() for name, value in network.state_dict().items()}
+    recipe = recipe or Recipe()
+    if recipe.epochs < 1:
+        raise ValueError(f"epochs: {recipe.epochs}; accepted is 1 or more")
+    rated = load(Path(data), recipe.column)
+    if len(rated.ratings) < _FEWEST:
+        raise ValueError(f"{data}: {len(rated.ratings)} frames; accepted are {_FEWEST} or more")
+    parts = split(rated.ratings, recipe.seed)
+    network, architecture, parent = _start(recipe, device)
+    about = rated.describe(Path(data).name, parts)
+    identity = {"recipe": _plain(recipe), "data": about["sha256"], "parent": parent}
+    history = _fit(network, rated, parts, recipe, device, progress, Path(out), identity)
+    _calibrate(network, rated, parts, device)
+    predictions, metrics = _evaluate(network, rated, parts, tests or {}, recipe, device)
     card: dict[str, Any] = {
-        "model": "QualityNet (Robitaille et al., AAAI 2018)",
+        "model": type(network).__name__,
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": command,
         "commit": commit,
         "torch": torch.__version__,
-        "seed": seed,
-        "data": _describe(Path(data), ratings, parts),
-        "architecture": {"channels": list(CHANNELS), "hidden": HIDDEN},
+        "data": about,
+        "started_from": parent,
+        "architecture": architecture,
         "input": {
-            "pixels": INPUT_SIZE,
+            "pixels": INPUT,
             "pixel_size_nm": PIXEL_SIZE_NM,
             "normalization": "each tile by its own 1 and 99.8 percentiles",
         },
+        "recipe": _plain(recipe),
         "training": history,
-        "metrics": _evaluate(network, loaded, parts, device),
+        "metrics": metrics,
         "limits": _LIMITS,
         "notes": [],
     }
-    _write(Path(out), weights, card)
+    _write(Path(out), network, card, predictions)
     return card
 
 
+def _plain(recipe: Recipe) -> dict[str, Any]:
+    plain = asdict(recipe)
+    if recipe.start_from is not None:
+        plain["start_from"] = Path(recipe.start_from).name
+    return plain
+
+
+def _start(recipe: Recipe, device: str) -> tuple[RatingNet, dict[str, Any], str | None]:
+    """The network to train, its architecture, and the hash of the weights it goes on from."""
+    # The caller's random numbers stay the caller's.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        if recipe.start_from is not None:
+            network, card = read_weights(Path(recipe.start_from))
+            architecture, parent = card["architecture"], card["weights_sha256"]
+        else:
+            architecture, parent = dict(recipe.architecture or {}), None
+            network = build(architecture)
+    # torch declares no overload of `to` with device and memory format, though it takes both.
+    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network, architecture, parent
+
+
+def _trained(network: RatingNet, recipe: Recipe) -> list[torch.nn.Parameter]:
+    """The parameters that this training changes."""
+    if recipe.start_from is None or not recipe.heads_only:
+        return list(network.parameters())
+    heads = network.heads if isinstance(network, QualityNet) else network.head
+    assert isinstance(heads, torch.nn.Module)
+    return list(heads.parameters())
+
+
 def _fit(
-    network: QualityNet,
-    data: _Set,
-    parts: tuple[Tensor, Tensor, Tensor],
-    epochs: int,
-    rng: np.random.Generator,
+    network: RatingNet,
+    rated: RatedSet,
+    parts: Split,
+    recipe: Recipe,
     device: str,
     progress: Progress | None,
+    out: Path,
+    identity: dict[str, Any],
 ) -> dict[str, Any]:
     """Train in place; leaves the best weights in `network` and returns what happened."""
-    trained_on, validated_on, _ = parts
-    mine = data.part(trained_on)
-    optimizer = torch.optim.AdamW(network.parameters(), weight_decay=_WEIGHT_DECAY)
-    steps = epochs * len(_batches(mine, np.random.default_rng(0)))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _LEARNING_RATE, steps)
-    best, best_epoch, best_weights = float("inf"), 0, network.state_dict()
-    losses = []
-    for epoch in range(1, epochs + 1):
-        network.train()
-        all_shown = epoch > _SHARP_ONLY * epochs
-        blurred = BLURRED if all_shown else 0.0
-        total = 0.0
-        for batch in _batches(mine, rng):
-            tiles, target = _shown(data, batch, rng, blurred)
-            loss = torch.nn.functional.mse_loss(network(tiles.to(device)), target.to(device))
+    mine = rated.part(parts.training)
+    trained = _trained(network, recipe)
+    part_only = len(trained) < len(list(network.parameters()))
+    steps = recipe.epochs * len(_batches(mine, recipe, np.random.default_rng(0)))
+    optimizer, schedule = _optimizer(trained, recipe, steps)
+    state = State(network, optimizer, schedule)
+    file = out.with_name(out.name + ".checkpoint")
+    checkpoint.read(file, state, identity)
+    while state.epoch < recipe.epochs and not state.finished(recipe.patience):
+        epoch = state.epoch + 1
+        # Everything random in an epoch comes from its number: a resumed training is the same.
+        rng = np.random.default_rng((recipe.seed, epoch))
+        # Of few frames the statistics are worse than those that the network has.
+        network.train(not part_only)
+        all_shown = part_only or epoch > _SHARP_ONLY * recipe.epochs
+        blurred = recipe.blurred if all_shown else 0.0
+        squares = 0.0
+        batches = _batches(mine, recipe, rng)
+        for batch in batches:
+            tiles, target = _shown(rated, batch, rng, recipe, blurred)
+            with _precision(device):
+                judged = network.judge(tiles.to(device))
+            weight = _bootstrap(len(judged.value), rated.frame[batch.tile], recipe.seed)
+            squared, unlikely = _losses(judged, target.to(device), weight.to(device))
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]  # torch has not annotated it
+            (squared + unlikely).backward()  # type: ignore[no-untyped-call]  # torch's
             optimizer.step()
             schedule.step()
-            total += float(loss.detach()) * len(batch)
-        losses.append(total / len(mine))
-        error = _rmse(_predict(network, data, validated_on, device), data.score[validated_on])
-        if all_shown and error < best:
-            best, best_epoch = error, epoch
-            best_weights = copy.deepcopy(network.state_dict())
+            squares += float(squared.detach()) * len(batch.tile)
+        shown = sum(len(batch.tile) for batch in batches)
+        error = rmse(
+            predict(network, rated, parts.validation, device).value,
+            rated.score[parts.validation],
+        )
+        state.step((squares / shown) ** 0.5, error, keep=all_shown)
+        checkpoint.write(file, state, identity)
         if progress is not None:
-            figures = {"train_rmse": losses[-1] ** 0.5, "validation_rmse": error, "best": best}
-            progress(epoch, epochs, figures)
-        if all_shown and epoch - best_epoch >= _PATIENCE:
-            break
-    network.load_state_dict(best_weights)
+            told = {"train_rmse": state.training[-1], "validation_rmse": error, "best": state.best}
+            progress(epoch, recipe.epochs, told)
+    if state.best_weights:
+        network.load_state_dict(state.best_weights)
+    file.unlink(missing_ok=True)
     return {
-        "loss": "mean squared error",
-        "optimizer": f"AdamW, one cycle up to {_LEARNING_RATE:g}, batches of up to {_BATCH}",
-        "augmentation": (
-            f"flips and quarter turns; {EMPTY:.0%} noise without structure (score 0); in the"
-            f" second half {BLURRED:.0%} blurred (see augmentation.score_left)"
-        ),
-        "epochs": len(losses),
-        "best_epoch": best_epoch,
+        "loss": "mean squared error of each head; Gaussian likelihood of its standard deviation",
+        "epochs": state.epoch,
+        "best_epoch": state.best_epoch,
         "threads": torch.get_num_threads(),
-        "train_rmse": [round(loss**0.5, 5) for loss in losses],
+        "device": device,
+        "train_rmse": [round(value, 5) for value in state.training],
+        "validation_rmse": [round(value, 5) for value in state.validation],
     }
+
+
+def _optimizer(
+    parameters: list[torch.nn.Parameter], recipe: Recipe, steps: int
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    if recipe.optimizer == "adam":
+        adam = torch.optim.Adam(parameters, recipe.learning_rate, weight_decay=recipe.weight_decay)
+        return adam, torch.optim.lr_scheduler.ConstantLR(adam, factor=1.0)
+    adamw = torch.optim.AdamW(parameters, recipe.learning_rate, weight_decay=recipe.weight_decay)
+    return adamw, torch.optim.lr_scheduler.OneCycleLR(adamw, recipe.learning_rate, steps)
+
+
+class _Batch(NamedTuple):
+    """Tiles to show, and whether each is the changed copy of `doubled` frames."""
+
+    tile: Tensor
+    copy: Tensor
+
+
+def _batches(tiles: Tensor, recipe: Recipe, rng: np.random.Generator) -> list[_Batch]:
+    """Split the tiles, in random order, into batches of nearly the same size."""
+    copies = 2 if recipe.augmentation == "doubled" else 1
+    order = torch.from_numpy(rng.permutation(copies * len(tiles)))
+    # Small sets get smaller batches, so that they too take some steps an epoch; never one
+    # frame alone, from which batch normalization cannot learn.
+    count = max(-(-len(order) // recipe.batch), min(8, len(order) // 8), 1)
+    return [
+        _Batch(tiles[part % len(tiles)], part >= len(tiles)) for part in order.tensor_split(count)
+    ]
+
+
+def _shown(
+    rated: RatedSet, batch: _Batch, rng: np.random.Generator, recipe: Recipe, blurred: float
+) -> tuple[Tensor, Tensor]:
+    """One batch of tiles (n, 1, 224, 224) as they are shown this time, with their scores (n)."""
+    tiles, scores = [], []
+    for i, copy in zip(batch.tile.tolist(), batch.copy.tolist(), strict=True):
+        tile = rated.tiles[i, 0].float().numpy()
+        score = float(rated.score[rated.frame[i]])
+        if recipe.augmentation == "turned":
+            tile, score = augment(tile, score, rng, blurred=blurred, empty=recipe.empty)
+        elif copy:
+            tile = turn(tile, np.random.default_rng((recipe.seed, i)))
+        tiles.append(tile)
+        scores.append(score)
+    return torch.from_numpy(np.stack(tiles)[:, None]), torch.tensor(scores)
+
+
+def _bootstrap(heads: int, frames: Tensor, seed: int) -> Tensor:
+    """How often each frame is in the sample of each head (heads × n): Poisson around 1.
+
+    It depends on the frame's number alone, so that a head never sees what it was not given.
+    """
+    if heads == 1:
+        return torch.ones(1, len(frames))
+    drawn = [np.random.default_rng((seed, int(frame))).poisson(1.0, heads) for frame in frames]
+    return torch.from_numpy(np.array(drawn, np.float32).T)
+
+
+def _losses(judged: Judgements, target: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Squared error, and negative log-likelihood of the error's size, over a batch."""
+    total = weight.sum().clamp_min(1.0)
+    error = (judged.value.float() - target).square()
+    sd = judged.sd.float()
+    # What the scores are must not depend on how well their errors are known.
+    unlikely = error.detach() / (2 * sd.square()) + sd.log()
+    return (weight * error).sum() / total, 0.01 * (weight * unlikely).sum() / total
+
+
+def _precision(device: str) -> AbstractContextManager[Any]:
+    """bfloat16 on CUDA, where it is twice as quick; a CPU gains nothing."""
+    if device.startswith("cuda"):
+        return torch.autocast("cuda", torch.bfloat16)
+    return nullcontext()
+
+
+def predict(network: RatingNet, rated: RatedSet, frames: Tensor, device: str) -> Prediction:
+    """Predictions of `frames`, averaged over their tiles as `QualityScorer` does."""
+    network.eval()
+    part = rated.part(frames)
+    with torch.inference_mode():
+        chunks = [network(rated.tiles[i].float().to(device)) for i in torch.split(part, _AT_ONCE)]
+    columns = (torch.cat(values).cpu() for values in zip(*chunks, strict=True))
+    return Prediction(*(rated.average(part, values)[frames] for values in columns))
+
+
+def _calibrate(network: RatingNet, rated: RatedSet, parts: Split, device: str) -> None:
+    """Set the scale of the standard deviation, and what is familiar."""
+    network.eval()
+    part = rated.part(parts.training)
+    with torch.inference_mode():
+        features = torch.cat(
+            [
+                network.judge(rated.tiles[i].float().to(device)).features
+                for i in torch.split(part, _AT_ONCE)
+            ]
+        ).cpu()
+    mean, matrix = whitening(features)
+    network.familiar_mean.copy_(mean)
+    network.familiar_whitening.copy_(matrix)
+    network.calibration.fill_(1.0)
+    known = predict(network, rated, parts.validation, device)
+    limit = float(torch.quantile(known.distance, _FAMILIAR)) * _MARGIN
+    network.familiar_whitening.div_(max(limit, 1e-6))
+    network.calibration.fill_(calibrate(known.value, known.sd, rated.score[parts.validation]))
 
 
 def _evaluate(
-    network: QualityNet, data: _Set, parts: tuple[Tensor, Tensor, Tensor], device: str
-) -> dict[str, Any]:
-    trained_on, validated_on, tested_on = parts
-    known = data.score[trained_on]
-
-    def figures(frames: Tensor) -> dict[str, float]:
-        return _figures(_predict(network, data, frames, device), data.score[frames], known)
-
-    by_structure = {}
-    for structure in sorted(set(data.structure) - {""}):
-        mine = [i for i in tested_on.tolist() if data.structure[i] == structure]
-        if mine:
-            by_structure[structure] = figures(torch.tensor(mine))
-    return {
-        "validation": figures(validated_on),
-        "test": figures(tested_on),
-        "test_by_structure": by_structure,
-    }
-
-
-def _describe(data: Path, ratings: list[Rating], parts: tuple[Tensor, ...]) -> dict[str, Any]:
-    """Describe the data for the card: names and counts, and a hash of files and scores."""
-    digest = hashlib.sha256()
-    for rating in ratings:
-        digest.update(f"{rating.path.name} {rating.score!r}\n".encode())
-        digest.update(rating.path.read_bytes())
-    structures: NDArray[Any] = np.array([rating.structure for rating in ratings])
-    return {
-        "name": data.name,
-        "frames": len(ratings),
-        "split": dict(zip(("train", "validation", "test"), map(len, parts), strict=True)),
-        "structures": {str(s): int((structures == s).sum()) for s in np.unique(structures) if s},
-        "sha256": digest.hexdigest(),
-    }
+    network: RatingNet,
+    rated: RatedSet,
+    parts: Split,
+    tests: Mapping[str, Path],
+    recipe: Recipe,
+    device: str,
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Every validation and test frame's score, and the figures of each part."""
+    known = rated.score[parts.training]
+    sets = [("validation", rated, parts.validation), ("test", rated, parts.test)]
+    for name, folder in tests.items():
+        other = load(Path(folder), recipe.column)
+        sets.append((name, other, torch.arange(len(other.score))))
+    rows, metrics = [], {}
+    for name, own, frames in sets:
+        if not len(frames):
+            continue
+        value, sd, distance = predict(network, own, frames, device)
+        metrics[name] = figures(value, sd, own.score[frames], known)
+        metrics[name]["unfamiliar"] = float((distance > 1).float().mean())
+        rows += [
+            {
+                "set": name,
+                "file": own.ratings[i].path.name,
+                "structure": own.ratings[i].structure,
+                "label": f"{own.score[i]:.4f}",
+                "score": f"{v:.4f}",
+                "sd": f"{s:.4f}",
+            }
+            for i, v, s in zip(frames.tolist(), value.tolist(), sd.tolist(), strict=True)
+        ]
+    return rows, metrics
 
 
-def _write(out: Path, weights: dict[str, Tensor], card: dict[str, Any]) -> None:
+def _write(
+    out: Path, network: RatingNet, card: dict[str, Any], predictions: list[dict[str, Any]]
+) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
+    weights = {name: value.contiguous().cpu() for name, value in network.state_dict().items()}
     # Not with_suffix: a name such as "v1.2" has a dot of its own.
     file = out.with_name(out.name + ".safetensors")
     save_file(weights, file)
     card["weights_sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
     text = json.dumps(card, indent=2, ensure_ascii=False)
     out.with_name(out.name + ".json").write_text(text + "\n", encoding="utf-8")
+    with out.with_name(out.name + ".csv").open("w", newline="", encoding="utf-8") as table:
+        writer = csv.DictWriter(table, list(predictions[0]))
+        writer.writeheader()
+        writer.writerows(predictions)

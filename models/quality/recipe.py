@@ -1,0 +1,57 @@
+"""How a quality network is trained, as one frozen record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Everything that a training depends on, beside its data.
+
+    Parameters
+    ----------
+    architecture
+        Key `network` names one of `network.NETWORKS`, the others are its parameters; None
+        with `start_from`, whose network it then is.
+    column
+        Column of the table with the scores to learn.
+    start_from
+        Weights to go on from (fine-tuning), instead of random ones.
+    heads_only
+        Leave the convolutions of `start_from` as they are: the way for few ratings.
+    seed
+        Of split, initial weights and augmentation.
+    epochs
+        At most.
+    patience
+        Epochs without a smaller validation error after which training ends; None for never.
+    batch
+        Frames per step.
+    optimizer
+        `adam` or `adamw`, with a one-cycle learning rate for the latter.
+    learning_rate, weight_decay
+        Of the optimizer; the rate is the highest of the cycle.
+    augmentation
+        `turned`: flips and quarter turns of every frame, each epoch others. `doubled`: every
+        frame and one turned or flipped copy, the same in each epoch, as in Robitaille et al.
+    blurred, empty
+        Shares of frames shown blurred (with less of their score), and replaced by noise.
+    """
+
+    architecture: dict[str, Any] | None = field(default_factory=lambda: {"network": "stedfast"})
+    column: str = "score"
+    start_from: Path | None = None
+    heads_only: bool = False
+    seed: int = 1
+    epochs: int = 30
+    patience: int | None = 10
+    batch: int = 32
+    optimizer: Literal["adam", "adamw"] = "adamw"
+    learning_rate: float = 3e-3
+    weight_decay: float = 1e-2
+    augmentation: Literal["turned", "doubled"] = "turned"
+    blurred: float = 0.1
+    empty: float = 0.03

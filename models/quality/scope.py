@@ -1,0 +1,70 @@
+"""Frames that a score should not be believed of, told from their pixels alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.quality.score import Flag
+
+PIXEL_SIZES_NM = (10.0, 30.0)
+"""Pixel sizes that a frame can be resampled from without changing what it shows."""
+
+_BLOCK = 8
+_SURE = 5.0
+_SATURATED = 5e-4
+
+
+def flags(frame: NDArray[Any], pixel_size_nm: float) -> list[Flag]:
+    """Reasons not to believe a score of this frame (rows × columns); see `score.FLAGS`."""
+    found: list[Flag] = []
+    if blank(frame):
+        found.append("blank")
+    if saturated(frame):
+        found.append("saturated")
+    if not PIXEL_SIZES_NM[0] <= pixel_size_nm <= PIXEL_SIZES_NM[1]:
+        found.append("pixel_size")
+    return found
+
+
+def blank(frame: NDArray[Any]) -> bool:
+    """Whether the frame holds nothing that noise does not explain.
+
+    Noise is alone in each pixel, so that means over blocks of 8 × 8 pixels vary by 1/64 of its
+    variance, give or take the chance of as many blocks. A structure makes them vary more.
+    """
+    rows, cols = (length // _BLOCK for length in frame.shape)
+    if rows < 2 or cols < 2:
+        return bool(frame.max() == frame.min())
+    cut = frame[: rows * _BLOCK, : cols * _BLOCK].astype(np.float32)
+    cut -= cut.mean(dtype=np.float64)
+    variance = float(np.vdot(cut, cut)) / cut.size
+    if variance == 0:
+        return True
+    lines = cut.reshape(rows, _BLOCK, cols * _BLOCK).sum(1)
+    means = lines.reshape(rows, cols, _BLOCK).sum(2) / _BLOCK**2
+    ratio = float(means.var(dtype=np.float64)) * _BLOCK**2 / variance
+    return bool(ratio < 1 + _SURE * np.sqrt(2 / means.size))
+
+
+def saturated(frame: NDArray[Any]) -> bool:
+    """Whether the detector was at its limit: brightest pixels that are many, and all alike.
+
+    The counts of a structure thin out towards the brightest. Where a detector has a limit, all
+    that would lie above it piles up there instead.
+    """
+    top = frame.max()
+    at_top = int(np.count_nonzero(frame == top))
+    if at_top <= max(4, _SATURATED * frame.size):
+        return False
+    if frame.dtype.kind in "ui" and top == np.iinfo(frame.dtype).max:
+        return True
+    below = frame[frame < top]
+    if not below.size:
+        return False
+    next_to_top = below.max()
+    # Of few counts, many pixels may well share the largest.
+    levels = float(top - below.min()) / max(float(top - next_to_top), 1e-12)
+    return levels >= 8 and at_top > 2 * int(np.count_nonzero(frame == next_to_top))
