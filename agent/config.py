@@ -82,7 +82,10 @@ class OptimizeConfig(Model):
     )
     retest_fields: int = Field(4, ge=1, le=100)
     repeat_flagged: int = Field(
-        0, ge=0, le=100, description="flagged trials that are taken again on a fresh field, in all"
+        0,
+        ge=0,
+        le=100,
+        description="trials taken again because their score is doubtful, in all",
     )
 
 

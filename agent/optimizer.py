@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from devices.config import SettingConfig, Value
+from models.quality.score import DOUBTFUL
 
 _PENALTY = 3.0
 _CERTAINTY = 0.8
@@ -31,13 +32,18 @@ class Outcome:
     score_sd
         Standard deviation of `score`.
     flags
-        Reasons not to trust the score.
+        What the quality network remarked; see `models.quality.score.FLAGS`.
     """
 
     score: float
     bleaching: float
     score_sd: float = 0.0
     flags: tuple[str, ...] = ()
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether a flag says that the score may be wrong."""
+        return not DOUBTFUL.isdisjoint(self.flags)
 
     def as_dict(self) -> dict[str, Any]:
         """For the ledger."""
@@ -55,7 +61,7 @@ class Optimizer(Protocol):
         ...
 
     def tell(self, settings: Mapping[str, Value], outcome: Outcome) -> None:
-        """What a trial gave; a flagged outcome says as little as a failed trial."""
+        """What a trial gave; a doubtful outcome says as little as a failed trial."""
         ...
 
     def tell_failed(self, settings: Mapping[str, Value]) -> None:
@@ -80,7 +86,7 @@ class SkoptOptimizer:
     ``score − 3 · max(0, bleaching − limit)``; the recommendation then uses one process for
     each of score and bleaching, and takes the tried settings with the best predicted score
     among those that stay under the limit with a probability of 0.8. Predicted rather than
-    measured, because the best measurement of many is the luckiest. Trials whose score is flagged
+    measured, because the best measurement of many is the luckiest. Trials whose score is doubtful
     take no part in either.
 
     Parameters
@@ -138,8 +144,8 @@ class SkoptOptimizer:
         }
 
     def tell(self, settings: Mapping[str, Value], outcome: Outcome) -> None:
-        """What a trial gave; nothing if it is flagged."""
-        if outcome.flags:
+        """What a trial gave; nothing if it is doubtful."""
+        if outcome.doubtful:
             self.tell_failed(settings)
             return
         point = [settings[name] for name in self._space]

@@ -177,9 +177,17 @@ def test_a_flagged_trial_teaches_the_model_no_more_than_a_failed_one() -> None:
 def test_where_all_trials_are_flagged_nothing_is_recommended() -> None:
     engine = optimizer(0)
     for _ in range(4):
-        engine.tell(engine.ask(), Outcome(0.9, 0.1, flags=("blank",)))
+        engine.tell(engine.ask(), Outcome(0.9, 0.1, flags=("unfamiliar", "blank")))
     with pytest.raises(ValueError, match="nothing to recommend"):
         engine.recommend()
+
+
+def test_a_blank_frame_is_a_bad_result_and_no_failure() -> None:
+    engine = optimizer(0)
+    asked = [engine.ask() for _ in range(2)]
+    engine.tell(asked[0], Outcome(0.0, 0.0, flags=("blank",)))
+    engine.tell(asked[1], Outcome(0.6, 0.1))
+    assert engine.recommend() == asked[1]
 
 
 def test_an_outcome_is_plain_data_for_the_ledger() -> None:

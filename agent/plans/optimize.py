@@ -57,7 +57,7 @@ def optimize(
         repeat = 0
         try:
             outcome = yield from measure(next(fresh), settings, purpose_of(number))
-            while outcome.flags and left:
+            while outcome.doubtful and left:
                 left, repeat = left - 1, repeat + 1
                 flagged = {"settings": settings, "flags": list(outcome.flags), "trial": number}
                 yield Note("flagged", flagged)

@@ -82,8 +82,8 @@ def read(file: Path, state: State, identity: dict[str, Any]) -> None:
         return
     try:
         content = torch.load(file, weights_only=True)
-    except Exception as error:  # whatever a damaged zip or pickle leads to
-        raise ValueError(f"{file}: not a checkpoint ({error}); delete it to start again") from None
+    except Exception:  # whatever a damaged zip or pickle leads to
+        raise ValueError(f"{file}: not a checkpoint; delete it to start again") from None
     if content.pop("identity") != identity:
         raise ValueError(
             f"{file}: of a training with another recipe or other data; finish that one, or"

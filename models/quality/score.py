@@ -12,6 +12,10 @@ FLAGS: tuple[Flag, ...] = ("blank", "saturated", "pixel_size", "unfamiliar")
 pixels so small or large that the frame had to be changed much; unlike anything in the training
 data."""
 
+DOUBTFUL = frozenset(FLAGS) - {"blank"}
+"""Flags of scores that may be wrong. That nothing is to be seen in a blank frame is right, and
+worth knowing: the settings were too weak."""
+
 
 @dataclass(frozen=True, slots=True)
 class Score:
