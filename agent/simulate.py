@@ -33,7 +33,7 @@ from devices.virtual.truth import detail_recovered, quality_from_detail
 
 _SHAPE = (224, 224)
 _CANVAS_UM = 9.0
-_VALIDATION = 0.05
+_VALIDATION = 0.03
 """Share of a training set that goes into its validation part."""
 _RATER_SD = 0.08
 TABLE = "frames.csv"
@@ -324,7 +324,7 @@ def simulate_quality(
     workers
         Processes; by default one a core.
     name
-        Which set: `training` (with a twentieth for validation), or a test set of held-out
+        Which set: `training` (with a share for validation), or a test set of held-out
         `actin` fields, of `tubulin` or `psd95`, or of `dyes` that training never draws; or
         `robitaille`, frames of actin alone to train the paper's recipe on.
 

@@ -18,7 +18,9 @@ from scipy.ndimage import map_coordinates
 
 from devices.virtual.structures import SYNTHETIC, draw
 
-Structure = Literal["actin", "tubulin", "psd95", "filaments", "axons", "mesh", "spots", "patches"]
+Structure = Literal[
+    "actin", "tubulin", "psd95", "filaments", "bundles", "axons", "mesh", "spots", "patches"
+]
 """The first three are real, from pySTED's maps; the others are drawn at random."""
 _FOLDERS = {"actin": "factin", "tubulin": "tubulin", "psd95": "psd95"}
 _TILE = 224

@@ -1,8 +1,8 @@
 """Structures drawn from nothing but random numbers, beside pySTED's few real ones.
 
 A network that has seen six maps of actin knows those six. These give it (and the benchmarks)
-as many other structures as it takes: labels on filaments, on the rings of axons, on meshes, in
-spots and in patches. All are sparse points at 20 nm a pixel, as pySTED's maps are.
+as many other structures as it takes: labels on filaments and their bundles, on the rings of axons,
+on meshes, in spots and in patches. All are labels on a grid of 20 nm, as in pySTED's maps.
 """
 
 from __future__ import annotations
@@ -33,8 +33,13 @@ def draw(kind: str, size_px: int, rng: np.random.Generator) -> Map:
         Where chance comes from.
     """
     density = SYNTHETIC[kind](size_px, rng)
-    # A label is some nanometres away from what it labels, and no structure is all alike.
-    density = gaussian_filter(density, rng.uniform(0, 0.8))
+    # A label is some nanometres away from what it labels; and of every kind of structure there are
+    # fine and broad ones, so that being broad is no sign of a frame being blurred.
+    density = gaussian_filter(density, np.exp(rng.uniform(np.log(0.2), np.log(3.0))))
+    # A few scattered labels everywhere, specific or not.
+    if rng.random() < 0.5:
+        level = rng.uniform(0, 0.05) * density.max()
+        density = density + level * (rng.random(density.shape) < rng.uniform(0.02, 0.5))
     top = np.percentile(density[density > 0], 99) if (density > 0).any() else 1.0
     scaled: Map = np.clip(density / max(float(top), 1e-6), 0, 1).astype(np.float32)
     return scaled
@@ -102,6 +107,26 @@ def _axons(size_px: int, rng: np.random.Generator) -> NDArray[np.float64]:
     return total
 
 
+def _bundles(size_px: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Filaments side by side in bands: microtubules of a neurite, stress fibres."""
+    total = np.zeros((size_px, size_px))
+    for _ in range(int(rng.integers(1, 8))):
+        y, x, angle = _path(size_px, rng.uniform(0.002, 0.02), rng)
+        radius = np.exp(rng.uniform(np.log(2.0), np.log(30.0)))
+        number = 1 + rng.poisson(radius * rng.uniform(0.3, 2.0))
+        brightness = rng.gamma(3.0, 1 / 3.0)
+        for _ in range(number):
+            # Filaments swerve within their band and end somewhere along it.
+            swerve = np.cumsum(rng.normal(0, 0.02, len(y)))
+            side = radius * rng.uniform(-1, 1) + np.clip(swerve, -3, 3)
+            first, last = np.sort(rng.integers(0, len(y), 2)) if rng.random() < 0.4 else (0, len(y))
+            part = slice(int(first), int(last) + 1)
+            weight = brightness * rng.gamma(4.0, 0.25) * _thinned(len(y), rng.uniform(0.5, 1), rng)
+            rows, cols = y + side * np.cos(angle), x - side * np.sin(angle)
+            total += _points(rows[part], cols[part], weight[part], size_px)
+    return total
+
+
 def _random_field(size_px: int, length_px: float, rng: np.random.Generator) -> NDArray[np.float64]:
     """Gaussian random field of unit variance and one correlation length."""
     field = gaussian_filter(rng.normal(size=(size_px, size_px)), length_px, mode="wrap")
@@ -152,6 +177,7 @@ SYNTHETIC: MappingProxyType[str, Callable[[int, np.random.Generator], NDArray[np
     MappingProxyType(
         {
             "filaments": _filaments,
+            "bundles": _bundles,
             "axons": _axons,
             "mesh": _mesh,
             "spots": _spots,
