@@ -56,13 +56,28 @@ def quick_scan(
     drawn = rng.binomial(molecules, min(1.0, shining)).astype(np.float64)
     scale = 1.0 / max(shining, np.finfo(float).tiny)
     power = fftconvolve(drawn, (psf * alive * scale)[::-1, ::-1], mode="valid")
-    width = molecules.shape[1]
-    length = width + size
-    for row in range(min(size - 1, len(power))):
-        above = np.array([by_line[a + 1 : a + row + 1].sum() for a in range(size)])
-        kernel = psf * np.exp(-(own_line + above[:, None])) * scale
-        spectrum = np.fft.rfft(drawn[row : row + size], length) * np.fft.rfft(
-            kernel[:, ::-1], length
-        )
-        power[row] = np.fft.irfft(spectrum.sum(axis=0), length)[size - 1 : width]
+    edge = min(size - 1, len(power))
+    power[:edge] = _upper_rows(drawn, psf * np.exp(-own_line) * scale, by_line, edge)
     return optics.detect(np.maximum(power, 0.0), dwell_s * passes, background_hz, seed)
+
+
+def _upper_rows(
+    drawn: NDArray[np.float64],
+    kernel: NDArray[np.float64],
+    by_line: NDArray[np.float64],
+    count: int,
+) -> NDArray[np.float64]:
+    """The first rows, where `kernel` is dimmed by those lines only that lie within the field."""
+    size, width = len(kernel), drawn.shape[1]
+    length = width + size
+    sample = np.fft.rfft(drawn[: count + size], length)
+    focus = np.fft.rfft(kernel[:, ::-1], length)
+    so_far = np.concatenate([[0.0], np.cumsum(by_line)])
+    offset = np.arange(size)
+    rows = []
+    for row in range(count):
+        above = so_far[np.minimum(offset + row + 1, size)] - so_far[offset + 1]
+        alive = np.exp(-above)[:, None]
+        rows.append((sample[row : row + size] * focus * alive).sum(axis=0))
+    together: NDArray[np.float64] = np.fft.irfft(np.array(rows), length)[:, size - 1 : width]
+    return together
