@@ -45,15 +45,26 @@ def draw(kind: str, size_px: int, rng: np.random.Generator) -> Map:
     return scaled
 
 
-def _points(
-    y: NDArray[np.float64], x: NDArray[np.float64], weight: NDArray[np.float64], size_px: int
-) -> NDArray[np.float64]:
-    """Sum of weighted points at positions (pixels); those outside fall away."""
-    rows, cols = np.rint(y).astype(int), np.rint(x).astype(int)
-    inside = (rows >= 0) & (rows < size_px) & (cols >= 0) & (cols < size_px)
-    flat = np.ravel_multi_index((rows[inside], cols[inside]), (size_px, size_px))
-    total: NDArray[np.float64] = np.bincount(flat, weight[inside], size_px**2).astype(float)
-    return total.reshape(size_px, size_px)
+class _Labels:
+    """Labels at places of a field (pixels), collected one structure after another."""
+
+    def __init__(self) -> None:
+        self._parts: list[NDArray[np.float64]] = []
+
+    def add(
+        self, y: NDArray[np.float64], x: NDArray[np.float64], weight: NDArray[np.float64]
+    ) -> None:
+        """Add some more, each with its weight."""
+        self._parts.append(np.stack([y, x, weight]))
+
+    def image(self, size_px: int) -> NDArray[np.float64]:
+        """Sum of their weights in each pixel; those outside fall away."""
+        y, x, weight = np.concatenate(self._parts, axis=1)
+        rows, cols = np.rint(y).astype(int), np.rint(x).astype(int)
+        inside = (rows >= 0) & (rows < size_px) & (cols >= 0) & (cols < size_px)
+        flat = np.ravel_multi_index((rows[inside], cols[inside]), (size_px, size_px))
+        total: NDArray[np.float64] = np.bincount(flat, weight[inside], size_px**2).astype(float)
+        return total.reshape(size_px, size_px)
 
 
 def _path(
@@ -74,7 +85,7 @@ def _thinned(count: int, keep: float, rng: np.random.Generator) -> NDArray[np.fl
 
 
 def _filaments(size_px: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    total = np.zeros((size_px, size_px))
+    labels = _Labels()
     keep = rng.uniform(0.15, 0.8)
     spread = rng.uniform(0.0, 1.2)
     stiffness = rng.uniform(0.002, 0.04)
@@ -82,13 +93,13 @@ def _filaments(size_px: int, rng: np.random.Generator) -> NDArray[np.float64]:
         y, x, _ = _path(size_px, stiffness, rng)
         weight = rng.gamma(4.0, 0.25) * _thinned(len(y), keep, rng)
         away = rng.normal(0, spread, (2, len(y)))
-        total += _points(y + away[0], x + away[1], weight, size_px)
-    return total
+        labels.add(y + away[0], x + away[1], weight)
+    return labels.image(size_px)
 
 
 def _axons(size_px: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """Bands with rings across them, or bundles along them."""
-    total = np.zeros((size_px, size_px))
+    labels = _Labels()
     for _ in range(int(rng.integers(2, 9))):
         y, x, angle = _path(size_px, 0.005, rng)
         radius = rng.uniform(0.15, 0.9) / _PIXEL_UM / 2
@@ -103,13 +114,13 @@ def _axons(size_px: int, rng: np.random.Generator) -> NDArray[np.float64]:
         side = radius * np.sin(rng.uniform(-np.pi / 2, np.pi / 2, count))
         rows = y[chosen] + side * np.cos(angle[chosen]) + rng.normal(0, 0.6, count)
         cols = x[chosen] - side * np.sin(angle[chosen]) + rng.normal(0, 0.6, count)
-        total += _points(rows, cols, _thinned(count, 0.5, rng), size_px)
-    return total
+        labels.add(rows, cols, _thinned(count, 0.5, rng))
+    return labels.image(size_px)
 
 
 def _bundles(size_px: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """Filaments side by side in bands: microtubules of a neurite, stress fibres."""
-    total = np.zeros((size_px, size_px))
+    labels = _Labels()
     for _ in range(int(rng.integers(1, 8))):
         y, x, angle = _path(size_px, rng.uniform(0.002, 0.02), rng)
         radius = np.exp(rng.uniform(np.log(2.0), np.log(30.0)))
@@ -123,13 +134,14 @@ def _bundles(size_px: int, rng: np.random.Generator) -> NDArray[np.float64]:
             part = slice(int(first), int(last) + 1)
             weight = brightness * rng.gamma(4.0, 0.25) * _thinned(len(y), rng.uniform(0.5, 1), rng)
             rows, cols = y + side * np.cos(angle), x - side * np.sin(angle)
-            total += _points(rows[part], cols[part], weight[part], size_px)
-    return total
+            labels.add(rows[part], cols[part], weight[part])
+    return labels.image(size_px)
 
 
 def _random_field(size_px: int, length_px: float, rng: np.random.Generator) -> NDArray[np.float64]:
     """Gaussian random field of unit variance and one correlation length."""
-    field = gaussian_filter(rng.normal(size=(size_px, size_px)), length_px, mode="wrap")
+    noise = rng.normal(size=(size_px, size_px))
+    field = gaussian_filter(noise, length_px, mode="wrap", truncate=3)
     unit: NDArray[np.float64] = field / field.std()
     return unit
 
@@ -148,7 +160,7 @@ def _mesh(size_px: int, rng: np.random.Generator) -> NDArray[np.float64]:
 
 def _spots(size_px: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """Clusters of labels: synapses, vesicles, pores (rings)."""
-    total = np.zeros((size_px, size_px))
+    labels = _Labels()
     number = int(np.exp(rng.uniform(np.log(20), np.log(700))))
     radius = np.exp(rng.uniform(np.log(0.5), np.log(4.0)))
     ring = rng.random() < 0.3
@@ -160,8 +172,8 @@ def _spots(size_px: int, rng: np.random.Generator) -> NDArray[np.float64]:
             away = own * np.array([np.sin(turn), np.cos(turn)])
         else:
             away = rng.normal(0, own, (2, count)) * rng.uniform(0.5, 1.0, (2, 1))
-        total += _points(at[0] + away[0], at[1] + away[1], np.ones(count), size_px)
-    return total
+        labels.add(at[0] + away[0], at[1] + away[1], np.ones(count))
+    return labels.image(size_px)
 
 
 def _patches(size_px: int, rng: np.random.Generator) -> NDArray[np.float64]:
