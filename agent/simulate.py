@@ -24,10 +24,11 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from devices.config import Structure
 from devices.virtual.dyes import DYES, Dye
 from devices.virtual.optics import Optics
 from devices.virtual.quick import quick_scan
-from devices.virtual.sample import Sample, Structure
+from devices.virtual.sample import Sample
 from devices.virtual.structures import SYNTHETIC
 from devices.virtual.truth import detail_recovered, quality_from_detail
 

@@ -151,10 +151,16 @@ class PropertyBinding(Model):
     property: str
 
 
+Structure = Literal[
+    "actin", "tubulin", "psd95", "filaments", "bundles", "axons", "mesh", "spots", "patches"
+]
+"""What a virtual sample shows: the first three are pySTED's real ones, the others are drawn."""
+
+
 class VirtualStedConfig(Model):
     """The simulated STED microscope and its sample (pySTED)."""
 
-    structure: Literal["actin", "tubulin", "psd95"] = "actin"
+    structure: Structure = "actin"
     dye: Literal["atto647n", "robust", "fragile", "dim", "stubborn"] = "atto647n"
     molecules_per_pixel: float = Field(15.0, gt=0, le=1000)
     background_hz: float = Field(3000.0, ge=0, le=1e7, description="detected photons per second")

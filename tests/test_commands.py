@@ -12,6 +12,7 @@ import pytest
 import tifffile
 import yaml
 import zarr
+from PIL import Image
 
 from agent.cli import main
 from agent.config import load
@@ -165,8 +166,87 @@ def test_score_refuses_what_is_no_image(stedfast: Command, tmp_path: Path) -> No
         stedfast("score", file)
         assert stedfast.code == 2 and file.name in stedfast.err
         assert len(stedfast.err.strip().splitlines()) <= 3
-    stedfast("score", noise, "--pixel-size", "-3")
+    good = tmp_path / "good.tif"
+    tifffile.imwrite(good, np.random.default_rng(0).poisson(3, (64, 64)).astype(np.uint16))
+    stedfast("score", good, "--pixel-size", "-3")
     assert stedfast.code == 2 and "--pixel-size" in stedfast.err
+    stedfast("score", good, "--weights", tmp_path / "none.safetensors")
+    assert stedfast.code == 2 and "none.safetensors: no such file" in stedfast.err
+    stedfast("score", good, good, "--heatmap", tmp_path / "heat.png")
+    assert stedfast.code == 2 and "2 files; accepted is one" in stedfast.err
+
+
+@pytest.mark.parametrize(
+    ("frame", "code", "said"),
+    [
+        (np.full((64, 64), 9, np.uint8), 0, "0.000 ± 0.000"),
+        (np.full((64, 64), np.nan, np.float32), 2, "4096 values not finite"),
+        (np.zeros((1, 1), np.uint8), 2, "accepted are at least 320 nm"),
+        (np.zeros((64, 64), np.complex64), 2, "accepted are real numbers"),
+        (np.zeros((64, 64, 3), np.uint8), 2, "a colour image"),
+        (np.random.default_rng(0).normal(-5, 1, (64, 64)), 0, "flagged: blank"),
+        (np.random.default_rng(0).poisson(1.0, (2, 1, 5, 64, 64)).astype("u1"), 0, "[9]"),
+    ],
+    ids=["constant", "nan", "1x1", "complex", "rgb", "negative float64", "5-D 8-bit"],
+)
+def test_no_frame_is_scored_without_a_word(
+    stedfast: Command, tmp_path: Path, frame: Any, code: int, said: str
+) -> None:
+    file = tmp_path / "frame.tif"
+    photometric = "rgb" if frame.shape[-1] == 3 else "minisblack"
+    tifffile.imwrite(file, frame, photometric=photometric)
+    out = stedfast("score", file)
+    assert stedfast.code == code
+    assert said in out + stedfast.err
+    if code == 0:
+        assert "flagged: blank" in out and "20 nm was assumed" in stedfast.err
+
+
+def test_score_draws_what_drives_it(stedfast: Command, tmp_path: Path) -> None:
+    frame = np.random.default_rng(0).poisson(3, (100, 230)).astype(np.uint16)
+    file, picture = tmp_path / "frame.tif", tmp_path / "heat.png"
+    tifffile.imwrite(file, frame, resolution=(1e7 / 15, 1e7 / 15), resolutionunit="CENTIMETER")
+    out = stedfast("score", file, "--heatmap", picture, "--json")
+    (row,) = json.loads(out)
+    assert row["pixel_size_nm"] == pytest.approx(15) and row["sd"] > 0
+    assert row["flags"] == ["blank"]
+    with Image.open(picture) as drawn:
+        assert drawn.size[0] > 800 and len(set(drawn.convert("L").getdata())) > 50
+
+
+def test_simulate_and_train_a_quality_network(stedfast: Command, tmp_path: Path) -> None:
+    data, weights = tmp_path / "data", tmp_path / "mine"
+    stedfast("simulate", "quality", data, "--set", "robitaille", "--frames", "12", "--seed", "3")
+    assert stedfast.code == 0
+    config = CONFIGS / "quality" / "robitaille.yaml"
+    tiny = "{network: robitaille, channels: [2, 2, 2, 2, 2, 2], hidden: 4}"
+    words = ["--set", f"architecture={tiny}", "--set", "epochs=2", "--set", "column=rating"]
+    out = stedfast("train", "quality", config, "--data", data, "--out", weights, *words)
+    assert stedfast.code == 0, stedfast.err
+    assert "validation: 1 frames, RMSE" in out and "mine.safetensors" in out
+    card = json.loads(weights.with_suffix(".json").read_text(encoding="utf-8"))
+    assert card["recipe"]["column"] == "rating" and card["training"]["epochs"] == 2
+    with Image.open(weights.with_suffix(".png")) as picture:
+        assert picture.size[0] > 800
+    frame = data / "00000.tif"
+    (row,) = json.loads(
+        stedfast("score", frame, "--weights", tmp_path / "mine.safetensors", "--json")
+    )
+    assert 0 <= row["score"] <= 1
+
+    stedfast("simulate", "quality", data, "--set", "actn")
+    assert stedfast.code == 2 and "accepted: training, actin" in stedfast.err
+    for wrong, said in (
+        (["--set", "epocs=3"], "did you mean `epochs`?"),
+        (["--set", "epochs=0"], "`epochs`"),
+        (["--set", "start_from=shipped"], "one of `architecture` and `start_from`"),
+        (["--set", "architecture={network: resnet}"], "accepted is stedfast, robitaille"),
+        (["--data", tmp_path / "none"], "none: no such file"),
+    ):
+        stedfast("train", "quality", config, "--data", data, "--out", weights, *map(str, wrong))
+        assert stedfast.code == 2 and said in stedfast.err, stedfast.err
+    stedfast("train", "quality", config)
+    assert stedfast.code == 2 and "`data`: missing" in stedfast.err
 
 
 def test_bench_prints_checks_computed_from_its_figures(stedfast: Command) -> None:

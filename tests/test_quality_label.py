@@ -13,10 +13,11 @@ import tifffile
 from numpy.typing import NDArray
 
 from agent.simulate import POPULATIONS, SETS, draw_frame, read_table, simulate_quality
+from devices.config import Structure
 from devices.virtual.dyes import DYES
 from devices.virtual.optics import Optics
 from devices.virtual.quick import quick_scan
-from devices.virtual.sample import Sample, Structure
+from devices.virtual.sample import Sample
 from devices.virtual.structures import SYNTHETIC, draw
 from devices.virtual.truth import detail_recovered, quality_from_detail, quality_label
 

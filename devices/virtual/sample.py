@@ -10,18 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
+from devices.config import Structure
 from devices.virtual.structures import SYNTHETIC, draw
 
-Structure = Literal[
-    "actin", "tubulin", "psd95", "filaments", "bundles", "axons", "mesh", "spots", "patches"
-]
-"""The first three are real, from pySTED's maps; the others are drawn at random."""
 _FOLDERS = {"actin": "factin", "tubulin": "tubulin", "psd95": "psd95"}
 _TILE = 224
 _SEAM = 32

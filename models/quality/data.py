@@ -57,7 +57,10 @@ class RatedSet:
         return total.index_add_(0, self.frame[tiles], values * self.weight[tiles])
 
     def describe(self, name: str, split: Split) -> dict[str, Any]:
-        """What a model card says about its data: counts, and a hash of files and scores."""
+        """What a model card says about its data: counts, and a hash of files and scores.
+
+        `simulated` is how many of the frames are.
+        """
         digest = hashlib.sha256()
         for rating in self.ratings:
             digest.update(f"{rating.path.name} {rating.score!r}\n".encode())
@@ -66,6 +69,7 @@ class RatedSet:
         return {
             "name": name,
             "frames": len(self.ratings),
+            "simulated": sum(rating.simulated for rating in self.ratings),
             "split": {part: len(frames) for part, frames in zip(SPLITS, split, strict=True)},
             "structures": {
                 str(s): int((structures == s).sum()) for s in np.unique(structures) if s

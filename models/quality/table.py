@@ -33,6 +33,8 @@ class Rating:
         `training`, `validation` or `test`; "" where the table leaves that to chance.
     field
         Name of the field of view: frames of one field stay in one part of a random split.
+    simulated
+        Whether frame and score come from `stedfast simulate quality` (the column `scan` says so).
     """
 
     path: Path
@@ -41,6 +43,7 @@ class Rating:
     pixel_size_nm: float = 20.0
     split: str = ""
     field: str = ""
+    simulated: bool = False
 
 
 def _number(table: Path, line: int, column: str, text: str, low: float, high: float) -> float:
@@ -113,6 +116,7 @@ def read_ratings(data: Path, column: str = "score") -> list[Rating]:
                 ),
                 split=_split(table, line, row.get("split") or ""),
                 field=row.get("field") or "",
+                simulated=bool(row.get("scan")),
             )
         )
     return sorted(ratings, key=lambda rating: rating.path.name)

@@ -38,20 +38,19 @@ Progress = Callable[[int, int, dict[str, float]], None]
 
 _FEWEST = 10
 # What a blur takes away is learned much better by a network that knows what it is.
-_SHARP_ONLY = 0.5
+_SHARP_ONLY = 0.3
 _FAMILIAR, _MARGIN = 0.99, 1.25
 """Familiar is what is no more than that far beyond this share of the validation frames."""
 _AT_ONCE = 32
-_LIMITS = [
-    (
-        "What it learned is what the data named here show; where they are simulated, its scores"
-        " are of simulated frames first, and of other microscopes' frames by analogy."
-    ),
-    (
-        "Its standard deviation is calibrated on the validation part, whose structures it did not"
-        " see but whose kind it did."
-    ),
-]
+_LIMITS = (
+    "What it learned is what the data named here show; of other microscopes' frames it judges by"
+    " analogy.",
+    "Its standard deviation is calibrated on the validation part: on frames like those.",
+)
+_SIMULATED = (
+    "Frames and labels are simulated: the labels are computed from the simulation's ground truth,"
+    " no expert gave them, and no expert has judged the scores."
+)
 
 
 def train(
@@ -135,7 +134,7 @@ def train(
         "recipe": _plain(recipe),
         "training": history,
         "metrics": metrics,
-        "limits": _LIMITS,
+        "limits": [*([_SIMULATED] if about["simulated"] else []), *_LIMITS],
         "notes": [],
     }
     _write(Path(out), network, card, predictions)
