@@ -25,7 +25,9 @@ SHIPPED = "shipped"
 class QualityTraining(Model):
     """`stedfast train quality`: see `models.quality.recipe.Recipe`."""
 
-    data: Path | None = Field(None, description="folder with frames.csv, or a CSV: file, score")
+    data: Path | None = Field(
+        None, description="folder with frames.csv, or a CSV: file, score; from where you are"
+    )
     out: Path | None = Field(None, description="weights to write, without ending")
     tests: dict[str, Path] = Field(
         default_factory=dict, description="more rated sets to measure on, by name"
@@ -68,6 +70,21 @@ def _recipe(asked: QualityTraining) -> Recipe:
     return Recipe(**named, start_from=start or None)
 
 
+def _device(name: str) -> str:
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(
+            f"`device`: {name!r} is not there ({reason}); accepted: auto, cpu, cuda, …"
+        ) from None
+    return name
+
+
 def train_quality(config: Path, overrides: Sequence[str], console: Console) -> None:
     """Train the quality network and print what it reached.
 
@@ -76,8 +93,6 @@ def train_quality(config: Path, overrides: Sequence[str], console: Console) -> N
     ConfigError
         The config, the data or the weights to start from cannot be used.
     """
-    import torch
-
     from models.quality.training import train
 
     asked = read_checked(config, QualityTraining, overrides)
@@ -87,10 +102,7 @@ def train_quality(config: Path, overrides: Sequence[str], console: Console) -> N
     if (asked.architecture is None) == (asked.start_from is None):
         raise ConfigError(f"{config}: one of `architecture` and `start_from` is needed, not both")
     assert asked.data is not None and asked.out is not None
-    device = asked.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    recipe = _recipe(asked)
+    recipe, device = _recipe(asked), _device(asked.device)
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -115,7 +127,7 @@ def train_quality(config: Path, overrides: Sequence[str], console: Console) -> N
                 progress=show,
                 device=device,
             )
-        except (ValueError, FileNotFoundError, RuntimeError) as error:
+        except (ValueError, OSError) as error:
             raise ConfigError(str(error)) from None
     from agent.curves import draw_training
 

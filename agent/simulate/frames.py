@@ -1,31 +1,23 @@
-"""Labelled frames from the virtual microscope, for the quality network.
-
-Every frame is drawn from (set, seed, index) alone, so that a set can be made in parallel, taken
-up again after an interruption, and made anew bit for bit on one platform.
-
-No sample of one set or split is in another: pySTED's six maps of actin are divided between
-training, validation and test, its maps of tubulin and PSD95 are for tests only. What training
-lacks in real structures it gets from drawn ones (`devices.virtual.structures`).
-"""
+"""One labelled frame: drawn, scanned, and compared with its ground truth."""
 
 from __future__ import annotations
 
-import csv
-import os
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, fields, replace
-from functools import partial
-from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
 
-from devices.config import Structure
-from devices.virtual.dyes import DYES, Dye
+from agent.simulate.population import (
+    POPULATIONS,
+    REAL_SHARE,
+    SETS,
+    VALIDATION,
+    Chance,
+    Population,
+    SetName,
+    draw_dye,
+)
 from devices.virtual.optics import Optics
 from devices.virtual.quick import quick_scan
 from devices.virtual.sample import Sample
@@ -34,49 +26,7 @@ from devices.virtual.truth import detail_recovered, quality_from_detail
 
 _SHAPE = (224, 224)
 _CANVAS_UM = 9.0
-_VALIDATION = 0.03
-"""Share of a training set that goes into its validation part."""
 _RATER_SD = 0.08
-TABLE = "frames.csv"
-
-SetName = Literal["training", "actin", "tubulin", "psd95", "dyes", "robitaille"]
-_Maps = dict[Structure, tuple[int, ...] | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Population:
-    """What the frames of one split are drawn from.
-
-    Parameters
-    ----------
-    structures
-        With which of pySTED's maps; None for all of them or where there are none.
-    unknown_dyes
-        Dyes outside the range that training draws from.
-    quick
-        Scanned by convolution rather than pixel by pixel, and fewer of the worst frames.
-    """
-
-    structures: _Maps
-    unknown_dyes: bool = False
-    quick: bool = False
-
-
-_SYNTHETIC: _Maps = dict.fromkeys(SYNTHETIC)  # type: ignore[arg-type]
-_REAL_SHARE = 0.35
-"""Of the frames of a population that has real and drawn structures."""
-POPULATIONS = MappingProxyType(
-    {
-        "training": Population({"actin": (0, 1, 2), **_SYNTHETIC}, quick=True),
-        "validation": Population({"actin": (3,), **_SYNTHETIC}),
-        "actin": Population({"actin": (4, 5)}),
-        "tubulin": Population({"tubulin": None}),
-        "psd95": Population({"psd95": None}),
-        "dyes": Population({"actin": (4, 5)}, unknown_dyes=True),
-        "robitaille": Population({"actin": (0, 1, 2)}, quick=True),
-    }
-)
-SETS: tuple[SetName, ...] = ("training", "actin", "tubulin", "psd95", "dyes", "robitaille")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,47 +96,11 @@ class LabelledFrame:
     seed: int
 
 
-class _Chance(np.random.Generator):
-    """numpy's generator, and draws that are even on a logarithmic scale."""
-
-    def __init__(self, *entropy: int) -> None:
-        super().__init__(np.random.PCG64(entropy))
-
-    def log_uniform(self, low: float, high: float) -> float:
-        return float(np.exp(self.uniform(np.log(low), np.log(high))))
-
-    def happens(self, probability: float) -> bool:
-        return bool(self.random() < probability)
-
-
-def _draw_dye(rng: _Chance, unknown: bool) -> Dye:
-    """One of the named dyes varied by a quarter or so; or one that none of these reaches."""
-    dye = DYES[str(rng.choice(sorted(DYES)))]
-    if unknown:
-        return replace(
-            dye,
-            sigma_ste=rng.log_uniform(
-                *((6.5e-22, 9e-22) if rng.happens(0.5) else (0.8e-22, 1.3e-22))
-            ),
-            bleach_k1=rng.log_uniform(*((5.5e-15, 9e-15) if rng.happens(0.5) else (1e-16, 3e-16))),
-            lifetime=rng.log_uniform(*((4.5e-9, 5.5e-9) if rng.happens(0.5) else (1.2e-9, 2.0e-9))),
-            quantum_yield=float(rng.uniform(0.1, 0.25)),
-        )
-    return replace(
-        dye,
-        sigma_abs=dye.sigma_abs * rng.log_uniform(0.8, 1.25),
-        sigma_ste=dye.sigma_ste * rng.log_uniform(0.8, 1.25),
-        bleach_k1=dye.bleach_k1 * rng.log_uniform(1 / 1.6, 1.6),
-        lifetime=dye.lifetime * rng.log_uniform(1 / 1.15, 1.15),
-        quantum_yield=dye.quantum_yield * rng.log_uniform(0.8, 1.25),
-    )
-
-
 def draw_frame(name: SetName, seed: int, index: int) -> tuple[NDArray[np.uint16], LabelledFrame]:
     """One random frame (rows × columns, counts) with its row of the table."""
-    rng = _Chance(SETS.index(name), seed, index)
+    rng = Chance(SETS.index(name), seed, index)
     split = {"training": "training", "robitaille": ""}.get(name, "test")
-    if name == "training" and rng.happens(_VALIDATION):
+    if name == "training" and rng.happens(VALIDATION):
         split = "validation"
     population = POPULATIONS[split if name == "training" else name]
     while True:
@@ -198,18 +112,16 @@ def draw_frame(name: SetName, seed: int, index: int) -> tuple[NDArray[np.uint16]
 
 
 def _draw(
-    rng: _Chance, population: Population, split: str, index: int
+    rng: Chance, population: Population, split: str, index: int
 ) -> tuple[NDArray[np.uint16], LabelledFrame]:
     structures = list(population.structures)
     real = [s for s in structures if s not in SYNTHETIC]
     among = (
-        real
-        if len(real) == len(structures) or rng.happens(_REAL_SHARE)
-        else structures[len(real) :]
+        real if len(real) == len(structures) or rng.happens(REAL_SHARE) else structures[len(real) :]
     )
     structure = among[int(rng.integers(len(among)))]
     maps = population.structures[structure]
-    dye = _draw_dye(rng, population.unknown_dyes)
+    dye = draw_dye(rng, population.unknown_dyes)
     optics = Optics(dye)
     dwell_us, lines = rng.log_uniform(1, 60), int(rng.choice((1, 1, 2, 4, 8)))
     line_s = _SHAPE[1] * dwell_us * 1e-6 * lines
@@ -289,67 +201,3 @@ def _raster_scan(
     optics: Optics, molecules: NDArray[np.int64], **settings: Any
 ) -> NDArray[np.int64]:
     return optics.scan(molecules, **settings).counts
-
-
-def _make(folder: Path, name: SetName, seed: int, index: int) -> LabelledFrame:
-    frame, row = draw_frame(name, seed, index)
-    tifffile.imwrite(folder / row.file, frame, resolution=(5e5, 5e5), resolutionunit="CENTIMETER")
-    return row
-
-
-def read_table(folder: Path) -> list[dict[str, str]]:
-    """Rows of a data set's table; empty where there is none yet.
-
-    A last line without an end, which a killed process may leave, is not one.
-    """
-    path = folder / TABLE
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(line for line in file if line.endswith("\n")))
-
-
-def simulate_quality(
-    folder: Path, frames: int, seed: int, workers: int | None = None, name: SetName = "training"
-) -> Iterator[int]:
-    """Make `frames` labelled frames in `folder`, going on where an earlier call stopped.
-
-    Parameters
-    ----------
-    folder
-        Gets one TIFF a frame and `frames.csv` (see `LabelledFrame`).
-    frames
-        How many the finished set has.
-    seed
-        Of the whole set.
-    workers
-        Processes; by default one a core.
-    name
-        Which set: `training` (with a share for validation), or a test set of held-out
-        `actin` fields, of `tubulin` or `psd95`, or of `dyes` that training never draws; or
-        `robitaille`, frames of actin alone to train the paper's recipe on.
-
-    Yields
-    ------
-    int
-        How many frames are done, after each.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    rows = [row for row in read_table(folder) if (folder / row["file"]).exists()]
-    done = {row["file"] for row in rows}
-    missing = [i for i in range(frames) if f"{i:05d}.tif" not in done]
-    with (
-        (folder / TABLE).open("w", newline="") as file,
-        ProcessPoolExecutor(workers or os.cpu_count()) as pool,
-    ):
-        table = csv.DictWriter(file, [field.name for field in fields(LabelledFrame)])
-        table.writeheader()
-        table.writerows(rows)
-        file.flush()
-        made = len(done)
-        make = partial(_make, folder, name, seed)
-        for future in as_completed([pool.submit(make, i) for i in missing]):
-            table.writerow(asdict(future.result()))
-            file.flush()
-            made += 1
-            yield made
