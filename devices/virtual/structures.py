@@ -33,12 +33,11 @@ def draw(kind: str, size_px: int, rng: np.random.Generator) -> Map:
         Where chance comes from.
     """
     density = SYNTHETIC[kind](size_px, rng)
-    # A label is some nanometres away from what it labels; and of every kind of structure there are
-    # fine and broad ones, so that being broad is no sign of a frame being blurred.
-    density = gaussian_filter(density, np.exp(rng.uniform(np.log(0.2), np.log(3.0))))
+    # A label is some nanometres away from what it labels, and some structures are not that fine.
+    density = gaussian_filter(density, np.exp(rng.uniform(np.log(0.2), np.log(1.2))))
     # A few scattered labels everywhere, specific or not.
-    if rng.random() < 0.5:
-        level = rng.uniform(0, 0.05) * density.max()
+    if rng.random() < 0.25:
+        level = rng.uniform(0, 0.03) * density.max()
         density = density + level * (rng.random(density.shape) < rng.uniform(0.02, 0.5))
     top = np.percentile(density[density > 0], 99) if (density > 0).any() else 1.0
     scaled: Map = np.clip(density / max(float(top), 1e-6), 0, 1).astype(np.float32)
