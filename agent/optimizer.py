@@ -86,7 +86,8 @@ class SkoptOptimizer:
     ``score − 3 · max(0, bleaching − limit)``; the recommendation then uses one process for
     each of score and bleaching, and takes the tried settings with the best predicted score
     among those that stay under the limit with a probability of 0.8. Predicted rather than
-    measured, because the best measurement of many is the luckiest. Trials whose score is doubtful
+    measured, because the best measurement of many is the luckiest, and scores that the network is
+    less sure of count for less. Trials whose score is doubtful
     take no part in either.
 
     Parameters
@@ -173,7 +174,11 @@ class SkoptOptimizer:
             )
         points = [point for point, _ in self._told]
         where = np.asarray(self._skopt.space.transform(points), dtype=float)
-        score, _ = self._fit(where, [outcome.score for _, outcome in self._told])
+        score, _ = self._fit(
+            where,
+            [outcome.score for _, outcome in self._told],
+            [outcome.score_sd for _, outcome in self._told],
+        )
         bleached, spread = self._fit(where, [outcome.bleaching for _, outcome in self._told])
         safe = _probability_below(self._limit, bleached, spread)
         allowed = safe >= _CERTAINTY
@@ -181,9 +186,12 @@ class SkoptOptimizer:
         return dict(zip(self._space, points[pick], strict=True))
 
     def _fit(
-        self, where: NDArray[np.float64], values: list[float]
+        self, where: NDArray[np.float64], values: list[float], sd: list[float] | None = None
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Predicted mean and standard deviation at the tried points themselves."""
+        """Predicted mean and standard deviation at the tried points themselves.
+
+        Where each value's own standard deviation is known, an unsure one counts for less.
+        """
         from sklearn.gaussian_process import GaussianProcessRegressor
         from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
@@ -192,8 +200,13 @@ class SkoptOptimizer:
         kernel = ConstantKernel(1.0, (0.05, 20)) * Matern(
             np.ones(where.shape[1]), (0.1, 20), nu=2.5
         ) + WhiteKernel(0.05, (1e-4, 1.0))
+        own = np.square(sd or np.zeros(len(values))) / max(float(np.var(values)), 1e-12)
         process = GaussianProcessRegressor(
-            kernel, normalize_y=True, n_restarts_optimizer=2, random_state=self._seed
+            kernel,
+            alpha=1e-10 + own,
+            normalize_y=True,
+            n_restarts_optimizer=2,
+            random_state=self._seed,
         )
         with threadpool_limits(1):
             process.fit(where, values)

@@ -182,6 +182,21 @@ def test_where_all_trials_are_flagged_nothing_is_recommended() -> None:
         engine.recommend()
 
 
+def test_a_score_that_is_unsure_counts_for_less() -> None:
+    sure, unsure = optimizer(0), optimizer(0)
+    rng = np.random.default_rng(0)
+    lucky = None
+    for number in range(12):
+        asked = [engine.ask() for engine in (sure, unsure)]
+        assert asked[0] == asked[1]
+        score = 0.5 + 0.02 * rng.normal()
+        if number == 5:
+            lucky, score = asked[0], 0.95
+        sure.tell(asked[0], Outcome(score, 0.05, 0.01))
+        unsure.tell(asked[1], Outcome(score, 0.05, 0.5 if number == 5 else 0.01))
+    assert sure.recommend() == lucky != unsure.recommend()
+
+
 def test_a_blank_frame_is_a_bad_result_and_no_failure() -> None:
     engine = optimizer(0)
     asked = [engine.ask() for _ in range(2)]
