@@ -87,12 +87,15 @@ class RatingNet(nn.Module):
 
     Parameters
     ----------
-    features
-        How many numbers of a frame the heads look at.
+    groups
+        How many numbers of a frame the heads look at, by kind. A frame is as unfamiliar as the
+        kind in which it is most unlike the training data.
     """
 
-    def __init__(self, features: int) -> None:
+    def __init__(self, *groups: int) -> None:
         super().__init__()
+        self.groups = groups
+        features = sum(groups)
         self.register_buffer("calibration", torch.ones(()))
         self.register_buffer("familiar_mean", torch.zeros(features))
         self.register_buffer("familiar_whitening", torch.zeros(features, features))
@@ -111,7 +114,8 @@ class RatingNet(nn.Module):
         # Of heads that disagree, each may be right (law of total variance).
         total = (sd.square().mean(0) + value.var(0, unbiased=False)).sqrt()
         away = (features - self.familiar_mean) @ self.familiar_whitening
-        return Prediction(value.mean(0), total * self.calibration, away.square().mean(1).sqrt())
+        parts = [part.square().mean(1).sqrt() for part in away.split(self.groups, 1)]
+        return Prediction(value.mean(0), total * self.calibration, torch.stack(parts).amax(0))
 
     @staticmethod
     def check(frames: Tensor) -> Tensor:
@@ -226,12 +230,12 @@ class QualityNet(RatingNet):
         rings: int = 48,
         heads: int = 4,
     ) -> None:
-        features = 2 * channels[-1] + rings + 1
-        super().__init__(features)
+        groups = (channels[-1], channels[-1], rings + 1)
+        super().__init__(*groups)
         self.features = convolutions(channels)
         self.spectrum = PowerSpectrum(rings)
-        self.scale = nn.BatchNorm1d(features, affine=False)
-        self.heads = nn.ModuleList(_Head(features, hidden) for _ in range(heads))
+        self.scale = nn.BatchNorm1d(sum(groups), affine=False)
+        self.heads = nn.ModuleList(_Head(sum(groups), hidden) for _ in range(heads))
 
     def judge(self, frames: Tensor) -> Judgements:
         """Every head's score and standard deviation; see `Judgements`."""

@@ -39,8 +39,8 @@ Progress = Callable[[int, int, dict[str, float]], None]
 _FEWEST = 10
 # What a blur takes away is learned much better by a network that knows what it is.
 _SHARP_ONLY = 0.3
-_FAMILIAR, _MARGIN = 0.99, 1.25
-"""Familiar is what is no more than that far beyond this share of the validation frames."""
+_FAMILIAR = 0.97
+"""Familiar is what is no further from the training data than this share of the validation."""
 _AT_ONCE = 32
 _LIMITS = (
     "What it learned is what the data named here show; of other microscopes' frames it judges by"
@@ -321,25 +321,33 @@ def predict(network: RatingNet, rated: RatedSet, frames: Tensor, device: str) ->
     return Prediction(*(rated.average(part, values)[frames] for values in columns))
 
 
+def _features(network: RatingNet, rated: RatedSet, frames: Tensor, device: str) -> Tensor:
+    """What the heads look at, of every tile of `frames`."""
+    with torch.inference_mode():
+        chunks = [
+            network.judge(rated.tiles[i].float().to(device)).features.cpu()
+            for i in torch.split(rated.part(frames), _AT_ONCE)
+        ]
+    return torch.cat(chunks)
+
+
 def _calibrate(network: RatingNet, rated: RatedSet, parts: Split, device: str) -> None:
     """Set the scale of the standard deviation, and what is familiar."""
     network.eval()
-    part = rated.part(parts.training)
-    with torch.inference_mode():
-        features = torch.cat(
-            [
-                network.judge(rated.tiles[i].float().to(device)).features
-                for i in torch.split(part, _AT_ONCE)
-            ]
-        ).cpu()
-    mean, matrix = whitening(features)
-    network.familiar_mean.copy_(mean)
-    network.familiar_whitening.copy_(matrix)
+    features = _features(network, rated, parts.training, device)
+    known = _features(network, rated, parts.validation, device)
+    at = 0
+    for size in network.groups:
+        group = slice(at, at + size)
+        mean, matrix = whitening(features[:, group])
+        away = ((known[:, group] - mean) @ matrix).square().mean(1).sqrt()
+        limit = max(float(torch.quantile(away, _FAMILIAR)), 1e-6)
+        network.familiar_mean[group] = mean.to(device)
+        network.familiar_whitening[group, group] = (matrix / limit).to(device)
+        at += size
     network.calibration.fill_(1.0)
-    known = predict(network, rated, parts.validation, device)
-    limit = float(torch.quantile(known.distance, _FAMILIAR)) * _MARGIN
-    network.familiar_whitening.div_(max(limit, 1e-6))
-    network.calibration.fill_(calibrate(known.value, known.sd, rated.score[parts.validation]))
+    judged = predict(network, rated, parts.validation, device)
+    network.calibration.fill_(calibrate(judged.value, judged.sd, rated.score[parts.validation]))
 
 
 def _evaluate(
