@@ -114,7 +114,7 @@ class RatingNet(nn.Module):
         # Of heads that disagree, each may be right (law of total variance).
         total = (sd.square().mean(0) + value.var(0, unbiased=False)).sqrt()
         away = (features - self.familiar_mean) @ self.familiar_whitening
-        parts = [part.square().mean(1).sqrt() for part in away.split(self.groups, 1)]
+        parts = [part.square().mean(1).sqrt() for part in torch.split(away, list(self.groups), 1)]
         return Prediction(value.mean(0), total * self.calibration, torch.stack(parts).amax(0))
 
     @staticmethod
