@@ -229,7 +229,9 @@ def read_checked(path: Path, kind: type[Checked], overrides: Sequence[str] = ())
     if data is None:
         raise ConfigError(f"{path}: empty; a config needs at least {_needed(kind)}")
     if not isinstance(data, dict):
-        raise ConfigError(f"{path}: {_short(data)} is not a config; that needs {_needed(kind)}")
+        raise ConfigError(
+            f"{path}: {_short(data)} is not a config; keys like {_needed(kind, colon=':')} are"
+        )
     for override in overrides:
         _lay_over(data, override)
     try:
@@ -238,9 +240,9 @@ def read_checked(path: Path, kind: type[Checked], overrides: Sequence[str] = ())
         raise ConfigError(_explain(error, kind, path, node, overrides)) from None
 
 
-def _needed(kind: type[BaseModel]) -> str:
+def _needed(kind: type[BaseModel], colon: str = "") -> str:
     needed = [name for name, field in kind.model_fields.items() if field.is_required()]
-    return " and ".join(f"`{name}`" for name in needed or list(kind.model_fields)[:2])
+    return " and ".join(f"`{name}{colon}`" for name in needed or list(kind.model_fields)[:2])
 
 
 def _settled(config: RunConfig, base: Path) -> RunConfig:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from devices.config import SettingConfig, Value
-from models.quality.score import DOUBTFUL
+from models.quality.score import doubtful
 
 _PENALTY = 3.0
 _CERTAINTY = 0.8
@@ -43,7 +43,7 @@ class Outcome:
     @property
     def doubtful(self) -> bool:
         """Whether a flag says that the score may be wrong."""
-        return not DOUBTFUL.isdisjoint(self.flags)
+        return doubtful(self.flags)
 
     def as_dict(self) -> dict[str, Any]:
         """For the ledger."""
@@ -74,7 +74,7 @@ class Optimizer(Protocol):
         Raises
         ------
         ValueError
-            No trial gave anything that can be trusted.
+            No trial gave anything.
         """
         ...
 
@@ -88,7 +88,7 @@ class SkoptOptimizer:
     among those that stay under the limit with a probability of 0.8. Predicted rather than
     measured, because the best measurement of many is the luckiest, and scores that the network is
     less sure of count for less. Trials whose score is doubtful
-    take no part in either.
+    take no part in either, unless all are.
 
     Parameters
     ----------
@@ -122,6 +122,7 @@ class SkoptOptimizer:
         self._limit = bleaching_limit
         self._seed = seed
         self._told: list[tuple[list[Value], Outcome]] = []
+        self._doubted: list[tuple[list[Value], Outcome]] = []
         dimensions = [
             _dimension(setting, search.get(name) or setting.range or setting.choices or ())
             for name, setting in self._space.items()
@@ -146,10 +147,11 @@ class SkoptOptimizer:
 
     def tell(self, settings: Mapping[str, Value], outcome: Outcome) -> None:
         """What a trial gave; nothing if it is doubtful."""
+        point = [settings[name] for name in self._space]
         if outcome.doubtful:
+            self._doubted.append((point, outcome))
             self.tell_failed(settings)
             return
-        point = [settings[name] for name in self._space]
         self._told.append((point, outcome))
         excess = max(0.0, outcome.bleaching - self._limit)
         with threadpool_limits(1):
@@ -168,18 +170,18 @@ class SkoptOptimizer:
 
     def recommend(self) -> Settings:
         """The tried settings with the best predicted score within the bleaching limit."""
-        if not self._told:
-            raise ValueError(
-                "no trial gave a score that can be trusted, there is nothing to recommend"
-            )
-        points = [point for point, _ in self._told]
+        # Doubtful scores are better than none where all are.
+        told = self._told or self._doubted
+        if not told:
+            raise ValueError("no trial gave a score, there is nothing to recommend")
+        points = [point for point, _ in told]
         where = np.asarray(self._skopt.space.transform(points), dtype=float)
         score, _ = self._fit(
             where,
-            [outcome.score for _, outcome in self._told],
-            [outcome.score_sd for _, outcome in self._told],
+            [outcome.score for _, outcome in told],
+            [outcome.score_sd for _, outcome in told],
         )
-        bleached, spread = self._fit(where, [outcome.bleaching for _, outcome in self._told])
+        bleached, spread = self._fit(where, [outcome.bleaching for _, outcome in told])
         safe = _probability_below(self._limit, bleached, spread)
         allowed = safe >= _CERTAINTY
         pick = int(np.argmax(np.where(allowed, score, -np.inf) if allowed.any() else -bleached))

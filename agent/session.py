@@ -34,7 +34,7 @@ from agent.trial import FRAMES_EACH
 from devices.errors import BindingError, DeviceFault
 from devices.microscope import Microscope
 from devices.safety import SafeState
-from models.quality.score import DOUBTFUL, Score
+from models.quality.score import Score, doubtful
 
 Status = Literal["completed", "stopped", "interrupted", "failed"]
 EXIT_CODES: dict[Status, int] = {"completed": 0, "stopped": 0, "interrupted": 130, "failed": 1}
@@ -84,7 +84,7 @@ class Progress:
             self.trial += 1
             if (found := data["data"]["objectives"]) is not None:
                 self.bleaching = found["bleaching"]
-                if found["bleaching"] <= self.bleaching_limit and DOUBTFUL.isdisjoint(
+                if found["bleaching"] <= self.bleaching_limit and not doubtful(
                     found.get("flags", ())
                 ):
                     self.best = max(found["score"], self.best or 0.0)

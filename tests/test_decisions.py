@@ -174,12 +174,12 @@ def test_a_flagged_trial_teaches_the_model_no_more_than_a_failed_one() -> None:
     assert engines[0].recommend() == engines[1].recommend() != flagged
 
 
-def test_where_all_trials_are_flagged_nothing_is_recommended() -> None:
+def test_where_all_trials_are_doubtful_the_best_of_them_is_recommended() -> None:
     engine = optimizer(0)
-    for _ in range(4):
-        engine.tell(engine.ask(), Outcome(0.9, 0.1, flags=("unfamiliar", "blank")))
-    with pytest.raises(ValueError, match="nothing to recommend"):
-        engine.recommend()
+    asked = [engine.ask() for _ in range(2)]
+    engine.tell(asked[0], Outcome(0.9, 0.1, flags=("unfamiliar", "blank")))
+    engine.tell(asked[1], Outcome(0.3, 0.1, flags=("saturated",)))
+    assert engine.recommend() == asked[0]
 
 
 def test_a_score_that_is_unsure_counts_for_less() -> None:

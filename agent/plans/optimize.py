@@ -51,7 +51,7 @@ def optimize(
         Give up a trial whose score failed, instead of ending the run.
     """
     fresh = iter(fields)
-    left = config.repeat_flagged
+    left, doubted = config.repeat_flagged, 0
     for number in range(1, config.trials + 1):
         settings = optimizer.ask()
         repeat = 0
@@ -68,10 +68,11 @@ def optimize(
             optimizer.tell_failed(settings)
             yield Note("trial", {"settings": settings, "objectives": None, "failed": str(error)})
             continue
+        doubted += outcome.doubtful
         optimizer.tell(settings, outcome)
         yield Note("trial", {"settings": settings, "objectives": outcome.as_dict()})
     best = optimizer.recommend()
-    yield Note("recommendation", {"settings": best, "trials": config.trials})
+    yield Note("recommendation", {"settings": best, "trials": config.trials, "doubtful": doubted})
     yield from retest(config.retest_fields, {"start": start, "best": best}, fresh)
 
 

@@ -21,7 +21,7 @@ from agent.recording import Recording, Taken
 from agent.summary import read, summarize
 from agent.trial import purpose
 from devices.config import Value
-from models.quality.score import DOUBTFUL
+from models.quality.score import doubtful
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +164,7 @@ class Run:
         """What a trial counts as: failed, flagged, over the limit, or within it."""
         if found.score is None:
             return "failed"
-        if not DOUBTFUL.isdisjoint(found.flags):
+        if doubtful(found.flags):
             return "flagged"
         return "within" if self.within(found) else "over"
 

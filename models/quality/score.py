@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Literal
@@ -12,9 +13,14 @@ FLAGS: tuple[Flag, ...] = ("blank", "saturated", "pixel_size", "unfamiliar")
 pixels so small or large that the frame had to be changed much; unlike anything in the training
 data."""
 
-DOUBTFUL = frozenset(FLAGS) - {"blank"}
-"""Flags of scores that may be wrong. That nothing is to be seen in a blank frame is right, and
-worth knowing: the settings were too weak."""
+
+def doubtful(flags: Iterable[str]) -> bool:
+    """Whether a score with these flags may be wrong.
+
+    That nothing is to be seen in a blank frame is right, and worth knowing: the settings were
+    too weak. Every other flag is a reason to doubt.
+    """
+    return any(flag != "blank" for flag in flags)
 
 
 @dataclass(frozen=True, slots=True)
