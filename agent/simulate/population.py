@@ -43,7 +43,7 @@ class Population:
     quick: bool = False
 
 
-_SYNTHETIC: _Maps = dict.fromkeys(SYNTHETIC)  # type: ignore[arg-type]
+_SYNTHETIC: _Maps = dict.fromkeys(SYNTHETIC)
 REAL_SHARE = 0.35
 """Of the frames of a population that has real and drawn structures."""
 

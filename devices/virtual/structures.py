@@ -14,13 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from devices.config import Structure
+
 Map = NDArray[np.float32]
 _PIXEL_UM = 0.02
 _RING_UM = 0.19
 """Distance of the actin rings along an axon (Xu, Zhong and Zhuang, Science 2013)."""
 
 
-def draw(kind: str, size_px: int, rng: np.random.Generator) -> Map:
+def draw(kind: Structure, size_px: int, rng: np.random.Generator) -> Map:
     """Density of labels in [0, 1] over `size_px` × `size_px` pixels of 20 nm.
 
     Parameters
@@ -184,15 +186,14 @@ def _patches(size_px: int, rng: np.random.Generator) -> NDArray[np.float64]:
     return inside
 
 
-SYNTHETIC: MappingProxyType[str, Callable[[int, np.random.Generator], NDArray[np.float64]]] = (
-    MappingProxyType(
-        {
-            "filaments": _filaments,
-            "bundles": _bundles,
-            "axons": _axons,
-            "mesh": _mesh,
-            "spots": _spots,
-            "patches": _patches,
-        }
-    )
+_Draw = Callable[[int, np.random.Generator], NDArray[np.float64]]
+SYNTHETIC: MappingProxyType[Structure, _Draw] = MappingProxyType(
+    {
+        "filaments": _filaments,
+        "bundles": _bundles,
+        "axons": _axons,
+        "mesh": _mesh,
+        "spots": _spots,
+        "patches": _patches,
+    }
 )

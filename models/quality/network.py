@@ -8,6 +8,7 @@ also say how sure they are.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -82,7 +83,7 @@ def convolutions(channels: Sequence[int]) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-class RatingNet(nn.Module):
+class RatingNet(nn.Module, ABC):
     """What both networks share: calibration, and knowing what they were trained on.
 
     Parameters
@@ -104,9 +105,9 @@ class RatingNet(nn.Module):
     familiar_mean: Tensor
     familiar_whitening: Tensor
 
+    @abstractmethod
     def judge(self, frames: Tensor) -> Judgements:
         """What each head says; see `Judgements`."""
-        raise NotImplementedError
 
     def forward(self, frames: Tensor) -> Prediction:
         """Predictions for normalized frames (n, 1, 224, 224) at 20 nm a pixel."""
