@@ -6,7 +6,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 from rich.console import Console
@@ -15,11 +15,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from agent.config import ConfigError, read_checked
 from agent.folder import commit_of_this_code
 from devices.config import Model
-
-if TYPE_CHECKING:
-    from models.quality.recipe import Recipe
+from models.quality.recipe import Recipe
 
 SHIPPED = "shipped"
+_DEFAULT = Recipe()
 
 
 class QualityTraining(Model):
@@ -38,18 +37,18 @@ class QualityTraining(Model):
     start_from: str | None = Field(
         None, description=f"weights to go on from: `{SHIPPED}` or a .safetensors file"
     )
-    heads_only: bool = False
-    column: str = "score"
-    seed: int = Field(1, ge=0)
-    epochs: int = Field(20, ge=1, le=10_000)
-    patience: int | None = Field(None, ge=1)
-    batch: int = Field(32, ge=2, le=4096)
-    optimizer: Literal["adam", "adamw"] = "adamw"
-    learning_rate: float = Field(3e-3, gt=0, le=1)
-    weight_decay: float = Field(1e-2, ge=0, le=1)
-    augmentation: Literal["turned", "doubled"] = "turned"
-    blurred: float = Field(0.1, ge=0, le=0.5)
-    empty: float = Field(0.03, ge=0, le=0.5)
+    heads_only: bool = _DEFAULT.heads_only
+    column: str = _DEFAULT.column
+    seed: int = Field(_DEFAULT.seed, ge=0)
+    epochs: int = Field(_DEFAULT.epochs, ge=1, le=10_000)
+    patience: int | None = Field(_DEFAULT.patience, ge=1)
+    batch: int = Field(_DEFAULT.batch, ge=2, le=4096)
+    optimizer: Literal["adam", "adamw"] = _DEFAULT.optimizer
+    learning_rate: float = Field(_DEFAULT.learning_rate, gt=0, le=1)
+    weight_decay: float = Field(_DEFAULT.weight_decay, ge=0, le=1)
+    augmentation: Literal["turned", "doubled"] = _DEFAULT.augmentation
+    blurred: float = Field(_DEFAULT.blurred, ge=0, le=0.5)
+    empty: float = Field(_DEFAULT.empty, ge=0, le=0.5)
     device: str = Field("auto", description="what torch computes on; auto: CUDA if there is one")
 
 
@@ -60,7 +59,6 @@ def recipe_of(name: str) -> Recipe:
 
 
 def _recipe(asked: QualityTraining) -> Recipe:
-    from models.quality.recipe import Recipe
     from models.quality.scorer import SHIPPED as SHIPPED_WEIGHTS
 
     start = asked.start_from and (

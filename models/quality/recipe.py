@@ -46,12 +46,12 @@ class Recipe:
     start_from: Path | None = None
     heads_only: bool = False
     seed: int = 1
-    epochs: int = 30
+    epochs: int = 16
     patience: int | None = 10
     batch: int = 32
     optimizer: Literal["adam", "adamw"] = "adamw"
     learning_rate: float = 3e-3
     weight_decay: float = 1e-2
     augmentation: Literal["turned", "doubled"] = "turned"
-    blurred: float = 0.1
+    blurred: float = 0.15
     empty: float = 0.03
