@@ -274,11 +274,17 @@ def _summary_lines(summary: dict[str, Any], flagged: str) -> list[str]:
                 f" (n = {part['score']['n']})"
             )
             lines.append(f"{'':11}{settings}")
+    lines += [_told_line(told) for told in summary["told"]]
     lines += [f"fault      {fault['what']}" for fault in summary["faults"]]
     if (safe := summary["safe_state"]) is not None:
         state = "read back as it should" if safe["ok"] else "NOT SAFE"
         lines.append(f"safe state {state} at {safe['at']}")
     return lines
+
+
+def _told_line(told: dict[str, Any]) -> str:
+    why = f": {told['refused']}" if "refused" in told else ""
+    return f"told       {told['key']} = {told['value']}, before trial {told['trial']}{why}"
 
 
 def _number(value: Any) -> str:
@@ -325,30 +331,61 @@ def report(
 
 
 @app.command()
-def replay(folder: RunFolder) -> None:
+def replay(folder: RunFolder, as_json: AsJson = False) -> None:
     """Lead a run's plan through its stored frames: the decisions must be the same."""
     from agent.replay import replay as lead
-    from agent.tape import ReplayMismatch
 
-    try:
-        frames, notes = lead(folder)
-    except ReplayMismatch as error:
-        _say(f"{folder}: {error}")
-        raise typer.Exit(1) from None
-    print(f"{frames} frames gave the same {notes} decisions")
+    found = lead(folder)
+    if as_json:
+        print(json.dumps(found.as_dict(), indent=1))
+    elif found.difference is None:
+        told = f", told {found.told} times" if found.told else ""
+        print(f"{found.frames} frames gave the same {found.notes} decisions{told}")
+    if found.difference is not None:
+        _say(f"{folder}: {found.difference}")
+        raise typer.Exit(1)
+
+
+@app.command()
+def tell(
+    folder: RunFolder,
+    pairs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="KEY=VALUE…",
+            help="a tuned setting, try, prefer, pick, trials or finish; values are YAML",
+            show_default=False,
+        ),
+    ],
+) -> None:
+    """Change an automated optimization between two trials, while it runs or before it resumes.
+
+    depletion_power=120 fixes a tuned setting, depletion_power=[50,120] narrows it and
+    depletion_power=free searches all of it again. try={depletion_power: 90} is tried next.
+    prefer={quality: 1, bleaching: 0.5} or pick=7 (a trial) says which trade-off to recommend.
+    trials=30 is another number of trials; finish=true ends the search.
+    """
+    from agent.tell import tell as write
+
+    _say(write(folder, pairs))
 
 
 @app.command()
 def bench(
-    name: Annotated[str, typer.Argument(help="which measurement: loop, optimize, quality, kill")],
+    name: Annotated[
+        str, typer.Argument(help="loop, optimize, optimizer, objectives, quality or kill")
+    ],
     quick: Annotated[bool, typer.Option("--quick", help="at most 3 minutes on 2 cores")] = False,
     seeds: Annotated[int | None, typer.Option(help="how many seeds or repeats")] = None,
+    keep: Annotated[
+        Path | None, typer.Option("--keep", metavar="FILE", help="of a long one: go on from here")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure what the README claims."""
     from agent.bench import run_bench
 
-    run_bench(name, quick=quick, seeds=seeds, as_json=as_json)
+    run_bench(name, quick=quick, seeds=seeds, as_json=as_json, keep=keep)
 
 
 @simulate.command("quality")
@@ -373,6 +410,25 @@ def simulate_quality(
     with Progress(console=err) as bar:
         task = bar.add_task("frames", total=frames)
         for done in make(folder, frames, seed, workers, name):
+            bar.update(task, completed=done)
+
+
+@simulate.command("sessions")
+def simulate_sessions(
+    file: Annotated[
+        Path, typer.Argument(help="library to write, NAME.safetensors", show_default=False)
+    ],
+    sessions: Annotated[int, typer.Option(min=1, help="how many")] = 300,
+    seed: Annotated[int, typer.Option(min=0)] = 1,
+) -> None:
+    """A library of simulated sessions, for the optimizer's memory; a card goes beside it."""
+    from rich.progress import Progress
+
+    from agent.simulate import simulate_sessions as make
+
+    with Progress(console=err) as bar:
+        task = bar.add_task("sessions", total=sessions)
+        for done in make(file, sessions, seed):
             bar.update(task, completed=done)
 
 

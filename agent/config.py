@@ -73,12 +73,33 @@ class OptimizeConfig(Model):
 
     trials: int = Field(24, ge=1, le=1000)
     initial: int = Field(8, ge=1, description="space-filling trials before the model decides")
-    engine: Literal["skopt", "random"] = "skopt"
+    engine: Literal["stedfast", "skopt", "botorch", "sobol", "random"] = "stedfast"
+    goal: Literal["best", "front"] = Field(
+        "best", description="engine stedfast: look for the best settings, or for the whole front"
+    )
+    library: bool = Field(
+        True, description="engine stedfast: begin with what simulated sessions teach"
+    )
+    prior: tuple[Path, ...] = Field(
+        (), description="engine stedfast: folders of earlier runs of `plan: optimize` to learn from"
+    )
+    begin_with: tuple[dict[str, Value], ...] = Field(
+        (), description="settings an expert would try first; what is left out takes its start"
+    )
+    least_gain: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="end the search after two trials that promised less gain in score; 0: never",
+    )
     search: dict[str, Range | tuple[Value, ...]] = Field(
         default_factory=dict, description="settings to tune: [low, high], or choices; all if empty"
     )
     bleaching_limit: float = Field(
         0.2, gt=0, le=1, description="largest share of the dye one STED frame may bleach"
+    )
+    saturation_limit: float = Field(
+        0.01, ge=0, le=1, description="largest share of the pixels at the detector's limit"
     )
     retest_fields: int = Field(4, ge=1, le=100)
     repeat_flagged: int = Field(
@@ -173,12 +194,41 @@ class RunConfig(Model):
                     f"`optimize.search.{name}`: must be [low, high] with low < high, "
                     f"got {list(values)}"
                 )
+        self._suggestions_fit()
         for name in self.tuned():
             span = self.optimize.search.get(name, settings[name].range)
             if settings[name].scale == "log" and span is not None and float(span[0]) <= 0:
                 raise ValueError(
                     f"`optimize.search.{name}`: {list(span)}, must start above 0 for scale: log"
                 )
+
+    def _suggestions_fit(self) -> None:
+        asked, tuned = self.optimize, self.tuned()
+        if len(asked.begin_with) > asked.trials:
+            raise ValueError(
+                f"`optimize.begin_with`: {len(asked.begin_with)} settings, more than "
+                f"`optimize.trials` ({asked.trials})"
+            )
+        for at, settings in enumerate(asked.begin_with):
+            for name, value in settings.items():
+                where = f"optimize.begin_with.{at}.{name}"
+                if name not in tuned:
+                    raise ValueError(_unknown(where, "tuned setting", tuned))
+                setting = self.microscope.settings[name]
+                if why := setting.refusal(value):
+                    raise ValueError(f"`{where}`: {why}")
+                span = asked.search.get(name)
+                if span is None:
+                    continue
+                fits = (
+                    value in span
+                    if setting.kind == "choice"
+                    else float(span[0]) <= float(value) <= float(span[1])
+                )
+                if not fits:
+                    raise ValueError(
+                        f"`{where}`: {value} is not within `optimize.search.{name}` ({list(span)})"
+                    )
 
     def tuned(self) -> list[str]:
         """Names of the settings that `plan: optimize` tunes."""
@@ -256,7 +306,12 @@ def _settled(config: RunConfig, base: Path) -> RunConfig:
     if analysis.weights is not None:
         weights = (base / analysis.weights).absolute()
         analysis = analysis.model_copy(update={"weights": weights})
-    return config.model_copy(update={"microscope": scope, "analysis": analysis})
+    optimize = config.optimize
+    if optimize.prior:
+        folders = tuple((base / folder).absolute() for folder in optimize.prior)
+        optimize = optimize.model_copy(update={"prior": folders})
+    parts = {"microscope": scope, "analysis": analysis, "optimize": optimize}
+    return config.model_copy(update=parts)
 
 
 def read_text(path: Path) -> str:

@@ -24,6 +24,7 @@ Kind = Literal[
     "frame",  # its pixels are on disk
     "score",  # what the quality network says of a frame
     "note",  # a plan's decision or finding
+    "told",  # what a person told the run, and how far the control file was read for it
     "fault",
     "safe_state",
     "end",  # the session is over: status and why

@@ -4,6 +4,9 @@
       ^                                                             │ frame
       └──Frame── ledger <── raw pixels on disk <────────────────────┘
 
+A plan that listens is answered, within the iterator as well, with what the control file says by
+then. The answer is in the ledger before the plan has it, as a frame is.
+
 The runner asks for the next event only after it delivered the last frame, so that a plan
 decides on the newest pixels. Its listener must neither raise (the runner would log that and go
 on) nor be slow; it stores the frame, and what goes wrong in it is raised from the iterator,
@@ -23,10 +26,11 @@ from numpy.typing import NDArray
 from useq import MDAEvent
 
 from agent.analysis import Analysis
+from agent.control import Control, Heard
 from agent.dose import DoseGate
 from agent.images import ImageStore, checksum
 from agent.ledger import Ledger
-from agent.plan import AnalysisError, Frame, Note, Plan
+from agent.plan import AnalysisError, Answer, Frame, Instruction, Listen, Note, Plan
 from agent.recording import Recording, shot_as_dict
 from agent.tape import Tape
 from devices.errors import DeviceFault
@@ -66,6 +70,8 @@ class Loop:
         Age of the run when this session starts (s).
     catch_up
         Called first, with a question to ask meanwhile: whether to go on.
+    control
+        What a person tells the run; None where nobody can.
     """
 
     def __init__(
@@ -82,6 +88,7 @@ class Loop:
         tell: Callable[[str, dict[str, Any]], None] = lambda kind, data: None,
         elapsed_s: float = 0.0,
         catch_up: Callable[[Callable[[], bool]], None] = lambda go_on: None,
+        control: Control | None = None,
     ) -> None:
         self.microscope = microscope
         self._plan = plan
@@ -95,6 +102,8 @@ class Loop:
         self._retries = retries
         self._tell = tell
         self._catch_up = catch_up
+        self._control = control
+        self._listened = 0
         self._born = time.monotonic() - elapsed_s
         self._runner_started = time.monotonic()
         self._index = 0
@@ -192,7 +201,8 @@ class Loop:
 
     def _next(self) -> _Pending | None:
         """Lead the plan to the next shot that is not on disk yet."""
-        answer, self._frame = self._frame, None
+        answer: Answer = self._frame
+        self._frame = None
         try:
             while True:
                 step = self._plan.send(answer)
@@ -200,12 +210,16 @@ class Loop:
                 if isinstance(step, Note):
                     self._note(step)
                     continue
+                if isinstance(step, Listen):
+                    answer = self._listen()
+                    continue
                 answer = self._tape.frame(self._index, step, self._scored)
                 if answer is None:
                     break
                 self._index += 1
                 self._tell("frame", {})
         except StopIteration:
+            self._close_control()
             return None
         settings = self.microscope.settings(step)
         return _Pending(step, self._index, settings, self.microscope.dose_j(settings))
@@ -216,6 +230,44 @@ class Loop:
             self._tell("note", data)
         else:
             self._record("note", data)
+        if self._control is not None:
+            self._control.learn(data)
+
+    def _listen(self) -> tuple[Instruction, ...]:
+        """What the plan is told now: by the tape as long as it plays, then by the control file.
+
+        Whatever the file says is recorded with the number of the `Listen` it answers, before the
+        plan is answered, so that this `Listen` has the same answer in every later session. An
+        empty answer leaves no entry: where the tape goes on behind a `Listen` it is known to have
+        been empty. Where the tape ends at one, the file is read although an earlier session may
+        have had an empty answer here: nothing that followed from it was kept, so that nothing is
+        contradicted, and what was told meanwhile is heeded at once.
+
+        Refused lines are recorded first. A process that is killed in between says of them twice
+        that they were refused, instead of never.
+        """
+        number = self._listened
+        self._listened += 1
+        told = self._tape.told(number, self._index)
+        if told is not None or self._control is None:
+            return told or ()
+        heard = self._control.hear()
+        if heard is None:
+            return ()
+        self._record_heard(heard, number)
+        return heard.instructions
+
+    def _close_control(self) -> None:
+        """Say of what came too late for the plan that it was not heeded."""
+        if self._control is not None:
+            self._control.close()
+            if (heard := self._control.hear()) is not None:
+                self._record_heard(heard, self._listened)
+
+    def _record_heard(self, heard: Heard, number: int) -> None:
+        for why in heard.refused:
+            self._record("fault", {"what": why, "policy": "ignored"})
+        self._record("told", {"listen": number, **heard.as_dict()})
 
     def _scored(self, index: int, shot: Shot, pixels: NDArray[Any]) -> Callable[[], Score]:
         """Hand a frame to the analysis; returns what waits for its score."""

@@ -1,13 +1,14 @@
-"""What a plan is: a generator that yields shots and notes, and receives frames.
+"""What a plan is: a generator that yields shots, notes and pauses to listen, and receives frames.
 
     def twice(field):
         first = yield Shot.sted(field, {})
         second = yield Shot.sted(field, {})
         yield Note("difference", {"counts": float(second.pixels.mean() - first.pixels.mean())})
 
-A shot is answered with its `Frame`, a note with None. A plan must be a function of what it
-was given and of the frames it receives, and of nothing else: that is what lets a run be
-resumed and replayed from its ledger.
+A shot is answered with its `Frame`, a note with None, and `Listen` with what a person has told
+the run since the last one: a tuple of instructions, often an empty one. A plan must be a function
+of what it was given and of these answers, and of nothing else: that is what lets a run be resumed
+and replayed from its ledger.
 """
 
 from __future__ import annotations
@@ -41,6 +42,27 @@ class Note:
 
     topic: str
     data: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """A moment at which a plan heeds what a person tells the run; answered with instructions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """One thing that a person told a run; see `agent.instructions` for what there is.
+
+    Parameters
+    ----------
+    key
+        A tuned setting, or `try`, `prefer`, `pick`, `trials`, `finish`.
+    value
+        Plain data.
+    """
+
+    key: str
+    value: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,4 +107,6 @@ class Frame:
         return self.quality.value
 
 
-Plan = Generator[Shot | Note, Frame | None, None]
+Step = Shot | Note | Listen
+Answer = Frame | tuple[Instruction, ...] | None
+Plan = Generator[Step, Answer, None]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agent.config import RunConfig
-from agent.optimizer import SkoptOptimizer
+from agent.engines import make_optimizer
 from agent.plan import Plan
 from agent.plans import live, optimize, timelapse
 from agent.trial import FRAMES_EACH
@@ -30,16 +30,14 @@ def build_plan(config: RunConfig) -> Plan:
         return live(config.live)
     if config.plan == "timelapse":
         return timelapse(config.timelapse, fields)
-    settings = config.microscope.settings
     tuned = config.tuned()
-    optimizer = SkoptOptimizer(
-        {name: settings[name] for name in tuned},
-        config.optimize.search,
-        bleaching_limit=config.optimize.bleaching_limit,
-        initial=config.optimize.initial,
-        seed=config.seed,
-        engine=config.optimize.engine,
-    )
     start = {name: value for name, value in config.microscope.start().items() if name in tuned}
     skip = config.analysis.on_error == "skip"
-    return optimize(config.optimize, optimizer, start, fields, skip_failed=skip)
+    return optimize(
+        config.optimize,
+        make_optimizer(config),
+        start,
+        fields,
+        config.microscope,
+        skip_failed=skip,
+    )

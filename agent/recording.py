@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from agent.ledger import Entry, Ledger
+from agent.plan import Instruction
 from devices.shot import Field, Shot
 from models.quality.score import Score
 
@@ -31,11 +33,14 @@ class Recording:
         Shots that were announced and lit the sample, but left no frame.
     notes
         What the plan noted, in order: {topic, data}.
+    told
+        What it was told, in order: {listen, instructions, read}.
     """
 
     taken: dict[int, Taken] = field(default_factory=dict)
     lost: list[dict[str, Any]] = field(default_factory=list)
     notes: list[dict[str, Any]] = field(default_factory=list)
+    told: list[dict[str, Any]] = field(default_factory=list)
     faults: list[dict[str, Any]] = field(default_factory=list)
     sessions: list[dict[str, Any]] = field(default_factory=list)
     safe_state: dict[str, Any] | None = None
@@ -64,6 +69,8 @@ class Recording:
             self.faults.append({**data, "at": entry.at, "frame": index})
         elif entry.kind == "note":
             self.notes.append(data)
+        elif entry.kind == "told":
+            self.told.append(data)
         elif index is None:
             raise ValueError(f"ledger entry {entry.seq}: {entry.kind} without a frame number")
         elif entry.kind == "shot":
@@ -107,6 +114,16 @@ def shot_from_dict(data: dict[str, Any]) -> Shot:
         data["at_s"],
         data["purpose"],
     )
+
+
+def instructions_as_list(instructions: Sequence[Instruction]) -> list[dict[str, Any]]:
+    """Instructions as the ledger keeps them."""
+    return [asdict(instruction) for instruction in instructions]
+
+
+def instructions_from_list(data: list[dict[str, Any]]) -> tuple[Instruction, ...]:
+    """The instructions that a ledger entry tells of."""
+    return tuple(Instruction(one["key"], one["value"]) for one in data)
 
 
 def score_as_dict(score: Score) -> dict[str, Any]:

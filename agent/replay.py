@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
 from agent.images import ImageStore
-from agent.plan import AnalysisError, Note
+from agent.plan import AnalysisError, Answer, Listen, Note, Plan
 from agent.planning import build_plan
+from agent.recording import Recording
 from agent.summary import read
-from agent.tape import ReplayMismatch, Tape
+from agent.tape import Difference, ReplayMismatch, Tape
 from devices.shot import Shot
 from models.quality.score import Score
 
@@ -21,60 +23,108 @@ class _EndOfTape(Exception):
     """The plan reads a score that the ledger does not have."""
 
 
-def replay(folder: Path) -> tuple[int, int]:
-    """Lead the run's plan through its stored frames, without any microscope.
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What came of a replay.
 
-    Returns
-    -------
-    tuple of int
-        Frames and notes that came out as the ledger has them.
+    Parameters
+    ----------
+    frames, notes, told
+        Frames that the plan asked for, decisions that it took and instructions that it had, up to
+        the difference if there is one.
+    difference
+        Where the plan left its ledger; None where it did not.
+    """
+
+    frames: int
+    notes: int
+    told: int
+    difference: Difference | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        return asdict(self)
+
+
+def replay(folder: Path) -> Replayed:
+    """Lead the run's plan through its stored frames, without any microscope.
 
     Raises
     ------
     ConfigError
         `folder` is no run folder.
-    ReplayMismatch
-        The plan decides otherwise, or the pixels have changed.
     """
     config, recording = read(folder)
     images = ImageStore(folder, pixel_size_um=config.microscope.pixel_size_nm * 1e-3)
-    tape = Tape(recording, images)
-    plan = build_plan(config)
-    frames = notes = 0
-    answer = None
-
-    given_up = recording.given_up()
-
-    def unscored(index: int, shot: Shot, pixels: NDArray[Any]) -> Callable[[], Score]:
-        def score() -> Score:
-            if (why := given_up.get(index)) is not None:
-                raise AnalysisError(why)
-            raise _EndOfTape
-
-        return score
-
-    finished = False
+    player = _Player(recording, images)
     try:
+        player.play(build_plan(config))
+    except ReplayMismatch as mismatch:
+        difference: Difference | None = mismatch.difference
+    else:
+        difference = None
+    return Replayed(player.frames, player.tape.notes, player.told, difference)
+
+
+class _Player:
+    """Plays a recording to its plan, and counts."""
+
+    def __init__(self, recording: Recording, images: ImageStore) -> None:
+        self.tape = Tape(recording, images)
+        self.frames = 0
+        self.told = 0
+        self._recording = recording
+        self._given_up = recording.given_up()
+
+    def play(self, plan: Plan) -> None:
+        """Lead the plan to the tape's end; `ReplayMismatch` if it does not follow."""
+        end = self._recording.end or {}
+        finished = False
+        try:
+            self._lead(plan)
+        except StopIteration:
+            finished = True
+        except (_EndOfTape, AnalysisError):
+            pass  # the run ended while its plan waited for a score, or for want of one
+        except ReplayMismatch:
+            raise
+        except Exception as error:
+            why = f"{type(error).__name__}: {error}"
+            if why != end.get("reason"):
+                raise ReplayMismatch(
+                    Difference(self._here(), f"the plan now fails: {why}", frame=self.frames)
+                ) from error
+        self.tape.check_played_out(self.frames)
+        if end.get("status") == "completed" and not finished:
+            what = "the run was completed, but its ledger ends before its plan does"
+            raise ReplayMismatch(Difference(self._here(), what, frame=self.frames))
+
+    def _here(self) -> str:
+        return f"after frame {self.frames - 1}, note {self.tape.notes}, trial {self.tape.trials}"
+
+    def _lead(self, plan: Plan) -> None:
+        answer: Answer = None
+        listened = 0
         while True:
             step = plan.send(answer)
             answer = None
             if isinstance(step, Note):
-                if not tape.holds_note(step):
-                    break
-                notes += 1
-                continue
-            answer = tape.frame(frames, step, unscored)
-            if answer is None:
-                break
-            frames += 1
-    except StopIteration:
-        finished = True
-    except (_EndOfTape, AnalysisError):
-        pass  # the run ended while its plan waited for a score, or for want of one
-    tape.check_played_out(frames)
-    if recording.end is not None and recording.end["status"] == "completed" and not finished:
-        raise ReplayMismatch(
-            f"after frame {frames - 1} and note {notes}: the run was completed, "
-            "but its ledger ends before its plan does"
-        )
-    return frames, notes
+                if not self.tape.holds_note(step):
+                    return
+            elif isinstance(step, Listen):
+                answer = self.tape.told(listened, self.frames) or ()
+                self.told += len(answer)
+                listened += 1
+            else:
+                answer = self.tape.frame(self.frames, step, self._scored)
+                if answer is None:
+                    return
+                self.frames += 1
+
+    def _scored(self, index: int, shot: Shot, pixels: NDArray[Any]) -> Callable[[], Score]:
+        def score() -> Score:
+            if (why := self._given_up.get(index)) is not None:
+                raise AnalysisError(why)
+            raise _EndOfTape
+
+        return score

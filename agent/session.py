@@ -20,6 +20,7 @@ from typing import Any, Literal
 from agent.analysis import Analysis, Compute
 from agent.catch_up import catch_up
 from agent.config import RunConfig, located
+from agent.control import Control
 from agent.dose import BudgetReached, DoseGate
 from agent.folder import RunBusy, lock, versions, write_config, write_status
 from agent.images import ImageStore
@@ -53,7 +54,8 @@ class Progress:
 
     plan: str
     planned: int | None
-    """Frames of the whole run; grows where a flagged trial is taken again."""
+    """Frames of the whole run; changes with the number of trials, and grows where a flagged one
+    is taken again."""
     trials: int
     bleaching_limit: float = 1.0
     frames: int = 0
@@ -80,6 +82,11 @@ class Progress:
         elif kind == "note" and data["topic"] == "flagged":
             if self.planned is not None:
                 self.planned += FRAMES_EACH
+        elif kind == "note" and data["topic"] in ("told", "enough"):
+            trials = data["data"].get("trials", self.trials)
+            if self.planned is not None:
+                self.planned += FRAMES_EACH * (trials - self.trials)
+            self.trials = trials
         elif kind == "note" and data["topic"] == "trial":
             self.trial += 1
             if (found := data["data"]["objectives"]) is not None:
@@ -273,6 +280,7 @@ class Session:
             catch_up=lambda go_on: catch_up(
                 config, microscope, recording, go_on, self.progress.take
             ),
+            control=Control(self.folder, config, recording) if config.plan == "optimize" else None,
         )
         stored = last + 1 if last is not None else 0
         return _Work(loop, ledger, images, gate, analysis, stored)

@@ -61,6 +61,14 @@ def summarize(folder: Path) -> dict[str, Any]:
     planned = last.get("planned")
     if planned is not None:
         planned += FRAMES_EACH * len(recording.notes_on("flagged"))
+        told = [
+            note["trials"]
+            for topic in ("told", "enough")
+            for note in recording.notes_on(topic)
+            if "trials" in note
+        ]
+        if told:
+            planned += FRAMES_EACH * (told[-1] - config.optimize.trials)
     return {
         "run": folder.resolve().name,
         "plan": config.plan,
@@ -88,6 +96,7 @@ def summarize(folder: Path) -> dict[str, Any]:
         "start": _retested(recording, "start"),
         "best": _retested(recording, "best"),
         "trials": recording.notes_on("trial"),
+        "told": recording.notes_on("told"),
         "safe_state": recording.safe_state,
         "faults": recording.faults,
     }

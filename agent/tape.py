@@ -1,27 +1,71 @@
 """Leading a plan through what its ledger already holds.
 
 Resuming and replaying are the same thing up to the tape's end: a plan is a function of its
-frames, so that the stored frames must make it ask for the same shots and note the same things
-again. Where it does not, the tape says so and nothing is exposed.
+frames and of what it is told, so that the stored ones must make it ask for the same shots and note
+the same things again. Where it does not, the tape says so and nothing is exposed.
 """
 
 from __future__ import annotations
 
 import json
+import re
+from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from numpy.typing import NDArray
 
 from agent.images import ImageStore, checksum
-from agent.plan import Frame, Note
-from agent.recording import Recording, shot_as_dict
+from agent.plan import Frame, Instruction, Note
+from agent.recording import Recording, instructions_from_list, shot_as_dict
 from devices.shot import Shot
 from models.quality.score import Score
 
 
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Where a plan left its ledger.
+
+    Parameters
+    ----------
+    where
+        In words: `frame 7 of trial 3`, `note 4 (trial 3)`, …
+    what
+        What differs, in words.
+    frame, note, listen, trial
+        Number of the frame, from 0 as in the ledger, of the note, the listening and the trial,
+        from 1; None where it is about none.
+    key, now, was
+        Path of the first value that differs, and the two values.
+    """
+
+    where: str
+    what: str
+    frame: int | None = None
+    note: int | None = None
+    listen: int | None = None
+    trial: int | None = None
+    key: str | None = None
+    now: Any = None
+    was: Any = None
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}"
+
+
 class ReplayMismatch(RuntimeError):
-    """The plan asks for or notes something else than its ledger says."""
+    """The plan asks for or notes something else than its ledger says.
+
+    Parameters
+    ----------
+    difference
+        Where, and what.
+    """
+
+    def __init__(self, difference: Difference) -> None:
+        super().__init__(str(difference))
+        self.difference = difference
 
 
 def as_stored(data: Any) -> Any:
@@ -29,19 +73,61 @@ def as_stored(data: Any) -> Any:
     return json.loads(json.dumps(data))
 
 
-def _difference(what: str, new: dict[str, Any], old: dict[str, Any]) -> str:
-    """Say in one line where a plan left its ledger."""
-    key = next((key for key in new if new[key] != old.get(key)), "")
-    now, was = new.get(key), old.get(key)
-    while isinstance(now, dict) and isinstance(was, dict):
-        inner = next((k for k in now if now[k] != was.get(k)), None)
-        if inner is None:
-            break
-        key, now, was = f"{key}.{inner}", now[inner], was.get(inner)
-    return (
-        f"{what}: the plan now says {key} = {str(now)[:60]}, the ledger has {str(was)[:60]}; "
+_NOTHING = object()
+
+
+def _first_difference(now: Any, was: Any, path: str = "") -> tuple[str, Any, Any] | None:
+    """Path and values of the first difference; None if there is none.
+
+    Floats must agree to the last bit, and a NaN with a NaN.
+    """
+    if isinstance(now, dict) and isinstance(was, dict):
+        for key in [*now, *(key for key in was if key not in now)]:
+            inner = f"{path}.{key}" if path else str(key)
+            found = _first_difference(now.get(key, _NOTHING), was.get(key, _NOTHING), inner)
+            if found is not None:
+                return found
+        return None
+    if isinstance(now, list) and isinstance(was, list) and len(now) == len(was):
+        for at, (one, other) in enumerate(zip(now, was, strict=True)):
+            if (found := _first_difference(one, other, f"{path}[{at}]")) is not None:
+                return found
+        return None
+    both_nan = now != now and was != was
+    return None if now == was or both_nan else (path, now, was)
+
+
+def _compare(now: Any, was: Any, where: str, **numbers: int | None) -> None:
+    """Raise `ReplayMismatch` where a plan's data are not those of its ledger."""
+    found = _first_difference(now, was)
+    if found is None:
+        return
+    key, new, old = found
+    what = (
+        f"the plan now says {key} = {_shown(new)}, the ledger has {_shown(old)}; "
         "was the run made by another version of stedfast?"
     )
+    new, old = (None if value is _NOTHING else value for value in (new, old))
+    raise ReplayMismatch(Difference(where, what, **numbers, key=key, now=new, was=old))
+
+
+def _shown(value: Any) -> str:
+    text = "nothing" if value is _NOTHING else repr(value)
+    return text if len(text) <= 100 else f"{text[:97]}…"
+
+
+def _of_frame(index: int, purpose: str) -> tuple[str, int | None]:
+    """A frame in words, and the number of the trial it belongs to."""
+    trial = re.match(r"trial (\d+)", purpose)
+    where = f"frame {index} of {purpose}" if purpose else f"frame {index}"
+    return where, int(trial[1]) if trial else None
+
+
+def _of_note(number: int, topic: str, trial: int | None) -> str:
+    """A note in words."""
+    if trial is None:
+        return f"note {number} ({topic})"
+    return f"note {number} ({topic}{'' if topic == 'trial' else ' of trial'} {trial})"
 
 
 class Tape:
@@ -57,8 +143,18 @@ class Tape:
 
     def __init__(self, recording: Recording, images: ImageStore) -> None:
         self._taken = recording.taken
-        self._notes = list(recording.notes)
+        self._last = max(recording.taken, default=-1)
+        self._notes = deque(recording.notes)
+        self._told = {
+            told["listen"]: instructions_from_list(told["instructions"])
+            for told in recording.told
+            if told["instructions"]
+        }
         self._images = images
+        self.notes = 0
+        """Notes that came out as they are in the ledger."""
+        self.trials = 0
+        """Trials that are done, by these notes."""
 
     def holds_note(self, note: Note) -> bool:
         """Whether this note is in the ledger already.
@@ -68,11 +164,35 @@ class Tape:
         ReplayMismatch
             The ledger has another one in its place.
         """
-        old = self._notes.pop(0) if self._notes else None
+        if not self._notes:
+            return False
+        old = self._notes.popleft()
         new = as_stored({"topic": note.topic, "data": dict(note.data)})
-        if old is not None and old != new:
-            raise ReplayMismatch(_difference(f"note {new['topic']!r}", new, old))
-        return old is not None
+        trial = self.trials + 1 if note.topic == "trial" else new["data"].get("trial")
+        number = self.notes + 1
+        where = _of_note(number, note.topic, trial)
+        about = {"note": number, "trial": trial}
+        _compare({"topic": new["topic"]}, {"topic": old["topic"]}, where, **about)
+        _compare(new["data"], old["data"], where, **about)
+        self.notes = number
+        self.trials += note.topic == "trial"
+        return True
+
+    def told(self, number: int, frames: int) -> tuple[Instruction, ...] | None:
+        """What answered a `Listen`; None where the tape is played out and does not know.
+
+        Parameters
+        ----------
+        number
+            Of the `Listen`, from 0.
+        frames
+            How many frames the plan has had.
+        """
+        if number in self._told:
+            return self._told.pop(number)
+        # An empty answer is not recorded. It was one, if the plan went on from here.
+        played_out = not self._notes and not self._told and frames > self._last
+        return None if played_out else ()
 
     def check_played_out(self, frames: int) -> None:
         """Make sure that nothing is left of the tape after `frames` frames.
@@ -80,15 +200,24 @@ class Tape:
         Raises
         ------
         ReplayMismatch
-            The ledger holds frames or notes that the plan did not come to.
+            The ledger holds frames, notes or instructions that the plan did not come to.
         """
         if left := sorted(index for index in self._taken if index >= frames):
-            raise ReplayMismatch(
-                f"frame {left[0]}: is in the ledger, but the plan came no further than {frames}"
-            )
+            what = f"is in the ledger, but the plan came no further than {frames} frames"
+            where, trial = _of_frame(left[0], self._taken[left[0]].shot["purpose"])
+            raise ReplayMismatch(Difference(where, what, frame=left[0], trial=trial))
         if self._notes:
-            topic = self._notes[0]["topic"]
-            raise ReplayMismatch(f"note {topic!r}: is in the ledger, but the plan does not note it")
+            topic, number = self._notes[0]["topic"], self.notes + 1
+            trial = self.trials + 1 if topic == "trial" else self._notes[0]["data"].get("trial")
+            what = "is in the ledger, but the plan does not note it"
+            raise ReplayMismatch(
+                Difference(_of_note(number, topic, trial), what, note=number, trial=trial)
+            )
+        if self._told:
+            number = min(self._told)
+            told = ", ".join(instruction.key for instruction in self._told[number])
+            what = f"the ledger has an answer ({told}), but the plan does not listen again"
+            raise ReplayMismatch(Difference(f"listening {number + 1}", what, listen=number + 1))
 
     def frame(
         self,
@@ -116,12 +245,15 @@ class Tape:
         if taken is None:
             return None
         asked = as_stored(shot_as_dict(shot))
-        was = {key: taken.shot[key] for key in asked}
-        if asked != was:
-            raise ReplayMismatch(_difference(f"frame {index}", asked, was))
+        where, trial = _of_frame(index, shot.purpose)
+        _compare(asked, {key: taken.shot[key] for key in asked}, where, frame=index, trial=trial)
         pixels = self._images.read(index)
-        if checksum(pixels) != taken.frame["crc32"]:
-            raise ReplayMismatch(f"frame {index}: the pixels on disk are not those of the ledger")
+        now, was = checksum(pixels), taken.frame["crc32"]
+        if now != was:
+            what = "the pixels on disk are not those of the ledger"
+            raise ReplayMismatch(
+                Difference(where, what, frame=index, trial=trial, key="crc32", now=now, was=was)
+            )
         pixels.flags.writeable = False
         stored = taken.score
         score = rescore(index, shot, pixels) if stored is None else lambda: stored

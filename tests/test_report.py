@@ -382,6 +382,72 @@ def test_flagged_scores_are_marked(tmp_path: Path) -> None:
     assert summarize(story.folder)["frames"]["planned"] == 99 + 3
 
 
+# ---------------------------------------------------------------------- belief
+
+
+def a_belief(**changes: Any) -> Data:
+    """What an engine would have put into the ledger."""
+
+    def effect(values: list[Any]) -> Data:
+        rising = [0.1 + 0.2 * i for i in range(len(values))]
+        columns = ("score", "bleaching", "allowed", "average_score", "average_bleaching")
+        return {"values": values, "score_sd": [0.05] * len(values)} | dict.fromkeys(columns, rising)
+
+    at = {"depletion_power": 120.0, "dwell_time": 9.0, "gate": "late"}
+    here = {"score": 0.61, "score_sd": 0.04, "bleaching": 0.17, "allowed": 0.96}
+    share = {"first": 0.3, "total": 0.42}
+    return {
+        "at": at,
+        "predicted": here,
+        "effects": {
+            "depletion_power": effect([0.0, 100.0, 350.0]),
+            "dwell_time": effect([1.0, 10.0, 100.0]),
+            "gate": effect(["open", "late"]),
+        },
+        "importance": {name: {"score": share, "bleaching": share} for name in at},
+        "front": [
+            {"settings": at, **here, "score": 0.2 * i, "bleaching": 0.1 * i} for i in range(4)
+        ],
+        "why": ["Half the power <b>would</b> do.", "Twice is too much."],
+    } | changes
+
+
+def test_what_the_model_believes_is_drawn_apart_from_what_was_measured(tmp_path: Path) -> None:
+    story = Story(tmp_path / "run", a_config("optimize")).begin().trials(6)
+    story.note("belief", **a_belief(why=["That is outdated."]))
+    story.note("belief", **a_belief())
+    page = drawn(story.closed())
+    assert "What the model believes" in page.words and "not measured" in page.words
+    assert "Half the power <b>would</b> do." in page.words and "outdated" not in page.words
+    assert "or predicted outside of what the model believes." in page.words
+    assert page.html.count('class="chart"') == 2 + 3 + 1 + (1 + 2 + 3)
+    part = page.html[page.html.index("What the model believes") :]
+    labels = re.findall(r'aria-label="([^"]*)"', part)
+    for name in ("depletion power", "dwell time", "gate"):
+        assert f"Predicted score and bleaching against {name}" in labels
+        assert sum(f"{name} 0.42" in label for label in labels) == 2
+    assert "recommended: predicted score 0.610 ± 0.040" in part.replace("\N{NO-BREAK SPACE}", " ")
+    assert part.count('class="area within"') == 2, "a choice has no band"
+    assert part.count('class="mark model"') == 4 + 1, "the front and its legend"
+
+
+def test_a_belief_in_part_or_of_other_settings_is_drawn_as_far_as_it_goes(tmp_path: Path) -> None:
+    assert "model believes" not in drawn(completed(tmp_path / "none")).words
+    beliefs: list[Data] = [
+        {"why": [EVIL]},
+        {"effects": {}, "importance": {}, "front": [], "why": []},
+        {"effects": {EVIL: a_belief()["effects"]["gate"]}},
+        {"importance": {EVIL: a_belief()["importance"]["gate"]}},
+        {"front": a_belief()["front"]},
+    ]
+    for number, belief in enumerate(beliefs):
+        story = Story(tmp_path / str(number), a_config("optimize")).begin()
+        story.note("belief", **belief)
+        page = drawn(story.closed())
+        assert "What the model believes" in page.words
+        assert "script" not in page.tags
+
+
 # ---------------------------------------------------------------------- trust
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from datetime import date
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -21,13 +22,18 @@ from agent.folder import versions
 
 _BENCHES = {
     "loop": "what the loop costs beside Micro-Manager's bare runner",
+    "optimizer": "engines against each other, on formulas and on the virtual STED microscope",
     "optimize": "start against best settings of the default config, over seeds",
+    "objectives": "bleaching and resolution estimates against ground truth",
     "quality": "the quality score against ground truth, on what it was not trained on",
     "kill": "SIGKILL at random moments: no frame lost, resume completes",
 }
+_LONG = ("optimizer",)
 
 
-def run_bench(name: str, *, quick: bool, seeds: int | None, as_json: bool) -> None:
+def run_bench(
+    name: str, *, quick: bool, seeds: int | None, as_json: bool, keep: Path | None = None
+) -> None:
     """Run one benchmark and print it.
 
     Raises
@@ -40,7 +46,12 @@ def run_bench(name: str, *, quick: bool, seeds: int | None, as_json: bool) -> No
         raise ConfigError(f"bench {name}: no such measurement; {known}")
     if seeds is not None and seeds < 1:
         raise ConfigError(f"--seeds {seeds}: at least 1")
-    measured: Measurement = import_module(f"agent.bench.{name}").measure(quick=quick, seeds=seeds)
+    if keep is not None and name not in _LONG:
+        raise ConfigError(f"--keep: only for {', '.join(_LONG)}, which take hours")
+    more = {"keep": keep} if keep else {}
+    measured: Measurement = import_module(f"agent.bench.{name}").measure(
+        quick=quick, seeds=seeds, **more
+    )
     about = {
         "bench": name,
         "what": _BENCHES[name],

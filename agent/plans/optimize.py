@@ -5,25 +5,36 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Mapping, Sequence
 
 from agent.config import OptimizeConfig
-from agent.objectives import bleaching
-from agent.optimizer import Optimizer, Outcome
-from agent.plan import AnalysisError, Frame, Note, Plan
+from agent.objectives import bleaching, resolution_nm, saturated_share, signal_to_noise
+from agent.optimizer import Optimizer, Outcome, explain
+from agent.plan import AnalysisError, Answer, Frame, Listen, Note, Plan, Step
+from agent.plans.steering import Steering
 from agent.trial import purpose as purpose_of
-from devices.config import Value
+from devices.config import MicroscopeConfig, Value
 from devices.shot import Field, Shot
 
 
 def measure(
-    field: Field, settings: Mapping[str, Value], purpose: str
-) -> Generator[Shot | Note, Frame | None, Outcome]:
+    field: Field, settings: Mapping[str, Value], purpose: str, scope: MicroscopeConfig
+) -> Generator[Step, Answer, Outcome]:
     """One STED frame between two confocals of a fresh field: its quality and its price."""
     before = yield Shot.confocal(field, purpose)
     image = yield Shot.sted(field, settings, purpose)
     after = yield Shot.confocal(field, purpose)
-    assert before is not None and image is not None and after is not None
-    quality = image.quality
+    assert isinstance(before, Frame) and isinstance(image, Frame) and isinstance(after, Frame)
+    quality, lost = image.quality, bleaching(before.pixels, after.pixels)
+    pixels, taken_at = image.pixels, dict(image.settings)
     return Outcome(
-        quality.value, bleaching(before.pixels, after.pixels), quality.sd, tuple(quality.flags)
+        quality.value,
+        lost.value,
+        quality.sd,
+        tuple(quality.flags),
+        lost.sd,
+        saturation=saturated_share(pixels),
+        snr=signal_to_noise(pixels),
+        resolution_nm=resolution_nm(pixels, scope.pixel_size_nm),
+        time_s=scope.exposure_s(taken_at, pixels.size),
+        dose_J=scope.dose_j(taken_at, pixels.size),
     )
 
 
@@ -32,58 +43,81 @@ def optimize(
     optimizer: Optimizer,
     start: Mapping[str, Value],
     fields: Sequence[Field],
+    scope: MicroscopeConfig,
     *,
     skip_failed: bool = False,
 ) -> Plan:
     """Try settings, recommend some, and compare them with the starting ones on fresh fields.
 
+    Before each trial, and once more before the search ends, it listens to what a person says.
+
     Parameters
     ----------
     config
-        How many trials, repeats of flagged ones, and retests.
+        How many trials, repeats of flagged ones, and retests; and what to begin with.
     optimizer
         Says what to try and what to recommend.
     start
         The tuned settings' starting values.
     fields
         Enough for each trial, each repeat and each retest to have its own.
+    scope
+        The microscope's config: how long a frame takes, and what light it costs.
     skip_failed
         Give up a trial whose score failed, instead of ending the run.
     """
     fresh = iter(fields)
     left, doubted = config.repeat_flagged, 0
-    for number in range(1, config.trials + 1):
-        settings = optimizer.ask()
-        repeat = 0
+    steering = Steering(config, optimizer, start)
+    while True:
+        told = yield Listen()
+        assert isinstance(told, tuple)
+        yield from steering.heed(told)
+        if steering.done >= steering.trials:
+            break
+        if (gain := steering.enough) is not None:
+            yield Note("enough", {"trials": steering.done, "expected_gain": gain})
+            break
+        settings, origin = steering.ask()
+        number, repeat = steering.done, 0
         try:
-            outcome = yield from measure(next(fresh), settings, purpose_of(number))
+            outcome = yield from measure(next(fresh), settings, purpose_of(number), scope)
             while outcome.doubtful and left:
                 left, repeat = left - 1, repeat + 1
                 flagged = {"settings": settings, "flags": list(outcome.flags), "trial": number}
                 yield Note("flagged", flagged)
-                outcome = yield from measure(next(fresh), settings, purpose_of(number, repeat))
+                again = purpose_of(number, repeat)
+                outcome = yield from measure(next(fresh), settings, again, scope)
         except AnalysisError as error:
             if not skip_failed:
                 raise
             optimizer.tell_failed(settings)
-            yield Note("trial", {"settings": settings, "objectives": None, "failed": str(error)})
+            failed = {"settings": settings, "objectives": None, "failed": str(error)}
+            yield Note("trial", failed | origin)
             continue
         doubted += outcome.doubtful
         optimizer.tell(settings, outcome)
-        yield Note("trial", {"settings": settings, "objectives": outcome.as_dict()})
+        yield Note("trial", {"settings": settings, "objectives": outcome.as_dict()} | origin)
+    if steering.untried:
+        yield Note("untried", {"settings": steering.untried})
     best = optimizer.recommend()
-    yield Note("recommendation", {"settings": best, "trials": config.trials, "doubtful": doubted})
-    yield from retest(config.retest_fields, {"start": start, "best": best}, fresh)
+    yield Note("recommendation", {"settings": best, "trials": steering.done, "doubtful": doubted})
+    if (belief := explain(optimizer, best)) is not None:
+        yield Note("belief", belief)
+    yield from retest(config.retest_fields, {"start": start, "best": best}, fresh, scope)
 
 
 def retest(
-    repeats: int, candidates: Mapping[str, Mapping[str, Value]], fresh: Iterator[Field]
+    repeats: int,
+    candidates: Mapping[str, Mapping[str, Value]],
+    fresh: Iterator[Field],
+    scope: MicroscopeConfig,
 ) -> Plan:
     """Measure each candidate on fresh fields, by turns, so that drifts hit all alike."""
     for _ in range(repeats):
         for name, settings in candidates.items():
             field = next(fresh)
-            outcome = yield from measure(field, settings, f"retest {name}")
+            outcome = yield from measure(field, settings, f"retest {name}", scope)
             note = {
                 "which": name,
                 "settings": dict(settings),

@@ -7,7 +7,7 @@ from html import escape
 from pathlib import Path
 
 from agent.config import ConfigError
-from agent.report import account, optimizing, pieces, text, watching
+from agent.report import account, believing, optimizing, pieces, text, watching
 from agent.report.facts import Run
 from agent.report.style import CSS
 
@@ -51,7 +51,7 @@ def write_report(folder: Path, target: Path) -> None:
 def render(run: Run) -> str:
     """The page of a run."""
     if run.config.plan == "optimize":
-        sections = [optimizing.result, optimizing.search]
+        sections = [optimizing.result, optimizing.search, believing.belief]
     else:
         sections = [watching.course]
     sections += [account.light, account.faults, account.safe_state, account.provenance]
@@ -113,8 +113,10 @@ def _damaged(run: Run) -> str:
 def _footer(run: Run) -> str:
     now = text.moment(datetime.now(UTC).isoformat())
     going_on = " while the run was going on" if run.summary["status"] == "running" else ""
+    believed = run.config.plan == "optimize" and run.recording.notes_on("belief")
+    only = " outside of what the model believes" if believed else ""
     return (
         f"<footer>Drawn by stedfast on {now}{going_on}, from the ledger and the measured frames. "
-        "Frames are shown within the stated contrast limits; nothing is smoothed or predicted."
-        "</footer>"
+        "Frames are shown within the stated contrast limits; nothing is smoothed or "
+        f"predicted{only}.</footer>"
     )

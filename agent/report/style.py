@@ -6,12 +6,14 @@ CSS = """
 :root {
   color-scheme: light dark;
   --page: #fff; --card: #f5f7f9; --ink: #15181c; --muted: #59626c; --rule: #d8dde2;
-  --within: #0072b2; --over: #d55e00; --best: #00805c; --start: #59626c; --alarm: #b3261e;
+  --within: #0072b2; --over: #d55e00; --best: #00805c; --start: #59626c;
+  --model: #a8598a; --alarm: #b3261e;
   --f0: #0072b2; --f1: #d55e00; --f2: #00805c; --f3: #a8598a; --f4: #8a6d00; --f5: #3a3f45;
 }
 @media (prefers-color-scheme: dark) { :root {
   --page: #14171a; --card: #1c2025; --ink: #e8eaed; --muted: #a2abb5; --rule: #343b43;
-  --within: #56b4e9; --over: #f0a030; --best: #2fc79b; --start: #a2abb5; --alarm: #ff8a80;
+  --within: #56b4e9; --over: #f0a030; --best: #2fc79b; --start: #a2abb5;
+  --model: #cc79a7; --alarm: #ff8a80;
   --f0: #56b4e9; --f1: #f0a030; --f2: #2fc79b; --f3: #cc79a7; --f4: #f0e442; --f5: #e8eaed;
 } }
 * { box-sizing: border-box; }
@@ -93,6 +95,15 @@ pre {
 .line.limit { stroke: var(--over); stroke-width: 1.4; stroke-dasharray: 2 3; }
 .line.phase { stroke: var(--rule); stroke-width: 1.2; }
 .band { fill: var(--start); opacity: .13; }
+.line.model { stroke: var(--model); stroke-width: 1.4; } .mark.model { fill: var(--model); }
+.line.cost { stroke: var(--over); } .mark.cost { fill: var(--over); }
+.line.average { stroke-width: .9; opacity: .75; }
+.area.within { fill: var(--within); opacity: .18; }
+.hint { fill: none; pointer-events: all; }
+.bar.back { fill: var(--rule); opacity: .5; } .bar.part { fill: var(--model); }
+.bar.whole { fill: var(--model); opacity: .38; }
+.why { max-width: 46rem; margin: .5rem 0 1.2rem; padding-left: 1.2rem; }
+.why li { margin: .25rem 0; }
 .field0 { --c: var(--f0); } .field1 { --c: var(--f1); } .field2 { --c: var(--f2); }
 .field3 { --c: var(--f3); } .field4 { --c: var(--f4); } .field5 { --c: var(--f5); }
 .line[class*=field] { stroke: var(--c); } .mark[class*=field] { fill: var(--c); }
@@ -114,7 +125,8 @@ footer { margin-top: 3rem; padding-top: .8rem; border-top: 1px solid var(--rule)
   :root {
     color-scheme: light; font-size: 72%;
     --page: #fff; --card: #f5f7f9; --ink: #000; --muted: #444; --rule: #ccc;
-    --within: #0072b2; --over: #d55e00; --best: #00805c; --start: #555; --alarm: #b3261e;
+    --within: #0072b2; --over: #d55e00; --best: #00805c; --start: #555;
+    --model: #a8598a; --alarm: #b3261e;
     --f0: #0072b2; --f1: #d55e00; --f2: #00805c; --f3: #a8598a; --f4: #8a6d00; --f5: #222;
   }
   @page { margin: 15mm; }

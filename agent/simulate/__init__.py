@@ -6,6 +6,7 @@ up again after an interruption, and made anew bit for bit on one platform.
 
 from agent.simulate.frames import LabelledFrame, draw_frame
 from agent.simulate.population import POPULATIONS, SETS, SetName
+from agent.simulate.sessions import simulate_sessions
 from agent.simulate.table import read_table, simulate_quality
 
 __all__ = [
@@ -16,4 +17,5 @@ __all__ = [
     "draw_frame",
     "read_table",
     "simulate_quality",
+    "simulate_sessions",
 ]

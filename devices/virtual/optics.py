@@ -235,6 +235,14 @@ class Optics:
             self._set_background(background_hz)
             return self._detected(power_w, float(dwell_s), _pysteds(seed))
 
+    def photons_counted(self, power_w: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Mean rate (1/s) at which the detector counts photons of a mean power (W)."""
+        detector, fluo = self._microscope.detector, self._microscope.fluo
+        # pySTED rounds photon rates down, which is nothing to a frame and all to one molecule.
+        energy = 1.0 / float(fluo.get_photons(np.array(1.0)))
+        rate: NDArray[np.float64] = power_w / energy * (detector.pcef * detector.pdef)
+        return rate
+
     def psf(
         self, excitation_w: float, depletion_w: float, z_um: float = 0.0
     ) -> NDArray[np.float64]:

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-_FINE_NM = 50.0
-_CONFOCAL_NM = 220.0
+FINE_NM = 50.0
+CONFOCAL_NM = 220.0
 _FWHM = 2 * np.sqrt(2 * np.log(2))
 # With the raw correlation alone, 1 / (1 + exp(-8.2 (h - 0.71))) reads like a network trained on
 # experts' ratings of actin (0.08 RMS). These give the same label to the mean of both, fitted to
@@ -58,11 +58,11 @@ def detail_recovered(
     sample, image = molecules.astype(float), frame.astype(float)
 
     def detail(picture: NDArray[np.float64]) -> NDArray[np.float64]:
-        return picture - _blur(picture, _CONFOCAL_NM, pixel_nm)
+        return picture - _blur(picture, CONFOCAL_NM, pixel_nm)
 
-    fine = detail(_blur(sample, _FINE_NM, pixel_nm))
+    fine = detail(_blur(sample, FINE_NM, pixel_nm))
     raw = _correlation(fine, detail(image))
-    smoothed = _correlation(fine, detail(_blur(image, _FINE_NM, pixel_nm)))
+    smoothed = _correlation(fine, detail(_blur(image, FINE_NM, pixel_nm)))
     return 0.5 * (raw + smoothed)
 
 

@@ -1,0 +1,211 @@
+"""Family (a): formulas that behave as a STED microscope does, in a mixed space, with noise.
+
+A sample is ten numbers (brightness, depletability, fragility, size of its structure, …) drawn
+at random. Its settings are real, integer and a choice: excitation (logarithmic), depletion,
+line accumulations, and a detection filter that trades signal for background.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.bench.optimizer.task import Task
+from agent.optimizer import Outcome, Space
+from agent.optimizer.told import PENALTY
+from devices.config import SettingConfig, Value
+
+Array = NDArray[np.float64]
+LIMIT = 0.2
+_SCORE_SD, _BLEACHING_SD = 0.05, 0.01
+_FILTERS = ("narrow", "medium", "wide")
+SETTINGS = {
+    "excitation_power": SettingConfig(
+        device="L", property="P", range=(0.1, 100.0), scale="log", start=2.0
+    ),
+    "depletion_power": SettingConfig(device="D", property="P", range=(5.0, 400.0), start=30.0),
+    "line_accumulations": SettingConfig(
+        device="S", property="N", kind="integer", range=(1, 12), start=1
+    ),
+    "filter": SettingConfig(
+        device="F", property="Label", kind="choice", choices=_FILTERS, start="medium"
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Parameters of samples, each an array with one number a sample.
+
+    Parameters
+    ----------
+    brightness
+        Expected counts at 1 µW, one line and full detection.
+    saturation_uw
+        Excitation that halves the brightness gained.
+    depletion_mw
+        Depletion that halves the area of the focus.
+    fragility, nonlinearity
+        Bleaching exponent at 1 µW, 100 mW and one line, and its power of the depletion.
+    structure_nm
+        Full width of what is to be resolved.
+    background
+        Counts of background in one line.
+    pass_share, leak_share
+        Signal and background that each filter lets through: samples × filters.
+    needed_snr
+        Signal-to-noise ratio at which half of the detail is seen.
+    middle
+        Detail that gives a score of 0.5.
+    """
+
+    brightness: Array
+    saturation_uw: Array
+    depletion_mw: Array
+    fragility: Array
+    nonlinearity: Array
+    structure_nm: Array
+    background: Array
+    pass_share: Array
+    leak_share: Array
+    needed_snr: Array
+    middle: Array
+
+    @classmethod
+    def draw(cls, count: int, seed: int, spread: float = 1.0) -> Samples:
+        """Draw samples; `spread` above 1 widens every range, to samples unlike those of 1."""
+        rng = np.random.default_rng(seed)
+
+        def log(low: float, high: float, *shape: int) -> Array:
+            middle, half = 0.5 * np.log(low * high), 0.5 * np.log(high / low) * spread
+            return np.exp(rng.uniform(middle - half, middle + half, (count, *shape)))
+
+        passed = np.sort(np.clip(log(0.3, 1.0, 3), 0.05, 1.0), axis=1)
+        return cls(
+            log(2.0, 30.0),
+            log(5.0, 40.0),
+            log(8.0, 60.0),
+            log(0.004, 0.06),
+            log(0.6, 1.5),
+            log(45.0, 110.0),
+            log(1.0, 15.0),
+            passed,
+            np.sort(np.clip(log(0.03, 1.0, 3), 0.02, 1.5), axis=1),
+            log(1.0, 4.0),
+            log(0.25, 0.45),
+        )
+
+    def __len__(self) -> int:
+        return len(self.brightness)
+
+    def usable(self) -> Samples:
+        """Those whose best merit is between 0.6 and 0.95: neither hopeless nor easy."""
+        score, bleached = self.predict(Space(SETTINGS, {}).sobol(1024, 0))
+        best = (score - PENALTY * np.maximum(0.0, bleached - LIMIT)).max(axis=1)
+        keep = (best > 0.6) & (best < 0.95)
+        return self.take(np.flatnonzero(keep))
+
+    def take(self, which: Sequence[int] | NDArray[np.intp]) -> Samples:
+        """Some of them."""
+        at = np.asarray(which, dtype=np.intp)
+        return Samples(**{part.name: getattr(self, part.name)[at] for part in fields(self)})
+
+    def predict(self, points: Sequence[Mapping[str, Value]]) -> tuple[Array, Array]:
+        """Score and bleaching without noise: samples × points each."""
+
+        def column(name: str) -> Array:
+            return np.array([float(point[name]) for point in points])
+
+        excitation, depletion = column("excitation_power"), column("depletion_power")
+        lines = column("line_accumulations")
+        choice = [_FILTERS.index(str(point["filter"])) for point in points]
+        (bright, sat, half, fragile, power, size, ground, snr, middle) = (
+            part[:, None]
+            for part in (
+                self.brightness,
+                self.saturation_uw,
+                self.depletion_mw,
+                self.fragility,
+                self.nonlinearity,
+                self.structure_nm,
+                self.background,
+                self.needed_snr,
+                self.middle,
+            )
+        )
+        exponent = fragile * excitation * (0.1 + (depletion / 100) ** power) * lines**0.85
+        alive = -np.expm1(-exponent) / np.maximum(exponent, 1e-9)
+        width = 230 / np.sqrt(1 + depletion / half)
+        # The focus shrinks, and with it the molecules that shine at once.
+        shining = excitation / (1 + excitation / sat) * (width / 230) ** 2
+        signal = bright * shining * lines * alive * self.pass_share[:, choice]
+        noise = np.sqrt(signal + ground * lines * self.leak_share[:, choice] + 0.5)
+        contrast = np.exp(-0.5 * (width / size / 1.2) ** 2)
+        detail = contrast * (signal / noise) / (signal / noise + snr)
+        score = 1 / (1 + np.exp(-16 * (detail - middle)))
+        return score, -np.expm1(-exponent)
+
+
+class AnalyticLibrary:
+    """Samples as hypotheses about another sample.
+
+    Parameters
+    ----------
+    samples
+        What is in the library.
+    power
+        All excitation and depletion powers were this many times what they were thought to be.
+    """
+
+    def __init__(self, samples: Samples, power: float = 1.0) -> None:
+        self._samples = samples
+        self._power = power
+        self.log_prior = np.full(len(samples), -np.log(len(samples)))
+
+    def expect(
+        self, points: Sequence[Mapping[str, Value]], which: Sequence[int] | None = None
+    ) -> tuple[Array, Array]:
+        """Quality and bleaching, each samples (or `which` of them) × points."""
+        samples = self._samples if which is None else self._samples.take(which)
+        return samples.predict([self._meant(point) for point in points])
+
+    def _meant(self, point: Mapping[str, Value]) -> dict[str, Value]:
+        powers = ("excitation_power", "depletion_power")
+        return {**point, **{name: float(point[name]) * self._power for name in powers}}
+
+
+class AnalyticTask(Task):
+    """One sample of the family; `number` of `seed`'s samples."""
+
+    def __init__(self, samples: Samples, number: int, seed: int) -> None:
+        super().__init__(Space(SETTINGS, {}), LIMIT)
+        self._samples = samples
+        self._at = number
+        self._seed = seed
+        self.search(self.space.sobol(2048, 0), 30, 0)
+
+    def measure(self, settings: Mapping[str, Value], number: int) -> Outcome:
+        """As in `Task`, with normal noise of 0.05 on the score and 0.01 on the bleaching."""
+        true = self.truth(settings)
+        noise = np.random.default_rng((self._seed, number)).normal(size=2)
+        return Outcome(
+            true.score + _SCORE_SD * float(noise[0]),
+            true.bleaching + _BLEACHING_SD * float(noise[1]),
+            score_sd=_SCORE_SD,
+            bleaching_sd=_BLEACHING_SD,
+        )
+
+    def light(self, settings: Mapping[str, Value]) -> float:
+        """Depletion power × lines: excitation is a ten-thousandth of it."""
+        return float(settings["depletion_power"]) * float(settings["line_accumulations"])
+
+    def seconds(self, settings: Mapping[str, Value]) -> float:
+        """Lines, and what every trial takes beside them."""
+        return float(settings["line_accumulations"]) + 4.0
+
+    def _truth(self, settings: Mapping[str, Value]) -> Outcome:
+        score, bleached = self._samples.predict([settings])
+        return Outcome(float(score[self._at, 0]), float(bleached[self._at, 0]))

@@ -1,0 +1,81 @@
+"""One engine on one task: what it would recommend after every trial, and what that is worth."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from agent.bench.optimizer.task import Task
+from agent.optimizer import Optimizer, Settings
+
+FRONT_AFTER = 30
+"""Trials before the Pareto fronts are compared."""
+
+
+@dataclass(slots=True)
+class Course:
+    """An engine's way through a task.
+
+    Attributes
+    ----------
+    at
+        Numbers of trials after which it was asked what it recommends.
+    worth
+        True merit of what it recommended then.
+    bleaching
+        True share of the dye that those settings bleach.
+    light
+        Light that the trials had put on the sample by then.
+    seconds
+        Time of `ask` and `tell`, for every trial (s).
+    front
+        True (score, bleaching) of what it called Pareto-optimal after `FRONT_AFTER` trials.
+    best
+        The highest true merit that is known of the task.
+    """
+
+    at: list[int] = field(default_factory=list)
+    worth: list[float] = field(default_factory=list)
+    bleaching: list[float] = field(default_factory=list)
+    light: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    front: list[tuple[float, float]] = field(default_factory=list)
+    best: float = 0.0
+
+    def regret(self, after: int) -> float:
+        """What the settings recommended after so many trials are short of the best."""
+        return self.best - self.worth[self.at.index(after)]
+
+
+def lead(engine: Optimizer, task: Task, trials: int, look_at: Sequence[int]) -> Course:
+    """Let an engine work on a task; it is asked for a recommendation after `look_at` trials."""
+    course, light = Course(), 0.0
+    for number in range(1, trials + 1):
+        started = time.perf_counter()
+        settings = engine.ask()
+        seconds = time.perf_counter() - started
+        outcome = task.measure(settings, number)
+        light += task.light(settings)
+        started = time.perf_counter()
+        engine.tell(settings, outcome)
+        course.seconds.append(seconds + time.perf_counter() - started)
+        if number in look_at:
+            best = _recommended(engine, task)
+            course.at.append(number)
+            course.worth.append(task.worth(best))
+            course.bleaching.append(task.truth(best).bleaching)
+            course.light.append(light)
+        if number == FRONT_AFTER:
+            for settings in engine.front():
+                true = task.truth(settings)
+                course.front.append((true.score, true.bleaching))
+    course.best = task.best_known
+    return course
+
+
+def _recommended(engine: Optimizer, task: Task) -> Settings:
+    try:
+        return engine.recommend()
+    except ValueError:  # every trial so far was flagged: it has to guess
+        return task.space.sobol(1, 0)[0]

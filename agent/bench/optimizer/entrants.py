@@ -1,0 +1,78 @@
+"""Who takes part: the project's engine in its forms, and its peers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
+
+from agent.bench.optimizer.analytic import AnalyticLibrary, AnalyticTask, Samples
+from agent.bench.optimizer.contest import TRIALS, Maker
+from agent.bench.optimizer.peers import PEERS, make_peer
+from agent.bench.optimizer.task import Task
+from agent.memory import Control, Library, Sessions
+from agent.optimizer import Optimizer, StedfastOptimizer
+from agent.optimizer.hypotheses import Hypotheses
+
+OURS = "stedfast, no memory"
+REMEMBERING = "stedfast, library"
+MISLED = "stedfast, misleading library"
+FRONT = "stedfast, front"
+_WRONG = 3.0
+"""Powers of the misleading library were this many times what they are."""
+
+
+def entrants() -> dict[str, Maker]:
+    """Every engine by its name in the table."""
+    peers: dict[str, Maker] = {name: _peer(name) for name in PEERS}
+    ours: Mapping[str, tuple[Callable[[Task], Hypotheses | None], dict[str, Any]]] = {
+        OURS: (lambda task: None, {}),
+        REMEMBERING: (_library, {}),
+        MISLED: (_misleading, {}),
+        FRONT: (lambda task: None, {"goal": "front"}),
+    }
+    return peers | {name: _ours(memory, more) for name, (memory, more) in ours.items()}
+
+
+def _peer(name: str) -> Maker:
+    return lambda task, seed: make_peer(name, task.space, task.limit, seed, TRIALS)
+
+
+def _ours(memory: Callable[[Task], Hypotheses | None], more: dict[str, Any]) -> Maker:
+    def make(task: Task, seed: int) -> Optimizer:
+        return StedfastOptimizer(
+            task.space,
+            bleaching_limit=task.limit,
+            seed=seed,
+            hypotheses=memory(task),
+            seconds=task.seconds,
+            **more,
+        )
+
+    return make
+
+
+@cache
+def _samples() -> Samples:
+    return Samples.draw(8000, 77).usable()
+
+
+@cache
+def _sessions() -> Library:
+    controls = [
+        Control("excitation_power", 1e-6),
+        Control("depletion_power", 1e-3),
+        Control("dwell_time", 1e-6),
+        Control("line_accumulations"),
+    ]
+    return Library(Sessions.read(), controls)
+
+
+def _library(task: Task) -> Hypotheses:
+    return AnalyticLibrary(_samples()) if isinstance(task, AnalyticTask) else _sessions()
+
+
+def _misleading(task: Task) -> Hypotheses:
+    if isinstance(task, AnalyticTask):
+        return AnalyticLibrary(_samples(), _WRONG)
+    return _sessions().shifted(_WRONG, _WRONG)

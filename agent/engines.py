@@ -1,0 +1,83 @@
+"""From a config to the engine that `plan: optimize` asks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from agent.config import ConfigError, RunConfig
+from agent.optimizer import (
+    Optimizer,
+    RandomSearch,
+    SkoptOptimizer,
+    SobolSearch,
+    Space,
+    StedfastOptimizer,
+)
+from agent.optimizer.hypotheses import Hypotheses
+from devices.config import Value
+
+_OVERHEAD_S = 2.0
+"""Of a trial, beside its STED frame: two confocals and the way to a fresh field."""
+
+_PIXELS = 224 * 224
+"""Of a frame, to weigh its time against that of everything else: the order of it is enough."""
+_INITIAL = 5
+
+
+def make_optimizer(config: RunConfig) -> Optimizer:
+    """The engine that the config asks for.
+
+    Raises
+    ------
+    ConfigError
+        It needs an extra that is not installed, or an earlier run that cannot be used.
+    """
+    asked, scope = config.optimize, config.microscope
+    space = Space({name: scope.settings[name] for name in config.tuned()}, asked.search)
+    limit, seed = asked.bleaching_limit, config.seed
+    if asked.engine == "random":
+        return RandomSearch(space, bleaching_limit=limit, seed=seed)
+    if asked.engine == "sobol":
+        return SobolSearch(space, bleaching_limit=limit, seed=seed, trials=asked.trials)
+    if asked.engine == "skopt":
+        return SkoptOptimizer(space, bleaching_limit=limit, seed=seed, initial=asked.initial)
+    if asked.engine == "botorch":
+        from agent.optimizer.botorch import BotorchOptimizer
+
+        try:
+            return BotorchOptimizer(space, bleaching_limit=limit, seed=seed, initial=asked.initial)
+        except ValueError as error:
+            raise ConfigError(f"`optimize.engine`: {error}") from None
+    pinned = {**scope.start(), **scope.modes["sted"]}
+
+    def seconds(settings: Mapping[str, Value]) -> float:
+        return scope.exposure_s({**pinned, **settings}, _PIXELS) + _OVERHEAD_S
+
+    return StedfastOptimizer(
+        space,
+        bleaching_limit=limit,
+        seed=seed,
+        initial=min(asked.initial, _INITIAL),
+        hypotheses=_memory(config, space),
+        seconds=seconds,
+        saturation_limit=asked.saturation_limit,
+        goal=asked.goal,
+    )
+
+
+def _memory(config: RunConfig, space: Space) -> Hypotheses | None:
+    """What earlier and simulated sessions expect of this microscope's settings."""
+    from agent.memory import Combined, Library, past_sessions
+
+    parts: list[Hypotheses] = []
+    trust: list[float] = []
+    earlier = past_sessions(config.optimize.prior, space) if config.optimize.prior else None
+    if earlier is not None:
+        parts.append(earlier)
+        trust.append(0.5)
+    if config.optimize.library:
+        library = Library.for_microscope(config.microscope, config.tuned())
+        if library is not None:
+            parts.append(library)
+            trust.append(0.5)
+    return Combined(parts, trust) if len(parts) > 1 else next(iter(parts), None)

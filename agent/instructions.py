@@ -1,0 +1,272 @@
+"""What a person may tell a running `plan: optimize`, checked against its config.
+
+    depletion_power: 120          fix a tuned setting
+    depletion_power: [50, 120]    narrow it; for `kind: choice`, a list of choices
+    depletion_power: free         search all of `optimize.search` again
+    try: {excitation_power: 3}    settings to try next
+    prefer: {quality: 1, bleaching: 0.5}
+    pick: 7                       the trade-off that trial 7 stands for is the one to recommend
+    trials: 30                    another number of trials
+    finish: true                  end the search, go on to the retests
+
+A tuned setting that bears the name of one of the other keys cannot be told.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any, NoReturn
+
+from agent.config import ConfigError, RunConfig
+from agent.plan import Instruction
+from devices.config import SettingConfig, Value
+
+KEYS = ("try", "prefer", "pick", "trials", "finish")
+FREE = "free"
+OBJECTIVES = ("quality", "bleaching")
+
+
+@dataclass(slots=True)
+class Standing:
+    """Where a search stands, learned from what its plan notes.
+
+    Attributes
+    ----------
+    trials
+        How many there will be.
+    gave
+        For each trial that is done, whether it gave a result.
+    over
+        The settings are recommended already.
+    """
+
+    trials: int
+    gave: list[bool] = field(default_factory=list)
+    over: bool = False
+
+    @classmethod
+    def after(cls, config: RunConfig, notes: Iterable[Mapping[str, Any]]) -> Standing:
+        """Where the search of a config stands after these notes of its plan."""
+        standing = cls(config.optimize.trials)
+        for note in notes:
+            standing.learn(note)
+        return standing
+
+    def learn(self, note: Mapping[str, Any]) -> None:
+        """Take in a note, {topic, data}."""
+        if note["topic"] == "trial":
+            self.gave.append(note["data"]["objectives"] is not None)
+        elif note["topic"] == "told":
+            self.trials = note["data"].get("trials", self.trials)
+        elif note["topic"] == "recommendation":
+            self.over = True
+
+    def expect(self, instructions: Iterable[Instruction]) -> None:
+        """Count on what the plan will note of instructions that it gets now."""
+        for instruction in instructions:
+            if instruction.key == "trials":
+                self.trials = max(instruction.value, len(self.gave))
+            elif instruction.key == "finish":
+                self.trials = len(self.gave)
+
+
+def check(
+    config: RunConfig, told: Mapping[str, Any], standing: Standing
+) -> tuple[Instruction, ...]:
+    """The instructions that a person's keys and values are.
+
+    A tuned setting's value becomes `free`, `{"between": [low, high]}` or `{"among": [choice, …]}`,
+    so that a plan need not know what kind of setting it is.
+
+    Raises
+    ------
+    ConfigError
+        One of them cannot be heeded: names key, value and what is accepted.
+    """
+    if standing.over:
+        raise ConfigError(f"{_listed(told)}: too late, the search is over")
+    if not told:
+        raise ConfigError(f"nothing is told; accepted: {', '.join(_accepted(config))}")
+    checks = {
+        "try": lambda value: _suggestion(config, value),
+        "prefer": _weights,
+        "pick": lambda value: _picked(value, standing),
+        "trials": lambda value: _number_of_trials(config, value),
+        "finish": _finish,
+    }
+    instructions = []
+    for key, value in told.items():
+        if key in checks:
+            instructions.append(Instruction(key, checks[key](value)))
+        elif key in config.tuned():
+            instructions.append(Instruction(key, _span(config, key, value)))
+        else:
+            _unknown(str(key), _accepted(config))
+    _fits_the_trials(instructions, standing)
+    return tuple(instructions)
+
+
+def _fits_the_trials(instructions: Sequence[Instruction], standing: Standing) -> None:
+    """Refuse what would end the search without a result, or leave no trial for a suggestion."""
+    told = {instruction.key: instruction.value for instruction in instructions}
+    ahead = Standing(standing.trials, standing.gave)
+    ahead.expect(instructions)
+    done = len(standing.gave)
+    if ahead.trials <= done and not any(standing.gave):
+        key = "finish" if "finish" in told else "trials"
+        if key in told:
+            raise ConfigError(
+                f"`{key}`: {short(told[key])}: too early, none of {done} trials gave a result; "
+                "accepted: once one has"
+            )
+    if "try" in told and ahead.trials <= done:
+        raise ConfigError(
+            f"`try`: {short(told['try'])}: all {ahead.trials} trials are done; tell it `trials` too"
+        )
+
+
+def _accepted(config: RunConfig) -> list[str]:
+    return [*config.tuned(), *KEYS]
+
+
+def _span(config: RunConfig, name: str, value: object) -> Any:
+    """Where a tuned setting is to be searched from now on."""
+    setting, edges = config.microscope.settings[name], _edges(config, name)
+    if setting.choices is not None:
+        accepted = f"one of {list(edges)}, a list of some of them, or {FREE}"
+        asked = value if isinstance(value, list) else [value]
+        known = [_choice(setting, edges, one) for one in asked]
+        if known and None not in known and len(set(known)) == len(known):
+            return {"among": known}
+        return FREE if value == FREE else _refuse(name, value, accepted)
+    if value == FREE:
+        return FREE
+    accepted = f"{_within(setting, edges)}, [low, high] in there, or {FREE}"
+    if not isinstance(value, list):
+        found = _number(setting, edges, value)
+        return _refuse(name, value, accepted) if found is None else {"between": [found, found]}
+    numbers = [one for one in (_number(setting, edges, part) for part in value) if one is not None]
+    if len(value) != 2 or len(numbers) != 2 or float(numbers[0]) >= float(numbers[1]):
+        _refuse(name, value, accepted)
+    return {"between": numbers}
+
+
+def _suggestion(config: RunConfig, value: object) -> dict[str, Value]:
+    if not isinstance(value, dict) or not value:
+        _refuse("try", value, f"settings with values, of {', '.join(config.tuned())}")
+    settings = {}
+    for name, one in value.items():
+        if name not in config.tuned():
+            _unknown(f"try.{name}", [f"try.{known}" for known in config.tuned()])
+        setting, edges = config.microscope.settings[name], _edges(config, name)
+        if setting.choices is not None:
+            found, accepted = _choice(setting, edges, one), f"one of {list(edges)}"
+        else:
+            found, accepted = _number(setting, edges, one), _within(setting, edges)
+        settings[name] = _refuse(f"try.{name}", one, accepted) if found is None else found
+    return settings
+
+
+def _weights(value: object) -> dict[str, float]:
+    known = ", ".join(OBJECTIVES)
+    if not isinstance(value, dict) or not value:
+        _refuse("prefer", value, f"weights of {known}, like {{quality: 1, bleaching: 0.5}}")
+    for name, weight in value.items():
+        if name not in OBJECTIVES:
+            _unknown(f"prefer.{name}", [f"prefer.{objective}" for objective in OBJECTIVES])
+        if not _finite(weight) or weight < 0:
+            _refuse(f"prefer.{name}", weight, "a number that is not below 0")
+    if not any(value.values()):
+        _refuse("prefer", value, "at least one weight above 0")
+    return {name: float(weight) for name, weight in value.items()}
+
+
+def _picked(value: object, standing: Standing) -> int:
+    with_result = [number for number, gave in enumerate(standing.gave, 1) if gave]
+    if isinstance(value, bool) or not isinstance(value, int) or value not in with_result:
+        numbers = ", ".join(map(str, with_result)) or "none yet"
+        _refuse("pick", value, f"the number of a trial that gave a result: {numbers}")
+    return value
+
+
+def _number_of_trials(config: RunConfig, value: object) -> int:
+    fields, asked = config.microscope.fields, config.optimize
+    most = fields.rows * fields.columns - asked.repeat_flagged - 2 * asked.retest_fields
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+        _refuse("trials", value, f"1 … {most}, as there are fields for no more")
+    return value
+
+
+def _finish(value: object) -> bool:
+    return True if value is True else _refuse("finish", value, "true")
+
+
+# ---------------------------------------------------------------------- single values
+
+
+def _edges(config: RunConfig, name: str) -> tuple[Value, ...]:
+    """Range or choices that the config lets a tuned setting have."""
+    setting = config.microscope.settings[name]
+    return tuple(config.optimize.search.get(name) or setting.range or setting.choices or ())
+
+
+def _number(setting: SettingConfig, edges: Sequence[Value], value: object) -> Value | None:
+    """The value as the device takes it; None if it may not be sent."""
+    if not _finite(value) or setting.refusal(value) is not None:
+        return None
+    assert isinstance(value, int | float)
+    return setting.plain(value) if float(edges[0]) <= value <= float(edges[1]) else None
+
+
+def _choice(setting: SettingConfig, edges: Sequence[Value], value: object) -> Value | None:
+    """The choice as the config writes it; None if it is not among `edges`."""
+    # True equals 1 in Python, and 1.0 does; only the one of the config may be sent.
+    if isinstance(value, bool) or not isinstance(value, float | int | str) or value not in edges:
+        return None
+    return next((choice for choice in setting.choices or () if choice == value), None)
+
+
+def _finite(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond every float
+        return False
+
+
+def _within(setting: SettingConfig, edges: Sequence[Value]) -> str:
+    low, high = float(edges[0]), float(edges[1])
+    kind = "a whole number" if setting.kind == "integer" else "a number"
+    return f"{kind} within {low:g} … {high:g}" + (f" {setting.unit}" if setting.unit else "")
+
+
+# ---------------------------------------------------------------------- errors
+
+
+def _refuse(key: str, value: object, accepted: str) -> NoReturn:
+    raise ConfigError(f"`{key}`: {short(value)} is not accepted; accepted: {accepted}")
+
+
+def _unknown(key: str, known: Sequence[str]) -> NoReturn:
+    near = get_close_matches(key, known, n=1)
+    hint = f"did you mean `{near[0]}`? " if near else ""
+    raise ConfigError(
+        f"`{short(key, quoted=False)}`: unknown key; {hint}accepted: {', '.join(known)}"
+    )
+
+
+def _listed(told: Mapping[str, Any]) -> str:
+    return short(", ".join(f"`{key}`" for key in told), quoted=False)
+
+
+def short(value: object, *, quoted: bool = True) -> str:
+    """A value for a message, no longer than a line bears."""
+    try:
+        text = repr(value) if quoted else str(value)
+    except ValueError:  # a whole number of more digits than Python writes
+        text = "a number of thousands of digits"
+    return text if len(text) <= 60 else f"{text[:57]}…"

@@ -1,0 +1,239 @@
+"""Simulated sessions as hypotheses about the sample of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
+from agent.memory.store import AXES, PIXEL_NM, Sessions
+from agent.optimizer.gaussian import Array
+from devices.config import MicroscopeConfig, SettingConfig, Value
+
+CALIBRATIONS: tuple[tuple[float, float], ...] = (
+    (1.0, 1.0),
+    (2.0, 1.0),
+    (0.5, 1.0),
+    (1.0, 2.0),
+    (1.0, 0.5),
+    (2.0, 2.0),
+    (0.5, 0.5),
+    (3.0, 3.0),
+    (1 / 3, 1 / 3),
+)
+"""By what the power of excitation and depletion may really differ from what the config says."""
+_TRUSTED = 0.6
+_THINNED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """Where a physical quantity comes from.
+
+    Parameters
+    ----------
+    name
+        Setting, if it has one.
+    si_per_unit
+        Quantity (W, s or passes) of one unit of it.
+    standing
+        Value where a point leaves it out.
+    """
+
+    name: str | None
+    si_per_unit: float = 1.0
+    standing: float = 1.0
+
+    def log(self, points: Sequence[Mapping[str, Value]]) -> Array:
+        """Logarithm of the quantity at each point."""
+        if self.name is None:
+            values = np.full(len(points), self.standing)
+        else:
+            values = np.array([float(point.get(self.name, self.standing)) for point in points])
+        # Light that is off lies below every grid.
+        logs: Array = np.log(np.maximum(values * self.si_per_unit, 1e-15))
+        return logs
+
+
+class Library:
+    """Simulated sessions as hypotheses.
+
+    Beside the sessions as they are stand copies of some of them on a microscope whose powers are
+    really other than its config says (`CALIBRATIONS`).
+
+    Parameters
+    ----------
+    sessions
+        What was simulated.
+    controls
+        Where excitation, depletion, dwell time and line passes come from, in this order.
+    calibrations
+        Factors of both powers; the first has most weight and all sessions, the others share the
+        rest and every third session.
+    """
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        controls: Sequence[Control],
+        calibrations: Sequence[tuple[float, float]] = CALIBRATIONS,
+    ) -> None:
+        self.sessions = sessions
+        self.controls = tuple(controls)
+        self.calibrations = tuple(calibrations)
+        self._axes = [np.log(sessions.axes[axis]) for axis in AXES]
+        # Grid × sessions: weights of corners times this is all there is to interpolation.
+        self._quality = _by_grid(sessions.quality)
+        self._log_exponent = _by_grid(sessions.log_exponent)
+        every = np.arange(len(sessions))
+        # Each calibration begins elsewhere, so that every session stands in some of them.
+        parts = [every, *(every[at % _THINNED :: _THINNED] for at in range(len(calibrations) - 1))]
+        self._session = np.concatenate(parts)
+        self._calibration = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+        self._log_prior = np.concatenate(
+            [
+                np.full(len(part), np.log(_trust(at, len(parts)) / len(part)))
+                for at, part in enumerate(parts)
+                if len(part)
+            ]
+        )
+        self._log_prior -= np.log(np.exp(self._log_prior).sum())
+
+    @classmethod
+    def for_microscope(
+        cls, config: MicroscopeConfig, tuned: Iterable[str], sessions: Sessions | None = None
+    ) -> Library | None:
+        """The library in the settings of a microscope; None where it does not fit (`obstacle`).
+
+        Settings that are not tuned stand at what the STED mode pins, or at their start. A pixel
+        unlike the library's is made up for by the dwell time, so that light by area is the same.
+
+        Parameters
+        ----------
+        config
+            The microscope.
+        tuned
+            Names of the settings that points have.
+        sessions
+            What was simulated; by default the library that comes along.
+        """
+        if obstacle(config, tuned) is not None:
+            return None
+        standing = config.start() | config.modes.get("sted", {})
+
+        def control(name: str, si_per_unit: float) -> Control:
+            return Control(name, si_per_unit, float(standing[name]))
+
+        dwell, lines = config.exposure.dwell_time, config.exposure.line_accumulations
+        assert dwell is not None
+        one_unit_s = config.exposure_s({dwell: 1.0, **({lines: 1} if lines else {})}, 1)
+        powers = [_power_of(config, laser) for laser in ("excitation", "depletion")]
+        return cls(
+            sessions or Sessions.read(),
+            [
+                *(control(name, config.settings[name].watts(1.0)) for name in powers if name),
+                control(dwell, one_unit_s * (PIXEL_NM / config.pixel_size_nm) ** 2),
+                control(lines, 1.0) if lines else Control(None),
+            ],
+        )
+
+    def shifted(self, excitation: float, depletion: float) -> Library:
+        """The library with all its powers wrong by these factors, and no way out offered."""
+        return Library(self.sessions, self.controls, [(excitation, depletion)])
+
+    def __len__(self) -> int:
+        return len(self._session)
+
+    @property
+    def log_prior(self) -> Array:
+        """Logarithm of the weight of each hypothesis before anything is measured."""
+        return self._log_prior
+
+    def expect(
+        self, points: Sequence[Mapping[str, Value]], which: Sequence[int] | None = None
+    ) -> tuple[Array, Array]:
+        """Quality and bleaching, each hypotheses (or `which` of them) × points.
+
+        Multilinear between the grid's points on logarithmic axes; outside of the grid the value at
+        its edge.
+        """
+        chosen = np.arange(len(self)) if which is None else np.asarray(which, dtype=np.intp)
+        quality = np.empty((len(chosen), len(points)))
+        bleaching = np.empty_like(quality)
+        places = [control.log(points) for control in self.controls]
+        for calibration in np.unique(self._calibration[chosen]):
+            rows = np.flatnonzero(self._calibration[chosen] == calibration)
+            sessions = self._session[chosen[rows]]
+            shifts = (*np.log(self.calibrations[calibration]), 0.0, 0.0)
+            corners = self._corners([p + by for p, by in zip(places, shifts, strict=True)])
+            quality[rows] = (corners @ self._quality[:, sessions]).T
+            exponent = np.exp(corners @ self._log_exponent[:, sessions])
+            bleaching[rows] = -np.expm1(-exponent).T
+        return quality, bleaching
+
+    def _corners(self, places: Sequence[Array]) -> csr_matrix:
+        """Weights of the grid's points (columns) at each place (rows): sixteen corners each."""
+        count = len(places[0])
+        ends: list[tuple[tuple[NDArray[np.intp], Array], ...]] = []
+        for place, axis in zip(places, self._axes, strict=True):
+            at = np.interp(place, axis, np.arange(len(axis)))
+            low = np.minimum(at.astype(np.intp), len(axis) - 2)
+            ends.append(((low, 1 - (at - low)), (low + 1, at - low)))
+        shape = [len(axis) for axis in self._axes]
+        columns, weights = [], []
+        for corner in product(*ends):
+            columns.append(np.ravel_multi_index([index for index, _ in corner], shape))
+            weights.append(np.prod([weight for _, weight in corner], axis=0))
+        return csr_matrix(
+            (
+                np.stack(weights, axis=1).ravel().astype(np.float32),
+                np.stack(columns, axis=1).ravel(),
+                np.arange(count + 1) * len(columns),
+            ),
+            shape=(count, int(np.prod(shape))),
+        )
+
+
+def obstacle(config: MicroscopeConfig, tuned: Iterable[str]) -> str | None:
+    """Why simulated sessions say nothing about these settings of a microscope; None if they do."""
+    dwell, lines = config.exposure.dwell_time, config.exposure.line_accumulations
+    for laser in ("excitation", "depletion"):
+        if _power_of(config, laser) is None:
+            found = ", ".join(config.lasers) or "none"
+            return f"no setting has `laser: {laser}` (lasers: {found})"
+    if dwell is None:
+        return "no `exposure.dwell_time`: the simulated microscopes scan point by point"
+    for name in (dwell, lines):
+        if name is not None and not _is_number(config.settings[name]):
+            return f"`settings.{name}`: its choices are not all numbers"
+    known = [*(_power_of(config, laser) for laser in ("excitation", "depletion")), dwell, lines]
+    if not set(known) & set(tuned):
+        return "none of the tuned settings is a power, the dwell time or the line passes"
+    return None
+
+
+def _power_of(config: MicroscopeConfig, laser: str) -> str | None:
+    named = (name for name, setting in config.settings.items() if setting.laser == laser)
+    return next(named, None)
+
+
+def _is_number(setting: SettingConfig) -> bool:
+    try:
+        return all(float(value) > 0 for value in setting.choices or ())
+    except ValueError:
+        return False
+
+
+def _by_grid(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.ascontiguousarray(values.reshape(len(values), -1).T)
+
+
+def _trust(calibration: int, count: int) -> float:
+    """Prior weight of a calibration among so many."""
+    if count == 1:
+        return 1.0
+    return _TRUSTED if calibration == 0 else (1 - _TRUSTED) / (count - 1)

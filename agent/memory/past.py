@@ -1,0 +1,213 @@
+"""Earlier runs of this microscope as hypotheses, and several memories as one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from agent.config import ConfigError
+from agent.optimizer.belief import Belief, Data
+from agent.optimizer.gaussian import Array
+from agent.optimizer.hypotheses import Hypotheses
+from agent.optimizer.outcome import Outcome, Settings
+from agent.optimizer.space import Space
+from agent.optimizer.stedfast import FLOOR, PRICE, SCORE
+from agent.summary import read
+from devices.config import SettingConfig, Value
+
+LEAST_TRIALS = 5
+_LEAST_SCORE_SD, _LEAST_BLEACHING_SD = 0.03, 0.008
+
+
+class PastSessions:
+    """Earlier runs as hypotheses, each the mean of Gaussian processes through its trials.
+
+    Parameters
+    ----------
+    space
+        The tuned settings of the run to come.
+    runs
+        Usable trials of each earlier run.
+    """
+
+    def __init__(self, space: Space, runs: Sequence[Sequence[tuple[Settings, Outcome]]]) -> None:
+        self._space = space
+        self._beliefs = [self._learn(run) for run in runs]
+
+    def __len__(self) -> int:
+        return len(self._beliefs)
+
+    @property
+    def log_prior(self) -> Array:
+        """All alike."""
+        return np.full(len(self), -np.log(len(self)))
+
+    def expect(
+        self, points: Sequence[Mapping[str, Value]], which: Sequence[int] | None = None
+    ) -> tuple[Array, Array]:
+        """Quality and bleaching, each runs (or `which` of them) × points."""
+        chosen = range(len(self)) if which is None else which
+        quality = np.empty((len(chosen), len(points)))
+        bleaching = np.empty_like(quality)
+        where = self._features(points)
+        for row, at in enumerate(chosen):
+            score, price = self._beliefs[at]
+            quality[row] = np.clip(score.at(where, None, joint=False)[0], 0, 1)
+            log, _ = price.at(where, None, joint=False)
+            bleaching[row] = np.clip(np.exp(log) - FLOOR, 0, 1)
+        return quality, bleaching
+
+    def _learn(self, run: Sequence[tuple[Settings, Outcome]]) -> tuple[Belief, Belief]:
+        where = self._features([settings for settings, _ in run])
+        outcomes = [outcome for _, outcome in run]
+        bleached = np.array([max(outcome.bleaching, -0.5 * FLOOR) for outcome in outcomes])
+        score = Data(
+            where,
+            np.array([outcome.score for outcome in outcomes]),
+            np.array([max(outcome.score_sd, _LEAST_SCORE_SD) for outcome in outcomes]),
+        )
+        price = Data(
+            where,
+            np.log(bleached + FLOOR),
+            np.array([max(o.bleaching_sd, _LEAST_BLEACHING_SD) for o in outcomes])
+            / (np.maximum(bleached, 0) + FLOOR),
+        )
+        none = np.zeros(0)
+        return Belief(score, SCORE, None, none, 0.0, 0), Belief(price, PRICE, None, none, 0.0, 1)
+
+    def _features(self, points: Sequence[Mapping[str, Value]]) -> Array:
+        """As `Space.features`, but an earlier run may have been outside of this space."""
+        columns: list[Array] = []
+        for name in self._space.names:
+            setting, edges = self._space.settings[name], self._space.search[name]
+            values = [point[name] for point in points]
+            if setting.kind == "choice":
+                columns += [np.array([float(v == edge) for v in values]) for edge in edges]
+                continue
+            low, high = _scaled(setting, [float(edges[0]), float(edges[1])])
+            place = _scaled(setting, [float(value) for value in values])
+            columns.append((place - low) / (high - low))
+        return np.stack(columns, axis=1)
+
+
+def _scaled(setting: SettingConfig, values: Sequence[float]) -> Array:
+    numbers = np.array(values, dtype=float)
+    return np.log(np.maximum(numbers, 1e-12)) if setting.scale == "log" else numbers
+
+
+def past_sessions(folders: Sequence[Path], space: Space) -> PastSessions | None:
+    """Earlier runs as hypotheses about the sample of a run with this space; None without any.
+
+    Raises
+    ------
+    ConfigError
+        A folder is no run folder, its run tuned other settings, or has too few usable trials.
+    """
+    runs = [_trials(folder, space) for folder in folders]
+    return PastSessions(space, runs) if runs else None
+
+
+def _trials(folder: Path, space: Space) -> list[tuple[Settings, Outcome]]:
+    """Trials of a run with an undoubted score, in the units of this space."""
+    config, recording = read(folder)
+    if config.plan != "optimize":
+        raise ConfigError(f"{folder}: a run of `plan: {config.plan}`; accepted: optimize")
+    tuned, wanted = config.tuned(), list(space.names)
+    if set(tuned) != set(wanted):
+        raise ConfigError(
+            f"{folder}: tuned {', '.join(tuned) or 'nothing'}; accepted are runs that tuned "
+            f"{', '.join(wanted)}"
+        )
+    before = {name: config.microscope.settings[name] for name in wanted}
+    for name in wanted:
+        old, new = before[name], space.settings[name]
+        if (old.kind == "choice") != (new.kind == "choice") or (old.laser is None) != (
+            new.laser is None
+        ):
+            raise ConfigError(
+                f"{folder}: `{name}` was another kind of setting ({_kind(old)}); "
+                f"accepted: {_kind(new)}"
+            )
+        if new.laser is None and old.unit != new.unit:
+            raise ConfigError(
+                f"{folder}: `{name}` in {old.unit or 'no unit'}; accepted: {new.unit or 'no unit'}"
+            )
+    found = []
+    for note in recording.notes_on("trial"):
+        if (objectives := note["objectives"]) is None:
+            continue
+        outcome = Outcome(
+            float(objectives["score"]),
+            float(objectives["bleaching"]),
+            float(objectives.get("score_sd") or 0.0),
+            tuple(objectives.get("flags", ())),
+            float(objectives.get("bleaching_sd") or 0.0),
+        )
+        if not outcome.doubtful:
+            settings = {
+                name: _now(note["settings"][name], before[name], space.settings[name])
+                for name in wanted
+            }
+            found.append((settings, outcome))
+    if len(found) < LEAST_TRIALS:
+        raise ConfigError(
+            f"{folder}: {len(found)} usable trials; accepted are runs with at least {LEAST_TRIALS}"
+        )
+    return found
+
+
+def _kind(setting: SettingConfig) -> str:
+    return f"kind: {setting.kind}" + (f", laser: {setting.laser}" if setting.laser else "")
+
+
+def _now(value: Value, old: SettingConfig, new: SettingConfig) -> Value:
+    """The value that gives today what `value` gave then, where a power's calibration changed."""
+    if old.laser is None or old.watts(1.0) == new.watts(1.0):
+        return value
+    return old.watts(value) / new.watts(1.0)
+
+
+class Combined:
+    """Several memories as one.
+
+    Parameters
+    ----------
+    parts
+        At least one.
+    weights
+        Prior weight of each; need not sum to one.
+    """
+
+    def __init__(self, parts: Sequence[Hypotheses], weights: Sequence[float]) -> None:
+        if not parts or len(parts) != len(weights) or min(weights) <= 0:
+            raise ValueError("needs at least one part, and a weight above 0 for each")
+        self._parts = tuple(parts)
+        priors = [part.log_prior for part in parts]
+        self._starts = np.concatenate([[0], np.cumsum([len(prior) for prior in priors])])
+        shares = np.log(np.asarray(weights, dtype=float) / np.sum(weights))
+        self._log_prior = np.concatenate(
+            [prior + share for prior, share in zip(priors, shares, strict=True)]
+        )
+
+    def __len__(self) -> int:
+        return len(self._log_prior)
+
+    @property
+    def log_prior(self) -> Array:
+        """Logarithm of the weight of each hypothesis before anything is measured."""
+        return self._log_prior
+
+    def expect(
+        self, points: Sequence[Mapping[str, Value]], which: Sequence[int] | None = None
+    ) -> tuple[Array, Array]:
+        """Quality and bleaching, each hypotheses (or `which` of them) × points."""
+        chosen = np.arange(len(self)) if which is None else np.asarray(which, dtype=np.intp)
+        both = np.empty((2, len(chosen), len(points)))
+        for part, (first, end) in zip(self._parts, pairwise(self._starts), strict=True):
+            rows = np.flatnonzero((chosen >= first) & (chosen < end))
+            if len(rows):
+                both[:, rows] = part.expect(points, (chosen[rows] - first).tolist())
+        return both[0], both[1]

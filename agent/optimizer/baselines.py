@@ -1,0 +1,31 @@
+"""Engines without a model: the bar that a model has to clear."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from agent.optimizer.outcome import Settings
+from agent.optimizer.space import Space
+from agent.optimizer.told import Told
+
+
+class RandomSearch(Told):
+    """Every trial drawn at random; parameters as in `Told`."""
+
+    def ask(self) -> Settings:
+        """Settings to try next."""
+        at = len(self.told) + len(self.failed)
+        return self.space.random(1, np.random.default_rng((self.seed, at)))[0]
+
+
+class SobolSearch(Told):
+    """Trials that fill the space evenly; parameters as in `Told`, and how many there will be."""
+
+    def __init__(self, space: Space, *, bleaching_limit: float, seed: int, trials: int) -> None:
+        super().__init__(space, bleaching_limit=bleaching_limit, seed=seed)
+        self._trials = trials
+
+    def ask(self) -> Settings:
+        """Settings to try next."""
+        at = len(self.told) + len(self.failed)
+        return self.space.sobol(max(self._trials, at + 1), self.seed)[at]

@@ -1,0 +1,272 @@
+"""What is believed of one objective: hypotheses, and Gaussian processes for what none explains.
+
+Every hypothesis (an earlier or simulated session) is a mean function; what it leaves unexplained is
+a Gaussian process, small and smooth where hypotheses are good. Beside them stands the hypothesis
+that nothing is known: a constant (or a slope) and a process with a length scale of its own along
+every setting. Weights are posterior probabilities, the hyperparameters are averaged over
+rather than fitted, and the whole mixture is known at any set of points by its mean and
+covariance. So a wrong library is outgrown: its hypotheses need ever larger residuals, which costs
+them their weight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import logsumexp
+
+from agent.optimizer.gaussian import Kernels, log_evidence, whiten
+
+Array = NDArray[np.float64]
+_DRAWS, _PROPOSALS, _ROUNDS = 64, 32, 2
+_LEARN_FROM = 100
+_KEPT_PROCESSES = 6
+_KEPT_HYPOTHESES = 120
+_STEP = 0.35
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """What is known of an objective before anything is measured.
+
+    Parameters
+    ----------
+    mean, constant
+        Its level, and how far that may be off.
+    amplitude
+        Median of how much it varies with the settings.
+    slope
+        Median of its slope along a setting; 0 for an objective without a trend.
+    residual
+        By how much a good hypothesis may be off: a few standard deviations to choose from.
+    """
+
+    mean: float
+    constant: float
+    amplitude: float
+    slope: float
+    residual: Sequence[float]
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """Measurements: features (n × features), values and standard deviations (n)."""
+
+    where: Array
+    values: Array
+    sd: Array
+
+    def first(self, count: int) -> Data:
+        """The first so many."""
+        return Data(self.where[:count], self.values[:count], self.sd[:count])
+
+
+class Belief:
+    """Posterior of one objective.
+
+    Parameters
+    ----------
+    data
+        Measurements.
+    scale
+        What is known before.
+    expected
+        What each hypothesis expects at the measurements: hypotheses × n; None without any.
+    log_prior
+        Logarithm of their prior weights, with room left for "nothing is known".
+    seed
+        Of the drawn hyperparameters.
+    settled
+        Hyperparameters found from fewer measurements, to be used as they are.
+    """
+
+    def __init__(
+        self,
+        data: Data,
+        scale: Scale,
+        expected: Array | None,
+        log_prior: Array,
+        log_nothing: float,
+        seed: int,
+        settled: Kernels | None = None,
+    ) -> None:
+        self._data = data
+        self._scale = scale
+        features = data.where.shape[1]
+        self.processes = settled or learn(data, scale, features, seed)
+        blank = self.processes
+        lower = blank.factors(data.where, data.sd)
+        residual = whiten(lower, (data.values - scale.mean)[:, None])
+        evidence = log_evidence(lower, residual)[:, 0]
+        # Of the kept hyperparameters each stands for its share of the prior that was searched.
+        weights = evidence + log_nothing - np.log(len(blank))
+        self._blank = _Branch(blank, lower, residual)
+        self._close: _Branch | None = None
+        self.which = np.zeros(0, dtype=np.intp)
+        """The hypotheses that still have weight."""
+        shared = np.zeros((0, 0))
+        if expected is not None and len(expected):
+            close = _residual_kernels(scale, features)
+            factor = close.factors(data.where, data.sd)
+            both = whiten(factor, np.concatenate([data.values[None], expected]).T)
+            rest = both[:, :, :1] - both[:, :, 1:]
+            shared = log_evidence(factor, rest) + log_prior[None] - np.log(len(close))
+            top = np.argsort(logsumexp(shared, axis=0))[::-1][:_KEPT_HYPOTHESES]
+            self.which = np.sort(top)
+            shared = shared[:, self.which]
+            self._close = _Branch(close, factor, both[:, :, :1], both[:, :, 1:][:, :, self.which])
+        total = logsumexp(np.concatenate([weights, shared.ravel()]))
+        self.nothing = np.exp(weights - total)
+        """Probability of each process without a hypothesis."""
+        self.hypotheses = np.exp(shared - total)
+        """Probability of each residual process with each hypothesis in `which`."""
+
+    def at(self, where: Array, expected: Array | None, *, joint: bool) -> tuple[Array, Array]:
+        """Mean, and covariance (joint) or variance, of the objective at points.
+
+        Parameters
+        ----------
+        where
+            Features of p points.
+        expected
+            What the hypotheses in `which` expect there: len(which) × p.
+        joint
+            p × p covariance rather than p variances.
+        """
+        means, spreads, weights = [], [], []
+        mean, spread = self._blank.condition(self._data.where, where, joint)
+        means.append(mean + self._scale.mean)
+        spreads.append(spread)
+        weights.append(self.nothing)
+        close = self._close
+        if close is not None and expected is not None and len(expected):
+            assert close.white is not None
+            base, spread = close.condition(self._data.where, where, joint)
+            share = self.hypotheses.sum(axis=1)
+            link = close.link
+            assert link is not None
+            # What each hypothesis leads to: its own value, and its residuals interpolated.
+            led = expected[None] - np.einsum("bnp,bnh->bhp", link, close.white, optimize=True)
+            within = self.hypotheses / np.maximum(share, 1e-300)[:, None]
+            middle = np.einsum("bh,bhp->bp", within, led)
+            off = led - middle[:, None]
+            if joint:
+                weighted = off * within[:, :, None]
+                spread = spread + weighted.transpose(0, 2, 1) @ off
+            else:
+                spread = spread + np.einsum("bh,bhp->bp", within, off**2)
+            means.append(base + middle)
+            spreads.append(spread)
+            weights.append(share)
+        each, weight = np.concatenate(means), np.concatenate(weights)
+        weight = weight / weight.sum()
+        mean = weight @ each
+        off = each - mean
+        if joint:
+            spread = np.einsum("b,bpq->pq", weight, np.concatenate(spreads), optimize=True)
+            return mean, spread + (off * weight[:, None]).T @ off
+        variance = weight @ (np.concatenate(spreads) + off**2)
+        return mean, np.maximum(variance, 1e-12)
+
+
+class _Branch:
+    """Processes with one Cholesky factor each, and the whitened data."""
+
+    def __init__(
+        self, kernels: Kernels, lower: Array, residual: Array, white: Array | None = None
+    ) -> None:
+        self.kernels = kernels
+        self._lower = lower
+        self._residual = residual
+        self.white = white
+        self.link: Array | None = None
+
+    def condition(self, known: Array, where: Array, joint: bool) -> tuple[Array, Array]:
+        """Mean (B × p) and covariance (B × p × p) or variance (B × p) given the data."""
+        self.link = link = whiten(self._lower, self.kernels.covariance(known, where))
+        mean = (link * self._residual).sum(axis=1)
+        if joint:
+            return mean, self.kernels.covariance(where, where) - link.transpose(0, 2, 1) @ link
+        return mean, self.kernels.variance(where) - (link**2).sum(axis=1)
+
+
+def learn(data: Data, scale: Scale, features: int, seed: int) -> Kernels:
+    """Hyperparameters that explain the data best, of many drawn from their prior.
+
+    Draws from the prior are followed by steps around the best so far; what is kept is weighed
+    by evidence and prior, an approximation of their posterior that needs no gradient.
+    """
+    rng = np.random.default_rng((seed, 5))
+    used = _some(data, rng)
+    pool = _draw(_DRAWS, scale, features, rng)
+    score = _log_posterior(pool, used, scale)
+    for _ in range(_ROUNDS):
+        best = np.argsort(score)[::-1][:8]
+        near = _step(pool.take(best[rng.integers(len(best), size=_PROPOSALS)]), rng)
+        pool, score = pool.joined(near), np.concatenate([score, _log_posterior(near, used, scale)])
+    chance = np.exp(score - logsumexp(score))
+    keep = np.argsort(chance)[::-1][:_KEPT_PROCESSES]
+    return pool.take(keep)
+
+
+def _some(data: Data, rng: np.random.Generator) -> Data:
+    """At most a hundred of the measurements: hyperparameters need no more."""
+    if len(data.values) <= _LEARN_FROM:
+        return data
+    which = np.sort(rng.choice(len(data.values), _LEARN_FROM, replace=False))
+    return Data(data.where[which], data.values[which], data.sd[which])
+
+
+_LENGTH, _LENGTH_SPREAD, _AMPLITUDE_SPREAD, _NOISE_SPREAD = 0.6, 0.7, 0.5, 0.35
+
+
+def _draw(count: int, scale: Scale, features: int, rng: np.random.Generator) -> Kernels:
+    return Kernels(
+        scale.amplitude * np.exp(_AMPLITUDE_SPREAD * rng.normal(size=count)),
+        _LENGTH * np.exp(_LENGTH_SPREAD * rng.normal(size=(count, features))),
+        np.full(count, scale.constant),
+        scale.slope * np.exp(0.5 * rng.normal(size=count)),
+        np.exp(_NOISE_SPREAD * rng.normal(size=count)),
+    )
+
+
+def _step(kernels: Kernels, rng: np.random.Generator) -> Kernels:
+    def near(values: Array) -> Array:
+        moved: Array = values * np.exp(_STEP * rng.normal(size=values.shape))
+        return moved
+
+    return Kernels(
+        near(kernels.amplitude),
+        near(kernels.lengths),
+        kernels.constant,
+        near(kernels.slope),
+        near(kernels.noise),
+    )
+
+
+def _log_posterior(kernels: Kernels, data: Data, scale: Scale) -> Array:
+    lower = kernels.factors(data.where, data.sd)
+    white = whiten(lower, (data.values - scale.mean)[:, None])
+    prior = -0.5 * (np.log(kernels.amplitude / scale.amplitude) / _AMPLITUDE_SPREAD) ** 2
+    prior -= 0.5 * ((np.log(kernels.lengths / _LENGTH) / _LENGTH_SPREAD) ** 2).sum(-1)
+    prior -= 0.5 * (np.log(kernels.noise) / _NOISE_SPREAD) ** 2
+    if scale.slope:
+        prior -= 0.5 * (np.log(kernels.slope / scale.slope) / 0.5) ** 2
+    posterior: Array = log_evidence(lower, white)[:, 0] + prior
+    return posterior
+
+
+def _residual_kernels(scale: Scale, features: int) -> Kernels:
+    """Processes for what a hypothesis leaves unexplained: how much, and how smooth."""
+    grid = [(size, length) for size in scale.residual for length in (0.35, 0.9)]
+    size = np.array([size for size, _ in grid])
+    return Kernels(
+        size,
+        np.array([[length] * features for _, length in grid]),
+        0.5 * size,
+        np.zeros(len(grid)),
+        np.ones(len(grid)),
+    )

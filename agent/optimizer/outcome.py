@@ -1,0 +1,59 @@
+"""What a trial gave."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from devices.config import Value
+from models.quality.score import doubtful
+
+Settings = dict[str, Value]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a trial gave.
+
+    Parameters
+    ----------
+    score
+        Quality in [0, 1].
+    bleaching
+        Share of the dye lost.
+    score_sd, bleaching_sd
+        Their standard deviations.
+    flags
+        What the quality network remarked; see `models.quality.score.FLAGS`.
+    saturation
+        Share of the pixels at the detector's limit.
+    snr
+        Signal-to-noise ratio; None where nobody measured it.
+    resolution_nm
+        Full width of the effective point-spread function (nm); None where the frame could not tell.
+    time_s
+        Time that light was on the sample in the STED frame (s).
+    dose_J
+        Light on the sample in the STED frame (J), by laser.
+    """
+
+    score: float
+    bleaching: float
+    score_sd: float = 0.0
+    flags: tuple[str, ...] = ()
+    bleaching_sd: float = 0.0
+    saturation: float = 0.0
+    snr: float | None = None
+    resolution_nm: float | None = None
+    time_s: float = 0.0
+    dose_J: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether a flag says that the score may be wrong."""
+        return doubtful(self.flags)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the ledger."""
+        return {**asdict(self), "flags": list(self.flags), "dose_J": dict(self.dose_J)}
