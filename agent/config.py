@@ -167,7 +167,7 @@ class RunConfig(Model):
             )
         if not self.analysis.score:
             raise ValueError("`analysis.score`: must be true, `plan: optimize` reads the score")
-        if self.optimize.initial > self.optimize.trials:
+        if "initial" in asked.model_fields_set and asked.initial > asked.trials:
             raise ValueError(
                 f"`optimize.initial`: {self.optimize.initial}, more than "
                 f"`optimize.trials` ({self.optimize.trials})"

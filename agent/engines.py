@@ -34,18 +34,19 @@ def make_optimizer(config: RunConfig) -> Optimizer:
     """
     asked, scope = config.optimize, config.microscope
     space = Space({name: scope.settings[name] for name in config.tuned()}, asked.search)
+    initial = min(asked.initial, asked.trials)
     limit, seed = asked.bleaching_limit, config.seed
     if asked.engine == "random":
         return RandomSearch(space, bleaching_limit=limit, seed=seed)
     if asked.engine == "sobol":
         return SobolSearch(space, bleaching_limit=limit, seed=seed, trials=asked.trials)
     if asked.engine == "skopt":
-        return SkoptOptimizer(space, bleaching_limit=limit, seed=seed, initial=asked.initial)
+        return SkoptOptimizer(space, bleaching_limit=limit, seed=seed, initial=initial)
     if asked.engine == "botorch":
         from agent.optimizer.botorch import BotorchOptimizer
 
         try:
-            return BotorchOptimizer(space, bleaching_limit=limit, seed=seed, initial=asked.initial)
+            return BotorchOptimizer(space, bleaching_limit=limit, seed=seed, initial=initial)
         except ValueError as error:
             raise ConfigError(f"`optimize.engine`: {error}") from None
     pinned = {**scope.start(), **scope.modes["sted"]}
@@ -57,7 +58,7 @@ def make_optimizer(config: RunConfig) -> Optimizer:
         space,
         bleaching_limit=limit,
         seed=seed,
-        initial=min(asked.initial, _INITIAL),
+        initial=min(initial, _INITIAL),
         hypotheses=_memory(config, space),
         seconds=seconds,
         saturation_limit=asked.saturation_limit,

@@ -150,10 +150,10 @@ LIVE: list[tuple[str, Any, list[str]]] = [
 TUNING: list[tuple[str, Any, list[str]]] = [
     ("optimize.trails", 9, ["`optimize.trails`", "did you mean `trials`"]),
     ("optimize.trials", 200, ["`microscope.fields`", "208", "fresh"]),
-    ("optimize.repeat_flagged", 100, ["`microscope.fields`", "132", "repeat_flagged"]),
+    ("optimize.repeat_flagged", 100, ["`microscope.fields`", "118", "repeat_flagged"]),
     ("optimize.initial", 30, ["`optimize.initial`", "30", "`optimize.trials`"]),
     ("optimize.bleaching_limit", 20, ["`optimize.bleaching_limit`", "less than or equal to 1"]),
-    ("optimize.engine", "gp", ["`optimize.engine`", "'skopt' or 'random'"]),
+    ("optimize.engine", "gp", ["`optimize.engine`", "'stedfast', 'skopt'"]),
     (
         "optimize.search.depletion_power",
         [300, 10],

@@ -57,7 +57,10 @@ class Believer(Protocol):
 class Remembering(Protocol):
     """An engine that says how much of its belief comes from other sessions than this one."""
 
-    memory_share: float
+    @property
+    def memory_share(self) -> float | None:
+        """A probability; None where it knows no other sessions."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,8 +272,7 @@ def why(
             f"{_capital(_words(name))} {_value(best[name], setting)}: {'; '.join(parts)}."
         )
     sentences += _most(found)
-    if isinstance(engine, Remembering):
-        share = float(engine.memory_share)
+    if isinstance(engine, Remembering) and (share := engine.memory_share) is not None:
         sentences.append(
             f"{_percent(share)} of this belief rests on earlier or simulated sessions that agree "
             f"with what was measured here, {_percent(1 - share)} on this sample's trials alone."

@@ -31,6 +31,7 @@ _FORBIDDEN = 1.0
 _NOTHING = 0.15
 _SCREENED, _COMPARED, _FRONT = 1024, 220, 12
 _REFIT_EVERY = 5
+_ELSEWHERE = 0.15
 Seconds = Callable[[Mapping[str, Value]], float]
 
 
@@ -111,6 +112,7 @@ class StedfastOptimizer:
         self._glare: Belief | None = None
         self._told: list[tuple[Settings, Outcome]] = []
         self._doubted: list[tuple[Settings, Outcome]] = []
+        self._barren: list[Settings] = []
         self._trials = 0
         self._weights: dict[str, float] = {}
         self._picked: Settings | None = None
@@ -129,6 +131,7 @@ class StedfastOptimizer:
             )
         with threadpool_limits(1):
             points, gains = self._gains(*self._aim())
+        gains = gains * self._away_from_failures(points)
         self._gain = float(gains.max())
         if self._seconds is not None:
             gains = gains / np.array([self._seconds(point) for point in points])
@@ -143,6 +146,7 @@ class StedfastOptimizer:
         self._glare = None
         if outcome.doubtful:
             self._doubted.append((dict(settings), outcome))
+            self._barren.append(dict(settings))
             return
         self._told.append((dict(settings), outcome))
         if self._hypotheses is not None:
@@ -153,6 +157,7 @@ class StedfastOptimizer:
     def tell_failed(self, settings: Mapping[str, Value]) -> None:
         """A trial gave nothing."""
         self._trials += 1
+        self._barren.append(dict(settings))
 
     def restrict(self, search: Mapping[str, Sequence[Value]]) -> None:
         """Suggest and recommend only within these ranges or choices; others are free again."""
@@ -172,10 +177,13 @@ class StedfastOptimizer:
         return self._gain
 
     @property
-    def memory_share(self) -> float:
-        """Probability that earlier or simulated sessions explain the scores of this sample."""
+    def memory_share(self) -> float | None:
+        """Probability that earlier or simulated sessions explain the scores of this sample.
+
+        None where none are known.
+        """
         if self._hypotheses is None:
-            return 0.0
+            return None
         return float(self._believed()[0].hypotheses.sum())
 
     # ------------------------------------------------------------------ results
@@ -395,6 +403,15 @@ class StedfastOptimizer:
         where, score, price = self._known(chosen, joint=True)
         noises = self._noise(price[0])
         return chosen, expected_gains(self._utility(bound, certainty, where), score, price, *noises)
+
+    def _away_from_failures(self, points: Sequence[Mapping[str, Value]]) -> Array:
+        """Factor that keeps from asking again for what gave nothing: it taught nothing, either."""
+        if not self._barren:
+            return np.ones(len(points))
+        gap = self.space.cube(points)[:, None] - self.space.cube(self._barren)[None]
+        near = np.exp(-0.5 * (gap**2).sum(axis=-1) / _ELSEWHERE**2)
+        factor: Array = np.prod(1 - near, axis=1)
+        return factor
 
     def _noise(self, log: Array) -> tuple[Array, Array]:
         """Standard deviations of a measurement where the bleaching's logarithm is `log`."""

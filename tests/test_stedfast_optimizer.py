@@ -1,0 +1,195 @@
+"""The default engine: what it finds, keeps to, forgets and looks at again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pytest
+
+from agent.bench.optimizer.analytic import LIMIT, SETTINGS, AnalyticLibrary, AnalyticTask, Samples
+from agent.bench.optimizer.campaign import Course, lead
+from agent.bench.optimizer.peers import make_peer
+from agent.optimizer import Optimizer, Outcome, Settings, Space, StedfastOptimizer
+from agent.optimizer.lookahead import expected_gains
+from devices.config import SettingConfig, Value
+
+LINE = {"power": SettingConfig(device="L", property="P", range=(0.0, 1.0), start=0.1)}
+
+
+def engine(
+    seed: int = 0, library: AnalyticLibrary | None = None, **more: object
+) -> StedfastOptimizer:
+    return StedfastOptimizer(
+        Space(SETTINGS, {}), bleaching_limit=LIMIT, seed=seed, hypotheses=library, **more
+    )
+
+
+@pytest.fixture(scope="module")
+def samples() -> Samples:
+    return Samples.draw(200, 3).usable()
+
+
+@pytest.fixture(scope="module")
+def library() -> AnalyticLibrary:
+    return AnalyticLibrary(Samples.draw(1500, 77).usable())
+
+
+def course(task: AnalyticTask, seed: int, made: Optimizer, trials: int) -> Course:
+    return lead(made, task, trials, (6, 15))
+
+
+def test_with_a_library_six_images_do_what_random_search_does_not_in_fifteen(
+    samples: Samples, library: AnalyticLibrary
+) -> None:
+    ours, chance = [], []
+    for seed in range(3):
+        task = AnalyticTask(samples, seed, seed)
+        found = course(task, seed, engine(seed, library), 6)
+        other = course(task, seed, make_peer("random", task.space, LIMIT, seed, 15), 15)
+        ours.append(task.best_known - found.worth[0])
+        chance.append(task.best_known - other.worth[1])
+        assert found.bleaching[0] <= LIMIT * 1.1
+    assert np.mean(ours) < 0.1 and np.mean(ours) < 0.5 * np.mean(chance)
+
+
+def test_a_misleading_library_is_outgrown(samples: Samples) -> None:
+    wrong = AnalyticLibrary(Samples.draw(1500, 78).usable(), power=5.0)
+    task = AnalyticTask(samples, 4, 4)
+    misled = engine(4, wrong)
+    found = course(task, 4, misled, 15)
+    assert task.best_known - found.worth[1] < 0.25
+    share = misled.memory_share
+    assert share is not None and share < 0.9
+    assert engine().memory_share is None
+
+
+def along(made: StedfastOptimizer, at: Sequence[float], sd: float = 0.02) -> None:
+    for place in at:
+        score = float(np.exp(-(((place - 0.6) / 0.25) ** 2)))
+        made.tell({"power": place}, Outcome(score, 0.4 * place, sd, bleaching_sd=0.005))
+
+
+def line(**more: object) -> StedfastOptimizer:
+    return StedfastOptimizer(Space(LINE, {}), bleaching_limit=0.3, seed=0, **more)
+
+
+def test_recommendation_keeps_the_limit_even_where_the_score_is_higher_beyond() -> None:
+    made = StedfastOptimizer(Space(LINE, {}), bleaching_limit=0.16, seed=0)
+    along(made, np.linspace(0, 1, 11))
+    best = float(made.recommend()["power"])
+    assert 0.3 < best <= 0.4
+    assert made.predict([{"power": best}]).allowed[0] >= 0.94
+    assert made.predict([{"power": 0.6}]).allowed[0] < 0.05
+
+
+def test_settings_that_saturate_the_detector_are_kept_from() -> None:
+    bright, clear = line(saturation_limit=0.01), line()
+    for made in (bright, clear):
+        for place in np.linspace(0, 1, 11):
+            score = float(np.exp(-(((place - 0.6) / 0.25) ** 2)))
+            share = 0.2 if place > 0.45 else 0.0
+            made.tell(
+                {"power": place}, Outcome(score, 0.01, 0.02, bleaching_sd=0.005, saturation=share)
+            )
+    assert float(bright.recommend()["power"]) < 0.5 < float(clear.recommend()["power"])
+
+
+def test_an_unsure_score_counts_for_less() -> None:
+    sure, unsure = line(), line()
+    for made, sd in ((sure, 0.02), (unsure, 0.5)):
+        along(made, np.linspace(0, 1, 8))
+        made.tell({"power": 0.1}, Outcome(1.2, 0.01, sd, bleaching_sd=0.005))
+    assert sure.predict([{"power": 0.1}]).score[0] > unsure.predict([{"power": 0.1}]).score[0] + 0.3
+
+
+def test_knowledge_gradient_prefers_to_measure_again_what_is_noisy_and_best() -> None:
+    """Two independent points, the better one hardly known: a second look at it is worth most."""
+    score = (np.array([0.6, 0.5, 0.1]), np.diag([0.04, 0.0001, 0.0001]))
+    price = (np.full(3, -5.0), np.diag([1e-6] * 3))
+    gains = expected_gains(
+        lambda mean, log, sd: mean, score, price, np.full(3, 0.05), np.full(3, 0.1)
+    )
+    assert gains[0] > 0.02 and gains[1] < 0.2 * gains[0] and gains[2] < 1e-3
+
+
+def test_what_gave_nothing_is_not_asked_for_again(library: AnalyticLibrary) -> None:
+    made = engine(0, library)
+    asked = []
+    for _ in range(4):
+        settings = made.ask()
+        asked.append(settings)
+        made.tell(settings, Outcome(0.9, 0.0, 0.1, ("unfamiliar",)))
+    places = made.space.cube(asked)
+    gaps = np.linalg.norm(places[:, None] - places[None], axis=-1)[np.triu_indices(4, 1)]
+    assert gaps.min() > 0.05
+    made.tell_failed(made.ask())
+    assert made.recommend().keys() == SETTINGS.keys()
+
+
+def test_without_memory_and_scores_there_is_nothing_to_recommend() -> None:
+    made = engine()
+    made.tell_failed(made.ask())
+    with pytest.raises(ValueError, match="nothing to recommend"):
+        made.recommend()
+
+
+def test_a_fixed_setting_is_kept_to_and_set_free_again(samples: Samples) -> None:
+    task, made = AnalyticTask(samples, 0, 0), engine()
+    made.restrict({"depletion_power": (100.0, 100.0), "filter": ("wide",)})
+    for number in range(7):
+        settings = made.ask()
+        assert settings["depletion_power"] == pytest.approx(100) and settings["filter"] == "wide"
+        made.tell(settings, task.measure(settings, number))
+    assert made.recommend()["filter"] == "wide"
+    made.restrict({})
+    asked: list[Settings] = []
+    for number in range(7, 11):
+        asked.append(made.ask())
+        made.tell(asked[-1], task.measure(asked[-1], number))
+    assert any(settings["depletion_power"] != pytest.approx(100) for settings in asked)
+
+
+def test_a_preference_and_a_picked_trade_off_move_the_recommendation() -> None:
+    made = line()
+    along(made, np.linspace(0, 1, 11))
+    usual = float(made.recommend()["power"])
+    made.prefer({"quality": 1.0, "bleaching": 8.0})
+    assert float(made.recommend()["power"]) < usual - 0.05
+    made.prefer({})
+    made.pick({"power": 0.3})
+    assert 0.2 < float(made.recommend()["power"]) < 0.36
+
+
+def test_front_goes_from_gentle_to_good() -> None:
+    made = line(goal="front")
+    along(made, np.linspace(0, 1, 11))
+    found = made.predict(made.front())
+    assert 3 <= len(found.score) <= 12
+    assert (np.diff(found.score) > 0).all() and (np.diff(found.bleaching) > 0).all()
+
+
+def test_cheap_trials_come_first_where_both_would_teach_as_much() -> None:
+    def seconds(settings: Mapping[str, Value]) -> float:
+        return 100.0 if float(settings["power"]) > 0.5 else 1.0
+
+    def asked(made: StedfastOptimizer) -> float:
+        for place in (0.1, 0.9):
+            made.tell({"power": place}, Outcome(0.3, 0.01, 0.02, bleaching_sd=0.005))
+        return float(made.ask()["power"])
+
+    assert asked(line(initial=0, seconds=seconds)) <= 0.5
+
+
+def test_same_told_same_asked(samples: Samples, library: AnalyticLibrary) -> None:
+    """And a look at the recommendation in between changes nothing."""
+    task, made, other = AnalyticTask(samples, 1, 1), engine(1, library), engine(1, library)
+    for number in range(4):
+        settings = made.ask()
+        assert settings == other.ask()
+        outcome = task.measure(settings, number)
+        for each in (made, other):
+            each.tell(settings, outcome)
+        other.recommend()
+        other.front()
+    assert made.recommend() == other.recommend()
