@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from agent.config import ConfigError, RunConfig
 from agent.optimizer import (
     Optimizer,
+    Outcome,
     RandomSearch,
+    Settings,
     SkoptOptimizer,
     SobolSearch,
     Space,
     StedfastOptimizer,
 )
 from agent.optimizer.hypotheses import Hypotheses
+from agent.optimizer.stedfast import Affordable
 from devices.config import Value
 
 _OVERHEAD_S = 2.0
@@ -63,7 +66,40 @@ def make_optimizer(config: RunConfig) -> Optimizer:
         seconds=seconds,
         saturation_limit=asked.saturation_limit,
         goal=asked.goal,
+        affordable=_affordable(config),
     )
+
+
+def _affordable(config: RunConfig) -> Affordable:
+    """Whether a trial leaves enough of the light budget to test its settings against the start."""
+    scope, budget = config.microscope, config.dose.budget_J
+    start, sted = scope.start(), scope.modes["sted"]
+    confocal = {**start, **scope.modes["confocal"]}
+
+    def light(settings: Mapping[str, Value], pixels: int) -> dict[str, float]:
+        """Of a STED frame between two confocals (J), by laser."""
+        frame = scope.dose_j({**start, **settings, **sted}, pixels)
+        reference = scope.dose_j(confocal, pixels)
+        return {laser: joules + 2 * reference[laser] for laser, joules in frame.items()}
+
+    def affordable(
+        settings: Mapping[str, Value], tried: Sequence[tuple[Settings, Outcome]]
+    ) -> bool:
+        if not budget or not tried:
+            return True
+        # How many pixels a frame has, its first one tells.
+        first, outcome = tried[0]
+        pixels = round(outcome.time_s / scope.exposure_s({**start, **first, **sted}, 1))
+        spent = [light(one, pixels) for one, _ in tried]
+        this, usual = light(settings, pixels), light(start, pixels)
+        tests = config.optimize.retest_fields
+        return all(
+            sum(part[laser] for part in spent) + (1 + tests) * this[laser] + tests * usual[laser]
+            <= joules
+            for laser, joules in budget.items()
+        )
+
+    return affordable
 
 
 def _memory(config: RunConfig, space: Space) -> Hypotheses | None:

@@ -33,6 +33,7 @@ _SCREENED, _COMPARED, _FRONT = 1024, 220, 12
 _REFIT_EVERY = 5
 _ELSEWHERE = 0.15
 Seconds = Callable[[Mapping[str, Value]], float]
+Affordable = Callable[[Mapping[str, Value], Sequence[tuple[Settings, Outcome]]], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ class StedfastOptimizer:
         `best` looks for the best score within the limit; `front` for the whole compromise between
         score and bleaching, up to twice the limit: each trial is for a limit of its own.
     affordable
-        Whether the light that is left allows a trial at these settings.
+        Whether the light that is left allows a trial at these settings, after those that were told.
     """
 
     def __init__(
@@ -97,7 +98,7 @@ class StedfastOptimizer:
         seconds: Seconds | None = None,
         saturation_limit: float = 1.0,
         goal: Literal["best", "front"] = "best",
-        affordable: Callable[[Mapping[str, Value]], bool] = lambda settings: True,
+        affordable: Affordable = lambda settings, tried: True,
     ) -> None:
         self.space = space
         self.limit = bleaching_limit
@@ -423,7 +424,8 @@ class StedfastOptimizer:
         return np.full(len(log), score), price / np.maximum(np.exp(log), FLOOR)
 
     def _affordable_first(self, points: Sequence[Settings]) -> Settings:
-        return next((point for point in points if self._affordable(point)), points[0])
+        tried = [*self._told, *self._doubted]
+        return next((point for point in points if self._affordable(point, tried)), points[0])
 
 
 def _shared(prior: Array, price: Belief, nothing: float) -> Array:

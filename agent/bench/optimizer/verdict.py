@@ -117,9 +117,12 @@ def _checks(family: str, found: Mapping[str, Mapping[int, Course]]) -> list[Chec
     if OURS not in found or _BAR not in found or not len(_regrets(found[_BAR], 40)):
         return []
     checks = []
-    peers = [name for name in found if not name.startswith("stedfast")]
-    best = min(peers, key=lambda name: float(_regrets(found[name], 20).mean()))
-    ours, bar = _regrets(found[OURS], 20).mean(), _regrets(found[best], 20).mean()
+    # An engine that met other samples cannot be compared.
+    met = set(found[OURS])
+    peers = [name for name in found if not name.startswith("stedfast") and met <= set(found[name])]
+    alike = {name: {seed: found[name][seed] for seed in met} for name in peers}
+    best = min(peers, key=lambda name: float(_regrets(alike[name], 20).mean()))
+    ours, bar = _regrets(found[OURS], 20).mean(), _regrets(alike[best], 20).mean()
     checks.append(Check(f"{family}: regret after 20, no memory / {best}", ours / bar, "<=", 0.8))
     level = float(np.median(_regrets(found[_BAR], 40)))
     if REMEMBERING in found:
