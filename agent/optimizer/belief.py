@@ -26,6 +26,7 @@ _LEARN_FROM = 100
 _KEPT_PROCESSES = 6
 _KEPT_HYPOTHESES = 120
 _STEP = 0.35
+_NEGLIGIBLE = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +124,20 @@ class Belief:
         """Probability of each process without a hypothesis."""
         self.hypotheses = np.exp(shared - total)
         """Probability of each residual process with each hypothesis in `which`."""
+        self._forget_the_unlikely()
+
+    def _forget_the_unlikely(self) -> None:
+        """Leave out what has next to no weight: every process costs as much as the best one."""
+        keep = np.flatnonzero(self.nothing > _NEGLIGIBLE * self.nothing.max())
+        self.nothing, self._blank = self.nothing[keep], self._blank.take(keep)
+        if self._close is None:
+            return
+        share = self.hypotheses.sum(axis=1)
+        keep = np.flatnonzero(share > _NEGLIGIBLE * share.max())
+        hypotheses = np.flatnonzero(self.hypotheses.sum(axis=0) > _NEGLIGIBLE * share.max() / 100)
+        self.hypotheses = self.hypotheses[np.ix_(keep, hypotheses)]
+        self._close = self._close.take(keep, hypotheses)
+        self.which = self.which[hypotheses]
 
     def at(self, where: Array, expected: Array | None, *, joint: bool) -> tuple[Array, Array]:
         """Mean, and covariance (joint) or variance, of the objective at points.
@@ -183,6 +198,13 @@ class _Branch:
         self._residual = residual
         self.white = white
         self.link: Array | None = None
+
+    def take(self, which: NDArray[np.intp], hypotheses: NDArray[np.intp] | None = None) -> _Branch:
+        """Some of the processes, and of the hypotheses whitened beside the data."""
+        white = self.white
+        if white is not None and hypotheses is not None:
+            white = white[which][:, :, hypotheses]
+        return _Branch(self.kernels.take(which), self._lower[which], self._residual[which], white)
 
     def condition(self, known: Array, where: Array, joint: bool) -> tuple[Array, Array]:
         """Mean (B × p) and covariance (B × p × p) or variance (B × p) given the data."""

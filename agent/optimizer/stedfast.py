@@ -198,14 +198,13 @@ class StedfastOptimizer:
             No trial gave a score, and there is no memory either.
         """
         with threadpool_limits(1):
-            points = self._promising()
-            worth = self._utility_at(points)
+            points, worth = self._promising()
         return points[int(np.argmax(worth))]
 
     def front(self) -> list[Settings]:
         """At most twelve Pareto-optimal settings, from the gentlest on."""
         with threadpool_limits(1):
-            points = self._promising(for_front=True)
+            points, _ = self._promising(for_front=True)
             found = self.predict(points)
         order = np.lexsort((-found.score, found.bleaching))
         best, front = -np.inf, []
@@ -375,25 +374,26 @@ class StedfastOptimizer:
 
     # ------------------------------------------------------------------ where to look
 
-    def _promising(self, for_front: bool = False) -> list[Settings]:
-        """Settings all over the space, and more of them around the best."""
+    def _promising(self, for_front: bool = False) -> tuple[list[Settings], Array]:
+        """Settings all over the space and more of them around the best; and their utility."""
         rng = np.random.default_rng((self._seed, len(self._told), 9))
         points = self.space.sobol(_SCREENED, self._seed + 1)
         points += [settings for settings, _ in self._told if self.space.contains(settings)]
+        worth = self._utility_at(points)
         for width in (0.12, 0.05, 0.02):
-            worth = self._utility_at(points)
             best = [points[at] for at in np.argsort(worth)[::-1][:12]]
             if for_front:
                 found = self.predict(points)
                 traded = (found.score - w * found.bleaching for w in np.linspace(0.2, 3.0, 10))
                 best += [points[int(np.argmax(value))] for value in traded]
             places = np.repeat(self.space.cube(best), 8, axis=0)
-            points += self.space.at(places + rng.normal(0, width, places.shape))
-        return points
+            near = self.space.at(places + rng.normal(0, width, places.shape))
+            points, worth = points + near, np.concatenate([worth, self._utility_at(near)])
+        return points, worth
 
     def _gains(self, bound: float, certainty: float) -> tuple[list[Settings], Array]:
         """Points worth comparing, and what a trial at each is expected to add."""
-        points = self._promising()
+        points, _ = self._promising()
         where, (mean, variance), (log, spread) = self._known(points, joint=False)
         utility, sd = self._utility(bound, certainty, where), np.sqrt(spread)
         worth = utility(mean, log, sd)
