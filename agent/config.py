@@ -72,7 +72,9 @@ class OptimizeConfig(Model):
     """`plan: optimize`: find good settings for this sample."""
 
     trials: int = Field(24, ge=1, le=1000)
-    initial: int = Field(8, ge=1, description="space-filling trials before the model decides")
+    initial: int = Field(
+        8, ge=1, description="space-filling trials before a model without memory decides"
+    )
     engine: Literal["stedfast", "skopt", "botorch", "sobol", "random"] = "stedfast"
     goal: Literal["best", "front"] = Field(
         "best", description="engine stedfast: look for the best settings, or for the whole front"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from agent.config import ConfigError, RunConfig
+from agent.memory import Combined, Library, obstacle, past_sessions
 from agent.optimizer import (
     Optimizer,
     Outcome,
@@ -25,6 +26,21 @@ _OVERHEAD_S = 2.0
 _PIXELS = 224 * 224
 """Of a frame, to weigh its time against that of everything else: the order of it is enough."""
 _INITIAL = 5
+"""Of the default engine at most, whose model needs fewer to begin with."""
+
+
+def filling_trials(config: RunConfig) -> int:
+    """Trials that fill the space before a model decides; none where it has a memory."""
+    asked = config.optimize
+    if asked.engine in ("random", "sobol"):
+        return asked.trials
+    initial = min(asked.initial, asked.trials)
+    if asked.engine != "stedfast":
+        return initial
+    remembers = asked.prior or (
+        asked.library and obstacle(config.microscope, config.tuned()) is None
+    )
+    return 0 if remembers else min(initial, _INITIAL)
 
 
 def make_optimizer(config: RunConfig) -> Optimizer:
@@ -37,7 +53,7 @@ def make_optimizer(config: RunConfig) -> Optimizer:
     """
     asked, scope = config.optimize, config.microscope
     space = Space({name: scope.settings[name] for name in config.tuned()}, asked.search)
-    initial = min(asked.initial, asked.trials)
+    initial = filling_trials(config)
     limit, seed = asked.bleaching_limit, config.seed
     if asked.engine == "random":
         return RandomSearch(space, bleaching_limit=limit, seed=seed)
@@ -61,7 +77,7 @@ def make_optimizer(config: RunConfig) -> Optimizer:
         space,
         bleaching_limit=limit,
         seed=seed,
-        initial=min(initial, _INITIAL),
+        initial=initial,
         hypotheses=_memory(config, space),
         seconds=seconds,
         saturation_limit=asked.saturation_limit,
@@ -104,8 +120,6 @@ def _affordable(config: RunConfig) -> Affordable:
 
 def _memory(config: RunConfig, space: Space) -> Hypotheses | None:
     """What earlier and simulated sessions expect of this microscope's settings."""
-    from agent.memory import Combined, Library, past_sessions
-
     parts: list[Hypotheses] = []
     trust: list[float] = []
     earlier = past_sessions(config.optimize.prior, space) if config.optimize.prior else None

@@ -96,7 +96,7 @@ def summarize(folder: Path) -> dict[str, Any]:
         "start": _retested(recording, "start"),
         "best": _retested(recording, "best"),
         "trials": recording.notes_on("trial"),
-        "why": next((note["why"] for note in recording.notes_on("belief")[-1:]), []),
+        "why": next((note.get("why", []) for note in recording.notes_on("belief")[-1:]), []),
         "told": recording.notes_on("told"),
         "safe_state": recording.safe_state,
         "faults": recording.faults,

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from agent.engines import filling_trials
 from agent.recording import Taken
 from agent.report import text
 from agent.report.facts import Measured, Run, field_of
@@ -34,8 +35,8 @@ def convergence(run: Run) -> str:
         "Score of each trial",
     )
     _start_band(chart, run)
-    initial = run.config.optimize.initial
-    if initial < len(run.trials):
+    initial = filling_trials(run.config)
+    if 0 < initial < len(run.trials):
         chart.border(initial + 0.5, "phase", "model decides →")
     best, levels = None, []
     for at, trial in enumerate(run.trials, 1):
