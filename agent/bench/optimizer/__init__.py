@@ -11,6 +11,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -18,11 +19,13 @@ from rich.console import Console
 from rich.progress import Progress
 from threadpoolctl import threadpool_limits
 
+from agent.bench import objectives
 from agent.bench.measurement import Measurement
 from agent.bench.optimizer.campaign import Course
 from agent.bench.optimizer.contest import TRIALS, Kept, Key, contest
 from agent.bench.optimizer.entrants import entrants
 from agent.bench.optimizer.families import FAMILIES, Family
+from agent.bench.optimizer.pace import paces
 from agent.bench.optimizer.verdict import judge
 
 _SEEDS, _QUICK_SEEDS, _QUICK_TRIALS = 20, 1, 8
@@ -53,7 +56,11 @@ def measure(*, quick: bool, seeds: int | None, keep: Path | None = None) -> Meas
                 kept.add(key, course)
                 bar.advance(task)
         courses = {key: kept.courses[key] for key in kept.courses if key[1] in used}
-    return judge(courses, used)
+    measured = judge(courses, used)
+    if quick:
+        return measured
+    checks = [*measured.checks, *paces(), *objectives.measure(quick=False, seeds=None).checks]
+    return replace(measured, checks=checks)
 
 
 def _all(jobs: list[tuple[Family, int, str]], trials: int | None) -> Iterator[tuple[Key, Course]]:
