@@ -29,7 +29,7 @@ class Optimizer(Protocol):
         ...
 
     def prefer(self, weights: Mapping[str, float]) -> None:
-        """Recommend by a weighted sum of objectives (see `agent.optimizer.aims`)."""
+        """Recommend by a weighted sum of `quality` and −`bleaching`."""
         ...
 
     def pick(self, settings: Mapping[str, Value]) -> None:

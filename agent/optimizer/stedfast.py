@@ -10,7 +10,7 @@ import numpy as np
 from scipy.special import ndtr
 from threadpoolctl import threadpool_limits
 
-from agent.optimizer.belief import Belief, Data, Scale
+from agent.optimizer.belief import Belief, Data, Scale, learn
 from agent.optimizer.gaussian import Array, Kernels
 from agent.optimizer.hypotheses import Hypotheses
 from agent.optimizer.lookahead import expected_gains
@@ -274,8 +274,6 @@ class StedfastOptimizer:
 
     def _settle(self, score: Data, price: Data) -> tuple[Kernels, Kernels]:
         """Hyperparameters, found anew with every trial at first and every fifth later."""
-        from agent.optimizer.belief import learn
-
         count = len(score.values)
         used = count if count < 20 else count - count % _REFIT_EVERY
         if used not in self._settled:
