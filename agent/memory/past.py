@@ -9,17 +9,16 @@ from pathlib import Path
 import numpy as np
 
 from agent.config import ConfigError
-from agent.optimizer.belief import Belief, Data
+from agent.optimizer.belief import Belief
 from agent.optimizer.gaussian import Array
 from agent.optimizer.hypotheses import Hypotheses
 from agent.optimizer.outcome import Outcome, Settings
 from agent.optimizer.space import Space
-from agent.optimizer.stedfast import FLOOR, PRICE, SCORE
+from agent.optimizer.stedfast import FLOOR, PRICE, SCORE, measurements
 from agent.summary import read
 from devices.config import SettingConfig, Value
 
 LEAST_TRIALS = 5
-_LEAST_SCORE_SD, _LEAST_BLEACHING_SD = 0.03, 0.008
 
 
 class PastSessions:
@@ -62,19 +61,7 @@ class PastSessions:
 
     def _learn(self, run: Sequence[tuple[Settings, Outcome]]) -> tuple[Belief, Belief]:
         where = self._features([settings for settings, _ in run])
-        outcomes = [outcome for _, outcome in run]
-        bleached = np.array([max(outcome.bleaching, -0.5 * FLOOR) for outcome in outcomes])
-        score = Data(
-            where,
-            np.array([outcome.score for outcome in outcomes]),
-            np.array([max(outcome.score_sd, _LEAST_SCORE_SD) for outcome in outcomes]),
-        )
-        price = Data(
-            where,
-            np.log(bleached + FLOOR),
-            np.array([max(o.bleaching_sd, _LEAST_BLEACHING_SD) for o in outcomes])
-            / (np.maximum(bleached, 0) + FLOOR),
-        )
+        score, price = measurements(where, [outcome for _, outcome in run])
         none = np.zeros(0)
         return Belief(score, SCORE, None, none, 0.0, 0), Belief(price, PRICE, None, none, 0.0, 1)
 

@@ -6,6 +6,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -82,12 +83,8 @@ class BotorchOptimizer(Told):
         constrained: bool = True,
         reference: tuple[float, float] = (0.0, 1.0),
     ) -> None:
-        try:
-            import botorch  # noqa: F401
-        except ModuleNotFoundError as error:
-            raise ValueError(
-                "engine: botorch needs the extra: pip install stedfast[botorch]"
-            ) from error
+        if find_spec("botorch") is None:
+            raise ValueError("engine: botorch needs the extra: pip install stedfast[botorch]")
         super().__init__(space, bleaching_limit=bleaching_limit, seed=seed)
         self._initial = initial
         self._acquisition = acquisition
@@ -219,7 +216,7 @@ class BotorchOptimizer(Told):
             self._model(self._scores()),
             where,
             sampler=sampler,
-            objective=GenericMCObjective(lambda values, X=None: values[..., 0]),  # noqa: N803
+            objective=GenericMCObjective(lambda values, X=None: values[..., 0]),  # noqa: N803  # BoTorch's
             constraints=[lambda values: values[..., 1] - limit],
             X_pending=pending,
         )

@@ -241,19 +241,7 @@ class StedfastOptimizer:
         if not told and self._hypotheses is None:
             raise ValueError("no trial gave a score, there is nothing to recommend")
         where = self.space.features([settings for settings, _ in told])
-        outcomes = [outcome for _, outcome in told]
-        bleached = np.array([max(outcome.bleaching, -0.5 * FLOOR) for outcome in outcomes])
-        score = Data(
-            where,
-            np.array([outcome.score for outcome in outcomes]),
-            np.array([max(outcome.score_sd, _LEAST_SCORE_SD) for outcome in outcomes]),
-        )
-        price = Data(
-            where,
-            np.log(bleached + FLOOR),
-            np.array([max(o.bleaching_sd, _LEAST_BLEACHING_SD) for o in outcomes])
-            / (np.maximum(bleached, 0) + FLOOR),
-        )
+        score, price = measurements(where, [outcome for _, outcome in told])
         settled = self._settle(score, price)
         if self._hypotheses is None or (told and not self._told):
             none = np.zeros(0)
@@ -424,6 +412,23 @@ class StedfastOptimizer:
     def _affordable_first(self, points: Sequence[Settings]) -> Settings:
         tried = [*self._told, *self._doubted]
         return next((point for point in points if self._affordable(point, tried)), points[0])
+
+
+def measurements(where: Array, outcomes: Sequence[Outcome]) -> tuple[Data, Data]:
+    """Score, and logarithm of bleaching + `FLOOR`, at features, each with its deviation."""
+    bleached = np.array([max(outcome.bleaching, -0.5 * FLOOR) for outcome in outcomes])
+    score = Data(
+        where,
+        np.array([outcome.score for outcome in outcomes]),
+        np.array([max(outcome.score_sd, _LEAST_SCORE_SD) for outcome in outcomes]),
+    )
+    price = Data(
+        where,
+        np.log(bleached + FLOOR),
+        np.array([max(outcome.bleaching_sd, _LEAST_BLEACHING_SD) for outcome in outcomes])
+        / (np.maximum(bleached, 0) + FLOOR),
+    )
+    return score, price
 
 
 def _shared(prior: Array, price: Belief, nothing: float) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -45,9 +46,9 @@ class _Sampler(Told):
             sample = self._sample(self.space.features(candidates), rng)
         return candidates[int(np.argmax(sample))]
 
+    @abstractmethod
     def _sample(self, where: Array, rng: np.random.Generator) -> Array:
         """One sample of `merit` at these features."""
-        raise NotImplementedError
 
     def _told(self) -> tuple[Array, Array]:
         """Features and merits of the trials."""
@@ -200,7 +201,7 @@ class LinTSDiag(_Sampler):
         for _ in range(self._steps):
             adam.zero_grad()
             loss = torch.mean((network(x).squeeze(1) - y) ** 2)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()  # type: ignore[no-untyped-call]  # torch's
             adam.step()
         self._network = network
 
