@@ -142,7 +142,7 @@ class TestCalibration:
         assert np.stack(found) == pytest.approx(np.stack(wanted), rel=1e-5)
 
     def test_shifted_has_wrong_powers_alone(self) -> None:
-        shifted = Library(small(), CONTROLS).shifted(2.0, 0.5)
+        shifted = Library(small(), CONTROLS).shifted(2.0, 0.5, way_out=False)
         found = shifted.expect([point(2.0, 60.0, 5.0, 3)])
         wanted = Library(small(), CONTROLS).expect([point(4.0, 30.0, 5.0, 3)], range(7))
         assert len(shifted) == 7

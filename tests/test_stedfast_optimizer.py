@@ -12,6 +12,7 @@ from agent.bench.optimizer.campaign import Course, lead
 from agent.bench.optimizer.peers import make_peer
 from agent.optimizer import Optimizer, Outcome, Settings, Space, StedfastOptimizer
 from agent.optimizer.lookahead import expected_gains
+from agent.optimizer.ranking import ranking_weights
 from devices.config import SettingConfig, Value
 
 LINE = {"power": SettingConfig(device="L", property="P", range=(0.0, 1.0), start=0.1)}
@@ -62,6 +63,37 @@ def test_a_misleading_library_costs_little(samples: Samples) -> None:
         for name, made in (("misled", engine(seed, wrong)), ("alone", engine(seed))):
             regret[name].append(task.best_known - course(task, seed, made, 15).worth[1])
     assert np.mean(regret["misled"]) < np.mean(regret["alone"]) + 0.1
+
+
+def test_ranking_keeps_a_hypothesis_whose_scale_is_wrong() -> None:
+    """Feurer et al.: what counts is the order, not how close the values come."""
+    rng = np.random.default_rng(3)
+    true = np.linspace(0.1, 0.9, 12)
+    expected = np.stack([0.2 + 0.1 * true, true[::-1], rng.permutation(true)])
+    constant = np.full(12, 0.5)
+    weights = ranking_weights(true, np.full(12, 0.02), expected, constant, seed=1)
+    assert weights.sum() == pytest.approx(1)
+    assert weights[0] > 0.9
+    # Where all are worse than a model without any, that model is left.
+    alone = ranking_weights(true, np.full(12, 0.02), expected[1:], true + 0.01, seed=1)
+    assert alone[-1] == pytest.approx(1)
+
+
+def test_the_engine_weighs_its_library_by_ranking_when_told_to(
+    samples: Samples, library: AnalyticLibrary
+) -> None:
+    task = AnalyticTask(samples, 1, 1)
+    by_ranking = engine(1, library, weighing="ranking")
+    found = course(task, 1, by_ranking, 6)
+    assert task.best_known - found.worth[0] < 0.2
+    assert by_ranking.memory_share != course_share(task, library)
+
+
+def course_share(task: AnalyticTask, library: AnalyticLibrary) -> float | None:
+    """Memory's share after the same six trials, weighed by likelihood."""
+    made = engine(1, library)
+    course(task, 1, made, 6)
+    return made.memory_share
 
 
 def test_memory_loses_weight_where_it_is_wrong() -> None:

@@ -141,9 +141,19 @@ class Library:
             ],
         )
 
-    def shifted(self, excitation: float, depletion: float) -> Library:
-        """The library with all its powers wrong by these factors, and no way out offered."""
-        return Library(self.sessions, self.controls, [(excitation, depletion)])
+    def shifted(self, excitation: float, depletion: float, *, way_out: bool = True) -> Library:
+        """The library with all its powers wrong by these factors.
+
+        Parameters
+        ----------
+        excitation, depletion
+            Factors.
+        way_out
+            Whether calibrations are offered as usual, or these factors alone.
+        """
+        offered = self.calibrations if way_out else ((1.0, 1.0),)
+        wrong = [(excitation * a, depletion * b) for a, b in offered]
+        return Library(self.sessions, self.controls, wrong)
 
     def __len__(self) -> int:
         return len(self._session)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from agent.optimizer.gaussian import Kernels, log_evidence, whiten
+from agent.optimizer.ranking import ranking_weights
 
 Array = NDArray[np.float64]
 _DRAWS, _PROPOSALS, _ROUNDS = 64, 32, 2
@@ -26,6 +27,7 @@ _LEARN_FROM = 100
 _KEPT_PROCESSES = 6
 _KEPT_HYPOTHESES = 120
 _STEP = 0.35
+_LEAST_TO_RANK = 3
 _NEGLIGIBLE = 1e-3
 
 
@@ -82,6 +84,8 @@ class Belief:
         Of the drawn hyperparameters.
     settled
         Hyperparameters found from fewer measurements, to be used as they are.
+    by_ranking
+        Weigh hypotheses by the order that they expect rather than by the values.
     """
 
     def __init__(
@@ -93,6 +97,8 @@ class Belief:
         log_nothing: float,
         seed: int,
         settled: Kernels | None = None,
+        *,
+        by_ranking: bool = False,
     ) -> None:
         self._data = data
         self._scale = scale
@@ -115,6 +121,11 @@ class Belief:
             both = whiten(factor, np.concatenate([data.values[None], expected]).T)
             rest = both[:, :, :1] - both[:, :, 1:]
             shared = log_evidence(factor, rest) + log_prior[None] - np.log(len(close))
+            if by_ranking and len(data.values) >= _LEAST_TO_RANK:
+                own = self._blank.from_the_others(data.values, int(np.argmax(weights)))
+                share = np.log(ranking_weights(data.values, data.sd, expected, own, seed) + 1e-12)
+                weights = weights - logsumexp(weights) + share[-1]
+                shared = shared - logsumexp(shared, axis=0) + share[:-1]
             top = np.argsort(logsumexp(shared, axis=0))[::-1][:_KEPT_HYPOTHESES]
             self.which = np.sort(top)
             shared = shared[:, self.which]
@@ -205,6 +216,16 @@ class _Branch:
         if white is not None and hypotheses is not None:
             white = white[which][:, :, hypotheses]
         return _Branch(self.kernels.take(which), self._lower[which], self._residual[which], white)
+
+    def from_the_others(self, values: Array, process: int) -> Array:
+        """What one process expects of each measurement from all the others (n).
+
+        Rasmussen & Williams, Gaussian Processes for Machine Learning (2006), eq. 5.12.
+        """
+        lower = self._lower[process]
+        inverse = np.linalg.inv(lower)
+        expected: Array = values - (inverse.T @ self._residual[process, :, 0]) / (inverse**2).sum(0)
+        return expected
 
     def condition(self, known: Array, where: Array, joint: bool) -> tuple[Array, Array]:
         """Mean (B × p) and covariance (B × p × p) or variance (B × p) given the data."""

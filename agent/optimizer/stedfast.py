@@ -85,6 +85,9 @@ class StedfastOptimizer:
         score and bleaching, up to twice the limit: each trial is for a limit of its own.
     affordable
         Whether the light that is left allows a trial at these settings, after those that were told.
+    weighing
+        How hypotheses gain weight: by how close they come to the measurements, or by how well they
+        rank them (`agent.optimizer.ranking`).
     """
 
     def __init__(
@@ -99,6 +102,7 @@ class StedfastOptimizer:
         saturation_limit: float = 1.0,
         goal: Literal["best", "front"] = "best",
         affordable: Affordable = lambda settings, tried: True,
+        weighing: Literal["likelihood", "ranking"] = "likelihood",
     ) -> None:
         self.space = space
         self.limit = bleaching_limit
@@ -109,6 +113,7 @@ class StedfastOptimizer:
         self._saturation_limit = saturation_limit
         self._affordable = affordable
         self._goal = goal
+        self._by_ranking = weighing == "ranking"
         self._saturation: list[tuple[Settings, float]] = []
         self._glare: Belief | None = None
         self._told: list[tuple[Settings, Outcome]] = []
@@ -254,9 +259,25 @@ class StedfastOptimizer:
         quality, bleaching = self._expected
         logs = np.log(bleaching + FLOOR)
         # One session explains both: what the bleaching says of it counts for the score, too.
-        dear = Belief(price, PRICE, logs, prior, nothing, self._seed + 1, settled[1])
+        dear = Belief(
+            price,
+            PRICE,
+            logs,
+            prior,
+            nothing,
+            self._seed + 1,
+            settled[1],
+            by_ranking=self._by_ranking,
+        )
         good = Belief(
-            score, SCORE, quality, _shared(prior, dear, nothing), nothing, self._seed, settled[0]
+            score,
+            SCORE,
+            quality,
+            _shared(prior, dear, nothing),
+            nothing,
+            self._seed,
+            settled[0],
+            by_ranking=self._by_ranking,
         )
         return good, dear
 
@@ -277,13 +298,17 @@ class StedfastOptimizer:
     def _features(self) -> int:
         return len(self.space.owners)
 
-    def _guess(
-        self, belief: Belief, part: int, points: Sequence[Mapping[str, Value]]
-    ) -> Array | None:
-        if self._hypotheses is None or not len(belief.which):
-            return None
-        expected = self._hypotheses.expect(points, belief.which.tolist())[part]
-        return np.log(expected + FLOOR) if part else expected
+    def _guesses(self, points: Sequence[Mapping[str, Value]]) -> tuple[Array | None, Array | None]:
+        """What the hypotheses that are left of each belief expect; asked once for both."""
+        score, price = (belief.which for belief in self._believed())
+        which = np.union1d(score, price)
+        if self._hypotheses is None or not len(which):
+            return None, None
+        quality, bleaching = self._hypotheses.expect(points, which.tolist())
+        return (
+            quality[np.searchsorted(which, score)],
+            np.log(bleaching[np.searchsorted(which, price)] + FLOOR),
+        )
 
     # ------------------------------------------------------------------ utility
 
@@ -341,8 +366,8 @@ class StedfastOptimizer:
         """Features of points; mean and (co)variance of score and of the bleaching's logarithm."""
         where = self.space.features(points)
         score, price = (
-            belief.at(where, self._guess(belief, part, points), joint=joint)
-            for part, belief in enumerate(self._believed())
+            belief.at(where, guess, joint=joint)
+            for belief, guess in zip(self._believed(), self._guesses(points), strict=True)
         )
         return where, score, price
 

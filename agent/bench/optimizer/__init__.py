@@ -45,10 +45,14 @@ def measure(*, quick: bool, seeds: int | None, keep: Path | None = None) -> Meas
     """
     used = list(range(1, (seeds or (_QUICK_SEEDS if quick else _SEEDS)) + 1))
     families: tuple[Family, ...] = ("analytic",) if quick else FAMILIES
-    names = list(entrants())
     with tempfile.TemporaryDirectory(prefix="stedfast-bench-") as folder:
         kept = Kept(keep or Path(folder) / "courses.jsonl")
-        jobs = [(family, seed, name) for seed in used for family in families for name in names]
+        jobs = [
+            (family, seed, name)
+            for seed in used
+            for family in families
+            for name in entrants(family)
+        ]
         jobs = [job for job in jobs if job not in kept.courses]
         with Progress(console=Console(stderr=True)) as bar:
             task = bar.add_task("courses", total=len(jobs))
@@ -84,6 +88,6 @@ def _work(
     import torch
 
     torch.set_num_threads(1)
-    makers = {name: maker for name, maker in entrants().items() if name in names}
+    makers = {name: maker for name, maker in entrants(family).items() if name in names}
     with threadpool_limits(1):
         return list(contest(family, seed, makers, [], trials=trials or TRIALS))

@@ -8,6 +8,7 @@ from typing import Any
 
 from agent.bench.optimizer.analytic import AnalyticLibrary, AnalyticTask, Samples
 from agent.bench.optimizer.contest import TRIALS, Maker
+from agent.bench.optimizer.families import Family
 from agent.bench.optimizer.peers import PEERS, make_peer
 from agent.bench.optimizer.task import Task
 from agent.memory import Control, Library, Sessions
@@ -17,20 +18,26 @@ from agent.optimizer.hypotheses import Hypotheses
 OURS = "stedfast, no memory"
 REMEMBERING = "stedfast, library"
 MISLED = "stedfast, misleading library"
+STRANDED = "stedfast, misleading library, no calibrations"
+RANKING = "stedfast, library by ranking"
+UNCALIBRATED = "stedfast, library, no calibrations"
 FRONT = "stedfast, front"
 _WRONG = 3.0
 """Powers of the misleading library were this many times what they are."""
 
 
-def entrants() -> dict[str, Maker]:
-    """Every engine by its name in the table."""
+def entrants(family: Family) -> dict[str, Maker]:
+    """Every engine of a family's table by its name."""
     peers: dict[str, Maker] = {name: _peer(name) for name in PEERS}
     ours: Mapping[str, tuple[Callable[[Task], Hypotheses | None], dict[str, Any]]] = {
         OURS: (lambda task: None, {}),
         REMEMBERING: (_library, {}),
         MISLED: (_misleading, {}),
+        RANKING: (_library, {"weighing": "ranking"}),
         FRONT: (lambda task: None, {"goal": "front"}),
     }
+    if family == "sted":  # only real sessions have powers to calibrate
+        ours = {**ours, STRANDED: (_stranded, {}), UNCALIBRATED: (_uncalibrated, {})}
     return peers | {name: _ours(memory, more) for name, (memory, more) in ours.items()}
 
 
@@ -75,4 +82,13 @@ def _library(task: Task) -> Hypotheses:
 def _misleading(task: Task) -> Hypotheses:
     if isinstance(task, AnalyticTask):
         return AnalyticLibrary(_samples(), _WRONG)
-    return _sessions().shifted(_WRONG, _WRONG)
+    # Wrong in opposite directions, which is none of the calibrations that a library offers.
+    return _sessions().shifted(_WRONG, 1 / _WRONG)
+
+
+def _stranded(task: Task) -> Hypotheses:
+    return _sessions().shifted(_WRONG, _WRONG, way_out=False)
+
+
+def _uncalibrated(task: Task) -> Hypotheses:
+    return _sessions().shifted(1, 1, way_out=False)

@@ -41,7 +41,7 @@ def make_task(family: Family, seed: int, *, final: bool = True) -> Task:
             {"actin": (4, 5), "tubulin": None, "psd95": None}, seed + _FINAL, unknown_dye=True
         )
     return StedTask.draw(
-        {"actin": (3,), "filaments": None, "spots": None, "patches": None},
+        {"actin": (3,), "spots": None, "patches": None},
         seed + _TRYING,
         unknown_dye=False,
     )

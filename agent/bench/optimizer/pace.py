@@ -26,7 +26,7 @@ def paces() -> list[Check]:
 
 def _paces(name: str) -> dict[int, float]:
     task = make_task("analytic", 1, final=False)
-    engine = entrants()[name](task, 1)
+    engine = entrants("analytic")[name](task, 1)
     points = task.space.random(max(_AFTER) + _REPEATS, np.random.default_rng(0))
     found: dict[int, list[float]] = {after: [] for after in _AFTER}
     with threadpool_limits(1):
