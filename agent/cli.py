@@ -13,7 +13,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from agent.config import ConfigError, load
+from agent.config import load
+from agent.reading import ConfigError
 
 if TYPE_CHECKING:
     from agent.session import Result, Session

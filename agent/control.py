@@ -15,9 +15,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from agent.config import ConfigError, RunConfig
+from agent.config import RunConfig
 from agent.instructions import Standing, check, short
 from agent.plan import Instruction
+from agent.reading import ConfigError
 from agent.recording import Recording, instructions_as_list
 
 FILE = "control.jsonl"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from agent.config import ConfigError, RunConfig
+from agent.config import RunConfig
 from agent.memory import Combined, Library, obstacle, past_sessions
 from agent.optimizer import (
     Optimizer,
@@ -18,6 +18,7 @@ from agent.optimizer import (
 )
 from agent.optimizer.hypotheses import Hypotheses
 from agent.optimizer.stedfast import Affordable
+from agent.reading import ConfigError
 from devices.config import Value
 
 _OVERHEAD_S = 2.0

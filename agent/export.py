@@ -9,8 +9,8 @@ from typing import Any
 import tifffile
 from numpy.typing import NDArray
 
-from agent.config import ConfigError
 from agent.images import ImageStore
+from agent.reading import ConfigError
 from agent.summary import read
 
 

@@ -14,8 +14,9 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
-from agent.config import ConfigError, RunConfig, load
+from agent.config import RunConfig, load
 from agent.ledger import FILE as LEDGER
+from agent.reading import ConfigError
 
 CONFIG = "config.yaml"
 STATUS = "status.json"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from agent.config import ConfigError
+from agent.reading import ConfigError
 from agent.scoring import open_scorer, read_images
 
 

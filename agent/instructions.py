@@ -20,8 +20,9 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any, NoReturn
 
-from agent.config import ConfigError, RunConfig
+from agent.config import RunConfig
 from agent.plan import Instruction
+from agent.reading import ConfigError
 from devices.config import SettingConfig, Value
 
 KEYS = ("try", "prefer", "pick", "trials", "finish")

@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from agent.config import ConfigError, load
+from agent.config import load
+from agent.reading import ConfigError
 from devices.config import ExposureConfig, MicroscopeConfig
 from devices.errors import BindingError
 from devices.inventory import DeviceInfo, PropertyInfo, inventory, starter_config

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import tifffile
 from numpy.typing import NDArray
 
-from agent.config import ConfigError
+from agent.reading import ConfigError
 
 if TYPE_CHECKING:
     from models.quality import QualityScorer

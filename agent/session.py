@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from agent.analysis import Analysis, Compute
 from agent.catch_up import catch_up
-from agent.config import RunConfig, located
+from agent.config import RunConfig
 from agent.control import Control
 from agent.dose import BudgetReached, DoseGate
 from agent.folder import RunBusy, lock, versions, write_config, write_status
@@ -28,6 +28,7 @@ from agent.ledger import Ledger
 from agent.loop import Loop
 from agent.plan import AnalysisError, Plan
 from agent.planning import build_plan, planned_frames
+from agent.reading import located
 from agent.recording import Recording, score_as_dict
 from agent.scorer_process import ScorerProcess
 from agent.signals import Interrupts, interrupts

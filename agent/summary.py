@@ -9,10 +9,11 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from agent.config import ConfigError, RunConfig
+from agent.config import RunConfig
 from agent.dose import DoseGate
 from agent.folder import is_running, read_config
 from agent.ledger import FILE, Ledger
+from agent.reading import ConfigError
 from agent.recording import Recording
 from agent.trial import FRAMES_EACH
 from models.quality.score import Score

@@ -8,10 +8,10 @@ from typing import Any
 
 import yaml
 
-from agent.config import ConfigError
 from agent.control import append
 from agent.folder import is_running
 from agent.instructions import Standing, check, short
+from agent.reading import ConfigError
 from agent.summary import read
 
 

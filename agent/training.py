@@ -12,8 +12,8 @@ from pydantic import Field
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from agent.config import ConfigError, read_checked
 from agent.folder import commit_of_this_code
+from agent.reading import ConfigError, read_checked
 from devices.config import Model
 from models.quality.recipe import Recipe
 

@@ -6,6 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
+# Their assertions say as much as those of the tests.
+pytest.register_assert_rewrite("tests.runs", "tests.stories")
+
 
 @pytest.fixture
 def one_thread() -> Iterator[None]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from typer.testing import CliRunner
 
 from agent.cli import app
-from agent.config import ConfigError, RunConfig, load
+from agent.config import RunConfig, load
 from agent.folder import write_config
 from agent.ledger import Ledger
 from agent.memory import (
@@ -32,6 +32,7 @@ from agent.memory import (
 from agent.memory.store import AXES
 from agent.optimizer import Outcome, Settings, Space
 from agent.optimizer.stedfast import StedfastOptimizer
+from agent.reading import ConfigError
 from devices.config import MicroscopeConfig, SettingConfig, Value
 from devices.virtual.dyes import DYES
 from devices.virtual.expected import Scanner, Spectrum

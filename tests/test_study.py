@@ -11,7 +11,7 @@ from statistics import stdev
 import pytest
 
 from agent.cli import main
-from agent.config import ConfigError
+from agent.reading import ConfigError
 from agent.study import (
     RATER_SD,
     Answer,

@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.table import Table
 
 from agent.bench.measurement import Measurement
-from agent.config import ConfigError
 from agent.folder import versions
+from agent.reading import ConfigError
 
 _BENCHES = {
     "loop": "what the loop costs beside Micro-Manager's bare runner",

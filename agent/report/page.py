@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
 
-from agent.config import ConfigError
+from agent.reading import ConfigError
 from agent.report import account, believing, optimizing, pieces, text, watching
 from agent.report.facts import Run
 from agent.report.style import CSS

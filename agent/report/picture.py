@@ -21,7 +21,7 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 from PIL import Image
 
-from agent.config import ConfigError
+from agent.reading import ConfigError
 from agent.report import text
 from agent.report.facts import Measured, Run
 

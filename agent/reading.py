@@ -1,0 +1,287 @@
+"""Reading a YAML file as a checked model, and saying what is wrong with it.
+
+Whatever cannot be used raises `ConfigError`, whose message names file, line, key, the value found
+and what is accepted.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+Path_ = tuple[str | int, ...]
+Checked = TypeVar("Checked", bound=BaseModel)
+
+
+class ConfigError(ValueError):
+    """A config that cannot be used; the message is complete and fits in three lines."""
+
+
+def read_checked(path: Path, kind: type[Checked], overrides: Sequence[str] = ()) -> Checked:
+    """Read a YAML file as one `kind` of config.
+
+    Parameters
+    ----------
+    path
+        YAML file.
+    kind
+        Model that the file must fit.
+    overrides
+        `key.path=value` pairs laid over it, values read as YAML.
+
+    Raises
+    ------
+    ConfigError
+        The file cannot be read or is no valid config.
+    """
+    text = read_text(path)
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        data = yaml.load(text, Loader=_UniqueKeys)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f", line {mark.line + 1}" if mark else ""
+        raise ConfigError(f"{path}{line}: not valid YAML: {error.problem}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from None
+    except (ValueError, RecursionError) as error:  # a date like 2020-99-99, braces without end
+        raise ConfigError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from None
+    if data is None:
+        raise ConfigError(f"{path}: empty; a config needs at least {_needed(kind)}")
+    if not isinstance(data, dict):
+        raise ConfigError(
+            f"{path}: {_short(data)} is not a config; keys like {_needed(kind, colon=':')} are"
+        )
+    for override in overrides:
+        _lay_over(data, override)
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, kind, path, node, overrides)) from None
+
+
+def _needed(kind: type[BaseModel], colon: str = "") -> str:
+    needed = [name for name, field in kind.model_fields.items() if field.is_required()]
+    return " and ".join(f"`{name}{colon}`" for name in needed or list(kind.model_fields)[:2])
+
+
+def read_text(path: Path) -> str:
+    """Text of a file; `ConfigError` if it is missing, a folder or not text."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        near = get_close_matches(path.name, _siblings(path), n=1, cutoff=0.75)
+        hint = f"; did you mean {path.parent / near[0]}?" if near else ""
+        raise ConfigError(f"{path}: no such file{hint}") from None
+    except IsADirectoryError:
+        raise ConfigError(f"{path}: is a folder, a YAML file is needed") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: not a text file, a YAML file is needed") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _siblings(path: Path) -> list[str]:
+    try:
+        return [entry.name for entry in path.parent.iterdir()]
+    except OSError:
+        return []
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML that refuses a key written twice, of which it would silently drop one."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(
+                    None, None, "a key must be a single word", key.start_mark
+                )
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key `{key.value}` stands here twice", key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def _lay_over(data: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"--set {override}: not key=value, like optimize.trials=12")
+    try:
+        value = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, TypeError):
+        raise ConfigError(f"--set {override}: {text!r} is not a YAML value") from None
+    *parents, last = key.split(".")
+    place = data
+    for parent in parents:
+        inner = place.setdefault(parent, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"--set {override}: `{parent}` has no keys, it is {_short(inner)}")
+        place = inner
+    place[last] = value
+
+
+# ---------------------------------------------------------------------- errors
+
+
+def located(path: Path, keys: Path_, message: str) -> ConfigError:
+    """A `ConfigError` about one key of a file, with the line it stands in."""
+    try:
+        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    except (OSError, yaml.YAMLError):
+        node = None
+    return ConfigError(f"{_where(path, node, keys)}: {message}")
+
+
+def _explain(
+    error: ValidationError,
+    root: type[BaseModel],
+    path: Path,
+    node: yaml.Node | None,
+    overrides: Sequence[str],
+) -> str:
+    found = error.errors(include_url=False)
+    # One cause often fails several branches of a union; the first names the key best.
+    first = min(found, key=lambda entry: entry["type"] != "extra_forbidden")
+    keys = tuple(k for k in first["loc"] if not _is_branch(k))
+    text = _what(first, root, keys)
+    # A check across keys starts its message with the key it is about.
+    if first["type"] == "value_error" and (about := re.match(r"`([\w.]+)`: ", text)):
+        keys = (*keys, *about[1].split("."))
+        text = text[about.end() :]
+    lines = [f"{_where(path, node, keys)}: {text}"]
+    others = {tuple(k for k in entry["loc"] if not _is_branch(k)) for entry in found}
+    # The branches of a union all complain, each about its own part of the same value.
+    others = {other for other in others if not _within(other, keys) and not _within(keys, other)}
+    if others:
+        named = ", ".join(sorted(".".join(map(str, other)) for other in others)[:3])
+        more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+        lines.append(f"also wrong: {named}{more}")
+    if overrides:
+        lines.append(f"with --set {' '.join(overrides)}")
+    return "\n".join(lines[:3])
+
+
+def _within(keys: Path_, outer: Path_) -> bool:
+    return keys[: len(outer)] == outer
+
+
+def _is_branch(key: str | int) -> bool:
+    """Pydantic puts the name of a union's branch into the path; the file has no such key."""
+    return isinstance(key, str) and ("[" in key or key in ("float", "int", "str"))
+
+
+def _where(path: Path, node: yaml.Node | None, keys: Path_) -> str:
+    line = _line(node, keys)
+    place = f"{path}, line {line}" if line else str(path)
+    return f"{place}: `{'.'.join(map(str, keys))}`" if keys else place
+
+
+def _line(node: yaml.Node | None, keys: Path_) -> int | None:
+    """Line of a key, or of the innermost part of its path that the file has."""
+    line = None
+    for key in keys:
+        if isinstance(node, yaml.MappingNode):
+            for key_node, value_node in node.value:
+                if key_node.value == str(key):
+                    line, node = key_node.start_mark.line + 1, value_node
+                    break
+            else:
+                break
+        elif isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
+            node = node.value[key]
+            line = node.start_mark.line + 1
+        else:
+            break
+    return line
+
+
+def _what(error: Any, root: type[BaseModel], keys: Path_) -> str:
+    kind, value, context = error["type"], error["input"], error.get("ctx", {})
+    if kind == "extra_forbidden":
+        known = _known_keys(root, keys[:-1])
+        near = get_close_matches(str(keys[-1]), known, n=1)
+        hint = f"did you mean `{near[0]}`? " if near else ""
+        return f"unknown key; {hint}accepted: {', '.join(known)}"
+    if kind == "missing":
+        return "missing" + (f"; {about}" if (about := _description(root, keys)) else "")
+    if kind == "value_error":
+        return str(context["error"])
+    if kind == "literal_error":
+        near = get_close_matches(str(value), [w.strip("'") for w in context["expected"].split("'")])
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        return f"{_short(value)} is not accepted; accepted: {context['expected']}{hint}"
+    about = _description(root, keys)
+    about = f" ({about})" if about else ""
+    found = "nothing" if value is None else _short(value)
+    if kind in ("model_type", "model_attributes_type", "dict_type"):
+        accepted = ", ".join(_known_keys(root, keys))
+        accepted = f"; accepted: {accepted}" if accepted else ""
+        return f"{found}: must be keys with values{about}{accepted}"
+    if kind in ("tuple_type", "list_type"):
+        return f"{found}: must be a list{about}"
+    if kind == "string_pattern_mismatch":
+        return f"{found}: must be{about or ' ' + context['pattern']}"
+    return f"{found}: {error['msg'].removeprefix('Input ')}{about}"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:37]}…"
+
+
+def _model_at(root: type[BaseModel], keys: Path_) -> type[BaseModel] | None:
+    """The config's model at a key path; None where the path leads into plain values."""
+    model: type[BaseModel] | None = root
+    for key in keys:
+        if model is None:
+            return None
+        if key not in model.model_fields:
+            continue  # a name chosen by the user, as in `settings.excitation_power`
+        model = _inner_model(model.model_fields[str(key)].annotation)
+    return model
+
+
+def _inner_model(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for part in getattr(annotation, "__args__", ()):
+        if (model := _inner_model(part)) is not None:
+            return model
+    return None
+
+
+def _known_keys(root: type[BaseModel], keys: Path_) -> list[str]:
+    model = _model_at(root, keys)
+    if model is None:
+        return []
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _description(root: type[BaseModel], keys: Path_) -> str:
+    """What the innermost key that the config knows by name is about."""
+    while keys:
+        model = _model_at(root, keys[:-1])
+        field = _field(model, keys[-1]) if model else None
+        if field is not None:
+            return field.description or ""
+        keys = keys[:-1]
+    return ""
+
+
+def _field(model: type[BaseModel], key: str | int) -> FieldInfo | None:
+    """A model's field by the name that it has in the file."""
+    for name, field in model.model_fields.items():
+        if key == (field.alias or name):
+            return field
+    return None
