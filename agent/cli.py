@@ -101,8 +101,11 @@ def resume(folder: RunFolder) -> None:
 
 def _work(session: Session) -> NoReturn:
     from agent.folder import REPORT, RunBusy
+    from agent.live_page import FILE as LIVE
     from agent.progress import showing
 
+    if session.config.filter is not None:
+        _say(f"raw and filtered, live: {session.folder / LIVE}")
     try:
         with showing(session.progress, err) as watch:
             result = session.run(watch)
@@ -134,6 +137,8 @@ def check(config: ConfigFile, overrides: Overrides = None) -> None:
         expected = expect(checked, microscope)
         table = Table(show_header=False, box=None)
         table.add_row("plan", checked.plan + (" (simulated)" if microscope.simulated else ""))
+        if checked.filter is not None:
+            table.add_row("filter", f"{checked.filter.model}, {checked.filter.frames} frames")
         shape = f"{microscope.core.getImageWidth()} × {microscope.core.getImageHeight()} px"
         table.add_row("frames", f"{expected.frames or 'until stopped'} of {shape}")
         if expected.exposure_s and expected.duration_s and expected.bytes:
@@ -207,6 +212,46 @@ def score(
         _say(f"{heatmap}: what drives the score")
 
 
+@app.command("filter")
+def filter_(
+    file: Annotated[
+        Path, typer.Argument(metavar="IN.tif", help="TIFF to filter", show_default=False)
+    ],
+    target: Annotated[
+        Path, typer.Argument(metavar="OUT.tif", help="TIFF to write", show_default=False)
+    ],
+    model: Annotated[
+        str, typer.Option(help="weights that come along, by name, or a .safetensors file")
+    ],
+    uncertainty: Annotated[
+        Path | None,
+        typer.Option(metavar="MAP.tif", help="write each pixel's standard deviation, too"),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+    overwrite: Annotated[bool, typer.Option("--overwrite")] = False,
+) -> None:
+    """Filter the frames of a TIFF: what is left is the structure that the model knows."""
+    from rich.progress import Progress
+
+    from agent.filtering import filter_file
+
+    with Progress(console=err) as bar:
+        task = bar.add_task("frames", total=None)
+        done = filter_file(
+            file,
+            target,
+            model,
+            uncertainty=uncertainty,
+            device=device,
+            overwrite=overwrite,
+            progress=lambda done, frames: bar.update(task, completed=done, total=frames),
+        )
+    for fault in done.faults:
+        _say(f"{file}, {fault}")
+    mean = sum(done.uncertainty) / len(done.uncertainty)
+    _say(f"{target}: {done.frames} frames on {done.device}, uncertainty {mean:.2f} of the signal")
+
+
 @app.command()
 def study(
     results: Annotated[
@@ -266,6 +311,8 @@ def _summary_lines(summary: dict[str, Any], flagged: str) -> list[str]:
         lines.append(f"light      {', '.join(light)}{of_budget}")
     if flagged:
         lines.append(f"flagged    {flagged}")
+    if (filtered := summary["filtered"]) is not None:
+        lines.append(_filtered_line(filtered))
     for which in ("start", "best"):
         part = summary[which]
         if part["score"]["n"]:
@@ -282,6 +329,14 @@ def _summary_lines(summary: dict[str, Any], flagged: str) -> list[str]:
         state = "read back as it should" if safe["ok"] else "NOT SAFE"
         lines.append(f"safe state {state} at {safe['at']}")
     return lines
+
+
+def _filtered_line(filtered: dict[str, Any]) -> str:
+    where = f" on {', '.join(filtered['devices'])}" if filtered["devices"] else ""
+    unsure = f", uncertainty {_pm(filtered['uncertainty'])}" if filtered["frames"] else ""
+    digest = f" ({filtered['sha256'][:12]}…)" if filtered["sha256"] else ""
+    of = f"{filtered['frames']} of {filtered['of']} frames"
+    return f"filtered   {of} by {filtered['model']}{digest}{where}{unsure}"
 
 
 def _told_line(told: dict[str, Any]) -> str:
@@ -434,6 +489,28 @@ def simulate_sessions(
             bar.update(task, completed=done)
 
 
+@simulate.command("labels")
+def simulate_labels(
+    folder: Annotated[Path, typer.Argument(help="folder for the fields", show_default=False)],
+    structure: Annotated[str, typer.Option(help="actin, tubulin, or to test: psd95")] = "actin",
+    fields: Annotated[int, typer.Option(min=1, help="how many")] = 240,
+    name: Annotated[str, typer.Option("--set", help="training or test")] = "training",
+    seed: Annotated[int, typer.Option(min=0)] = 1,
+    workers: Annotated[int | None, typer.Option(min=1, help="processes; one a core")] = None,
+) -> None:
+    """Fields with two labels of one structure, for restoration; goes on where it stopped."""
+    from rich.progress import Progress
+
+    from agent.simulate.labels import asked
+    from agent.simulate.labels import simulate_labels as make
+
+    what = asked(structure, name)
+    with Progress(console=err) as bar:
+        task = bar.add_task("fields", total=fields)
+        for done in make(folder, *what, fields, seed, workers):
+            bar.update(task, completed=done)
+
+
 @train.command("quality")
 def train_quality(
     config: ConfigFile,
@@ -455,6 +532,26 @@ def train_quality(
     lines = list(overrides or [])
     lines += [f"{key}={value}" for key, value in (("data", data), ("out", weights)) if value]
     lines += [f"tests.{test}" for test in tests or []]
+    work(config, lines, err)
+
+
+@train.command("restoration")
+def train_restoration(
+    config: ConfigFile,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="instead of the config's: folder with a folder for each channel"),
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option("--out", help="weights to write, without ending")
+    ] = None,
+    overrides: Overrides = None,
+) -> None:
+    """Train a filter on pairs of labels or exposures; goes on where it stopped."""
+    from agent.restoration_training import train_restoration as work
+
+    lines = list(overrides or [])
+    lines += [f"{key}={value}" for key, value in (("data", data), ("out", weights)) if value]
     work(config, lines, err)
 
 

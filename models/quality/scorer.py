@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,19 +9,19 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from models.quality.network import RatingNet, build
 from models.quality.preparing import PIXEL_SIZE_NM, prepare
 from models.quality.scope import flags
 from models.quality.score import Score
+from models.weights import read, refused
 
 SHIPPED = Path(__file__).with_name("weights") / "quality.safetensors"
 """The weights that come with the project."""
 PAPERS = SHIPPED.with_name("robitaille.safetensors")
 """The network and recipe of Robitaille et al. (2018), for comparison."""
 
+_KIND = "a quality network"
 # Tiles that go through the network at once: more are no quicker on a CPU and cost memory.
 _AT_ONCE = 16
 
@@ -127,34 +125,10 @@ def read_weights(path: Path) -> tuple[RatingNet, dict[str, Any]]:
     ValueError
         If they are damaged or do not belong together.
     """
-    data, card = _read(path)
-    digest = hashlib.sha256(data).hexdigest()
-    if digest != card.get("weights_sha256"):
-        raise ValueError(
-            f"{path}: sha256 is {digest[:12]}…, its card says"
-            f" {str(card.get('weights_sha256'))[:12]}…; accepted are weights and card"
-            " of one training"
-        )
+    tensors, card = read(path, _KIND)
     try:
         network = build(card["architecture"])
-        network.load_state_dict(load_file(path))
-    except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"{path}: not the weights of a quality network ({reason})") from None
+        network.load_state_dict(tensors)
+    except (RuntimeError, KeyError, TypeError, ValueError) as error:
+        raise refused(path, _KIND, error) from None
     return network, card
-
-
-def _read(path: Path) -> tuple[bytes, dict[str, Any]]:
-    """Weights file and model card; clear errors where there is none."""
-    card = path.with_suffix(".json")
-    for file in (path, card):
-        if not file.is_file():
-            raise FileNotFoundError(
-                f"{file}: no such file; accepted are weights (.safetensors) with their"
-                " model card (.json) beside them"
-            )
-    try:
-        content = dict(json.loads(card.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{card}: not a model card ({error})") from None
-    return path.read_bytes(), content

@@ -17,9 +17,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from models.quality import checkpoint
+from models import checkpoint
+from models.checkpoint import State
 from models.quality.augmentation import augment, turn
-from models.quality.checkpoint import State
 from models.quality.data import RatedSet, Split, load, split
 from models.quality.figures import calibrate, figures, rmse, whitening
 from models.quality.network import (
@@ -189,7 +189,7 @@ def _fit(
     part_only = len(trained) < len(list(network.parameters()))
     steps = recipe.epochs * len(_batches(mine, recipe, np.random.default_rng(0)))
     optimizer, schedule = _optimizer(trained, recipe, steps)
-    state = State(network, optimizer, schedule)
+    state = State(network, {"optimizer": optimizer, "schedule": schedule})
     file = out.with_name(out.name + ".checkpoint")
     checkpoint.read(file, state, identity)
     while state.epoch < recipe.epochs and not state.finished(recipe.patience):

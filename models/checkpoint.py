@@ -5,10 +5,22 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+
+
+class Stateful(Protocol):
+    """An optimizer, a schedule, another network: what goes on from a state."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything it needs to go on."""
+        ...
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> Any:
+        """Go on from there."""
+        ...
 
 
 @dataclass(slots=True)
@@ -17,17 +29,18 @@ class State:
 
     Parameters
     ----------
-    network, optimizer, schedule
-        The parts of torch whose state it is.
+    network
+        The one whose best weights are kept.
+    parts
+        What else changes with it, by name: optimizers, schedules.
     training, validation
-        Root-mean-square errors after each epoch.
+        Errors after each epoch.
     best, best_epoch, best_weights
         The smallest validation error, and the weights it was reached with.
     """
 
     network: nn.Module
-    optimizer: torch.optim.Optimizer
-    schedule: torch.optim.lr_scheduler.LRScheduler
+    parts: dict[str, Stateful]
     training: list[float] = field(default_factory=list)
     validation: list[float] = field(default_factory=list)
     best: float = float("inf")
@@ -57,13 +70,13 @@ class State:
 
 
 _PLAIN = ("training", "validation", "best", "best_epoch", "best_weights")
-_PARTS = ("network", "optimizer", "schedule")
 
 
 def write(file: Path, state: State, identity: dict[str, Any]) -> None:
     """Write the state beside the weights to be; a crash meanwhile leaves the last one."""
     content = {name: getattr(state, name) for name in _PLAIN}
-    content |= {name: getattr(state, name).state_dict() for name in _PARTS}
+    content["network"] = state.network.state_dict()
+    content["parts"] = {name: part.state_dict() for name, part in state.parts.items()}
     file.parent.mkdir(parents=True, exist_ok=True)
     fresh = file.with_name(file.name + ".new")
     torch.save({"identity": identity, **content}, fresh)
@@ -76,20 +89,22 @@ def read(file: Path, state: State, identity: dict[str, Any]) -> None:
     Raises
     ------
     ValueError
-        It is of another training: of other data, or with another recipe.
+        It is damaged, or of another training: of other data, or with another recipe.
     """
     if not file.is_file():
         return
     try:
         content = torch.load(file, weights_only=True)
+        same = content.pop("identity") == identity
     except Exception:  # whatever a damaged zip or pickle leads to
         raise ValueError(f"{file}: not a checkpoint; delete it to start again") from None
-    if content.pop("identity") != identity:
+    if not same:
         raise ValueError(
             f"{file}: of a training with another recipe or other data; finish that one, or"
             " delete the file to start again"
         )
-    for name in _PARTS:
-        getattr(state, name).load_state_dict(content[name])
+    state.network.load_state_dict(content["network"])
+    for name, part in state.parts.items():
+        part.load_state_dict(content["parts"][name])
     for name in _PLAIN:
         setattr(state, name, content[name])

@@ -1,0 +1,30 @@
+"""Label2label and its kin: a filter that leaves of a frame what two labels of it share."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from models.restoration.engine import Restored, Restorer
+    from models.restoration.network import RestorationNet
+    from models.restoration.recipe import Recipe
+    from models.restoration.training import train
+    from models.restoration.weights import read_restoration
+
+_HOMES = {
+    "Recipe": "models.restoration.recipe",
+    "RestorationNet": "models.restoration.network",
+    "Restored": "models.restoration.engine",
+    "Restorer": "models.restoration.engine",
+    "read_restoration": "models.restoration.weights",
+    "train": "models.restoration.training",
+}
+
+__all__ = ["Recipe", "RestorationNet", "Restored", "Restorer", "read_restoration", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

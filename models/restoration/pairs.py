@@ -1,0 +1,383 @@
+"""Frames for training: an input and a target of every field, checked and laid on one another."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from skimage.filters import gaussian
+from skimage.registration import phase_cross_correlation
+
+from models.quality.table import read_frame
+from models.restoration.normalization import Image
+
+TABLE = "fields.csv"
+SPLITS = ("training", "validation", "test")
+ENDINGS = (".ome.tif", ".ome.tiff", ".tif", ".tiff", ".ome.zarr", ".zarr")
+# Columns that only `stedfast simulate labels` writes together.
+_SIMULATED = {"set", "seed", "maps"}
+_VALIDATION = 0.15
+_LARGEST_SHIFT = 0.1
+# How much better the shifted pair must correlate. Noise alone finds a best shift, too.
+_GAIN = 0.02
+_SMOOTH = 2.0
+
+Reader = Callable[[Path], NDArray[Any]]
+"""Reads one frame, rows × columns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One frame of one channel.
+
+    Parameters
+    ----------
+    name
+        Of its file, without ending; frames of one name in two channels are a pair.
+    image
+        Rows × columns, single precision, in the file's units.
+    field
+        Field of view: frames of one field stay in one part of the split.
+    split
+        `training`, `validation` or `test`; "" where that is left to chance.
+    """
+
+    name: str
+    image: Image
+    field: str = ""
+    split: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Inputs and targets.
+
+    Parameters
+    ----------
+    inputs, targets
+        Frames; where `paired`, of the same names in the same order and of the same shapes.
+    paired
+        Whether input i and target i show the same place.
+    source
+        What the model card calls the data.
+    channels
+        Names of input and target.
+    shifts
+        Rows and columns by which each target was moved; empty before `register`.
+    simulated
+        Whether the data say that they come from the virtual microscope.
+    """
+
+    inputs: tuple[Frame, ...]
+    targets: tuple[Frame, ...]
+    paired: bool = True
+    source: str = "arrays"
+    channels: tuple[str, str] = ("input", "target")
+    shifts: tuple[tuple[int, int], ...] = ()
+    simulated: bool = False
+
+    def describe(self, parts: Split) -> dict[str, Any]:
+        """What a model card says about its data: counts, shifts, and a hash of all frames."""
+        digest = hashlib.sha256()
+        for frame in (*self.inputs, *self.targets):
+            digest.update(f"{frame.name} {frame.field} {frame.split} {frame.image.shape}".encode())
+            digest.update(np.ascontiguousarray(frame.image).data)
+        moved = [shift for shift in self.shifts if shift != (0, 0)]
+        return {
+            "name": self.source,
+            "input": self.channels[0],
+            "target": self.channels[1],
+            "paired": self.paired,
+            "pairs": len(self.inputs),
+            "fields": len({frame.field for frame in self.inputs}),
+            "simulated": self.simulated,
+            "split": {part: len(own) for part, own in zip(SPLITS, parts.inputs, strict=True)},
+            "registration": {
+                "checked": bool(self.shifts),
+                "moved": len(moved),
+                "largest_shift_px": max((float(np.hypot(*shift)) for shift in moved), default=0.0),
+            },
+            "sha256": digest.hexdigest(),
+        }
+
+
+class Split(NamedTuple):
+    """Indices of training, validation and test frames; they share no field."""
+
+    inputs: tuple[list[int], list[int], list[int]]
+    targets: tuple[list[int], list[int], list[int]]
+
+
+def checked(image: NDArray[Any], name: str) -> Image:
+    """A frame in single precision.
+
+    Raises
+    ------
+    ValueError
+        It is no grey image, of no real numbers, or has pixels that are not finite; says `name`.
+    """
+    if image.ndim != 2 or 0 in image.shape:
+        raise ValueError(
+            f"{name}: found an image of shape {image.shape}; accepted is one grey image (y, x)"
+        )
+    if image.dtype.kind not in "uif":
+        raise ValueError(f"{name}: found pixels of type {image.dtype}; accepted are real numbers")
+    with np.errstate(over="ignore"):
+        single = image.astype(np.float32)
+    if not (finite := np.isfinite(single)).all():
+        raise ValueError(
+            f"{name}: {int((~finite).sum())} pixels are not finite; accepted are finite numbers"
+        )
+    return single
+
+
+def read_pairs(
+    folder: Path,
+    source: str,
+    target: str,
+    *,
+    paired: bool = True,
+    read: Reader = read_frame,
+) -> Pairs:
+    """Frames of two channels of a folder, sorted by name.
+
+    Parameters
+    ----------
+    folder
+        Has a folder for each channel, with one file for each frame, and perhaps a `fields.csv`
+        with the columns name, field and split.
+    source, target
+        Folders of inputs and targets; may be the same, or paths of their own.
+    paired
+        Whether the frames of one name must be a pair.
+    read
+        Reads a file; by default a TIFF.
+
+    Raises
+    ------
+    ValueError
+        A folder or a partner is missing, a file cannot be used, shapes differ, or the table is
+        wrong; names file and value.
+    """
+    table = _table(folder / TABLE)
+    simulated = any(row.keys() >= _SIMULATED for row in table.values())
+    inputs = _frames(folder / source, table, read)
+    targets = inputs if target == source else _frames(folder / target, table, read)
+    if paired:
+        _matched(folder, source, target, inputs, targets)
+    return Pairs(
+        tuple(inputs), tuple(targets), paired, folder.name, (source, target), (), simulated
+    )
+
+
+def from_arrays(inputs: Sequence[NDArray[Any]], targets: Sequence[NDArray[Any]]) -> Pairs:
+    """Pairs of arrays, each a field of its own.
+
+    Raises
+    ------
+    ValueError
+        They cannot be used; see `read_pairs`.
+    """
+    made = []
+    for channel, images in (("input", inputs), ("target", targets)):
+        frames = [
+            Frame(f"{i:04d}", checked(np.asarray(image), f"{channel} {i}"), f"{i:04d}")
+            for i, image in enumerate(images)
+        ]
+        made.append(frames)
+    _matched(Path(), "input", "target", *made)
+    return Pairs(tuple(made[0]), tuple(made[1]))
+
+
+def _table(file: Path) -> dict[str, dict[str, str]]:
+    """Rows of the table by name; none where there is no table."""
+    if not file.is_file():
+        return {}
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as opened:
+            reader = csv.DictReader(opened)
+            columns = list(reader.fieldnames or ())
+            rows = list(reader)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{file}: not a readable CSV ({error})") from None
+    if "name" not in columns:
+        raise ValueError(
+            f"{file}: found columns {', '.join(columns) or 'nothing'}; accepted is a CSV with a"
+            " header, the column name and perhaps field and split"
+        )
+    table: dict[str, dict[str, str]] = {}
+    for line, row in enumerate(rows, start=2):
+        split = row.get("split") or ""
+        if split and split not in SPLITS:
+            raise ValueError(
+                f"{file}, line {line}: split is {split!r}; accepted is {', '.join(SPLITS)}"
+            )
+        if row["name"] in table:
+            raise ValueError(f"{file}, line {line}: {row['name']!r} stands here twice")
+        table[row["name"]] = row
+    return table
+
+
+def _frames(folder: Path, table: dict[str, dict[str, str]], read: Reader) -> list[Frame]:
+    if not folder.is_dir():
+        raise ValueError(
+            f"{folder}: no such folder; accepted are two folders with frames of the same names"
+        )
+    files: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        ending = next((end for end in ENDINGS if path.name.lower().endswith(end)), None)
+        if ending is None or path.name.startswith("."):
+            continue
+        name = path.name[: -len(ending)]
+        if name in files:
+            raise ValueError(f"{path}: the same name as {files[name].name}; one of them must go")
+        files[name] = path
+    if not files:
+        raise ValueError(f"{folder}: no frames; accepted are {', '.join(ENDINGS)}")
+    frames = []
+    for name, path in files.items():
+        if table and name not in table:
+            raise ValueError(f"{path}: has no row in {TABLE}; accepted is one for every frame")
+        row = table.get(name, {})
+        frames.append(
+            Frame(
+                name,
+                checked(read(path), str(path)),
+                row.get("field") or name,
+                row.get("split") or "",
+            )
+        )
+    return frames
+
+
+def _matched(
+    folder: Path, source: str, target: str, inputs: list[Frame], targets: list[Frame]
+) -> None:
+    """Every frame has a partner of the same shape."""
+    partner = {frame.name: frame for frame in targets}
+    for frames, own, other in ((inputs, source, target), (targets, target, source)):
+        names = {frame.name for frame in (targets if frames is inputs else inputs)}
+        for frame in frames:
+            if frame.name not in names:
+                raise ValueError(
+                    f"{folder / own}: {frame.name} has no partner in {other}; accepted are the"
+                    " same names in both"
+                )
+    for frame in inputs:
+        found = partner[frame.name].image.shape
+        if found != frame.image.shape:
+            raise ValueError(
+                f"{folder / target}: {frame.name} has shape {found}, its partner in {source}"
+                f" {frame.image.shape}; accepted are pairs of one shape"
+            )
+
+
+def split(pairs: Pairs, seed: int) -> Split:
+    """The table's own split; where it has none, 85 / 15% at random, whole fields together.
+
+    Raises
+    ------
+    ValueError
+        Nothing would be left to train on or to validate with.
+    """
+    frames = (pairs.inputs, pairs.targets)
+    if any(frame.split for own in frames for frame in own):
+        made = Split(*(_parted(own, lambda frame: frame.split) for own in frames))
+        for own, channel in zip(made, pairs.channels, strict=True):
+            for part, indices in zip(SPLITS[:2], own, strict=False):
+                if not indices:
+                    raise ValueError(
+                        f"{pairs.source}: column split has no `{part}` of {channel}; accepted are"
+                        " frames of training and validation, or no such column"
+                    )
+        return made
+    names = sorted({frame.field for own in frames for frame in own})
+    order = np.random.default_rng(seed).permutation(len(names))
+    chosen = {names[i] for i in order[: max(1, round(_VALIDATION * len(names)))]}
+    made = Split(*(_parted(own, lambda frame: SPLITS[frame.field in chosen]) for own in frames))
+    if not all(own[0] and own[1] for own in made):
+        raise ValueError(
+            f"{pairs.source}: too few fields ({len(names)}); accepted are two or more of each"
+            " channel, because one must validate"
+        )
+    return made
+
+
+def _parted(
+    frames: Sequence[Frame], part: Callable[[Frame], str]
+) -> tuple[list[int], list[int], list[int]]:
+    """Indices of the training, validation and test frames."""
+    training, validation, test = (
+        [i for i, frame in enumerate(frames) if part(frame) == name] for name in SPLITS
+    )
+    return training, validation, test
+
+
+def register(pairs: Pairs) -> Pairs:
+    """Pairs with the targets moved onto the inputs, both cropped to what they share.
+
+    Shifts are whole pixels: interpolation would make the noise of neighbours alike, which is what
+    the network learns to take for structure.
+
+    Raises
+    ------
+    ValueError
+        A pair is shifted by more than a tenth of its side.
+    """
+    inputs, targets, shifts = [], [], []
+    for source, target in zip(pairs.inputs, pairs.targets, strict=True):
+        rows, columns = shift = shift_of(source.image, target.image)
+        height, width = source.image.shape
+        if abs(rows) > _LARGEST_SHIFT * height or abs(columns) > _LARGEST_SHIFT * width:
+            raise ValueError(
+                f"{pairs.source}: {source.name} is shifted by {rows} rows and {columns} columns"
+                f" between {' and '.join(pairs.channels)}; accepted is up to a tenth of the frame"
+                " (set register: false if that is no shift)"
+            )
+        shifts.append(shift)
+        inputs.append(replace(source, image=overlap(source.image, rows, columns)))
+        targets.append(replace(target, image=overlap(target.image, -rows, -columns)))
+    return replace(pairs, inputs=tuple(inputs), targets=tuple(targets), shifts=tuple(shifts))
+
+
+def shift_of(source: Image, target: Image) -> tuple[int, int]:
+    """Rows and columns by which `target` must move to lie on `source`.
+
+    Found by phase correlation, and by the correlation of the smoothed frames, which noise leaves
+    more alone; whichever makes the smoothed frames more alike where they overlap counts, and no
+    shift if neither clearly does.
+    """
+    smooth = [gaussian(image, _SMOOTH) for image in (source, target)]
+    smooth = [image - image.mean() for image in smooth]
+    window = np.outer(*(np.hanning(size + 2)[1:-1] for size in source.shape))
+    tapered = [image * window for image in smooth]
+    best, shift = _alike(smooth[0], smooth[1], 0, 0) + _GAIN, (0, 0)
+    for normalization in ("phase", None):
+        found, _, _ = phase_cross_correlation(*tapered, normalization=normalization)
+        rows, columns = (int(value) for value in found)
+        likeness = _alike(smooth[0], smooth[1], rows, columns)
+        if likeness > best:
+            best, shift = likeness, (rows, columns)
+    return shift
+
+
+def _alike(source: NDArray[Any], target: NDArray[Any], rows: int, columns: int) -> float:
+    """Correlation of two frames where they overlap; -1 where that is less than a quarter."""
+    a, b = overlap(source, rows, columns), overlap(target, -rows, -columns)
+    if 4 * a.size < source.size:
+        return -1.0
+    a, b = a - a.mean(), b - b.mean()
+    norm = float(np.sqrt((a**2).sum() * (b**2).sum()))
+    return float((a * b).sum()) / norm if norm > 0 else 0.0
+
+
+def overlap(image: NDArray[Any], rows: int, columns: int) -> NDArray[Any]:
+    """What of `image` its partner also shows, after that was moved by so many rows and columns."""
+    height, width = image.shape
+    return image[max(rows, 0) : height + min(rows, 0), max(columns, 0) : width + min(columns, 0)]

@@ -1,0 +1,161 @@
+"""Weights of restoration networks: one file holds all members of an ensemble."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from models.restoration.network import RestorationNet, build
+from models.restoration.normalization import Normalization
+from models.weights import SUFFIX, read, refused, write
+
+FOLDER = Path(__file__).with_name("weights")
+"""Where the weights lie that come with the project."""
+
+_KIND = "a restoration network"
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a weights file and its card hold.
+
+    Parameters
+    ----------
+    members
+        The networks of the ensemble, of one architecture; in evaluation mode, on the CPU.
+    card
+        The model card.
+    normalization
+        Percentiles by which a frame is scaled before it goes in.
+    calibration
+        Factor of the Laplace scale, measured on the validation part.
+    path
+        The weights file.
+    """
+
+    members: list[RestorationNet]
+    card: dict[str, Any]
+    normalization: Normalization
+    calibration: float
+    path: Path
+
+
+def shipped() -> list[str]:
+    """Names of the weights that come with the project."""
+    return sorted(file.stem for file in FOLDER.glob(f"*{SUFFIX}"))
+
+
+def find(model: str | Path) -> Path:
+    """The file of a model: a shipped one by its name, another by its path.
+
+    Raises
+    ------
+    ValueError
+        It is neither.
+    """
+    path = Path(model)
+    if path.suffix or path.name != str(model):
+        return path
+    if path.name not in shipped():
+        names = ", ".join(shipped()) or "none yet"
+        raise ValueError(
+            f"model: found {str(model)!r}; accepted are what comes along ({names}) and"
+            f" {SUFFIX} files"
+        )
+    return FOLDER / f"{path.name}{SUFFIX}"
+
+
+def read_restoration(model: str | Path) -> Loaded:
+    """Networks, card, normalization and calibration of a model.
+
+    Parameters
+    ----------
+    model
+        A ``.safetensors`` file with its model card (``.json``) beside it, or the name of weights
+        that come along.
+
+    Raises
+    ------
+    FileNotFoundError
+        If weights or card are missing.
+    ValueError
+        For an unknown name, a pickle, damaged weights, and weights of another network.
+    """
+    path = find(model)
+    tensors, card = read(path, _KIND)
+    try:
+        members = [build(card["architecture"]).eval() for _ in range(_count(card))]
+        parts = _split(tensors, len(members))
+        for member, part in zip(members, parts, strict=True):
+            member.load_state_dict(part)
+        normalization = Normalization(**card["normalization"])
+        calibration = float(card["calibration"])
+        if not (math.isfinite(calibration) and calibration > 0):
+            raise ValueError(f"calibration {calibration:g}")
+    except KeyError as error:
+        raise refused(path, _KIND, ValueError(f"its card has no {error}")) from None
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise refused(path, _KIND, error) from None
+    return Loaded(members, card, normalization, calibration, path)
+
+
+def save(out: Path, members: Sequence[RestorationNet], card: dict[str, Any]) -> Path:
+    """Write an ensemble as `<out>.safetensors`, with its card as `<out>.json`.
+
+    Parameters
+    ----------
+    out
+        Where to, without ending.
+    members
+        One network or more, of the architecture that the card says.
+    card
+        With at least `architecture`, `normalization` (`low`, `high`) and `calibration`; gets
+        `members` and `weights_sha256`.
+
+    Returns
+    -------
+    Path
+        The weights file.
+
+    Raises
+    ------
+    ValueError
+        If there is no member, or a key is missing.
+    """
+    if not members:
+        raise ValueError("members: found none; accepted are one or more networks")
+    if missing := [
+        key for key in ("architecture", "normalization", "calibration") if key not in card
+    ]:
+        raise ValueError(f"card without {', '.join(missing)}; nothing is written")
+    card["members"] = len(members)
+    tensors = {
+        f"members.{number}.{name}": tensor
+        for number, member in enumerate(members)
+        for name, tensor in member.state_dict().items()
+    }
+    return write(Path(out), tensors, card)
+
+
+def _count(card: dict[str, Any]) -> int:
+    """How many members the card says there are."""
+    count = card["members"]
+    if not (isinstance(count, int) and count >= 1):
+        raise ValueError(f"its card says {count!r} members")
+    return count
+
+
+def _split(tensors: dict[str, Tensor], members: int) -> list[dict[str, Tensor]]:
+    """Each member's tensors, by the names that they have in the network."""
+    parts: list[dict[str, Tensor]] = [{} for _ in range(members)]
+    for key, tensor in tensors.items():
+        head, number, name = (*key.split(".", 2), "", "")[:3]
+        if head != "members" or not number.isdecimal() or int(number) >= members:
+            raise ValueError(f"{key} is of no member; accepted is members.0 to .{members - 1}")
+        parts[int(number)][name] = tensor
+    return parts

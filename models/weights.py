@@ -1,0 +1,100 @@
+"""Weight files: safetensors with a model card (JSON) beside them, which has their SHA-256.
+
+A pickle runs whatever it holds when it is opened; safetensors hold numbers only. Nothing else is
+ever read here, whatever a file is called.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+SUFFIX = ".safetensors"
+
+
+def read(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors of a weights file, and its model card.
+
+    Parameters
+    ----------
+    path
+        The ``.safetensors`` file; its card is beside it, with the ending ``.json``.
+    kind
+        What they should be the weights of, for the message when they are not: `a quality network`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If weights or card are missing.
+    ValueError
+        If the file is of another kind (a pickle), either is damaged, they do not belong together,
+        or a weight is not finite.
+    """
+    if path.suffix != SUFFIX:
+        raise ValueError(
+            f"{path}: weights must end in {SUFFIX}; no other file is read, a pickle"
+            " (.pt, .pth, .bin) could run anything"
+        )
+    data, card = _read(path)
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != card.get("weights_sha256"):
+        raise ValueError(
+            f"{path}: sha256 is {digest[:12]}…, its card says"
+            f" {str(card.get('weights_sha256'))[:12]}…; accepted are weights and card"
+            " of one training"
+        )
+    try:
+        tensors = load(data)
+    except SafetensorError as error:
+        raise refused(path, kind, error) from None
+    for name, tensor in tensors.items():
+        if not torch.isfinite(tensor).all():
+            raise ValueError(f"{path}: {name} has values that are not finite; nothing is loaded")
+    return tensors, card
+
+
+def write(out: Path, tensors: dict[str, Tensor], card: dict[str, Any]) -> Path:
+    """Write `<out>.safetensors` and `<out>.json`; either is whole or not there.
+
+    `card` gets the key `weights_sha256`. A crash between the two leaves a card of other weights,
+    which `read` refuses.
+    """
+    file = out.with_name(out.name + SUFFIX)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    data = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
+    card["weights_sha256"] = hashlib.sha256(data).hexdigest()
+    text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
+    for target, content in ((file, data), (file.with_suffix(".json"), text.encode())):
+        fresh = target.with_name(target.name + ".new")
+        fresh.write_bytes(content)
+        fresh.replace(target)
+    return file
+
+
+def refused(path: Path, kind: str, error: Exception) -> ValueError:
+    """The error that says these are not the weights of that."""
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    return ValueError(f"{path}: not the weights of {kind} ({reason})")
+
+
+def _read(path: Path) -> tuple[bytes, dict[str, Any]]:
+    """Weights file and model card; clear errors where there is none."""
+    card = path.with_suffix(".json")
+    for file in (path, card):
+        if not file.is_file():
+            raise FileNotFoundError(
+                f"{file}: no such file; accepted are weights (.safetensors) with their"
+                " model card (.json) beside them"
+            )
+    try:
+        content = dict(json.loads(card.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{card}: not a model card ({error})") from None
+    return path.read_bytes(), content
