@@ -68,7 +68,8 @@ def _recipe(asked: QualityTraining) -> Recipe:
     return Recipe(**named, start_from=start or None)
 
 
-def _device(name: str) -> str:
+def device_named(name: str) -> str:
+    """What torch computes on; `ConfigError` if it is not there."""
     import torch
 
     if name == "auto":
@@ -100,7 +101,7 @@ def train_quality(config: Path, overrides: Sequence[str], console: Console) -> N
     if (asked.architecture is None) == (asked.start_from is None):
         raise ConfigError(f"{config}: one of `architecture` and `start_from` is needed, not both")
     assert asked.data is not None and asked.out is not None
-    recipe, device = _recipe(asked), _device(asked.device)
+    recipe, device = _recipe(asked), device_named(asked.device)
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from agent.cli import app
 from agent.reading import ConfigError
-from agent.simulate.label_fields import FIELD_PX, VALIDATION_EVERY, Image, draw_field
+from agent.simulate.label_fields import BARE_EVERY, FIELD_PX, VALIDATION_EVERY, Image, draw_field
 from agent.simulate.label_population import (
     LABEL_SETS,
     RANGES,
@@ -279,3 +279,12 @@ class TestCommand:
         assert isinstance(refused.exception, ConfigError)
         assert "accepted: training, test" in str(refused.exception)
         assert not (tmp_path / "set").exists()
+
+
+def test_some_training_fields_show_no_structure() -> None:
+    images, row = draw_field("actin", "training", 3, BARE_EVERY // 2)
+    assert row["bare"] is True and row["split"] == "training"
+    assert not images["clean"].any()
+    assert images["label_a"].mean() == pytest.approx(images["empty_a"].mean(), rel=0.05)
+    assert draw_field("actin", "training", 3, BARE_EVERY // 2 + 1)[1]["bare"] is False
+    assert draw_field("actin", "test", 3, BARE_EVERY // 2)[1]["bare"] is False

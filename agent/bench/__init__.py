@@ -26,9 +26,10 @@ _BENCHES = {
     "optimize": "start against best settings of the default config, over seeds",
     "objectives": "bleaching and resolution estimates against ground truth",
     "quality": "the quality score against ground truth, on what it was not trained on",
+    "restoration": "label2label and its peers against the clean structure, and the engine's speed",
     "kill": "SIGKILL at random moments: no frame lost, resume completes",
 }
-_LONG = ("optimizer",)
+_LONG = ("optimizer", "restoration")
 
 
 def run_bench(

@@ -9,7 +9,7 @@ of a label see the same molecules.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, get_args
 
 import numpy as np
@@ -40,6 +40,8 @@ Image = NDArray[np.uint16] | NDArray[np.float32]
 FIELD_PX = 256
 VALIDATION_EVERY = 8
 """One field in so many of a training set is for validation."""
+BARE_EVERY = 10
+"""One field in so many of a training set shows no structure: so that none is seen where none is."""
 LOW_LIGHT = 0.1
 _CANVAS_PX = 460
 _LEAST_STRUCTURE = 0.01
@@ -64,6 +66,8 @@ class LabelledField:
         What was asked for.
     shown, maps
         What the structure really is, and of which of pySTED's maps.
+    bare
+        The structure is left out: both labels show their off-target signal alone.
     """
 
     name: str
@@ -74,6 +78,7 @@ class LabelledField:
     seed: int
     shown: str
     maps: str
+    bare: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +114,10 @@ class _Bound:
     clean: Map
     measured: Measured
 
+    def without_structure(self) -> _Bound:
+        """The same field where the structure is not."""
+        return replace(self, structure=0 * self.structure, clean=0 * self.clean)
+
 
 def draw_field(
     structure: Structure, name: LabelSet, seed: int, index: int
@@ -132,6 +141,9 @@ def draw_field(
     density, shown = _structure(structure, source, size_px, rng)
     bound_a = _bind(label_a, optics_a, density, rng)
     bound_b = _bind(label_b, optics_b, density, rng)
+    bare = name == "training" and index % BARE_EVERY == BARE_EVERY // 2
+    if bare:
+        bound_a, bound_b = bound_a.without_structure(), bound_b.without_structure()
     all_a = bound_a.structure + bound_a.off_target
     images: dict[str, Image] = {
         "label_a": _expose(label_a, optics_a, all_a, rng),
@@ -154,6 +166,7 @@ def draw_field(
             seed=seed,
             shown=shown,
             maps=" ".join(map(str, source.maps)) if shown == structure else "",
+            bare=bare,
         )
     )
     for prefix, label, bound in (("a", label_a, bound_a), ("b", label_b, bound_b)):

@@ -24,9 +24,10 @@ ENDINGS = (".ome.tif", ".ome.tiff", ".tif", ".tiff", ".ome.zarr", ".zarr")
 _SIMULATED = {"set", "seed", "maps"}
 _VALIDATION = 0.15
 _LARGEST_SHIFT = 0.1
-# How much better the shifted pair must correlate. Noise alone finds a best shift, too.
-_GAIN = 0.02
-_SMOOTH = 2.0
+_SMOOTH, _HAZE = 2.0, 8.0
+# How many standard deviations of two unlike frames' correlation the shifted pair must correlate
+# better. Noise alone finds a best shift, too.
+_GAIN = 4.0
 
 Reader = Callable[[Path], NDArray[Any]]
 """Reads one frame, rows × columns."""
@@ -349,15 +350,16 @@ def register(pairs: Pairs) -> Pairs:
 def shift_of(source: Image, target: Image) -> tuple[int, int]:
     """Rows and columns by which `target` must move to lie on `source`.
 
-    Found by phase correlation, and by the correlation of the smoothed frames, which noise leaves
-    more alone; whichever makes the smoothed frames more alike where they overlap counts, and no
-    shift if neither clearly does.
+    Found by phase correlation, and by the correlation of the smoothed frames without their haze,
+    which noise leaves more alone; whichever makes the smoothed frames more alike where they
+    overlap counts, and no shift if neither clearly does.
     """
-    smooth = [gaussian(image, _SMOOTH) for image in (source, target)]
-    smooth = [image - image.mean() for image in smooth]
+    smooth = [gaussian(image, _SMOOTH) - gaussian(image, _HAZE) for image in (source, target)]
     window = np.outer(*(np.hanning(size + 2)[1:-1] for size in source.shape))
     tapered = [image * window for image in smooth]
-    best, shift = _alike(smooth[0], smooth[1], 0, 0) + _GAIN, (0, 0)
+    # After smoothing, so many pixels say the same.
+    independent = source.size / (4 * np.pi * _SMOOTH**2)
+    best, shift = _alike(smooth[0], smooth[1], 0, 0) + _GAIN / independent**0.5, (0, 0)
     for normalization in ("phase", None):
         found, _, _ = phase_cross_correlation(*tapered, normalization=normalization)
         rows, columns = (int(value) for value in found)

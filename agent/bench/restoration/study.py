@@ -1,0 +1,123 @@
+"""Data and networks of the restoration benchmark: made where they are missing, kept otherwise."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import tifffile
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import Progress
+
+from agent.simulate.labels import CHANNELS, asked, simulate_labels
+from models.restoration import Recipe
+
+TRAINED = ("actin", "tubulin")
+FOREIGN = "psd95"
+_TRAINING_SEED, _TEST_SEED = 1, 11
+_TRAINING_FIELDS, _TEST_FIELDS = 240, 24
+
+_SHORT = Recipe(
+    architecture={"depth": 3, "kernel": 3, "first": 16},
+    epochs=30,
+    steps_per_epoch=75,
+    batch=4,
+    learning_rate=1e-3,
+    precision="bfloat16",
+)
+METHODS: Mapping[str, Recipe] = MappingProxyType(
+    {
+        "l2l, MS-SSIM": replace(_SHORT, method="l2l", loss="mix"),
+        "l2l, MAE": replace(_SHORT, method="l2l", loss="mae"),
+        "n2n": replace(_SHORT, method="n2n", loss="mae"),
+        "cyclegan": replace(
+            _SHORT, method="cyclegan", epochs=20, patch=96, learning_rate=2e-4, discriminator=16
+        ),
+        "care": replace(_SHORT, method="care", loss="laplace"),
+        "n2v": replace(_SHORT, method="n2v", input="label_a_low", loss="mse"),
+    }
+)
+"""One network and one length of training for all; only data and loss differ."""
+DENOISING = ("care", "n2v")
+"""These get frames of a tenth of the light, and are for one structure only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One test field: a frame of each channel by its name."""
+
+    name: str
+    channels: Mapping[str, NDArray[Any]]
+
+    def __getitem__(self, channel: str) -> NDArray[Any]:
+        return self.channels[channel]
+
+
+def prepare(folder: Path, *, quick: bool) -> None:
+    """Simulate what is missing, and train what is not there yet."""
+    _simulate(folder, quick)
+    jobs = [
+        (folder, structure, name, quick)
+        for structure in TRAINED
+        for name in METHODS
+        if not (name in DENOISING and structure != TRAINED[0])
+        and not weights(folder, structure, name).is_file()
+    ]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    with (
+        Progress(console=Console(stderr=True)) as bar,
+        ProcessPoolExecutor(cores, mp_context=get_context("spawn")) as pool,
+    ):
+        task = bar.add_task("training", total=len(jobs))
+        for future in as_completed([pool.submit(_train, *job) for job in jobs]):
+            future.result()
+            bar.advance(task)
+
+
+def weights(folder: Path, structure: str, name: str) -> Path:
+    """Where the network of one method and structure is kept."""
+    plain = name.replace(", ", "-").lower()
+    return folder / "weights" / f"{structure}-{plain}.safetensors"
+
+
+def fields(folder: Path, structure: str) -> Iterator[Field]:
+    """The test fields of a structure."""
+    place = folder / structure / "test"
+    for file in sorted((place / CHANNELS[0]).glob("*.tif")):
+        yield Field(
+            file.stem,
+            {channel: tifffile.imread(place / channel / file.name) for channel in CHANNELS},
+        )
+
+
+def _simulate(folder: Path, quick: bool) -> None:
+    jobs = [(s, "training", 24 if quick else _TRAINING_FIELDS, _TRAINING_SEED) for s in TRAINED]
+    jobs += [(s, "test", 4 if quick else _TEST_FIELDS, _TEST_SEED) for s in (*TRAINED, FOREIGN)]
+    with Progress(console=Console(stderr=True)) as bar:
+        task = bar.add_task("simulating", total=sum(count for _, _, count, _ in jobs))
+        done = 0
+        for structure, name, count, seed in jobs:
+            place = folder / structure / name
+            for at in simulate_labels(place, *asked(structure, name), count, seed):
+                bar.update(task, completed=done + at)
+            done += count
+
+
+def _train(folder: Path, structure: str, name: str, quick: bool) -> None:
+    import torch
+
+    from models.restoration import train
+
+    torch.set_num_threads(1)
+    recipe = METHODS[name]
+    if quick:
+        recipe = replace(recipe, epochs=2, steps_per_epoch=5)
+    out = weights(folder, structure, name).with_suffix("")
+    train(folder / structure / "training", out, recipe, command="stedfast bench restoration")
