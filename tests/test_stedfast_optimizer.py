@@ -65,6 +65,20 @@ def test_a_misleading_library_costs_little(samples: Samples) -> None:
     assert np.mean(regret["misled"]) < np.mean(regret["alone"]) + 0.1
 
 
+def test_now_and_then_it_looks_where_it_would_without_memory(
+    samples: Samples, library: AnalyticLibrary
+) -> None:
+    task = AnalyticTask(samples, 2, 2)
+    remembering, alone = engine(2, library), engine(2)
+    same = []
+    for number, point in enumerate(task.space.sobol(13, 5)):
+        if number >= 7:
+            same.append(remembering.ask() == alone.ask())
+        for made in (remembering, alone):
+            made.tell(point, task.measure(point, number))
+    assert same == [False, True, False, False, False, True]
+
+
 def test_ranking_keeps_a_hypothesis_whose_scale_is_wrong() -> None:
     """Feurer et al.: what counts is the order, not how close the values come."""
     rng = np.random.default_rng(3)

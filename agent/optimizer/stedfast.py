@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -29,6 +30,7 @@ _LEAST_SCORE_SD, _LEAST_BLEACHING_SD = 0.03, 0.008
 _CERTAINTY = 0.95
 _FORBIDDEN = 1.0
 _NOTHING = 0.15
+_DOUBT_FROM, _DOUBT_EVERY = 8, 4
 _SCREENED, _COMPARED, _FRONT = 1024, 220, 12
 _REFIT_EVERY = 5
 _ELSEWHERE = 0.15
@@ -135,7 +137,7 @@ class StedfastOptimizer:
             return self._affordable_first(
                 self.space.sobol(max(self._initial, self._trials + 8), self._seed)[self._trials :]
             )
-        with threadpool_limits(1):
+        with threadpool_limits(1), self._doubting():
             points, gains = self._gains(*self._aim())
         gains = gains * self._away_from_failures(points)
         self._gain = float(gains.max())
@@ -241,14 +243,31 @@ class StedfastOptimizer:
             self._beliefs = self._learn()
         return self._beliefs
 
-    def _learn(self) -> tuple[Belief, Belief]:
+    @contextmanager
+    def _doubting(self) -> Iterator[None]:
+        """Now and then, look where one would without any memory.
+
+        What a wrong memory holds to be hopeless it would never try, and so never learn that it
+        was wrong.
+        """
+        due = self._trials >= _DOUBT_FROM and self._trials % _DOUBT_EVERY == 0
+        if self._hypotheses is None or not self._told or not due:
+            yield
+            return
+        kept, self._beliefs = self._beliefs, self._learn(remember=False)
+        try:
+            yield
+        finally:
+            self._beliefs = kept
+
+    def _learn(self, *, remember: bool = True) -> tuple[Belief, Belief]:
         told = self._told or self._doubted
         if not told and self._hypotheses is None:
             raise ValueError("no trial gave a score, there is nothing to recommend")
         where = self.space.features([settings for settings, _ in told])
         score, price = measurements(where, [outcome for _, outcome in told])
         settled = self._settle(score, price)
-        if self._hypotheses is None or (told and not self._told):
+        if self._hypotheses is None or not remember or (told and not self._told):
             none = np.zeros(0)
             return (
                 Belief(score, SCORE, None, none, 0.0, self._seed, settled[0]),
