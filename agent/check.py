@@ -10,6 +10,9 @@ from agent.trial import FRAMES_EACH
 from devices.config import Value
 from devices.microscope import Microscope
 
+_FILTERED_BYTES = 8
+"""Of a pixel of a filtered frame: its value and its deviation, in single precision."""
+
 
 @dataclass(frozen=True, slots=True)
 class Expected:
@@ -25,7 +28,7 @@ class Expected:
     duration_s
         The same with the waits between time points; moving and computing come on top.
     bytes
-        Raw pixels on disk, at most.
+        Raw and filtered pixels on disk, at most.
     dose_J
         Light on the sample by laser (J), lowest and highest.
     """
@@ -43,6 +46,7 @@ def expect(config: RunConfig, microscope: Microscope) -> Expected:
     if frames is None:
         return Expected(None, None, None, None, None)
     low, high = _extremes(config)
+    pixels = microscope.core.getImageWidth() * microscope.core.getImageHeight()
     modes = [config.live.mode if config.plan == "live" else config.timelapse.mode]
     if config.plan == "optimize":
         modes = ["confocal", "sted", "confocal"]
@@ -53,6 +57,7 @@ def expect(config: RunConfig, microscope: Microscope) -> Expected:
         waits = (frames - 1) * config.live.interval_s
     repeats = config.optimize.repeat_flagged if config.plan == "optimize" else 0
     most = frames + FRAMES_EACH * repeats
+    filtered = most * sum(mode in config.filtered_modes() for mode in modes) // len(modes)
     seconds = [0.0, 0.0]
     dose: dict[str, list[float]] = {laser: [0.0, 0.0] for laser in config.microscope.lasers}
     for mode in modes:
@@ -65,7 +70,7 @@ def expect(config: RunConfig, microscope: Microscope) -> Expected:
         frames,
         (seconds[0], seconds[1]),
         (max(seconds[0], waits), max(seconds[1], waits)),
-        most * microscope.frame_bytes,
+        most * microscope.frame_bytes + filtered * _FILTERED_BYTES * pixels,
         {laser: (edges[0], edges[1]) for laser, edges in dose.items()},
     )
 

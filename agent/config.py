@@ -28,6 +28,26 @@ class AnalysisConfig(Model):
     )
 
 
+class FilterConfig(Model):
+    """A content filter that runs beside the acquisition; raw frames stay as they are."""
+
+    model: str = Field(description="name of weights that come along, or a .safetensors file")
+    frames: Literal["newest", "all"] = Field(
+        "newest",
+        description="where the filter cannot keep up: the newest frame only, or all, later",
+    )
+    modes: tuple[str, ...] = Field(
+        (), description="whose frames are filtered; sted if empty, all where there is no sted"
+    )
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    on_error: Literal["skip", "stop"] = Field(
+        "skip", description="a frame that fails: go on without it, or stop the run safely"
+    )
+    timeout_s: float = Field(
+        60.0, gt=0, description="longest time for a frame, and longest wait of a plan for it"
+    )
+
+
 class DoseConfig(Model):
     """Light budgets, in J on the sample, by laser; a run stops before it exceeds one."""
 
@@ -110,6 +130,7 @@ class RunConfig(Model):
     runs: Path = Field(Path("runs"), description="folder that new run folders are made in")
     microscope: MicroscopeConfig
     analysis: AnalysisConfig = AnalysisConfig()
+    filter: FilterConfig | None = Field(None, description="a content filter, if there is one")
     dose: DoseConfig = DoseConfig()
     faults: FaultConfig = FaultConfig()
     live: LiveConfig = LiveConfig()
@@ -134,6 +155,12 @@ class RunConfig(Model):
                 f"`{self.plan}.mode`: no mode {asked!r} in `microscope.modes`; "
                 f"accepted: {', '.join(scope.modes) or 'none'}"
             )
+        for mode in self.filter.modes if self.filter else ():
+            if mode not in scope.modes:
+                raise ValueError(
+                    f"`filter.modes`: no mode {mode!r} in `microscope.modes`; "
+                    f"accepted: {', '.join(scope.modes) or 'none'}"
+                )
         count = scope.fields.rows * scope.fields.columns
         if self.plan == "timelapse" and self.timelapse.fields > count:
             raise ValueError(
@@ -222,6 +249,17 @@ class RunConfig(Model):
                         f"`{where}`: {value} is not within `optimize.search.{name}` ({list(span)})"
                     )
 
+    def fixed_interval_s(self) -> float:
+        """Time between frames where it is fixed (s); 0 where it is not."""
+        return self.timelapse.interval_s if self.plan == "timelapse" else 0.0
+
+    def filtered_modes(self) -> tuple[str, ...]:
+        """Modes whose frames are filtered."""
+        if self.filter is None:
+            return ()
+        modes = self.microscope.modes
+        return self.filter.modes or (("sted",) if "sted" in modes else tuple(modes))
+
     def tuned(self) -> list[str]:
         """Names of the settings that `plan: optimize` tunes."""
         pinned = self.microscope.modes["sted"]
@@ -266,5 +304,14 @@ def _settled(config: RunConfig, base: Path) -> RunConfig:
     if optimize.prior:
         folders = tuple((base / folder).absolute() for folder in optimize.prior)
         optimize = optimize.model_copy(update={"prior": folders})
-    parts = {"microscope": scope, "analysis": analysis, "optimize": optimize}
+    restoring = config.filter
+    # A bare name is that of weights that come along.
+    if restoring is not None and (restoring.model != (file := Path(restoring.model)).stem):
+        restoring = restoring.model_copy(update={"model": str((base / file).absolute())})
+    parts = {
+        "microscope": scope,
+        "analysis": analysis,
+        "filter": restoring,
+        "optimize": optimize,
+    }
     return config.model_copy(update=parts)

@@ -18,7 +18,8 @@ from yaozarrs import DimSpec, v05
 from yaozarrs.write.v05 import prepare_image
 
 FOLDER = "raw.ome.zarr"
-_GROWTH = 256
+GROWTH = 256
+"""Time points by which an image grows at once."""
 
 
 def checksum(pixels: NDArray[Any]) -> int:
@@ -39,12 +40,14 @@ class ImageStore:
         Time between frames where it is fixed (s); otherwise the time axis counts frames.
     """
 
+    name = FOLDER
+
     def __init__(self, folder: Path, *, pixel_size_um: float, interval_s: float = 0.0) -> None:
-        self.path = folder / FOLDER
+        self.path = folder / self.name
         self._pixel_size_um = pixel_size_um
         self._interval_s = interval_s
         self._array: Any = None
-        if (self.path / "0" / "zarr.json").exists():
+        if self._is_there():
             self._open()
 
     def write(self, index: int, pixels: NDArray[Any]) -> None:
@@ -66,7 +69,7 @@ class ImageStore:
             )
         if index >= self._array.shape[0]:
             # Growing rewrites the image's metadata; doing it for many frames at once is cheaper.
-            self._array.resize((index + _GROWTH, *shape))
+            self._array.resize((index + GROWTH, *shape))
         self._write_chunk(index, pixels)
 
     def _write_chunk(self, index: int, pixels: NDArray[Any]) -> None:
@@ -77,7 +80,7 @@ class ImageStore:
         loop, it takes several times as long, which a live loop feels. Moved into place when it
         is whole, and written for dark frames, too, which zarr-python would leave out.
         """
-        chunk = self.path / "0" / "c" / str(index) / "0" / "0"
+        chunk = self._chunk(index, pixels.ndim)
         chunk.parent.mkdir(parents=True, exist_ok=True)
         partial = chunk.with_suffix(".partial")
         try:
@@ -88,11 +91,20 @@ class ImageStore:
             partial.unlink(missing_ok=True)
             raise
 
+    def _chunk(self, index: int, axes: int) -> Path:
+        """The file of a frame with this many axes."""
+        return self.path.joinpath("0", "c", str(index), *["0"] * axes)
+
     def read(self, index: int) -> NDArray[Any]:
-        """Frame `index` as it was written."""
-        if self._array is None:
-            raise IndexError(f"no frame {index}: {self.path} is empty")
+        """Frame `index` as it was written, by this process or by another one since."""
+        if self._array is None or index >= self._array.shape[0]:
+            if not self._is_there():
+                raise IndexError(f"no frame {index}: {self.path} is empty")
+            self._open()
         return np.asarray(self._array[index])
+
+    def _is_there(self) -> bool:
+        return (self.path / "0" / "zarr.json").exists()
 
     def trim(self, frames: int) -> None:
         """Cut the image to the frames there really are."""
@@ -100,46 +112,33 @@ class ImageStore:
             self._array.resize((max(frames, 1), *self._array.shape[1:]))
 
     def _create(self, pixels: NDArray[Any]) -> None:
-        scale = self._pixel_size_um
-        image = v05.Image(
-            multiscales=[
-                v05.Multiscale.from_dims(
-                    [
-                        DimSpec(
-                            name="t",
-                            type="time",
-                            unit="second" if self._interval_s else None,
-                            size=1,
-                            scale=self._interval_s or 1.0,
-                        ),
-                        DimSpec(
-                            name="y",
-                            type="space",
-                            unit="micrometer",
-                            size=pixels.shape[0],
-                            scale=scale,
-                        ),
-                        DimSpec(
-                            name="x",
-                            type="space",
-                            unit="micrometer",
-                            size=pixels.shape[1],
-                            scale=scale,
-                        ),
-                    ]
-                )
-            ]
-        )
         prepare_image(
             self.path,
-            image,
-            datasets=[((_GROWTH, *pixels.shape), pixels.dtype)],
+            v05.Image(multiscales=[v05.Multiscale.from_dims(self._axes(pixels.shape))]),
+            datasets=[((GROWTH, *pixels.shape), pixels.dtype)],
             chunks=(1, *pixels.shape),
             writer="zarr",
             compression="none",
             overwrite=True,
         )
         self._open()
+
+    def _axes(self, shape: tuple[int, ...]) -> list[DimSpec]:
+        """Time, and rows and columns of frames of this shape."""
+        time = DimSpec(
+            name="t",
+            type="time",
+            unit="second" if self._interval_s else None,
+            size=1,
+            scale=self._interval_s or 1.0,
+        )
+        place = [
+            DimSpec(
+                name=name, type="space", unit="micrometer", size=size, scale=self._pixel_size_um
+            )
+            for name, size in zip("yx", shape[-2:], strict=True)
+        ]
+        return [time, *place]
 
     def _open(self) -> None:
         self._array = zarr.open_array(self.path / "0", mode="r+")

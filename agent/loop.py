@@ -28,6 +28,7 @@ from useq import MDAEvent
 from agent.analysis import Analysis
 from agent.control import Control, Heard
 from agent.dose import DoseGate
+from agent.filtered import Filtering, Task, not_filtered
 from agent.images import ImageStore, checksum
 from agent.ledger import Ledger
 from agent.plan import AnalysisError, Answer, Frame, Instruction, Listen, Note, Plan
@@ -70,6 +71,8 @@ class Loop:
         Age of the run when this session starts (s).
     catch_up
         Called first, with a question to ask meanwhile: whether to go on.
+    filtering
+        Filters frames; None where nobody does.
     control
         What a person tells the run; None where nobody can.
     """
@@ -83,6 +86,7 @@ class Loop:
         images: ImageStore,
         gate: DoseGate,
         analysis: Analysis | None = None,
+        filtering: Filtering | None = None,
         recording: Recording | None = None,
         retries: int = 0,
         tell: Callable[[str, dict[str, Any]], None] = lambda kind, data: None,
@@ -96,9 +100,11 @@ class Loop:
         self._images = images
         self._gate = gate
         self._analysis = analysis
+        self._filtering = filtering
         recording = recording or Recording()
         self._tape = Tape(recording, images)
         self._given_up = recording.given_up()
+        self._unfiltered = recording.unfiltered()
         self._retries = retries
         self._tell = tell
         self._catch_up = catch_up
@@ -213,7 +219,7 @@ class Loop:
                 if isinstance(step, Listen):
                     answer = self._listen()
                     continue
-                answer = self._tape.frame(self._index, step, self._scored)
+                answer = self._tape.frame(self._index, step, self._scored, self._refiltered)
                 if answer is None:
                     break
                 self._index += 1
@@ -287,6 +293,28 @@ class Loop:
         future = analysis.submit(index, pixels)
         return lambda: analysis.result(index, pixels, future)
 
+    def _refiltered(self, index: int, shot: Shot) -> Callable[[], float]:
+        """Of a stored frame: one that was passed over once is not filtered now, unless asked."""
+        return self._filtered(index, shot, stored=True)
+
+    def _filtered(self, index: int, shot: Shot, *, stored: bool = False) -> Callable[[], float]:
+        """Hand a frame to the filter; returns what waits for its uncertainty."""
+        filtering = self._filtering
+        if filtering is None or shot.mode not in filtering.modes:
+
+            def nothing() -> float:
+                raise not_filtered(index, shot.mode)
+
+            return nothing
+        if (why := self._unfiltered.get(index)) is not None:
+            # The plan may have been told so, as with a score.
+            def given_up() -> float:
+                raise AnalysisError(why)
+
+            return given_up
+        task = Task(index) if stored and not filtering.all else filtering.submit(index)
+        return lambda: filtering.uncertainty(task)
+
     # ------------------------------------------------------------------ listeners of the runner
 
     def _on_started(self, event: MDAEvent) -> None:
@@ -316,7 +344,8 @@ class Loop:
         self._index += 1
         pixels.flags.writeable = False
         score = self._scored(pending.index, pending.shot, pixels)
-        return Frame(pending.index, pending.shot, pending.settings, pixels, at, score)
+        unsure = self._filtered(pending.index, pending.shot)
+        return Frame(pending.index, pending.shot, pending.settings, pixels, at, score, unsure)
 
     def _record(self, kind: Any, data: dict[str, Any], index: int | None = None) -> None:
         self._ledger.add(kind, data, index)

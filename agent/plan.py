@@ -25,7 +25,7 @@ from models.quality.score import Score
 
 
 class AnalysisError(RuntimeError):
-    """A frame's score could not be computed; a plan may catch it."""
+    """A frame's score or uncertainty could not be computed; a plan may catch it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,10 @@ class Instruction:
     value: Any
 
 
+def _nobody_filters() -> float:
+    raise AnalysisError("no frame is filtered")
+
+
 @dataclass(frozen=True, slots=True)
 class Frame:
     """A frame that was taken.
@@ -89,6 +93,7 @@ class Frame:
     pixels: NDArray[Any]
     time_s: float
     _quality: Callable[[], Score]
+    _uncertainty: Callable[[], float] = _nobody_filters
 
     @property
     def quality(self) -> Score:
@@ -105,6 +110,19 @@ class Frame:
     def score(self) -> float:
         """Quality in [0, 1]: the value of `quality`, which waits and fails likewise."""
         return self.quality.value
+
+    @property
+    def uncertainty(self) -> float:
+        """How unsure the filter is of this frame, as one number; waits for the filter.
+
+        A frame that the filter passed over is filtered then.
+
+        Raises
+        ------
+        AnalysisError
+            It failed, took too long, or frames of this mode are not filtered.
+        """
+        return self._uncertainty()
 
 
 Step = Shot | Note | Listen

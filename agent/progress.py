@@ -50,6 +50,9 @@ def describe(state: State) -> str:
         parts.append(f"trial {min(state.trial + 1, state.trials)}/{state.trials}")
     figures = {"score": state.score, "best": state.best, "bleaching": state.bleaching}
     parts += [f"{name} {value:.2f}" for name, value in figures.items() if value is not None]
+    if state.filtered is not None:
+        unsure = f" ± {state.uncertainty:.2g}" if state.uncertainty is not None else ""
+        parts.append(f"filtered {state.filtered}{unsure}")
     if state.budget_fraction is not None:
         parts.append(f"light {state.budget_fraction:.0%}")
     if state.faults:

@@ -11,14 +11,24 @@ from agent.plan import Instruction
 from devices.shot import Field, Shot
 from models.quality.score import Score
 
+FILTER = "filter"
+"""What the faults of the filter name as their part; those of the scoring name none."""
+
 
 @dataclass(slots=True)
 class Taken:
-    """A frame that is on disk, with the shot it came from and its score if it has one."""
+    """A frame that is on disk, with the shot it came from, and its score if it has one.
+
+    Attributes
+    ----------
+    filtered
+        {uncertainty, device, ms}; None where it was not filtered.
+    """
 
     shot: dict[str, Any]
     frame: dict[str, Any]
     score: Score | None = None
+    filtered: dict[str, Any] | None = None
 
 
 @dataclass(slots=True)
@@ -83,10 +93,27 @@ class Recording:
             self.taken[index] = Taken(announced.pop(index), {**data, "at": entry.at})
         elif entry.kind == "score" and index in self.taken:
             self.taken[index].score = score_from_dict(data)
+        elif entry.kind == "filtered" and index in self.taken:
+            self.taken[index].filtered = data
 
     def given_up(self) -> dict[int, str]:
         """Why frames went without a score, where the plan was told so and went on."""
-        return {fault["frame"]: fault["what"] for fault in self.faults if fault["policy"] == "skip"}
+        return self._skipped(None)
+
+    def filtered(self) -> dict[int, dict[str, Any]]:
+        """What was recorded of the frames that were filtered: {uncertainty, device, ms}."""
+        return {i: one.filtered for i, one in self.taken.items() if one.filtered is not None}
+
+    def unfiltered(self) -> dict[int, str]:
+        """Why frames that should have been filtered were not, and never will be."""
+        return self._skipped(FILTER)
+
+    def _skipped(self, part: str | None) -> dict[int, str]:
+        return {
+            fault["frame"]: fault["what"]
+            for fault in self.faults
+            if fault["policy"] == "skip" and fault.get("part") == part
+        }
 
     def notes_on(self, topic: str) -> list[dict[str, Any]]:
         """Data of the notes on one topic, in order."""

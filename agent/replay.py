@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
+from agent.filtered import not_filtered
 from agent.images import ImageStore
 from agent.plan import AnalysisError, Answer, Listen, Note, Plan
 from agent.planning import build_plan
@@ -20,7 +21,7 @@ from models.quality.score import Score
 
 
 class _EndOfTape(Exception):
-    """The plan reads a score that the ledger does not have."""
+    """The plan reads a score or an uncertainty that the ledger does not have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ def replay(folder: Path) -> Replayed:
     """
     config, recording = read(folder)
     images = ImageStore(folder, pixel_size_um=config.microscope.pixel_size_nm * 1e-3)
-    player = _Player(recording, images)
+    player = _Player(recording, images, config.filtered_modes())
     try:
         player.play(build_plan(config))
     except ReplayMismatch as mismatch:
@@ -69,12 +70,16 @@ def replay(folder: Path) -> Replayed:
 class _Player:
     """Plays a recording to its plan, and counts."""
 
-    def __init__(self, recording: Recording, images: ImageStore) -> None:
+    def __init__(
+        self, recording: Recording, images: ImageStore, filtered_modes: Collection[str]
+    ) -> None:
         self.tape = Tape(recording, images)
         self.frames = 0
         self.told = 0
         self._recording = recording
         self._given_up = recording.given_up()
+        self._filtered_modes = filtered_modes
+        self._unfiltered = recording.unfiltered()
 
     def play(self, plan: Plan) -> None:
         """Lead the plan to the tape's end; `ReplayMismatch` if it does not follow."""
@@ -116,7 +121,7 @@ class _Player:
                 self.told += len(answer)
                 listened += 1
             else:
-                answer = self.tape.frame(self.frames, step, self._scored)
+                answer = self.tape.frame(self.frames, step, self._scored, self._filtered)
                 if answer is None:
                     return
                 self.frames += 1
@@ -128,3 +133,13 @@ class _Player:
             raise _EndOfTape
 
         return score
+
+    def _filtered(self, index: int, shot: Shot) -> Callable[[], float]:
+        def uncertainty() -> float:
+            if shot.mode not in self._filtered_modes:
+                raise not_filtered(index, shot.mode)
+            if (why := self._unfiltered.get(index)) is not None:
+                raise AnalysisError(why)
+            raise _EndOfTape
+
+        return uncertainty

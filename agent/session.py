@@ -15,14 +15,19 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
+from agent import live_page
 from agent.analysis import Analysis, Compute
 from agent.catch_up import catch_up
 from agent.config import RunConfig
 from agent.control import Control
 from agent.dose import BudgetReached, DoseGate
-from agent.folder import RunBusy, lock, versions, write_config, write_status
+from agent.filter_process import FilterProcess, Restore
+from agent.filter_setup import check_filter, filtering_process, recorder
+from agent.filtered import Filtering
+from agent.filtered_images import FilteredStore
+from agent.folder import REPORT, RunBusy, lock, versions, write_config, write_status
 from agent.images import ImageStore
 from agent.ledger import Ledger
 from agent.loop import Loop
@@ -39,6 +44,7 @@ from devices.safety import SafeState
 from models.quality.score import Score, doubtful
 
 Status = Literal["completed", "stopped", "interrupted", "failed"]
+Images = TypeVar("Images", bound=ImageStore)
 EXIT_CODES: dict[Status, int] = {"completed": 0, "stopped": 0, "interrupted": 130, "failed": 1}
 _TICK_S = 0.05
 _HEARTBEAT_S = 1.0
@@ -67,6 +73,10 @@ class Progress:
     budget_fraction: float | None = None
     doing: str = "starting"
     faults: int = 0
+    filtered: int | None = None
+    """Frames that were filtered; None where nobody filters."""
+    uncertainty: float | None = None
+    """The filter's, of the frame it filtered last."""
 
     def take(self, kind: str, data: dict[str, Any]) -> None:
         """Learn from a ledger entry."""
@@ -78,6 +88,9 @@ class Progress:
             self.frames += 1
         elif kind == "score":
             self.score = data["value"]
+        elif kind == "filtered":
+            self.filtered = (self.filtered or 0) + 1
+            self.uncertainty = data["uncertainty"]
         elif kind == "fault":
             self.faults += 1
         elif kind == "note" and data["topic"] == "flagged":
@@ -112,6 +125,7 @@ class Result:
 
 def open_microscope(config: RunConfig, source: Path) -> Microscope:
     """Open the config's microscope; a mismatch becomes a `ConfigError` that says where."""
+    check_filter(config, source)
     try:
         microscope = Microscope.open(config.microscope, base=source.parent, seed=config.seed)
     except BindingError as error:
@@ -143,6 +157,9 @@ class Session:
         Another plan than the config's, for scripts: called with the config.
     scorer
         Scores frames instead of the quality network: their pixels in, a `Score` of each out.
+    restore
+        Makes what filters frames instead of the config's model, in the filter's process; there is
+        one only if the config has a `filter`.
     """
 
     def __init__(
@@ -154,6 +171,7 @@ class Session:
         microscope: Microscope | None = None,
         make_plan: Callable[[RunConfig], Plan] | None = None,
         scorer: Compute | None = None,
+        restore: Restore | None = None,
     ) -> None:
         self.config = config
         self.folder = folder
@@ -161,6 +179,7 @@ class Session:
         self._microscope = microscope
         self._make_plan = make_plan or build_plan
         self._scorer = scorer
+        self._restore = restore
         self.longest_queue = 0
         """Most frames that waited for their score at once."""
         optimizing = config.plan == "optimize"
@@ -188,21 +207,28 @@ class Session:
         """
         taken = lock(self.folder)
         try:
-            with interrupts() as seen, _scoring(self.config, self._source, self._scorer) as scoring:
-                return self._locked(*scoring, seen, watch)
+            with (
+                interrupts() as seen,
+                _scoring(self.config, self._source, self._scorer) as (scorer, weights),
+                filtering_process(self.config, self._source, self.folder, self._restore) as filters,
+            ):
+                if filters is not None:
+                    weights = {**weights, "filter": filters.weights_hash}
+                return self._locked(scorer, filters, weights, seen, watch)
         finally:
             taken.release()
 
     def _locked(
         self,
         scorer: Compute | None,
+        filters: FilterProcess | None,
         weights: dict[str, str],
         seen: Interrupts,
         watch: Callable[[Progress], None],
     ) -> Result:
         microscope = self._microscope or open_microscope(self.config, self._source)
         try:
-            work = self._prepare(microscope, scorer, weights)
+            work = self._prepare(microscope, scorer, filters, weights)
         except BaseException:
             with microscope:
                 raise
@@ -221,12 +247,15 @@ class Session:
             result = self._finish(work, safe, reason, cause, seen)
             if not work.is_alive() and not _let_go(microscope, safe):
                 result = replace(result, thread_left=True)
+            finish = not work.is_alive() and reason != "failed"
+            self._finish_filtering(work, result.status, seen, watch, finish=finish)
         return result
 
     def _prepare(
         self,
         microscope: Microscope,
         scorer: Compute | None,
+        filters: FilterProcess | None,
         weights: dict[str, str],
     ) -> _Work:
         """Everything a session needs, from what earlier sessions left."""
@@ -243,11 +272,7 @@ class Session:
                 "simulated": microscope.simulated,
             }
             write_config(self.folder, config, provenance)
-        images = ImageStore(
-            self.folder,
-            pixel_size_um=config.microscope.pixel_size_nm * 1e-3,
-            interval_s=_interval(config),
-        )
+        images = self._images(ImageStore)
         ledger.add(
             "run",
             {
@@ -267,6 +292,19 @@ class Session:
                 timeout_s=config.analysis.timeout_s,
                 done=self._score_recorder(ledger),
             )
+        filtering = None
+        if filters is not None and config.filter is not None:
+            core = microscope.core
+            self.progress.filtered = len(recording.filtered())
+            live_page.begin(self.folder)
+            filtering = Filtering(
+                filters,
+                shape=(core.getImageHeight(), core.getImageWidth()),
+                modes=config.filtered_modes(),
+                frames=config.filter.frames,
+                timeout_s=config.filter.timeout_s,
+                done=recorder(ledger, config.filter.on_error, self.progress.take),
+            )
         loop = Loop(
             microscope,
             self._make_plan(config),
@@ -274,6 +312,7 @@ class Session:
             images=images,
             gate=gate,
             analysis=analysis,
+            filtering=filtering,
             recording=recording,
             retries=config.faults.retries,
             tell=self.progress.take,
@@ -284,7 +323,7 @@ class Session:
             control=Control(self.folder, config, recording) if config.plan == "optimize" else None,
         )
         stored = last + 1 if last is not None else 0
-        return _Work(loop, ledger, images, gate, analysis, stored)
+        return _Work(loop, ledger, images, gate, analysis, filtering, stored)
 
     def _finish(
         self,
@@ -315,14 +354,49 @@ class Session:
                 work.images.trim(max(work.loop.frames, work.stored))
             work.ledger.add("end", {"status": status, "reason": why})
             self._heartbeat(work.gate, status)
-            work.ledger.close()
         except (OSError, sqlite3.Error) as error:
             status, why = "failed", f"{why}; and the ledger cannot be written: {error}"
         return Result(self.folder, status, why, safe.ok, work.is_alive())
 
+    def _finish_filtering(
+        self,
+        work: _Work,
+        status: Status,
+        seen: Interrupts,
+        watch: Callable[[Progress], None],
+        *,
+        finish: bool,
+    ) -> None:
+        """Filter what is left; the run is over and the microscope let go, so it may take long."""
+        before, beat = seen.count, time.monotonic()
+
+        def go_on(left: int) -> bool:
+            nonlocal beat
+            self.progress.doing = f"filtering, frames left: {left}; Ctrl-C gives them up"
+            watch(self.progress)
+            if time.monotonic() - beat > _HEARTBEAT_S:
+                beat = time.monotonic()
+                self._heartbeat(work.gate, status)
+            return seen.count == before
+
+        if work.filtering is not None:
+            # A second Ctrl-C meant everything, and who sends SIGTERM will not wait.
+            finish = finish and seen.count < 2 and seen.name in ("", "SIGINT")
+            work.filtering.close(finish=finish, go_on=go_on)
+            self.progress.doing = "over"
+            with suppress(OSError):
+                filtered = self._images(FilteredStore)
+                filtered.trim(max(work.loop.frames, work.stored))
+                live_page.end(self.folder, REPORT)
+            self._heartbeat(work.gate, status)
+        with suppress(sqlite3.Error):
+            work.ledger.close()
+
     def _supervise(self, work: _Work, seen: Interrupts, watch: Callable[[Progress], None]) -> str:
         """Wait for the acquisition thread, or for a reason not to; returns that reason."""
-        loop, gate, analysis = work.loop, work.gate, work.analysis
+        loop, gate = work.loop, work.gate
+        beside = [part for part in (work.analysis, work.filtering) if part is not None]
+        self._await_filter(work, seen, watch)
         work.start()
         beat = 0.0
         while work.is_alive():
@@ -332,8 +406,9 @@ class Session:
             if time.monotonic() - beat > _HEARTBEAT_S:
                 beat = time.monotonic()
                 self._heartbeat(gate, "running")
-            if analysis is not None and analysis.failure is not None and not work.asked_to_stop:
-                work.asked_to_stop, work.error = True, analysis.failure
+            failure = next((part.failure for part in beside if part.failure is not None), None)
+            if failure is not None and not work.asked_to_stop:
+                work.asked_to_stop, work.error = True, failure
                 loop.stop()
             if seen.count == 1 and not work.asked_to_stop:
                 self.progress.doing = "finishing the frame, then stopping; again to stop now"
@@ -369,6 +444,28 @@ class Session:
 
         return record
 
+    def _await_filter(
+        self, work: _Work, seen: Interrupts, watch: Callable[[Progress], None]
+    ) -> None:
+        """Let the filter warm up while it is dark; who stops the run now gets no light at all."""
+        if work.filtering is None:
+            return
+        while not seen.count and not work.filtering.ready.wait(_TICK_S):
+            self.progress.doing = "warming the filter up"
+            watch(self.progress)
+        work.error = work.filtering.failure
+        if seen.count or work.error is not None:
+            work.asked_to_stop = True
+            work.loop.stop()
+
+    def _images(self, kind: type[Images]) -> Images:
+        """An image of this run on disk."""
+        return kind(
+            self.folder,
+            pixel_size_um=self.config.microscope.pixel_size_nm * 1e-3,
+            interval_s=self.config.fixed_interval_s(),
+        )
+
     def _heartbeat(self, gate: DoseGate, status: str) -> None:
         beat = {
             "run": self.folder.name,
@@ -381,6 +478,8 @@ class Session:
             "score": self.progress.score,
             "budget_fraction": gate.budget_fraction,
             "faults": self.progress.faults,
+            "filtered": self.progress.filtered,
+            "uncertainty": self.progress.uncertainty,
         }
         # Where a monitor has the file open, Windows does not let it be replaced; a disk that is
         # full is told of by the next frame.
@@ -398,6 +497,7 @@ class _Work(threading.Thread):
         images: ImageStore,
         gate: DoseGate,
         analysis: Analysis | None,
+        filtering: Filtering | None,
         stored: int,
     ) -> None:
         # A driver that never returns must not keep the process alive.
@@ -407,6 +507,7 @@ class _Work(threading.Thread):
         self.images = images
         self.gate = gate
         self.analysis = analysis
+        self.filtering = filtering
         self.stored = stored
         """Frames that earlier sessions left."""
         self.error: BaseException | None = None
@@ -459,10 +560,6 @@ def _let_go(microscope: Microscope, safe: SafeState) -> bool:
     thread.start()
     thread.join(_LET_GO_S)
     return not thread.is_alive()
-
-
-def _interval(config: RunConfig) -> float:
-    return config.timelapse.interval_s if config.plan == "timelapse" else 0.0
 
 
 def _age(recording: Recording) -> float:

@@ -94,6 +94,7 @@ def summarize(folder: Path) -> dict[str, Any]:
             **spread([score.value for score in scores]),
             "flagged": sum(bool(score.flags) for score in scores),
         },
+        "filtered": _filtered(config, recording),
         "start": _retested(recording, "start"),
         "best": _retested(recording, "best"),
         "trials": recording.notes_on("trial"),
@@ -122,6 +123,23 @@ def flagged_frames(folder: Path) -> str:
 
 def _scores(recording: Recording) -> list[Score]:
     return [taken.score for taken in recording.taken.values() if taken.score is not None]
+
+
+def _filtered(config: RunConfig, recording: Recording) -> dict[str, Any] | None:
+    """How many frames were filtered, of how many that could be, and by what; None: nobody did."""
+    if config.filter is None:
+        return None
+    modes = config.filtered_modes()
+    rows = recording.filtered().values()
+    weights = [session.get("weights", {}).get("filter") for session in recording.sessions]
+    return {
+        "frames": len(rows),
+        "of": sum(taken.shot["mode"] in modes for taken in recording.taken.values()),
+        "model": config.filter.model,
+        "sha256": next((digest for digest in reversed(weights) if digest), None),
+        "devices": sorted({row["device"] for row in rows}),
+        "uncertainty": spread([row["uncertainty"] for row in rows]),
+    }
 
 
 def _lasers(config: RunConfig) -> list[str]:

@@ -224,6 +224,7 @@ class Tape:
         index: int,
         shot: Shot,
         rescore: Callable[[int, Shot, NDArray[Any]], Callable[[], Score]],
+        refilter: Callable[[int, Shot], Callable[[], float]],
     ) -> Frame | None:
         """The stored frame that answers a shot; None at the end of the tape.
 
@@ -235,6 +236,8 @@ class Tape:
             What the plan asks for.
         rescore
             Makes the score of a frame whose ledger has none, from (index, shot, pixels).
+        refilter
+            Makes the uncertainty of a frame whose ledger has none, from (index, shot).
 
         Raises
         ------
@@ -257,4 +260,8 @@ class Tape:
         pixels.flags.writeable = False
         stored = taken.score
         score = rescore(index, shot, pixels) if stored is None else lambda: stored
-        return Frame(index, shot, taken.shot["settings"], pixels, taken.frame["time_s"], score)
+        filtered = taken.filtered
+        unsure = refilter(index, shot) if filtered is None else lambda: filtered["uncertainty"]
+        return Frame(
+            index, shot, taken.shot["settings"], pixels, taken.frame["time_s"], score, unsure
+        )

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from agent.config import RunConfig
 from agent.dose import DoseGate
+from agent.filtered_images import FilteredStore
 from agent.folder import CONFIG
 from agent.images import ImageStore, checksum
 from agent.recording import Recording, Taken
@@ -71,6 +72,7 @@ class Run:
     retests: Mapping[str, Sequence[Measured]]
     damaged: list[int] = field(default_factory=list)
     _images: ImageStore | None = None
+    _filtered: FilteredStore | None = None
 
     @classmethod
     def load(cls, folder: Path) -> Run:
@@ -198,6 +200,16 @@ class Run:
             return None
         finite: NDArray[Any] = np.nan_to_num(pixels)
         return finite
+
+    def filtered_pixels(self, index: int) -> tuple[NDArray[Any], NDArray[Any]] | None:
+        """What the filter made of a frame, and its deviation; None if it is not on disk."""
+        try:
+            if self._filtered is None:
+                self._filtered = FilteredStore(self.folder, pixel_size_um=self.pixel_um)
+            image, sd = self._filtered.read(index)
+        except Exception:  # a damaged image must not cost the report of all the rest
+            return None
+        return None if np.isnan(image).all() else (np.nan_to_num(image), np.nan_to_num(sd))
 
 
 def field_of(taken: Taken) -> int | None:

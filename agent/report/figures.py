@@ -177,6 +177,23 @@ def signal_over_time(run: Run) -> str | None:
     return chart.svg()
 
 
+def uncertainty_over_time(run: Run) -> str:
+    """How unsure the filter was of the frames it filtered, by field."""
+    rows = [
+        (i, taken, float(taken.filtered["uncertainty"]))
+        for i, taken in run.frames
+        if taken.filtered is not None
+    ]
+    label, seconds = _time_unit(run)
+    chart = Chart(
+        Axis.linear(label, _times(run, seconds), room=0.02),
+        Axis.linear("uncertainty", [0, *(value for *_, value in rows)], room=0.03),
+        "Uncertainty of the filter over time",
+    )
+    _by_field(chart, rows, seconds, "uncertainty")
+    return chart.svg()
+
+
 def fields(run: Run) -> list[int | None]:
     """Fields that the charts over time show: the first few."""
     seen = dict.fromkeys(field_of(taken) for _, taken in run.frames)

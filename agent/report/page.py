@@ -7,7 +7,7 @@ from html import escape
 from pathlib import Path
 
 from agent.reading import ConfigError
-from agent.report import account, believing, optimizing, pieces, text, watching
+from agent.report import account, believing, filtering, optimizing, pieces, text, watching
 from agent.report.facts import Run
 from agent.report.style import CSS
 
@@ -54,7 +54,13 @@ def render(run: Run) -> str:
         sections = [optimizing.result, optimizing.search, believing.belief]
     else:
         sections = [watching.course]
-    sections += [account.light, account.faults, account.safe_state, account.provenance]
+    sections += [
+        filtering.filtered,
+        account.light,
+        account.faults,
+        account.safe_state,
+        account.provenance,
+    ]
     body = [section(run) for section in sections]
     # Only now is it known which frames could not be shown.
     body.insert(0, _header(run) + _damaged(run))
@@ -114,7 +120,9 @@ def _footer(run: Run) -> str:
     now = text.moment(datetime.now(UTC).isoformat())
     going_on = " while the run was going on" if run.summary["status"] == "running" else ""
     believed = run.config.plan == "optimize" and run.recording.notes_on("belief")
-    only = " outside of what the model believes" if believed else ""
+    apart = ["what the model believes"] if believed else []
+    apart += ["what the filter made of them"] if run.recording.filtered() else []
+    only = f" outside of {' and '.join(apart)}" if apart else ""
     return (
         f"<footer>Drawn by stedfast on {now}{going_on}, from the ledger and the measured frames. "
         "Frames are shown within the stated contrast limits; nothing is smoothed or "

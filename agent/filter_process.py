@@ -1,0 +1,183 @@
+"""The restoration network in a process of its own, beside the acquisition.
+
+It reads raw frames from disk and writes filtered ones to disk by itself. No pixels pass between
+the two processes, so that however large the frames are, the acquisition's process has no work
+with them.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agent.filtered_images import FilteredStore
+from agent.images import ImageStore
+from agent.live_page import LivePage
+from agent.worker_process import WorkerDied, WorkerProcess
+
+if TYPE_CHECKING:
+    from models.restoration import Restored, Restorer
+
+Restore = Callable[[], Any]
+"""Makes what has `warm_up`, `restore` and `weights_hash`, as `models.restoration.Restorer` does;
+called in the filter's process."""
+
+_WARM_UP_S = 120.0
+_MOST_STARTS = 3
+"""In a row, without a filtered frame in between: what kills it will kill it again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Filtered:
+    """What the ledger keeps of a filtered frame; its pixels are in `filtered.ome.zarr`.
+
+    Parameters
+    ----------
+    uncertainty
+        One number for the frame: see `models.restoration.Restored`.
+    device
+        Where it was computed.
+    ms
+        From its raw pixels in memory to the filtered ones in memory (ms).
+    fault
+        What went wrong on the way, if anything did.
+    """
+
+    uncertainty: float
+    device: str
+    ms: float
+    fault: str | None
+
+
+def open_restorer(model: str, device: str) -> Restorer:
+    """The network of a config's `filter:`."""
+    import torch
+
+    from models.restoration import Restorer
+
+    torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
+    return Restorer(model, device)
+
+
+class FilterProcess:
+    """Filters frames of a run in another process.
+
+    Parameters
+    ----------
+    restore
+        Makes the network, in the other process.
+    folder
+        The run's folder.
+    pixel_size_um, interval_s
+        Of its images.
+
+    Attributes
+    ----------
+    weights_hash
+        SHA-256 of the weights, for the run's provenance.
+
+    Raises
+    ------
+    OSError, ValueError
+        The weights cannot be used.
+    """
+
+    def __init__(
+        self, restore: Restore, folder: Path, *, pixel_size_um: float, interval_s: float = 0.0
+    ) -> None:
+        self._made_of = (restore, folder, pixel_size_um, interval_s)
+        self._shape: tuple[int, int] | None = None
+        self._starts = 0
+        self.over = False
+        """It has ended so often that it is not started again."""
+        self._process = self._start()
+        self.weights_hash: str = self._process.call("weights_hash")
+
+    @property
+    def pid(self) -> int | None:
+        """Number of the process."""
+        return self._process.pid
+
+    def warm_up(self, shape: tuple[int, int]) -> None:
+        """Do what only the first frame of a shape needs; raises what goes wrong."""
+        self._shape = shape
+        self._call("warm_up", shape, timeout_s=_WARM_UP_S)
+
+    def restore(self, index: int, timeout_s: float) -> Filtered:
+        """Filter a frame that is on disk; one that is started again opens its weights first.
+
+        Raises
+        ------
+        WorkerDied
+            The process ended, and is started again for the next frame, unless it ends each time.
+        TimeoutError
+            It took longer, and was ended.
+        Exception
+            What the network or the disk raised.
+        """
+        if not self._process.is_alive:
+            self._again()
+        done: Filtered = self._call("filter", index, timeout_s=timeout_s)
+        self._starts = 0
+        return done
+
+    def erase(self, index: int) -> None:
+        """Take a frame back that was filtered too late to count."""
+        _, folder, pixel_size_um, _ = self._made_of
+        FilteredStore(folder, pixel_size_um=pixel_size_um).erase(index)
+
+    def close(self) -> None:
+        """End the process; a frame that is being filtered is finished first."""
+        self._process.close()
+
+    def kill(self) -> None:
+        """End the process now."""
+        self._process.kill()
+
+    def _start(self) -> WorkerProcess:
+        self._starts += 1
+        return WorkerProcess(_Filter, *self._made_of)
+
+    def _again(self) -> None:
+        if self._starts >= _MOST_STARTS:
+            self.over = True
+            raise WorkerDied(f"its process ended {self._starts} times in a row; not started again")
+        self._process = self._start()
+        if self._shape is not None:
+            self._call("warm_up", self._shape, timeout_s=_WARM_UP_S)
+
+    def _call(self, method: str, *args: Any, timeout_s: float) -> Any:
+        return self._process.call(method, *args, timeout_s=timeout_s)
+
+
+class _Filter:
+    """What lives in the other process."""
+
+    def __init__(
+        self, restore: Restore, folder: Path, pixel_size_um: float, interval_s: float
+    ) -> None:
+        self._restorer = restore()
+        self._raw = ImageStore(folder, pixel_size_um=pixel_size_um)
+        self._filtered = FilteredStore(folder, pixel_size_um=pixel_size_um, interval_s=interval_s)
+        self._page = LivePage(folder, pixel_size_um)
+
+    def weights_hash(self) -> str:
+        return str(self._restorer.weights_hash())
+
+    def warm_up(self, shape: tuple[int, int]) -> None:
+        self._restorer.warm_up(shape)
+
+    def filter(self, index: int) -> Filtered:
+        raw = self._raw.read(index)
+        started = time.perf_counter()
+        done: Restored = self._restorer.restore(raw)
+        ms = 1e3 * (time.perf_counter() - started)
+        self._filtered.put(index, done.image, done.sd)
+        with suppress(Exception):  # a drawing that fails must not cost the frame
+            self._page.show(index, raw, done.image, done.sd, float(done.uncertainty))
+        return Filtered(float(done.uncertainty), done.device, ms, done.fault)

@@ -1,0 +1,105 @@
+"""What a session needs to filter frames: a model that is there, its process, and the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from agent.config import RunConfig
+from agent.filter_process import Filtered, FilterProcess, Restore, open_restorer
+from agent.ledger import Ledger
+from agent.plan import AnalysisError
+from agent.reading import located
+from agent.recording import FILTER
+
+
+def check_filter(config: RunConfig, source: Path) -> None:
+    """Read the weights of the config's filter, before anything is opened for nothing.
+
+    Raises
+    ------
+    ConfigError
+        There is none of that name, or it cannot be used here.
+    """
+    if config.filter is None:
+        return
+    from models.restoration import read_restoration
+
+    try:
+        read_restoration(config.filter.model)
+    except (OSError, ValueError) as error:
+        raise located(source, ("filter", "model"), str(error)) from None
+    if config.filter.device == "cuda":
+        from torch.cuda import is_available
+
+        if not is_available():
+            why = "'cuda', but torch finds no CUDA device here; accepted: auto or cpu"
+            raise located(source, ("filter", "device"), why)
+
+
+@contextmanager
+def filtering_process(
+    config: RunConfig, source: Path, folder: Path, restore: Restore | None
+) -> Iterator[FilterProcess | None]:
+    """What filters frames while the context lasts."""
+    if config.filter is None:
+        yield None
+        return
+    asked = config.filter
+    try:
+        process = FilterProcess(
+            restore or partial(open_restorer, asked.model, asked.device),
+            folder,
+            pixel_size_um=config.microscope.pixel_size_nm * 1e-3,
+            interval_s=config.fixed_interval_s(),
+        )
+    except (OSError, ValueError) as error:
+        raise located(source, ("filter", "model"), str(error)) from None
+    try:
+        yield process
+    finally:
+        process.close()
+
+
+def recorder(
+    ledger: Ledger,
+    policy: Literal["skip", "stop"],
+    tell: Callable[[str, dict[str, Any]], None],
+) -> Callable[[int | None, Filtered | AnalysisError], None]:
+    """What writes outcomes of the filter down.
+
+    Parameters
+    ----------
+    ledger
+        Where to.
+    policy
+        What a failure leads to: the frame goes without, or an `AnalysisError` ends the run.
+    tell
+        Called with (kind, data) after each entry.
+    """
+
+    def fault(what: str, policy: str, index: int | None) -> None:
+        entry = {"what": what, "policy": policy, "part": FILTER}
+        ledger.add("fault", entry, index)
+        tell("fault", entry)
+
+    def record(index: int | None, outcome: Filtered | AnalysisError) -> None:
+        if isinstance(outcome, AnalysisError):
+            fault(str(outcome), policy, index)
+            if policy == "stop":
+                raise outcome
+            return
+        if outcome.fault is not None:
+            fault(outcome.fault, "go on", index)
+        row = {
+            "uncertainty": outcome.uncertainty,
+            "device": outcome.device,
+            "ms": round(outcome.ms, 3),
+        }
+        ledger.add("filtered", row, index)
+        tell("filtered", row)
+
+    return record

@@ -1,0 +1,260 @@
+"""Frames filtered beside the acquisition.
+
+One worker thread hands numbers of frames to the filter's process, which reads and writes their
+pixels by itself. Handing in a frame never waits, and a frame that waits is a number, so that
+memory does not grow with them. With ``newest`` one frame waits at most, and the next one takes its
+place; with ``all`` each has its turn, after the run's end if need be. Asking for a frame's
+uncertainty waits, with a timeout, and puts that frame first.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from agent.filter_process import Filtered
+from agent.plan import AnalysisError
+
+_TICK_S = 0.05
+_LET_GO_S = 1.0
+
+
+class Filters(Protocol):
+    """What filters frames that are on disk: a `FilterProcess`."""
+
+    def warm_up(self, shape: tuple[int, int]) -> None:
+        """Do what only the first frame needs."""
+        ...
+
+    def restore(self, index: int, timeout_s: float) -> Filtered:
+        """Filter one frame."""
+        ...
+
+    def erase(self, index: int) -> None:
+        """Take a frame back that was filtered too late to count."""
+        ...
+
+    def kill(self) -> None:
+        """Give up the frame it is at."""
+        ...
+
+    @property
+    def over(self) -> bool:
+        """Whether it has failed so often that it tries no more."""
+        ...
+
+
+Outcome = Filtered | AnalysisError
+
+
+@dataclass(slots=True, eq=False)
+class Task:
+    """A frame that is to be filtered, now or when somebody asks for its uncertainty.
+
+    Attributes
+    ----------
+    outcome
+        None as long as it is not known.
+    wanted, begun, known, given_up
+        Somebody waits for it; it is being filtered; the ledger is told; nobody waits any more.
+    """
+
+    index: int
+    outcome: Outcome | None = None
+    wanted: bool = False
+    begun: bool = False
+    known: bool = False
+    given_up: bool = False
+
+
+class Filtering:
+    """Filters frames in order of arrival.
+
+    Parameters
+    ----------
+    filters
+        Does the work.
+    shape
+        Rows and columns of the frames to come.
+    modes
+        Of the frames that are filtered.
+    frames
+        Which of them, where it cannot keep up.
+    timeout_s
+        Longest time for one frame, and longest wait for its uncertainty (s).
+    done
+        Called with (index, outcome) of every frame, by whoever learns it first; the index is None
+        where warming up failed.
+    """
+
+    def __init__(
+        self,
+        filters: Filters,
+        *,
+        shape: tuple[int, int],
+        modes: Collection[str],
+        frames: Literal["newest", "all"],
+        timeout_s: float,
+        done: Callable[[int | None, Outcome], None],
+    ) -> None:
+        self._filters = filters
+        self._shape = shape
+        self.modes = modes
+        self.all = frames == "all"
+        """Whether no frame is passed over."""
+        self._timeout_s = timeout_s
+        self._done = done
+        self._waiting: deque[Task] = deque()
+        self._first: deque[Task] = deque()
+        """Those that somebody waits for; they may stand among the others as well."""
+        self._changed = threading.Condition()
+        self._closed = self._abandoned = False
+        self.ready = threading.Event()
+        """Warmed up, or failed to."""
+        self.failure: Exception | None = None
+        """What `done` raised, if it did: a full disk, or a frame whose failure stops the run."""
+        self._thread = threading.Thread(target=self._work, name="filtering", daemon=True)
+        self._thread.start()
+
+    @property
+    def left(self) -> int:
+        """How many frames wait."""
+        return len(self._waiting)
+
+    def submit(self, index: int) -> Task:
+        """Hand in a frame that is on disk; never waits."""
+        task = Task(index)
+        with self._changed:
+            if not self._closed:
+                if not self.all:
+                    self._waiting.clear()
+                self._waiting.append(task)
+                self._changed.notify_all()
+        return task
+
+    def uncertainty(self, task: Task) -> float:
+        """The uncertainty of a frame; waits for it, and has it filtered if it was passed over.
+
+        Raises
+        ------
+        AnalysisError
+            It failed, or took longer than the timeout.
+        """
+        with self._changed:
+            if task.outcome is None and not task.wanted:
+                task.wanted = True
+                self._first.append(task)
+                self._changed.notify_all()
+            self._changed.wait_for(lambda: task.outcome is not None, self._timeout_s)
+            if task.outcome is None and task.known:  # it comes in this very moment
+                self._changed.wait_for(lambda: task.outcome is not None)
+            late = task.outcome is None
+            if late:
+                # Who gave up waiting has decided without it; it must not turn up in the ledger
+                # now, or the plan would decide otherwise when it is led through it again.
+                task.given_up = True
+                task.outcome = AnalysisError(
+                    f"frame {task.index} was not filtered within {self._timeout_s:g} s "
+                    "(`filter.timeout_s`)"
+                )
+        assert task.outcome is not None
+        if late:
+            self._report(task.index, task.outcome)
+        if isinstance(task.outcome, AnalysisError):
+            raise task.outcome
+        return task.outcome.uncertainty
+
+    def close(self, *, finish: bool, go_on: Callable[[int], bool] = lambda left: True) -> None:
+        """End the worker.
+
+        Parameters
+        ----------
+        finish
+            It filters what waits first.
+        go_on
+            Asked meanwhile, with the number of frames that wait, whether to go on with that.
+        """
+        with self._changed:
+            self._closed = True
+            # Nobody waits for what warms up for nothing.
+            finish = finish and (self.ready.is_set() or bool(self._waiting or self._first))
+            self._changed.notify_all()
+        while finish and self._thread.is_alive():
+            self._thread.join(_TICK_S)
+            finish = self.failure is None and go_on(self.left)
+        if not self._thread.is_alive():
+            return
+        with self._changed:
+            self._waiting.clear()
+            self._first.clear()
+            self._abandoned = True
+            self._changed.notify_all()
+        self._thread.join(_LET_GO_S)
+        if self._thread.is_alive():
+            self._filters.kill()
+            self._thread.join(_LET_GO_S)
+
+    def _work(self) -> None:
+        try:
+            self._filters.warm_up(self._shape)
+        except Exception as error:
+            if not self._abandoned:
+                self._report(None, _failed("warming the filter up", error))
+        self.ready.set()
+        while (task := self._next()) is not None:
+            over = self._filters.over
+            try:
+                outcome: Outcome = self._filters.restore(task.index, self._timeout_s)
+            except Exception as error:
+                outcome = _failed(f"filtering frame {task.index}", error)
+            with self._changed:
+                late = self._abandoned or task.given_up
+                # The ledger has been told that it is over; what every further frame would add,
+                # it adds only where a plan asks.
+                task.begun = not (over and not task.wanted)
+                task.known = task.begun and not late
+            if late:
+                with suppress(OSError):
+                    self._filters.erase(task.index)
+            if not task.known:
+                continue
+            self._report(task.index, outcome)
+            with self._changed:
+                task.outcome = outcome
+                self._changed.notify_all()
+
+    def _next(self) -> Task | None:
+        """What is to be filtered next; waits for it, and is None at the end."""
+        with self._changed:
+            while True:
+                while self._first or self._waiting:
+                    task = (self._first or self._waiting).popleft()
+                    if not (task.begun or task.given_up):
+                        task.begun = True
+                        return task
+                if self._closed:
+                    return None
+                self._changed.wait()
+
+    def _report(self, index: int | None, outcome: Outcome) -> None:
+        try:
+            self._done(index, outcome)
+        except Exception as error:  # must not end the worker that plans wait for
+            self.failure = error
+
+
+def _failed(what: str, error: Exception) -> AnalysisError:
+    """The error that plans and the ledger get."""
+    why = "took too long (`filter.timeout_s`)" if isinstance(error, TimeoutError) else str(error)
+    found = AnalysisError(f"{what} failed: {why or type(error).__name__}")
+    found.__cause__ = error
+    return found
+
+
+def not_filtered(index: int, mode: str) -> AnalysisError:
+    """What a plan gets that asks for the uncertainty of a frame which nobody filters."""
+    return AnalysisError(f"frame {index} ({mode}) is not filtered")

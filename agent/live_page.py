@@ -1,0 +1,116 @@
+"""A page that shows the newest filtered frame beside its raw one, and reloads itself.
+
+`live.html` in the run's folder; any browser shows it, and nothing has to be started for it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+FILE = "live.html"
+_EVERY_S = 1.0
+_SHARE = 0.1
+"""Of the filter's time that may go into drawing."""
+_RELOAD = f'<meta http-equiv="refresh" content="{_EVERY_S:g}">'
+_GOES_ON = "The run goes on."
+
+
+class LivePage:
+    """Draws the page, about once a second.
+
+    Parameters
+    ----------
+    folder
+        The run's folder.
+    pixel_um
+        Side of a pixel on the sample (µm).
+    """
+
+    def __init__(self, folder: Path, pixel_um: float) -> None:
+        self._draw: Callable[..., str] | None = None
+        self._css = ""
+        # What draws takes longer to import than many frames to filter; nobody waits for it.
+        threading.Thread(target=self._import, name="import the report", daemon=True).start()
+        self._folder = folder
+        self._pixel_um = pixel_um
+        self._next = 0.0
+
+    def _import(self) -> None:
+        from agent.report.beside import beside
+        from agent.report.style import CSS
+
+        self._css = CSS
+        self._draw = beside
+
+    def show(
+        self,
+        index: int,
+        raw: NDArray[Any],
+        filtered: NDArray[Any],
+        sd: NDArray[Any],
+        uncertainty: float,
+    ) -> None:
+        """Show a frame, unless the last one was shown a moment ago.
+
+        Parameters
+        ----------
+        index
+            Its number.
+        raw, filtered, sd
+            The frame, what the filter made of it, and its standard deviation (rows × columns).
+        uncertainty
+            One number for the frame.
+
+        Raises
+        ------
+        OSError
+            The disk refused.
+        """
+        started = time.monotonic()
+        if self._draw is None or started < self._next:
+            return
+        shown = self._draw(raw, filtered, sd, self._pixel_um)
+        words = f"Frame {index}, uncertainty {uncertainty:.3g}."
+        _write(self._folder, words, shown, self._css)
+        took = time.monotonic() - started
+        self._next = started + max(_EVERY_S, took / _SHARE)
+
+
+def begin(folder: Path) -> None:
+    """Write a page that waits for the first frame, so that it can be opened at once."""
+    with suppress(OSError):
+        _write(folder, "No frame is filtered yet.")
+
+
+def end(folder: Path, report: str) -> None:
+    """Let the page stop reloading and lead to the report."""
+    file = folder / FILE
+    with suppress(OSError):
+        page = file.read_text(encoding="utf-8")
+        link = f'The run is over: <a href="{escape(report)}">{escape(report)}</a>.'
+        _replace(file, page.replace(f"{_RELOAD}\n", "").replace(_GOES_ON, link))
+
+
+def _write(folder: Path, words: str, shown: str = "", css: str = "") -> None:
+    name = escape(folder.resolve().name)
+    _replace(
+        folder / FILE,
+        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n{_RELOAD}\n'
+        f"<title>{name} – live</title>\n<style>{css}</style>\n</head>\n<body>\n"
+        f"<h1>{name}</h1>\n<p>{words} {_GOES_ON}</p>\n{shown}\n</body>\n</html>\n",
+    )
+
+
+def _replace(file: Path, page: str) -> None:
+    """A browser sees the old page or the new one, never half."""
+    partial = file.with_name(f"{file.name}.partial")
+    partial.write_text(page, encoding="utf-8")
+    partial.replace(file)

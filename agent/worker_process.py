@@ -1,0 +1,163 @@
+"""A network in a process of its own, beside the acquisition.
+
+In a thread it would share Python's interpreter lock with the acquisition and slow it by half; in a
+process of lower priority it uses what the acquisition leaves. What hangs in it can be ended.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import signal
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from typing import Any
+
+_NICER = 15
+_LET_GO_S = 1.0
+
+
+class WorkerDied(RuntimeError):
+    """The process has ended, by itself or by somebody else."""
+
+
+class WorkerProcess:
+    """Keeps an object in another process, and calls its methods.
+
+    Parameters
+    ----------
+    make
+        Makes the object, in the other process; importable from there, as are its arguments.
+    args
+        What it is made of.
+
+    Raises
+    ------
+    Exception
+        What `make` raised.
+    """
+
+    def __init__(self, make: Callable[..., Any], *args: Any) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._one_at_a_time = threading.Lock()
+        # A process that hangs in a driver must not keep this one from ending.
+        self._process = context.Process(target=_serve, args=(theirs, make, args), daemon=True)
+        self._process.start()
+        theirs.close()
+        try:
+            self._answer(None)
+        except BaseException:
+            self.kill()
+            raise
+
+    def call(self, method: str, *args: Any, timeout_s: float | None = None) -> Any:
+        """Call a method of the object, and wait for what it returns.
+
+        Raises
+        ------
+        WorkerDied
+            The process has ended.
+        TimeoutError
+            It took longer; the process is ended, as it would answer the next call with this
+            one's result.
+        Exception
+            What the method raised.
+        """
+        with self._one_at_a_time:
+            try:
+                self._pipe.send((method, args))
+            except (OSError, ValueError):
+                raise self._died() from None
+            return self._answer(timeout_s)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it still can be called."""
+        return self._process.is_alive()
+
+    @property
+    def pid(self) -> int | None:
+        """Number of the process."""
+        return self._process.pid
+
+    def close(self) -> None:
+        """Let the process end, when it has answered the call it is at."""
+        with suppress(OSError):
+            self._pipe.close()
+
+    def kill(self) -> None:
+        """End the process now."""
+        self._process.kill()
+        self._process.join(_LET_GO_S)
+
+    def _answer(self, timeout_s: float | None) -> Any:
+        try:
+            if not self._pipe.poll(timeout_s):
+                self.kill()
+                raise TimeoutError
+            good, answer = self._pipe.recv()
+        except (EOFError, OSError) as error:
+            if isinstance(error, TimeoutError):
+                raise
+            raise self._died() from None
+        if good:
+            return answer
+        raise answer
+
+    def _died(self) -> WorkerDied:
+        self._process.join(_LET_GO_S)
+        return WorkerDied(f"its process ended, with exit code {self._process.exitcode}")
+
+
+def _serve(pipe: Connection, make: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    """What the other process does."""
+    _settle()
+    try:
+        made = make(*args)
+    except Exception as error:
+        _send(pipe, False, error)
+        return
+    _send(pipe, True, None)
+    while True:
+        try:
+            method, given = pipe.recv()
+        except (EOFError, OSError):  # nobody will ask again
+            return
+        try:
+            answer = getattr(made, method)(*given)
+        except Exception as error:
+            _send(pipe, False, error)
+        else:
+            _send(pipe, True, answer)
+
+
+def _send(pipe: Connection, good: bool, answer: Any) -> None:
+    try:
+        data = pickle.dumps((good, answer), protocol=pickle.HIGHEST_PROTOCOL)
+        if not good:
+            pickle.loads(data)  # some exceptions can be sent, but not be made again
+    except Exception:
+        words = f"{type(answer).__name__}: {answer}"
+        data = pickle.dumps((False, RuntimeError(words)))
+    with suppress(OSError):
+        pipe.send_bytes(data)
+
+
+def _settle() -> None:
+    """Leave Ctrl-C to the parent, end when it ends, and let it go first."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+
+    def follow() -> None:
+        if parent is not None:
+            parent.join()
+        os._exit(0)
+
+    threading.Thread(target=follow, name="follow the parent", daemon=True).start()
+    if hasattr(os, "nice"):
+        with suppress(OSError):
+            os.nice(_NICER)
