@@ -213,8 +213,8 @@ def _card(file: Path, library: Sessions, seed: int, drawn: int) -> dict[str, Any
             "One optical setup (635 nm excitation, 750 nm pulsed depletion, in focus); powers are "
             "those on the sample, whose calibration on a real microscope may be off.",
             "Expected labels from power spectra, right within about 0.05 (0.08 for sparse "
-            "structures) of simulated frames where less than half is bleached; nothing was measured on a real "
-            "sample.",
+            "structures) of simulated frames where less than half is bleached; nothing was "
+            "measured on a real sample.",
             "Outside the grid the value at its edge is used.",
         ],
     }
