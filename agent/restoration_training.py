@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from agent.epochs import shown_epochs
 from agent.folder import commit_of_this_code
 from agent.reading import ConfigError, read_checked
 from agent.training import device_named
@@ -161,19 +161,7 @@ def _trained(
     from models.restoration.training import train
 
     examples: list[dict[str, NDArray[np.float32]]] = []
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-    ) as bar:
-        task = bar.add_task("reading frames", total=None)
-
-        def show(epoch: int, total: int, metrics: dict[str, float]) -> None:
-            figures = "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
-            bar.update(task, completed=epoch, total=total, description=figures)
-
+    with shown_epochs(console) as show:
         paired = recipe.method != "cyclegan"
         pairs = read_pairs(data, *recipe.channels, paired=paired, read=read_image)
         card = train(

@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from agent.epochs import shown_epochs
 from agent.folder import commit_of_this_code
 from agent.reading import ConfigError, read_checked
 from devices.config import Model
@@ -102,19 +102,7 @@ def train_quality(config: Path, overrides: Sequence[str], console: Console) -> N
         raise ConfigError(f"{config}: one of `architecture` and `start_from` is needed, not both")
     assert asked.data is not None and asked.out is not None
     recipe, device = _recipe(asked), device_named(asked.device)
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-    ) as bar:
-        task = bar.add_task("reading frames", total=None)
-
-        def show(epoch: int, total: int, metrics: dict[str, float]) -> None:
-            figures = "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
-            bar.update(task, completed=epoch, total=total, description=figures)
-
+    with shown_epochs(console) as show:
         try:
             card = train(
                 asked.data,

@@ -1,0 +1,31 @@
+"""How far a training is, on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+Show = Callable[[int, int, dict[str, float]], None]
+"""Takes an epoch's number, how many there are at most, and figures."""
+
+
+@contextmanager
+def shown_epochs(console: Console) -> Iterator[Show]:
+    """A bar of epochs with their figures; until the first one, frames are being read."""
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+    ) as bar:
+        task = bar.add_task("reading frames", total=None)
+
+        def show(epoch: int, total: int, metrics: dict[str, float]) -> None:
+            figures = "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+            bar.update(task, completed=epoch, total=total, description=figures)
+
+        yield show
