@@ -138,8 +138,9 @@ LOSSES: dict[str, Loss] = {
 
 SMALLEST = {"ms_ssim3": smallest(3), "ms_ssim5": smallest(5), "mix": smallest(3)}
 """Pixels that patches and frames must have on each side, for the losses that need some."""
-# Of `of_scale` beside the loss of the location.
-SCALE_SHARE = 0.5
+# Of `of_scale` beside the loss of the location. With more the scale is learned better, and what is
+# to be removed worse: 0.57 against 0.83 of the off-target energy left after 1,000 and 2,700 steps.
+SCALE_SHARE = 0.1
 
 
 def total(loss: str, location: Tensor, scale: Tensor, target: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ _SHORT = Recipe(
 )
 METHODS: Mapping[str, Recipe] = MappingProxyType(
     {
-        "l2l, MS-SSIM": replace(_SHORT, method="l2l", loss="mix"),
+        "l2l, MS-SSIM": replace(_SHORT, method="l2l", loss="ms_ssim3"),
         "l2l, MAE": replace(_SHORT, method="l2l", loss="mae"),
         "n2n": replace(_SHORT, method="n2n", loss="mae"),
         "cyclegan": replace(
