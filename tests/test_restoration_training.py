@@ -383,7 +383,7 @@ class TestCommand:
         [
             ([], "`data`: missing; give it here or as --data"),
             (["data=absent", "out=w"], "absent: no such folder"),
-            (["data=.", "out=w", "method=n2v"], "loss: found 'mix'; accepted with n2v"),
+            (["data=.", "out=w", "method=n2v"], "loss: found 'ms_ssim3'; accepted with n2v"),
             (["data=.", "out=w", "epochs=0"], "epochs"),
             (["data=.", "out=w", "device=tpu9"], "`device`: 'tpu9' is not there"),
             (["data=.", "out=w", "input=nowhere"], "nowhere: no such folder"),
