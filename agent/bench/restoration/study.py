@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 
+from agent.restoration_training import recipe_of
 from agent.simulate.labels import CHANNELS, asked, simulate_labels
 from models.restoration import Recipe
 
@@ -24,27 +25,20 @@ FOREIGN = "psd95"
 _TRAINING_SEED, _TEST_SEED = 1, 11
 _TRAINING_FIELDS, _TEST_FIELDS = 240, 24
 
-_SHORT = Recipe(
-    architecture={"depth": 3, "kernel": 3, "first": 16},
-    epochs=30,
-    steps_per_epoch=75,
-    batch=4,
-    learning_rate=1e-3,
-    precision="bfloat16",
-)
+_SHIPPED = recipe_of("default")
 METHODS: Mapping[str, Recipe] = MappingProxyType(
     {
-        "l2l, MS-SSIM": replace(_SHORT, method="l2l", loss="ms_ssim3"),
-        "l2l, MAE": replace(_SHORT, method="l2l", loss="mae"),
-        "n2n": replace(_SHORT, method="n2n", loss="mae"),
-        "cyclegan": replace(
-            _SHORT, method="cyclegan", epochs=20, patch=96, learning_rate=2e-4, discriminator=16
-        ),
-        "care": replace(_SHORT, method="care", loss="laplace"),
-        "n2v": replace(_SHORT, method="n2v", input="label_a_low", loss="mse"),
+        "l2l, MAE": replace(_SHIPPED, loss="mae"),
+        "n2n": replace(_SHIPPED, method="n2n", loss="mae"),
+        "care": replace(_SHIPPED, method="care", loss="laplace"),
+        "n2v": replace(_SHIPPED, method="n2v", input="label_a_low", loss="mse"),
+        "cyclegan": replace(recipe_of("cyclegan"), architecture=_SHIPPED.architecture),
     }
 )
-"""One network and one length of training for all; only data and loss differ."""
+"""One network for all, and but for the last one length of training; data and loss differ.
+
+The networks that come along are label2label with MS-SSIM, on the same fields.
+"""
 DENOISING = ("care", "n2v")
 """These get frames of a tenth of the light, and are for one structure only."""
 
@@ -65,8 +59,8 @@ def prepare(folder: Path, *, quick: bool) -> None:
     _simulate(folder, quick)
     jobs = [
         (folder, structure, name, quick)
-        for structure in TRAINED
         for name in METHODS
+        for structure in TRAINED
         if not (name in DENOISING and structure != TRAINED[0])
         and not weights(folder, structure, name).is_file()
     ]
