@@ -511,6 +511,27 @@ def simulate_labels(
             bar.update(task, completed=done)
 
 
+@simulate.command("movies")
+def simulate_movies(
+    folder: Annotated[Path, typer.Argument(help="folder for the movies", show_default=False)],
+    name: Annotated[str, typer.Option("--set", help="training or test")] = "training",
+    movies: Annotated[int, typer.Option(min=1, help="how many")] = 1000,
+    seed: Annotated[int, typer.Option(min=0)] = 1,
+    workers: Annotated[int | None, typer.Option(min=1, help="processes; one a core")] = None,
+) -> None:
+    """Movies with their noise-free truth, for interpolation; goes on where it stopped."""
+    from rich.progress import Progress
+
+    from agent.simulate.movie_set import asked
+    from agent.simulate.movie_set import simulate_movies as make
+
+    wanted = asked(name)
+    with Progress(console=err) as bar:
+        task = bar.add_task("movies", total=movies)
+        for done in make(folder, wanted, movies, seed, workers):
+            bar.update(task, completed=done)
+
+
 @train.command("quality")
 def train_quality(
     config: ConfigFile,
