@@ -180,6 +180,11 @@ class TestMethods:
         told, learned = (filtered(tmp_path / name, fields.a[0]) for name in ("teacher", "student"))
         raw = Normalization().normalize(fields.a[0])
         assert np.abs(learned - told).mean() < 0.8 * np.abs(raw - told).mean()
+        # Its intervals are around what was measured, not around what its teacher says.
+        found = card["metrics"]["validation"]
+        assert found["coverage_90"] == pytest.approx(0.9, abs=0.01)
+        measured = teacher["metrics"]["validation"]
+        assert found["input_mae"] == pytest.approx(measured["input_mae"], rel=1e-3)
 
 
 class TestTraining:

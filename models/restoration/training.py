@@ -121,6 +121,8 @@ def train(
     networks = [objective.network for objective in objectives]
     judged = objectives[0]
     cases = [judged.case(i) for i in range(judged.cases)]
+    if teacher is not None:
+        cases = [_measured(case, stack) for case, stack in zip(cases, images.measured, strict=True)]
     factor = calibration.calibrate(networks, cases)
     card: dict[str, Any] = {
         "model": "RestorationNet",
@@ -218,6 +220,8 @@ class _Images:
             if pairs.targets is pairs.inputs
             else [stacks(pairs.targets, part) for part in parts.targets[:2]]
         )
+        self.measured = self.targets[1]
+        """Of the validation part, whatever a teacher says."""
         if teacher is not None:
             lessons = partial(_lesson, teacher, device)
             self.targets = [[lessons(stack[0]) for stack in part] for part in self.inputs]
@@ -230,6 +234,13 @@ class _Images:
             )
             for source, target in zip(self.inputs[part], self.targets[part], strict=True)
         ]
+
+
+def _measured(case: Case, target: Stack) -> Case:
+    """A validation frame against what was measured: how wrong a student is, no teacher can say."""
+    rows, columns = case.source.shape[-2:]
+    image = torch.from_numpy(target[None, :1, :rows, :columns].copy()).to(case.source)
+    return case._replace(target=image)
 
 
 def _lesson(teacher: Loaded, device: str, image: Stack) -> Stack:
