@@ -1,0 +1,350 @@
+"""Rebuilds frames between measured ones with trained weights, one by one or for a whole movie."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from models.interpolation.calibration import rebuilt
+from models.interpolation.normalization import Image, Normalization, as_type, levels
+from models.interpolation.weights import read_interpolator
+from models.restoration.engine import SMALLEST
+from models.restoration.tiles import cut
+
+# How far beyond its window a tile sees. Motion has no bound, but what is seen of it fades.
+_MARGIN = 96
+_LARGEST = {"cpu": 1024, "cuda": 2048}
+
+
+@dataclass(frozen=True, slots=True)
+class Interpolated:
+    """A rebuilt frame, and how sure the network is of it.
+
+    Parameters
+    ----------
+    image
+        Rows × columns, single precision, in the frames' own units.
+    sd
+        Standard deviation of each pixel's error, same units: of the Laplace distribution and of
+        the difference between the frame as seen forwards and backwards in time, calibrated.
+    uncertainty
+        One number for the frame: mean `sd` over the mean of |image − background|, the background
+        being the two frames' lower percentile. 0.1 is an error of a tenth of the signal.
+    """
+
+    image: Image
+    sd: Image
+    uncertainty: float
+
+
+@dataclass(frozen=True, slots=True)
+class MovieFrame:
+    """A frame of a movie with a higher frame rate.
+
+    Parameters
+    ----------
+    image
+        Rows × columns, in the type of the measured frames; a measured one is the very array that
+        came in.
+    measured
+        Whether it was measured; else it was rebuilt.
+    time
+        In frames of the measured movie, from 0.
+    sd
+        Standard deviation of each pixel's error; None for a measured frame, and NaN where there
+        was nothing to rebuild it from but one neighbour.
+    uncertainty
+        See `Interpolated`; 0 for a measured frame, NaN where `sd` is.
+    fault
+        What is odd about it: a measured frame that cannot be used or repeats another, a rebuilt
+        one whose neighbours were missing. None for nothing.
+    """
+
+    image: NDArray[Any]
+    measured: bool
+    time: float
+    sd: Image | None = None
+    uncertainty: float = 0.0
+    fault: str | None = None
+
+
+class Interpolation:
+    """Rebuilds frames with one model. Not for several threads at once.
+
+    Parameters
+    ----------
+    model
+        The name of weights that come along, or a ``.safetensors`` file with its card.
+    device
+        `auto` (a GPU if there is one), `cpu`, `cuda` or `cuda:N`. A GPU computes convolutions in
+        bfloat16, all else in single precision.
+    both_ways
+        Ask the network twice, the second time with time running backwards: takes twice as long,
+        is nearer to the truth, and surer of how near.
+    tile
+        Longest side (pixels) of what goes through the network at once.
+
+    Attributes
+    ----------
+    card
+        The model card.
+
+    Raises
+    ------
+    FileNotFoundError
+        If weights or card are missing.
+    ValueError
+        If they cannot be used, or there is no such device.
+    """
+
+    def __init__(
+        self,
+        model: str | Path,
+        device: str = "auto",
+        *,
+        both_ways: bool = True,
+        tile: int | None = None,
+    ) -> None:
+        loaded = read_interpolator(model)
+        self.card = loaded.card
+        self.device = _device(device)
+        self._network = loaded.network.to(self.device).eval()
+        self._normalization = loaded.normalization
+        self._both_ways = both_ways
+        factors = loaded.calibration
+        self._factor = factors.both_ways if both_ways else factors.one_way
+        self._tile = tile or _LARGEST[self.device.split(":")[0]]
+        if self._tile < 3 * _MARGIN:
+            raise ValueError(f"tile: found {tile}; accepted are {3 * _MARGIN} pixels and more")
+
+    def weights_hash(self) -> str:
+        """SHA-256 of the weights file, in hexadecimal."""
+        found: str = self.card["weights_sha256"]
+        return found
+
+    def between(self, before: NDArray[Any], after: NDArray[Any], t: float = 0.5) -> Interpolated:
+        """The frame between two.
+
+        Parameters
+        ----------
+        before, after
+            Rows × columns, any real number types, of one shape, 8 × 8 pixels or more.
+        t
+            When between them, above 0 and below 1.
+
+        Raises
+        ------
+        ValueError
+            For frames that are not 2-D, not of one shape, not of real numbers, not finite or
+            too small, and for another time.
+        """
+        if not 0 < t < 1:
+            raise ValueError(
+                f"t: found {t}; accepted are times above 0 and below 1, between the frames"
+            )
+        first, second = _checked(before, "before"), _checked(after, "after")
+        if first.shape != second.shape:
+            raise ValueError(
+                f"after has {_size(second)} pixels; accepted is the size of before, {_size(first)}"
+            )
+        offset, scale = levels(self._normalization, first, second)
+        images = Normalization.apply(np.stack([first, second]), offset, scale)
+        location, sd = self._planes(images, t)
+        uncertainty = float(sd.mean()) / max(float(np.abs(location).mean()), 1e-6)
+        image = Normalization.undo(location, offset, scale)
+        return Interpolated(image, sd * np.float32(scale), uncertainty)
+
+    def movie(self, frames: Iterable[NDArray[Any]], factor: int = 2) -> Iterator[MovieFrame]:
+        """A movie with `factor` times the frame rate: T frames become (T − 1) · factor + 1.
+
+        Measured frames pass unchanged, as soon as they and what lies before them are there. A
+        frame that is not finite passes marked; what lies beside it is rebuilt from the next usable
+        ones, and marked, too. A frame without variation, or one that repeats the one before, is
+        used and marked.
+
+        Parameters
+        ----------
+        frames
+            Each rows × columns; all of one shape and type.
+        factor
+            2 and more.
+
+        Raises
+        ------
+        ValueError
+            While it runs: for fewer than two frames, frames that are not 2-D, too small, not of
+            real numbers, or not of the first one's shape and type, and if none can be used.
+        """
+        if isinstance(factor, bool) or not isinstance(factor, int) or factor < 2:
+            raise ValueError(f"factor: found {factor!r}; accepted are whole numbers from 2")
+        return self._movie(frames, factor)
+
+    def _movie(self, frames: Iterable[NDArray[Any]], factor: int) -> Iterator[MovieFrame]:
+        first: NDArray[Any] | None = None
+        usable: tuple[int, NDArray[Any]] | None = None
+        # Frames since the last usable one, the last of them this one, with what is odd of them.
+        waiting: list[tuple[NDArray[Any], str | None]] = []
+        count = 0
+        for number, given in enumerate(frames):
+            frame = np.asanyarray(given)
+            fault = _oddity(frame, number, first)
+            first = frame if first is None else first
+            count += 1
+            waiting.append((frame, fault))
+            if not np.isfinite(frame).all():
+                continue
+            if usable is not None and np.array_equal(frame, usable[1]):
+                waiting[-1] = (frame, f"repeats frame {usable[0]}")
+            yield from self._since(usable, waiting, (number, frame), number, factor)
+            usable, waiting = (number, frame), []
+        if count < 2:
+            raise ValueError(f"movie: found {count} frames; accepted are 2 and more")
+        if usable is None:
+            raise ValueError(
+                f"movie: none of the {count} frames is finite; accepted is at least one that is"
+            )
+        if waiting:
+            yield from self._since(usable, waiting, None, count - 1, factor)
+
+    def _since(
+        self,
+        before: tuple[int, NDArray[Any]] | None,
+        waiting: list[tuple[NDArray[Any], str | None]],
+        after: tuple[int, NDArray[Any]] | None,
+        last: int,
+        factor: int,
+    ) -> Iterator[MovieFrame]:
+        """Frames after `before` up to number `last`, the measured ones among them `waiting`."""
+        start = last - len(waiting)
+        for number, (frame, fault) in enumerate(waiting, start + 1):
+            for part in range(1, factor) if number > 0 else ():
+                yield self._one(before, after, number - 1 + part / factor)
+            yield MovieFrame(frame, True, float(number), fault=fault)
+
+    def _one(
+        self,
+        before: tuple[int, NDArray[Any]] | None,
+        after: tuple[int, NDArray[Any]] | None,
+        time: float,
+    ) -> MovieFrame:
+        if before is None or after is None:
+            near = before or after
+            assert near is not None
+            nothing = np.full(near[1].shape, np.nan, np.float32)
+            fault = f"frame {near[0]} again: no usable frame on the other side"
+            return MovieFrame(near[1].copy(), False, time, nothing, float("nan"), fault)
+        away = after[0] - before[0]
+        found = self.between(before[1], after[1], (time - before[0]) / away)
+        far = f"rebuilt from frames {before[0]} and {after[0]}" if away > 1 else None
+        image = as_type(found.image, before[1].dtype)
+        return MovieFrame(image, False, time, found.sd, found.uncertainty, far)
+
+    def _planes(self, images: Image, t: float) -> tuple[Image, Image]:
+        """Location and standard deviation of normalized frames (2 × rows × columns)."""
+        _, rows, columns = images.shape
+        multiple = self._network.multiple
+        if max(rows, columns) <= self._tile:
+            return self._window(images, t)
+        gaps = ((0, 0), (0, -rows % multiple), (0, -columns % multiple))
+        padded = np.pad(images, gaps, mode="edge")
+        whole = np.empty((2, *padded.shape[1:]), np.float32)
+        shape = (padded.shape[1], padded.shape[2])
+        for tile in cut(shape, self._tile, _MARGIN, multiple):
+            found = np.stack(self._window(padded[(slice(None), *tile.window)], t))
+            whole[(slice(None), *tile.core)] = found[(slice(None), *tile.inner)]
+        location, sd = whole[:, :rows, :columns]
+        return location, sd
+
+    def _window(self, images: Image, t: float) -> tuple[Image, Image]:
+        pair = torch.from_numpy(np.ascontiguousarray(images)).to(self.device)
+        before, after = pair[:, None, None]
+        with torch.inference_mode(), self._precision():
+            location, sd = rebuilt(self._network, before, after, t, both_ways=self._both_ways)
+            found = torch.cat([location, self._factor * sd])[:, 0].cpu().numpy()
+        return found[0], found[1]
+
+    def _precision(self) -> AbstractContextManager[Any]:
+        if self.device == "cpu":
+            return nullcontext()
+        return torch.autocast("cuda", torch.bfloat16)
+
+
+def _oddity(frame: NDArray[Any], number: int, first: NDArray[Any] | None) -> str | None:
+    """What is odd about a frame of a movie and yet lets it pass.
+
+    Raises
+    ------
+    ValueError
+        It does not let it pass.
+    """
+    name = f"frame {number}"
+    _shaped(frame, name)
+    if first is not None and frame.shape != first.shape:
+        raise ValueError(
+            f"{name} has {_size(frame)} pixels; accepted is the size of the first frame,"
+            f" {_size(first)}"
+        )
+    if first is not None and frame.dtype != first.dtype:
+        raise ValueError(
+            f"{name} has pixels of type {frame.dtype}; accepted is that of the first frame,"
+            f" {first.dtype}"
+        )
+    if missing := int((~np.isfinite(frame)).sum()):
+        return f"{missing} values not finite"
+    return "blank" if frame.min() == frame.max() else None
+
+
+def _shaped(frame: NDArray[Any], name: str) -> None:
+    if frame.ndim != 2:
+        raise ValueError(
+            f"{name} of shape {frame.shape}; accepted are grey frames (rows × columns)"
+        )
+    if frame.dtype.kind not in "uif":
+        raise ValueError(f"{name} with pixels of type {frame.dtype}; accepted are real numbers")
+    if min(frame.shape) < SMALLEST:
+        raise ValueError(
+            f"{name} of {_size(frame)} pixels; accepted are at least {SMALLEST} × {SMALLEST}"
+        )
+
+
+def _checked(frame: NDArray[Any], name: str) -> Image:
+    """A frame in single precision."""
+    frame = np.asanyarray(frame)
+    _shaped(frame, name)
+    # What single precision cannot hold becomes infinite, and is refused with the rest.
+    with np.errstate(over="ignore"):
+        single = frame.astype(np.float32)
+    if missing := int((~np.isfinite(single)).sum()):
+        raise ValueError(f"{name} with {missing} values not finite; accepted are finite ones")
+    return single
+
+
+def _size(frame: NDArray[Any]) -> str:
+    return " × ".join(str(length) for length in frame.shape)
+
+
+def _device(asked: str) -> str:
+    """The device that is meant.
+
+    Raises
+    ------
+    ValueError
+        There is no such device.
+    """
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    known = ["cpu", *(f"cuda:{number}" for number in range(count))]
+    if asked == "auto":
+        return known[1] if count else "cpu"
+    found = "cuda:0" if asked == "cuda" else asked
+    if found not in known:
+        raise ValueError(
+            f"device: found {asked!r}; accepted here are {', '.join(['auto', *known])}"
+        )
+    return found

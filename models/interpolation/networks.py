@@ -1,0 +1,46 @@
+"""The interpolators by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from models.interpolation.dain import Dain
+from models.interpolation.flow import FlowInterpolator
+from models.interpolation.interface import Interpolator
+from models.interpolation.zs import ZoomingSlowMo
+
+NETWORKS: dict[str, type[Interpolator]] = {
+    "flow": FlowInterpolator,
+    "zs": ZoomingSlowMo,
+    "dain": Dain,
+}
+
+
+def build(architecture: dict[str, Any]) -> Interpolator:
+    """Make a network from the `architecture` of its model card or its recipe.
+
+    Parameters
+    ----------
+    architecture
+        `network`, a key of `NETWORKS`, and parameters of its class.
+
+    Raises
+    ------
+    ValueError
+        There is no such network or parameter, or a value cannot be.
+    """
+    sizes = dict(architecture)
+    name = sizes.pop("network", None)
+    if name not in NETWORKS:
+        raise ValueError(f"network: found {name!r}; accepted are {', '.join(NETWORKS)}")
+    made = NETWORKS[name]
+    try:
+        return made(**sizes)
+    except TypeError:
+        known = [key for key in made().architecture if key != "network"]
+        unknown = sorted(set(sizes) - set(known))
+        if not unknown:
+            raise
+        raise ValueError(
+            f"architecture: found {', '.join(unknown)}; accepted with {name} are {', '.join(known)}"
+        ) from None

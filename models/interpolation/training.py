@@ -1,0 +1,331 @@
+"""Training of an interpolator, from nothing or on a person's own movie."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models import checkpoint
+from models.checkpoint import State
+from models.interpolation.calibration import Case, measured, rebuilt
+from models.interpolation.interface import Interpolator
+from models.interpolation.losses import decibels, total
+from models.interpolation.movies import (
+    Crops,
+    Movie,
+    Triplet,
+    digest,
+    read_movies,
+    triplets,
+    whole,
+)
+from models.interpolation.networks import build
+from models.interpolation.recipe import Recipe
+from models.interpolation.weights import Loaded, read_interpolator, save
+from models.restoration.normalization import Normalization
+from models.restoration.objective import channels_last, set_rate
+
+Progress = Callable[[int, int, dict[str, float]], None]
+"""Called after each epoch with its number, how many there are in all, and figures."""
+
+Example = dict[str, NDArray[np.float32]]
+"""Normalized images of a validation frame by name: before, after, rebuilt, target and sd."""
+
+# Deformable offsets and flows have rare, huge gradients; this much is usual.
+_LARGEST_GRADIENT = 1.0
+
+_LIMITS = (
+    "What moves as in the data named here is rebuilt; other motion, structures, pixel sizes and"
+    " microscopes by analogy, and what appears and is gone between two frames is not seen.",
+    "Its uncertainty is calibrated on the validation part, against targets as they are there.",
+)
+_SIMULATED = "Its targets are without noise, as only generated movies have them."
+_NOISY = "Its targets are measured frames: their noise is part of the calibrated uncertainty."
+
+
+def train(
+    data: Path | Sequence[Movie],
+    out: Path,
+    recipe: Recipe | None = None,
+    *,
+    command: str = "",
+    commit: str = "",
+    progress: Progress | None = None,
+    examples: Callable[[list[Example]], None] | None = None,
+    device: str = "cpu",
+) -> dict[str, Any]:
+    """Train an interpolator and write weights and model card.
+
+    The weights of the epoch that does best on the validation part are kept; with
+    `recipe.start_from`, those it started from if none is better. The validation part then
+    calibrates the uncertainty.
+
+    It goes on where it was stopped: `<out>.checkpoint` has the state after the last epoch.
+
+    Parameters
+    ----------
+    data
+        A folder with movies, one movie (see `movies.read_movies`), or movies.
+    out
+        Where to write, without suffix: `<out>.safetensors` and `<out>.json`.
+    recipe
+        How; the default one if absent. The same recipe, data and device give the same weights
+        on the same machine with the same number of threads.
+    command, commit
+        What the model card says about how to make these weights again.
+    progress
+        Called after each epoch; `validation` is an error in dB, −PSNR.
+    examples
+        Called at the end with a few validation frames.
+    device
+        What torch computes on.
+
+    Returns
+    -------
+    dict
+        The model card; `card["metrics"]` has the figures on the validation part.
+
+    Raises
+    ------
+    ValueError
+        For wrong or too few data, a training that diverges, and weights that cannot be gone on
+        from; names file and value.
+    """
+    recipe, out = recipe or Recipe(), Path(out)
+    movies = read_movies(data, screened=recipe.screen) if isinstance(data, Path) else list(data)
+    if not movies:
+        raise ValueError("movies: found none; accepted are one and more")
+    training, validation = triplets(movies, recipe.gaps, recipe.seed)
+    start = read_interpolator(recipe.start_from) if recipe.start_from is not None else None
+    normalization = start.normalization if start else Normalization(recipe.low, recipe.high)
+    network = _fresh(recipe, start, device)
+    count = min(len(validation), recipe.validation_frames)
+    chosen = np.linspace(0, len(validation) - 1, count).round().astype(int)
+    cases = _Cases(movies, [validation[i] for i in chosen], normalization, device)
+    crops = Crops(movies, training, normalization, recipe.patch, recipe.anywhere, recipe.jitter)
+    fit = _Fit(recipe, network, crops, cases, _loss(recipe, movies), device)
+    parent = start.card["weights_sha256"] if start else None
+    content = digest(movies)
+    file = out.with_name(f"{out.name}.checkpoint")
+    identity = {"recipe": _plain(recipe), "data": content, "parent": parent}
+    history = fit.run(file, identity, progress)
+    calibration, figures = measured(network, cases)
+    clean = [one.clean is not None for one in movies]
+    card: dict[str, Any] = {
+        "model": type(network).__name__,
+        "made": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": command,
+        "commit": commit,
+        "torch": torch.__version__,
+        "trained_on": f"{sum(clean)} movies with clean targets, {len(clean) - sum(clean)} without",
+        "loss": fit.loss,
+        "data": {
+            "name": data.name if isinstance(data, Path) else "arrays",
+            "movies": len(movies),
+            "frames": sum(len(one.frames) for one in movies),
+            "left_out": sum(len(one.frames) - len(one.kept) for one in movies),
+            "triplets": {
+                "training": sum(len(own) for own in training),
+                "validation": len(validation),
+            },
+            "sha256": content,
+        },
+        "started_from": parent,
+        "architecture": network.architecture,
+        "parameters": sum(part.numel() for part in network.parameters()),
+        "normalization": asdict(normalization),
+        "calibration": calibration._asdict(),
+        "recipe": _plain(recipe),
+        "training": {"threads": torch.get_num_threads(), "device": device, **history},
+        "metrics": {"validation": figures},
+        "limits": [
+            *([_SIMULATED] if any(clean) else []),
+            *([_NOISY] if not all(clean) else []),
+            *_LIMITS,
+        ],
+    }
+    save(out, network, card)
+    file.unlink(missing_ok=True)
+    if examples is not None:
+        some = [cases[i] for i in np.linspace(0, len(cases) - 1, min(4, len(cases))).astype(int)]
+        examples([_example(network, case, calibration.both_ways) for case in some])
+    return card
+
+
+def _fresh(recipe: Recipe, start: Loaded | None, device: str) -> Interpolator:
+    """The network before the first step."""
+    if start is None:
+        # The caller's random numbers stay the caller's.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(recipe.seed)
+            network = build(recipe.architecture)
+    else:
+        network = start.network
+    # torch declares no overload of `to` with device and memory format, though it takes both.
+    return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def _loss(recipe: Recipe, movies: Sequence[Movie]) -> str:
+    if recipe.loss != "auto":
+        return recipe.loss
+    return "charbonnier" if all(one.clean is not None for one in movies) else "mse"
+
+
+def _plain(recipe: Recipe) -> dict[str, Any]:
+    plain = asdict(recipe)
+    plain["gaps"] = list(recipe.gaps)
+    if recipe.start_from is not None:
+        plain["start_from"] = Path(recipe.start_from).name
+    return plain
+
+
+def rate_at(recipe: Recipe, done: float) -> float:
+    """The learning rate after `done` (0 to 1) of the training."""
+    rising = min(1.0, (done + 1e-3) / recipe.warm_up) if recipe.warm_up else 1.0
+    falling = 0.5 * (1 + math.cos(math.pi * done)) if recipe.schedule == "cosine" else 1.0
+    return recipe.learning_rate * rising * falling
+
+
+class _Cases(Sequence[Case]):
+    """Validation frames, made when they are asked for: a few hundred whole ones fill a memory."""
+
+    def __init__(
+        self,
+        movies: Sequence[Movie],
+        chosen: Sequence[Triplet],
+        normalization: Normalization,
+        device: str,
+    ) -> None:
+        self._movies, self._chosen = movies, chosen
+        self._normalization, self._device = normalization, device
+
+    def __len__(self) -> int:
+        return len(self._chosen)
+
+    def __getitem__(self, index: Any) -> Any:
+        images, t = whole(self._movies, self._chosen[index], self._normalization)
+        before, after, target = (
+            torch.from_numpy(image[None, None]).to(self._device) for image in images[:3]
+        )
+        return Case(before, after, target, t)
+
+
+class _Fit:
+    """The steps of a training."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        network: Interpolator,
+        crops: Crops,
+        cases: Sequence[Case],
+        loss: str,
+        device: str,
+    ) -> None:
+        self._recipe, self._network, self._device = recipe, network, device
+        self._crops, self._cases = crops, cases
+        self.loss = loss
+        self._optimizer = torch.optim.AdamW(
+            network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay
+        )
+
+    def run(
+        self, file: Path, identity: dict[str, Any], progress: Progress | None
+    ) -> dict[str, Any]:
+        """Train in place, and leave the best weights; what the card says about it."""
+        recipe, network = self._recipe, self._network
+        state = State(network, {"optimizer": self._optimizer})
+        started = None
+        if recipe.start_from is not None:
+            # What is not better on the same movie is not kept.
+            started = state.best = self._validate()
+            state.best_weights = copy.deepcopy(network.state_dict())
+        checkpoint.read(file, state, identity)
+        while state.epoch < recipe.epochs:
+            epoch = state.epoch + 1
+            # Everything random in an epoch comes from its number: a resumed training is the same.
+            rng = np.random.default_rng((recipe.seed, epoch))
+            losses = []
+            for step in range(recipe.steps_per_epoch):
+                done = (state.epoch + step / recipe.steps_per_epoch) / recipe.epochs
+                losses.append(self._step(rng, rate_at(recipe, done)))
+            error = self._validate()
+            if not np.isfinite([*losses, error]).all():
+                raise ValueError(
+                    f"learning_rate: {recipe.learning_rate:g} let the training diverge in epoch"
+                    f" {epoch}; accepted is a smaller one"
+                )
+            state.step(float(np.mean(losses)), error, keep=True)
+            checkpoint.write(file, state, identity)
+            if progress is not None:
+                told = {"train": state.training[-1], "validation": error, "best": state.best}
+                progress(epoch, recipe.epochs, told)
+        network.load_state_dict(state.best_weights)
+        network.eval()
+        history: dict[str, Any] = {
+            "epochs": state.epoch,
+            "best_epoch": state.best_epoch,
+            "train_loss": [round(value, 6) for value in state.training],
+            "validation_db": [round(value, 4) for value in state.validation],
+        }
+        if started is not None:
+            history["started_db"] = round(started, 4)
+        return history
+
+    def _step(self, rng: np.random.Generator, rate: float) -> float:
+        """Make the loss of some crops smaller at this learning rate, and return it."""
+        self._network.train()
+        set_rate(self._optimizer, rate)
+        samples = [self._crops.draw(rng) for _ in range(self._recipe.batch)]
+        stack = torch.from_numpy(np.stack([sample.images for sample in samples]))
+        images = channels_last(stack, self._device)
+        t = torch.tensor([sample.t for sample in samples]).to(self._device)
+        with _precision(self._recipe.precision, self._device):
+            told = self._network.staged(images[:, :1], images[:, 1:2], t)
+        loss = total(self.loss, self._recipe.stages, told, images)
+        self._optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch's
+        torch.nn.utils.clip_grad_norm_(self._network.parameters(), _LARGEST_GRADIENT)
+        self._optimizer.step()
+        return float(loss.detach())
+
+    def _validate(self) -> float:
+        """Error of the validation frames (dB)."""
+        self._network.eval()
+        found = []
+        with torch.no_grad():
+            for case in self._cases:
+                with _precision(self._recipe.precision, self._device):
+                    location: Tensor = self._network(case.before, case.after, case.t)[0]
+                found.append(decibels(location, case.target))
+        return float(np.mean(found))
+
+
+def _precision(asked: str, device: str) -> AbstractContextManager[Any]:
+    """What convolutions are computed in; warps are in single precision whatever this is."""
+    half = asked == "bfloat16" or (asked == "auto" and device.startswith("cuda"))
+    return torch.autocast(device.split(":")[0], torch.bfloat16) if half else nullcontext()
+
+
+def _example(network: Interpolator, case: Case, factor: float) -> Example:
+    with torch.no_grad():
+        location, sd = rebuilt(network, case.before, case.after, case.t, both_ways=True)
+    images = {
+        "before": case.before,
+        "after": case.after,
+        "rebuilt": location,
+        "target": case.target,
+        "sd": factor * sd,
+    }
+    return {name: image[0, 0].float().cpu().numpy() for name, image in images.items()}

@@ -1,0 +1,131 @@
+"""Weights of interpolators, with how frames are normalized and uncertainties calibrated."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from models.interpolation.calibration import Calibration
+from models.interpolation.interface import Interpolator
+from models.interpolation.networks import build
+from models.restoration.normalization import Normalization
+from models.weights import SUFFIX, read, refused, write
+
+FOLDER = Path(__file__).with_name("weights")
+"""Where the weights lie that come with the project."""
+
+_KIND = "an interpolator"
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a weights file and its card hold.
+
+    Parameters
+    ----------
+    network
+        In evaluation mode, on the CPU.
+    card
+        The model card.
+    normalization
+        Percentiles by which pairs of frames are scaled before they go in.
+    calibration
+        Factors of the uncertainty, measured on the validation part.
+    path
+        The weights file.
+    """
+
+    network: Interpolator
+    card: dict[str, Any]
+    normalization: Normalization
+    calibration: Calibration
+    path: Path
+
+
+def shipped() -> list[str]:
+    """Names of the weights that come with the project."""
+    return sorted(file.stem for file in FOLDER.glob(f"*{SUFFIX}"))
+
+
+def find(model: str | Path) -> Path:
+    """The file of a model: a shipped one by its name, another by its path.
+
+    Raises
+    ------
+    ValueError
+        It is neither.
+    """
+    path = Path(model)
+    if path.suffix or path.name != str(model):
+        return path
+    if path.name not in shipped():
+        names = ", ".join(shipped()) or "none yet"
+        raise ValueError(
+            f"model: found {str(model)!r}; accepted are what comes along ({names}) and"
+            f" {SUFFIX} files"
+        )
+    return FOLDER / f"{path.name}{SUFFIX}"
+
+
+def read_interpolator(model: str | Path) -> Loaded:
+    """Network, card, normalization and calibration of a model.
+
+    Parameters
+    ----------
+    model
+        A ``.safetensors`` file with its model card (``.json``) beside it, or the name of weights
+        that come along.
+
+    Raises
+    ------
+    FileNotFoundError
+        If weights or card are missing.
+    ValueError
+        For an unknown name, a pickle, damaged weights, and weights of another network.
+    """
+    path = find(model)
+    tensors, card = read(path, _KIND)
+    try:
+        network = build(card["architecture"]).eval()
+        network.load_state_dict(tensors)
+        normalization = Normalization(**card["normalization"])
+        calibration = Calibration(**card["calibration"])
+        if not all(math.isfinite(factor) and factor > 0 for factor in calibration):
+            raise ValueError(f"calibration {tuple(calibration)}")
+    except KeyError as error:
+        raise refused(path, _KIND, ValueError(f"its card has no {error}")) from None
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise refused(path, _KIND, error) from None
+    return Loaded(network, card, normalization, calibration, path)
+
+
+def save(out: Path, network: Interpolator, card: dict[str, Any]) -> Path:
+    """Write a network as `<out>.safetensors`, with its card as `<out>.json`.
+
+    Parameters
+    ----------
+    out
+        Where to, without ending.
+    network
+        Of the architecture that the card says.
+    card
+        With at least `architecture`, `normalization` (`low`, `high`) and `calibration`
+        (`one_way`, `both_ways`); gets `weights_sha256`.
+
+    Returns
+    -------
+    Path
+        The weights file.
+
+    Raises
+    ------
+    ValueError
+        If a key is missing.
+    """
+    if missing := [
+        key for key in ("architecture", "normalization", "calibration") if key not in card
+    ]:
+        raise ValueError(f"card without {', '.join(missing)}; nothing is written")
+    return write(Path(out), network.state_dict(), card)
