@@ -78,6 +78,31 @@ def write(out: Path, tensors: dict[str, Tensor], card: dict[str, Any]) -> Path:
     return file
 
 
+def shipped(folder: Path) -> list[str]:
+    """Names of the weights in a folder of those that come with the project."""
+    return sorted(file.stem for file in folder.glob(f"*{SUFFIX}"))
+
+
+def find(model: str | Path, folder: Path) -> Path:
+    """The file of a model: one of `folder` by its name, another by its path.
+
+    Raises
+    ------
+    ValueError
+        It is neither.
+    """
+    path = Path(model)
+    if path.suffix or path.name != str(model):
+        return path
+    if path.name not in shipped(folder):
+        names = ", ".join(shipped(folder)) or "none yet"
+        raise ValueError(
+            f"model: found {str(model)!r}; accepted are what comes along ({names}) and"
+            f" {SUFFIX} files"
+        )
+    return folder / f"{path.name}{SUFFIX}"
+
+
 def refused(path: Path, kind: str, error: Exception) -> ValueError:
     """The error that says these are not the weights of that."""
     reason = (str(error).splitlines() or [type(error).__name__])[0]

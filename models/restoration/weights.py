@@ -10,9 +10,10 @@ from typing import Any
 
 from torch import Tensor
 
+from models import weights
 from models.restoration.network import RestorationNet, build
 from models.restoration.normalization import Normalization
-from models.weights import SUFFIX, read, refused, write
+from models.weights import read, refused, write
 
 FOLDER = Path(__file__).with_name("weights")
 """Where the weights lie that come with the project."""
@@ -47,27 +48,7 @@ class Loaded:
 
 def shipped() -> list[str]:
     """Names of the weights that come with the project."""
-    return sorted(file.stem for file in FOLDER.glob(f"*{SUFFIX}"))
-
-
-def find(model: str | Path) -> Path:
-    """The file of a model: a shipped one by its name, another by its path.
-
-    Raises
-    ------
-    ValueError
-        It is neither.
-    """
-    path = Path(model)
-    if path.suffix or path.name != str(model):
-        return path
-    if path.name not in shipped():
-        names = ", ".join(shipped()) or "none yet"
-        raise ValueError(
-            f"model: found {str(model)!r}; accepted are what comes along ({names}) and"
-            f" {SUFFIX} files"
-        )
-    return FOLDER / f"{path.name}{SUFFIX}"
+    return weights.shipped(FOLDER)
 
 
 def read_restoration(model: str | Path) -> Loaded:
@@ -86,7 +67,7 @@ def read_restoration(model: str | Path) -> Loaded:
     ValueError
         For an unknown name, a pickle, damaged weights, and weights of another network.
     """
-    path = find(model)
+    path = weights.find(model, FOLDER)
     tensors, card = read(path, _KIND)
     try:
         members = [build(card["architecture"]).eval() for _ in range(_count(card))]
