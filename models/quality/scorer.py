@@ -50,7 +50,7 @@ class QualityScorer:
 
     def __init__(self, weights: Path | None = None, device: str = "cpu") -> None:
         self.path = Path(weights) if weights is not None else SHIPPED
-        self._device = device
+        self.device = device
         self.network, self.card = read_weights(self.path)
         # torch declares no overload of `to` with device and memory format, though it takes both.
         self.network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
@@ -59,6 +59,10 @@ class QualityScorer:
         """SHA-256 of the weights file, in hexadecimal."""
         digest: str = self.card["weights_sha256"]
         return digest
+
+    def warm_up(self, shape: tuple[int, int], pixel_size_nm: float = PIXEL_SIZE_NM) -> None:
+        """Do once, before the first frame, what only the first one of a shape (pixels) needs."""
+        self.score(np.zeros(shape, np.float32), pixel_size_nm)
 
     def score(self, frame: NDArray[Any], pixel_size_nm: float = PIXEL_SIZE_NM) -> Score:
         """Score one frame.
@@ -106,7 +110,7 @@ class QualityScorer:
         """Value, standard deviation and distance of every tile."""
         with torch.inference_mode():
             parts = [
-                self.network(torch.from_numpy(batch).to(self._device))
+                self.network(torch.from_numpy(batch).to(self.device))
                 for batch in np.split(tiles[:, None], range(_AT_ONCE, len(tiles), _AT_ONCE))
             ]
         return tuple(

@@ -1,0 +1,74 @@
+"""Filter and score together: what each says alone, and what a failing GPU leaves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from models.online import Online
+from models.quality import QualityScorer
+from models.restoration import Restorer
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def frames() -> list[NDArray[np.uint16]]:
+    rng = np.random.default_rng(4)
+    y, x = np.indices((224, 224))
+    return [
+        rng.poisson(5 + 20 * (np.sin((x + shift) / 5 + y / 11) > 0.6)).astype(np.uint16)
+        for shift in (0, 3, 6)
+    ]
+
+
+@pytest.fixture(scope="module")
+def online() -> Online:
+    made = Online("actin-small", device="cpu")
+    made.warm_up((224, 224))
+    return made
+
+
+def test_says_what_filter_and_scorer_say(online: Online, frames: list[NDArray[np.uint16]]) -> None:
+    restorer, scorer = Restorer("actin-small", "cpu"), QualityScorer()
+    seen = list(online.stream(frames))
+    assert len(seen) == len(frames)
+    for frame, one in zip(frames, seen, strict=True):
+        np.testing.assert_array_equal(one.restored.image, restorer.restore(frame).image)
+        assert one.score == scorer.score(frame)
+        assert one.restored.fault is None
+    assert online.see(frames[1]).score == seen[1].score
+
+
+def test_pixel_size_reaches_the_score(frames: list[NDArray[np.uint16]]) -> None:
+    wide = Online("actin-small", pixel_size_nm=30, device="cpu")
+    assert wide.see(frames[0]).score == QualityScorer().score(frames[0], 30)
+
+
+def test_scores_on_the_cpu_after_a_failed_gpu(
+    frames: list[NDArray[np.uint16]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    online = Online("actin-small", device="cpu")
+
+    def fails(*args: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(online.scorer, "score", fails)
+    online.scorer.device = "cuda:0"
+    first, second = online.stream(frames[:2])
+    assert first.restored.fault == (
+        "cuda:0: CUDA out of memory. Tried to allocate 2.00 GiB; scores on cpu from here on"
+    )
+    assert first.score == QualityScorer().score(frames[0])
+    assert second.restored.fault is None
+
+
+def test_a_frame_that_nobody_can_use_is_refused(online: Online) -> None:
+    with pytest.raises(ValueError, match="not finite"):
+        online.see(np.full((64, 64), np.nan))
+    with pytest.raises(ValueError, match="accepted is one grey image"):
+        online.see(np.zeros((2, 64, 64)))
