@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from models.online import Online
 from models.quality import QualityScorer
 from models.restoration import Restorer
+from models.restoration.cost import cost
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -72,3 +73,25 @@ def test_a_frame_that_nobody_can_use_is_refused(online: Online) -> None:
         online.see(np.full((64, 64), np.nan))
     with pytest.raises(ValueError, match="accepted is one grey image"):
         online.see(np.zeros((2, 64, 64)))
+
+
+def test_cost_is_that_of_the_published_network() -> None:
+    # 121 GFLOP for 512 × 512 (two 5 × 5 convolutions a level, 32 filters, counted by hand below).
+    found = cost({"depth": 2, "kernel": 5, "first": 32}, (512, 512))
+    pixels, taps = 512 * 512, 25
+    by_level = [
+        (1, (1, 32), (32, 32), (64, 32), (32, 32)),
+        (4, (32, 64), (64, 64), (128, 64), (64, 32)),
+        (16, (64, 128), (128, 64)),
+    ]
+    multiplied = sum(
+        pixels // smaller * taps * before * after
+        for smaller, *pairs in by_level
+        for before, after in pairs
+    )
+    assert found.operations == 2 * (multiplied + pixels * 32 * 2)
+    assert cost({"depth": 2, "kernel": 5, "first": 32}, (512, 512), width=2).moved * 2 == (
+        found.moved
+    )
+    assert found.compulsory == 4 * (3 * pixels + 922_977 + 33)
+    assert found.floor_ms(1e12, 1e15) == pytest.approx(found.operations / 1e9)

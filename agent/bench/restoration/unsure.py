@@ -16,16 +16,28 @@ from models.restoration import Restorer
 
 
 def measure(folder: Path) -> Part:
-    """Intervals of the shipped networks around the other label, and of care around its target."""
+    """Intervals around a measured frame, and where the filtered one really errs.
+
+    An interval is for the other label as it would be measured, noise and all; with care, for its
+    target. The squared error is that of the filtered frame against the clean structure; against
+    the measured frame, whose noise and off-target signal nobody can foresee, it is reported.
+    """
     raw: dict[str, dict[str, float]] = {}
     for structure in TRAINED:
         restorer = Restorer(structure, device="cpu")
         raw[structure] = _mean(
-            [_figures(restorer, f["label_a"], f["label_b"]) for f in fields(folder, structure)]
+            [
+                _figures(restorer, f["label_a"], f["label_b"], f["clean"])
+                for f in fields(folder, structure)
+            ]
         )
     care = Restorer(weights(folder, TRAINED[0], "care"), device="cpu")
     raw["care"] = _mean(
-        [_figures(care, f["label_a_low"], f["label_a"]) for f in fields(folder, TRAINED[0])]
+        [
+            # What care is to find is the whole mean image; of that there is a second exposure.
+            _figures(care, f["label_a_low"], f["label_a"], f["label_a_again"])
+            for f in fields(folder, TRAINED[0])
+        ]
     )
     checks = []
     for name, found in raw.items():
@@ -37,11 +49,19 @@ def measure(folder: Path) -> Part:
     return Part("uncertainty", checks, raw)
 
 
-def _figures(restorer: Restorer, frame: NDArray[Any], target: NDArray[Any]) -> dict[str, float]:
+def _figures(
+    restorer: Restorer, frame: NDArray[Any], target: NDArray[Any], truth: NDArray[Any]
+) -> dict[str, float]:
     found = restorer.restore(frame)
     # The target's brightness is its own: it is put on the prediction's scale, with its noise.
-    error = found.image - fitted_to(target, found.image)
-    return {"covered": covered(error, found.sd), "unsure": error_where_unsure(error, found.sd)}
+    measured, real = (found.image - fitted_to(other, found.image) for other in (target, truth))
+    return {
+        "covered": covered(measured, found.sd),
+        "unsure": error_where_unsure(real, found.sd),
+        "unsure, measured": error_where_unsure(measured, found.sd),
+        # As far as anybody can order pixels who knows nothing of the target but its mean.
+        "unsure, measured, at best": error_where_unsure(measured, truth),
+    }
 
 
 def fitted_to(target: NDArray[Any], image: NDArray[Any]) -> NDArray[np.float64]:
