@@ -33,6 +33,7 @@ from models.interpolation.movies import (
 from models.interpolation.networks import build
 from models.interpolation.recipe import Recipe
 from models.interpolation.weights import Loaded, read_interpolator, save
+from models.layout import placed
 from models.restoration.normalization import Normalization
 from models.restoration.objective import channels_last, set_rate
 
@@ -172,8 +173,7 @@ def _fresh(recipe: Recipe, start: Loaded | None, device: str) -> Interpolator:
             network = build(recipe.architecture)
     else:
         network = start.network
-    # torch declares no overload of `to` with device and memory format, though it takes both.
-    return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    return placed(network, device)
 
 
 def _loss(recipe: Recipe, movies: Sequence[Movie]) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from models.layout import placed
 from models.quality.network import RatingNet, build
 from models.quality.preparing import PIXEL_SIZE_NM, prepare
 from models.quality.scope import flags
@@ -52,8 +53,7 @@ class QualityScorer:
         self.path = Path(weights) if weights is not None else SHIPPED
         self.device = device
         self.network, self.card = read_weights(self.path)
-        # torch declares no overload of `to` with device and memory format, though it takes both.
-        self.network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        placed(self.network, device).eval()
 
     def weights_hash(self) -> str:
         """SHA-256 of the weights file, in hexadecimal."""

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from models import checkpoint
 from models.checkpoint import State
+from models.layout import placed
 from models.quality.augmentation import augment, turn
 from models.quality.data import RatedSet, Split, load, split
 from models.quality.figures import calibrate, figures, rmse, whitening
@@ -159,9 +160,7 @@ def _start(recipe: Recipe, device: str) -> tuple[RatingNet, dict[str, Any], str 
         else:
             architecture, parent = dict(recipe.architecture or {}), None
             network = build(architecture)
-    # torch declares no overload of `to` with device and memory format, though it takes both.
-    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return network, architecture, parent
+    return placed(network, device), architecture, parent
 
 
 def _trained(network: RatingNet, recipe: Recipe) -> list[torch.nn.Parameter]:

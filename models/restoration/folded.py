@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models.layout import placed
 from models.restoration.network import SMALLEST_SCALE, Laplace, RestorationNet
 
 
@@ -44,8 +45,7 @@ class Folded(nn.Module):
         bias = network.head.bias
         assert bias is not None
         self.register_buffer("bias", bias.detach()[:, None].clone())
-        # torch declares no overload of `to` with a memory format alone, though it takes one.
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        placed(self)
 
     weight: Tensor
     bias: Tensor

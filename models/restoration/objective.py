@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from models.checkpoint import Stateful
+from models.layout import placed
 from models.restoration.losses import LOSSES, laplace, total
 from models.restoration.network import RestorationNet
 from models.restoration.patches import Patches
@@ -190,8 +191,7 @@ def fresh(recipe: Recipe, member: int, device: str, build: Any) -> Any:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1000 * recipe.seed + member)
         network: nn.Module = build()
-    # torch declares no overload of `to` with device and memory format, though it takes both.
-    return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return placed(network, device)
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
