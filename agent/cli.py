@@ -576,6 +576,25 @@ def train_restoration(
     work(config, lines, err)
 
 
+@train.command("interpolation")
+def train_interpolation(
+    config: ConfigFile,
+    data: Annotated[
+        Path | None, typer.Option(help="instead of the config's: folder with movies, or one movie")
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option("--out", help="weights to write, without ending")
+    ] = None,
+    overrides: Overrides = None,
+) -> None:
+    """Train a network that rebuilds skipped frames; goes on where it stopped."""
+    from agent.interpolation_training import train_interpolation as work
+
+    lines = list(overrides or [])
+    lines += [f"{key}={value}" for key, value in (("data", data), ("out", weights)) if value]
+    work(config, lines, err)
+
+
 def main() -> None:
     """Entry point: mistakes in a config or a file end with 2 and no traceback."""
     # What scikit-optimize and its Gaussian processes remark on, nobody at a microscope can act on.

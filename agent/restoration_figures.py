@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_TRAINING, _VALIDATION = "#0072B2", "#D55E00"
+TRAINING, VALIDATION = "#0072B2", "#D55E00"
 _IMAGES = ("input", "filtered", "target", "sd")
 _LARGEST = 256
 
@@ -43,7 +43,7 @@ def draw_restoration(
     for row, example in enumerate(examples, start=1):
         for column, name in enumerate(_IMAGES):
             axes = figure.add_subplot(grid[row, column])
-            _image(axes, name, example)
+            image_panel(axes, name, example[name], _LARGEST)
     picture = out.with_name(out.name + ".png")
     figure.savefig(picture)
     return picture
@@ -53,8 +53,8 @@ def _curve(axes: Any, card: dict[str, Any]) -> None:
     for number, history in enumerate(card["training"]["members"]):
         epochs = range(1, len(history["train_loss"]) + 1)
         names = ("training", "validation") if number == 0 else (None, None)
-        axes.plot(epochs, history["train_loss"], color=_TRAINING, label=names[0])
-        axes.plot(epochs, history["validation_loss"], color=_VALIDATION, label=names[1])
+        axes.plot(epochs, history["train_loss"], color=TRAINING, label=names[0])
+        axes.plot(epochs, history["validation_loss"], color=VALIDATION, label=names[1])
         axes.axvline(
             history["best_epoch"],
             color="0.6",
@@ -70,31 +70,39 @@ def _curve(axes: Any, card: dict[str, Any]) -> None:
 
 
 def _calibration(axes: Any, card: dict[str, Any]) -> None:
-    """Share of the targets in their intervals over the share that there should be."""
     found = card["metrics"]["validation"]
-    nominal = [float(level) for level in found["coverage"]]
+    coverage_panel(axes, found["coverage"])
+    axes.set_title(
+        "uncertainty: the least certain 10% of pixels\nhold"
+        f" {found['most_uncertain_10']:.0%} of the squared error"
+    )
+
+
+def coverage_panel(axes: Any, coverage: dict[str, float]) -> None:
+    """Share of the targets in their intervals over the share that there should be."""
+    nominal = [float(level) for level in coverage]
     axes.plot([0, 1], [0, 1], color="0.6", linewidth=1)
-    axes.plot(nominal, list(found["coverage"].values()), "o-", color=_TRAINING, markersize=4)
+    axes.plot(nominal, list(coverage.values()), "o-", color=TRAINING, markersize=4)
     axes.set(
         xlim=(0, 1),
         ylim=(0, 1),
         aspect="equal",
         xlabel="nominal coverage",
         ylabel="targets covered",
-        title=(
-            "uncertainty: the least certain 10% of pixels\nhold"
-            f" {found['most_uncertain_10']:.0%} of the squared error"
-        ),
+        title="uncertainty",
     )
 
 
-def _image(axes: Any, name: str, example: dict[str, NDArray[np.float32]]) -> None:
-    """One image of an example; all but the sd on the scale of what the network sees as 0 to 1."""
+def image_panel(axes: Any, name: str, image: NDArray[np.float32], largest: int) -> None:
+    """The middle of an image, at most so many pixels on a side; 0 is black and 1 white.
+
+    Only one that is called `sd` has a scale of its own.
+    """
     middle = tuple(
-        slice(max(0, (size - _LARGEST) // 2), max(0, (size - _LARGEST) // 2) + _LARGEST)
-        for size in example[name].shape
+        slice(max(0, (size - largest) // 2), max(0, (size - largest) // 2) + largest)
+        for size in image.shape
     )
-    shown = example[name][middle]
+    shown = image[middle]
     limit = float(np.percentile(shown, 99.8)) if name == "sd" else 1.0
     axes.imshow(shown, cmap="magma" if name == "sd" else "gray", vmin=0, vmax=max(limit, 1e-6))
     axes.set_axis_off()

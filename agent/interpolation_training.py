@@ -1,0 +1,139 @@
+"""`stedfast train interpolation`: a config and movies in, weights with card and pictures out."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+from rich.console import Console
+
+from agent.epochs import shown_epochs
+from agent.folder import commit_of_this_code
+from agent.reading import ConfigError, read_checked
+from agent.training import device_named
+from devices.config import Model
+from models.interpolation.recipe import Recipe
+
+_DEFAULT = Recipe()
+
+
+class InterpolationTraining(Model):
+    """`stedfast train interpolation`: see `models.interpolation.recipe.Recipe`."""
+
+    data: Path | None = Field(
+        None, description="folder with movies, or one movie; from where you are"
+    )
+    out: Path | None = Field(None, description="weights to write, without ending")
+    architecture: dict[str, Any] | None = Field(
+        None, description="{network: flow, dain or zs} and its sizes; of new weights only"
+    )
+    start_from: str | None = Field(
+        None, description="weights to go on from: a name that comes along or a .safetensors file"
+    )
+    loss: Literal["auto", "charbonnier", "mse"] = _DEFAULT.loss
+    epochs: int = Field(_DEFAULT.epochs, ge=1, le=10_000)
+    steps_per_epoch: int = Field(_DEFAULT.steps_per_epoch, ge=1, le=100_000)
+    batch: int = Field(_DEFAULT.batch, ge=1, le=1024)
+    patch: int = Field(_DEFAULT.patch, ge=16, le=4096)
+    learning_rate: float = Field(_DEFAULT.learning_rate, gt=0, le=1)
+    weight_decay: float = Field(_DEFAULT.weight_decay, ge=0, le=1)
+    schedule: Literal["cosine", "constant"] = _DEFAULT.schedule
+    warm_up: float = Field(_DEFAULT.warm_up, ge=0, lt=1)
+    gaps: list[int] = Field(
+        default_factory=lambda: list(_DEFAULT.gaps),
+        description="frames from the one before to the one after",
+    )
+    stages: float = Field(_DEFAULT.stages, ge=0)
+    anywhere: float = Field(_DEFAULT.anywhere, ge=0, le=1)
+    jitter: float = Field(_DEFAULT.jitter, ge=0, lt=1)
+    low: float = Field(_DEFAULT.low, ge=0, le=100)
+    high: float = Field(_DEFAULT.high, ge=0, le=100)
+    screen: bool = Field(_DEFAULT.screen, description="leave out copied and blended frames")
+    validation_frames: int = Field(_DEFAULT.validation_frames, ge=1)
+    precision: Literal["auto", "single", "bfloat16"] = Field(
+        _DEFAULT.precision, description="bfloat16 trains sooner on CUDA and CPUs with AVX512-BF16"
+    )
+    seed: int = Field(_DEFAULT.seed, ge=0)
+    device: str = Field("auto", description="what torch computes on; auto: CUDA if there is one")
+
+
+def recipe_of(name: str) -> Recipe:
+    """The recipe in `configs/interpolation/<name>.yaml`."""
+    file = Path(__file__).parents[1] / "configs" / "interpolation" / f"{name}.yaml"
+    return _recipe(read_checked(file, InterpolationTraining))
+
+
+def _recipe(asked: InterpolationTraining) -> Recipe:
+    named = asked.model_dump(exclude={"data", "out", "device", "architecture", "start_from"})
+    return Recipe(
+        **named,
+        architecture=asked.architecture or {},
+        start_from=Path(asked.start_from) if asked.start_from else None,
+    )
+
+
+def train_interpolation(config: Path, overrides: Sequence[str], console: Console) -> None:
+    """Train an interpolator and print what it reached.
+
+    Raises
+    ------
+    ConfigError
+        The config, the movies or the weights to start from cannot be used.
+    """
+    asked = read_checked(config, InterpolationTraining, overrides)
+    for key, value in (("data", asked.data), ("out", asked.out)):
+        if value is None:
+            raise ConfigError(f"{config}: `{key}`: missing; give it here or as --{key}")
+    if (asked.architecture is None) == (asked.start_from is None):
+        raise ConfigError(f"{config}: one of `architecture` and `start_from` is needed, not both")
+    assert asked.data is not None and asked.out is not None
+    try:
+        recipe = _recipe(asked)
+    except ValueError as error:
+        raise ConfigError(f"{config}: {error}") from None
+    try:
+        device = device_named(asked.device)
+        card, examples = _trained(asked.data, asked.out, recipe, device, console)
+    except (ValueError, OSError) as error:
+        raise ConfigError(str(error)) from None
+    from agent.interpolation_figures import draw_interpolation
+
+    picture = draw_interpolation(asked.out, card, examples)
+    data, found = card["data"], card["metrics"]["validation"]
+    if data["left_out"]:
+        print(f"{data['left_out']} of {data['frames']} frames are copies or blends; left out")
+    if recipe.start_from is not None and not card["training"]["best_epoch"]:
+        print(f"no epoch was better than {recipe.start_from} on the validation part: kept as it is")
+    print(
+        f"validation: {found['frames']} frames, PSNR {found['psnr']:.2f} dB"
+        f" (linear blend {found['linear_psnr']:.2f} dB),"
+        f" 90% intervals cover {found['coverage']['0.9']:.0%}"
+    )
+    print(f"{asked.out.with_name(asked.out.name + '.safetensors')}, {picture}")
+
+
+def _trained(
+    data: Path, out: Path, recipe: Recipe, device: str, console: Console
+) -> tuple[dict[str, Any], list[dict[str, NDArray[np.float32]]]]:
+    """Model card and examples of a training, with a bar that shows how far it is."""
+    from models.interpolation.training import train
+
+    examples: list[dict[str, NDArray[np.float32]]] = []
+    with shown_epochs(console) as show:
+        card = train(
+            data,
+            out,
+            recipe,
+            command=shlex.join(["stedfast", *sys.argv[1:]]),
+            commit=commit_of_this_code(),
+            progress=show,
+            examples=examples.extend,
+            device=device,
+        )
+    return card, examples
