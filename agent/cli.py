@@ -253,6 +253,54 @@ def filter_(
 
 
 @app.command()
+def reconstruct(
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="IN", help="TIFF, OME-Zarr image or run folder", show_default=False),
+    ],
+    target: Annotated[
+        Path,
+        typer.Argument(metavar="OUT", help="OME-TIFF (.tif) or .zarr to write", show_default=False),
+    ],
+    factor: Annotated[int, typer.Option(help="T frames become (T − 1) · factor + 1")] = 2,
+    model: Annotated[
+        str,
+        typer.Option(help="auto: what does best on this movie; flow, dain, zs or a .safetensors"),
+    ] = "auto",
+    uncertainty: Annotated[
+        Path | None,
+        typer.Option(metavar="MAP", help="write each pixel's standard deviation, too"),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+    overwrite: Annotated[bool, typer.Option("--overwrite")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Rebuild frames between those of a movie; measured frames stay as they are."""
+    from rich.progress import Progress
+
+    from agent.reconstruction import reconstruct_file
+
+    with Progress(console=err) as bar:
+        task = bar.add_task("frames", total=None)
+        done = reconstruct_file(
+            file,
+            target,
+            factor=factor,
+            model=model,
+            uncertainty=uncertainty,
+            device=device,
+            overwrite=overwrite,
+            progress=lambda done, frames: bar.update(task, completed=done, total=frames),
+        )
+    if as_json:
+        print(json.dumps({"file": str(file), "out": str(target), **done.as_dict()}, indent=1))
+        return
+    for line in done.lines():
+        _say(f"{file}: {line}")
+    _say(f"{target}: {done.summary()}")
+
+
+@app.command()
 def study(
     results: Annotated[
         Path,
@@ -605,9 +653,11 @@ def main() -> None:
     except ConfigError as error:
         _say(str(error))
         sys.exit(2)
-    except KeyboardInterrupt:
-        _say("interrupted")
-        sys.exit(130)
+    except SystemExit as left:
+        # Typer ends with the same code as a run that was stopped, and without a word.
+        if isinstance(left.__context__ and left.__context__.__cause__, KeyboardInterrupt):
+            _say("interrupted")
+        raise
 
 
 if __name__ == "__main__":

@@ -41,7 +41,8 @@ def draw_interpolation(
 
     examples = examples[:_MOST]
     figure = Figure(figsize=(10, 3.2 + 2.2 * len(examples)), layout="constrained", dpi=70)
-    above, below = figure.subfigures(2, 1, height_ratios=[3.2, 2.2 * len(examples)])
+    heights = [3.2, 2.2 * len(examples)]
+    above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=heights)[:, 0]
     loss, errors, coverage = above.subplots(1, 3)
     _loss(loss, card)
     _errors(errors, card)

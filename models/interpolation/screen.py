@@ -6,9 +6,10 @@ trained or judged on them learns that the truth is a blend.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +41,7 @@ class Screening:
     blends: tuple[int, ...]
 
 
-def screen_movie(frames: Sequence[NDArray[Any]] | NDArray[Any]) -> Screening:
+def screen_movie(frames: Iterable[NDArray[Any]]) -> Screening:
     """Find copied and blended frames.
 
     A frame is a copy if it differs from the last measured one by less than a quarter of their
@@ -52,34 +53,40 @@ def screen_movie(frames: Sequence[NDArray[Any]] | NDArray[Any]) -> Screening:
     Parameters
     ----------
     frames
-        T × rows × columns. Frames that are not finite are kept: they are another's business.
+        Each rows × columns; three of them are in memory at a time. Frames that are not finite are
+        kept: they are another's business.
     """
     copies: list[int] = []
-    measured: list[int] = []
-    singles = [np.asarray(frame, np.float32) for frame in frames]
-    finite = [bool(np.isfinite(frame).all()) for frame in singles]
-    noise = [_noise(frame) if fine else 0.0 for frame, fine in zip(singles, finite, strict=True)]
-    for number, frame in enumerate(singles):
-        last = measured[-1] if measured else None
-        if last is not None and finite[number] and finite[last]:
-            apart = _rms(frame - singles[last])
-            if apart == 0 or apart < _COPY * noise[last]:
+    blends: list[int] = []
+    count = 0
+    last: deque[_Known] = deque(maxlen=3)
+    for number, given in enumerate(frames):
+        count += 1
+        frame = np.asarray(given, np.float32)
+        finite = bool(np.isfinite(frame).all())
+        if last and finite and last[-1].finite:
+            apart = _rms(frame - last[-1].frame)
+            if apart == 0 or apart < _COPY * last[-1].noise:
                 copies.append(number)
                 continue
-        measured.append(number)
-    blends = [
-        number
-        for first, number, second in zip(measured, measured[1:], measured[2:], strict=False)
-        if finite[first]
-        and finite[number]
-        and finite[second]
-        and _blended(
-            singles[first], singles[number], singles[second], min(noise[first], noise[second])
-        )
-    ]
+        last.append(_Known(number, frame, finite, _noise(frame) if finite else 0.0))
+        if len(last) == 3 and all(known.finite for known in last):
+            before, middle, after = last
+            noise = min(before.noise, after.noise)
+            if _blended(before.frame, middle.frame, after.frame, noise):
+                blends.append(middle.number)
     left_out = {*copies, *blends}
-    kept = tuple(number for number in range(len(singles)) if number not in left_out)
+    kept = tuple(number for number in range(count) if number not in left_out)
     return Screening(kept, tuple(copies), tuple(blends))
+
+
+class _Known(NamedTuple):
+    """A frame that is no copy."""
+
+    number: int
+    frame: NDArray[np.float32]
+    finite: bool
+    noise: float
 
 
 def _blended(
