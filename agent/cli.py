@@ -478,7 +478,10 @@ def tell(
 @app.command()
 def bench(
     name: Annotated[
-        str, typer.Argument(help="loop, optimize, optimizer, objectives, quality or kill")
+        str,
+        typer.Argument(
+            help="loop, optimize, optimizer, objectives, quality, restoration, interpolation, kill"
+        ),
     ],
     quick: Annotated[bool, typer.Option("--quick", help="at most 3 minutes on 2 cores")] = False,
     seeds: Annotated[int | None, typer.Option(help="how many seeds or repeats")] = None,

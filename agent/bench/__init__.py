@@ -27,9 +27,10 @@ _BENCHES = {
     "objectives": "bleaching and resolution estimates against ground truth",
     "quality": "the quality score against ground truth, on what it was not trained on",
     "restoration": "label2label and its peers against the clean structure, and the engine's speed",
+    "interpolation": "dropped frames rebuilt, of generated and real movies, and fine-tuning",
     "kill": "SIGKILL at random moments: no frame lost, resume completes",
 }
-_LONG = ("optimizer", "restoration")
+_LONG = ("optimizer", "restoration", "interpolation")
 
 
 def run_bench(

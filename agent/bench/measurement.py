@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 
@@ -43,3 +46,23 @@ class Measurement:
     checks: Sequence[Check]
     raw: dict[str, Any] = field(default_factory=dict)
     seeds: Sequence[int] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Checks of one part of a benchmark, and the figures that they come from."""
+
+    name: str
+    checks: Sequence[Check]
+    raw: dict[str, Any]
+
+
+@contextmanager
+def kept_in(keep: Path | None) -> Iterator[Path]:
+    """The folder `keep`, made if it is missing; without one, a folder that is gone afterwards."""
+    if keep is not None:
+        keep.mkdir(parents=True, exist_ok=True)
+        yield keep
+        return
+    with tempfile.TemporaryDirectory(prefix="stedfast-bench-") as folder:
+        yield Path(folder)

@@ -7,16 +7,14 @@ there, and a second call goes on from them.
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.bench.measurement import Check, Measurement
+from agent.bench.measurement import Check, Measurement, kept_in
 from agent.bench.restoration import denoising, seams, speed, unsure
 from agent.bench.restoration.measures import (
     contrast,
@@ -54,7 +52,7 @@ def measure(*, quick: bool, seeds: int | None, keep: Path | None = None) -> Meas
     keep
         Folder for data and networks.
     """
-    with _place(keep) as folder:
+    with kept_in(keep) as folder:
         prepare(folder, quick=quick)
         found = {
             structure: {
@@ -82,16 +80,6 @@ def measure(*, quick: bool, seeds: int | None, keep: Path | None = None) -> Meas
         raw={"fields": found, "foreign": foreign, **{p.name: p.raw for p in measured}},
         seeds=(),
     )
-
-
-@contextmanager
-def _place(keep: Path | None) -> Iterator[Path]:
-    if keep is not None:
-        keep.mkdir(parents=True, exist_ok=True)
-        yield keep
-        return
-    with tempfile.TemporaryDirectory(prefix="stedfast-bench-") as folder:
-        yield Path(folder)
 
 
 def _filters(folder: Path, structure: str) -> dict[str, Filter]:

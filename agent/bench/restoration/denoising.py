@@ -15,10 +15,9 @@ from scipy.ndimage import gaussian_filter
 from skimage.metrics import peak_signal_noise_ratio
 from skimage.restoration import denoise_nl_means, estimate_sigma
 
-from agent.bench.measurement import Check
+from agent.bench.measurement import Check, Part
 from agent.bench.quality import REAL
 from agent.bench.restoration.measures import fitted
-from agent.bench.restoration.part import Part
 from agent.bench.restoration.study import TRAINED, fields, weights
 from models.restoration import Recipe, Restorer, train
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from agent.bench.measurement import Check
-from agent.bench.restoration.part import Part
+from agent.bench.measurement import Check, Part
 from models.restoration import Restorer
 
 _SIDE, _TILE = 2048, 512

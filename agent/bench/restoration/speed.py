@@ -11,8 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from agent.bench.measurement import Check
-from agent.bench.restoration.part import Part
+from agent.bench.measurement import Check, Part
 from models.online import Online
 from models.restoration import Restorer, read_restoration
 from models.restoration.cost import cost

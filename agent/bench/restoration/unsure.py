@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.bench.measurement import Check
+from agent.bench.measurement import Check, Part
 from agent.bench.restoration.measures import covered, error_where_unsure, fitted
-from agent.bench.restoration.part import Part
 from agent.bench.restoration.study import TRAINED, fields, weights
 from models.restoration import Restorer
 

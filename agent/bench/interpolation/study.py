@@ -1,0 +1,155 @@
+"""Movies of the interpolation benchmark, and what every method makes of their dropped frames."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from agent.bench.interpolation.measures import Judge, foreground_of, ranked
+from agent.bench.interpolation.methods import (
+    BLURRED,
+    Method,
+    blurred_blends,
+    classical,
+)
+from agent.simulate.movie_set import CLEAN, simulate_movies
+
+REAL_FOLDER = Path(__file__).resolve().parents[4] / "shared" / "data" / "movies"
+"""Real movies that developers have beside the project; not part of it."""
+REAL = ("mitosis_C1", "mitocheck_h2b", "golgi_bfa")
+GENERATED_SEED = 17
+# Every kind of scene twice.
+GENERATED_MOVIES = 34
+
+Row = dict[str, float]
+"""Figures of one rebuilt frame: those of `measures.Score`, and of the uncertainty if there is one:
+`sd` (root mean square, of the movie's range) and `pixels` (its rank correlation with the error)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Movie:
+    """One movie.
+
+    Parameters
+    ----------
+    name
+        Of its file.
+    real
+        Whether it was measured; the truth is then what was measured.
+    frames, truth
+        T × rows × columns each.
+    """
+
+    name: str
+    real: bool
+    frames: NDArray[Any]
+    truth: NDArray[Any]
+
+
+class Gap(NamedTuple):
+    """A dropped frame and its neighbours that were kept, by their numbers."""
+
+    before: int
+    target: int
+    after: int
+
+    @property
+    def t(self) -> float:
+        """When between the two it is, 0 to 1."""
+        return (self.target - self.before) / (self.after - self.before)
+
+
+def gaps(frames: int, step: int) -> list[Gap]:
+    """Frames that are dropped where one in `step` is kept, with kept ones on both sides."""
+    return [
+        Gap(before, target, before + step)
+        for before in range(0, frames - step, step)
+        for target in range(before + 1, before + step)
+    ]
+
+
+def generated_movies(
+    folder: Path, number: int, progress: Callable[[int], None] = lambda done: None
+) -> Iterator[Movie]:
+    """Test movies of the generator, made where they are missing; no network has seen them."""
+    for done in simulate_movies(folder, "test", number, GENERATED_SEED):
+        progress(done)
+    for file in sorted(folder.glob("*.tif"))[:number]:
+        yield Movie(
+            f"generated {file.stem}",
+            False,
+            tifffile.imread(file),
+            tifffile.imread(folder / CLEAN / file.name),
+        )
+
+
+def real_movies() -> list[Movie]:
+    """The real movies; none where they are not there."""
+    files = [REAL_FOLDER / f"{name}.tif" for name in REAL]
+    if not all(file.exists() for file in files):
+        return []
+    found = [tifffile.imread(file) for file in files]
+    return [Movie(n, True, frames, frames) for n, frames in zip(REAL, found, strict=True)]
+
+
+def compared(
+    movie: Movie, networks: dict[str, Method], step: int, judge: Judge | None = None
+) -> dict[str, list[Row]]:
+    """Figures of every dropped frame, by method.
+
+    Of the blurred blends, the width is taken that is nearest to the truth on this movie.
+
+    Parameters
+    ----------
+    movie
+        What is dropped from, all of it.
+    networks
+        Methods that get frames as they were measured.
+    step
+        One frame in so many is kept.
+    judge
+        By default one for this movie.
+    """
+    judge = judge or Judge(movie.truth)
+    plain = classical(judge)
+    rows: dict[str, list[Row]] = {}
+    blurred: list[list[Row]] = []
+    for gap in gaps(len(movie.frames), step):
+        true = movie.truth[gap.target]
+        foreground = foreground_of(list(movie.truth[gap.target - 1 : gap.target + 2]))
+
+        def row(
+            image: NDArray[Any],
+            sd: NDArray[Any] | None = None,
+            *,
+            true: NDArray[Any] = true,
+            foreground: NDArray[np.bool_] = foreground,
+        ) -> Row:
+            figures: Row = asdict(judge.score(image, true, foreground))
+            if sd is not None:
+                figures["sd"] = float(np.sqrt(np.mean(np.square(sd, dtype=float)))) / judge.span
+                figures["pixels"] = ranked(sd, np.abs(image - true.astype(np.float64)))
+            return figures
+
+        measured = movie.frames[gap.before], movie.frames[gap.after]
+        clipped = judge.clipped(measured[0]), judge.clipped(measured[1])
+        for name, method in plain.items():
+            rows.setdefault(name, []).append(row(*method(*clipped, gap.t)))
+        for name, method in networks.items():
+            rows.setdefault(name, []).append(row(*method(*measured, gap.t)))
+        blurred.append([row(image) for image in blurred_blends(*clipped, gap.t)])
+    widths = [list(own) for own in zip(*blurred, strict=True)]
+    rows[BLURRED] = max(widths, key=lambda own: mean_of(own, "psnr"))
+    return rows
+
+
+def mean_of(rows: Sequence[Row], key: str) -> float:
+    """Mean of a figure over frames; those that have none do not count."""
+    values = [row[key] for row in rows if key in row and np.isfinite(row[key])]
+    return float(np.mean(values)) if values else float("nan")
