@@ -122,7 +122,12 @@ def _groups(movies: Sequence[Movie]) -> dict[str, list[str]]:
 def _table(found: Found, groups: Mapping[str, Sequence[str]], step: int) -> list[tuple[Any, ...]]:
     """Means over the frames of each movie, then over the movies of a group."""
     return [
-        (group, f"1/{step}", method, *(_shown(_mean(found, names, method, key), key) for key in _KEYS))
+        (
+            group,
+            f"1/{step}",
+            method,
+            *(_shown(_mean(found, names, method, key), key) for key in _KEYS),
+        )
         for group, names in groups.items()
         for method in _ORDER
         if method in found[names[0]]
