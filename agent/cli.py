@@ -227,8 +227,10 @@ def filter_(
         Path | None,
         typer.Option(metavar="MAP.tif", help="write each pixel's standard deviation, too"),
     ] = None,
+    score: Annotated[bool, typer.Option("--score", help="score the raw frames, too")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Filter the frames of a TIFF: what is left is the structure that the model knows."""
     from rich.progress import Progress
@@ -242,12 +244,19 @@ def filter_(
             target,
             model,
             uncertainty=uncertainty,
+            score=score,
             device=device,
             overwrite=overwrite,
             progress=lambda done, frames: bar.update(task, completed=done, total=frames),
         )
+    if as_json:
+        print(json.dumps(done.as_dict(), indent=1))
+        return
     for fault in done.faults:
         _say(f"{file}, {fault}")
+    for number, one in enumerate(done.scores):
+        flagged = f"  flagged: {', '.join(one.flags)}" if one.flags else ""
+        print(f"{one.value:.3f} ± {one.sd:.3f}  {file} [{number}]{flagged}")
     mean = sum(done.uncertainty) / len(done.uncertainty)
     _say(f"{target}: {done.frames} frames on {done.device}, uncertainty {mean:.2f} of the signal")
 

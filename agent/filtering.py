@@ -12,10 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.reading import ConfigError
+from agent.scoring import DEFAULT_NM, pixel_size_nm_of
 from agent.stacks import Partial, Stack, check_targets, opened, planes_in, write_like
 
 if TYPE_CHECKING:
-    from models.restoration import Restorer
+    from models.online import Online
+    from models.quality import Score
+    from models.restoration import Restored, Restorer
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +35,22 @@ class Filtered:
         Where the last frame was computed.
     faults
         What went wrong on the way, with the frame's number before it.
+    scores
+        Of the raw frames, where they were asked for.
     """
 
     frames: int
     uncertainty: tuple[float, ...]
     device: str
     faults: tuple[str, ...]
+    scores: tuple[Score, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """As `--json` prints it."""
+        rows: list[dict[str, Any]] = [{"uncertainty": unsure} for unsure in self.uncertainty]
+        for row, score in zip(rows, self.scores, strict=False):
+            row |= {"score": score.value, "sd": score.sd, "flags": list(score.flags)}
+        return {"frames": rows, "device": self.device, "faults": list(self.faults)}
 
 
 def filter_file(
@@ -46,6 +59,7 @@ def filter_file(
     model: str,
     *,
     uncertainty: Path | None = None,
+    score: bool = False,
     device: str = "auto",
     overwrite: bool = False,
     progress: Callable[[int, int], None] = lambda done, frames: None,
@@ -69,6 +83,8 @@ def filter_file(
     uncertainty
         Another TIFF to write: the standard deviation of each pixel's error, float32, in the
         frames' units.
+    score
+        Score the raw frames, too, at the pixel size that the file says (20 nm if it does not).
     device
         `auto`, `cpu`, `cuda` or `cuda:N`.
     overwrite
@@ -83,15 +99,16 @@ def filter_file(
     """
     targets = [out] if uncertainty is None else [out, uncertainty]
     check_targets(file, targets, overwrite=overwrite)
-    restorer = _open(model, device)
     with ExitStack() as files:
         tiff = opened(file, files)
+        size = (pixel_size_nm_of(tiff) or DEFAULT_NM) if score else None
+        engine = _open(model, device, size)
         stack = Stack.of(file, tiff)
         partial = files.enter_context(Partial(out))
         errors = files.enter_context(Partial(uncertainty)) if uncertainty else None
         # Both files grow with the frames, and a TIFF is written in one go: errors wait here.
         spool = files.enter_context(Partial(uncertainty, ".planes")) if uncertainty else None
-        work = _Work(stack, restorer, progress)
+        work = _Work(stack, engine, progress)
         kept = files.enter_context(spool.path.open("wb")) if spool else None
         try:
             write_like(partial.path, stack, stack.kept_type, work.images(kept), out)
@@ -109,13 +126,23 @@ def filter_file(
         partial.keep()
         if errors:
             errors.keep()
-    return Filtered(stack.frames, tuple(work.uncertainty), work.device, tuple(work.faults))
+    return Filtered(
+        stack.frames,
+        tuple(work.uncertainty),
+        work.device,
+        tuple(work.faults),
+        tuple(work.scores),
+    )
 
 
-def _open(model: str, device: str) -> Restorer:
+def _open(model: str, device: str, pixel_size_nm: float | None) -> Restorer | Online:
+    """The filter; with a pixel size, one that scores, too."""
+    from models.online import Online
     from models.restoration import Restorer
 
     try:
+        if pixel_size_nm is not None:
+            return Online(model, pixel_size_nm=pixel_size_nm, device=device)
         return Restorer(model, device)
     except (OSError, ValueError) as error:
         option = "device" if str(error).startswith("device") else "model"
@@ -126,10 +153,11 @@ class _Work:
     """Filters a stack frame by frame, and notes what comes with them."""
 
     def __init__(
-        self, stack: Stack, restorer: Restorer, progress: Callable[[int, int], None]
+        self, stack: Stack, engine: Restorer | Online, progress: Callable[[int, int], None]
     ) -> None:
-        self._stack, self._restorer, self._progress = stack, restorer, progress
+        self._stack, self._engine, self._progress = stack, engine, progress
         self.uncertainty: list[float] = []
+        self.scores: list[Score] = []
         self.faults: list[str] = []
         self.device = ""
         self._taken = -1
@@ -139,10 +167,20 @@ class _Work:
             self._taken += 1
             yield frame
 
+    def _results(self) -> Iterator[Restored]:
+        from models.restoration import Restored
+
+        for one in self._engine.stream(self._frames()):
+            if isinstance(one, Restored):
+                yield one
+            else:
+                self.scores.append(one.score)
+                yield one.restored
+
     def images(self, errors: Any) -> Iterator[NDArray[Any]]:
         """Filtered frames in the type they are kept in; their errors go to a file, if any."""
         stack = self._stack
-        results = self._restorer.stream(self._frames())
+        results = self._results()
         self._progress(0, stack.frames)
         while True:
             try:

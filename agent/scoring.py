@@ -14,7 +14,7 @@ from agent.reading import ConfigError
 if TYPE_CHECKING:
     from models.quality import QualityScorer
 
-_DEFAULT_NM = 20.0
+DEFAULT_NM = 20.0
 _NM_PER_UNIT = {"CENTIMETER": 1e7, "INCH": 2.54e7}
 _NM = {"nm": 1.0, "µm": 1e3, "um": 1e3, "micron": 1e3, "mm": 1e6}
 
@@ -99,14 +99,14 @@ def read_images(
     images, found = _read(file)
     if pixel_size_nm is not None:
         return images, pixel_size_nm, "given"
-    return (images, found, "file") if found else (images, _DEFAULT_NM, "assumed")
+    return (images, found, "file") if found else (images, DEFAULT_NM, "assumed")
 
 
 def _read(file: Path) -> tuple[NDArray[Any], float | None]:
     """Frames (n × rows × columns) of a TIFF file, and its pixel size in nm if it says one."""
     try:
         with tifffile.TiffFile(file) as tiff:
-            images, size = tiff.asarray(), _pixel_size_nm(tiff)
+            images, size = tiff.asarray(), pixel_size_nm_of(tiff)
             color = tiff.pages.first.photometric == tifffile.PHOTOMETRIC.RGB
     except FileNotFoundError:
         raise ConfigError(f"{file}: no such file") from None
@@ -124,7 +124,8 @@ def _read(file: Path) -> tuple[NDArray[Any], float | None]:
     return images.reshape(-1, *images.shape[-2:]), size
 
 
-def _pixel_size_nm(tiff: tifffile.TiffFile) -> float | None:
+def pixel_size_nm_of(tiff: tifffile.TiffFile) -> float | None:
+    """Pixel size (nm) that a file says it has, if any."""
     if tiff.ome_metadata:
         pixels = _ome_pixels(tifffile.xml2dict(tiff.ome_metadata))
         if pixels and "PhysicalSizeX" in pixels:

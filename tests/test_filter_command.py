@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,13 +18,14 @@ from numpy.typing import NDArray
 from agent.cli import main
 from agent.filtering import as_type, filter_file
 from agent.reading import ConfigError
-from models.quality.scorer import SHIPPED
+from models.quality.scorer import SHIPPED, QualityScorer
 from models.restoration import RestorationNet, Restorer
 from models.restoration.weights import save
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 Frames = NDArray[np.uint16]
+SIZED = {"unit": "um", "axes": "TYX"}
 
 
 @pytest.fixture(scope="module")
@@ -291,3 +293,25 @@ def test_a_fault_is_told_and_the_file_is_whole(
     monkeypatch.undo()
     found = tifffile.imread(work / "out.tif")
     np.testing.assert_allclose(found, expected(model, frames), atol=0.5 + 1e-3)
+
+
+def test_frames_are_scored_as_they_came(
+    work: Path,
+    frames: Frames,
+    model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write(work / "sized.tif", frames, resolution=(40, 40), imagej=True, metadata=SIZED)
+    words = (work / "sized.tif", work / "out.tif", "--model", model, "--score", "--json")
+    assert run(monkeypatch, *words) == 0
+    told = json.loads(capsys.readouterr().out)
+    np.testing.assert_array_equal(
+        tifffile.imread(work / "out.tif"), as_type(expected(model, frames), np.dtype("u2"))
+    )
+    scored = [QualityScorer().score(frame, 25.0) for frame in frames]
+    assert [row["score"] for row in told["frames"]] == [score.value for score in scored]
+    assert [row["flags"] for row in told["frames"]] == [list(score.flags) for score in scored]
+    assert all(row["uncertainty"] > 0 for row in told["frames"])
+    assert run(monkeypatch, *words[:-1], "--overwrite") == 0
+    assert f"{scored[2].value:.3f} ± {scored[2].sd:.3f}" in capsys.readouterr().out
