@@ -34,11 +34,7 @@ Method = Callable[[Frame, Frame, float], Told]
 
 
 def classical(judge: Judge) -> dict[str, Method]:
-    """What needs no training, by name, for one movie.
-
-    It gets frames clipped as they will be judged, as hot pixels are not what it should lose by,
-    and the networks get them as they are.
-    """
+    """What needs no training, by name, for one movie."""
     found: dict[str, Method] = {
         "repeat": lambda before, after, t: Told(before if t <= 0.5 else after),
         "linear": lambda before, after, t: Told(_blend(before, after, t)),

@@ -110,14 +110,14 @@ def compared(
     movie
         What is dropped from, all of it.
     networks
-        Methods that get frames as they were measured.
+        More methods. All get frames clipped as they will be judged.
     step
         One frame in so many is kept.
     judge
         By default one for this movie.
     """
     judge = judge or Judge(movie.truth)
-    plain = classical(judge)
+    methods = classical(judge) | networks
     rows: dict[str, list[Row]] = {}
     blurred: list[list[Row]] = []
     for gap in gaps(len(movie.frames), step):
@@ -137,12 +137,10 @@ def compared(
                 figures["pixels"] = ranked(sd, np.abs(image - true.astype(np.float64)))
             return figures
 
-        measured = movie.frames[gap.before], movie.frames[gap.after]
-        clipped = judge.clipped(measured[0]), judge.clipped(measured[1])
-        for name, method in plain.items():
+        # Of what is clipped from the truth, nothing is to be had: no method should guess at it.
+        clipped = judge.clipped(movie.frames[gap.before]), judge.clipped(movie.frames[gap.after])
+        for name, method in methods.items():
             rows.setdefault(name, []).append(row(*method(*clipped, gap.t)))
-        for name, method in networks.items():
-            rows.setdefault(name, []).append(row(*method(*measured, gap.t)))
         blurred.append([row(image) for image in blurred_blends(*clipped, gap.t)])
     widths = [list(own) for own in zip(*blurred, strict=True)]
     rows[BLURRED] = max(widths, key=lambda own: mean_of(own, "psnr"))

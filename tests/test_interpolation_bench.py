@@ -1,0 +1,167 @@
+"""What the interpolation benchmark measures, where the answer is known, and that it runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter, shift
+
+from agent.bench import interpolation as bench
+from agent.bench import run_bench
+from agent.bench.interpolation import tuning
+from agent.bench.interpolation.measures import Judge, foreground_of, paired, ranked
+from agent.bench.interpolation.methods import BLURRED, Told, classical
+from agent.bench.interpolation.study import Gap, Movie, compared, gaps, mean_of, real_movies
+from models.interpolation import build
+from models.interpolation import weights as interpolation_weights
+from models.interpolation.weights import save
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+REFERENCE = {
+    "mitosis_C1": {"repeat": (31.12, 0.813), "linear": (33.16, 0.854), "DIS": (33.87, 0.877)},
+    "mitocheck_h2b": {"repeat": (24.01, 0.893), "linear": (25.98, 0.914), "DIS": (26.44, 0.932)},
+    "golgi_bfa": {"repeat": (31.56, 0.891), "linear": (33.22, 0.914), "DIS": (34.16, 0.922)},
+}
+FARNEBACK = {"mitosis_C1": 33.47, "mitocheck_h2b": 26.32, "golgi_bfa": 34.07}
+"""PSNR and SSIM of others' script, every second frame dropped (shared/data/README.md)."""
+
+
+def drifting(frames: int = 9, noise: float = 2.0) -> Movie:
+    """Blobs that move by three pixels a frame, and the same with noise."""
+    rng = np.random.default_rng(3)
+    still = gaussian_filter(rng.random((64, 64)) ** 8, 2.5, mode="wrap")
+    still *= 200 / still.max()
+    truth = np.stack([shift(still, (0, 3 * t), order=3, mode="grid-wrap") for t in range(frames)])
+    measured = truth + noise * rng.standard_normal(truth.shape)
+    return Movie("drifting", False, measured.astype(np.float32), truth.astype(np.float32))
+
+
+def test_dropped_frames_have_a_kept_one_on_either_side() -> None:
+    assert gaps(6, 2) == [Gap(0, 1, 2), Gap(2, 3, 4)]
+    assert [gap.t for gap in gaps(6, 4)] == [0.25, 0.5, 0.75]
+    assert gaps(4, 4) == []
+
+
+def test_a_frame_is_judged_at_the_movies_contrast() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.normal(100, 10, (5, 40, 40))
+    judge, everywhere = Judge(truth), np.ones((40, 40), bool)
+    perfect = judge.score(truth[2], truth[2], everywhere)
+    assert perfect.psnr == 100 and perfect.ssim == pytest.approx(1) and perfect.rmse == 0
+    flat = np.full((40, 40), 100.0)
+    tenth = judge.score(flat + judge.span / 10, flat, everywhere)
+    assert tenth.psnr == pytest.approx(20) and tenth.foreground_psnr == pytest.approx(20)
+    assert tenth.rmse == pytest.approx(0.1)
+    other = Judge(7 * truth - 3)
+    again = other.score(7 * (flat + judge.span / 10) - 3, 7 * flat - 3, everywhere)
+    assert again.psnr == pytest.approx(tenth.psnr) and again.intensity == pytest.approx(
+        tenth.intensity
+    )
+    hot = truth[2].copy()
+    hot[3, 3] = 1e9
+    assert judge.score(hot, truth[2], everywhere).psnr > 25, "no hot pixel decides"
+
+
+def test_intensity_is_that_of_what_is_bright() -> None:
+    truth = np.zeros((3, 32, 32))
+    truth[:, 8:16, 8:16] = 50
+    judge, mask = Judge(truth), foreground_of(list(truth))
+    assert mask[10:14, 10:14].all() and not mask[24:, 24:].any()
+    assert judge.score(0.9 * truth[1], truth[1], mask).intensity == pytest.approx(0.9)
+
+
+def test_the_foreground_is_not_chosen_by_the_truths_noise() -> None:
+    rng = np.random.default_rng(1)
+    clean = np.zeros((64, 64))
+    clean[16:48, 16:48] = 10
+    noisy = clean + rng.normal(0, 5, (3, 64, 64))
+    judge = Judge(noisy)
+    # The clean frame is as bright as the noisy one, and must be found so.
+    found = judge.score(clean, noisy[1], foreground_of(list(noisy))).intensity
+    assert found == pytest.approx(1, abs=0.02)
+
+
+def test_ranks_and_pairs() -> None:
+    assert ranked([1, 2, 3, 4], [2, 4, 6, 9]) == pytest.approx(1)
+    assert np.isnan(ranked([1, 1, 1, 1], [1, 2, 3, 4]))
+    better = paired(np.arange(10.0) + 1, np.arange(10.0))
+    assert better["mean"] == 1 and better["higher"] == 1 and better["p"] < 0.01
+
+
+def test_what_follows_motion_is_nearer_than_a_blend() -> None:
+    movie = drifting()
+
+    def knows(before: NDArray[Any], after: NDArray[Any], t: float) -> Told:
+        """Moves both frames the right way, and says so."""
+        moved = (1 - t) * shift(before, (0, 6 * t), mode="grid-wrap")
+        moved = moved + t * shift(after, (0, 6 * t - 6), mode="grid-wrap")
+        return Told(moved, 1 + np.abs(after - before))
+
+    rows = compared(movie, {"knows": knows}, 2)
+    psnr = {name: mean_of(own, "psnr") for name, own in rows.items()}
+    assert len(rows["knows"]) == 4
+    assert psnr["repeat"] < psnr["linear"] <= psnr[BLURRED] < psnr["knows"] - 3
+    assert {"sd", "pixels"} <= set(rows["knows"][0]) and "sd" not in rows["linear"][0]
+    for flow in {"Farneback", "DIS"} & set(psnr):
+        assert psnr[flow] > psnr["linear"] + 1
+
+
+@pytest.mark.skipif(not real_movies(), reason="the real movies are not here")
+def test_the_metric_is_the_one_that_the_bars_were_measured_with() -> None:
+    for movie in real_movies():
+        judge, rows = Judge(movie.truth), {}
+        for name, method in classical(judge).items():
+            rows[name] = [
+                judge.score(
+                    method(*(judge.clipped(movie.frames[i]) for i in gap[::2]), gap.t).image,
+                    movie.truth[gap.target],
+                    np.ones(movie.truth.shape[1:], bool),
+                )
+                for gap in gaps(len(movie.frames), 2)
+            ]
+        expected = REFERENCE[movie.name] | {"Farneback": (FARNEBACK[movie.name], None)}
+        for name, (psnr, ssim) in expected.items():
+            if name in rows:
+                assert np.mean([row.psnr for row in rows[name]]) == pytest.approx(psnr, abs=0.1)
+            if name in rows and ssim is not None:
+                assert np.mean([row.ssim for row in rows[name]]) == pytest.approx(ssim, abs=0.002)
+
+
+def test_it_runs_and_says_what_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.manual_seed(0)
+    network = build({"network": "flow", "widths": [4, 6], "hidden": 8, "synthesis": [4, 6]})
+    card = {
+        "architecture": network.architecture,
+        "normalization": {"low": 1.0, "high": 99.8},
+        "calibration": {"one_way": 1.0, "both_ways": 1.0},
+    }
+    save(tmp_path / "shipped" / "flow", network, card)
+    for module in (interpolation_weights, tuning):
+        monkeypatch.setattr(module, "FOLDER", tmp_path / "shipped")
+    moved = drifting(14)
+    real = Movie("real", True, moved.frames, moved.frames)
+    monkeypatch.setattr(bench, "real_movies", lambda: [real])
+    keep = tmp_path / "keep"
+    run_bench("interpolation", quick=True, seeds=None, as_json=True, keep=keep)
+    told = json.loads(capsys.readouterr().out)
+    assert {"zs", "dain"} <= set(told["raw"]["left_out"])
+    assert set(told["raw"]["every_second"]) == {"generated 00000", "generated 00001", "real"}
+    flow = told["raw"]["every_second"]["real"]["flow"]
+    assert len(flow) == 6 and all(row["psnr"] > 5 for row in flow)
+    assert set(told["raw"]["tuning"]["flow"]["real"]["rows"]) == {"before", "after"}
+    names = [check["name"] for check in told["checks"]]
+    assert "flow: gained by fine-tuning, second halves, least" in names
+    assert any("real: flow − best of linear and blurred blend" in name for name in names)
+    weights = keep / "finetuned" / "real-flow.safetensors"
+    made = weights.stat().st_mtime_ns
+    tuning.tuned(keep / "finetuned", real, "flow", quick=True)
+    assert weights.stat().st_mtime_ns == made, "what was trained is not trained again"
