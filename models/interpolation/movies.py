@@ -220,7 +220,8 @@ def triplets(
 ) -> tuple[list[list[Triplet]], list[Triplet]]:
     """What to learn from, by movie, and what to judge by.
 
-    Of many movies some are kept aside whole; of few, the last fifth of each. No frame is in both
+    Of many movies some are kept aside whole; of few, the last fifth of each, or a third of short
+    ones: one noisy frame does not say what is better. No frame is in both
     parts. Only a frame in the middle of the smallest gap is judged.
 
     Parameters
@@ -243,8 +244,8 @@ def triplets(
     validation: list[Triplet] = []
     for index, one in enumerate(movies):
         length = len(one.frames)
-        # So many that there is a frame to judge.
-        last = max(3, round(_LAST_PART * length))
+        # So many that there is a frame to judge, and three of them if it is not too short for that.
+        last = max(3, min(5, length // 3), round(_LAST_PART * length))
         divide = 0 if index in aside else length if aside else length - last
         own = [
             found
