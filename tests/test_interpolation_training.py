@@ -184,7 +184,9 @@ class TestTraining:
         assert min(history["validation_db"]) < history["started_db"]
         assert history["best_epoch"] > 0
         # Never worse on the validation part than the best epoch; perhaps weights on the way there.
-        assert -card["metrics"]["validation"]["one_way_psnr"] <= min(history["validation_db"]) + 0.01
+        assert (
+            -card["metrics"]["validation"]["one_way_psnr"] <= min(history["validation_db"]) + 0.01
+        )
         parent, kept = load_file(trained), load_file(tmp_path / "tuned.safetensors")
         assert history["share"] in (0.25, 0.5, 0.75, 1.0)
         assert any(not torch.equal(parent[key], kept[key]) for key in parent)
