@@ -52,6 +52,7 @@ class InterpolationTraining(Model):
     stages: float = Field(_DEFAULT.stages, ge=0)
     anywhere: float = Field(_DEFAULT.anywhere, ge=0, le=1)
     jitter: float = Field(_DEFAULT.jitter, ge=0, lt=1)
+    wobble: float = Field(_DEFAULT.wobble, ge=0, lt=1)
     low: float = Field(_DEFAULT.low, ge=0, le=100)
     high: float = Field(_DEFAULT.high, ge=0, le=100)
     screen: bool = Field(_DEFAULT.screen, description="leave out copied and blended frames")

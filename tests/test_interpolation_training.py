@@ -192,6 +192,21 @@ class TestTraining:
         assert any(not torch.equal(parent[key], kept[key]) for key in parent)
         assert card["data"]["name"] == "own.tif"
 
+    def test_uneven_motion_is_told_as_another_time(self, data: Path) -> None:
+        movies = read_movies(data)
+        training, _ = triplets(movies, (2,), 1)
+
+        def told(wobble: float) -> list[float]:
+            rng = np.random.default_rng(0)
+            crops = Crops(movies, training, Normalization(1, 99.8), 32, 0.5, 0.1, wobble)
+            return [crops.draw(rng).t for _ in range(60)]
+
+        assert set(told(0)) == {0.5}
+        uneven = told(0.1)
+        assert np.mean(uneven) == pytest.approx(0.5, abs=0.04)
+        assert np.std(uneven) == pytest.approx(0.1, abs=0.03)
+        assert 0.1 <= min(uneven) and max(told(1.0)) <= 0.9
+
     def test_examples_are_shown(self, data: Path, tmp_path: Path) -> None:
         shown: list[Any] = []
         train(data, tmp_path / "shown", small(epochs=1, steps_per_epoch=1), examples=shown.extend)

@@ -16,6 +16,7 @@ import zarr
 from numpy.typing import NDArray
 
 from agent.cli import main
+from agent.ledger import Ledger
 from agent.model_choice import choose
 from agent.movie_files import MovieFile, Scale
 from agent.reading import ConfigError
@@ -23,6 +24,7 @@ from agent.reconstruction import Reconstruction, reconstruct_file
 from models.interpolation import Interpolated, Interpolation, build, read_interpolator
 from models.interpolation import weights as interpolation_weights
 from models.interpolation.weights import save
+from tests.runs import run_session
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -225,9 +227,30 @@ def test_slices_are_taken_for_frames_and_that_is_said(
     assert reconstruct(tmp_path, model).note == "its axis Z is taken for time"
 
 
+def test_the_frames_of_a_run_are_a_movie(tmp_path: Path, model: Path) -> None:
+    result, folder = run_session(tmp_path, session={}, live={"frames": 4})
+    assert result.status == "completed", result.reason
+    done = reconstruct(tmp_path, model, file=folder)
+    assert (done.frames, done.measured) == (7, 4)
+    raw = np.asarray(zarr.open_array(folder / "raw.ome.zarr" / "0", mode="r"))
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "out.tif")[::2], raw[:4])
+    pixels = pixels_of(tmp_path / "out.tif")
+    assert pixels["PhysicalSizeX"] == 0.02
+    times = [plane["DeltaT"] for plane in pixels["Plane"]]
+    assert times == sorted(times) and times[1] == pytest.approx((times[0] + times[2]) / 2)
+
+    ledger = Ledger(folder)
+    for entry in list(ledger.entries("shot"))[-1:]:
+        ledger.add("shot", {**entry.data, "mode": "confocal"}, 4)
+        ledger.add("frame", next(ledger.entries("frame")).data, 4)
+    ledger.close()
+    refused(tmp_path, model, "frames of 2 kinds; accepted is a run of one mode", file=folder)
+
+
 def refused(work: Path, model: Path | str, says: str, **options: Any) -> None:
     """It is, and no file is written."""
     before = names(work)
+    options.setdefault("out", work / "new.tif")
     with pytest.raises(ConfigError, match=says) as raised:
         reconstruct(work, model, **options)  # type: ignore[arg-type]
     assert len(str(raised.value).splitlines()) <= 3
@@ -263,7 +286,7 @@ def test_wrong_options_are_named(work: Path, model: Path) -> None:
     refused(work, model, r"must end in .tif, .tiff or .zarr", out=work / "out.png")
     refused(work, model, "there is no folder", out=work / "none" / "out.tif")
     refused(work, model, "what was measured is kept", out=work / "in.tif", overwrite=True)
-    refused(work, model, "another file than", uncertainty=work / "out.tif")
+    refused(work, model, "another file than", uncertainty=work / "new.tif")
     refused(work, model, "no such file", file=work / "none.tif")
     refused(work, model, "--device: found 'tpu'", device="tpu")
     refused(work, "flwo", "--model: found 'flwo'; accepted are")

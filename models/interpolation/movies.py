@@ -23,6 +23,8 @@ _VALIDATION = 0.15
 _FEW = 4
 _LAST_PART = 0.2
 _SPREAD = 3
+# At the measured frames themselves, a network can say nothing of its own.
+_TOLD = (0.1, 0.9)
 
 Reader = Callable[[Path], NDArray[Any]]
 """Reads one movie, T × rows × columns."""
@@ -295,6 +297,10 @@ class Crops:
         Share of crops drawn anywhere; of the others, the most eventful of three is taken.
     jitter
         Brightness is multiplied by 1 ± so much, at most, and shifted by half of that.
+    wobble
+        Standard deviation by which the time that is told differs from the target's, as a share of
+        the gap. What lives does not move evenly: where it was in between, nobody knows exactly,
+        and a network that has seen none of that is too sure of it.
     """
 
     def __init__(
@@ -305,6 +311,7 @@ class Crops:
         side: int,
         anywhere: float,
         jitter: float,
+        wobble: float = 0.0,
     ) -> None:
         for one in movies:
             if min(one.frames.shape[1:]) < side:
@@ -315,7 +322,8 @@ class Crops:
                 )
         self._movies, self._training = movies, training
         self._normalization = normalization
-        self._side, self._anywhere, self._jitter = side, anywhere, jitter
+        self._side, self._anywhere = side, anywhere
+        self._jitter, self._wobble = jitter, wobble
         self._known: dict[tuple[int, int, int], tuple[float, float]] = {}
 
     def draw(self, rng: np.random.Generator) -> Sample:
@@ -326,7 +334,11 @@ class Crops:
         window = tuple(slice(start, start + self._side) for start in corner)
         images = stacked(self._movies[chosen.movie], chosen, window)
         images = Normalization.apply(images, *self._levels(chosen))
-        return _varied(Sample(images, chosen.t), self._jitter, rng)
+        sample = _varied(Sample(images, chosen.t), self._jitter, rng)
+        if not self._wobble:
+            return sample
+        told = sample.t + self._wobble * rng.standard_normal()
+        return Sample(sample.images, float(np.clip(told, *_TOLD)))
 
     def _corner(self, chosen: Triplet, rng: np.random.Generator) -> tuple[int, int]:
         frames = self._movies[chosen.movie].frames

@@ -38,6 +38,8 @@ class Recipe:
         Share of the crops drawn anywhere; the others are where something happens.
     jitter
         How much the brightness of crops varies.
+    wobble
+        How unevenly things move between frames, as a share of the gap; see `movies.Crops`.
     low, high
         Percentiles of the normalization.
     screen
@@ -71,6 +73,7 @@ class Recipe:
     stages: float = 0.5
     anywhere: float = 0.25
     jitter: float = 0.1
+    wobble: float = 0.0
     low: float = 1.0
     high: float = 99.8
     screen: bool = True
@@ -90,7 +93,7 @@ class Recipe:
             raise ValueError(f"gaps: found {list(self.gaps)}; accepted are whole numbers from 2")
         if not self.learning_rate > 0:
             raise ValueError(f"learning_rate: {self.learning_rate}; accepted is more than 0")
-        for name in ("anywhere", "jitter", "warm_up"):
+        for name in ("anywhere", "jitter", "wobble", "warm_up"):
             if not 0 <= getattr(self, name) < 1 and not (name == "anywhere" and self.anywhere == 1):
                 raise ValueError(f"{name}: {getattr(self, name)}; accepted is 0 to below 1")
         for name in ("stages", "weight_decay"):

@@ -117,7 +117,8 @@ def train(
     count = min(len(validation), recipe.validation_frames)
     chosen = np.linspace(0, len(validation) - 1, count).round().astype(int)
     cases = _Cases(movies, [validation[i] for i in chosen], normalization, device)
-    crops = Crops(movies, training, normalization, recipe.patch, recipe.anywhere, recipe.jitter)
+    drawn = recipe.patch, recipe.anywhere, recipe.jitter, recipe.wobble
+    crops = Crops(movies, training, normalization, *drawn)
     fit = _Fit(recipe, network, crops, cases, _loss(recipe, movies), device)
     parent = start.card["weights_sha256"] if start else None
     content = digest(movies)
