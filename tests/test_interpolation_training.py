@@ -205,7 +205,7 @@ class TestTraining:
         uneven = told(0.1)
         assert np.mean(uneven) == pytest.approx(0.5, abs=0.04)
         assert np.std(uneven) == pytest.approx(0.1, abs=0.03)
-        assert 0.1 <= min(uneven) and max(told(1.0)) <= 0.9
+        assert min(uneven) >= 0.1 and max(told(1.0)) <= 0.9
 
     def test_examples_are_shown(self, data: Path, tmp_path: Path) -> None:
         shown: list[Any] = []
