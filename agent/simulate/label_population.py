@@ -4,7 +4,7 @@ Training and test share neither a map of pySTED's nor a value of the parameters 
 of them has intervals of its own, most of the test's between two of training's, some a little
 beyond, so that a network meets labels that it never saw and could still be expected to handle.
 The test's dyes are outside training's (`population.draw_dye`), its diffuse off-target signal
-has another shape, and so have the half of its spots that are not round.
+has another shape, and its spots come as irregular aggregates, too.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ RANGES: MappingProxyType[str, MappingProxyType[LabelSet, _Intervals]] = MappingP
             ("brightness", ((4, 12), (22, 50)), ((12, 22), (50, 60))),
             ("background_share", ((0.02, 0.08), (0.15, 0.3)), ((0.08, 0.15), (0.3, 0.35))),
             ("diffuse_um", ((0.5, 0.9), (1.5, 2.5)), ((0.9, 1.5),)),
-            ("spot_nm", ((20, 80), (140, 220), (300, 420)), ((80, 140), (220, 300))),
+            ("spot_nm", ((20, 80), (140, 220)), ((80, 140), (220, 300))),
         )
     }
 )
@@ -86,10 +86,8 @@ _COVERAGE = (0.2, 0.45)
 _SPOT_CONTRAST = (0.8, 2.5)
 _ONE_KIND = 0.15
 """Share of the labels whose off-target signal is diffuse only, and as many punctate only."""
-_VEIL = 0.3
-"""Share of the training's labels whose diffuse signal has no edges."""
-_IN_PIECES = 0.5
-"""Share of the labels whose spots are not round: clumps in training, aggregates in the test."""
+_AGGREGATE = 0.5
+"""Share of the test's labels whose spots are aggregates."""
 _CAMERA = 0.25
 _OFFSET, _READ_SD = (10.0, 60.0), (0.2, 0.6)
 
@@ -130,15 +128,13 @@ class Label:
     punctate_share
         Of the off-target energy; the rest is diffuse.
     diffuse
-        `cytosol`: soft-edged regions; `veil`: without edges; `halo`: around a nucleus, fading
-        outwards.
+        `cytosol`: soft-edged regions; `halo`: around a nucleus, fading outwards.
     diffuse_um, diffuse_coverage
         Length over which it changes; for `cytosol` the share of the field that it covers.
     punctate
-        `round` spots, `clump`s of two or three large ones, or irregular `aggregate`s of many small.
+        `round` spots or irregular `aggregate`s of some.
     spot_nm_low, spot_nm_high
-        Full widths at half maximum (of clumps and aggregates: extents) of the spots lie between
-        these.
+        Full widths at half maximum (of aggregates: extents) of the spots lie between these.
     spot_contrast
         Peak of a typical spot over the brightness.
     """
@@ -183,7 +179,6 @@ def draw_label(rng: Chance, name: LabelSet, resolution_nm: float) -> tuple[Label
     kind = rng.random()
     spots = _interval(rng, RANGES["spot_nm"][name])
     low, high = sorted(rng.log_uniform(*spots) for _ in range(2))
-    in_pieces = "aggregate" if name == "test" else "clump"
     label = Label(
         dye=dye.name,
         sigma_ste_m2=dye.sigma_ste,
@@ -206,10 +201,10 @@ def draw_label(rng: Chance, name: LabelSet, resolution_nm: float) -> tuple[Label
             if kind > 1 - _ONE_KIND
             else float(rng.uniform(0.2, 0.9))
         ),
-        diffuse="halo" if name == "test" else "veil" if rng.happens(_VEIL) else "cytosol",
+        diffuse="cytosol" if name == "training" else "halo",
         diffuse_um=draw("diffuse_um"),
         diffuse_coverage=float(rng.uniform(*_COVERAGE)),
-        punctate=in_pieces if rng.happens(_IN_PIECES) else "round",
+        punctate="aggregate" if name == "test" and rng.happens(_AGGREGATE) else "round",
         spot_nm_low=low,
         spot_nm_high=high,
         spot_contrast=rng.log_uniform(*_SPOT_CONTRAST),

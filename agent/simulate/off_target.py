@@ -51,15 +51,12 @@ def smooth_field(size_px: int, sigma_px: float, rng: Chance) -> Map:
 
 
 def diffuse(label: Label, size_px: int, rng: Chance) -> Map:
-    """Density of the diffuse off-target signal, arbitrary units, over a square of `size_px`."""
+    """Density of the diffuse off-target signal, in [0, about 1], over a square of `size_px`."""
     length = label.diffuse_um * 1e3 / PIXEL_NM
     rough = np.exp(0.25 * smooth_field(size_px, length / 4, rng) - 0.25**2 / 2)
     if label.diffuse == "halo":
         return _halo(size_px, length, rng) * rough
     field = smooth_field(size_px, length, rng)
-    if label.diffuse == "veil":
-        veil: Map = np.exp(0.6 * field - 0.6**2 / 2) * rough
-        return veil
     edge = np.quantile(field, 1 - label.diffuse_coverage)
     # From nothing to all of it over 0.7 standard deviations: a soft edge of some 100 nm and more.
     soft: Map = np.clip((field - edge) / 0.7, 0, 1) * rough
@@ -129,14 +126,6 @@ def _pieces(
     """Places, widths (nm) and shares of the Gaussian pieces that one spot consists of."""
     if kind == "round":
         return [(middle, fwhm_nm, 1.0)]
-    if kind == "clump":
-        number = int(rng.integers(2, 4))
-        away = rng.uniform(-0.5, 0.5, (number, 2)) * fwhm_nm / PIXEL_NM
-        widths = rng.uniform(0.4, 0.7, number) * fwhm_nm
-        return [
-            (middle + step, float(width), 1 / number)
-            for step, width in zip(away, widths, strict=True)
-        ]
     number = int(rng.integers(2, 7))
     shares = rng.dirichlet(np.full(number, 2.0))
     away = rng.uniform(-0.35, 0.35, (number, 2)) * fwhm_nm / PIXEL_NM
