@@ -40,7 +40,7 @@ Image = NDArray[np.uint16] | NDArray[np.float32]
 FIELD_PX = 256
 VALIDATION_EVERY = 8
 """One field in so many of a training set is for validation."""
-BARE_EVERY = 5
+BARE_EVERY = 10
 """One field in so many of a training set shows no structure: so that none is seen where none is."""
 LOW_LIGHT = 0.1
 _CANVAS_PX = 460

@@ -23,7 +23,7 @@ from models.restoration import Recipe
 TRAINED = ("actin", "tubulin")
 FOREIGN = "psd95"
 _TRAINING_SEED, _TEST_SEED = 1, 11
-_TRAINING_FIELDS, _TEST_FIELDS = 480, 24
+_TRAINING_FIELDS, _TEST_FIELDS = 240, 24
 
 _SHIPPED = recipe_of("default")
 _COMPARED = replace(_SHIPPED, epochs=25)
