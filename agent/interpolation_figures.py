@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.restoration_figures import TRAINING, VALIDATION, coverage_panel, image_panel
+from agent.restoration_figures import (
+    TRAINING,
+    VALIDATION,
+    coverage_panel,
+    image_panel,
+    save_small,
+)
 
 _IMAGES = ("before", "after", "rebuilt", "target", "sd")
 _SIDE, _MOST = 96, 3
-_COLORS = 48
 
 
 def draw_interpolation(
@@ -37,7 +41,6 @@ def draw_interpolation(
         The picture.
     """
     from matplotlib.figure import Figure
-    from PIL import Image
 
     examples = examples[:_MOST]
     figure = Figure(figsize=(10, 3.2 + 2.2 * len(examples)), layout="constrained", dpi=70)
@@ -52,11 +55,7 @@ def draw_interpolation(
         for axes, name in zip(row, _IMAGES, strict=True):
             image_panel(axes, name, example[name], _SIDE)
     picture = out.with_name(out.name + ".png")
-    drawn = BytesIO()
-    figure.savefig(drawn)
-    # Noise does not compress; fewer colours do.
-    with Image.open(drawn) as full:
-        full.convert("RGB").quantize(_COLORS).save(picture, optimize=True)
+    save_small(figure, picture)
     return picture
 
 

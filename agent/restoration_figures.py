@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 TRAINING, VALIDATION = "#0072B2", "#D55E00"
 _IMAGES = ("input", "filtered", "target", "sd")
 _LARGEST = 256
+_COLORS = 48
 
 
 def draw_restoration(
@@ -36,7 +38,7 @@ def draw_restoration(
     from matplotlib.figure import Figure
 
     rows = 1 + len(examples)
-    figure = Figure(figsize=(12, 3.2 * rows), layout="constrained", dpi=100)
+    figure = Figure(figsize=(12, 3.2 * rows), layout="constrained", dpi=70)
     grid = figure.add_gridspec(rows, 4)
     _curve(figure.add_subplot(grid[0, :2]), card)
     _calibration(figure.add_subplot(grid[0, 2:]), card)
@@ -45,8 +47,18 @@ def draw_restoration(
             axes = figure.add_subplot(grid[row, column])
             image_panel(axes, name, example[name], _LARGEST)
     picture = out.with_name(out.name + ".png")
-    figure.savefig(picture)
+    save_small(figure, picture)
     return picture
+
+
+def save_small(figure: Any, picture: Path) -> None:
+    """Save a figure with images of noise, which do not compress, in few colours, which do."""
+    from PIL import Image
+
+    drawn = BytesIO()
+    figure.savefig(drawn)
+    with Image.open(drawn) as full:
+        full.convert("RGB").quantize(_COLORS, Image.Quantize.MAXCOVERAGE).save(picture, optimize=True)
 
 
 def _curve(axes: Any, card: dict[str, Any]) -> None:
