@@ -398,7 +398,8 @@ def _filtered_line(filtered: dict[str, Any]) -> str:
 
 def _told_line(told: dict[str, Any]) -> str:
     why = f": {told['refused']}" if "refused" in told else ""
-    return f"told       {told['key']} = {told['value']}, before trial {told['trial']}{why}"
+    when = f"trial {told['trial']}" if "trial" in told else f"frame {told['frame']}"
+    return f"told       {told['key']} = {told['value']}, before {when}{why}"
 
 
 def _number(value: Any) -> str:
@@ -467,17 +468,19 @@ def tell(
         list[str],
         typer.Argument(
             metavar="KEY=VALUE…",
-            help="a tuned setting, try, prefer, pick, trials or finish; values are YAML",
+            help="a setting, try, prefer, pick, trials, finish, pause, resume, stop or filter;"
+            " values are YAML",
             show_default=False,
         ),
     ],
 ) -> None:
-    """Change an automated optimization between two trials, while it runs or before it resumes.
+    """Change a run while it works: an optimization between two trials, live between two frames.
 
     depletion_power=120 fixes a tuned setting, depletion_power=[50,120] narrows it and
     depletion_power=free searches all of it again. try={depletion_power: 90} is tried next.
     prefer={quality: 1, bleaching: 0.5} or pick=7 (a trial) says which trade-off to recommend.
-    trials=30 is another number of trials; finish=true ends the search.
+    trials=30 is another number of trials; finish=true ends the search. Any run that is at work
+    heeds pause=true, resume=true, stop=true and filter=none, newest or all.
     """
     from agent.tell import tell as write
 

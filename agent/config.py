@@ -260,6 +260,15 @@ class RunConfig(Model):
         modes = self.microscope.modes
         return self.filter.modes or (("sted",) if "sted" in modes else tuple(modes))
 
+    def adjustable(self) -> list[str]:
+        """Names of the settings that a person may change while the run goes on."""
+        if self.plan == "optimize":
+            return self.tuned()
+        if self.plan == "live":
+            pinned = self.microscope.modes[self.live.mode]
+            return [name for name in self.microscope.settings if name not in pinned]
+        return []
+
     def tuned(self) -> list[str]:
         """Names of the settings that `plan: optimize` tunes."""
         pinned = self.microscope.modes["sted"]

@@ -1,6 +1,8 @@
 """The control file of a run: what a person tells it while it works.
 
-One JSON object a line, {key: value, …}, which are the keys of `agent.instructions`. It is only
+One JSON object a line, {key: value, …}. Its keys are those of `agent.instructions`, which a plan
+heeds, or one of `agent.commands`, which the session heeds at once; beside them it may be stamped
+with `id`, `by` and `at`: a line whose id was there before is not heeded again. The file is only
 ever appended to. How far it was read is part of the ledger's entry on what was read, so that
 after a kill nothing is heeded twice and nothing is lost.
 """
@@ -10,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,9 @@ from agent.reading import ConfigError
 from agent.recording import Recording, instructions_as_list
 
 FILE = "control.jsonl"
+STAMP = ("id", "by", "at")
+COMMANDS = ("pause", "resume", "stop", "filter")
+"""What is not for the plan but for the session at work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +38,96 @@ class Position:
 
 
 @dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the file.
+
+    Attributes
+    ----------
+    number
+        From 1.
+    told
+        What it says, without its stamp.
+    stamp
+        `id`, `by` and `at`, as far as it has them.
+    damage
+        Why it is no line at all; empty where it is one.
+    """
+
+    number: int
+    told: dict[str, Any]
+    stamp: dict[str, str]
+    damage: str = ""
+
+    @property
+    def is_command(self) -> bool:
+        """Whether it is for the session instead of the plan."""
+        return any(key in COMMANDS for key in self.told)
+
+
+class ControlFile:
+    """The lines of a control file, each given once.
+
+    Parameters
+    ----------
+    folder
+        The run's.
+    read
+        How far it was read before.
+    ids
+        Of lines that were read before.
+    """
+
+    def __init__(self, folder: Path, read: Position, ids: Iterable[str] = ()) -> None:
+        self._path = folder / FILE
+        self.read = read
+        self._ids = set(ids)
+        self._unreadable = ""
+
+    def lines(self, *, to_the_end: bool = False) -> tuple[list[Line], str]:
+        """Whole lines that are new, and what is wrong with the file as such.
+
+        Parameters
+        ----------
+        to_the_end
+            Take a last line that is not whole, too.
+        """
+        try:
+            text = self._path.read_bytes()
+        except FileNotFoundError:
+            text = b""
+        except OSError as error:
+            said, self._unreadable = self._unreadable, f"cannot be read: {error.strerror}"
+            return [], "" if said == self._unreadable else self._unreadable
+        self._unreadable = ""
+        old, new = text[: self.read.bytes], text[self.read.bytes :]
+        if zlib.crc32(old) != self.read.crc32:
+            # What is old in it and what is new, nobody can tell.
+            self.read = Position(len(text), zlib.crc32(text))
+            return [], "was written anew, not appended to; nothing in it is heeded"
+        if not to_the_end:
+            new = _whole_lines(new)
+        if new:
+            self.read = Position(len(old + new), zlib.crc32(old + new))
+        first = old.count(b"\n") + 1
+        numbered = enumerate(new.split(b"\n"), first) if new else ()
+        return [self._line(number, line) for number, line in numbered if line.strip()], ""
+
+    def _line(self, number: int, text: bytes) -> Line:
+        try:
+            told = parse(text)
+            stamp = stamp_of(told)
+            if (known := stamp.get("id")) is not None:
+                if known in self._ids:
+                    raise ConfigError(f"id {short(known)}: was told before; accepted: a new id")
+                self._ids.add(known)
+        except ConfigError as error:
+            return Line(number, {}, {}, str(error))
+        return Line(number, {k: v for k, v in told.items() if k not in STAMP}, stamp)
+
+
+@dataclass(frozen=True, slots=True)
 class Heard:
-    """What the control file said since it was last read.
+    """What the control file said to the plan since it was last read.
 
     Attributes
     ----------
@@ -44,22 +137,26 @@ class Heard:
         Why other lines are not, one sentence each.
     read
         How far the file was read.
+    stamps
+        Who told what, and when, where the lines say so: {id, by, at, keys}.
     """
 
     instructions: tuple[Instruction, ...]
     refused: tuple[str, ...]
     read: Position
+    stamps: tuple[dict[str, Any], ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """For the ledger."""
-        return {
+        entry = {
             "instructions": instructions_as_list(self.instructions),
             "read": asdict(self.read),
         }
+        return entry | ({"stamps": list(self.stamps)} if self.stamps else {})
 
 
 class Control:
-    """The control file as a session of its run reads it.
+    """The control file as the plan of a session reads it; commands are not for it.
 
     Parameters
     ----------
@@ -72,11 +169,12 @@ class Control:
     """
 
     def __init__(self, folder: Path, config: RunConfig, recording: Recording) -> None:
-        self._path = folder / FILE
+        told = recording.told
+        read = Position(**told[-1]["read"]) if told else Position()
+        ids = [stamp["id"] for one in told for stamp in one.get("stamps", ()) if "id" in stamp]
+        self._file = ControlFile(folder, read, ids)
         self._config = config
-        self._read = Position(**recording.told[-1]["read"]) if recording.told else Position()
         self._standing = Standing(config.optimize.trials)
-        self._unreadable = ""
 
     def learn(self, note: Mapping[str, Any]) -> None:
         """Take in what the plan notes, {topic, data}: it decides what can be heeded."""
@@ -88,41 +186,48 @@ class Control:
 
     def hear(self) -> Heard | None:
         """Read on; None if there is nothing new. A line is heeded as a whole or not at all."""
-        try:
-            text = self._path.read_bytes()
-        except FileNotFoundError:
-            text = b""
-        except OSError as error:
-            said, self._unreadable = self._unreadable, f"cannot be read: {error.strerror}"
-            return None if said == self._unreadable else self._heard([], [self._unreadable])
-        self._unreadable = ""
-        old, new = text[: self._read.bytes], text[self._read.bytes :]
-        if zlib.crc32(old) != self._read.crc32:
-            # What is old in it and what is new, nobody can tell.
-            self._read = Position(len(text), zlib.crc32(text))
-            return self._heard([], ["was written anew, not appended to; nothing in it is heeded"])
-        if not self._standing.over:
-            new = _whole_lines(new)
-        if not new:
-            return None
-        self._read = Position(len(old + new), zlib.crc32(old + new))
+        lines, damage = self._file.lines(to_the_end=self._standing.over)
         instructions: list[Instruction] = []
-        refused = []
-        for number, line in enumerate(new.split(b"\n"), old.count(b"\n") + 1):
-            if not line.strip():
+        refused = [f"{FILE} {damage}"] if damage else []
+        stamps = []
+        for line in lines:
+            if line.is_command:
                 continue
             try:
-                found = check(self._config, parse(line), self._standing)
+                if line.damage:
+                    raise ConfigError(line.damage)
+                found = check(self._config, line.told, self._standing)
             except ConfigError as error:
-                refused.append(f"line {number}: {error}")
-                continue
-            self._standing.expect(found)
-            instructions += found
-        return self._heard(instructions, refused)
+                refused.append(said_of(line, str(error)))
+            else:
+                self._standing.expect(found)
+                instructions += found
+            if line.stamp:
+                stamps.append({**line.stamp, "keys": list(line.told)})
+        if not instructions and not refused:
+            return None
+        return Heard(tuple(instructions), tuple(refused), self._file.read, tuple(stamps))
 
-    def _heard(self, instructions: list[Instruction], refused: list[str]) -> Heard:
-        named = tuple(f"{FILE}{', ' if why.startswith('line') else ' '}{why}" for why in refused)
-        return Heard(tuple(instructions), named, self._read)
+
+def said_of(line: Line, why: str) -> str:
+    """Why a line is not heeded, and who wrote it."""
+    by = f" by {short(line.stamp['by'], quoted=False)}" if "by" in line.stamp else ""
+    return f"{FILE}, line {line.number}{by}: {why}"
+
+
+def stamp_of(told: Mapping[str, Any]) -> dict[str, str]:
+    """The stamp of a line.
+
+    Raises
+    ------
+    ConfigError
+        A part of it is no short text.
+    """
+    stamp = {key: told[key] for key in STAMP if key in told}
+    for key, value in stamp.items():
+        if not isinstance(value, str) or not 0 < len(value) <= 80 or not value.isprintable():
+            raise ConfigError(f"`{key}`: {short(value)}; accepted: a text of 1 … 80 letters")
+    return stamp
 
 
 def _whole_lines(text: bytes) -> bytes:

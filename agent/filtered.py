@@ -19,6 +19,8 @@ from typing import Literal, Protocol
 from agent.filter_process import Filtered
 from agent.plan import AnalysisError
 
+FILTERING = ("none", "newest", "all")
+"""Which frames are filtered without being asked for."""
 _TICK_S = 0.05
 _LET_GO_S = 1.0
 
@@ -104,8 +106,7 @@ class Filtering:
         self._filters = filters
         self._shape = shape
         self.modes = modes
-        self.all = frames == "all"
-        """Whether no frame is passed over."""
+        self._frames: str = frames
         self._timeout_s = timeout_s
         self._done = done
         self._waiting: deque[Task] = deque()
@@ -121,6 +122,18 @@ class Filtering:
         self._thread.start()
 
     @property
+    def all(self) -> bool:
+        """Whether no frame is passed over."""
+        return self._frames == "all"
+
+    def change(self, frames: str) -> None:
+        """Filter other frames from now on, one of `FILTERING`; a plan may still ask for any."""
+        with self._changed:
+            self._frames = frames
+            if frames == "none":
+                self._waiting.clear()
+
+    @property
     def left(self) -> int:
         """How many frames wait."""
         return len(self._waiting)
@@ -129,7 +142,7 @@ class Filtering:
         """Hand in a frame that is on disk; never waits."""
         task = Task(index)
         with self._changed:
-            if not self._closed:
+            if not self._closed and self._frames != "none":
                 if not self.all:
                     self._waiting.clear()
                 self._waiting.append(task)

@@ -1,4 +1,4 @@
-"""What a person may tell a running `plan: optimize`, checked against its config.
+"""What a person may tell a running `plan: optimize` or `plan: live`, checked against its config.
 
     depletion_power: 120          fix a tuned setting
     depletion_power: [50, 120]    narrow it; for `kind: choice`, a list of choices
@@ -9,7 +9,8 @@
     trials: 30                    another number of trials
     finish: true                  end the search, go on to the retests
 
-A tuned setting that bears the name of one of the other keys cannot be told.
+A tuned setting that bears the name of one of the other keys cannot be told. `plan: live` takes
+settings only: a value for the frames to come, or `free` for the starting value.
 """
 
 from __future__ import annotations
@@ -88,9 +89,12 @@ def check(
         One of them cannot be heeded: names key, value and what is accepted.
     """
     if standing.over:
-        raise ConfigError(f"{_listed(told)}: too late, the search is over")
+        what = "run" if config.plan == "live" else "search"
+        raise ConfigError(f"{_listed(told)}: too late, the {what} is over")
     if not told:
         raise ConfigError(f"nothing is told; accepted: {', '.join(_accepted(config))}")
+    if config.plan == "live":
+        return tuple(Instruction(key, _live(config, key, value)) for key, value in told.items())
     checks = {
         "try": lambda value: _suggestion(config, value),
         "prefer": _weights,
@@ -130,7 +134,21 @@ def _fits_the_trials(instructions: Sequence[Instruction], standing: Standing) ->
 
 
 def _accepted(config: RunConfig) -> list[str]:
-    return [*config.tuned(), *KEYS]
+    return [*config.adjustable(), *(KEYS if config.plan == "optimize" else ())]
+
+
+def _live(config: RunConfig, name: str, value: object) -> Any:
+    """What a setting of `plan: live` is from now on."""
+    if name not in config.adjustable():
+        _unknown(str(name), config.adjustable())
+    setting, edges = config.microscope.settings[name], _edges(config, name)
+    if value == FREE:
+        return FREE
+    if setting.choices is not None:
+        found, accepted = _choice(setting, edges, value), f"one of {list(edges)}"
+    else:
+        found, accepted = _number(setting, edges, value), _within(setting, edges)
+    return _refuse(name, value, f"{accepted}, or {FREE}") if found is None else found
 
 
 def _span(config: RunConfig, name: str, value: object) -> Any:

@@ -28,6 +28,8 @@ Kind = Literal[
     "filtered",  # what the filter made of it is on disk, and how unsure it is of that
     "note",  # a plan's decision or finding
     "told",  # what a person told the run, and how far the control file was read for it
+    "command",  # what a person told the session at work: pause, resume, stop, filter
+    "pause",  # it stands still in the dark, or goes on
     "fault",
     "safe_state",
     "end",  # the session is over: status and why
@@ -88,12 +90,13 @@ class Ledger:
                     (at, kind, frame, json.dumps(data)),
                 )
 
-    def entries(self, *kinds: Kind) -> Iterator[Entry]:
-        """Entries in order, of these kinds or of all."""
-        where = f" WHERE kind IN ({','.join('?' * len(kinds))})" if kinds else ""
+    def entries(self, *kinds: Kind, after: int = 0) -> Iterator[Entry]:
+        """Entries in order, of these kinds or of all; only those that follow number `after`."""
+        where = f" AND kind IN ({','.join('?' * len(kinds))})" if kinds else ""
         with self._lock:
             rows = self._db.execute(
-                f"SELECT seq, at, kind, frame, data FROM entries{where} ORDER BY seq", kinds
+                f"SELECT seq, at, kind, frame, data FROM entries WHERE seq > ?{where} ORDER BY seq",
+                (after, *kinds),
             ).fetchall()
         for seq, at, kind, frame, data in rows:
             yield Entry(seq, at, kind, frame, json.loads(data))

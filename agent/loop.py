@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from useq import MDAEvent
 
 from agent.analysis import Analysis
+from agent.commands import Pause
 from agent.control import Control, Heard
 from agent.dose import DoseGate
 from agent.filtered import Filtering, Task, not_filtered
@@ -118,6 +119,8 @@ class Loop:
         self._failure: Exception | None = None
         self._stopping = threading.Event()
         self._closed = threading.Event()
+        self._pause = Pause()
+        self._caught_up = False
         self.finished = False
         """The plan came to its end."""
         self.deadline: float | None = None
@@ -139,6 +142,7 @@ class Loop:
             Whatever the plan, a device, the disk or the dose gate raised.
         """
         self._catch_up(lambda: not self._stopping.is_set())
+        self._caught_up = True
         mda = self.microscope.core.mda
         mda.events.eventStarted.connect(self._on_started)
         mda.events.frameReady.connect(self._on_frame)
@@ -149,7 +153,6 @@ class Loop:
                 self._runner_started = time.monotonic()
                 try:
                     mda.run(self._events())
-                    return
                 except DeviceFault as fault:
                     retries = self._retries if self._index > taken else retries
                     if retries == 0 or self._pending is None or self._stopping.is_set():
@@ -160,6 +163,9 @@ class Loop:
                         {"what": str(fault), "policy": "retry", "left": retries},
                         self._pending.index,
                     )
+                else:
+                    if not self._stood_still():
+                        return
         finally:
             mda.events.eventStarted.disconnect(self._on_started)
             mda.events.frameReady.disconnect(self._on_frame)
@@ -167,7 +173,7 @@ class Loop:
 
     def _events(self) -> Iterator[MDAEvent]:
         """What the runner iterates over."""
-        while not self._stopping.is_set():
+        while not (self._stopping.is_set() or self._pause.asked):
             self._pending = self._pending or self._next()
             if self._pending is None:
                 self.finished = True
@@ -191,6 +197,42 @@ class Loop:
             if self._frame is None:
                 raise DeviceFault(f"no frame came for shot {pending.index}")
             self._pending = None
+
+    def _stood_still(self) -> bool:
+        """Stand still in the dark, if somebody wants that; False where the run is to end.
+
+        The runner has ended, so that nothing can move, and the shot that it left is announced
+        anew. The run's clock stands still, too, as between the sessions of a resumed run: a
+        time-lapse does not make up for what it missed.
+
+        Raises
+        ------
+        DeviceFault
+            The light could not be switched off.
+        """
+        self.deadline = None
+        if self.finished or self._stopping.is_set() or not self._pause.asked:
+            return False
+        if self._failure is not None:
+            raise self._failure
+        if self._frame is not None:
+            self._pending = None
+        else:
+            self.void_unlit()
+        began = time.monotonic()
+        safe = self.microscope.make_safe("paused")
+        self._record("pause", {"paused": True, "safe_state": safe.as_dict()})
+        if not safe.ok:
+            raise DeviceFault("the microscope could not be made safe for a pause")
+        self._pause.wait()
+        if self._stopping.is_set():
+            return False
+        self.microscope.arm()
+        self._pause.over()
+        lasted = time.monotonic() - began
+        self._born += lasted
+        self._record("pause", {"paused": False, "lasted_s": round(lasted, 3)})
+        return True
 
     def _announce(self, pending: _Pending) -> None:
         where = pending.shot.field.index if pending.shot.field else None
@@ -353,15 +395,27 @@ class Loop:
 
     # ------------------------------------------------------------------ from the owner's thread
 
+    def pause(self) -> None:
+        """Finish the frame under way, then stand still in the dark."""
+        self._pause.ask()
+        if self._caught_up:
+            self.microscope.core.mda.cancel()
+
+    def resume(self) -> None:
+        """Go on after `pause`."""
+        self._pause.end()
+
     def stop(self) -> None:
         """Finish the frame under way, then end; a wait for the next one ends at once."""
         self._stopping.set()
+        self._pause.end()
         self.microscope.core.mda.cancel()
 
     def close(self) -> None:
         """Ignore whatever a late camera still delivers."""
         self._closed.set()
         self._stopping.set()
+        self._pause.end()
 
     def void_unlit(self) -> None:
         """Give back the light of a shot that was announced and never started."""
@@ -369,4 +423,5 @@ class Loop:
         if pending is not None and pending.announced and not pending.exposing:
             where = pending.shot.field.index if pending.shot.field else None
             self._gate.count(pending.dose, where, sign=-1)
+            pending.announced = False
             self._record("void", {}, pending.index)

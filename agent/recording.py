@@ -45,12 +45,15 @@ class Recording:
         What the plan noted, in order: {topic, data}.
     told
         What it was told, in order: {listen, instructions, read}.
+    commands
+        What its sessions were told, in order: {id, by, at, told, read, refused}.
     """
 
     taken: dict[int, Taken] = field(default_factory=dict)
     lost: list[dict[str, Any]] = field(default_factory=list)
     notes: list[dict[str, Any]] = field(default_factory=list)
     told: list[dict[str, Any]] = field(default_factory=list)
+    commands: list[dict[str, Any]] = field(default_factory=list)
     faults: list[dict[str, Any]] = field(default_factory=list)
     sessions: list[dict[str, Any]] = field(default_factory=list)
     safe_state: dict[str, Any] | None = None
@@ -81,6 +84,10 @@ class Recording:
             self.notes.append(data)
         elif entry.kind == "told":
             self.told.append(data)
+        elif entry.kind == "command":
+            self.commands.append(data)
+        elif entry.kind == "pause":
+            pass  # a plan does not know of it
         elif index is None:
             raise ValueError(f"ledger entry {entry.seq}: {entry.kind} without a frame number")
         elif entry.kind == "shot":

@@ -20,6 +20,7 @@ from typing import Any, Literal, TypeVar
 from agent import live_page
 from agent.analysis import Analysis, Compute
 from agent.catch_up import catch_up
+from agent.commands import Commands, Obedience, StopTold
 from agent.config import RunConfig
 from agent.control import Control
 from agent.dose import BudgetReached, DoseGate
@@ -72,6 +73,7 @@ class Progress:
     bleaching: float | None = None
     budget_fraction: float | None = None
     doing: str = "starting"
+    paused: bool = False
     faults: int = 0
     filtered: int | None = None
     """Frames that were filtered; None where nobody filters."""
@@ -88,6 +90,9 @@ class Progress:
             self.frames += 1
         elif kind == "score":
             self.score = data["value"]
+        elif kind == "pause":
+            self.paused = data["paused"]
+            self.doing = "paused" if self.paused else "going on"
         elif kind == "filtered":
             self.filtered = (self.filtered or 0) + 1
             self.uncertainty = data["uncertainty"]
@@ -320,10 +325,19 @@ class Session:
             catch_up=lambda go_on: catch_up(
                 config, microscope, recording, go_on, self.progress.take
             ),
-            control=Control(self.folder, config, recording) if config.plan == "optimize" else None,
+            control=Control(self.folder, config, recording) if config.adjustable() else None,
         )
+        commands = Commands(
+            self.folder,
+            recording,
+            ledger,
+            self.progress.take,
+            filters=filtering is not None,
+            for_plan=bool(config.adjustable()),
+        )
+        obedience = Obedience(commands, pause=loop.pause, resume=loop.resume, filtering=filtering)
         stored = last + 1 if last is not None else 0
-        return _Work(loop, ledger, images, gate, analysis, filtering, stored)
+        return _Work(loop, ledger, images, gate, analysis, filtering, obedience, stored)
 
     def _finish(
         self,
@@ -403,6 +417,7 @@ class Session:
             work.join(_TICK_S)
             self.progress.budget_fraction = gate.budget_fraction
             watch(self.progress)
+            work.heed()
             if time.monotonic() - beat > _HEARTBEAT_S:
                 beat = time.monotonic()
                 self._heartbeat(gate, "running")
@@ -424,6 +439,8 @@ class Session:
                     "or a device that is set before it, hangs"
                 )
                 return "hung"
+        if loop.finished and isinstance(work.error, StopTold):
+            work.error = None  # it came to its end before it could be stopped
         if seen.count and not loop.finished:
             return seen.name
         return "finished"
@@ -453,6 +470,9 @@ class Session:
         while not seen.count and not work.filtering.ready.wait(_TICK_S):
             self.progress.doing = "warming the filter up"
             watch(self.progress)
+            work.heed()
+            if work.asked_to_stop:
+                return
         work.error = work.filtering.failure
         if seen.count or work.error is not None:
             work.asked_to_stop = True
@@ -475,6 +495,7 @@ class Session:
             "frames": self.progress.frames,
             "planned": self.progress.planned,
             "doing": self.progress.doing,
+            "paused": self.progress.paused,
             "score": self.progress.score,
             "budget_fraction": gate.budget_fraction,
             "faults": self.progress.faults,
@@ -498,6 +519,7 @@ class _Work(threading.Thread):
         gate: DoseGate,
         analysis: Analysis | None,
         filtering: Filtering | None,
+        obedience: Obedience,
         stored: int,
     ) -> None:
         # A driver that never returns must not keep the process alive.
@@ -508,6 +530,7 @@ class _Work(threading.Thread):
         self.gate = gate
         self.analysis = analysis
         self.filtering = filtering
+        self.obedience = obedience
         self.stored = stored
         """Frames that earlier sessions left."""
         self.error: BaseException | None = None
@@ -517,11 +540,19 @@ class _Work(threading.Thread):
         try:
             self.loop.run()
         except BaseException as error:
-            self.error = self.error or error
+            if self.error is None or isinstance(self.error, StopTold):
+                self.error = error
+
+    def heed(self) -> None:
+        """Do what a person told the session meanwhile."""
+        told = self.obedience.heed()
+        if told is not None and not self.asked_to_stop:
+            self.asked_to_stop, self.error = True, told
+            self.loop.stop()
 
 
 def _status(reason: str, cause: BaseException | None, loop: Loop, planned: int | None) -> Status:
-    if isinstance(cause, BudgetReached):
+    if isinstance(cause, BudgetReached | StopTold):
         return "stopped"
     if cause is not None:
         return "failed"
@@ -533,7 +564,7 @@ def _status(reason: str, cause: BaseException | None, loop: Loop, planned: int |
 def _why(reason: str, cause: BaseException | None) -> str:
     if cause is None:
         return reason
-    if isinstance(cause, DeviceFault | BudgetReached):
+    if isinstance(cause, DeviceFault | BudgetReached | StopTold):
         return str(cause)
     return f"{type(cause).__name__}: {cause}"
 

@@ -1,17 +1,23 @@
-"""`stedfast tell`: change a running `plan: optimize` between two trials."""
+"""`stedfast tell`: change a run while it works; the browser view does so, too."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import getpass
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import yaml
 
-from agent.control import append
+from agent.commands import check_command
+from agent.config import RunConfig
+from agent.control import COMMANDS, append, stamp_of
 from agent.folder import is_running
 from agent.instructions import Standing, check, short
 from agent.reading import ConfigError
+from agent.recording import Recording
 from agent.summary import read
 
 
@@ -23,8 +29,8 @@ def tell(folder: Path, pairs: Sequence[str]) -> str:
     folder
         Of the run, which may be at work or interrupted.
     pairs
-        `key=value`, values read as YAML; the keys are those of `agent.instructions`. All are
-        written or none.
+        `key=value`, values read as YAML; the keys are those of `agent.instructions` and
+        `agent.commands`. All are written or none.
 
     Returns
     -------
@@ -36,23 +42,82 @@ def tell(folder: Path, pairs: Sequence[str]) -> str:
     ConfigError
         `folder` is no run that can be told anything, or one of `pairs` cannot be heeded.
     """
+    try:
+        by = getpass.getuser()
+    except (OSError, KeyError, ImportError):  # nobody has a name in some containers
+        by = "stedfast tell"
+    return submit(folder, _parsed(pairs), by=by)
+
+
+def submit(folder: Path, told: Mapping[str, Any], *, by: str, id: str | None = None) -> str:
+    """Write one line to a run's control file, checked and stamped.
+
+    Parameters
+    ----------
+    folder
+        Of the run.
+    told
+        Keys and values.
+    by
+        Who says so.
+    id
+        Tells this line from any other; a new one if absent.
+
+    Returns
+    -------
+    str
+        When it will be heeded.
+
+    Raises
+    ------
+    ConfigError
+        The run cannot be told that.
+    """
     config, recording = read(folder)
-    if config.plan != "optimize":
-        raise ConfigError(f"{folder}: is `plan: {config.plan}`; only `plan: optimize` can be told")
-    told = _parsed(pairs)
     running = is_running(folder)
-    standing = Standing.after(config, recording.notes)
-    done = len(standing.gave)
-    if not running and recording.end is not None and recording.end["status"] == "completed":
+    end = recording.end
+    if not running and end is not None and end["status"] == "completed":
         raise ConfigError(f"{folder}: is complete, it can be told nothing more")
+    if any(key in COMMANDS for key in told):
+        when = _command(folder, config, told, running)
+    else:
+        when = _instructions(folder, config, recording, told, running)
+    stamp = {
+        "id": id or uuid4().hex,
+        "by": by,
+        "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+    }
+    stamp_of(stamp)
+    append(folder, {**stamp, **told})
+    return f"{', '.join(told)}: will be heeded {when}"
+
+
+def _command(folder: Path, config: RunConfig, told: Mapping[str, Any], running: bool) -> str:
+    check_command(told, filters=config.filter is not None)
+    if not running:
+        raise ConfigError(f"{folder}: nobody is at work in this run")
+    return "at once"
+
+
+def _instructions(
+    folder: Path, config: RunConfig, recording: Recording, told: Mapping[str, Any], running: bool
+) -> str:
+    if not config.adjustable():
+        raise ConfigError(
+            f"{folder}: is `plan: {config.plan}`; only `plan: optimize` and `plan: live` can be "
+            f"told anything but {', '.join(COMMANDS)}"
+        )
+    standing = Standing.after(config, recording.notes)
     if standing.over:
         raise ConfigError(f"{folder}: its search is over, only the retests are left")
     check(config, told, standing)
+    if config.plan == "live":
+        return "before the next frame" if running else "when the run is resumed"
+    done = len(standing.gave)
     if isinstance(fewer := told.get("trials"), int) and fewer < done:
         raise ConfigError(f"`trials`: {fewer} is not accepted; accepted: at least the {done} done")
-    append(folder, told)
     when = "before the next trial" if running else "when the run is resumed"
-    return f"{', '.join(told)}: will be heeded {when} ({done} of {standing.trials} trials are done)"
+    return f"{when} ({done} of {standing.trials} trials are done)"
 
 
 def _parsed(pairs: Sequence[str]) -> dict[str, Any]:

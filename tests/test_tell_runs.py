@@ -286,7 +286,7 @@ def test_telling_checks_before_it_writes(run: Path, capsys: pytest.CaptureFixtur
     assert code == 2 and "not a run folder" in err
 
 
-def test_only_an_optimization_can_be_told(
+def test_a_complete_run_can_be_told_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = faulty.write(tmp_path / "config.yaml", faulty.config(live={"frames": 2}))
@@ -294,7 +294,7 @@ def test_only_an_optimization_can_be_told(
     run = new_folder(config, tmp_path, tmp_path / "run")
     Session(config, file, run).run()
     code, _, err = cli(capsys, "tell", run, "trials=6")
-    assert code == 2 and "plan: live" in err
+    assert code == 2 and "is complete" in err
 
 
 # ---------------------------------------------------------------------- replaying it

@@ -1,15 +1,30 @@
-"""`plan: live`: frame after frame at the starting settings, where the stage is."""
+"""`plan: live`: frame after frame where the stage is, at settings that a person may change."""
 
 from __future__ import annotations
 
 from itertools import count
 
 from agent.config import LiveConfig
-from agent.plan import Plan
+from agent.instructions import FREE
+from agent.plan import Listen, Note, Plan
+from devices.config import Value
 from devices.shot import Shot
 
 
 def live(config: LiveConfig) -> Plan:
-    """Take frames one after the other; looks at none of them, so waits for nothing."""
+    """Take frames one after the other; looks at none of them, so waits for nothing.
+
+    It begins with the starting settings, and before each frame it listens to what a person says.
+    """
+    settings: dict[str, Value] = {}
     for i in count() if config.frames is None else range(config.frames):
-        yield Shot(config.mode, at_s=i * config.interval_s if config.interval_s else None)
+        told = yield Listen()
+        assert isinstance(told, tuple)
+        for instruction in told:
+            settings.pop(instruction.key, None)
+            if instruction.value != FREE:
+                settings[instruction.key] = instruction.value
+            said = {"key": instruction.key, "value": instruction.value, "frame": i}
+            yield Note("told", said)
+        at_s = i * config.interval_s if config.interval_s else None
+        yield Shot(config.mode, dict(settings), at_s=at_s)

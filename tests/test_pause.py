@@ -1,0 +1,192 @@
+"""Pause, resume, stop and the filter's queue, told to runs at work; and what is not heeded."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.commands import Pause
+from agent.control import FILE, append
+from agent.folder import read_config
+from agent.ledger import Ledger
+from agent.session import Progress, Session
+from devices.microscope import Microscope
+from tests.faulty import cli
+from tests.runs import assert_left_well, checked, entries, frames_in, recorded, resume
+
+
+def until(happens: Callable[[], Any], seconds: float = 20.0) -> None:
+    """Wait for something that another thread does."""
+    deadline = time.monotonic() + seconds
+    while not happens():
+        assert time.monotonic() < deadline, "did not happen"
+        time.sleep(0.01)
+
+
+class Work:
+    """A session in a thread, which a test tells things meanwhile."""
+
+    def __init__(self, tmp_path: Path, **parts: Any) -> None:
+        config, file, self.run = checked(tmp_path, **parts)
+        self.microscope = Microscope.open(config.microscope, base=tmp_path)
+        self.session = Session(config, file, self.run, microscope=self.microscope)
+        self.thread = threading.Thread(target=self._work, daemon=True)
+        self.result: Any = None
+        self.thread.start()
+
+    def _work(self) -> None:
+        self.result = self.session.run()
+
+    @property
+    def progress(self) -> Progress:
+        return self.session.progress
+
+    def tell(self, **told: Any) -> None:
+        append(self.run, told)
+
+    def ended(self) -> Any:
+        self.thread.join(30)
+        assert not self.thread.is_alive()
+        return self.result
+
+
+def pauses(run: Path) -> list[dict[str, Any]]:
+    with closing(Ledger(run, readonly=True)) as ledger:
+        return [entry.data for entry in ledger.entries("pause")]
+
+
+def test_a_pause_is_dark_and_the_run_goes_on_where_it_stood(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    work = Work(tmp_path, live={"frames": 12, "interval_s": 0.05})
+    until(lambda: work.progress.frames >= 3)
+    work.tell(pause=True, id="a", by="Ana", at="now")
+    until(lambda: work.progress.paused)
+    core, taken = work.microscope.core, work.progress.frames
+    assert float(core.getProperty("Excitation", "Power_mW")) == 0
+    assert float(core.getProperty("Depletion", "Power_mW")) == 0
+    assert not core.getShutterOpen()
+    time.sleep(0.4)
+    assert work.progress.frames == taken, "a frame was taken during the pause"
+    status = json.loads((work.run / "status.json").read_text(encoding="utf-8"))
+    assert status["status"] == "running" and status["frames"] <= taken
+    work.tell(pause=True, id="a")  # replayed: it is not heeded again
+    work.tell(resume=True, id="b", by="Ana")
+    assert work.ended().status == "completed"
+    began, over = pauses(work.run)
+    assert began["safe_state"]["ok"] and not over["paused"]
+    assert over["lasted_s"] > 0.3
+    commands = recorded(work.run).commands
+    assert [(one.get("by"), one["told"]) for one in commands] == [
+        ("Ana", {"pause": True}),
+        ("Ana", {"resume": True}),
+    ]
+    summary = assert_left_well(capsys, work.run, "completed", acquired=12)
+    assert [fault["policy"] for fault in summary["faults"]] == ["ignored"]
+    # The run's clock stood still: no frames were made up for.
+    times = [taken.frame["time_s"] for _, taken in sorted(recorded(work.run).taken.items())]
+    assert 0.5 < times[-1] - times[0] < 0.8
+    code, out, err = cli(capsys, "replay", work.run)
+    assert code == 0, err + out
+
+
+def test_a_wait_for_the_next_time_point_is_cut_short_by_a_pause_and_gives_its_light_back(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    work = Work(tmp_path, plan="timelapse", timelapse={"frames": 3, "interval_s": 1.5})
+    until(lambda: work.progress.frames == 1 and entries(work.run, "shot") == 2)
+    work.tell(pause=True)
+    until(lambda: work.progress.paused, 1.2)
+    assert entries(work.run, "void") == 1
+    work.tell(stop=True, by="Ben")
+    result = work.ended()
+    assert (result.status, result.reason) == ("stopped", "told to stop by Ben")
+    summary = assert_left_well(capsys, work.run, "stopped", acquired=1)
+    assert summary["dose"]["lost_shots"] == 0
+    assert entries(work.run, "void") == 1, "its light was given back twice"
+    resume(capsys, work.run, 3)
+
+
+def test_what_is_written_while_nobody_works_does_not_stop_the_next_session(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    work = Work(tmp_path, live={"frames": 30, "interval_s": 0.05})
+    until(lambda: work.progress.frames >= 2)
+    work.tell(stop=True)
+    assert work.ended().status == "stopped"
+    code, _, err = cli(capsys, "tell", work.run, "stop=true")
+    assert code == 2 and "nobody is at work" in err
+    work.tell(stop=True)
+    result = Session(read_config(work.run), work.run / "config.yaml", work.run).run()
+    assert result.status == "completed"
+    assert frames_in(work.run) == list(range(30))
+    refused = recorded(work.run).commands[-1]
+    assert refused["refused"] == "came while no session was at work"
+
+
+def test_commands_that_are_none_are_refused_and_change_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    work = Work(tmp_path, plan="timelapse", timelapse={"frames": 12, "interval_s": 0.1})
+    until(lambda: work.progress.frames >= 1)
+    lines = (
+        {"pause": False},
+        {"pause": "yes"},
+        {"pause": True, "stop": True},
+        {"stop": True, "excitation_power": 5},
+        {"filter": "all"},
+        {"excitation_power": 5},
+    )
+    with (work.run / FILE).open("a", encoding="utf-8") as file:
+        file.write("".join(json.dumps(line) + "\n" for line in lines) + "{nonsense}\n")
+    assert work.ended().status == "completed"
+    faults = recorded(work.run).faults
+    assert len(faults) == len(lines) + 1 and not pauses(work.run)
+    said = "\n".join(fault["what"] for fault in faults)
+    for words in ("line 1: `pause`: False", "accepted: one of pause", "no filter", "is damaged"):
+        assert words in said
+    assert_left_well(capsys, work.run, "completed", acquired=12)
+
+
+def test_live_settings_are_changed_between_frames_and_stay_within_their_range(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    work = Work(tmp_path, live={"frames": 25, "interval_s": 0.05})
+    until(lambda: work.progress.frames >= 2)
+    code, _, err = cli(capsys, "tell", work.run, "depletion_power=1000000")
+    assert code == 2 and "depletion_power" in err and "accepted" in err
+    code, _, err = cli(capsys, "tell", work.run, "excitation_power=3")
+    assert code == 0 and "before the next frame" in err
+    work.tell(depletion_power=1e6)
+    until(lambda: any(f["policy"] == "ignored" for f in recorded(work.run).faults))
+    work.tell(excitation_power="free")
+    assert work.ended().status == "completed"
+    recording = recorded(work.run)
+    used = [t.shot["settings"]["excitation_power"] for _, t in sorted(recording.taken.items())]
+    assert used[0] == used[-1] == 5 and 3 in used
+    assert {t.shot["settings"]["depletion_power"] for t in recording.taken.values()} == {100}
+    assert recording.told[0]["stamps"][0]["keys"] == ["excitation_power"]
+    code, out, err = cli(capsys, "replay", work.run)
+    assert code == 0 and "told 2 times" in out, err
+    code, out, _ = cli(capsys, "show", work.run)
+    assert "excitation_power = 3.0, before frame" in out
+
+
+def test_a_pause_that_is_asked_for_again_while_it_ends_is_kept() -> None:
+    pause = Pause()
+    pause.ask()
+    pause.end()
+    pause.wait()
+    pause.ask()
+    pause.over()
+    assert pause.asked
+    pause.end()
+    pause.over()
+    assert not pause.asked
