@@ -61,6 +61,16 @@ def _leave(result: Result) -> NoReturn:
     raise typer.Exit(code)
 
 
+Host = Annotated[str, typer.Option("--host", help="of the page: address to listen on")]
+Port = Annotated[int | None, typer.Option("--port", help="of the page")]
+Certificate = Annotated[Path | None, typer.Option("--certificate", help="of the page: TLS, PEM")]
+Key = Annotated[Path | None, typer.Option("--key", help="of the page: TLS, PEM")]
+AllowPlain = Annotated[
+    bool, typer.Option("--allow-plain", help="of the page: other machines without TLS")
+]
+Open = Annotated[bool, typer.Option("--open/--no-open", help="the page in a browser")]
+
+
 @app.command()
 def run(
     config: ConfigFile,
@@ -69,6 +79,13 @@ def run(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="instead of the config's")] = None,
     overrides: Overrides = None,
+    view: Annotated[bool, typer.Option("--view", help="and a page to see and steer it")] = False,
+    host: Host = "127.0.0.1",
+    port: Port = None,
+    certificate: Certificate = None,
+    key: Key = None,
+    allow_plain: AllowPlain = False,
+    show: Open = True,
 ) -> None:
     """Run a config: live, automated optimization or time-lapse."""
     lines = list(overrides or [])
@@ -77,11 +94,40 @@ def run(
     checked = load(config, lines)
     from agent.folder import new_folder
     from agent.session import Session, open_microscope
+    from agent.web.access import Place
 
+    place = Place(host, port, certificate, key, allow_plain).check()
     # Opened before the folder is made, so that a wrong config leaves nothing behind.
     microscope = open_microscope(checked, config)
     made = new_folder(checked, Path(), folder)
-    _work(Session(checked, config, made, microscope=microscope))
+    session = Session(checked, config, made, microscope=microscope)
+    if not view:
+        _work(session)
+    from agent.view.command import viewed
+
+    with viewed(made, place, _say, show=show):
+        _work(session)
+
+
+@app.command("view")
+def view_(
+    folder: RunFolder,
+    host: Host = "127.0.0.1",
+    port: Port = None,
+    certificate: Certificate = None,
+    key: Key = None,
+    allow_plain: AllowPlain = False,
+    show: Open = True,
+) -> None:
+    """See a run in a browser, while it goes on or after, and steer it; also from another machine.
+
+    The page may be watched with the second link, which cannot change anything. Other machines
+    need --host, and --certificate with --key for TLS (or --allow-plain, inside a tunnel).
+    """
+    from agent.view.command import view
+    from agent.web.access import Place
+
+    view(folder, Place(host, port, certificate, key, allow_plain), _say, show=show)
 
 
 @app.command()

@@ -138,7 +138,7 @@ class Heard:
     read
         How far the file was read.
     stamps
-        Who told what, and when, where the lines say so: {id, by, at, keys}.
+        Who told what, and when, where the lines say so: {id, by, at, keys, refused}.
     """
 
     instructions: tuple[Instruction, ...]
@@ -193,17 +193,19 @@ class Control:
         for line in lines:
             if line.is_command:
                 continue
+            stamp = {**line.stamp, "keys": list(line.told)}
             try:
                 if line.damage:
                     raise ConfigError(line.damage)
                 found = check(self._config, line.told, self._standing)
             except ConfigError as error:
                 refused.append(said_of(line, str(error)))
+                stamp["refused"] = str(error)
             else:
                 self._standing.expect(found)
                 instructions += found
             if line.stamp:
-                stamps.append({**line.stamp, "keys": list(line.told)})
+                stamps.append(stamp)
         if not instructions and not refused:
             return None
         return Heard(tuple(instructions), tuple(refused), self._file.read, tuple(stamps))

@@ -90,16 +90,31 @@ class Ledger:
                     (at, kind, frame, json.dumps(data)),
                 )
 
-    def entries(self, *kinds: Kind, after: int = 0) -> Iterator[Entry]:
-        """Entries in order, of these kinds or of all; only those that follow number `after`."""
+    def entries(self, *kinds: Kind, after: int = 0, most: int = -1) -> Iterator[Entry]:
+        """Entries in order, of these kinds or of all: the first `most` that follow number `after`.
+
+        All that follow where `most` is below 0.
+        """
         where = f" AND kind IN ({','.join('?' * len(kinds))})" if kinds else ""
         with self._lock:
             rows = self._db.execute(
-                f"SELECT seq, at, kind, frame, data FROM entries WHERE seq > ?{where} ORDER BY seq",
-                (after, *kinds),
+                "SELECT seq, at, kind, frame, data FROM entries "
+                f"WHERE seq > ?{where} ORDER BY seq LIMIT ?",
+                (after, *kinds, most),
             ).fetchall()
         for seq, at, kind, frame, data in rows:
             yield Entry(seq, at, kind, frame, json.loads(data))
+
+    def of_frame(self, index: int) -> list[Entry]:
+        """Entries on one frame, in order."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT seq, at, kind, frame, data FROM entries WHERE frame = ? ORDER BY seq",
+                (index,),
+            ).fetchall()
+        return [
+            Entry(seq, at, kind, frame, json.loads(data)) for seq, at, kind, frame, data in rows
+        ]
 
     def close(self) -> None:
         """Let go of the file."""

@@ -9,7 +9,7 @@ from agent.recording import Taken
 from agent.report import figures, pieces, text
 from agent.report.beside import beside
 from agent.report.facts import Run
-from agent.report.picture import BRIGHTEST, DARKEST
+from agent.report.levels import BRIGHTEST, DARKEST
 
 _SHOWN = 3
 """Frames, of all that were filtered."""

@@ -6,7 +6,8 @@ from html import escape
 
 from agent.report import figures, pieces, text
 from agent.report.facts import Measured, Run
-from agent.report.picture import BRIGHTEST, DARKEST, contrast, picture
+from agent.report.levels import BRIGHTEST, DARKEST, contrast
+from agent.report.picture import picture
 from agent.report.svg import swatch
 
 _THUMB = 256

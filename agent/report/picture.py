@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from base64 import b64encode
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
@@ -24,12 +23,9 @@ from PIL import Image
 from agent.reading import ConfigError
 from agent.report import text
 from agent.report.facts import Measured, Run
+from agent.report.levels import Limits, bar_length, contrast, reduced
 
 COLORMAP = "inferno"  # even in lightness, so that it reads without colour vision and in print
-DARKEST, BRIGHTEST = 1.0, 99.8
-"""Percentiles that become black and white."""
-
-Limits = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +64,6 @@ class Picture:
         return bar_length(self.width_um)
 
 
-def contrast(frames: Iterable[NDArray[Any]]) -> Limits:
-    """Contrast limits for frames that are to be compared by brightness."""
-    pooled = np.concatenate([frame.ravel() for frame in frames])
-    low, high = np.percentile(pooled, [DARKEST, BRIGHTEST])
-    return float(low), float(high) if high > low else float(low) + 1.0
-
-
 def picture(
     pixels: NDArray[Any], pixel_um: float, limits: Limits | None = None, side: int = 512
 ) -> Picture:
@@ -93,7 +82,7 @@ def picture(
     """
     low, high = limits or contrast([pixels])
     factor = max(1, math.ceil(max(pixels.shape) / side))
-    small = _reduce(pixels, factor)
+    small = reduced(pixels, factor)
     index = np.clip((small - low) / (high - low), 0, 1) * 255
     image = Image.fromarray(np.round(index).astype(np.uint8))
     image.putpalette(_palette())
@@ -101,21 +90,6 @@ def picture(
     image.save(png, "PNG", optimize=True)
     height, width = small.shape
     return Picture(png.getvalue(), width, height, width * factor * pixel_um, (low, high), factor)
-
-
-def bar_length(width_um: float) -> float:
-    """A round length (µm) of at most a quarter of a field."""
-    about = width_um / 4
-    power = 10.0 ** math.floor(math.log10(about))
-    return max(step * power for step in (1, 2, 5) if step * power <= about)
-
-
-def _reduce(pixels: NDArray[Any], factor: int) -> NDArray[np.float64]:
-    rows, columns = (n - n % factor for n in pixels.shape)
-    blocks = pixels[:rows, :columns].astype(np.float64)
-    blocks = blocks.reshape(rows // factor, factor, columns // factor, factor)
-    means: NDArray[np.float64] = blocks.mean(axis=(1, 3))
-    return means
 
 
 @cache

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from agent.report import figures, pieces, text
 from agent.report.facts import Run, field_of
-from agent.report.picture import contrast, picture
+from agent.report.levels import contrast
+from agent.report.picture import picture
 
 _THUMB = 256
 _ACROSS, _DOWN = 6, 4

@@ -1,0 +1,78 @@
+"""`stedfast view`: the pages of a run that goes on, or is over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from agent.reading import ConfigError
+from agent.view.beside import Beside, check_installed
+from agent.web.access import Place
+
+
+def view(folder: Path, place: Place, say: Callable[[str], None], *, show: bool) -> None:
+    """Serve a run's pages until Ctrl-C.
+
+    Parameters
+    ----------
+    folder
+        The run's; its session may begin later.
+    place
+        Where to serve them.
+    say
+        Gets lines for a person.
+    show
+        Open them in a browser, if there is a screen.
+
+    Raises
+    ------
+    ConfigError
+        There is no such folder, or it may not be served there.
+    """
+    from agent.folder import read_config
+
+    check_installed("stedfast view")
+    if not folder.is_dir():
+        raise ConfigError(f"{folder}: no such folder; a run folder is needed")
+    if any(folder.iterdir()):
+        read_config(folder)  # says what is wrong with it
+    from agent.view.site import RunSite
+    from agent.web.serving import Links, opened
+
+    site = RunSite(folder, place)
+
+    def begun(links: Links) -> None:
+        say_links(say, links.control, links.read, place)
+        say("Ctrl-C ends the view; the run does not notice")
+        shown.enter_context(opened(links.control, wanted=show))
+
+    with ExitStack() as shown:
+        site.serve(begun)
+
+
+@contextmanager
+def viewed(folder: Path, place: Place, say: Callable[[str], None], *, show: bool) -> Iterator[None]:
+    """Serve a run's pages from another process, from now until long after its end.
+
+    A view that cannot be started is told of, and the run goes on without it.
+    """
+    with ExitStack() as shown:
+        try:
+            links = Beside(folder, place).links()
+        except (ConfigError, OSError) as error:
+            say(f"{error}; the run goes on without a page")
+        else:
+            from agent.web.serving import opened
+
+            say_links(say, links["control"], links["read"], place)
+            shown.enter_context(opened(links["control"], wanted=show))
+        yield
+
+
+def say_links(say: Callable[[str], None], control: str, read: str, place: Place) -> None:
+    """Print where the pages are, and what each link may do."""
+    say(f"view: {control}")
+    say(f"view, to look only: {read}")
+    if not place.local and place.certificate is None:
+        say("without TLS: whoever can listen in on this network can read both links' tokens")

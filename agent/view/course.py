@@ -1,0 +1,346 @@
+"""How a run goes, learned from its ledger entry by entry, in memory that does not grow with it."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import pairwise
+from statistics import median
+from typing import Any
+
+from agent.config import RunConfig
+from agent.dose import DoseGate
+from agent.instructions import FREE, Standing
+from agent.ledger import Entry
+from agent.recording import FILTER
+from agent.trial import FRAMES_EACH
+from models.quality.score import doubtful
+
+RECENT = 2000
+"""Frames that are remembered one by one; the ledger has the others."""
+_PACE = 30
+"""Frames, and seconds at least, that the time left is judged by."""
+_LINES = 400
+_POINTS = 800
+
+MEASURED, RECONSTRUCTED, AUDITED = "measured", "reconstructed", "audited"
+
+
+@dataclass(slots=True)
+class Shown:
+    """What is remembered of a frame.
+
+    Attributes
+    ----------
+    kind
+        `measured`, `reconstructed` or `audited` (measured to check a reconstruction).
+    at, time_s
+        When it was on disk (ISO 8601), and in seconds of the run.
+    filtered
+        {uncertainty, device, ms}; None where it was not.
+    """
+
+    index: int
+    kind: str
+    at: str
+    time_s: float
+    shot: dict[str, Any]
+    score: dict[str, Any] | None = None
+    filtered: dict[str, Any] | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """For a page."""
+        return {
+            "index": self.index,
+            "kind": self.kind,
+            "at": self.at,
+            "time_s": self.time_s,
+            "mode": self.shot.get("mode"),
+            "purpose": self.shot.get("purpose") or "",
+            "settings": self.shot.get("settings", {}),
+            "field": (self.shot.get("field") or {}).get("index"),
+            "score": self.score,
+            "filtered": self.filtered,
+        }
+
+
+class Series:
+    """A curve that keeps to a number of points by leaving out every second one when it is full."""
+
+    def __init__(self) -> None:
+        self.points: list[tuple[Any, ...]] = []
+        self._step = 1
+        self._count = 0
+
+    def add(self, *point: Any) -> None:
+        """Take a point, or pass it over."""
+        if self._count % self._step == 0:
+            self.points.append(point)
+            if len(self.points) > _POINTS:
+                del self.points[1::2]
+                self._step *= 2
+        self._count += 1
+
+
+@dataclass(slots=True)
+class Course:
+    """A run as far as its ledger was read.
+
+    Attributes
+    ----------
+    read
+        Number of the last entry that was taken.
+    versions
+        How often each part changed, so that a page fetches only what is new.
+    """
+
+    config: RunConfig
+    read: int = 0
+    versions: Counter[str] = field(default_factory=Counter)
+    sessions: list[dict[str, Any]] = field(default_factory=list)
+    end: dict[str, Any] | None = None
+    safe_state: dict[str, Any] | None = None
+    paused: bool = False
+    pausing: bool = False
+    stopping: bool = False
+    under_way: dict[str, Any] | None = None
+    frames: dict[int, Shown] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+    newest: dict[str, int] = field(default_factory=dict)
+    trials: list[dict[str, Any]] = field(default_factory=list)
+    notes: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    spans: dict[str, Any] = field(default_factory=dict)
+    filtering: str | None = None
+    log: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=_LINES))
+    scores: Series = field(default_factory=Series)
+    light: Series = field(default_factory=Series)
+    audits: Series = field(default_factory=Series)
+    standing: Standing | None = None
+    gate: DoseGate | None = None
+    _announced: dict[int, dict[str, Any]] = field(default_factory=dict)
+    _pace: deque[float] = field(default_factory=lambda: deque(maxlen=_PACE + 1))
+
+    def __post_init__(self) -> None:
+        self.standing = Standing(self.config.optimize.trials)
+        self.gate = DoseGate(self.config.dose)
+        self.filtering = self.config.filter.frames if self.config.filter else None
+
+    def take(self, entries: Iterable[Entry]) -> bool:
+        """Learn from entries that follow those before; whether there was any."""
+        before = self.read
+        for entry in entries:
+            self.read = entry.seq
+            # A later version of stedfast may write what this one does not know.
+            if (learn := getattr(self, f"_take_{entry.kind}", None)) is not None:
+                learn(entry)
+        return self.read > before
+
+    # ------------------------------------------------------------------ entries by kind
+
+    def _take_run(self, entry: Entry) -> None:
+        self.sessions.append({**entry.data, "at": entry.at})
+        self.end = None
+        self.paused = self.pausing = self.stopping = False
+        self.under_way = None
+        self.filtering = self.config.filter.frames if self.config.filter else None
+        self._pace.clear()
+        self.versions["log"] += 1
+
+    def _take_shot(self, entry: Entry) -> None:
+        assert self.gate is not None
+        if entry.frame is not None:
+            self._announced[entry.frame] = entry.data
+        self.under_way = {**entry.data, "index": entry.frame}
+        self.gate.count(entry.data["dose_J"], _field(entry.data))
+
+    def _take_void(self, entry: Entry) -> None:
+        assert self.gate is not None
+        shot = self._announced.pop(entry.frame, None) if entry.frame is not None else None
+        self.under_way = None
+        if shot is not None:
+            self.gate.count(shot["dose_J"], _field(shot), sign=-1)
+
+    def _take_frame(self, entry: Entry) -> None:
+        assert self.gate is not None and entry.frame is not None
+        shot = self._announced.pop(entry.frame, {})
+        self.under_way = None
+        self._add(Shown(entry.frame, MEASURED, entry.at, entry.data["time_s"], shot))
+        self.newest["raw"] = entry.frame
+        self._pace.append(_moment(entry.at))
+        self.light.add(entry.frame, dict(self.gate.total))
+
+    def _take_reconstructed(self, entry: Entry) -> None:
+        if entry.frame is None:
+            return
+        time_s = float(entry.data.get("time_s", 0.0))
+        self._add(Shown(entry.frame, RECONSTRUCTED, entry.at, time_s, {"mode": RECONSTRUCTED}))
+        self.newest["reconstructed"] = entry.frame
+
+    def _take_audit(self, entry: Entry) -> None:
+        if entry.frame is not None and (found := self.frames.get(entry.frame)) is not None:
+            self.counts[found.kind] -= 1
+            self.counts[AUDITED] += 1
+            found.kind = AUDITED
+        self.audits.add(entry.frame, entry.data)
+        self.versions["frames"] += 1
+
+    def _take_score(self, entry: Entry) -> None:
+        flagged = bool(entry.data.get("flags"))
+        self.counts["scored"] += 1
+        self.counts["flagged"] += flagged
+        if (found := self.frames.get(entry.frame or 0)) is not None and entry.frame is not None:
+            found.score = entry.data
+            value, sd = entry.data["value"], entry.data.get("sd", 0.0)
+            self.scores.add(entry.frame, found.time_s, value, sd, flagged)
+        if entry.frame is not None:
+            self.newest["scored"] = max(entry.frame, self.newest.get("scored", 0))
+        self.versions["frames"] += 1
+
+    def _take_filtered(self, entry: Entry) -> None:
+        self.counts["filtered"] += 1
+        if entry.frame is None:
+            return
+        if (found := self.frames.get(entry.frame)) is not None:
+            found.filtered = entry.data
+        self.newest["filtered"] = max(entry.frame, self.newest.get("filtered", 0))
+
+    def _take_note(self, entry: Entry) -> None:
+        assert self.standing is not None
+        topic, data = entry.data["topic"], entry.data["data"]
+        self.standing.learn(entry.data)
+        if topic == "trial":
+            self.trials.append(data)
+            self.versions["trials"] += 1
+            return
+        if topic == "audit":
+            self._take_audit(Entry(entry.seq, entry.at, entry.kind, data.get("frame"), data))
+            return
+        kept = self.notes.setdefault(topic, [])
+        kept.append(data)
+        del kept[:-_LINES]
+        if topic in ("recommendation", "retest", "enough"):
+            self.versions["trials"] += 1
+        if topic == "told":
+            if data["key"] in self.config.adjustable() and "refused" not in data:
+                self.spans[data["key"]] = None if data["value"] == FREE else data["value"]
+            self.versions["settings"] += 1
+            self._say("told", entry.at, f"{data['key']} = {data['value']}", **_refusal(data))
+
+    def _take_told(self, entry: Entry) -> None:
+        for stamp in entry.data.get("stamps", ()):
+            self._say("by", entry.at, ", ".join(stamp["keys"]), **_who(stamp), **_refusal(stamp))
+
+    def _take_command(self, entry: Entry) -> None:
+        told = entry.data.get("told", {})
+        words = ", ".join(k if v is True else f"{k}: {v}" for k, v in told.items())
+        if "refused" not in entry.data:
+            self.pausing = self.pausing or "pause" in told
+            self.stopping = self.stopping or "stop" in told
+            self.filtering = told.get("filter", self.filtering)
+        self._say("command", entry.at, words, **_who(entry.data), **_refusal(entry.data))
+
+    def _take_pause(self, entry: Entry) -> None:
+        self.paused = entry.data["paused"]
+        self.pausing = False
+        self._pace.clear()
+        if self.paused:
+            self.safe_state = {**entry.data["safe_state"], "at": entry.at}
+
+    def _take_fault(self, entry: Entry) -> None:
+        fault = entry.data
+        self.counts["faults"] += fault["policy"] != "ignored"
+        part = {"part": fault["part"]} if fault.get("part") == FILTER else {}
+        self._say("fault", entry.at, fault["what"], policy=fault["policy"], **part)
+
+    def _take_safe_state(self, entry: Entry) -> None:
+        self.safe_state = entry.data
+
+    def _take_end(self, entry: Entry) -> None:
+        self.end = {**entry.data, "at": entry.at}
+        self.paused = self.pausing = self.stopping = False
+        self.under_way = None
+        self._say("end", entry.at, f"{entry.data['status']}: {entry.data['reason']}")
+
+    # ------------------------------------------------------------------ what follows from them
+
+    @property
+    def planned(self) -> int | None:
+        """Frames of the whole run, with what was told and repeated since it began."""
+        if not self.sessions:
+            return None
+        planned = self.sessions[-1].get("planned")
+        if planned is None or self.config.plan != "optimize":
+            return planned
+        assert self.standing is not None
+        told = [n["trials"] for n in self.notes.get("enough", ()) if "trials" in n]
+        trials = told[-1] if told else self.standing.trials
+        more = trials - self.config.optimize.trials + len(self.notes.get("flagged", ()))
+        return int(planned + FRAMES_EACH * more)
+
+    @property
+    def acquired(self) -> int:
+        """Frames that were measured."""
+        return self.counts[MEASURED] + self.counts[AUDITED]
+
+    def left_s(self) -> float | None:
+        """Time that the frames left will take at the latest pace (s); None where nobody knows."""
+        planned = self.planned
+        if planned is None or len(self._pace) < 3 or self.end is not None:
+            return None
+        times = list(self._pace)
+        steps = [b - a for a, b in pairwise(times)]
+        # The mean, as frames of a trial come in bursts; the median where one was held up.
+        mean = sum(steps) / len(steps)
+        pace = mean if len(steps) >= FRAMES_EACH else median(steps)
+        return max(0.0, pace * (planned - self.acquired))
+
+    def best(self) -> int | None:
+        """Number of the trial that scored highest within the limits, unflagged; from 1."""
+        found = [
+            (trial["objectives"]["score"], number)
+            for number, trial in enumerate(self.trials, 1)
+            if verdict(trial, self.config) == "within"
+        ]
+        return max(found)[1] if found else None
+
+    def _add(self, shown: Shown) -> None:
+        if (old := self.frames.get(shown.index)) is not None:
+            self.counts[old.kind] -= 1
+        self.frames[shown.index] = shown
+        self.counts[shown.kind] += 1
+        self.versions["frames"] += 1
+        while len(self.frames) > RECENT:
+            del self.frames[next(iter(self.frames))]
+
+    def _say(self, kind: str, at: str, words: str, **more: Any) -> None:
+        self.log.append({"kind": kind, "at": at, "words": words, **more})
+        self.versions["log"] += 1
+
+
+def verdict(trial: dict[str, Any], config: RunConfig) -> str:
+    """What a trial counts as: `failed`, `flagged`, `over` the limit, or `within` it."""
+    found = trial["objectives"]
+    if found is None:
+        return "failed"
+    if doubtful(found.get("flags", ())):
+        return "flagged"
+    return "within" if found["bleaching"] <= config.optimize.bleaching_limit else "over"
+
+
+def _field(shot: dict[str, Any]) -> int | None:
+    where = shot.get("field")
+    return where["index"] if where else None
+
+
+def _moment(at: str) -> float:
+    return datetime.fromisoformat(at).timestamp()
+
+
+def _who(stamp: dict[str, Any]) -> dict[str, Any]:
+    return {key: stamp[key] for key in ("by", "id") if key in stamp}
+
+
+def _refusal(data: dict[str, Any]) -> dict[str, Any]:
+    return {"refused": data["refused"]} if "refused" in data else {}

@@ -1,0 +1,199 @@
+"""What the pages show, as plain data: the state of a run, its trials, frames, settings and log."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from agent.config import RunConfig
+from agent.filtered import FILTERING
+from agent.report import text
+from agent.view.course import AUDITED, MEASURED, RECONSTRUCTED, Course, Shown, verdict
+from agent.view.reader import Reader
+
+MOST_FRAMES = 600
+"""Frames that the strip of a page gets at once."""
+
+
+def state(reader: Reader) -> dict[str, Any]:
+    """What changes all the time; small."""
+    course, config = reader.course, reader.config
+    head: dict[str, Any] = {
+        "version": reader.version,
+        "run": reader.name,
+        "phase": reader.phase,
+        "over": reader.over,
+        "damage": reader.damage,
+        "silent_s": round(reader.silent_s(), 1),
+        "doing": reader.status.get("doing"),
+    }
+    if course is None or config is None:
+        return head
+    counts = course.counts
+    newest = course.frames.get(course.newest.get("raw", -1))
+    scored = course.frames.get(course.newest.get("scored", -1))
+    end = course.end or {}
+    faults = [line for line in course.log if line["kind"] == "fault"]
+    return head | {
+        "plan": config.plan,
+        "simulated": course.sessions[-1]["simulated"] if course.sessions else None,
+        "sessions": len(course.sessions),
+        "started": course.sessions[0]["at"] if course.sessions else None,
+        "pixel_um": config.microscope.pixel_size_nm * 1e-3,
+        "reason": end.get("reason"),
+        "ended": end.get("at"),
+        "planned": course.planned,
+        "acquired": course.acquired,
+        "counts": {key: counts[key] for key in (MEASURED, RECONSTRUCTED, AUDITED)}
+        | {key: counts[key] for key in ("filtered", "flagged", "scored", "faults")},
+        "left_s": course.left_s(),
+        "newest": course.newest,
+        "frame": newest.as_dict() if newest else None,
+        "scored": scored.as_dict() if scored else None,
+        "under_way": course.under_way,
+        "light": _light(course, config),
+        "bleaching": _bleaching(course, config),
+        "search": _search(course, config),
+        "filter": _filter(course, config),
+        "safe_state": course.safe_state,
+        "fault": faults[-1] if faults else None,
+        "versions": dict(course.versions),
+    }
+
+
+def trials(reader: Reader) -> dict[str, Any]:
+    """The trials of a search, its recommendation and the retests."""
+    course, config = reader.course, reader.config
+    if course is None or config is None:
+        return {"settings": [], "trials": [], "best": None, "recommended": None, "retests": []}
+    names = config.tuned() if config.plan == "optimize" else []
+    recommended = course.notes.get("recommendation", [])
+    return {
+        "settings": [_setting(config, name) for name in names],
+        "limit": config.optimize.bleaching_limit,
+        "trials": [
+            {**trial, "verdict": verdict(trial, config), "number": number}
+            for number, trial in enumerate(course.trials, 1)
+        ],
+        "best": course.best(),
+        "recommended": recommended[-1] if recommended else None,
+        "retests": course.notes.get("retest", []),
+    }
+
+
+def settings(reader: Reader) -> dict[str, Any]:
+    """What may be changed while the run goes on, and what has been."""
+    course, config = reader.course, reader.config
+    if course is None or config is None:
+        return {"settings": [], "filter": None, "why_not": "The run has not begun."}
+    made = []
+    for name in config.adjustable():
+        span = config.optimize.search.get(name) if config.plan == "optimize" else None
+        bound = config.microscope.settings[name]
+        edges = span or bound.range or bound.choices or ()
+        made.append(
+            _setting(config, name)
+            | {
+                "kind": bound.kind,
+                "edges": list(edges),
+                "scale": bound.scale,
+                "start": config.microscope.start()[name],
+                "told": course.spans.get(name),
+            }
+        )
+    why_not = (
+        ""
+        if made
+        else f"The settings of a {config.plan} are fixed by its config."
+        if config.plan == "timelapse"
+        else "No setting of this run's config can be changed."
+    )
+    return {"settings": made, "filter": _filter(course, config), "why_not": why_not}
+
+
+def log(reader: Reader) -> list[dict[str, Any]]:
+    """What was told, and what went wrong, newest first."""
+    return list(reversed(reader.course.log)) if reader.course is not None else []
+
+
+def frames(reader: Reader) -> list[list[Any]]:
+    """The latest frames, old to new: number, kind, mode, score, flagged, filtered."""
+    if reader.course is None:
+        return []
+    latest = list(reader.course.frames.values())[-MOST_FRAMES:]
+    return [
+        [
+            shown.index,
+            shown.kind,
+            shown.shot.get("mode"),
+            shown.score["value"] if shown.score else None,
+            bool(shown.score and shown.score.get("flags")),
+            shown.filtered is not None,
+        ]
+        for shown in latest
+    ]
+
+
+def frame(reader: Reader, index: int) -> dict[str, Any] | None:
+    """All that is known of one frame; None if there is none of that number."""
+    if reader.course is not None and (found := reader.course.frames.get(index)) is not None:
+        return found.as_dict()
+    found = None
+    shot: dict[str, Any] = {}
+    for entry in reader.entries_of(index):
+        if entry.kind == "shot":
+            shot = entry.data
+        elif entry.kind == "frame":
+            found = Shown(index, MEASURED, entry.at, entry.data["time_s"], shot)
+        elif entry.kind == "score" and found is not None:
+            found.score = entry.data
+        elif entry.kind == "filtered" and found is not None:
+            found.filtered = entry.data
+    return found.as_dict() if found is not None else None
+
+
+def _setting(config: RunConfig, name: str) -> dict[str, Any]:
+    bound = config.microscope.settings[name]
+    return {"name": name, "words": text.words(name), "unit": bound.unit}
+
+
+def _light(course: Course, config: RunConfig) -> list[dict[str, Any]]:
+    assert course.gate is not None
+    budgets, spent = config.dose.budget_J, course.gate.total
+    return [
+        {"laser": laser, "spent_J": spent.get(laser, 0.0), "budget_J": budgets.get(laser)}
+        for laser in config.microscope.lasers
+    ]
+
+
+def _bleaching(course: Course, config: RunConfig) -> dict[str, Any] | None:
+    if config.plan != "optimize":
+        return None
+    found = [trial["objectives"] for trial in course.trials if trial["objectives"] is not None]
+    last = found[-1] if found else {}
+    return {
+        "limit": config.optimize.bleaching_limit,
+        "last": last.get("bleaching"),
+        "sd": last.get("bleaching_sd"),
+    }
+
+
+def _search(course: Course, config: RunConfig) -> dict[str, Any] | None:
+    if config.plan != "optimize":
+        return None
+    assert course.standing is not None
+    best = course.best()
+    recommended = course.notes.get("recommendation", [])
+    return {
+        "done": len(course.trials),
+        "trials": course.standing.trials,
+        "over": course.standing.over,
+        "best": best,
+        "best_score": course.trials[best - 1]["objectives"]["score"] if best else None,
+        "recommended": recommended[-1]["settings"] if recommended else None,
+    }
+
+
+def _filter(course: Course, config: RunConfig) -> dict[str, Any] | None:
+    if config.filter is None:
+        return None
+    return {"model": config.filter.model, "frames": course.filtering, "accepted": list(FILTERING)}

@@ -1,0 +1,167 @@
+"""Frames as small grey pictures, made when a browser asks for one and kept for the next."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from PIL import Image
+
+from agent.filtered_images import FilteredStore
+from agent.images import ImageStore
+from agent.report.levels import Limits, contrast, reduced
+
+KINDS = ("raw", "filtered", "sd", "reconstructed")
+RECONSTRUCTED = "reconstructed.ome.zarr"
+LARGEST = 2048
+_SMALLEST = 32
+_KEPT = 24
+_QUALITY = 88
+_SAMPLE = 65_536
+"""Pixels that the automatic contrast limits are found from."""
+
+Kind = Literal["raw", "filtered", "sd", "reconstructed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """A picture of a frame.
+
+    Attributes
+    ----------
+    data
+        JPEG, or PNG where every pixel is to be exact; 8-bit grey.
+    limits
+        Values shown as black and white.
+    shape
+        Rows and columns of the frame itself.
+    """
+
+    data: bytes
+    content_type: str
+    limits: Limits
+    shape: tuple[int, int]
+
+
+class Previews:
+    """Draws frames of a run; reads them from its folder and never writes there.
+
+    Parameters
+    ----------
+    folder
+        The run's.
+    pixel_um
+        Side of a pixel on the sample (µm).
+    """
+
+    def __init__(self, folder: Path, pixel_um: float) -> None:
+        self._readers: dict[str, Callable[[int], NDArray[Any]]] = {
+            "raw": _Reader(lambda: ImageStore(folder, pixel_size_um=pixel_um)),
+            "filtered": _Reader(lambda: FilteredStore(folder, pixel_size_um=pixel_um), 0),
+            "sd": _Reader(lambda: FilteredStore(folder, pixel_size_um=pixel_um), 1),
+            "reconstructed": _Reader(lambda: _Image(folder / RECONSTRUCTED), 0),
+        }
+        self._kept: OrderedDict[tuple[Any, ...], Preview] = OrderedDict()
+
+    def make(
+        self, kind: Kind, index: int, *, side: int, limits: Limits | None, exact: bool
+    ) -> Preview:
+        """Draw a frame, or take what was drawn of it before.
+
+        Parameters
+        ----------
+        kind
+            Whose pixels.
+        index
+            Number of the frame, which is on disk.
+        side
+            Frames larger than this are reduced by averaging squares of pixels.
+        limits
+            Values shown as black and white; the frame's own where absent.
+        exact
+            As PNG.
+
+        Raises
+        ------
+        LookupError
+            There is no such frame.
+        """
+        side = min(max(side, _SMALLEST), LARGEST)
+        key = (kind, index, side, limits, exact)
+        if (found := self._kept.get(key)) is not None:
+            self._kept.move_to_end(key)
+            return found
+        made = draw(self._readers[kind](index), side=side, limits=limits, exact=exact)
+        self._kept[key] = made
+        while len(self._kept) > _KEPT:
+            self._kept.popitem(last=False)
+        return made
+
+
+class _Reader:
+    """Opens an image when it is first needed, and again after it was not readable."""
+
+    def __init__(self, make: Callable[[], Any], channel: int | None = None) -> None:
+        self._make = make
+        self._channel = channel
+        self._image: Any = None
+
+    def __call__(self, index: int) -> NDArray[Any]:
+        try:
+            self._image = self._image or self._make()
+            pixels = np.asarray(self._image.read(index))
+        except Exception as error:  # whatever a damaged or missing image leads to
+            self._image = None
+            raise LookupError(f"frame {index} is not readable") from error
+        if pixels.dtype.kind == "f" and np.isnan(pixels).all():
+            raise LookupError(f"frame {index} was not made")
+        while pixels.ndim > 2:
+            at = self._channel or 0
+            pixels = pixels[at if pixels.shape[0] > at else 0]
+        return pixels
+
+
+class _Image:
+    """Any OME-Zarr image whose first axis is the frame's number."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._array: Any = None
+
+    def read(self, index: int) -> NDArray[Any]:
+        if self._array is None or index >= self._array.shape[0]:
+            self._array = zarr.open_array(self._path / "0", mode="r")
+        return np.asarray(self._array[index])
+
+
+def draw(pixels: NDArray[Any], *, side: int, limits: Limits | None, exact: bool) -> Preview:
+    """Draw pixels (rows × columns) in grey; what is not finite is black."""
+    shape = (int(pixels.shape[0]), int(pixels.shape[1]))
+    factor = min(math.ceil(max(shape) / side), *shape)
+    small = reduced(pixels, factor) if factor > 1 else pixels
+    low, high = limits if limits is not None else _limits(small)
+    scaled = (small.astype(np.float32) - np.float32(low)) * np.float32(255 / (high - low))
+    grey = np.clip(np.nan_to_num(scaled, nan=0.0), 0, 255).astype(np.uint8)
+    data = BytesIO()
+    if exact:
+        Image.fromarray(grey).save(data, "PNG", compress_level=1)
+    else:
+        Image.fromarray(grey).save(data, "JPEG", quality=_QUALITY)
+    kind = "image/png" if exact else "image/jpeg"
+    return Preview(data.getvalue(), kind, (float(low), float(high)), shape)
+
+
+def _limits(pixels: NDArray[Any]) -> Limits:
+    """The limits that the report would use, from a sample of the pixels."""
+    flat = pixels.ravel()
+    sample = flat[:: max(1, flat.size // _SAMPLE)]
+    finite = sample[np.isfinite(sample)]
+    return contrast([finite]) if finite.size else (0.0, 1.0)

@@ -1,0 +1,160 @@
+"""Reads a run's folder for its pages: ledger, heartbeat, and whether anybody is at work in it."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from agent.config import RunConfig
+from agent.folder import STATUS, is_running, read_config
+from agent.ledger import FILE as LEDGER
+from agent.ledger import Ledger
+from agent.reading import ConfigError
+from agent.view.course import Course
+
+_CHUNK = 2000
+_FRESH_S = 0.08
+"""What was read a moment ago is not read again for the next page."""
+_SILENT_S = 4.0
+"""A heartbeat that is older may be that of a process that was killed."""
+_TRY_EVERY_S = 2.0
+
+
+class Reader:
+    """A run's folder, read as it grows; safe to use from several threads.
+
+    Parameters
+    ----------
+    folder
+        The run's; its session may not have begun yet.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.name = folder.resolve().name
+        self.config: RunConfig | None = None
+        self.course: Course | None = None
+        self.status: dict[str, Any] = {}
+        """The heartbeat."""
+        self.version = 0
+        """Changes with whatever a page shows."""
+        self.phase = "waiting"
+        self.damage = ""
+        """Why the folder cannot be read; empty where it can."""
+        self._ledger: Ledger | None = None
+        self._lock = threading.Lock()
+        self._read_at = 0.0
+        self._beat: tuple[int, int] | None = None
+        self._killed_at: tuple[Any, ...] | None = None
+        self._tried_at = 0.0
+
+    def refresh(self) -> int:
+        """Read what is new; returns the version."""
+        with self._lock:
+            if time.monotonic() - self._read_at < _FRESH_S:
+                return self.version
+            changed = self._open() | self._read_entries() | self._read_status()
+            phase = self._phase()
+            if changed or phase != self.phase:
+                self.version += 1
+            self.phase = phase
+            self._read_at = time.monotonic()
+            return self.version
+
+    @property
+    def over(self) -> bool:
+        """Whether nobody is at work in the run."""
+        return self.phase in ("completed", "stopped", "interrupted", "failed", "killed")
+
+    def entries_of(self, index: int) -> list[Any]:
+        """What the ledger says of a frame."""
+        with self._lock:
+            return self._ledger.of_frame(index) if self._ledger is not None else []
+
+    def _open(self) -> bool:
+        if self._ledger is not None or not (self.folder / LEDGER).is_file():
+            return False
+        # The config is written between the ledger's birth and its first entry.
+        with suppress(ConfigError):
+            self.config = read_config(self.folder)
+            self._ledger = Ledger(self.folder, readonly=True)
+            self.course = Course(self.config)
+            return True
+        return False
+
+    def _read_entries(self) -> bool:
+        if self._ledger is None or self.course is None:
+            return False
+        changed = False
+        try:
+            while self.course.take(self._ledger.entries(after=self.course.read, most=_CHUNK)):
+                changed = True
+        except (sqlite3.Error, ValueError, KeyError, TypeError) as error:
+            why = f"{LEDGER}: {error or type(error).__name__}"
+            changed, self.damage = why != self.damage, why
+        else:
+            changed, self.damage = changed or bool(self.damage), ""
+        return changed
+
+    def _read_status(self) -> bool:
+        file = self.folder / STATUS
+        try:
+            found = file.stat()
+            beat = found.st_mtime_ns, found.st_size
+            if beat == self._beat:
+                return False
+            status = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return False
+        self._beat = beat
+        changed = {**status, "at": ""} != {**self.status, "at": ""}
+        self.status = status if isinstance(status, dict) else {}
+        return changed
+
+    def _phase(self) -> str:
+        course = self.course
+        if course is None or not course.sessions:
+            return "waiting"
+        if course.end is not None:
+            return str(course.end["status"])
+        if self._was_killed(course):
+            return "killed"
+        if course.stopping:
+            return "stopping"
+        if course.paused:
+            return "paused"
+        if course.pausing:
+            return "pausing"
+        return "running" if course.acquired else "starting"
+
+    def _was_killed(self, course: Course) -> bool:
+        """Whether the session ended without a word.
+
+        Only who holds the run's lock is at work, but to try it is to hold it for a moment, which
+        a session that begins just then would trip over. So it is tried once for each silence.
+        """
+        seen = (course.read, self._beat)
+        if self._killed_at is not None and seen == self._killed_at:
+            return True
+        self._killed_at = None
+        if self.silent_s() > _SILENT_S and time.monotonic() > self._tried_at + _TRY_EVERY_S:
+            self._tried_at = time.monotonic()
+            if not is_running(self.folder):
+                self._killed_at = seen
+        return self._killed_at is not None
+
+    def silent_s(self) -> float:
+        """Time since the run's last sign of life (s)."""
+        signs = [self.status.get("at")]
+        if self.course is not None and self.course.sessions:
+            signs.append(self.course.sessions[-1]["at"])
+        times = [datetime.fromisoformat(sign) for sign in signs if isinstance(sign, str)]
+        if not times:
+            return 0.0
+        return (datetime.now(UTC) - max(times)).total_seconds()

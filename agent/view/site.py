@@ -1,0 +1,204 @@
+"""What the pages of a run can ask for, and the one thing that they can do."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from aiohttp import web
+
+from agent.control import COMMANDS
+from agent.reading import ConfigError
+from agent.tell import submit
+from agent.view import data
+from agent.view.charts import drawn
+from agent.view.previews import KINDS, LARGEST, Previews
+from agent.view.reader import Reader
+from agent.web.access import Place
+from agent.web.guard import ROLE, Refused, body_of
+from agent.web.serving import Site
+
+LOG = "view.log"
+FILES = {
+    "/": ("agent.view", "view.html"),
+    "/view.css": ("agent.view", "view.css"),
+    "/view.js": ("agent.view", "view.js"),
+    "/panes.js": ("agent.view", "panes.js"),
+    "/controls.js": ("agent.view", "controls.js"),
+    "/base.css": ("agent.web", "base.css"),
+    "/base.js": ("agent.web", "base.js"),
+    "/icon.svg": ("agent.web", "icon.svg"),
+}
+_WAIT_S = 12.0
+"""Longest time that a page waits for something new in one request."""
+_TICK_S = 0.1
+_THREADS = 2
+_COMMANDS_A_MINUTE = 60
+_ID = re.compile(r"[0-9A-Za-z_-]{8,64}")
+_NAME = re.compile(r"[\w .\-']{0,40}")
+Made = TypeVar("Made")
+
+
+class RunSite(Site):
+    """The pages of one run.
+
+    Parameters
+    ----------
+    folder
+        The run's.
+    place
+        Where they are served.
+    """
+
+    def __init__(self, folder: Path, place: Place) -> None:
+        super().__init__(place, folder / LOG, FILES)
+        self.reader = Reader(folder)
+        self._folder = folder
+        self._previews: Previews | None = None
+        self._charts: tuple[int, dict[str, str | None]] = (-1, {})
+        self._threads = ThreadPoolExecutor(_THREADS, "pages")
+        self._told: deque[float] = deque(maxlen=_COMMANDS_A_MINUTE)
+        self._ids: set[str] = set()
+        add = self.app.router.add_get
+        add("/api/state", self._state)
+        add("/api/trials", partial(self._part, data.trials))
+        add("/api/settings", partial(self._part, data.settings))
+        add("/api/log", partial(self._part, data.log))
+        add("/api/frames", partial(self._part, data.frames))
+        add("/api/charts", self._get_charts)
+        add("/api/share", self._share)
+        add("/api/frame/{index:[0-9]{1,9}}", self._frame)
+        add("/api/frame/{kind:[a-z]{1,20}}/{index:[0-9]{1,9}}", self._picture)
+        self.app.router.add_post("/api/command", self._command)
+
+    async def _beside(self, work: Callable[..., Made], *args: Any, **more: Any) -> Made:
+        """Do something that reads the disk or draws, beside the server's own thread."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, partial(work, *args, **more))
+
+    async def _state(self, request: web.Request) -> web.Response:
+        """The state; waits until it is another one than the page has, but not for ever."""
+        self.asked_at = time.monotonic()
+        after = _whole(request, "after", -1)
+        until = time.monotonic() + _WAIT_S
+        while True:
+            version = await self._beside(self.reader.refresh)
+            if version != after or time.monotonic() > until:
+                break
+            await asyncio.sleep(_TICK_S)
+        self.asked_at = time.monotonic()
+        state = await self._beside(data.state, self.reader)
+        return web.json_response({**state, "role": request[ROLE]})
+
+    async def _part(self, make: Callable[[Reader], Any], request: web.Request) -> web.Response:
+        return web.json_response(await self._beside(make, self.reader))
+
+    async def _get_charts(self, request: web.Request) -> web.Response:
+        reader = self.reader
+        if reader.course is None:
+            return web.json_response({})
+        if self._charts[0] != reader.version:
+            version = reader.version
+            self._charts = version, await self._beside(drawn, reader.course, reader.config)
+        return web.json_response(self._charts[1])
+
+    async def _share(self, request: web.Request) -> web.Response:
+        if request[ROLE] != "control":
+            raise Refused(403, "only who may control the run shares it")
+        return web.json_response({"link": self.links.read})
+
+    async def _frame(self, request: web.Request) -> web.Response:
+        found = await self._beside(data.frame, self.reader, int(request.match_info["index"]))
+        if found is None:
+            raise Refused(404, "there is no such frame")
+        return web.json_response(found)
+
+    async def _picture(self, request: web.Request) -> web.Response:
+        kind, index = request.match_info["kind"], int(request.match_info["index"])
+        if kind not in KINDS:
+            raise Refused(404, f"accepted: {', '.join(KINDS)}")
+        course = self.reader.course
+        source = "filtered" if kind == "sd" else kind
+        if self.reader.config is None or course is None or index > course.newest.get(source, -1):
+            raise Refused(404, "there is no such frame")
+        if self._previews is None:
+            pixel_um = self.reader.config.microscope.pixel_size_nm * 1e-3
+            self._previews = Previews(self._folder, pixel_um)
+        low, high = _number(request, "low"), _number(request, "high")
+        limits = (low, high) if low is not None and high is not None else None
+        if limits is not None and limits[0] >= limits[1]:
+            raise Refused(400, "low must be below high")
+        try:
+            made = await self._beside(
+                self._previews.make,
+                kind,
+                index,
+                side=min(_whole(request, "side", 512), LARGEST),
+                limits=limits,
+                exact=request.query.get("exact") == "1",
+            )
+        except LookupError:
+            raise Refused(404, "there is no such frame") from None
+        self.asked_at = time.monotonic()
+        headers = {
+            "X-Limits": f"{made.limits[0]:.6g} {made.limits[1]:.6g}",
+            "X-Shape": f"{made.shape[0]} {made.shape[1]}",
+        }
+        return web.Response(body=made.data, content_type=made.content_type, headers=headers)
+
+    async def _command(self, request: web.Request) -> web.Response:
+        """Write a line to the control file: {id, name, tell: {key: value}}."""
+        body = await body_of(request)
+        if set(body) - {"id", "name", "tell"} or not isinstance(body.get("tell"), dict):
+            raise Refused(400, "accepted: id, name and tell")
+        number, name = body.get("id"), body.get("name", "")
+        if not isinstance(number, str) or not _ID.fullmatch(number):
+            raise Refused(400, "id: accepted: 8 … 64 letters and digits")
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise Refused(400, "name: accepted: up to 40 letters")
+        if number in self._ids:
+            raise Refused(409, "this command was given before")
+        now = time.monotonic()
+        if len(self._told) == _COMMANDS_A_MINUTE and now - self._told[0] < 60:
+            raise Refused(429, f"accepted: {_COMMANDS_A_MINUTE} commands a minute")
+        self._told.append(now)
+        who = f"{name.strip() or 'page'} ({request.remote})"
+        # From here on it happens as a whole, even if the browser is gone.
+        self._ids.add(number)
+        work = self._beside(submit, self._folder, body["tell"], by=who, id=number)
+        try:
+            said = await asyncio.shield(work)
+        except ConfigError as error:
+            why = str(error).removeprefix(f"{self._folder}: ")
+            raise Refused(422, why) from None
+        at_once = any(key in COMMANDS for key in body["tell"])
+        return web.json_response({"said": said, "command": at_once})
+
+
+def _whole(request: web.Request, name: str, default: int) -> int:
+    text = request.query.get(name, "")
+    if not text:
+        return default
+    if not re.fullmatch(r"-?[0-9]{1,9}", text):
+        raise Refused(400, f"{name}: accepted: a whole number")
+    return int(text)
+
+
+def _number(request: web.Request, name: str) -> float | None:
+    text = request.query.get(name, "")
+    if not text:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not abs(value) < 1e12:
+        raise Refused(400, f"{name}: accepted: a number")
+    return value

@@ -1,0 +1,394 @@
+// The page of a run: asks for its state, and draws what changed.
+import { $, Refused, clock, gate, hasToken, make, number, read, span, svg, text } from "/base.js";
+import { Pane, look, zoomTo } from "/panes.js";
+import { ask, drawSettings, drawSpent, follow, tell, toast } from "/controls.js";
+
+const SIGNS = { loading: "…", waiting: "…", starting: "●", running: "●", pausing: "❚❚", paused: "❚❚", stopping: "■", stopped: "■", interrupted: "▲", completed: "✓", failed: "✕", killed: "✕" };
+const WORDS = { waiting: "waiting", killed: "ended", pausing: "pausing", stopping: "stopping" };
+const PART_MS = 1000;
+
+let state = null;
+let version = -1;
+let following = true;
+let chosen = null;
+let frames = [];
+let chart = "score";
+let charts = {};
+let best = null;
+const seen = {};
+const due = {};
+
+const raw = new Pane($("panes").children[0], "raw", "Raw");
+const second = new Pane($("panes").children[1], "filtered", "Filtered");
+const panes = [raw, second];
+
+// ------------------------------------------------------------------ the state
+
+async function watch() {
+  let failures = 0;
+  for (;;) {
+    if (document.hidden) await new Promise((done) => document.addEventListener("visibilitychange", done, { once: true }));
+    try {
+      const found = await read(`/api/state?after=${version}`, AbortSignal.timeout(25000));
+      failures = 0;
+      version = found.version;
+      apply(found);
+    } catch (error) {
+      if (error instanceof Refused && error.status === 401) { closed("The token of this link is not, or no longer, the one that stedfast printed."); return; }
+      failures += 1;
+      if (failures > 1) lost();
+      await new Promise((done) => setTimeout(done, Math.min(1000 * failures, 5000)));
+    }
+  }
+}
+
+function closed(why) {
+  $("app").hidden = true;
+  gate("gate", why);
+}
+
+function lost() {
+  version = -1;
+  document.body.classList.add("stale");
+  banner("bad", "No answer from the view.", `What is shown is from ${clock(new Date().toISOString())} or before. The run itself does not need this page; stedfast view RUN opens it again.`);
+}
+
+function apply(found) {
+  const first = state === null;
+  state = found;
+  document.body.classList.remove("stale");
+  look.pixelUm = found.pixel_um || 0;
+  document.title = `${SIGNS[found.phase] || ""} ${found.run} – stedfast`;
+  text("run", found.run);
+  text("plan", found.plan || "no config yet");
+  $("origin").hidden = found.simulated !== true;
+  text("origin", "simulated");
+  $("phase").dataset.phase = found.phase;
+  text($("phase").firstChild, SIGNS[found.phase] || "●");
+  text("phase-words", WORDS[found.phase] || found.phase);
+  const planned = found.planned;
+  text("progress", planned ? `${found.acquired ?? 0} of ${planned} frames` : `${found.acquired ?? 0} frames`);
+  text("left", found.over ? (found.ended ? `ended ${clock(found.ended)}` : "") : planned && found.left_s !== null && found.left_s !== undefined ? `${span(found.left_s)} left` : planned === null ? "no fixed end" : "");
+  $("bar").style.width = planned ? `${Math.min(100, (100 * found.acquired) / planned)}%` : "0";
+  const control = found.role === "control";
+  $("looking").hidden = control;
+  $("share").hidden = !control;
+  $("acts").hidden = !control || found.over || !found.plan;
+  $("steer").hidden = !control || found.over || !found.plan;
+  const standing = found.phase === "paused";
+  text("pause", standing ? "Resume" : found.phase === "pausing" ? "Pausing…" : "Pause");
+  $("pause").className = standing ? "go" : "hold";
+  $("pause").disabled = found.phase === "stopping" || found.phase === "pausing";
+  $("stop").disabled = found.phase === "stopping";
+  tellBanner(found);
+  drawFrames(found);
+  drawFigures(found);
+  if (found.plan) {
+    const versions = found.versions || {};
+    part("frames", versions.frames, drawStrip, 500);
+    part("log", versions.log, drawLog);
+    part("charts", `${versions.frames}/${versions.trials}/${found.acquired}`, drawCharts);
+    if (found.plan === "optimize") part("trials", versions.trials, drawTrials);
+    if (control && !found.over) part("settings", `${versions.settings}/${found.filter?.frames}`, () => drawSettings(found.plan), 300);
+  }
+  if (first) $("app").hidden = false;
+}
+
+// Fetch a part of the page when it changed, but not all the time.
+function part(name, now, draw, least = PART_MS) {
+  if (seen[name] === now || due[name]) return;
+  const wait = Math.max(0, (due[`${name} at`] || 0) + least - Date.now());
+  due[name] = setTimeout(async () => {
+    seen[name] = now;
+    due[`${name} at`] = Date.now();
+    try { await draw(); } catch { seen[name] = undefined; }
+    due[name] = 0;
+  }, wait);
+}
+
+function banner(tone, head, words) {
+  $("banner").hidden = !head;
+  $("banner").dataset.tone = tone;
+  text("banner-head", head || "");
+  text("banner-words", words || "");
+}
+
+function safe(found) {
+  const told = found.safe_state;
+  if (!told) return "";
+  return told.ok ? `Shutter closed, lasers safe; read back at ${clock(told.at)}.` : `THE MICROSCOPE MAY NOT BE SAFE: ${Object.entries(told.readback).filter(([, one]) => !one.ok).map(([name, one]) => `${name} reads ${one.value}`).join(", ")}.`;
+}
+
+function tellBanner(found) {
+  const { phase } = found;
+  const tone = found.safe_state && !found.safe_state.ok ? "bad" : null;
+  if (found.damage) banner("bad", "The ledger cannot be read.", found.damage);
+  else if (phase === "waiting") banner("", "Waiting for the run to begin.", "The microscope is being opened; no light is on.");
+  else if (phase === "paused") banner(tone || "hold", "Paused.", `${safe(found)} Nothing is exposed until somebody resumes.`);
+  else if (phase === "pausing") banner("hold", "Pausing.", "The frame under way is finished first.");
+  else if (phase === "stopping") banner("hold", "Stopping.", "The frame under way is finished, then the microscope is made safe.");
+  else if (phase === "completed") banner(tone || "good", "Completed.", `${found.acquired} frames. ${safe(found)} The report is in the run's folder.`);
+  else if (phase === "stopped" || phase === "interrupted") banner(tone || "hold", phase === "stopped" ? "Stopped." : "Interrupted.", `${found.reason || ""}. ${safe(found)} stedfast resume goes on with it.`);
+  else if (phase === "failed") banner("bad", "Failed.", `${found.reason || ""}. ${safe(found)}`);
+  else if (phase === "killed") banner("bad", "The run's process has ended without a word.", "Its lasers may still be on: look at the microscope. The next stedfast command on it makes it safe, and stedfast resume goes on. What is shown is what happened last.");
+  else if (found.silent_s > 10) banner("hold", `No sign of life for ${span(found.silent_s)}.`, "The run's process is there, but busy or stuck.");
+  else banner("", "", "");
+}
+
+// ------------------------------------------------------------------ frames
+
+function secondKind(found) {
+  if (found.newest?.reconstructed !== undefined && (!found.filter || found.newest.filtered === undefined)) return ["reconstructed", "Reconstructed"];
+  return found.filter ? ["filtered", "Filtered"] : null;
+}
+
+function drawFrames(found) {
+  const newest = found.newest || {};
+  const kind = secondKind(found);
+  second.box.hidden = !kind;
+  $("panes").classList.toggle("one", !kind);
+  $("same-box").hidden = !kind;
+  if (kind) second.become(...kind);
+  const source = second.kind;
+  if (following) {
+    const held = kind && $("same").checked && newest[source] !== undefined;
+    raw.want(held ? newest[source] : newest.raw);
+    if (kind) second.want(newest[source]);
+  }
+  const veil = found.phase === "paused" ? "Paused: this is the last frame" : following ? "" : "Not live: a frame of before";
+  for (const pane of panes) {
+    pane.veil.hidden = !veil;
+    text(pane.veil, veil);
+    if (!pane.image) {
+      const filtering = pane === second && found.filter?.frames !== "none";
+      const words = found.over ? "No frame was taken." : pane === second ? (filtering ? "Waiting for the first filtered frame" : "The filter is off") : found.doing && found.phase !== "running" ? `${found.doing[0].toUpperCase()}${found.doing.slice(1)}` : "Waiting for the first frame";
+      text(pane.wait.lastChild, words);
+      pane.wait.firstChild.hidden = found.over || (pane === second && !filtering);
+    }
+  }
+  if (following && found.frame) describe(found.frame);
+  for (const key of ["measured", "reconstructed", "audited", "flagged", "filtered"]) text(`n-${key}`, String(found.counts?.[key] ?? 0));
+  $("filtered-box").hidden = !found.filter;
+}
+
+function describe(frame) {
+  const settings = Object.entries(frame.settings || {}).map(([name, value]) => `${name.replaceAll("_", " ")} ${number(value)}`);
+  const words = [`Frame ${frame.index}`, clock(frame.at), frame.mode, frame.purpose, frame.kind === "measured" ? "" : frame.kind,
+    frame.score ? `score ${frame.score.value.toFixed(3)} ± ${(frame.score.sd ?? 0).toFixed(3)}` : "",
+    frame.filtered ? `filter's uncertainty ${number(frame.filtered.uncertainty)}` : "", ...settings];
+  text("frame-words", words.filter(Boolean).join(" · "));
+}
+
+async function choose(index) {
+  const last = state?.newest?.raw;
+  if (last === undefined) return;
+  chosen = Math.min(Math.max(index, 0), last);
+  setFollowing(false);
+  raw.want(chosen);
+  const shown = frames.find((one) => one[0] === chosen);
+  if (!second.box.hidden && (!shown || shown[5] || second.kind !== "filtered")) second.want(chosen);
+  drawMarks();
+  try { describe(await read(`/api/frame/${chosen}`)); } catch { /* it is shown without words */ }
+}
+
+function setFollowing(on) {
+  following = on;
+  $("live").setAttribute("aria-pressed", String(on));
+  if (on) chosen = null;
+  if (state) drawFrames(state);
+  drawMarks();
+}
+
+const step = (by) => choose((chosen ?? raw.number ?? state?.newest?.raw ?? 0) + by);
+
+async function drawStrip() {
+  frames = await read("/api/frames");
+  drawMarks();
+}
+
+function drawMarks() {
+  const canvas = $("strip");
+  const ratio = Math.min(devicePixelRatio || 1, 2);
+  const [width, height] = [canvas.clientWidth, canvas.clientHeight];
+  canvas.width = width * ratio;
+  canvas.height = height * ratio;
+  const pen = canvas.getContext("2d");
+  pen.scale(ratio, ratio);
+  const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const [measured, made, audited, flagged, ink] = ["--within", "--model", "--best", "--alarm", "--ink"].map(colour);
+  const step = Math.max(3, Math.min(14, Math.floor((width - 8) / Math.max(frames.length, 1))));
+  const shown = frames.slice(-Math.floor((width - 8) / step));
+  canvas.shown = { shown, step };
+  shown.forEach(([index, kind, mode, , bad], at) => {
+    const [x, y, w] = [4 + at * step, mode === "confocal" ? 12 : 6, Math.max(step - (step > 4 ? 2 : 1), 1.5)];
+    const h = height - 7 - y;
+    if (kind === "reconstructed") { pen.strokeStyle = made; pen.strokeRect(x + 0.5, y + 0.5, w - 1, h - 1); }
+    else if (kind === "audited") { pen.fillStyle = audited; pen.fillRect(x, y, w, h * 0.42); pen.fillRect(x, y + h * 0.6, w, h * 0.4); }
+    else { pen.globalAlpha = mode === "confocal" ? 0.5 : 1; pen.fillStyle = measured; pen.fillRect(x, y, w, h); pen.globalAlpha = 1; }
+    if (bad) { pen.fillStyle = flagged; pen.fillRect(x, height - 5, w, 3); }
+    if (index === chosen) { pen.strokeStyle = ink; pen.lineWidth = 1.5; pen.strokeRect(x - 1, 2, w + 2, height - 4); pen.lineWidth = 1; }
+  });
+  canvas.setAttribute("aria-label", `The last ${shown.length} frames`);
+}
+
+// ------------------------------------------------------------------ figures
+
+function drawFigures(found) {
+  const { scored, search } = found;
+  text("score", scored?.score ? scored.score.value.toFixed(2) : "–");
+  text("score-sd", scored?.score?.sd ? `± ${scored.score.sd.toFixed(2)}` : "");
+  const flags = scored?.score?.flags || [];
+  text("score-words", scored ? `frame ${scored.index}${flags.length ? `, flagged: ${flags.join(", ").replaceAll("_", " ")}` : ""}` : found.plan && !found.over ? "not scored yet" : "no score");
+  $("score-words").classList.toggle("alarm", flags.length > 0);
+  $("best-box").hidden = !search;
+  if (search) {
+    text("best", search.best_score === null ? "–" : search.best_score.toFixed(2));
+    const trials = `trial ${Math.min(search.done + (search.over ? 0 : 1), search.trials)} of ${search.trials}`;
+    text("best-words", search.over ? `search over, ${search.done} trials` : search.best ? `by trial ${search.best}; now ${trials}` : `now ${trials}`);
+    $("finish-box").hidden = false;
+    $("finish").disabled = search.over || search.best === null;
+    text("finish-words", search.over ? "The search is over: the recommended settings are being retested." : search.best === null ? "No trial has given a result within the limits yet." : `Trial ${search.best}, score ${search.best_score.toFixed(3)}. Ends the search; start and best are then retested on fresh fields.`);
+    best = search.best;
+  } else $("finish-box").hidden = true;
+  for (const tab of $("tabs").children) if (tab.dataset.chart === "bleaching") tab.hidden = found.plan !== "optimize";
+  drawSpent(found);
+}
+
+async function drawCharts() {
+  charts = await read("/api/charts");
+  showChart();
+}
+
+function showChart() {
+  const drawn = charts[chart];
+  svg($("chart"), drawn);
+  $("no-chart").hidden = Boolean(drawn);
+  text("no-chart", { score: "Nothing is scored yet.", bleaching: "No trial is done yet.", light: "No light is counted yet." }[chart]);
+}
+
+async function drawTrials() {
+  const told = await read("/api/trials");
+  $("trials-card").hidden = false;
+  const head = ["trial", "score", "bleaching", ...told.settings.map((one) => one.words + (one.unit ? ` (${one.unit})` : "")), ""];
+  $("trials").tHead.replaceChildren(make("tr", {}, ...head.map((words) => make("th", { scope: "col" }, words))));
+  const rows = [...told.trials].reverse().map((trial) => {
+    const got = trial.objectives;
+    const verdict = { within: "", over: "◆ over the limit", flagged: `＋ flagged: ${(got?.flags || []).join(", ").replaceAll("_", " ")}`, failed: "✕ failed" }[trial.verdict];
+    const mine = trial.suggested_by ? ` suggested by ${trial.suggested_by === "told" ? "a person" : "the config"}` : "";
+    return make("tr", { class: `${trial.verdict}${trial.number === told.best ? " best" : ""}` },
+      make("td", {}, `${trial.number}${trial.number === told.best ? " ★" : ""}`),
+      make("td", {}, got ? `${got.score.toFixed(3)} ± ${(got.score_sd ?? 0).toFixed(3)}` : "–"),
+      make("td", {}, got ? `${number(100 * got.bleaching)} %` : "–"),
+      ...told.settings.map((one) => make("td", {}, number(trial.settings[one.name]))),
+      make("td", { class: "v" }, (verdict + mine).trim()));
+  });
+  $("trials").tBodies[0].replaceChildren(...(rows.length ? rows : [make("tr", {}, make("td", { class: "quiet" }, "No trial is done yet."))]));
+}
+
+async function drawLog() {
+  const lines = await read("/api/log");
+  follow(lines);
+  const tags = { told: "heeded", by: "told", command: "command", fault: "fault", end: "end" };
+  const items = lines.map((line) => make("li", { class: line.kind }, make("time", {}, clock(line.at)), make("span", { class: "tag" }, tags[line.kind] || line.kind),
+    make("span", { class: line.refused ? "refused" : "" }, `${line.words}${line.by ? `, by ${line.by}` : ""}${line.policy && line.policy !== "stop" ? ` (${line.policy})` : ""}${line.refused ? `: refused, ${line.refused}` : ""}`)));
+  if (items.length) $("log").replaceChildren(...items);
+}
+
+// ------------------------------------------------------------------ hands
+
+const pause = () => {
+  if ($("acts").hidden || $("pause").disabled) return;
+  if (state.phase === "paused") tell({ resume: true }, "Resume");
+  else tell({ pause: true }, "Pause");
+};
+
+async function stop() {
+  if ($("acts").hidden || $("stop").disabled) return;
+  const yes = await ask("Stop safely?", "The frame under way is finished, then the lasers go to their safe values and the shutter closes, read back. stedfast resume goes on with the run.", "Stop", "end");
+  if (yes) tell({ stop: true }, "Stop");
+}
+
+async function finish() {
+  const yes = await ask("Accept the best settings?", `The search ends after the trial under way, with what is expected to be best by then (so far trial ${best}), and goes on to the retests.`, "Accept and finish", "go");
+  if (yes) tell({ finish: true }, "Finish");
+}
+
+async function share() {
+  const { link } = await read("/api/share");
+  text("link-text", link);
+  const here = ["127.0.0.1", "localhost", "[::1]"].includes(location.hostname);
+  text("link-words", here ? "It works on this machine only. To look from another one, start the view with --host, --certificate and --key." : "It works wherever this page does.");
+  $("link").showModal();
+}
+
+function zoom(factor) {
+  if (factor) zoomTo(look.zoom * factor);
+  else Object.assign(look, { zoom: 1, x: 0, y: 0 });
+  moved(true);
+}
+
+let sharpen = 0;
+function moved(fetch) {
+  text("zoom", `${number(look.zoom, 2)} ×`);
+  for (const pane of panes) pane.place();
+  clearTimeout(sharpen);
+  if (fetch !== false) sharpen = setTimeout(() => panes.forEach((pane) => pane.want(pane.wanted, true)), 250);
+}
+
+function recolour() {
+  look.colour = !look.colour;
+  localStorage.setItem("colour", look.colour ? "fire" : "grey");
+  text("colour", look.colour ? "Grey" : "Colour");
+  for (const pane of panes) pane.draw();
+}
+
+function retone() {
+  const light = document.documentElement.classList.toggle("light");
+  localStorage.setItem("tone", light ? "light" : "dark");
+  drawMarks();
+}
+
+$("pause").onclick = pause;
+$("stop").onclick = stop;
+$("finish").onclick = finish;
+$("share").onclick = share;
+$("tone").onclick = retone;
+$("help").onclick = () => $("keys").showModal();
+$("keys-close").onclick = () => $("keys").close();
+$("link-close").onclick = () => $("link").close();
+$("link-copy").onclick = () => navigator.clipboard?.writeText($("link-text").textContent).then(() => toast("Copied."), () => toast("It could not be copied: select it.", "bad"));
+$("live").onclick = () => setFollowing(true);
+$("back").onclick = () => step(-1);
+$("on").onclick = () => step(1);
+$("same").onchange = () => state && drawFrames(state);
+$("in").onclick = () => zoom(1.5);
+$("out").onclick = () => zoom(1 / 1.5);
+$("fit").onclick = () => zoom(0);
+$("colour").onclick = recolour;
+$("strip").onclick = (event) => {
+  const { shown, step: wide } = $("strip").shown || { shown: [] };
+  const at = Math.floor((event.offsetX - 4) / wide);
+  if (shown[at]) choose(shown[at][0]);
+};
+document.addEventListener("moved", () => moved());
+for (const tab of $("tabs").children) {
+  tab.onclick = () => {
+    chart = tab.dataset.chart;
+    for (const other of $("tabs").children) other.setAttribute("aria-selected", String(other === tab));
+    showChart();
+  };
+}
+addEventListener("resize", drawMarks);
+document.addEventListener("visibilitychange", () => { if (!document.hidden) panes.forEach((pane) => pane.want(pane.wanted, true)); });
+addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+  if (["INPUT", "SELECT", "TEXTAREA"].includes(event.target.tagName)) return;
+  const act = { p: pause, s: stop, l: () => setFollowing(true), ArrowLeft: () => step(-1), ArrowRight: () => step(1), "+": () => zoom(1.5), "=": () => zoom(1.5), "-": () => zoom(1 / 1.5), 0: () => zoom(0), a: () => panes.forEach((pane) => pane.image && pane.toggleAuto()), c: recolour, t: retone, "?": () => $("keys").showModal() }[event.key];
+  if (act) { event.preventDefault(); act(); }
+});
+
+$("name").value = localStorage.getItem("name") || "";
+$("name").oninput = () => localStorage.setItem("name", $("name").value);
+if (localStorage.getItem("tone") === "light") document.documentElement.classList.add("light");
+text("colour", look.colour ? "Grey" : "Colour");
+if (hasToken()) { $("app").hidden = false; watch(); } else closed("Open the whole link, with what comes after the #, or paste it here.");

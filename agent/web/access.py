@@ -1,0 +1,154 @@
+"""Who may see a page and who may act on it, and at which addresses it is served at all."""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import secrets
+import socket
+import ssl
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from agent.reading import ConfigError
+
+Role = Literal["control", "read"]
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+PORT = 8750
+_LETTERS = 256
+"""Longest token or host name that is looked at."""
+
+
+def _token() -> str:
+    return secrets.token_urlsafe(24)
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """Two random words: one that may act, and one to share, that may only look."""
+
+    control: str = field(default_factory=_token)
+    read: str = field(default_factory=_token)
+
+    def role(self, given: str) -> Role | None:
+        """Whose token this is; None if it is nobody's."""
+        told = given[:_LETTERS].encode("utf-8", "replace")
+        # Both are compared, and each in constant time: the answer's delay tells nothing.
+        acts = hmac.compare_digest(told, self.control.encode())
+        looks = hmac.compare_digest(told, self.read.encode())
+        return "control" if acts else "read" if looks else None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a page is served.
+
+    Parameters
+    ----------
+    host
+        Address to listen on.
+    port
+        None takes the usual one, or any that is free.
+    certificate, key
+        PEM files for TLS.
+    allow_plain
+        Serve other machines without TLS.
+    """
+
+    host: str = LOOPBACK[0]
+    port: int | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    allow_plain: bool = False
+
+    @property
+    def local(self) -> bool:
+        """Whether only this machine can reach it."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def scheme(self) -> str:
+        """Of its addresses."""
+        return "http" if self.certificate is None else "https"
+
+    @property
+    def named(self) -> str:
+        """The host that another machine, or this one, finds it at."""
+        if self.host in ("0.0.0.0", "::"):
+            return socket.gethostname()
+        return f"[{self.host}]" if ":" in self.host else self.host
+
+    def check(self) -> Place:
+        """Itself, if it may be served.
+
+        Raises
+        ------
+        ConfigError
+            Others could listen in, or a file of TLS cannot be used.
+        """
+        if self.port is not None and not 0 <= self.port <= 65535:
+            raise ConfigError(f"--port {self.port}: accepted: 1 … 65535, or 0 for any that is free")
+        if (self.certificate is None) != (self.key is None):
+            missing = "--key" if self.key is None else "--certificate"
+            raise ConfigError(f"{missing}: missing; TLS needs --certificate and --key, PEM files")
+        if not self.local and self.certificate is None and not self.allow_plain:
+            raise ConfigError(
+                f"--host {self.host}: other machines reach it, and without TLS anybody on the way "
+                "reads the token; accepted: --certificate and --key, or --allow-plain if the "
+                "network is trusted or a tunnel"
+            )
+        self.tls()
+        return self
+
+    def tls(self) -> ssl.SSLContext | None:
+        """What encrypts; None where nothing does.
+
+        Raises
+        ------
+        ConfigError
+            Certificate or key cannot be used.
+        """
+        if self.certificate is None:
+            return None
+        for option, file in (("--certificate", self.certificate), ("--key", self.key)):
+            if file is None or not file.is_file():
+                raise ConfigError(f"{option} {file}: no such file; a PEM file is needed")
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        try:
+            # A key that asks for its password would wait for ever.
+            context.load_cert_chain(self.certificate, self.key, password=lambda: "")
+        except (OSError, ValueError) as error:
+            raise ConfigError(
+                f"--certificate {self.certificate}, --key {self.key}: cannot be used: {error}"
+            ) from None
+        return context
+
+    def knows(self, host: str) -> bool:
+        """Whether a request that names this host is meant for us.
+
+        A page of somebody else's, whose name was made to lead here, names its own.
+        """
+        name = _without_port(host[:_LETTERS]).lower()
+        if name in LOOPBACK:
+            return True
+        if self.local:
+            return False
+        if name in {self.host.lower(), socket.gethostname().lower(), socket.getfqdn().lower()}:
+            return True
+        try:
+            ipaddress.ip_address(name)
+        except ValueError:
+            return False
+        return True  # an address is no name that somebody could have made lead here
+
+
+def _without_port(host: str) -> str:
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0]
