@@ -1,10 +1,9 @@
-"""Pages that are served in a thread of the test, and a real browser that looks at them."""
+"""Pages that are served in a thread of the test."""
 
 from __future__ import annotations
 
 import http.client
 import json
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,8 +22,6 @@ pytest.importorskip("aiohttp")
 
 from agent.view.site import RunSite
 from agent.web.serving import Links, Site
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
 
 
 def until(happens: Callable[[], Any], seconds: float = 20.0) -> None:
@@ -61,31 +58,6 @@ def run_pages(folder: Path) -> Iterator[tuple[RunSite, Links]]:
     site = RunSite(folder, Place(port=0))
     with served(site) as links:
         yield site, links
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Any]:
-    """A headless browser; tests that need one are skipped where there is none."""
-    playwright = pytest.importorskip("playwright.sync_api")
-    if CHROMIUM is None:
-        pytest.skip("there is no Chromium here")
-    with playwright.sync_playwright() as made:
-        browser = made.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(chromium: Any) -> Iterator[Any]:
-    """An empty page, on which nothing may go wrong."""
-    context = chromium.new_context(viewport={"width": 1280, "height": 720})
-    page = context.new_page()
-    wrong: list[str] = []
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.set_default_timeout(20_000)
-    yield page
-    context.close()
-    assert not wrong, wrong
 
 
 class Work:

@@ -1,4 +1,4 @@
-"""The view of a run in a real browser: watched live, paused, changed, resumed, stopped; and killed."""
+"""The view of a run in a real browser: watched, paused, changed, resumed, stopped, killed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from agent.session import Session
 from agent.view.beside import Beside
 from agent.web.access import Place
 from tests import faulty
-from tests.pages import Work, chromium, page, run_pages, until  # noqa: F401
+from tests.pages import Work, run_pages, until
 from tests.runs import assert_left_well, mean_score, posix, recorded, started
 from tests.searches import config_data_of_a_run
 

@@ -1,0 +1,307 @@
+"""Hostile requests to the view of a run that is at work: refused, logged, and without effect."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from agent.control import FILE, append
+from agent.reading import ConfigError
+from agent.view.site import FILES, LOG, RunSite
+from agent.web.access import Place, Tokens
+from agent.web.refusals import Refusals
+from agent.web.serving import Links
+from tests.pages import Work, ask, run_pages, until
+from tests.runs import mean_score, recorded
+from tests.searches import config_data_of_a_run
+
+PAUSE = {"id": "0123456789abcdef", "tell": {"pause": True}}
+Answer = tuple[int, Any, dict[str, str]]
+
+
+@pytest.fixture(scope="module")
+def at_work(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Work, RunSite, Links]]:
+    """A run that goes on, and its pages."""
+    work = Work(tmp_path_factory.mktemp("hostile"), live={"interval_s": 0.05}).start()
+    with run_pages(work.run) as (site, links):
+        until(lambda: work.progress.frames > 1)
+        status, _, _ = ask(links, "/api/state")
+        assert status == 200
+        yield work, site, links
+    append(work.run, {"stop": True})
+    assert work.ended().status == "stopped"
+
+
+def tell(links: Links, **more: Any) -> Answer:
+    return ask(links, "/api/command", **({"method": "POST", "body": PAUSE} | more))
+
+
+def told(links: Links, what: dict[str, Any]) -> Answer:
+    return tell(links, body={"id": uuid4().hex, "tell": what})
+
+
+def by_hand(links: Links, text: bytes) -> bytes:
+    """Bytes as they are, and the answer to them."""
+    host, _, port = links.control.split("//")[1].partition("/")[0].partition(":")
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        connection.sendall(text)
+        connection.settimeout(20)
+        answer = b""
+        while b"\r\n" not in answer and (more := connection.recv(4096)):
+            answer += more
+    return answer
+
+
+def raw(text: bytes) -> Callable[[Links], Answer]:
+    def work(links: Links) -> Answer:
+        answer = by_hand(links, text)
+        return (int(answer.split(b" ")[1]) if answer else 400), {}, {}
+
+    return work
+
+
+def host_of(links: Links) -> str:
+    return links.control.split("//")[1].partition("/")[0]
+
+
+def read_token(links: Links) -> str:
+    return links.read.partition("#")[2]
+
+
+HOSTILE: dict[str, tuple[Callable[[Links], Answer], tuple[int, ...]]] = {
+    "no token, state": (lambda s: ask(s, "/api/state", token=""), (401,)),
+    "no token, frame": (lambda s: ask(s, "/api/frame/raw/0", token=""), (401,)),
+    "no token, command": (lambda s: tell(s, token=""), (401,)),
+    "wrong token": (lambda s: tell(s, token="A" * 32), (401,)),
+    "half a token": (lambda s: tell(s, token=s.control.partition("#")[2][:-1]), (401,)),
+    "endless token": (lambda s: ask(s, "/api/state", token="A" * 3000), (401,)),
+    "token not of letters": (lambda s: ask(s, "/api/state", token="\u00ff\u00fe"), (400, 401)),
+    "token in the address": (
+        lambda s: ask(s, f"/api/state?token={s.control.partition('#')[2]}", token=""),
+        (401,),
+    ),
+    "basic instead of bearer": (
+        lambda s: ask(s, "/api/state", headers={"Authorization": "Basic YWRtaW46YWRtaW4="}),
+        (401,),
+    ),
+    "read-only token, pause": (lambda s: tell(s, token=read_token(s)), (403,)),
+    "read-only token, share": (lambda s: ask(s, "/api/share", token=read_token(s)), (403,)),
+    "wrong origin": (lambda s: tell(s, headers={"Origin": "https://evil.example"}), (403,)),
+    "no origin": (lambda s: tell(s, headers={"Origin": ""}), (403,)),
+    "origin null": (lambda s: tell(s, headers={"Origin": "null"}), (403,)),
+    "origin of another port": (
+        lambda s: tell(s, headers={"Origin": f"http://{host_of(s)}1"}),
+        (403,),
+    ),
+    "cross-site by its own word": (
+        lambda s: tell(s, headers={"Sec-Fetch-Site": "cross-site"}),
+        (403,),
+    ),
+    "rebound name": (
+        lambda s: tell(s, headers={"Host": "evil.example", "Origin": "http://evil.example"}),
+        (421,),
+    ),
+    "a form": (
+        lambda s: tell(s, headers={"Content-Type": "application/x-www-form-urlencoded"}),
+        (415,),
+    ),
+    "plain text, as a form can": (
+        lambda s: tell(s, headers={"Content-Type": "text/plain"}),
+        (415,),
+    ),
+    "path traversal": (lambda s: ask(s, "/../config.yaml"), (404,)),
+    "path traversal, escaped": (lambda s: ask(s, "/%2e%2e/%2e%2e/etc/passwd"), (404,)),
+    "path traversal, in a frame": (lambda s: ask(s, "/api/frame/..%2f..%2fraw/0"), (404,)),
+    "a file of the run": (lambda s: ask(s, "/ledger.sqlite"), (404,)),
+    "a kind that is none": (lambda s: ask(s, "/api/frame/secret/0"), (404,)),
+    "a frame that is none": (lambda s: ask(s, "/api/frame/raw/999999999"), (404,)),
+    "a frame below 0": (lambda s: ask(s, "/api/frame/raw/-1"), (404,)),
+    "contrast without end": (lambda s: ask(s, "/api/frame/raw/0?low=nan&high=inf"), (400,)),
+    "after no number": (lambda s: ask(s, "/api/state?after=1e9"), (400,)),
+    "huge body": (lambda s: tell(s, body=b"{" + b" " * 5_000_000 + b"}"), (413,)),
+    "huge body without a length": (
+        lambda s: tell(
+            s, headers={"Transfer-Encoding": "chunked"}, body=b"FFFFF\r\n" + b"x" * 99999
+        ),
+        (400, 408, 413),
+    ),
+    "no JSON": (lambda s: tell(s, body=b"{nonsense"), (400,)),
+    "no object": (lambda s: tell(s, body=[1, 2]), (400,)),
+    "braces without end": (lambda s: tell(s, body=b'{"id":' + b"[" * 8000), (400,)),
+    "a key twice": (lambda s: tell(s, body=b'{"id":"0123456789","id":"1","tell":{}}'), (400,)),
+    "a number that is none": (lambda s: tell(s, body=b'{"id":"0123456789","tell":NaN}'), (400,)),
+    "no id": (lambda s: tell(s, body={"tell": {"pause": True}}), (400,)),
+    "an id that is a path": (
+        lambda s: tell(s, body={"id": "../../../../etc", "tell": {"pause": True}}),
+        (400,),
+    ),
+    "a name with lines": (
+        lambda s: tell(s, body=PAUSE | {"name": 'Ana\n{"stop": true}'}),
+        (400,),
+    ),
+    "a key more": (lambda s: tell(s, body=PAUSE | {"by": "Ana"}), (400,)),
+    "a stamp of its own": (lambda s: told(s, {"pause": True, "by": "Ana"}), (422,)),
+    "a setting out of range": (lambda s: told(s, {"depletion_power": 1e6}), (422,)),
+    "a setting below 0": (lambda s: told(s, {"excitation_power": -1}), (422,)),
+    "a setting that is none": (lambda s: told(s, {"mirror_power": 1}), (422,)),
+    "a setting that is text": (lambda s: told(s, {"depletion_power": "__import__('os')"}), (422,)),
+    "a command that is none": (lambda s: told(s, {"pause": "yes"}), (422,)),
+    "a filter that there is not": (lambda s: told(s, {"filter": "all"}), (422,)),
+    "a command and a setting": (lambda s: told(s, {"stop": True, "depletion_power": 1}), (422,)),
+    "nothing told": (lambda s: told(s, {}), (422,)),
+    "another method": (lambda s: ask(s, "/api/command", method="DELETE"), (405,)),
+    "a command by reading": (lambda s: ask(s, "/api/command?tell=pause"), (404, 405)),
+    "a page that is written to": (lambda s: ask(s, "/", method="POST", body=PAUSE), (405,)),
+    "a header without end": (lambda s: ask(s, "/", headers={"X-Long": "y" * 20_000}), (400,)),
+    "no HTTP": (raw(b"\x16\x03\x01\x02\x00 hello\r\n\r\n"), (400,)),
+    "a request within a request": (
+        raw(
+            b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET / HTTP/1.1\r\n\r\n"
+        ),
+        (400, 405),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_it_is_refused_and_logged_and_nothing_happens(
+    at_work: tuple[Work, RunSite, Links], name: str
+) -> None:
+    work, site, links = at_work
+    before = site.refusals.count
+    request, statuses = HOSTILE[name]
+    status, answer, _ = request(links)
+    assert status in statuses, (status, answer)
+    until(lambda: site.refusals.count > before, 5)
+    assert not (work.run / FILE).exists(), "something was told to the run"
+    assert not work.progress.paused and work.thread.is_alive()
+    last = (work.run / LOG).read_text(encoding="utf-8").splitlines()[-1]
+    entry = json.loads(last)
+    assert entry["why"] and 400 <= entry["status"] < 500
+    assert site.tokens.control not in last and site.tokens.read not in last
+
+
+def test_a_replayed_command_is_refused_by_the_page_and_ignored_by_the_run(tmp_path: Path) -> None:
+    work = Work(tmp_path, live={"interval_s": 0.05}).start()
+    until(lambda: work.progress.frames > 1)
+    body = {"id": "replayed-0001", "name": "Ana", "tell": {"pause": True}}
+    with run_pages(work.run) as (_, links):
+        assert tell(links, body=body)[0] == 200
+        until(lambda: work.progress.paused)
+        assert tell(links, body=body | {"tell": {"resume": True}})[0] == 409
+        assert tell(links, body=body)[0] == 409
+        assert tell(links, body=body | {"id": "replayed-0002", "tell": {"resume": True}})[0] == 200
+        until(lambda: not work.progress.paused)
+    # Another page of the same run, which has not seen the first id; and the file itself.
+    with run_pages(work.run) as (_, links):
+        assert tell(links, body=body)[0] in (200, 409, 422)
+        append(work.run, {"id": "replayed-0001", "pause": True})
+        append(work.run, {"stop": True, "id": "over-0001"})
+        assert work.ended().status == "stopped"
+    commands = recorded(work.run).commands
+    assert [one["told"] for one in commands] == [
+        {"pause": True},
+        {"resume": True},
+        {"stop": True},
+    ]
+    ignored = [fault["what"] for fault in recorded(work.run).faults]
+    assert any("was told before" in what for what in ignored)
+
+
+def test_a_page_brings_headers_that_forbid_it_everything_but_itself(
+    at_work: tuple[Work, RunSite, Links],
+) -> None:
+    _, _, links = at_work
+    for path in ("/", "/view.js", "/base.css", "/api/state"):
+        status, _, headers = ask(links, path)
+        assert status == 200
+        policy = headers["content-security-policy"]
+        assert "default-src 'none'" in policy and "unsafe" not in policy
+        assert (
+            headers["referrer-policy"] == "no-referrer" and headers["cache-control"] == "no-store"
+        )
+    # Nothing of what is served is fetched from anywhere else.
+    for path in FILES:
+        _, body, _ = ask(links, path, token="")
+        if path != "/icon.svg":  # whose name space is an address that nobody asks
+            assert b"http://" not in body and b"https://" not in body, path
+    assert links.control.startswith("http://127.0.0.1:")
+    # The shell needs no token; it has none of the run's data in it.
+    status, body, _ = ask(links, "/", token="")
+    assert status == 200 and b"depletion" not in body
+
+
+def test_limits_hold_whatever_reaches_the_control_file(tmp_path: Path) -> None:
+    """Who can write into the folder needs no page; the microscope refuses all the same."""
+    work = Work(tmp_path, live={"frames": 30, "interval_s": 0.03}).start()
+    until(lambda: work.progress.frames > 1)
+    for value in (1e9, -5, "NaN", [1, 2], None, True, {"between": [0, 1e9]}):
+        append(work.run, {"depletion_power": value})
+    assert work.ended().status == "completed"
+    recording = recorded(work.run)
+    assert {t.shot["settings"]["depletion_power"] for t in recording.taken.values()} == {100}
+    assert len(recording.faults) == 7
+
+
+@pytest.mark.parametrize(
+    ("place", "named"),
+    [
+        (Place("0.0.0.0"), ["--host 0.0.0.0", "--certificate", "--allow-plain"]),
+        (Place("192.0.2.1"), ["--host 192.0.2.1", "TLS"]),
+        (Place(certificate=Path("a.pem")), ["--key", "missing"]),
+        (Place(certificate=Path("a.pem"), key=Path("b.pem")), ["--certificate a.pem", "no such"]),
+        (Place(port=70_000), ["--port 70000", "65535"]),
+    ],
+    ids=str,
+)
+def test_where_it_may_not_be_served(tmp_path: Path, place: Place, named: list[str]) -> None:
+    with pytest.raises(ConfigError) as refused:
+        RunSite(tmp_path, place)
+    assert all(words in str(refused.value) for words in named), refused.value
+
+
+def test_which_hosts_are_ours() -> None:
+    local = Place()
+    assert local.knows("127.0.0.1:8750") and local.knows("LOCALHOST") and local.knows("[::1]:80")
+    assert not local.knows("evil.example") and not local.knows("") and not local.knows("10.0.0.7")
+    abroad = Place("0.0.0.0", allow_plain=True).check()
+    assert abroad.knows("10.0.0.7:8750") and not abroad.knows("evil.example:8750")
+
+
+def test_tokens_differ_and_roles_with_them() -> None:
+    one, other = Tokens(), Tokens()
+    assert len({one.control, one.read, other.control, other.read}) == 4
+    assert one.role(one.control) == "control" and one.role(one.read) == "read"
+    assert one.role(other.control) is None and one.role("") is None
+
+
+def test_the_log_of_refusals_cannot_fill_the_disk(tmp_path: Path) -> None:
+    file = tmp_path / "view.log"
+    file.write_text("x" * 1_999_900 + "\n", encoding="utf-8")
+    refusals = Refusals(file)
+    for _ in range(100):
+        refusals.add(401, "somebody", "GET /" + "a" * 9999, "no\ntoken")
+    assert file.stat().st_size < 2_001_000 and refusals.count == 100
+    assert "is full" in file.read_text(encoding="utf-8").splitlines()[-1]
+
+
+def test_a_search_is_told_only_what_its_config_searches(tmp_path: Path) -> None:
+    data = config_data_of_a_run()
+    parts: dict[str, Any] = {name: data[name] for name in ("plan", "analysis", "optimize")}
+    scope = {name: data["microscope"][name] for name in ("fields", "modes")}
+    work = Work(tmp_path, scorer=mean_score, microscope=scope, **parts)
+    with run_pages(work.run) as (_, links):
+        work.start()
+        until(lambda: work.progress.frames > 0)
+        status, answer, _ = told(links, {"depletion_power": [50, 290]})
+        assert status == 422 and "10 … 200" in answer["error"]
+        status, answer, _ = told(links, {"finish": "now"})
+        assert status == 422
+        work.ended()
