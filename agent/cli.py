@@ -379,6 +379,45 @@ def study(
 
 
 @app.command()
+def rate(
+    folder: Annotated[Path, typer.Argument(help="folder of TIFF images", show_default=False)],
+    scores: Annotated[
+        Path | None,
+        typer.Option("--study", metavar="SCORES.csv", help="columns image, target, prediction"),
+    ] = None,
+    tester: Annotated[str | None, typer.Option(help="who answers; you, if absent")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="of the order")] = 1,
+    pixel_size: Annotated[
+        float | None, typer.Option("--pixel-size", metavar="NM", help="instead of the files' own")
+    ] = None,
+    target: Annotated[
+        Path | None, typer.Option("--out", help="folder of the tables; that of the images")
+    ] = None,
+    port: Port = None,
+    show: Open = True,
+) -> None:
+    """Score images in a browser, one at a time, or compare two scores of each (--study).
+
+    Answers are on disk before the next image shows, and a later start goes on where it stopped.
+    They end in FOLDER/ratings.csv, for `train quality`, or FOLDER/study.csv, for `study`.
+    """
+    from agent.rating.command import rate as serve
+    from agent.web.access import Place
+
+    serve(
+        folder,
+        Place(port=port),
+        _say,
+        study=scores,
+        tester=tester,
+        seed=seed,
+        pixel_size_nm=pixel_size,
+        out=target,
+        show=show,
+    )
+
+
+@app.command()
 def show(folder: RunFolder, as_json: AsJson = False) -> None:
     """What a run did, or is doing."""
     from agent.summary import summarize

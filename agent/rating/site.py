@@ -1,0 +1,121 @@
+"""The pages that people rate on: an image, the answer, the next image."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from aiohttp import web
+
+from agent.rating.book import Book
+from agent.rating.images import pixels_of
+from agent.view.previews import draw
+from agent.web.access import Place
+from agent.web.guard import Refused, body_of
+from agent.web.serving import Site
+
+LOG = "rate.log"
+FILES = {
+    "/": ("agent.rating", "rate.html"),
+    "/rate.css": ("agent.rating", "rate.css"),
+    "/rate.js": ("agent.rating", "rate.js"),
+    "/base.css": ("agent.web", "base.css"),
+    "/base.js": ("agent.web", "base.js"),
+    "/icon.svg": ("agent.web", "icon.svg"),
+}
+_SIDE = 1024
+Made = TypeVar("Made")
+
+
+class RateSite(Site):
+    """What a tester sees: never a file's name, nor whose score is whose.
+
+    Parameters
+    ----------
+    book
+        Order and answers.
+    images
+        Folder of the images.
+    place
+        Where the pages are served.
+    log
+        File for what is refused.
+    """
+
+    def __init__(self, book: Book, images: Path, place: Place, log: Path) -> None:
+        super().__init__(place, log, FILES)
+        self._book = book
+        self._images = images
+        self._one_at_a_time = threading.Lock()
+        self.app.router.add_get("/api/rate", self._state)
+        self.app.router.add_get("/api/image/{position:[0-9]{1,6}}", self._image)
+        self.app.router.add_post("/api/answer", self._answer)
+
+    async def _beside(self, work: Callable[..., Made], *args: Any) -> Made:
+        return await asyncio.to_thread(partial(work, *args))
+
+    def _at(self, position: int) -> dict[str, Any]:
+        """A position, or the first without an answer where it is below 0."""
+        book = self._book
+        total = len(book.order)
+        here = book.next() if position < 0 else min(position, total)
+        state: dict[str, Any] = {
+            "study": book.study,
+            "tester": book.tester,
+            "position": here,
+            "total": total,
+            "done": len(book.answers.keys() & set(book.order)),
+            "next": book.next(),
+            "tables": [str(book.table), str(book.tables)],
+        }
+        if here >= total:
+            return state
+        shown = book.shown(here)
+        state |= {"pixel_size_nm": shown.pixel_size_nm, "given": book.given(here)}
+        if book.study:
+            scores = {"target": shown.target, "prediction": shown.prediction}
+            first = book.first[shown.key]
+            second = "prediction" if first == "target" else "target"
+            state["scores"] = [scores[first], scores[second]]
+        return state
+
+    async def _state(self, request: web.Request) -> web.Response:
+        text = request.query.get("at", "-1")
+        if not text.removeprefix("-").isdecimal() or len(text) > 7:
+            raise Refused(400, "at: accepted: a whole number")
+        return web.json_response(self._at(int(text)))
+
+    async def _image(self, request: web.Request) -> web.Response:
+        position = int(request.match_info["position"])
+        if position >= len(self._book.order):
+            raise Refused(404, "there is no such image")
+        made = await self._beside(self._drawn, position)
+        headers = {"X-Shape": f"{made.shape[0]} {made.shape[1]}", "X-Limits": "0 0"}
+        return web.Response(body=made.data, content_type=made.content_type, headers=headers)
+
+    def _drawn(self, position: int) -> Any:
+        path = self._images / self._book.shown(position).file
+        return draw(pixels_of(path), side=_SIDE, limits=None, exact=True)
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        """Write an answer, {position, answer}; answered with what to show next."""
+        body = await body_of(request)
+        position, answer = body.get("position"), body.get("answer")
+        if isinstance(position, bool) or not isinstance(position, int):
+            raise Refused(400, "position: accepted: a whole number")
+        if not 0 <= position < len(self._book.order) or set(body) != {"position", "answer"}:
+            raise Refused(400, "accepted: position and answer")
+        try:
+            await asyncio.shield(self._beside(self._write, position, answer))
+        except OSError as error:
+            why = error.strerror or str(error)
+            raise Refused(507, f"not written, so it does not count: {why}") from None
+        return web.json_response(self._at(-1))
+
+    def _write(self, position: int, answer: Any) -> None:
+        with self._one_at_a_time:
+            self._book.answer(position, answer)
