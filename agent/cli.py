@@ -585,12 +585,15 @@ def bench(
     keep: Annotated[
         Path | None, typer.Option("--keep", metavar="FILE", help="of a long one: go on from here")
     ] = None,
+    view: Annotated[
+        bool, typer.Option("--view", help="of loop: with open pages in a real browser")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure what the README claims."""
     from agent.bench import run_bench
 
-    run_bench(name, quick=quick, seeds=seeds, as_json=as_json, keep=keep)
+    run_bench(name, quick=quick, seeds=seeds, as_json=as_json, keep=keep, view=view)
 
 
 @simulate.command("quality")

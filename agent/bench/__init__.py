@@ -34,7 +34,13 @@ _LONG = ("optimizer", "restoration", "interpolation")
 
 
 def run_bench(
-    name: str, *, quick: bool, seeds: int | None, as_json: bool, keep: Path | None = None
+    name: str,
+    *,
+    quick: bool,
+    seeds: int | None,
+    as_json: bool,
+    keep: Path | None = None,
+    view: bool = False,
 ) -> None:
     """Run one benchmark and print it.
 
@@ -50,7 +56,11 @@ def run_bench(
         raise ConfigError(f"--seeds {seeds}: at least 1")
     if keep is not None and name not in _LONG:
         raise ConfigError(f"--keep: only for {', '.join(_LONG)}, which take hours")
-    more = {"keep": keep} if keep else {}
+    if view and name != "loop":
+        raise ConfigError("--view: only for loop, whose runs it shows in a browser")
+    more: dict[str, Any] = {"keep": keep} if keep else {}
+    if view:
+        more["view"] = True
     measured: Measurement = import_module(f"agent.bench.{name}").measure(
         quick=quick, seeds=seeds, **more
     )

@@ -78,8 +78,12 @@ def _ours(frames: int, folder: Path, *, score: bool) -> tuple[float, dict[str, A
     return seconds, {"scored": scored, "queue": session.longest_queue}
 
 
-def measure(*, quick: bool, seeds: int | None) -> Measurement:
-    """Alternate bare, ours, and ours with scoring."""
+def measure(*, quick: bool, seeds: int | None, view: bool = False) -> Measurement:
+    """Alternate bare, ours, and ours with scoring; or, with `view`, without and with open pages."""
+    if view:
+        from agent.bench.pages import measure_pages
+
+        return measure_pages(lambda count: _config(count, score=False), quick=quick, seeds=seeds)
     repeats = seeds or _REPEATS
     frames = 100 if quick else _FRAMES
     raw: dict[str, list[float]] = {"bare_s": [], "loop_s": [], "scoring_s": []}

@@ -20,7 +20,7 @@ from agent.reading import ConfigError
 from agent.web import EXTRA
 from agent.web.access import Place
 
-_NICER = 15
+_NICER = 10
 _START_S = 60.0
 _LINGER_S = 900.0
 """Time without a look, after the run's end, that it goes on for (s)."""

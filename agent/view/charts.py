@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from agent.config import RunConfig
 from agent.report import text
@@ -154,7 +153,4 @@ CHARTS: dict[str, Callable[[Course, RunConfig], str | None]] = {
     "light": light,
 }
 
-
-def drawn(course: Any, config: Any) -> dict[str, str | None]:
-    """All charts of a run; None for one that has nothing to show yet."""
-    return {name: draw(course, config) for name, draw in CHARTS.items()}
+"""By name; None where there is nothing to show yet."""

@@ -10,7 +10,7 @@ from agent.report import text
 from agent.view.course import AUDITED, MEASURED, RECONSTRUCTED, Course, Shown, verdict
 from agent.view.reader import Reader
 
-MOST_FRAMES = 600
+MOST_FRAMES = 300
 """Frames that the strip of a page gets at once."""
 
 

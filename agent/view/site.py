@@ -18,7 +18,7 @@ from agent.control import COMMANDS
 from agent.reading import ConfigError
 from agent.tell import submit
 from agent.view import data
-from agent.view.charts import drawn
+from agent.view.charts import CHARTS
 from agent.view.previews import KINDS, LARGEST, Previews
 from agent.view.reader import Reader
 from agent.web.access import Place
@@ -62,7 +62,7 @@ class RunSite(Site):
         self.reader = Reader(folder)
         self._folder = folder
         self._previews: Previews | None = None
-        self._charts: tuple[int, dict[str, str | None]] = (-1, {})
+        self._charts: dict[str, tuple[int, str | None]] = {}
         self._threads = ThreadPoolExecutor(_THREADS, "pages")
         self._told: deque[float] = deque(maxlen=_COMMANDS_A_MINUTE)
         self._ids: set[str] = set()
@@ -72,7 +72,7 @@ class RunSite(Site):
         add("/api/settings", partial(self._part, data.settings))
         add("/api/log", partial(self._part, data.log))
         add("/api/frames", partial(self._part, data.frames))
-        add("/api/charts", self._get_charts)
+        add("/api/chart/{name:[a-z]{1,20}}", self._chart)
         add("/api/share", self._share)
         add("/api/frame/{index:[0-9]{1,9}}", self._frame)
         add("/api/frame/{kind:[a-z]{1,20}}/{index:[0-9]{1,9}}", self._picture)
@@ -100,14 +100,18 @@ class RunSite(Site):
     async def _part(self, make: Callable[[Reader], Any], request: web.Request) -> web.Response:
         return web.json_response(await self._beside(make, self.reader))
 
-    async def _get_charts(self, request: web.Request) -> web.Response:
-        reader = self.reader
-        if reader.course is None:
-            return web.json_response({})
-        if self._charts[0] != reader.version:
-            version = reader.version
-            self._charts = version, await self._beside(drawn, reader.course, reader.config)
-        return web.json_response(self._charts[1])
+    async def _chart(self, request: web.Request) -> web.Response:
+        """A chart; all pages that want it in the same state get the same drawing."""
+        reader, name = self.reader, request.match_info["name"]
+        if name not in CHARTS:
+            raise Refused(404, f"accepted: {', '.join(CHARTS)}")
+        version = reader.version
+        made = self._charts.get(name)
+        if made is None or made[0] != version:
+            there = reader.course is not None
+            work = partial(CHARTS[name], reader.course, reader.config) if there else lambda: None
+            made = self._charts[name] = version, await self._beside(work)
+        return web.json_response({"svg": made[1]})
 
     async def _share(self, request: web.Request) -> web.Response:
         if request[ROLE] != "control":

@@ -9,7 +9,7 @@ const TABLE = Array.from({ length: 256 }, (_, grey) => {
   return STOPS[low].map((from, channel) => Math.round(from + (place - low) * (STOPS[low + 1][channel] - from)));
 });
 const SIDES = [256, 512, 768, 1024, 2048];
-const LEAST_MS = 90;
+const LEAST_MS = 150;
 
 // What all panes share: they show the same part of the sample.
 export const look = { zoom: 1, x: 0, y: 0, colour: localStorage.getItem("colour") !== "grey", pixelUm: 0 };

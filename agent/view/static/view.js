@@ -5,6 +5,7 @@ import { ask, drawSettings, drawSpent, follow, tell, toast } from "/controls.js"
 
 const SIGNS = { loading: "…", waiting: "…", starting: "●", running: "●", pausing: "❚❚", paused: "❚❚", stopping: "■", stopped: "■", interrupted: "▲", completed: "✓", failed: "✕", killed: "✕" };
 const WORDS = { waiting: "waiting", killed: "ended", pausing: "pausing", stopping: "stopping" };
+const STATE_MS = 150;
 const PART_MS = 1000;
 
 let state = null;
@@ -13,7 +14,6 @@ let following = true;
 let chosen = null;
 let frames = [];
 let chart = "score";
-let charts = {};
 let best = null;
 const seen = {};
 const due = {};
@@ -33,6 +33,8 @@ async function watch() {
       failures = 0;
       version = found.version;
       apply(found);
+      // Nobody reads faster than this, and the microscope's own work may need the processor.
+      await new Promise((done) => setTimeout(done, STATE_MS));
     } catch (error) {
       if (error instanceof Refused && error.status === 401) { closed("The token of this link is not, or no longer, the one that stedfast printed."); return; }
       failures += 1;
@@ -85,9 +87,9 @@ function apply(found) {
   drawFigures(found);
   if (found.plan) {
     const versions = found.versions || {};
-    part("frames", versions.frames, drawStrip, 500);
+    part("frames", versions.frames, drawStrip);
     part("log", versions.log, drawLog);
-    part("charts", `${versions.frames}/${versions.trials}/${found.acquired}`, drawCharts);
+    part("chart", `${chart}/${versions.frames}/${versions.trials}/${found.acquired}`, drawChart, 2000);
     if (found.plan === "optimize") part("trials", versions.trials, drawTrials);
     if (control && !found.over) part("settings", `${versions.settings}/${found.filter?.frames}`, () => drawSettings(found.plan), 300);
   }
@@ -251,16 +253,12 @@ function drawFigures(found) {
     best = search.best;
   } else $("finish-box").hidden = true;
   for (const tab of $("tabs").children) if (tab.dataset.chart === "bleaching") tab.hidden = found.plan !== "optimize";
-  drawSpent(found);
+  const spent = JSON.stringify([found.bleaching, found.light]);
+  if (spent !== seen.spent) part("spent", spent, () => drawSpent(state));
 }
 
-async function drawCharts() {
-  charts = await read("/api/charts");
-  showChart();
-}
-
-function showChart() {
-  const drawn = charts[chart];
+async function drawChart() {
+  const { svg: drawn } = await read(`/api/chart/${chart}`);
   svg($("chart"), drawn);
   $("no-chart").hidden = Boolean(drawn);
   text("no-chart", { score: "Nothing is scored yet.", bleaching: "No trial is done yet.", light: "No light is counted yet." }[chart]);
@@ -375,7 +373,7 @@ for (const tab of $("tabs").children) {
   tab.onclick = () => {
     chart = tab.dataset.chart;
     for (const other of $("tabs").children) other.setAttribute("aria-selected", String(other === tab));
-    showChart();
+    drawChart().catch(() => {});
   };
 }
 addEventListener("resize", drawMarks);
