@@ -465,6 +465,7 @@ def _summary_lines(summary: dict[str, Any], flagged: str) -> list[str]:
             )
             lines.append(f"{'':11}{settings}")
     lines += [_told_line(told) for told in summary["told"]]
+    lines += [_command_line(command) for command in summary["commands"]]
     lines += [f"{'why' if not at else '':<11}{line}" for at, line in enumerate(summary["why"])]
     lines += [f"fault      {fault['what']}" for fault in summary["faults"]]
     if (safe := summary["safe_state"]) is not None:
@@ -485,6 +486,14 @@ def _told_line(told: dict[str, Any]) -> str:
     why = f": {told['refused']}" if "refused" in told else ""
     when = f"trial {told['trial']}" if "trial" in told else f"frame {told['frame']}"
     return f"told       {told['key']} = {told['value']}, before {when}{why}"
+
+
+def _command_line(command: dict[str, Any]) -> str:
+    told = ", ".join(k if v is True else f"{k} = {v}" for k, v in command["told"].items())
+    by = f", by {command['by']}" if "by" in command else ""
+    at = f" at {command['at']}" if "at" in command else ""
+    why = f": {command['refused']}" if "refused" in command else ""
+    return f"command    {told}{by}{at}{why}"
 
 
 def _number(value: Any) -> str:

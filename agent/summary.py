@@ -100,6 +100,7 @@ def summarize(folder: Path) -> dict[str, Any]:
         "trials": recording.notes_on("trial"),
         "why": next((note.get("why", []) for note in recording.notes_on("belief")[-1:]), []),
         "told": recording.notes_on("told"),
+        "commands": [_command(entry) for entry in recording.commands],
         "safe_state": recording.safe_state,
         "faults": recording.faults,
     }
@@ -119,6 +120,11 @@ def flagged_frames(folder: Path) -> str:
     by_flag = Counter(flag for flags in flagged for flag in flags).most_common()
     reasons = ", ".join(f"{count} {flag.replace('_', ' ')}" for flag, count in by_flag)
     return f"{len(flagged)} {'frame' if len(flagged) == 1 else 'frames'}: {reasons}"
+
+
+def _command(entry: dict[str, Any]) -> dict[str, Any]:
+    """A command to a session, without how far its file was read."""
+    return {key: value for key, value in entry.items() if key != "read"}
 
 
 def _scores(recording: Recording) -> list[Score]:

@@ -131,7 +131,6 @@ def test_who_may_only_look_sees_the_run_and_no_controls(tmp_path: Path, page: An
         assert "Completed." in page.inner_text("#banner")
         assert "#" not in page.url, "the token stays in the address bar"
         page.goto(links.read.partition("#")[0] + "#wrong-token-wrong-token-wrong")
-        page.reload()
         page.wait_for_selector("#gate:not([hidden])")
         assert page.is_hidden("#app")
     assert work.ended().status == "completed"

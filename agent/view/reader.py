@@ -6,10 +6,11 @@ import json
 import sqlite3
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from agent.config import RunConfig
 from agent.folder import STATUS, is_running, read_config
@@ -19,6 +20,7 @@ from agent.reading import ConfigError
 from agent.view.course import Course
 
 _CHUNK = 2000
+Made = TypeVar("Made")
 _FRESH_S = 0.08
 """What was read a moment ago is not read again for the next page."""
 _SILENT_S = 4.0
@@ -48,7 +50,7 @@ class Reader:
         self.damage = ""
         """Why the folder cannot be read; empty where it can."""
         self._ledger: Ledger | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._read_at = 0.0
         self._beat: tuple[int, int] | None = None
         self._killed_at: tuple[Any, ...] | None = None
@@ -66,6 +68,11 @@ class Reader:
             self.phase = phase
             self._read_at = time.monotonic()
             return self.version
+
+    def look(self, make: Callable[[Reader], Made]) -> Made:
+        """Make something of what was read, while nothing more is read."""
+        with self._lock:
+            return make(self)
 
     @property
     def over(self) -> bool:

@@ -19,6 +19,7 @@ from agent.reading import ConfigError
 from agent.tell import submit
 from agent.view import data
 from agent.view.charts import CHARTS
+from agent.view.course import Shown
 from agent.view.previews import KINDS, LARGEST, Previews
 from agent.view.reader import Reader
 from agent.web.access import Place
@@ -94,23 +95,25 @@ class RunSite(Site):
                 break
             await asyncio.sleep(_TICK_S)
         self.asked_at = time.monotonic()
-        state = await self._beside(data.state, self.reader)
+        state = await self._beside(self.reader.look, data.state)
         return web.json_response({**state, "role": request[ROLE]})
 
     async def _part(self, make: Callable[[Reader], Any], request: web.Request) -> web.Response:
-        return web.json_response(await self._beside(make, self.reader))
+        return web.json_response(await self._beside(self.reader.look, make))
 
     async def _chart(self, request: web.Request) -> web.Response:
         """A chart; all pages that want it in the same state get the same drawing."""
-        reader, name = self.reader, request.match_info["name"]
+        course, config = self.reader.course, self.reader.config
+        name, version = request.match_info["name"], self.reader.version
         if name not in CHARTS:
             raise Refused(404, f"accepted: {', '.join(CHARTS)}")
-        version = reader.version
         made = self._charts.get(name)
         if made is None or made[0] != version:
-            there = reader.course is not None
-            work = partial(CHARTS[name], reader.course, reader.config) if there else lambda: None
-            made = self._charts[name] = version, await self._beside(work)
+            drawn = None
+            if course is not None and config is not None:
+                draw = CHARTS[name]
+                drawn = await self._beside(self.reader.look, lambda _: draw(course, config))
+            made = self._charts[name] = version, drawn
         return web.json_response({"svg": made[1]})
 
     async def _share(self, request: web.Request) -> web.Response:
@@ -119,7 +122,8 @@ class RunSite(Site):
         return web.json_response({"link": self.links.read})
 
     async def _frame(self, request: web.Request) -> web.Response:
-        found = await self._beside(data.frame, self.reader, int(request.match_info["index"]))
+        index = int(request.match_info["index"])
+        found = await self._beside(self.reader.look, partial(data.frame, index=index))
         if found is None:
             raise Refused(404, "there is no such frame")
         return web.json_response(found)
@@ -154,6 +158,7 @@ class RunSite(Site):
         headers = {
             "X-Limits": f"{made.limits[0]:.6g} {made.limits[1]:.6g}",
             "X-Shape": f"{made.shape[0]} {made.shape[1]}",
+            "X-Mode": _mode_of(course.frames.get(index)),
         }
         return web.Response(body=made.data, content_type=made.content_type, headers=headers)
 
@@ -184,6 +189,12 @@ class RunSite(Site):
             raise Refused(422, why) from None
         at_once = any(key in COMMANDS for key in body["tell"])
         return web.json_response({"said": said, "command": at_once})
+
+
+def _mode_of(shown: Shown | None) -> str:
+    """A frame's mode, as a header may carry it."""
+    mode = "" if shown is None else str(shown.shot.get("mode") or "")
+    return mode if mode.isascii() and mode.isprintable() else ""
 
 
 def _whole(request: web.Request, name: str, default: int) -> int:

@@ -81,7 +81,7 @@ class Place:
     def named(self) -> str:
         """The host that another machine, or this one, finds it at."""
         if self.host in ("0.0.0.0", "::"):
-            return socket.gethostname()
+            return _own_address()
         return f"[{self.host}]" if ":" in self.host else self.host
 
     def check(self) -> Place:
@@ -146,6 +146,16 @@ class Place:
         except ValueError:
             return False
         return True  # an address is no name that somebody could have made lead here
+
+
+def _own_address() -> str:
+    """The address that other machines would find this one at; nothing is sent to learn it."""
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.connect(("192.0.2.1", 9))
+            return str(probe.getsockname()[0])
+    except OSError:
+        return socket.gethostname()
 
 
 def _without_port(host: str) -> str:

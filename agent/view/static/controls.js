@@ -84,7 +84,7 @@ function row(one, live) {
     set.append(first);
   } else {
     const field = (words) => make("input", { class: "small", type: "number", step: "any", placeholder: words, "aria-label": label(words) });
-    first = field(live ? "value" : "from, or at");
+    first = field("value");
     set.append(first);
     if (!live) {
       second = field("to");
@@ -148,8 +148,8 @@ export function drawSpent(state) {
   };
   if (state.bleaching) {
     const { last, sd, limit } = state.bleaching;
-    const about = sd ? ` ± ${number(100 * sd, 2)}` : "";
-    rows.push(meter("Bleaching, last trial", last === null ? `limit ${number(100 * limit)} %` : `${number(100 * last)}${about} of ${number(100 * limit)} %`, last === null ? 0 : Math.max(0, last) / limit));
+    const about = sd ? ` ± ${number(100 * sd, 1)}` : "";
+    rows.push(meter("Bleaching", last === null ? `limit ${number(100 * limit)} %` : `${number(100 * last)}${about} % of ${number(100 * limit)} %`, last === null ? 0 : Math.max(0, last) / limit));
   }
   for (const { laser, spent_J: spent, budget_J: budget } of state.light || []) {
     const share = budget ? spent / budget : null;

@@ -77,6 +77,7 @@ export class Pane {
         this.image = image;
         this.number = index;
         this.shape = got.shape;
+        this.mode = got.mode;
         if (!this.fixed) this.limits = got.limits;
         this.draw();
         this.wait.hidden = true;
@@ -127,7 +128,7 @@ export class Pane {
     canvas.dataset.frame = this.number;
     canvas.setAttribute("aria-label", `${this.title}, frame ${this.number}`);
     this.screen.style.aspectRatio = `${this.shape[1]} / ${this.shape[0]}`;
-    text(this.words, `frame ${this.number}`);
+    text(this.words, `frame ${this.number}${this.mode ? `, ${this.mode}` : ""}`);
     this.showLimits();
     this.place();
   }

@@ -3,7 +3,7 @@ import { $, Refused, clock, gate, hasToken, make, number, read, span, svg, text 
 import { Pane, look, zoomTo } from "/panes.js";
 import { ask, drawSettings, drawSpent, follow, tell, toast } from "/controls.js";
 
-const SIGNS = { loading: "…", waiting: "…", starting: "●", running: "●", pausing: "❚❚", paused: "❚❚", stopping: "■", stopped: "■", interrupted: "▲", completed: "✓", failed: "✕", killed: "✕" };
+const SIGNS = { loading: "…", waiting: "…", starting: "●", running: "●", pausing: "‖", paused: "‖", stopping: "■", stopped: "■", interrupted: "▲", completed: "✓", failed: "✕", killed: "✕" };
 const WORDS = { waiting: "waiting", killed: "ended", pausing: "pausing", stopping: "stopping" };
 const STATE_MS = 150;
 const PART_MS = 1000;
@@ -253,6 +253,7 @@ function drawFigures(found) {
     best = search.best;
   } else $("finish-box").hidden = true;
   for (const tab of $("tabs").children) if (tab.dataset.chart === "bleaching") tab.hidden = found.plan !== "optimize";
+  $("spent").hidden = !found.plan;
   const spent = JSON.stringify([found.bleaching, found.light]);
   if (spent !== seen.spent) part("spent", spent, () => drawSpent(state));
 }
@@ -271,7 +272,7 @@ async function drawTrials() {
   $("trials").tHead.replaceChildren(make("tr", {}, ...head.map((words) => make("th", { scope: "col" }, words))));
   const rows = [...told.trials].reverse().map((trial) => {
     const got = trial.objectives;
-    const verdict = { within: "", over: "◆ over the limit", flagged: `＋ flagged: ${(got?.flags || []).join(", ").replaceAll("_", " ")}`, failed: "✕ failed" }[trial.verdict];
+    const verdict = { within: "", over: "◆ over the limit", flagged: `+ flagged: ${(got?.flags || []).join(", ").replaceAll("_", " ")}`, failed: "✕ failed" }[trial.verdict];
     const mine = trial.suggested_by ? ` suggested by ${trial.suggested_by === "told" ? "a person" : "the config"}` : "";
     return make("tr", { class: `${trial.verdict}${trial.number === told.best ? " best" : ""}` },
       make("td", {}, `${trial.number}${trial.number === told.best ? " ★" : ""}`),
