@@ -5,31 +5,19 @@ from __future__ import annotations
 import http.client
 import json
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from agent.session import Progress, Session
 from agent.web.access import Place
-from devices.microscope import Microscope
-from tests.runs import checked
 
 pytest.importorskip("aiohttp")
 
 from agent.view.site import RunSite
 from agent.web.serving import Links, Site
-
-
-def until(happens: Callable[[], Any], seconds: float = 20.0) -> None:
-    """Wait for something that another thread or process does."""
-    deadline = time.monotonic() + seconds
-    while not happens():
-        assert time.monotonic() < deadline, "did not happen"
-        time.sleep(0.01)
 
 
 @contextmanager
@@ -58,33 +46,6 @@ def run_pages(folder: Path) -> Iterator[tuple[RunSite, Links]]:
     site = RunSite(folder, Place(port=0))
     with served(site) as links:
         yield site, links
-
-
-class Work:
-    """A session in a thread, which a test watches and tells things."""
-
-    def __init__(self, tmp_path: Path, scorer: Any = None, **parts: Any) -> None:
-        config, file, self.run = checked(tmp_path, **parts)
-        self.microscope = Microscope.open(config.microscope, base=tmp_path)
-        self.session = Session(config, file, self.run, microscope=self.microscope, scorer=scorer)
-        self.thread = threading.Thread(target=self._work, daemon=True)
-        self.result: Any = None
-
-    def start(self) -> Work:
-        self.thread.start()
-        return self
-
-    def _work(self) -> None:
-        self.result = self.session.run()
-
-    @property
-    def progress(self) -> Progress:
-        return self.session.progress
-
-    def ended(self) -> Any:
-        self.thread.join(40)
-        assert not self.thread.is_alive()
-        return self.result
 
 
 def ask(

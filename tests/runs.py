@@ -12,7 +12,9 @@ import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ import zarr
 
 from agent.analysis import Compute
 from agent.config import RunConfig, load
+from agent.control import append
 from agent.folder import new_folder, read_config
 from agent.images import checksum
 from agent.ledger import Kind, Ledger
@@ -30,6 +33,7 @@ from agent.plan import Plan
 from agent.planning import build_plan
 from agent.recording import Recording
 from agent.session import Progress, Result, Session
+from devices.microscope import Microscope
 from devices.shot import Shot
 from models.quality.score import Score
 from tests import faulty
@@ -186,3 +190,52 @@ def cut_after(frames: int) -> Callable[[RunConfig], Plan]:
             answer = yield step
 
     return plan
+
+
+def until(happens: Callable[[], Any], seconds: float = 20.0) -> None:
+    """Wait for something that another thread or process does."""
+    deadline = time.monotonic() + seconds
+    while not happens():
+        assert time.monotonic() < deadline, "did not happen"
+        time.sleep(0.01)
+
+
+class Work:
+    """A session in a thread, which a test watches and tells things.
+
+    Parameters
+    ----------
+    tmp_path, parts
+        Where the run is made, and what its config has beside faulty devices.
+    session
+        What the command line would not pass to the session.
+    """
+
+    def __init__(
+        self, tmp_path: Path, *, session: Mapping[str, Any] | None = None, **parts: Any
+    ) -> None:
+        config, file, self.run = checked(tmp_path, **parts)
+        self.microscope = Microscope.open(config.microscope, base=tmp_path)
+        given = {"microscope": self.microscope, **(session or {})}
+        self.session = Session(config, file, self.run, **given)
+        self.thread = threading.Thread(target=self._work, daemon=True)
+        self.result: Any = None
+
+    def start(self) -> Work:
+        self.thread.start()
+        return self
+
+    def _work(self) -> None:
+        self.result = self.session.run()
+
+    @property
+    def progress(self) -> Progress:
+        return self.session.progress
+
+    def tell(self, **told: Any) -> None:
+        append(self.run, told)
+
+    def ended(self) -> Any:
+        self.thread.join(40)
+        assert not self.thread.is_alive()
+        return self.result

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -13,48 +11,21 @@ from typing import Any
 import pytest
 
 from agent.commands import Pause
-from agent.control import FILE, append
+from agent.control import FILE
 from agent.folder import read_config
 from agent.ledger import Ledger
-from agent.session import Progress, Session
-from devices.microscope import Microscope
+from agent.session import Session
 from tests.faulty import cli
-from tests.runs import assert_left_well, checked, entries, frames_in, recorded, resume
-
-
-def until(happens: Callable[[], Any], seconds: float = 20.0) -> None:
-    """Wait for something that another thread does."""
-    deadline = time.monotonic() + seconds
-    while not happens():
-        assert time.monotonic() < deadline, "did not happen"
-        time.sleep(0.01)
-
-
-class Work:
-    """A session in a thread, which a test tells things meanwhile."""
-
-    def __init__(self, tmp_path: Path, **parts: Any) -> None:
-        config, file, self.run = checked(tmp_path, **parts)
-        self.microscope = Microscope.open(config.microscope, base=tmp_path)
-        self.session = Session(config, file, self.run, microscope=self.microscope)
-        self.thread = threading.Thread(target=self._work, daemon=True)
-        self.result: Any = None
-        self.thread.start()
-
-    def _work(self) -> None:
-        self.result = self.session.run()
-
-    @property
-    def progress(self) -> Progress:
-        return self.session.progress
-
-    def tell(self, **told: Any) -> None:
-        append(self.run, told)
-
-    def ended(self) -> Any:
-        self.thread.join(30)
-        assert not self.thread.is_alive()
-        return self.result
+from tests.restorers import Doubling
+from tests.runs import (
+    Work,
+    assert_left_well,
+    entries,
+    frames_in,
+    recorded,
+    resume,
+    until,
+)
 
 
 def pauses(run: Path) -> list[dict[str, Any]]:
@@ -65,7 +36,7 @@ def pauses(run: Path) -> list[dict[str, Any]]:
 def test_a_pause_is_dark_and_the_run_goes_on_where_it_stood(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    work = Work(tmp_path, live={"frames": 12, "interval_s": 0.05})
+    work = Work(tmp_path, live={"frames": 12, "interval_s": 0.05}).start()
     until(lambda: work.progress.frames >= 3)
     work.tell(pause=True, id="a", by="Ana", at="now")
     until(lambda: work.progress.paused)
@@ -95,12 +66,14 @@ def test_a_pause_is_dark_and_the_run_goes_on_where_it_stood(
     assert 0.5 < times[-1] - times[0] < 0.8
     code, out, err = cli(capsys, "replay", work.run)
     assert code == 0, err + out
+    code, out, _ = cli(capsys, "show", work.run)
+    assert "command    pause, by Ana at now" in out
 
 
 def test_a_wait_for_the_next_time_point_is_cut_short_by_a_pause_and_gives_its_light_back(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    work = Work(tmp_path, plan="timelapse", timelapse={"frames": 3, "interval_s": 1.5})
+    work = Work(tmp_path, plan="timelapse", timelapse={"frames": 3, "interval_s": 1.5}).start()
     until(lambda: work.progress.frames == 1 and entries(work.run, "shot") == 2)
     work.tell(pause=True)
     until(lambda: work.progress.paused, 1.2)
@@ -117,7 +90,7 @@ def test_a_wait_for_the_next_time_point_is_cut_short_by_a_pause_and_gives_its_li
 def test_what_is_written_while_nobody_works_does_not_stop_the_next_session(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    work = Work(tmp_path, live={"frames": 30, "interval_s": 0.05})
+    work = Work(tmp_path, live={"frames": 30, "interval_s": 0.05}).start()
     until(lambda: work.progress.frames >= 2)
     work.tell(stop=True)
     assert work.ended().status == "stopped"
@@ -134,7 +107,7 @@ def test_what_is_written_while_nobody_works_does_not_stop_the_next_session(
 def test_commands_that_are_none_are_refused_and_change_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    work = Work(tmp_path, plan="timelapse", timelapse={"frames": 12, "interval_s": 0.1})
+    work = Work(tmp_path, plan="timelapse", timelapse={"frames": 12, "interval_s": 0.1}).start()
     until(lambda: work.progress.frames >= 1)
     lines = (
         {"pause": False},
@@ -158,7 +131,7 @@ def test_commands_that_are_none_are_refused_and_change_nothing(
 def test_live_settings_are_changed_between_frames_and_stay_within_their_range(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    work = Work(tmp_path, live={"frames": 25, "interval_s": 0.05})
+    work = Work(tmp_path, live={"frames": 25, "interval_s": 0.05}).start()
     until(lambda: work.progress.frames >= 2)
     code, _, err = cli(capsys, "tell", work.run, "depletion_power=1000000")
     assert code == 2 and "depletion_power" in err and "accepted" in err
@@ -177,6 +150,28 @@ def test_live_settings_are_changed_between_frames_and_stay_within_their_range(
     assert code == 0 and "told 2 times" in out, err
     code, out, _ = cli(capsys, "show", work.run)
     assert "excitation_power = 3.0, before frame" in out
+
+
+def test_the_filter_is_switched_off_and_on_while_the_run_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.session.check_filter", lambda config, source: None)
+    work = Work(
+        tmp_path,
+        session={"restore": Doubling()},
+        live={"frames": 60, "interval_s": 0.03},
+        filter={"model": "ours.safetensors"},
+    ).start()
+    until(lambda: (work.progress.filtered or 0) > 1)
+    work.tell(filter="none")
+    until(lambda: recorded(work.run).commands)
+    until(lambda: work.progress.frames > 15)
+    before, taken = work.progress.filtered, work.progress.frames
+    until(lambda: work.progress.frames > taken + 5)
+    assert work.progress.filtered == before, "a frame was filtered"
+    work.tell(filter="all")
+    assert work.ended().status == "completed"
+    assert len(recorded(work.run).filtered()) > (before or 0) + 10
 
 
 def test_a_pause_that_is_asked_for_again_while_it_ends_is_kept() -> None:

@@ -25,7 +25,8 @@ pytest.importorskip("aiohttp")
 from agent.rating.site import RateSite
 from agent.web.access import Place
 from agent.web.serving import Links
-from tests.pages import ask, served, until
+from tests.pages import ask, served
+from tests.runs import until
 
 SIZE_NM = 25.0
 

@@ -19,8 +19,8 @@ from agent.session import Session
 from agent.view.beside import Beside
 from agent.web.access import Place
 from tests import faulty
-from tests.pages import Work, run_pages, until
-from tests.runs import assert_left_well, mean_score, posix, recorded, started
+from tests.pages import run_pages
+from tests.runs import Work, assert_left_well, mean_score, posix, recorded, started, until
 from tests.searches import config_data_of_a_run
 
 VIRTUAL = {

@@ -17,8 +17,8 @@ from agent.view.site import FILES, LOG, RunSite
 from agent.web.access import Place, Tokens
 from agent.web.refusals import Refusals
 from agent.web.serving import Links
-from tests.pages import Work, ask, run_pages, until
-from tests.runs import mean_score, recorded
+from tests.pages import ask, run_pages
+from tests.runs import Work, mean_score, recorded, until
 from tests.searches import config_data_of_a_run
 
 PAUSE = {"id": "0123456789abcdef", "tell": {"pause": True}}
@@ -296,7 +296,7 @@ def test_a_search_is_told_only_what_its_config_searches(tmp_path: Path) -> None:
     data = config_data_of_a_run()
     parts: dict[str, Any] = {name: data[name] for name in ("plan", "analysis", "optimize")}
     scope = {name: data["microscope"][name] for name in ("fields", "modes")}
-    work = Work(tmp_path, scorer=mean_score, microscope=scope, **parts)
+    work = Work(tmp_path, session={"scorer": mean_score}, microscope=scope, **parts)
     with run_pages(work.run) as (_, links):
         work.start()
         until(lambda: work.progress.frames > 0)
