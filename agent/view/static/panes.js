@@ -3,13 +3,14 @@ import { make, number, picture, text } from "/base.js";
 
 const STOPS = ["000004", "210c4a", "57106e", "8a226a", "bc3754", "e45a31", "f98e09", "f9cb35", "fcffa4"]
   .map((hex) => [0, 2, 4].map((at) => parseInt(hex.slice(at, at + 2), 16)));
-const TABLE = Array.from({ length: 256 }, (_, grey) => {
+// Colours as whole pixels, in the byte order of this machine: one look-up a pixel instead of three.
+const TABLE = new Uint32Array(new Uint8Array(Array.from({ length: 256 }, (_, grey) => {
   const place = (grey / 255) * (STOPS.length - 1);
   const low = Math.min(Math.floor(place), STOPS.length - 2);
-  return STOPS[low].map((from, channel) => Math.round(from + (place - low) * (STOPS[low + 1][channel] - from)));
-});
+  return [...STOPS[low].map((from, channel) => Math.round(from + (place - low) * (STOPS[low + 1][channel] - from))), 255];
+}).flat()).buffer);
 const SIDES = [256, 512, 768, 1024, 2048];
-const LEAST_MS = 150;
+const LEAST_MS = 200;
 
 // What all panes share: they show the same part of the sample.
 export const look = { zoom: 1, x: 0, y: 0, colour: localStorage.getItem("colour") !== "grey", pixelUm: 0 };
@@ -116,13 +117,8 @@ export class Pane {
     context.drawImage(image, 0, 0);
     if (look.colour) {
       const pixels = context.getImageData(0, 0, canvas.width, canvas.height);
-      const data = pixels.data;
-      for (let at = 0; at < data.length; at += 4) {
-        const colour = TABLE[data[at]];
-        data[at] = colour[0];
-        data[at + 1] = colour[1];
-        data[at + 2] = colour[2];
-      }
+      const [grey, whole] = [pixels.data, new Uint32Array(pixels.data.buffer)];
+      for (let at = 0; at < whole.length; at += 1) whole[at] = TABLE[grey[at * 4]];
       context.putImageData(pixels, 0, 0);
     }
     canvas.dataset.frame = this.number;

@@ -5,7 +5,7 @@ import { ask, drawSettings, drawSpent, follow, tell, toast } from "/controls.js"
 
 const SIGNS = { loading: "…", waiting: "…", starting: "●", running: "●", pausing: "‖", paused: "‖", stopping: "■", stopped: "■", interrupted: "▲", completed: "✓", failed: "✕", killed: "✕" };
 const WORDS = { waiting: "waiting", killed: "ended", pausing: "pausing", stopping: "stopping" };
-const STATE_MS = 150;
+const STATE_MS = 180;
 const PART_MS = 1000;
 
 let state = null;
