@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import http.client
 import json
+import shutil
 import socket
+import ssl
+import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -13,11 +18,14 @@ import pytest
 
 from agent.control import FILE, append
 from agent.reading import ConfigError
+from agent.view.beside import Beside
 from agent.view.site import FILES, LOG, RunSite
 from agent.web.access import Place, Tokens
 from agent.web.refusals import Refusals
 from agent.web.serving import Links
-from tests.pages import ask, run_pages
+from tests import faulty
+from tests.faulty import cli
+from tests.pages import ask, run_pages, served
 from tests.runs import Work, mean_score, recorded, until
 from tests.searches import config_data_of_a_run
 
@@ -305,3 +313,68 @@ def test_a_search_is_told_only_what_its_config_searches(tmp_path: Path) -> None:
         status, answer, _ = told(links, {"finish": "now"})
         assert status == 422
         work.ended()
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="there is no openssl here")
+def test_other_machines_are_served_with_tls(tmp_path: Path) -> None:
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    made = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    made += ["-nodes", "-days", "2", "-subj", "/CN=localhost", "-keyout", str(key)]
+    made += ["-addext", "subjectAltName=DNS:localhost", "-out", str(certificate)]
+    subprocess.run(made, check=True, capture_output=True)
+    run = tmp_path / "run"
+    run.mkdir()
+    site = RunSite(run, Place("0.0.0.0", 0, certificate, key))
+    with served(site) as links:
+        assert links.control.startswith("https://")
+        address, _, token = links.control.partition("/#")
+        port = int(address.rpartition(":")[2])
+        trusted = ssl.create_default_context(cafile=str(certificate))
+        told = {"Authorization": f"Bearer {token}"}
+        with closing(http.client.HTTPSConnection("localhost", port, context=trusted)) as asked:
+            asked.request("GET", "/api/state", headers=told)
+            assert asked.getresponse().status == 200
+        plain = http.client.HTTPConnection("localhost", port, timeout=5)
+        with closing(plain), pytest.raises((OSError, http.client.HTTPException)):
+            plain.request("GET", "/api/state", headers=told)
+            plain.getresponse()
+    key.write_text("nonsense", encoding="utf-8")
+    with pytest.raises(ConfigError, match="cannot be used"):
+        RunSite(run, Place("0.0.0.0", 0, certificate, key))
+
+
+def test_a_run_with_a_view_prints_two_links_and_leaves_it_open(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[Beside] = []
+
+    class Remembered(Beside):
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args)
+            begun.append(self)
+
+    monkeypatch.setattr("agent.view.command.Beside", Remembered)
+    config = faulty.write(tmp_path / "config.yaml", faulty.config(live={"frames": 3}))
+    run = tmp_path / "run"
+    view = ("--view", "--port", "0", "--no-open")
+    try:
+        code, _, err = cli(capsys, "run", config, "--out", run, *view)
+        assert code == 0, err
+        control, read = (line.rpartition(" ")[2] for line in err.splitlines()[:2])
+        assert control != read and control.partition("#")[0] == read.partition("#")[0]
+        # It outlives the run, and knows that it is over.
+        for link, role in ((control, "control"), (read, "read")):
+            status, state, _ = ask(link, "/api/state")
+            assert status == 200 and (state["phase"], state["role"]) == ("completed", role)
+            assert state["acquired"] == 3
+        status, answer, _ = ask(control, "/api/command", method="POST", body=PAUSE)
+        assert status == 422 and "complete" in answer["error"]
+    finally:
+        for beside in begun:
+            beside.end()
+    # A view that cannot be begun does not keep the run from being taken.
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        view = ("--view", "--port", port, "--no-open")
+        code, _, err = cli(capsys, "run", config, "--out", tmp_path / "other", *view)
+    assert code == 0 and "the run goes on without a page" in err and port in err
