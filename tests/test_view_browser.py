@@ -91,8 +91,6 @@ def test_a_virtual_run_is_watched_paused_changed_resumed_and_stopped(
         assert session.progress.frames == taken, "a frame was taken during the pause"
 
         page.click("#pause")
-        page.locator("#name").focus()
-        page.locator("#name").blur()
         row.locator(":text('fixed at 123 mW')").wait_for()
         page.wait_for_selector("#trials tbody tr td:nth-child(5):text-is('123')", timeout=20_000)
         page.keyboard.press("s")

@@ -112,14 +112,21 @@ export async function drawSettings(plan) {
   const told = await read("/api/settings");
   const live = plan === "live";
   const key = JSON.stringify(told);
-  // Whoever is typing is not interrupted.
-  if (key === drawn || $("settings").contains(document.activeElement)) return;
+  if (key === drawn) return true;
+  // Whoever is typing is not interrupted; it is drawn later.
+  const held = document.activeElement;
+  const inside = held?.closest?.("#settings .setting");
+  if (inside && held.tagName === "INPUT" && held.value !== "") return false;
   drawn = key;
+  const parts = (box) => [...(box?.querySelectorAll("input, select, button") || [])];
+  const place = inside ? [inside.dataset.setting, parts(inside).indexOf(held)] : null;
   $("settings").replaceChildren(...told.settings.map((one) => row(one, live)));
+  if (place) parts($("settings").querySelector(`[data-setting="${CSS.escape(place[0])}"]`))[place[1]]?.focus();
   text("steer-words", told.why_not || (live
     ? "A value holds from the next frame on. The microscope refuses what is outside its range, whoever asks."
     : "Heeded before the next trial. One value fixes a setting, two narrow it. The microscope refuses what is outside its range, whoever asks."));
   drawFilter(told.filter);
+  return true;
 }
 
 function drawFilter(filter) {

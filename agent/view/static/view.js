@@ -71,6 +71,9 @@ function apply(found) {
   const planned = found.planned;
   text("progress", planned ? `${found.acquired ?? 0} of ${planned} frames` : `${found.acquired ?? 0} frames`);
   text("left", found.over ? (found.ended ? `ended ${clock(found.ended)}` : "") : planned && found.left_s !== null && found.left_s !== undefined ? `${span(found.left_s)} left` : planned === null ? "no fixed end" : "");
+  const faults = found.counts?.faults || 0;
+  $("faults").hidden = !faults;
+  text("faults", faults === 1 ? "1 fault" : `${faults} faults`);
   $("bar").style.width = planned ? `${Math.min(100, (100 * found.acquired) / planned)}%` : "0";
   const control = found.role === "control";
   $("looking").hidden = control;
@@ -103,7 +106,7 @@ function part(name, now, draw, least = PART_MS) {
   due[name] = setTimeout(async () => {
     seen[name] = now;
     due[`${name} at`] = Date.now();
-    try { await draw(); } catch { seen[name] = undefined; }
+    try { if ((await draw()) === false) seen[name] = undefined; } catch { seen[name] = undefined; }
     due[name] = 0;
   }, wait);
 }
