@@ -58,7 +58,9 @@ def save_small(figure: Any, picture: Path) -> None:
     drawn = BytesIO()
     figure.savefig(drawn)
     with Image.open(drawn) as full:
-        full.convert("RGB").quantize(_COLORS, Image.Quantize.MAXCOVERAGE).save(picture, optimize=True)
+        full.convert("RGB").quantize(_COLORS, Image.Quantize.MAXCOVERAGE).save(
+            picture, optimize=True
+        )
 
 
 def _curve(axes: Any, card: dict[str, Any]) -> None:
