@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from agent.config import RunConfig
-from agent.planning import planned_frames
+from agent.planning import fewest_frames, planned_frames
 from agent.trial import FRAMES_EACH
 from devices.config import Value
 from devices.microscope import Microscope
@@ -28,9 +28,11 @@ class Expected:
     duration_s
         The same with the waits between time points; moving and computing come on top.
     bytes
-        Raw and filtered pixels on disk, at most.
+        Raw, filtered and rebuilt pixels on disk, at most.
     dose_J
         Light on the sample by laser (J), lowest and highest.
+    fewest
+        The lowest number of frames, where a time-lapse skips as many as it may.
     """
 
     frames: int | None
@@ -38,13 +40,17 @@ class Expected:
     duration_s: tuple[float, float] | None
     bytes: int | None
     dose_J: dict[str, tuple[float, float]] | None
+    fewest: int | None = None
 
 
 def expect(config: RunConfig, microscope: Microscope) -> Expected:
     """What the config's run would cost on this microscope."""
-    frames = planned_frames(config)
-    if frames is None:
+    frames, fewest = planned_frames(config), fewest_frames(config)
+    if frames is None or fewest is None:
         return Expected(None, None, None, None, None)
+    points = frames
+    if config.rebuilds() and config.timelapse.acquire == "skip":
+        frames = fewest
     low, high = _extremes(config)
     pixels = microscope.core.getImageWidth() * microscope.core.getImageHeight()
     modes = [config.live.mode if config.plan == "live" else config.timelapse.mode]
@@ -61,7 +67,7 @@ def expect(config: RunConfig, microscope: Microscope) -> Expected:
     seconds = [0.0, 0.0]
     dose: dict[str, list[float]] = {laser: [0.0, 0.0] for laser in config.microscope.lasers}
     for mode in modes:
-        for edge, (tuned, count) in enumerate(((low, frames), (high, most))):
+        for edge, (tuned, count) in enumerate(((low, fewest), (high, most))):
             settings = {**config.microscope.start(), **tuned, **config.microscope.modes[mode]}
             seconds[edge] += count / len(modes) * microscope.exposure_s(settings)
             for laser, joules in microscope.dose_j(settings).items():
@@ -70,8 +76,11 @@ def expect(config: RunConfig, microscope: Microscope) -> Expected:
         frames,
         (seconds[0], seconds[1]),
         (max(seconds[0], waits), max(seconds[1], waits)),
-        most * microscope.frame_bytes + filtered * _FILTERED_BYTES * pixels,
+        most * microscope.frame_bytes
+        + filtered * _FILTERED_BYTES * pixels
+        + (points * microscope.frame_bytes if config.rebuilds() else 0),
         {laser: (edges[0], edges[1]) for laser, edges in dose.items()},
+        fewest,
     )
 
 

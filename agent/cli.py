@@ -17,6 +17,7 @@ from agent.config import load
 from agent.reading import ConfigError
 
 if TYPE_CHECKING:
+    from agent.check import Expected
     from agent.session import Result, Session
 
 app = typer.Typer(
@@ -186,7 +187,10 @@ def check(config: ConfigFile, overrides: Overrides = None) -> None:
         if checked.filter is not None:
             table.add_row("filter", f"{checked.filter.model}, {checked.filter.frames} frames")
         shape = f"{microscope.core.getImageWidth()} × {microscope.core.getImageHeight()} px"
-        table.add_row("frames", f"{expected.frames or 'until stopped'} of {shape}")
+        table.add_row("frames", f"{_frames(expected)} of {shape}")
+        if checked.rebuilds():
+            lapse = checked.timelapse
+            table.add_row("skipped ones", f"rebuilt by {lapse.model}, {lapse.acquire}")
         if expected.exposure_s and expected.duration_s and expected.bytes:
             table.add_row("duration", f"at least {_span(*expected.duration_s, 's')}")
             table.add_row("light on for", _span(*expected.exposure_s, "s"))
@@ -197,6 +201,13 @@ def check(config: ConfigFile, overrides: Overrides = None) -> None:
                 table.add_row(f"{laser} dose", _span(low, high, "J") + note)
         out.print(table)
     out.print(f"{config}: ready to run", markup=False, highlight=False, soft_wrap=True)
+
+
+def _frames(expected: Expected) -> str:
+    if expected.frames is None:
+        return "until stopped"
+    fewest, most = expected.fewest, expected.frames
+    return f"{most}" if fewest in (None, most) else f"{fewest} … {most}"
 
 
 def _span(low: float, high: float, unit: str) -> str:
@@ -442,6 +453,8 @@ def _summary_lines(summary: dict[str, Any], flagged: str) -> list[str]:
         f"{summary['run']}: {summary['plan']}, {summary['status']}{simulated}",
         f"frames     {frames['acquired']} of {frames['planned'] or 'no fixed number'}",
     ]
+    if (lapse := summary["lapse"]) is not None:
+        lines += _lapse_lines(frames, lapse)
     light = [
         f"{laser.removesuffix('_J')} {joules:.3g} J"
         for laser, joules in dose.items()
@@ -480,6 +493,20 @@ def _filtered_line(filtered: dict[str, Any]) -> str:
     digest = f" ({filtered['sha256'][:12]}…)" if filtered["sha256"] else ""
     of = f"{filtered['frames']} of {filtered['of']} frames"
     return f"filtered   {of} by {filtered['model']}{digest}{where}{unsure}"
+
+
+def _lapse_lines(frames: dict[str, Any], lapse: dict[str, Any]) -> list[str]:
+    saved = f", {lapse['light_saved']:.0%} of the light saved" if lapse["light_saved"] else ""
+    lines = [f"skipped    {frames['skipped']}, {frames['reconstructed']} rebuilt{saved}"]
+    if (error := lapse["error"]) is not None:
+        bound = f" (bound {lapse['bound']:g})" if lapse["bound"] else ""
+        compared = f"{lapse['compared']} compared, {lapse['audits']} of them audits"
+        lines.append(f"error      {error[0]:.3f} ± {error[1]:.3f}{bound}; frames {compared}")
+    if lapse["events"]:
+        named = ", ".join(f"{one['kind']} at {one['point']}" for one in lapse["events"][:8])
+        more = len(lapse["events"]) - 8
+        lines.append(f"events     {named}{f' and {more} more' if more > 0 else ''}")
+    return lines
 
 
 def _told_line(told: dict[str, Any]) -> str:

@@ -69,6 +69,14 @@ class LiveConfig(Model):
     interval_s: float = Field(0.0, ge=0)
 
 
+class DetectorConfig(Model):
+    """How counts scatter; the defaults are those of a detector that counts photons."""
+
+    gain: float = Field(1.0, gt=0, description="counts a photon")
+    offset: float = Field(0.0, ge=0, description="counts of no light")
+    read_sd: float = Field(0.0, ge=0, description="standard deviation of the read noise, counts")
+
+
 class TimelapseConfig(Model):
     """`plan: timelapse`: the same fields at fixed intervals."""
 
@@ -76,6 +84,32 @@ class TimelapseConfig(Model):
     interval_s: float = Field(10.0, ge=0)
     fields: int = Field(1, ge=1, description="how many of the microscope's fields, from the centre")
     mode: str = "sted"
+    acquire: Literal["every", "skip", "adaptive"] = Field(
+        "every",
+        description="every time point, each `gap`-th, or as few as `error` allows; what is skipped "
+        "is rebuilt",
+    )
+    gap: int = Field(
+        4, ge=2, le=8, description="time points from frame to frame; the largest, if adaptive"
+    )
+    error: float = Field(
+        0.2, gt=0, lt=1, description="adaptive: largest relative error of rebuilt frames"
+    )
+    confidence: float = Field(
+        0.8, ge=0.5, lt=1, description="adaptive: how sure of that it is to be"
+    )
+    audit_every: int = Field(
+        4, ge=1, le=1000, description="adaptive: one gap in so many has a frame taken and compared"
+    )
+    drift: Literal["off", "measure", "follow"] = Field(
+        "measure", description="take drift out before frames are rebuilt; follow it with the stage"
+    )
+    model: str = Field("flow", description="name of an interpolator, or a .safetensors file")
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    timeout_s: float = Field(
+        60.0, gt=0, description="longest time for rebuilding, and longest wait of the plan for it"
+    )
+    detector: DetectorConfig = DetectorConfig()
 
 
 class OptimizeConfig(Model):
@@ -253,6 +287,10 @@ class RunConfig(Model):
         """Time between frames where it is fixed (s); 0 where it is not."""
         return self.timelapse.interval_s if self.plan == "timelapse" else 0.0
 
+    def rebuilds(self) -> bool:
+        """Whether frames are skipped and rebuilt."""
+        return self.plan == "timelapse" and self.timelapse.acquire != "every"
+
     def filtered_modes(self) -> tuple[str, ...]:
         """Modes whose frames are filtered."""
         if self.filter is None:
@@ -314,13 +352,21 @@ def _settled(config: RunConfig, base: Path) -> RunConfig:
         folders = tuple((base / folder).absolute() for folder in optimize.prior)
         optimize = optimize.model_copy(update={"prior": folders})
     restoring = config.filter
-    # A bare name is that of weights that come along.
-    if restoring is not None and (restoring.model != (file := Path(restoring.model)).stem):
-        restoring = restoring.model_copy(update={"model": str((base / file).absolute())})
+    if restoring is not None:
+        restoring = restoring.model_copy(update={"model": _model(restoring.model, base)})
+    lapse = config.timelapse
+    lapse = lapse.model_copy(update={"model": _model(lapse.model, base)})
     parts = {
         "microscope": scope,
         "analysis": analysis,
         "filter": restoring,
         "optimize": optimize,
+        "timelapse": lapse,
     }
     return config.model_copy(update=parts)
+
+
+def _model(name: str, base: Path) -> str:
+    """A model's file with its absolute path; a bare name is that of weights that come along."""
+    file = Path(name)
+    return name if name == file.stem else str((base / file).absolute())

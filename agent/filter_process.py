@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from agent.filtered_images import FilteredStore
 from agent.images import ImageStore
 from agent.live_page import LivePage
-from agent.worker_process import WorkerDied, WorkerProcess
+from agent.restarted import RestartedProcess
 
 if TYPE_CHECKING:
     from models.restoration import Restored, Restorer
@@ -26,10 +26,6 @@ if TYPE_CHECKING:
 Restore = Callable[[], Any]
 """Makes what has `warm_up`, `restore` and `weights_hash`, as `models.restoration.Restorer` does;
 called in the filter's process."""
-
-_WARM_UP_S = 120.0
-_MOST_STARTS = 3
-"""In a row, without a filtered frame in between: what kills it will kill it again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,46 +86,32 @@ class FilterProcess:
     def __init__(
         self, restore: Restore, folder: Path, *, pixel_size_um: float, interval_s: float = 0.0
     ) -> None:
-        self._made_of = (restore, folder, pixel_size_um, interval_s)
-        self._shape: tuple[int, int] | None = None
-        self._starts = 0
-        self.over = False
-        """It has ended so often that it is not started again."""
-        self._process = self._start()
-        self.weights_hash: str = self._process.call("weights_hash")
+        self._folder, self._pixel_size_um = folder, pixel_size_um
+        self._process = RestartedProcess(_Filter, restore, folder, pixel_size_um, interval_s)
+        self.weights_hash: str = self._process.ask("weights_hash")
 
     @property
     def pid(self) -> int | None:
         """Number of the process."""
         return self._process.pid
 
+    @property
+    def over(self) -> bool:
+        """Whether it has ended so often that it is not started again."""
+        return self._process.over
+
     def warm_up(self, shape: tuple[int, int]) -> None:
         """Do what only the first frame of a shape needs; raises what goes wrong."""
-        self._shape = shape
-        self._call("warm_up", shape, timeout_s=_WARM_UP_S)
+        self._process.warm_up(shape)
 
     def restore(self, index: int, timeout_s: float) -> Filtered:
-        """Filter a frame that is on disk; one that is started again opens its weights first.
-
-        Raises
-        ------
-        WorkerDied
-            The process ended, and is started again for the next frame, unless it ends each time.
-        TimeoutError
-            It took longer, and was ended.
-        Exception
-            What the network or the disk raised.
-        """
-        if not self._process.is_alive:
-            self._again()
-        done: Filtered = self._call("filter", index, timeout_s=timeout_s)
-        self._starts = 0
+        """Filter a frame that is on disk; errors are those of `RestartedProcess.work`."""
+        done: Filtered = self._process.work("filter", index, timeout_s=timeout_s)
         return done
 
     def erase(self, index: int) -> None:
         """Take a frame back that was filtered too late to count."""
-        _, folder, pixel_size_um, _ = self._made_of
-        FilteredStore(folder, pixel_size_um=pixel_size_um).erase(index)
+        FilteredStore(self._folder, pixel_size_um=self._pixel_size_um).erase(index)
 
     def close(self) -> None:
         """End the process; a frame that is being filtered is finished first."""
@@ -138,21 +120,6 @@ class FilterProcess:
     def kill(self) -> None:
         """End the process now."""
         self._process.kill()
-
-    def _start(self) -> WorkerProcess:
-        self._starts += 1
-        return WorkerProcess(_Filter, *self._made_of)
-
-    def _again(self) -> None:
-        if self._starts >= _MOST_STARTS:
-            self.over = True
-            raise WorkerDied(f"its process ended {self._starts} times in a row; not started again")
-        self._process = self._start()
-        if self._shape is not None:
-            self._call("warm_up", self._shape, timeout_s=_WARM_UP_S)
-
-    def _call(self, method: str, *args: Any, timeout_s: float) -> Any:
-        return self._process.call(method, *args, timeout_s=timeout_s)
 
 
 class _Filter:

@@ -8,23 +8,18 @@ ledger says.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
-from yaozarrs import DimSpec, v05
-from yaozarrs.write.v05 import prepare_image
-from zarr.codecs import BytesCodec
 
-from agent.images import GROWTH, ImageStore
+from agent.channel_images import ChannelStore
 
 FOLDER = "filtered.ome.zarr"
 CHANNELS = ("filtered", "sd")
 
 
-class FilteredStore(ImageStore):
+class FilteredStore(ChannelStore):
     """Filtered frames on disk, each with its standard deviation.
 
     Parameters
@@ -38,6 +33,7 @@ class FilteredStore(ImageStore):
     """
 
     name = FOLDER
+    channels = CHANNELS
 
     def put(self, index: int, image: NDArray[Any], sd: NDArray[Any]) -> None:
         """Put a filtered frame (rows × columns) on disk; both channels or none of them.
@@ -54,57 +50,3 @@ class FilteredStore(ImageStore):
     def erase(self, index: int) -> None:
         """Take a filtered frame back; nothing happens where there is none."""
         self._chunk(index, len(("c", "y", "x"))).unlink(missing_ok=True)
-
-    def _create(self, pixels: NDArray[Any]) -> None:
-        time, *place = self._axes(pixels.shape)
-        channel = DimSpec(name="c", type="channel", size=len(CHANNELS))
-        limits = [(float(part.min()), float(part.max())) for part in pixels]
-        image = v05.Image(
-            multiscales=[v05.Multiscale.from_dims([time, channel, *place])],
-            omero=v05.Omero(
-                channels=[
-                    v05.OmeroChannel(
-                        label=label,
-                        color="FFFFFF",
-                        active=at == 0,
-                        window=v05.OmeroWindow(start=low, min=low, end=high, max=high),
-                    )
-                    for at, (label, (low, high)) in enumerate(zip(CHANNELS, limits, strict=True))
-                ]
-            ),
-        )
-        prepare_image(
-            self.path,
-            image,
-            datasets=[((GROWTH, *pixels.shape), pixels.dtype)],
-            chunks=(1, *pixels.shape),
-            writer=_filled_with_nan,
-            compression="none",
-            overwrite=True,
-        )
-        self._open()
-
-
-def _filled_with_nan(
-    path: Path,
-    shape: tuple[int, ...],
-    dtype: Any,
-    chunks: tuple[int, ...],
-    *,
-    dimension_names: list[str] | None,
-    overwrite: bool,
-    **rest: Any,
-) -> Any:
-    """An array without compression, as the raw frames', whose absent chunks read as NaN."""
-    return zarr.create_array(
-        str(path),
-        shape=shape,
-        chunks=chunks,
-        dtype=dtype,
-        dimension_names=dimension_names,
-        zarr_format=3,
-        overwrite=overwrite,
-        serializer=BytesCodec(endian="little"),
-        compressors=(),
-        fill_value=float("nan"),
-    )

@@ -80,7 +80,10 @@ class ImageStore:
         loop, it takes several times as long, which a live loop feels. Moved into place when it
         is whole, and written for dark frames, too, which zarr-python would leave out.
         """
-        chunk = self._chunk(index, pixels.ndim)
+        self._write_chunk_at(self._chunk(index, pixels.ndim), pixels)
+
+    @staticmethod
+    def _write_chunk_at(chunk: Path, pixels: NDArray[Any]) -> None:
         chunk.parent.mkdir(parents=True, exist_ok=True)
         partial = chunk.with_suffix(".partial")
         try:

@@ -4,8 +4,8 @@ Entries are only ever added. SQLite's write-ahead log makes each survive the pro
 moment `add` returns. With ``synchronous=FULL`` they survive a power cut, too; but for a shot the
 disk is not waited for, as that would cost every frame as much again: its frame makes it permanent,
 and what a power cut can take away is one announcement of a frame that never came. Nor for what
-the filter did, which must not keep the acquisition waiting: the next frame or note makes it
-permanent, and a plan's decision on it is such a note.
+the filter or the interpolator did, which must not keep the acquisition waiting: the next frame or
+note makes it permanent, and a plan's decision on it is such a note.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ Kind = Literal[
     "frame",  # its pixels are on disk
     "score",  # what the quality network says of a frame
     "filtered",  # what the filter made of it is on disk, and how unsure it is of that
+    "rebuilt",  # what the interpolator rebuilt between two frames is on disk, or why it is not
     "note",  # a plan's decision or finding
     "told",  # what a person told the run, and how far the control file was read for it
     "command",  # what a person told the session at work: pause, resume, stop, filter
@@ -35,7 +36,7 @@ Kind = Literal[
     "end",  # the session is over: status and why
 ]
 FILE = "ledger.sqlite"
-_SYNCHRONOUS = {"shot": "NORMAL", "filtered": "NORMAL"}
+_SYNCHRONOUS = {"shot": "NORMAL", "filtered": "NORMAL", "rebuilt": "NORMAL"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,18 @@ from agent.dose import DoseGate
 from agent.filtered import Filtering, Task, not_filtered
 from agent.images import ImageStore, checksum
 from agent.ledger import Ledger
-from agent.plan import AnalysisError, Answer, Frame, Instruction, Listen, Note, Plan
+from agent.plan import (
+    AnalysisError,
+    Answer,
+    Frame,
+    Instruction,
+    Listen,
+    Note,
+    Plan,
+    Rebuild,
+    Rebuilt,
+)
+from agent.rebuilding import Rebuilding
 from agent.recording import Recording, shot_as_dict
 from agent.tape import Tape
 from devices.errors import DeviceFault
@@ -76,6 +87,8 @@ class Loop:
         Filters frames; None where nobody does.
     control
         What a person tells the run; None where nobody can.
+    rebuilding
+        Rebuilds frames that were skipped; None where nobody does.
     """
 
     def __init__(
@@ -94,6 +107,7 @@ class Loop:
         elapsed_s: float = 0.0,
         catch_up: Callable[[Callable[[], bool]], None] = lambda go_on: None,
         control: Control | None = None,
+        rebuilding: Rebuilding | None = None,
     ) -> None:
         self.microscope = microscope
         self._plan = plan
@@ -110,7 +124,8 @@ class Loop:
         self._tell = tell
         self._catch_up = catch_up
         self._control = control
-        self._listened = 0
+        self._rebuilding = rebuilding
+        self._listened = self._rebuilt = 0
         self._born = time.monotonic() - elapsed_s
         self._runner_started = time.monotonic()
         self._index = 0
@@ -261,6 +276,9 @@ class Loop:
                 if isinstance(step, Listen):
                     answer = self._listen()
                     continue
+                if isinstance(step, Rebuild):
+                    answer = self._rebuild(step)
+                    continue
                 answer = self._tape.frame(self._index, step, self._scored, self._refiltered)
                 if answer is None:
                     break
@@ -280,6 +298,18 @@ class Loop:
             self._record("note", data)
         if self._control is not None:
             self._control.learn(data)
+        if self._rebuilding is not None:
+            self._rebuilding.learn(data)
+
+    def _rebuild(self, request: Rebuild) -> Rebuilt | None:
+        """Have frames rebuilt, unless the tape knows what came of it; waits if the plan does."""
+        number = self._rebuilt
+        self._rebuilt += 1
+        found = self._tape.rebuilt(number, request)
+        if found is None and self._rebuilding is not None:
+            task = self._rebuilding.submit(number, request)
+            found = self._rebuilding.answer(task) if request.wait else None
+        return (found or Rebuilt(failed="nobody rebuilds frames")) if request.wait else None
 
     def _listen(self) -> tuple[Instruction, ...]:
         """What the plan is told now: by the tape as long as it plays, then by the control file.

@@ -6,7 +6,8 @@
         yield Note("difference", {"counts": float(second.pixels.mean() - first.pixels.mean())})
 
 A shot is answered with its `Frame`, a note with None, and `Listen` with what a person has told
-the run since the last one: a tuple of instructions, often an empty one. A plan must be a function
+the run since the last one: a tuple of instructions, often an empty one. `Rebuild` is answered with
+what came of it if the plan waits for that, else with None. A plan must be a function
 of what it was given and of these answers, and of nothing else: that is what lets a run be resumed
 and replayed from its ledger.
 """
@@ -63,6 +64,57 @@ class Instruction:
 
     key: str
     value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuild:
+    """Frames between two measured ones, to be rebuilt beside the acquisition.
+
+    Parameters
+    ----------
+    field
+        Number of the field they are of.
+    before, after
+        (frame number, time point) of the measured ones.
+    points
+        Time points between them whose frames are to be kept.
+    audits
+        (frame number, time point) of measured frames between them that rebuilt ones are compared
+        with; what is rebuilt for that is not kept.
+    drift_px
+        How far the structure as a whole has moved from the one to the other (rows, columns).
+    wait
+        Whether the plan waits for the answer.
+    """
+
+    field: int
+    before: tuple[int, int]
+    after: tuple[int, int]
+    points: tuple[int, ...] = ()
+    audits: tuple[tuple[int, int], ...] = ()
+    drift_px: tuple[float, float] = (0.0, 0.0)
+    wait: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """What came of a `Rebuild`, in numbers: they are in the ledger before the plan has them.
+
+    Parameters
+    ----------
+    uncertainty
+        The interpolator's, of each of `points` and then of each of `audits`; see
+        `models.interpolation.Interpolated`.
+    errors
+        (squared error, its standard deviation) at each of `audits`, or None where no structure is
+        seen; see `agent.lapse.error.squared_error`.
+    failed
+        Why there is nothing of all that; None where there is.
+    """
+
+    uncertainty: tuple[float, ...] = ()
+    errors: tuple[tuple[float, float] | None, ...] = ()
+    failed: str | None = None
 
 
 def _nobody_filters() -> float:
@@ -125,6 +177,6 @@ class Frame:
         return self._uncertainty()
 
 
-Step = Shot | Note | Listen
-Answer = Frame | tuple[Instruction, ...] | None
+Step = Shot | Note | Listen | Rebuild
+Answer = Frame | tuple[Instruction, ...] | Rebuilt | None
 Plan = Generator[Step, Answer, None]

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from agent.config import RunConfig
 from agent.engines import make_optimizer
+from agent.lapse.adaptive import Adaptive
+from agent.lapse.error import Detector
+from agent.lapse.field import Rules, Skipping
+from agent.lapse.follow import Follower
+from agent.lapse.light import Light
 from agent.plan import Plan
-from agent.plans import live, optimize, timelapse
+from agent.plans import live, optimize, skipping, timelapse
 from agent.trial import FRAMES_EACH
 from devices.microscope import grid
+from devices.shot import Field
 
 
 def planned_frames(config: RunConfig) -> int | None:
-    """How many frames the plan takes; None where it has no end.
+    """How many frames the plan takes or skips; None where it has no end.
 
     Repeats of flagged trials are not among them: nobody knows before how many there will be, and
     each that is taken is counted then.
@@ -23,13 +31,21 @@ def planned_frames(config: RunConfig) -> int | None:
     return FRAMES_EACH * (config.optimize.trials + 2 * config.optimize.retest_fields)
 
 
+def fewest_frames(config: RunConfig) -> int | None:
+    """How many of the planned frames are taken at least, where some may be skipped."""
+    if not config.rebuilds():
+        return planned_frames(config)
+    gaps = -(-(config.timelapse.frames - 1) // config.timelapse.gap)
+    return (gaps + 1) * config.timelapse.fields
+
+
 def build_plan(config: RunConfig) -> Plan:
     """The plan that the config asks for."""
     fields = grid(config.microscope.fields)
     if config.plan == "live":
         return live(config.live)
     if config.plan == "timelapse":
-        return timelapse(config.timelapse, fields)
+        return _timelapse(config, fields)
     tuned = config.tuned()
     start = {name: value for name, value in config.microscope.start().items() if name in tuned}
     skip = config.analysis.on_error == "skip"
@@ -41,3 +57,30 @@ def build_plan(config: RunConfig) -> Plan:
         config.microscope,
         skip_failed=skip,
     )
+
+
+def _timelapse(config: RunConfig, fields: Sequence[Field]) -> Plan:
+    asked, scope = config.timelapse, config.microscope
+    if asked.acquire == "every":
+        return timelapse(asked, fields)
+    rules = Rules(
+        points=asked.frames,
+        gap=asked.gap,
+        bound=asked.error,
+        confidence=asked.confidence,
+        audit_every=asked.audit_every,
+        detector=Detector(**asked.detector.model_dump()),
+        drift=asked.drift,
+    )
+    kind = Adaptive if asked.acquire == "adaptive" else Skipping
+    # Followed too far, a field would meet its neighbour.
+    reach_um = scope.fields.pitch_um / 2
+    pixel_um = scope.pixel_size_nm * 1e-3
+    lapses = [kind(Follower(field, pixel_um, reach_um), rules) for field in fields[: asked.fields]]
+    light = Light(
+        lambda settings, pixels: scope.dose_j(dict(settings), pixels),
+        config.dose.budget_J,
+        config.dose.per_field_J,
+        asked.fields,
+    )
+    return skipping(asked, lapses, light)

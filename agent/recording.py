@@ -7,12 +7,16 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from agent.ledger import Entry, Ledger
-from agent.plan import Instruction
+from agent.plan import Instruction, Rebuild, Rebuilt
 from devices.shot import Field, Shot
 from models.quality.score import Score
 
 FILTER = "filter"
 """What the faults of the filter name as their part; those of the scoring name none."""
+REBUILD = "rebuild"
+"""What the faults of the interpolator name."""
+LAPSE = "lapse"
+"""Topic of the notes in which a time-lapse says what its frames are."""
 
 
 @dataclass(slots=True)
@@ -47,6 +51,8 @@ class Recording:
         What it was told, in order: {listen, instructions, read}.
     commands
         What its sessions were told, in order: {id, by, at, told, read, refused}.
+    rebuilt
+        What came of its requests to rebuild frames, by their number.
     """
 
     taken: dict[int, Taken] = field(default_factory=dict)
@@ -54,6 +60,7 @@ class Recording:
     notes: list[dict[str, Any]] = field(default_factory=list)
     told: list[dict[str, Any]] = field(default_factory=list)
     commands: list[dict[str, Any]] = field(default_factory=list)
+    rebuilt: dict[int, dict[str, Any]] = field(default_factory=dict)
     faults: list[dict[str, Any]] = field(default_factory=list)
     sessions: list[dict[str, Any]] = field(default_factory=list)
     safe_state: dict[str, Any] | None = None
@@ -88,6 +95,8 @@ class Recording:
             self.commands.append(data)
         elif entry.kind == "pause":
             pass  # a plan does not know of it
+        elif entry.kind == "rebuilt":
+            self.rebuilt[data["number"]] = data
         elif index is None:
             raise ValueError(f"ledger entry {entry.seq}: {entry.kind} without a frame number")
         elif entry.kind == "shot":
@@ -148,6 +157,19 @@ def shot_from_dict(data: dict[str, Any]) -> Shot:
         data["at_s"],
         data["purpose"],
     )
+
+
+def rebuild_as_dict(request: Rebuild) -> dict[str, Any]:
+    """A request to rebuild frames as the ledger keeps it."""
+    data = asdict(request)
+    del data["wait"]
+    return data
+
+
+def rebuilt_from_dict(data: dict[str, Any]) -> Rebuilt:
+    """What came of it, as a ledger entry tells."""
+    errors = (None if pair is None else (pair[0], pair[1]) for pair in data["errors"])
+    return Rebuilt(tuple(data["uncertainty"]), tuple(errors), data["failed"])
 
 
 def instructions_as_list(instructions: Sequence[Instruction]) -> list[dict[str, Any]]:

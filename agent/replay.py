@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from agent.filtered import not_filtered
 from agent.images import ImageStore
-from agent.plan import AnalysisError, Answer, Listen, Note, Plan
+from agent.plan import AnalysisError, Answer, Listen, Note, Plan, Rebuild
 from agent.planning import build_plan
 from agent.recording import Recording
 from agent.summary import read
@@ -21,7 +21,7 @@ from models.quality.score import Score
 
 
 class _EndOfTape(Exception):
-    """The plan reads a score or an uncertainty that the ledger does not have."""
+    """The plan reads a score, an uncertainty or an audit that the ledger does not have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class _Player:
 
     def _lead(self, plan: Plan) -> None:
         answer: Answer = None
-        listened = 0
+        listened = rebuilt = 0
         while True:
             step = plan.send(answer)
             answer = None
@@ -120,6 +120,13 @@ class _Player:
                 answer = self.tape.told(listened, self.frames) or ()
                 self.told += len(answer)
                 listened += 1
+            elif isinstance(step, Rebuild):
+                found = self.tape.rebuilt(rebuilt, step)
+                rebuilt += 1
+                if step.wait:
+                    if found is None:
+                        raise _EndOfTape
+                    answer = found
             else:
                 answer = self.tape.frame(self.frames, step, self._scored, self._filtered)
                 if answer is None:

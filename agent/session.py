@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -35,7 +36,10 @@ from agent.loop import Loop
 from agent.plan import AnalysisError, Plan
 from agent.planning import build_plan, planned_frames
 from agent.reading import located
-from agent.recording import Recording, score_as_dict
+from agent.rebuild_process import Interpolate, RebuildProcess
+from agent.rebuild_setup import check_interpolator, rebuild_recorder, rebuilding_process
+from agent.rebuilding import Rebuilding
+from agent.recording import LAPSE, Recording, score_as_dict
 from agent.scorer_process import ScorerProcess
 from agent.signals import Interrupts, interrupts
 from agent.trial import FRAMES_EACH
@@ -79,6 +83,10 @@ class Progress:
     """Frames that were filtered; None where nobody filters."""
     uncertainty: float | None = None
     """The filter's, of the frame it filtered last."""
+    skipped: int = 0
+    """Frames that were deliberately not taken."""
+    rebuilt: int = 0
+    """Those of them that were rebuilt."""
 
     def take(self, kind: str, data: dict[str, Any]) -> None:
         """Learn from a ledger entry."""
@@ -96,8 +104,12 @@ class Progress:
         elif kind == "filtered":
             self.filtered = (self.filtered or 0) + 1
             self.uncertainty = data["uncertainty"]
+        elif kind == "rebuilt":
+            self.rebuilt += len(data["uncertainty"][: len(data["points"])])
         elif kind == "fault":
             self.faults += 1
+        elif kind == "note" and data["topic"] == LAPSE:
+            self.skipped += sum(mark["frame"] is None for mark in data["data"]["frames"])
         elif kind == "note" and data["topic"] == "flagged":
             if self.planned is not None:
                 self.planned += FRAMES_EACH
@@ -131,6 +143,7 @@ class Result:
 def open_microscope(config: RunConfig, source: Path) -> Microscope:
     """Open the config's microscope; a mismatch becomes a `ConfigError` that says where."""
     check_filter(config, source)
+    check_interpolator(config, source)
     try:
         microscope = Microscope.open(config.microscope, base=source.parent, seed=config.seed)
     except BindingError as error:
@@ -165,6 +178,8 @@ class Session:
     restore
         Makes what filters frames instead of the config's model, in the filter's process; there is
         one only if the config has a `filter`.
+    interpolate
+        Makes what rebuilds skipped frames instead of the config's model, likewise.
     """
 
     def __init__(
@@ -177,6 +192,7 @@ class Session:
         make_plan: Callable[[RunConfig], Plan] | None = None,
         scorer: Compute | None = None,
         restore: Restore | None = None,
+        interpolate: Interpolate | None = None,
     ) -> None:
         self.config = config
         self.folder = folder
@@ -185,6 +201,7 @@ class Session:
         self._make_plan = make_plan or build_plan
         self._scorer = scorer
         self._restore = restore
+        self._interpolate = interpolate
         self.longest_queue = 0
         """Most frames that waited for their score at once."""
         optimizing = config.plan == "optimize"
@@ -216,10 +233,15 @@ class Session:
                 interrupts() as seen,
                 _scoring(self.config, self._source, self._scorer) as (scorer, weights),
                 filtering_process(self.config, self._source, self.folder, self._restore) as filters,
+                rebuilding_process(
+                    self.config, self._source, self.folder, self._interpolate
+                ) as rebuilds,
             ):
                 if filters is not None:
                     weights = {**weights, "filter": filters.weights_hash}
-                return self._locked(scorer, filters, weights, seen, watch)
+                if rebuilds is not None:
+                    weights = {**weights, "interpolator": rebuilds.weights_hash}
+                return self._locked(scorer, filters, rebuilds, weights, seen, watch)
         finally:
             taken.release()
 
@@ -227,13 +249,14 @@ class Session:
         self,
         scorer: Compute | None,
         filters: FilterProcess | None,
+        rebuilds: RebuildProcess | None,
         weights: dict[str, str],
         seen: Interrupts,
         watch: Callable[[Progress], None],
     ) -> Result:
         microscope = self._microscope or open_microscope(self.config, self._source)
         try:
-            work = self._prepare(microscope, scorer, filters, weights)
+            work = self._prepare(microscope, scorer, filters, rebuilds, weights)
         except BaseException:
             with microscope:
                 raise
@@ -253,7 +276,7 @@ class Session:
             if not work.is_alive() and not _let_go(microscope, safe):
                 result = replace(result, thread_left=True)
             finish = not work.is_alive() and reason != "failed"
-            self._finish_filtering(work, result.status, seen, watch, finish=finish)
+            self._finish_beside(work, result.status, seen, watch, finish=finish)
         return result
 
     def _prepare(
@@ -261,6 +284,7 @@ class Session:
         microscope: Microscope,
         scorer: Compute | None,
         filters: FilterProcess | None,
+        rebuilds: RebuildProcess | None,
         weights: dict[str, str],
     ) -> _Work:
         """Everything a session needs, from what earlier sessions left."""
@@ -310,6 +334,16 @@ class Session:
                 timeout_s=config.filter.timeout_s,
                 done=recorder(ledger, config.filter.on_error, self.progress.take),
             )
+        rebuilding = None
+        if rebuilds is not None:
+            rebuilding = Rebuilding(
+                rebuilds,
+                timeout_s=config.timelapse.timeout_s,
+                done=rebuild_recorder(ledger, self.progress.take),
+            )
+            self.progress.rebuilt = sum(
+                len(row["uncertainty"][: len(row["points"])]) for row in recording.rebuilt.values()
+            )
         loop = Loop(
             microscope,
             self._make_plan(config),
@@ -326,6 +360,7 @@ class Session:
                 config, microscope, recording, go_on, self.progress.take
             ),
             control=Control(self.folder, config, recording) if config.adjustable() else None,
+            rebuilding=rebuilding,
         )
         commands = Commands(
             self.folder,
@@ -337,7 +372,9 @@ class Session:
         )
         obedience = Obedience(commands, pause=loop.pause, resume=loop.resume, filtering=filtering)
         stored = last + 1 if last is not None else 0
-        return _Work(loop, ledger, images, gate, analysis, filtering, obedience, stored)
+        return _Work(
+            loop, ledger, images, gate, analysis, filtering, rebuilding, obedience, stored
+        )
 
     def _finish(
         self,
@@ -348,7 +385,8 @@ class Session:
         seen: Interrupts,
     ) -> Result:
         """Write down how it ended; the microscope is dark already."""
-        status = _status(reason, cause, work.loop, self.progress.planned)
+        done = work.loop.frames + self.progress.skipped
+        status = _status(reason, cause, work.loop.finished, done, self.progress.planned)
         why = _why(reason, cause)
         if not safe.ok:
             status, why = "failed", f"{why}; not safe: {_unsafe(safe)}"
@@ -372,7 +410,7 @@ class Session:
             status, why = "failed", f"{why}; and the ledger cannot be written: {error}"
         return Result(self.folder, status, why, safe.ok, work.is_alive())
 
-    def _finish_filtering(
+    def _finish_beside(
         self,
         work: _Work,
         status: Status,
@@ -381,27 +419,30 @@ class Session:
         *,
         finish: bool,
     ) -> None:
-        """Filter what is left; the run is over and the microscope let go, so it may take long."""
+        """Filter and rebuild what is left; the microscope is let go, so it may take long."""
         before, beat = seen.count, time.monotonic()
 
-        def go_on(left: int) -> bool:
+        def go_on(doing: str, left: int) -> bool:
             nonlocal beat
-            self.progress.doing = f"filtering, frames left: {left}; Ctrl-C gives them up"
+            self.progress.doing = f"{doing}, frames left: {left}; Ctrl-C gives them up"
             watch(self.progress)
             if time.monotonic() - beat > _HEARTBEAT_S:
                 beat = time.monotonic()
                 self._heartbeat(work.gate, status)
             return seen.count == before
 
+        # A second Ctrl-C meant everything, and who sends SIGTERM will not wait.
+        finish = finish and seen.count < 2 and seen.name in ("", "SIGINT")
+        if work.rebuilding is not None:
+            work.rebuilding.close(finish=finish, go_on=partial(go_on, "rebuilding"))
         if work.filtering is not None:
-            # A second Ctrl-C meant everything, and who sends SIGTERM will not wait.
-            finish = finish and seen.count < 2 and seen.name in ("", "SIGINT")
-            work.filtering.close(finish=finish, go_on=go_on)
-            self.progress.doing = "over"
+            work.filtering.close(finish=finish, go_on=partial(go_on, "filtering"))
             with suppress(OSError):
                 filtered = self._images(FilteredStore)
                 filtered.trim(max(work.loop.frames, work.stored))
                 live_page.end(self.folder, REPORT)
+        if work.rebuilding is not None or work.filtering is not None:
+            self.progress.doing = "over"
             self._heartbeat(work.gate, status)
         with suppress(sqlite3.Error):
             work.ledger.close()
@@ -409,7 +450,8 @@ class Session:
     def _supervise(self, work: _Work, seen: Interrupts, watch: Callable[[Progress], None]) -> str:
         """Wait for the acquisition thread, or for a reason not to; returns that reason."""
         loop, gate = work.loop, work.gate
-        beside = [part for part in (work.analysis, work.filtering) if part is not None]
+        parts = (work.analysis, work.filtering, work.rebuilding)
+        beside = [part for part in parts if part is not None]
         self._await_filter(work, seen, watch)
         work.start()
         beat = 0.0
@@ -501,6 +543,8 @@ class Session:
             "faults": self.progress.faults,
             "filtered": self.progress.filtered,
             "uncertainty": self.progress.uncertainty,
+            "skipped": self.progress.skipped,
+            "rebuilt": self.progress.rebuilt,
         }
         # Where a monitor has the file open, Windows does not let it be replaced; a disk that is
         # full is told of by the next frame.
@@ -519,6 +563,7 @@ class _Work(threading.Thread):
         gate: DoseGate,
         analysis: Analysis | None,
         filtering: Filtering | None,
+        rebuilding: Rebuilding | None,
         obedience: Obedience,
         stored: int,
     ) -> None:
@@ -530,6 +575,7 @@ class _Work(threading.Thread):
         self.gate = gate
         self.analysis = analysis
         self.filtering = filtering
+        self.rebuilding = rebuilding
         self.obedience = obedience
         self.stored = stored
         """Frames that earlier sessions left."""
@@ -551,13 +597,15 @@ class _Work(threading.Thread):
             self.loop.stop()
 
 
-def _status(reason: str, cause: BaseException | None, loop: Loop, planned: int | None) -> Status:
+def _status(
+    reason: str, cause: BaseException | None, finished: bool, done: int, planned: int | None
+) -> Status:
     if isinstance(cause, BudgetReached | StopTold):
         return "stopped"
     if cause is not None:
         return "failed"
-    if reason == "finished" and loop.finished:
-        return "completed" if planned in (None, loop.frames) else "failed"
+    if reason == "finished" and finished:
+        return "completed" if planned in (None, done) else "failed"
     return "failed" if reason == "failed" else "interrupted"
 
 

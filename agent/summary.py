@@ -14,7 +14,7 @@ from agent.dose import DoseGate
 from agent.folder import is_running, read_config
 from agent.ledger import FILE, Ledger
 from agent.reading import ConfigError
-from agent.recording import Recording
+from agent.recording import LAPSE, Recording
 from agent.trial import FRAMES_EACH
 from models.quality.score import Score
 
@@ -82,8 +82,7 @@ def summarize(folder: Path) -> dict[str, Any]:
         "frames": {
             "planned": planned,
             "acquired": len(recording.taken),
-            "skipped": 0,
-            "reconstructed": 0,
+            **_lapsed(recording),
         },
         "dose": {
             **{f"{laser}_J": gate.total.get(laser, 0.0) for laser in _lasers(config)},
@@ -95,6 +94,7 @@ def summarize(folder: Path) -> dict[str, Any]:
             "flagged": sum(bool(score.flags) for score in scores),
         },
         "filtered": _filtered(config, recording),
+        "lapse": _lapse(config, recording),
         "start": _retested(recording, "start"),
         "best": _retested(recording, "best"),
         "trials": recording.notes_on("trial"),
@@ -145,6 +145,45 @@ def _filtered(config: RunConfig, recording: Recording) -> dict[str, Any] | None:
         "sha256": next((digest for digest in reversed(weights) if digest), None),
         "devices": sorted({row["device"] for row in rows}),
         "uncertainty": spread([row["uncertainty"] for row in rows]),
+    }
+
+
+def _lapsed(recording: Recording) -> dict[str, int]:
+    """How many frames were deliberately not taken, and how many of those are rebuilt."""
+    return {
+        "skipped": sum(
+            mark["frame"] is None for note in recording.notes_on(LAPSE) for mark in note["frames"]
+        ),
+        "reconstructed": sum(
+            len(row["points"]) for row in recording.rebuilt.values() if row["failed"] is None
+        ),
+    }
+
+
+def _lapse(config: RunConfig, recording: Recording) -> dict[str, Any] | None:
+    """What a time-lapse that skips knows of its rebuilt frames; None where nothing is skipped."""
+    if not config.rebuilds():
+        return None
+    notes = recording.notes_on(LAPSE)
+    marks = [mark for note in notes for mark in note["frames"]]
+    expected = [mark["expected_error"] for mark in marks if mark["frame"] is None]
+    known = [error for error in expected if error is not None]
+    compared = [mark for mark in marks if "error" in mark]
+    points = len(expected) + len(recording.taken)
+    last = next((note for note in reversed(notes) if note.get("running_error")), None)
+    return {
+        "acquire": config.timelapse.acquire,
+        "bound": config.timelapse.error if config.timelapse.acquire == "adaptive" else None,
+        "audits": sum(mark["kind"] == "audited" for mark in compared),
+        "compared": len(compared),
+        "events": [
+            {"field": note["field"], "point": note["point"], "kind": note["event"]}
+            for note in notes
+            if note.get("event")
+        ],
+        "expected_error": sum(e**2 for e in known) ** 0.5 / len(known) ** 0.5 if known else None,
+        "error": last["running_error"] if last else None,
+        "light_saved": len(expected) / points if points else None,
     }
 
 

@@ -17,8 +17,14 @@ from typing import Any
 from numpy.typing import NDArray
 
 from agent.images import ImageStore, checksum
-from agent.plan import Frame, Instruction, Note
-from agent.recording import Recording, instructions_from_list, shot_as_dict
+from agent.plan import Frame, Instruction, Note, Rebuild, Rebuilt
+from agent.recording import (
+    Recording,
+    instructions_from_list,
+    rebuild_as_dict,
+    rebuilt_from_dict,
+    shot_as_dict,
+)
 from devices.shot import Shot
 from models.quality.score import Score
 
@@ -150,6 +156,7 @@ class Tape:
             for told in recording.told
             if told["instructions"]
         }
+        self._rebuilt = recording.rebuilt
         self._images = images
         self.notes = 0
         """Notes that came out as they are in the ledger."""
@@ -193,6 +200,27 @@ class Tape:
         # An empty answer is not recorded. It was one, if the plan went on from here.
         played_out = not self._notes and not self._told and frames > self._last
         return None if played_out else ()
+
+    def rebuilt(self, number: int, request: Rebuild) -> Rebuilt | None:
+        """What came of a request to rebuild frames; None where the ledger does not know.
+
+        Parameters
+        ----------
+        number
+            Of the request, from 0.
+
+        Raises
+        ------
+        ReplayMismatch
+            The ledger has another request in its place.
+        """
+        old = self._rebuilt.get(number)
+        if old is None:
+            return None
+        now, after = as_stored(rebuild_as_dict(request)), request.after[0]
+        where = f"rebuilding before frame {after}"
+        _compare(now, {key: old[key] for key in now}, where, frame=after)
+        return rebuilt_from_dict(old)
 
     def check_played_out(self, frames: int) -> None:
         """Make sure that nothing is left of the tape after `frames` frames.

@@ -2,6 +2,6 @@
 
 from agent.plans.live import live
 from agent.plans.optimize import measure, optimize
-from agent.plans.timelapse import timelapse
+from agent.plans.timelapse import skipping, timelapse
 
-__all__ = ["live", "measure", "optimize", "timelapse"]
+__all__ = ["live", "measure", "optimize", "skipping", "timelapse"]

@@ -1,0 +1,111 @@
+"""A frame between two that have drifted: drift is taken out, and put back into what is rebuilt.
+
+The frames themselves are moved by whole pixels only, as anything else would blur them; what is left
+is less than a pixel and the interpolator's to follow. Only the rebuilt frame is moved by parts of a
+pixel.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import shift
+
+from agent.lapse.error import Detector, inherited_noise, squared_error
+from agent.objectives.estimate import Estimate
+
+_LEAST_PX = 0.02
+_CUBIC = 3
+
+
+class Between(Protocol):
+    """A rebuilt frame; a `models.interpolation.Interpolated`."""
+
+    @property
+    def image(self) -> NDArray[Any]:
+        """Rows × columns, in the frames' own units."""
+        ...
+
+    @property
+    def uncertainty(self) -> float:
+        """How unsure it is of the frame, as one number."""
+        ...
+
+
+class Interpolates(Protocol):
+    """What rebuilds frames; a `models.interpolation.Interpolation`."""
+
+    def between(self, before: NDArray[Any], after: NDArray[Any], t: float) -> Between:
+        """The frame at `t` between two."""
+        ...
+
+
+class Aligned(NamedTuple):
+    """A rebuilt frame (rows × columns, float) and the interpolator's uncertainty."""
+
+    image: NDArray[np.float32]
+    uncertainty: float
+
+
+def between(
+    interpolation: Interpolates,
+    before: NDArray[Any],
+    after: NDArray[Any],
+    t: float,
+    drift_px: tuple[float, float] = (0.0, 0.0),
+) -> Aligned:
+    """The frame at time t of two between which the structure has drifted.
+
+    Parameters
+    ----------
+    interpolation
+        Rebuilds it.
+    before, after
+        Rows × columns.
+    t
+        When between them, above 0 and below 1.
+    drift_px
+        From the one to the other (rows, columns).
+    """
+    whole = np.rint(drift_px).astype(int)
+    if not whole.any():
+        found = interpolation.between(before, after, t)
+        return Aligned(np.asarray(found.image, np.float32), float(found.uncertainty))
+    found = interpolation.between(before, moved(after, -whole), t)
+    image = np.asarray(found.image, np.float32)
+    back = t * whole
+    if np.abs(back).max() > _LEAST_PX:
+        image = shift(image, back, order=_CUBIC, mode="nearest")
+    return Aligned(image, float(found.uncertainty))
+
+
+def moved(frame: NDArray[Any], whole: NDArray[np.int_]) -> NDArray[Any]:
+    """A frame moved by whole pixels, continued at its edges."""
+    rows, columns = (
+        np.clip(np.arange(side) - by, 0, side - 1)
+        for side, by in zip(frame.shape, whole, strict=True)
+    )
+    return frame[np.ix_(rows, columns)]
+
+
+def audit(
+    interpolation: Interpolates,
+    before: NDArray[Any],
+    after: NDArray[Any],
+    t: float,
+    drift_px: tuple[float, float],
+    measured: NDArray[Any],
+    detector: Detector,
+) -> tuple[Aligned, Estimate]:
+    """A rebuilt frame, and its squared error by the measured one; see `between` and `error`."""
+    made = between(interpolation, before, after, t, drift_px)
+    inherited = inherited_noise(
+        lambda first, second: between(interpolation, first, second, t, drift_px).image,
+        before,
+        after,
+        detector,
+        made.image,
+    )
+    return made, squared_error(made.image, measured, detector, inherited)

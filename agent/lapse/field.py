@@ -1,0 +1,218 @@
+"""One field of a time-lapse that skips: which time points are taken, and what the others are."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.lapse.aligned import moved
+from agent.lapse.error import PHOTONS, Detector
+from agent.lapse.follow import Follower
+from agent.lapse.gap import Gap
+from agent.lapse.motion import Look, drift, likeness, look
+from agent.plan import Frame, Rebuild, Rebuilt
+from devices.shot import Field
+
+REMEMBERED = 3
+"""Frames of a field."""
+_ALIKE = 0.3
+
+Drift = tuple[float, float]
+Mark = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A frame that was taken.
+
+    Parameters
+    ----------
+    point
+        Its time point.
+    index
+        Its number.
+    look
+        What it is like by itself.
+    """
+
+    point: int
+    index: int
+    pixels: NDArray[Any]
+    look: Look
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a time-lapse is to keep to.
+
+    Parameters
+    ----------
+    points
+        Time points in all.
+    gap
+        Of `Skipping`, and the largest of `Adaptive`.
+    bound, confidence
+        Largest relative error of rebuilt frames, and how sure of that it is to be.
+    audit_every
+        One gap in so many is audited.
+    detector
+        What the noise of frames is like.
+    drift
+        `follow` it with the stage, `measure` it, or `off`.
+    """
+
+    points: int
+    gap: int = 4
+    bound: float = 0.2
+    confidence: float = 0.8
+    audit_every: int = 4
+    detector: Detector = PHOTONS
+    drift: str = "measure"
+
+
+class Lapse(ABC):
+    """A field.
+
+    Parameters
+    ----------
+    follower
+        Where to look.
+    rules
+        What to keep to.
+    """
+
+    def __init__(self, follower: Follower, rules: Rules) -> None:
+        self._follower, self._rules = follower, rules
+        self.field = follower.field.index
+        """Its number."""
+        self._seen: list[Seen] = []
+        self._next = 0
+
+    @property
+    def place(self) -> Field:
+        """Where the next frame is taken."""
+        return self._follower.place
+
+    def due(self, point: int) -> bool:
+        """Whether a frame is to be taken at a time point."""
+        return point == self._next
+
+    def purpose(self, point: int) -> str:
+        """What a frame is taken for, as the ledger keeps it."""
+        return f"time point {point}"
+
+    @abstractmethod
+    def see(self, frame: Frame, point: int) -> Sequence[Rebuild]:
+        """Take in a frame; what is to be rebuilt now that it is there."""
+
+    @abstractmethod
+    def learn(self, request: Rebuild, answer: Rebuilt) -> None:
+        """Take in what came of that."""
+
+    @abstractmethod
+    def decide(self, frames: int | None) -> Mapping[str, Any]:
+        """Choose the next time point, and say what was found.
+
+        Parameters
+        ----------
+        frames
+            How many more there is light for; None: as many as one likes.
+
+        Returns
+        -------
+        Mapping
+            Data of a note.
+        """
+
+    def _keep(self, seen: Seen) -> tuple[Seen | None, Drift]:
+        """Remember a frame; the one before it, and how far the structure moved since."""
+        before = self._seen[-1] if self._seen else None
+        self._seen = [*self._seen[1 - REMEMBERED :], seen]
+        if before is None or self._rules.drift == "off":
+            return before, (0.0, 0.0)
+        shift = self._drift(before, seen)
+        if self._rules.drift == "follow":
+            self._follower.see(shift)
+        return before, shift
+
+    def _drift(self, before: Seen, after: Seen) -> Drift:
+        """Drift from one frame to another; none where they are not alike even without it."""
+        if self._rules.drift == "off":
+            return 0.0, 0.0
+        found = drift(before.pixels, after.pixels)
+        farthest = max(before.pixels.shape) / 4
+        if max(map(abs, found)) > farthest or self._alike(before, after, found) < _ALIKE:
+            return 0.0, 0.0
+        return found
+
+    def _alike(self, before: Seen, after: Seen, shift: Drift) -> float:
+        still = moved(after.pixels, -np.rint(shift).astype(int))
+        return likeness(before.pixels, still, self._rules.detector)
+
+    def _ahead(self, gap: Gap) -> Gap:
+        """The gap, no farther than the last time point, which is always taken."""
+        left = self._rules.points - 1 - self._seen[-1].point
+        return replace(gap, steps=left, why="end") if gap.steps > left else gap
+
+    def _marks(
+        self, before: Seen | None, seen: Seen, expected: Sequence[float | None]
+    ) -> list[Mark]:
+        """What the frames since `before` are."""
+        skipped = range(before.point + 1, seen.point) if before is not None else ()
+        marks = [
+            {"point": point, "kind": "reconstructed", "frame": None, "expected_error": error}
+            for point, error in zip(skipped, expected, strict=True)
+        ]
+        return [*marks, _measured(seen)]
+
+
+def _measured(seen: Seen) -> Mark:
+    return {
+        "point": seen.point,
+        "kind": "measured",
+        "frame": seen.index,
+        "expected_error": None,
+    }
+
+
+class Skipping(Lapse):
+    """Takes every so-manieth time point, and the last one; waits for nothing."""
+
+    def __init__(self, follower: Follower, rules: Rules) -> None:
+        super().__init__(follower, rules)
+        self._before: Seen | None = None
+        self._shift: Drift = (0.0, 0.0)
+
+    def see(self, frame: Frame, point: int) -> Sequence[Rebuild]:
+        """Have the frames since the last one rebuilt."""
+        seen = Seen(point, frame.index, frame.pixels, look(frame.pixels, self._rules.detector))
+        before, self._shift = self._keep(seen)
+        self._before = before
+        points = tuple(range(before.point + 1, point)) if before else ()
+        if before is None or not points:
+            return ()
+        ends = (before.index, before.point), (seen.index, seen.point)
+        return (Rebuild(self.field, *ends, points, drift_px=self._shift, wait=False),)
+
+    def learn(self, request: Rebuild, answer: Rebuilt) -> None:
+        """Nothing: nothing is waited for."""
+
+    def decide(self, frames: int | None) -> Mapping[str, Any]:
+        """The next time point is as far away as the last one was."""
+        seen, before = self._seen[-1], self._before
+        gap = self._ahead(Gap(self._rules.gap, "fixed"))
+        self._next = seen.point + gap.steps
+        skipped = seen.point - before.point - 1 if before else 0
+        return {
+            "field": self.field,
+            "point": seen.point,
+            "frames": self._marks(before, seen, [None] * skipped),
+            "gap": gap.steps,
+            "why": gap.why,
+            "drift_px": [round(part, 3) for part in self._shift],
+        }

@@ -1,0 +1,61 @@
+"""Following a field that drifts with the stage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from devices.shot import Field
+
+_LEAST_PX = 0.5
+_WORSE = 1.3
+_PATIENCE = 2
+
+
+@dataclass(slots=True)
+class Follower:
+    """Keeps a field where its structure is.
+
+    A stage whose axes run against the image's would double every drift; where following makes
+    the drift grow twice in a row, it goes back to where it began and follows no more.
+
+    Parameters
+    ----------
+    field
+        Where it began.
+    pixel_um
+        Side of a pixel (µm).
+    reach_um
+        How far it goes at most, along each axis (µm).
+    """
+
+    field: Field
+    pixel_um: float
+    reach_um: float
+    following: bool = True
+    _x_um: float = 0.0
+    _y_um: float = 0.0
+    _last: tuple[float, float] = (0.0, 0.0)
+    _worse: int = 0
+
+    @property
+    def place(self) -> Field:
+        """Where to look next."""
+        first = self.field
+        return replace(first, x_um=first.x_um + self._x_um, y_um=first.y_um + self._y_um)
+
+    def see(self, drift_px: tuple[float, float]) -> None:
+        """Take in how far the structure has moved in the frame (rows, columns; px)."""
+        if not self.following:
+            return
+        size, last = (max(abs(part) for part in one) for one in (drift_px, self._last))
+        along = sum(now * then for now, then in zip(drift_px, self._last, strict=True))
+        self._worse = self._worse + 1 if size > _WORSE * last > _LEAST_PX and along > 0 else 0
+        if self._worse >= _PATIENCE:
+            self.following, self._x_um, self._y_um = False, 0.0, 0.0
+            return
+        self._last = drift_px
+        self._x_um = self._within(self._x_um + drift_px[1] * self.pixel_um)
+        self._y_um = self._within(self._y_um + drift_px[0] * self.pixel_um)
+
+    def _within(self, away_um: float) -> float:
+        return max(-self.reach_um, min(self.reach_um, away_um))

@@ -1,0 +1,99 @@
+"""How many time points on the next frame is taken."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from agent.lapse.belief import Belief
+
+_GROWS_WITH = 0.8
+"""Exponent with which what is foretold grows with the gap."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A decision.
+
+    Parameters
+    ----------
+    steps
+        Time points to the next frame; 1 skips none.
+    why
+        `error`, `most`, `event`, `learning`, `budget`, `end` or `fixed`: what kept it from being
+        larger, or from being smaller.
+    expected
+        Error that is expected in the middle of such a gap; None where nobody knows.
+    """
+
+    steps: int
+    why: str
+    expected: float | None = None
+
+
+def at_gap(foretold: float, steps: int, wanted: int) -> float:
+    """What would be foretold of a gap, from what was of another one, at the same pace."""
+    return float(foretold * (wanted / steps) ** _GROWS_WITH)
+
+
+def widest(
+    belief: Belief,
+    foretold: float,
+    steps: int,
+    *,
+    last: int,
+    most: int,
+    bound: float,
+    confidence: float,
+) -> Gap:
+    """The largest gap whose error stays within the bound.
+
+    Parameters
+    ----------
+    belief
+        What audits taught.
+    foretold, steps
+        Of the middle of the latest gap that was rebuilt, and its length.
+    last
+        The gap before: the next is at most one larger.
+    most
+        Largest gap.
+    bound, confidence
+        The error is to stay within, with that confidence.
+    """
+
+    def expected(gap: int) -> float:
+        return belief.expected(at_gap(foretold, steps, gap))
+
+    for gap in range(min(most, last + 1), 1, -1):
+        if belief.at_most(at_gap(foretold, steps, gap), confidence) <= bound:
+            return Gap(gap, "most" if gap == most else "error", expected(gap))
+    return Gap(1, "error")
+
+
+def affordable(wanted: Gap, *, left: int, frames: int | None, most: int) -> Gap:
+    """The gap, or a larger one where the light would not last.
+
+    An event may have every frame as long as the rest of the run can be had at the largest gap;
+    otherwise light is spread evenly over what is left.
+
+    Parameters
+    ----------
+    wanted
+        What frames ask for.
+    left
+        Time points left.
+    frames
+        Frames that the budget still has; None where there is none.
+    most
+        Largest gap.
+    """
+    if frames is None or left <= 0:
+        return wanted
+    if frames <= math.ceil(left / most):
+        least = most
+    elif wanted.why in ("event", "learning"):
+        return wanted
+    else:
+        least = min(most, math.ceil(left / frames))
+    return wanted if wanted.steps >= least else Gap(least, "budget", wanted.expected)

@@ -1,0 +1,53 @@
+"""How many more frames the light budgets allow."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+_ROUNDING = 1e-9
+
+
+@dataclass(slots=True)
+class Light:
+    """Counts what frames cost, as the dose gate does, but from the plan's own frames alone.
+
+    Parameters
+    ----------
+    cost
+        Light of a frame at some settings and of so many pixels (J), by laser.
+    budget, per_field
+        In J, by laser.
+    fields
+        How many fields share the budget.
+    """
+
+    cost: Callable[[Mapping[str, Any], int], Mapping[str, float]]
+    budget: Mapping[str, float]
+    per_field: Mapping[str, float]
+    fields: int = 1
+    _spent: dict[str, float] = field(default_factory=dict)
+    _spent_on: dict[tuple[int, str], float] = field(default_factory=dict)
+    _each: Mapping[str, float] = field(default_factory=dict)
+
+    def spend(self, settings: Mapping[str, Any], pixels: int, where: int) -> None:
+        """Take in a frame that was taken of a field."""
+        self._each = self.cost(settings, pixels)
+        for laser, joules in self._each.items():
+            self._spent[laser] = self._spent.get(laser, 0.0) + joules
+            key = where, laser
+            self._spent_on[key] = self._spent_on.get(key, 0.0) + joules
+
+    def frames(self, where: int) -> int | None:
+        """How many more frames of a field there is light for; None without a budget."""
+        left = []
+        for laser, joules in self._each.items():
+            if joules <= 0:
+                continue
+            if (budget := self.budget.get(laser)) is not None:
+                left.append((budget - self._spent[laser]) / joules / self.fields)
+            if (budget := self.per_field.get(laser)) is not None:
+                left.append((budget - self._spent_on.get((where, laser), 0.0)) / joules)
+        return math.floor(min(left) + _ROUNDING) if left else None

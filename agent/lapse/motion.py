@@ -1,0 +1,120 @@
+"""What happened between two frames of one field: drift, motion, and what else changed.
+
+All figures are free of photon noise on average, so that a dim frame does not look like a moving
+one.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+from skimage.registration import phase_cross_correlation
+
+from agent.lapse.error import Detector, Map, noise, seen, structure
+
+_UPSAMPLING = 20
+_COARSE_PX = 4.0
+_LEAST = 1e-9
+_PARTS = 4
+_VISIBLE = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one frame is like by itself.
+
+    Parameters
+    ----------
+    brightness
+        Root-mean-square contrast of the structure (counts), noise aside.
+    sharpness
+        Share of that contrast (as variance) that is finer than a blur of 4 pixels.
+    doubt
+        Standard deviation that noise gives the logarithm of the brightness.
+    visible
+        Whether there is a structure to see.
+    """
+
+    brightness: float
+    sharpness: float
+    doubt: float
+    visible: bool
+
+
+def look(frame: NDArray[Any], detector: Detector) -> Look:
+    """Brightness and sharpness of a frame."""
+    image, scatter = seen(frame), noise(frame, detector)
+    variance, sd = (shown := structure(frame, detector)).value, shown.sd
+    coarse = gaussian_filter(image, _COARSE_PX, mode="nearest")
+    # Hardly any noise passes the coarse blur.
+    fine = float((image - coarse).var()) - scatter
+    visible = variance > _VISIBLE * sd
+    share = fine / variance if visible else 0.0
+    doubt = 0.5 * sd / variance if visible else math.inf
+    return Look(math.sqrt(max(variance, 0.0)), min(max(share, 0.0), 1.0), doubt, visible)
+
+
+def drift(before: NDArray[Any], after: NDArray[Any]) -> tuple[float, float]:
+    """How far the structure as a whole has moved from one frame to the next (rows, columns; px).
+
+    By phase correlation (Guizar-Sicairos et al., Opt. Lett. 33, 156 (2008)) of the frames behind a
+    slight blur, without their mean and tapered to their edges.
+    """
+    first, second = (_tapered(frame) for frame in (before, after))
+    if not (first.any() and second.any()):
+        return 0.0, 0.0
+    moved, _, _ = phase_cross_correlation(
+        second, first, upsample_factor=_UPSAMPLING, normalization=None
+    )
+    return float(moved[0]), float(moved[1])
+
+
+def _tapered(frame: NDArray[Any]) -> Map:
+    image = seen(frame)
+    taper: Map = np.outer(*(np.hanning(side + 2)[1:-1] for side in image.shape))
+    smooth: Map = gaussian_filter(image, 1.0)
+    tapered: Map = (smooth - smooth.mean()) * taper
+    return tapered
+
+
+def likeness(before: NDArray[Any], after: NDArray[Any], detector: Detector) -> float:
+    """Correlation of the structure in two frames, −1 to 1: 1 if nothing moved, whatever the noise.
+
+    Bleaching, which changes the contrast and not the structure, leaves it as it is.
+    """
+    first, second = seen(before), seen(after)
+    variances = [
+        float(image.var()) - noise(frame, detector)
+        for image, frame in ((first, before), (second, after))
+    ]
+    if min(variances) <= _LEAST:
+        return 0.0
+    together = float(np.mean((first - first.mean()) * (second - second.mean())))
+    return max(-1.0, min(1.0, together / math.sqrt(variances[0] * variances[1])))
+
+
+def local_change(before: NDArray[Any], after: NDArray[Any], detector: Detector) -> float:
+    """Largest change of a part of the field, of 4 × 4, relative to the structure of the field.
+
+    Root-mean-square difference behind the Gaussian, noise and change of brightness aside.
+    """
+    first, second = seen(before), seen(after)
+    scatter = [noise(frame, detector) for frame in (before, after)]
+    variance = float(first.var()) - scatter[0]
+    if variance <= _LEAST:
+        return 0.0
+    first, second = first - first.mean(), second - second.mean()
+    gain = max(float((first * second).sum()), 0.0) / max(float((second**2).sum()), _LEAST)
+    away = (first - gain * second) ** 2
+    expected = scatter[0] + gain**2 * scatter[1]
+    parts = [
+        float(part.mean()) - expected
+        for rows in np.array_split(away, _PARTS, axis=0)
+        for part in np.array_split(rows, _PARTS, axis=1)
+    ]
+    return math.sqrt(max(max(parts), 0.0) / variance)

@@ -1,0 +1,185 @@
+"""The interpolator in a process of its own, beside the acquisition.
+
+Like the filter's it reads raw frames from disk and writes rebuilt ones to disk by itself. It also
+copies what was measured, so that the reconstructed movie has one writer.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agent.images import ImageStore
+from agent.lapse.aligned import audit, between
+from agent.lapse.error import UNKNOWN, Detector
+from agent.plan import Rebuild
+from agent.reconstructed_images import ReconstructedStore
+from agent.restarted import RestartedProcess
+
+if TYPE_CHECKING:
+    from models.interpolation import Interpolation
+
+Interpolate = Callable[[], Any]
+"""Makes what has `between` and `weights_hash`, as `models.interpolation.Interpolation` does; called
+in the interpolator's process."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What the ledger keeps of a `Rebuild`; its pixels are in `reconstructed.ome.zarr`.
+
+    Parameters
+    ----------
+    uncertainty, errors
+        See `agent.plan.Rebuilt`.
+    device
+        Where it was computed.
+    ms
+        For all its frames, reading and writing included (ms).
+    """
+
+    uncertainty: tuple[float, ...]
+    errors: tuple[tuple[float, float] | None, ...]
+    device: str
+    ms: float
+
+
+def open_interpolation(model: str, device: str) -> Interpolation:
+    """The interpolator of a config's `timelapse:`."""
+    import torch
+
+    from models.interpolation import Interpolation
+
+    torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
+    return Interpolation(model, device)
+
+
+class RebuildProcess:
+    """Rebuilds frames of a run in another process.
+
+    Parameters
+    ----------
+    interpolate
+        Makes the interpolator, in the other process.
+    folder
+        The run's folder.
+    fields, points
+        Numbers of the fields that are looked at, and how many time points there are.
+    detector
+        What the noise of frames is like.
+    pixel_size_um, interval_s
+        Of the run's images.
+
+    Attributes
+    ----------
+    weights_hash
+        SHA-256 of the weights, for the run's provenance.
+
+    Raises
+    ------
+    OSError, ValueError
+        The weights cannot be used.
+    """
+
+    def __init__(
+        self,
+        interpolate: Interpolate,
+        folder: Path,
+        fields: Sequence[int],
+        points: int,
+        detector: Detector,
+        *,
+        pixel_size_um: float,
+        interval_s: float = 0.0,
+    ) -> None:
+        made_of = (interpolate, folder, fields, points, detector, pixel_size_um, interval_s)
+        self._process = RestartedProcess(_Rebuilder, *made_of)
+        self.weights_hash: str = self._process.ask("weights_hash")
+
+    @property
+    def pid(self) -> int | None:
+        """Number of the process."""
+        return self._process.pid
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended so often that it is not started again."""
+        return self._process.over
+
+    def rebuild(self, request: Rebuild, timeout_s: float) -> Done:
+        """Rebuild what is asked for; errors are those of `RestartedProcess.work`."""
+        done: Done = self._process.work("rebuild", request, timeout_s=timeout_s)
+        return done
+
+    def keep(self, marks: Sequence[Mapping[str, Any]], timeout_s: float) -> None:
+        """Copy the measured ones of some frames, and mark them all; errors likewise."""
+        self._process.work("keep", [dict(mark) for mark in marks], timeout_s=timeout_s)
+
+    def close(self) -> None:
+        """End the process; what it is at is finished first."""
+        self._process.close()
+
+    def kill(self) -> None:
+        """End the process now."""
+        self._process.kill()
+
+
+class _Rebuilder:
+    """What lives in the other process."""
+
+    def __init__(
+        self,
+        interpolate: Interpolate,
+        folder: Path,
+        fields: Sequence[int],
+        points: int,
+        detector: Detector,
+        pixel_size_um: float,
+        interval_s: float,
+    ) -> None:
+        self._interpolation = interpolate()
+        self._detector = detector
+        self._raw = ImageStore(folder, pixel_size_um=pixel_size_um)
+        self._movie = ReconstructedStore(
+            folder, fields, points, pixel_size_um=pixel_size_um, interval_s=interval_s
+        )
+        self._marks = {(one["field"], one["point"]): one for one in self._movie.marks()}
+
+    def weights_hash(self) -> str:
+        return str(self._interpolation.weights_hash())
+
+    def rebuild(self, request: Rebuild) -> Done:
+        from models.interpolation.normalization import as_type
+
+        started = time.perf_counter()
+        first, second = (self._raw.read(index) for index, _ in (request.before, request.after))
+
+        start, end = request.before[1], request.after[1]
+        pair = self._interpolation, first, second
+
+        uncertainty, errors = [], []
+        for point in request.points:
+            made = between(*pair, (point - start) / (end - start), request.drift_px)
+            self._movie.put(point, request.field, as_type(made.image, first.dtype))
+            uncertainty.append(made.uncertainty)
+        for index, point in request.audits:
+            t, measured = (point - start) / (end - start), self._raw.read(index)
+            made, found = audit(*pair, t, request.drift_px, measured, self._detector)
+            uncertainty.append(made.uncertainty)
+            errors.append((found.value, found.sd) if found is not UNKNOWN else None)
+        device = str(getattr(self._interpolation, "device", "cpu"))
+        ms = 1e3 * (time.perf_counter() - started)
+        return Done(tuple(uncertainty), tuple(errors), device, ms)
+
+    def keep(self, marks: Sequence[Mapping[str, Any]]) -> None:
+        for mark in marks:
+            point, field = mark["point"], mark["field"]
+            if mark["frame"] is not None and not self._movie.has(point, field):
+                self._movie.put(point, field, self._raw.read(mark["frame"]))
+            there = self._movie.has(point, field)
+            self._marks[field, point] = {**mark, "kind": mark["kind"] if there else "missing"}
+        self._movie.mark(self._marks[key] for key in sorted(self._marks))

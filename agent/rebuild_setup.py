@@ -1,0 +1,109 @@
+"""What a session needs to rebuild skipped frames: a model, its process, and the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from agent.config import RunConfig
+from agent.lapse.error import Detector
+from agent.ledger import Ledger
+from agent.plan import Rebuild
+from agent.reading import located
+from agent.rebuild_process import Done, Interpolate, RebuildProcess, open_interpolation
+from agent.recording import REBUILD, rebuild_as_dict
+from devices.microscope import grid
+
+
+def check_interpolator(config: RunConfig, source: Path) -> None:
+    """Read the weights of the config's interpolator, before anything is opened for nothing.
+
+    Raises
+    ------
+    ConfigError
+        There are none of that name, or they cannot be used here.
+    """
+    if not config.rebuilds():
+        return
+    from models.interpolation import read_interpolator
+
+    try:
+        read_interpolator(config.timelapse.model)
+    except (OSError, ValueError) as error:
+        raise located(source, ("timelapse", "model"), str(error)) from None
+    if config.timelapse.device == "cuda":
+        from torch.cuda import is_available
+
+        if not is_available():
+            why = "'cuda', but torch finds no CUDA device here; accepted: auto or cpu"
+            raise located(source, ("timelapse", "device"), why)
+
+
+@contextmanager
+def rebuilding_process(
+    config: RunConfig, source: Path, folder: Path, interpolate: Interpolate | None
+) -> Iterator[RebuildProcess | None]:
+    """What rebuilds frames while the context lasts."""
+    if not config.rebuilds():
+        yield None
+        return
+    asked = config.timelapse
+    fields = [field.index for field in grid(config.microscope.fields)[: asked.fields]]
+    try:
+        process = RebuildProcess(
+            interpolate or partial(open_interpolation, asked.model, asked.device),
+            folder,
+            fields,
+            asked.frames,
+            Detector(**asked.detector.model_dump()),
+            pixel_size_um=config.microscope.pixel_size_nm * 1e-3,
+            interval_s=asked.interval_s,
+        )
+    except (OSError, ValueError) as error:
+        raise located(source, ("timelapse", "model"), str(error)) from None
+    try:
+        yield process
+    finally:
+        process.close()
+
+
+def rebuild_recorder(
+    ledger: Ledger, tell: Callable[[str, dict[str, Any]], None]
+) -> Callable[[int | None, Rebuild | None, Done | str], None]:
+    """What writes down what came of requests to rebuild frames; a failure never ends the run.
+
+    Parameters
+    ----------
+    ledger
+        Where to.
+    tell
+        Called with (kind, data) after each entry.
+    """
+
+    def record(number: int | None, request: Rebuild | None, outcome: Done | str) -> None:
+        index = request.after[0] if request else None
+        failed = outcome if isinstance(outcome, str) else None
+        if failed is not None:
+            what = f"rebuilding frames before frame {index}" if request else "marking frames"
+            entry = {"what": f"{what} failed: {failed}", "policy": "go on", "part": REBUILD}
+            ledger.add("fault", entry, index)
+            tell("fault", entry)
+        if request is None:
+            return
+        done = outcome if isinstance(outcome, Done) else Done((), (), "", 0.0)
+        row = {
+            "number": number,
+            **rebuild_as_dict(request),
+            "uncertainty": list(done.uncertainty),
+            "errors": [None if pair is None else list(pair) for pair in done.errors],
+            "device": done.device,
+            "ms": round(done.ms, 3),
+            "failed": failed,
+        }
+        ledger.add("rebuilt", row, index)
+        tell("rebuilt", row)
+
+    return record

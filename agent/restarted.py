@@ -1,0 +1,88 @@
+"""A worker process that is started again when it ends, but not for ever."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from agent.worker_process import WorkerDied, WorkerProcess
+
+_WARM_UP_S = 120.0
+_MOST_STARTS = 3
+"""In a row, without anything done in between: what ends it will end it again."""
+
+
+class RestartedProcess:
+    """Keeps an object in another process (see `WorkerProcess`), and that process alive.
+
+    Parameters
+    ----------
+    make, args
+        Make the object, in the other process.
+
+    Raises
+    ------
+    Exception
+        What `make` raised.
+    """
+
+    def __init__(self, make: Callable[..., Any], *args: Any) -> None:
+        self._made_of = (make, args)
+        self._warmed_up: tuple[Any, ...] | None = None
+        self._starts = 0
+        self.over = False
+        """It has ended so often that it is not started again."""
+        self._process = self._start()
+
+    @property
+    def pid(self) -> int | None:
+        """Number of the process."""
+        return self._process.pid
+
+    def ask(self, method: str) -> Any:
+        """Call a method that takes no time."""
+        return self._process.call(method)
+
+    def warm_up(self, *args: Any) -> None:
+        """Call the object's `warm_up`, now and whenever it is started again."""
+        self._warmed_up = args
+        self._process.call("warm_up", *args, timeout_s=_WARM_UP_S)
+
+    def work(self, method: str, *args: Any, timeout_s: float) -> Any:
+        """Call a method; a process that has ended is started first.
+
+        Raises
+        ------
+        WorkerDied
+            The process ended, and is started again for the next call, unless it ends each time.
+        TimeoutError
+            It took longer, and was ended.
+        Exception
+            What the method raised.
+        """
+        if not self._process.is_alive:
+            self._again()
+        done = self._process.call(method, *args, timeout_s=timeout_s)
+        self._starts = 0
+        return done
+
+    def close(self) -> None:
+        """End the process; what it is at is finished first."""
+        self._process.close()
+
+    def kill(self) -> None:
+        """End the process now."""
+        self._process.kill()
+
+    def _start(self) -> WorkerProcess:
+        make, args = self._made_of
+        self._starts += 1
+        return WorkerProcess(make, *args)
+
+    def _again(self) -> None:
+        if self._starts >= _MOST_STARTS:
+            self.over = True
+            raise WorkerDied(f"its process ended {self._starts} times in a row; not started again")
+        self._process = self._start()
+        if self._warmed_up is not None:
+            self._process.call("warm_up", *self._warmed_up, timeout_s=_WARM_UP_S)

@@ -1,0 +1,264 @@
+"""A time-lapse that skips, run on the virtual microscope: what is on disk, what may go wrong."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zarr
+
+from agent import session
+from agent.config import RunConfig, load
+from agent.folder import new_folder, read_config
+from agent.plan import Plan
+from agent.planning import build_plan
+from agent.replay import replay
+from agent.session import Result, Session
+from agent.summary import summarize
+from devices.shot import Shot
+from tests import faulty
+from tests.faulty import cli
+from tests.interpolators import Blend
+from tests.runs import cut_after, recorded
+
+CONFIG = faulty.ROOT / "configs" / "timelapse.yaml"
+SMALL = {
+    "microscope.virtual_sted.width_px": 48,
+    "microscope.virtual_sted.height_px": 48,
+    "microscope.virtual_sted.size_um": 9,
+    "microscope.virtual_sted.structure": "actin",
+    "microscope.virtual_sted.motion_nm_per_s": 0.3,
+    "microscope.virtual_sted.drift_nm_per_s": 0.1,
+    "microscope.fields.pitch_um": 0.5,
+    "microscope.settings.excitation_power.start": 12,
+    "timelapse.frames": 12,
+    "timelapse.fields": 1,
+    "timelapse.model": "ours.safetensors",
+    "timelapse.acquire": "adaptive",
+    "timelapse.gap": 4,
+}
+
+
+@pytest.fixture(autouse=True)
+def unread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The config's weights are not looked at: something else rebuilds."""
+    monkeypatch.setattr(session, "check_interpolator", lambda config, source: None)
+
+
+def config(**changes: Any) -> RunConfig:
+    asked = SMALL | {key.replace("__", "."): value for key, value in changes.items()}
+    return load(CONFIG, [f"{key}={json.dumps(value)}" for key, value in asked.items()])
+
+
+def lapse(
+    tmp_path: Path,
+    blend: Blend | None = None,
+    make_plan: Callable[[RunConfig], Plan] | None = None,
+    **changes: Any,
+) -> tuple[Result, Path]:
+    asked = config(**changes)
+    run = new_folder(asked, tmp_path, tmp_path / "run")
+    started = Session(asked, CONFIG, run, interpolate=blend or Blend(), make_plan=make_plan)
+    # A plan of the test's has no planned number, which is the config's here.
+    started.progress.planned = started.progress.planned or asked.timelapse.frames
+    return started.run(), run
+
+
+@lru_cache(maxsize=1)
+def _plain(folder: Path) -> Path:
+    result, run = lapse(folder)
+    assert (result.status, result.safe) == ("completed", True), result.reason
+    return run
+
+
+@pytest.fixture
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An adaptive run that nothing happened to; not to be changed."""
+    return _plain(tmp_path_factory.getbasetemp())
+
+
+def marks(run: Path) -> list[dict[str, Any]]:
+    group = zarr.open_group(run / "reconstructed.ome.zarr", mode="r")
+    found: Any = group.attrs["stedfast"]
+    return list(found["frames"])
+
+
+def movie(run: Path) -> Any:
+    return zarr.open_array(run / "reconstructed.ome.zarr" / "0", mode="r")
+
+
+def assert_whole(run: Path) -> Counter[str]:
+    """Every time point and field is marked once; measured ones are the raw ones, bit for bit."""
+    asked = read_config(run).timelapse
+    found = marks(run)
+    assert len(found) == asked.frames * asked.fields
+    assert len({(mark["field"], mark["point"]) for mark in found}) == len(found)
+    raw, made = zarr.open_array(run / "raw.ome.zarr" / "0", mode="r"), movie(run)
+    assert made.dtype == raw.dtype and made.shape[:2] == (asked.frames, asked.fields)
+    channel = {field: at for at, field in enumerate(dict.fromkeys(m["field"] for m in found))}
+    for mark in found:
+        pixels = np.asarray(made[mark["point"], channel[mark["field"]]])
+        if mark["kind"] in ("measured", "audited"):
+            assert np.array_equal(pixels, np.asarray(raw[mark["frame"]]))
+        else:
+            assert mark["frame"] is None
+            assert (pixels.max() > 0) == (mark["kind"] == "reconstructed")
+    return Counter(mark["kind"] for mark in found)
+
+
+# ---------------------------------------------------------------------- what is there
+
+
+def test_a_still_sample_is_skipped_and_every_time_point_is_there(plain: Path) -> None:
+    kinds = assert_whole(plain)
+    summary = summarize(plain)
+    frames = summary["frames"]
+    assert frames["planned"] == 12 == frames["acquired"] + frames["skipped"]
+    assert frames["skipped"] == frames["reconstructed"] == kinds["reconstructed"] >= 3
+    assert summary["lapse"]["light_saved"] == pytest.approx(frames["skipped"] / 12)
+    expected = [m["expected_error"] for m in marks(plain) if m["kind"] == "reconstructed"]
+    assert all(0 < error <= 0.2 for error in expected)
+    assert summary["lapse"]["error"][0] < 0.2
+    assert not summary["faults"]
+
+
+def test_a_replay_takes_the_same_decisions_without_an_interpolator(plain: Path) -> None:
+    found = replay(plain)
+    assert found.difference is None
+    assert (found.frames, found.notes) == (len(recorded(plain).taken),) * 2
+
+
+def test_a_changed_answer_is_noticed_by_a_replay(plain: Path, tmp_path: Path) -> None:
+    import sqlite3
+
+    run = tmp_path / "run"
+    shutil.copytree(plain, run)
+    with sqlite3.connect(run / "ledger.sqlite") as ledger:
+        ledger.execute(
+            "UPDATE entries SET data = replace(data, '\"drift_px\": [0', '\"drift_px\": [7')"
+            " WHERE kind = 'rebuilt'"
+        )
+    assert replay(run).difference is not None
+
+
+def test_show_and_check_say_it(
+    plain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, _ = cli(capsys, "show", plain)
+    skipped = summarize(plain)["frames"]["skipped"]
+    assert code == 0 and f"skipped    {skipped}, {skipped} rebuilt" in out
+    asked = [f"{key}={json.dumps(value)}" for key, value in SMALL.items()]
+    code, out, _ = cli(capsys, "check", CONFIG, *[w for a in asked for w in ("--set", a)])
+    assert code == 0 and "4 … 12 of 48 × 48 px" in out
+
+
+def test_every_third_time_point_and_the_last(tmp_path: Path) -> None:
+    result, run = lapse(
+        tmp_path, timelapse__acquire="skip", timelapse__gap=3, timelapse__fields=2,
+        timelapse__frames=9,
+    )  # fmt: skip
+    assert result.status == "completed"
+    taken = [m["point"] for m in marks(run) if m["kind"] == "measured" and m["field"] == 0]
+    assert taken == [0, 3, 6, 8]
+    kinds = assert_whole(run)
+    assert kinds == {"measured": 8, "reconstructed": 10}
+    assert replay(run).difference is None
+    # Nothing is known of the error where nothing is compared.
+    assert {m["expected_error"] for m in marks(run)} == {None}
+
+
+# ---------------------------------------------------------------------- what may go wrong
+
+
+def test_the_process_dies_and_the_run_goes_on(tmp_path: Path) -> None:
+    result, run = lapse(tmp_path, Blend(die_at=(4,)))
+    assert result.status == "completed"
+    summary = summarize(run)
+    assert any("process ended" in fault["what"] for fault in summary["faults"])
+    frames = summary["frames"]
+    assert frames["acquired"] + frames["skipped"] == 12
+    kinds = assert_whole(run)
+    assert kinds["missing"] == frames["skipped"] - frames["reconstructed"]
+    assert replay(run).difference is None
+
+
+def test_an_interpolator_that_always_fails_leaves_all_frames_to_be_taken(tmp_path: Path) -> None:
+    result, run = lapse(tmp_path, Blend(fail_at=tuple(range(99))), timelapse__frames=8)
+    assert result.status == "completed"
+    assert len(recorded(run).taken) == 8
+    assert {note["why"] for note in recorded(run).notes_on("lapse")[2:-1]} == {"blind"}
+
+
+def test_skipped_frames_that_cannot_be_rebuilt_are_marked_missing(tmp_path: Path) -> None:
+    result, run = lapse(
+        tmp_path, Blend(fail_at=(0,)), timelapse__acquire="skip", timelapse__frames=9
+    )
+    assert result.status == "completed"
+    assert assert_whole(run) == {"measured": 3, "reconstructed": 3, "missing": 3}
+
+
+@pytest.mark.parametrize("frames", [3, 5, 6])
+def test_an_interrupted_run_is_gone_on_with_in_the_middle_of_a_gap(
+    frames: int, plain: Path, tmp_path: Path
+) -> None:
+    result, run = lapse(tmp_path, make_plan=cut_after(frames))
+    assert result.status == "failed" and "power cut" in result.reason
+    assert len(recorded(run).taken) == frames
+    again = Session(read_config(run), run / "config.yaml", run, interpolate=Blend()).run()
+    assert again.status == "completed", again.reason
+    assert_whole(run)
+    # It decides as the run that nothing happened to.
+    for index, taken in recorded(plain).taken.items():
+        assert recorded(run).taken[index].shot == taken.shot
+    assert recorded(run).notes == recorded(plain).notes
+
+
+def test_little_light_is_spread_over_the_run(tmp_path: Path) -> None:
+    """The sample asks for every frame; the budget has four of ten."""
+    asked = config()
+    each = asked.microscope.dose_j(asked.microscope.start(), 48 * 48)
+    result, run = lapse(
+        tmp_path, timelapse__error=0.001, timelapse__frames=10,
+        dose__budget_J={"depletion": 4.5 * each["depletion"]},
+    )  # fmt: skip
+    assert result.status == "completed", result.reason
+    whys = {note["why"] for note in recorded(run).notes_on("lapse")}
+    assert "budget" in whys
+    assert len(recorded(run).taken) <= 4
+    assert_whole(run)
+
+
+def test_a_budget_that_is_too_small_stops_the_run(tmp_path: Path) -> None:
+    asked = config()
+    each = asked.microscope.dose_j(asked.microscope.start(), 48 * 48)
+    result, run = lapse(tmp_path, dose__budget_J={"depletion": 2.5 * each["depletion"]})
+    assert result.status == "stopped" and result.safe
+    assert len(recorded(run).taken) == 2
+    assert replay(run).difference is None
+
+
+def test_a_failing_camera_in_the_middle_is_tried_again(tmp_path: Path) -> None:
+    """A frame that never came is not missed: the time point is taken at the second attempt."""
+
+    def failing(asked: RunConfig) -> Plan:
+        plan, answer, count = build_plan(asked), None, 0
+        while True:
+            step = plan.send(answer)
+            if isinstance(step, Shot):
+                count += 1
+                if count == 4:
+                    step = Shot("sted", {"dwell_time": 1e9}, step.field, step.at_s, step.purpose)
+            answer = yield step
+
+    result, run = lapse(tmp_path, make_plan=failing)
+    assert result.status == "failed" and "dwell_time" in result.reason and result.safe
+    again = Session(read_config(run), run / "config.yaml", run, interpolate=Blend()).run()
+    assert again.status == "completed"
+    assert_whole(run)
