@@ -23,8 +23,8 @@ from agent.lapse.motion import likeness, local_change, look
 from agent.objectives.estimate import Estimate
 from agent.plan import Frame, Rebuild, Rebuilt
 
-_HOLD = 2
-"""Frames after an event's first that are taken one by one."""
+_HOLD = 1
+"""Frames that are taken one by one after the one that follows an event at once."""
 _ENOUGH_AUDITS = 0.9
 _PACES = 3
 
@@ -198,7 +198,7 @@ class Adaptive(Lapse):
         gap = affordable(wanted, left=left, frames=frames, most=rules.gap)
         self._gap = self._ahead(gap)
         self._next = point + self._gap.steps
-        if self._gap.steps > 1:
+        if self._gap.steps > 1 and self._gap.why != "budget":
             self._gaps += 1
             rng = np.random.default_rng((self.field, point))
             if self._gaps % rules.audit_every == 1 % rules.audit_every:

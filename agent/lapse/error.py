@@ -77,7 +77,7 @@ def structure(frame: NDArray[Any], detector: Detector) -> Estimate:
     """Variance of the structure in a frame as it is `seen` (counts²), without that of the noise."""
     image, scatter = seen(frame), noise(frame, detector)
     found = float(image.var()) - scatter
-    return Estimate(found, _spread(scatter, found, image.size))
+    return Estimate(found, spread(scatter, found, image.size))
 
 
 def squared_error(
@@ -117,7 +117,7 @@ def squared_error(
     if shown.value <= _LEAST_STRUCTURE * shown.sd:
         return UNKNOWN
     error = float(np.mean(away**2)) - scatter - inherited
-    sd = _spread(scatter + inherited, max(error, 0.0), away.size)
+    sd = spread(scatter + inherited, max(error, 0.0), away.size)
     return Estimate(
         error / shown.value, math.hypot(sd, error * shown.sd / shown.value) / shown.value
     )
@@ -159,7 +159,7 @@ def inherited_noise(
     return float(np.mean(seen(moved - calm) ** 2)) / _SHAKE**2
 
 
-def _spread(scatter: float, signal: float, pixels: int) -> float:
+def spread(scatter: float, signal: float, pixels: int) -> float:
     """Standard deviation of a mean square of a signal's and the noise's variance.
 
     Noise behind a Gaussian is shared by neighbours: 2π σ² of its squares, and 4π σ² of its values,

@@ -12,7 +12,8 @@ from agent.lapse.motion import Look
 _REMEMBERED = 7
 _FASTER = 2.2
 _LEAST_CHANGE = 0.12
-_DIMMER, _SOFTER, _SURELY = 0.2, 0.5, 4.0
+_DIMMER, _SOFTER, _SURELY = 0.3, 0.5, 4.0
+_LEAST = 1e-6
 _LOCALLY = 3.0
 _LEAST_LOCAL = 0.35
 
@@ -81,25 +82,27 @@ class Watch:
         return found
 
     def _kind(self, change: Change) -> str | None:
-        if change.before.visible and not change.after.visible:
-            return "gone"
-        if not change.after.visible:
+        before, after, steps = change.before, change.after, change.steps
+        if not after.visible:
+            return "gone" if before.visible else None
+        if not before.visible:
             return None
-        if change.before.visible:
-            expected = median(self._dimming) if len(self._dimming) > 1 else 0.0
-            doubt = math.hypot(change.before.doubt, change.after.doubt)
-            usual = median(abs(one - expected) for one in self._dimming) if self._dimming else 0.0
-            unusual = max(_DIMMER, _SURELY * doubt, _SURELY * usual)
-            if abs(change.dimming - expected) * change.steps > unusual:
-                return "brightness"
-            sharper = change.after.sharpness / max(change.before.sharpness, 1e-6)
-            if abs(math.log(max(sharper, 1e-6))) > _SOFTER:
-                return "focus"
+        doubt = math.hypot(before.doubt, after.doubt)
+        expected = median(self._dimming) if len(self._dimming) > 1 else 0.0
+        usual = median(abs(one - expected) for one in self._dimming) if self._dimming else 0.0
+        unusual = max(_DIMMER, _SURELY * doubt, _SURELY * usual)
+        if abs(change.dimming - expected) * steps > unusual:
+            return "brightness"
+        softer = abs(math.log(max(before.sharpness, _LEAST) / max(after.sharpness, _LEAST)))
+        if softer > max(_SOFTER, _SURELY * math.hypot(before.fine_doubt, after.fine_doubt)):
+            return "focus"
         if len(self._paces) < 2:
             return None
-        if change.pace > max(_FASTER * median(self._paces), _LEAST_CHANGE):
+        # What noise may add to a likeness, in the units of a pace.
+        noise = math.sqrt(_SURELY * doubt / steps)
+        if change.pace > max(math.hypot(_FASTER * median(self._paces), noise), _LEAST_CHANGE):
             return "motion"
-        local = change.local / math.sqrt(change.steps)
-        if local > max(_LOCALLY * median(self._local), _LEAST_LOCAL):
+        local = change.local / math.sqrt(steps)
+        if local > max(math.hypot(_LOCALLY * median(self._local), noise), _LEAST_LOCAL):
             return "somewhere"
         return None

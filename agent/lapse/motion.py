@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from skimage.registration import phase_cross_correlation
 
-from agent.lapse.error import Detector, Map, noise, seen, structure
+from agent.lapse.error import Detector, Map, noise, seen, spread, structure
 
 _UPSAMPLING = 20
 _COARSE_PX = 4.0
@@ -34,8 +34,8 @@ class Look:
         Root-mean-square contrast of the structure (counts), noise aside.
     sharpness
         Share of that contrast (as variance) that is finer than a blur of 4 pixels.
-    doubt
-        Standard deviation that noise gives the logarithm of the brightness.
+    doubt, fine_doubt
+        Standard deviation that noise gives the logarithm of the brightness and of the sharpness.
     visible
         Whether there is a structure to see.
     """
@@ -43,6 +43,7 @@ class Look:
     brightness: float
     sharpness: float
     doubt: float
+    fine_doubt: float
     visible: bool
 
 
@@ -56,7 +57,9 @@ def look(frame: NDArray[Any], detector: Detector) -> Look:
     visible = variance > _VISIBLE * sd
     share = fine / variance if visible else 0.0
     doubt = 0.5 * sd / variance if visible else math.inf
-    return Look(math.sqrt(max(variance, 0.0)), min(max(share, 0.0), 1.0), doubt, visible)
+    fine_doubt = spread(scatter, fine, image.size) / fine if fine > 0 else math.inf
+    brightness = math.sqrt(max(variance, 0.0))
+    return Look(brightness, min(max(share, 0.0), 1.0), doubt, fine_doubt, visible)
 
 
 def drift(before: NDArray[Any], after: NDArray[Any]) -> tuple[float, float]:

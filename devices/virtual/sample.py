@@ -231,6 +231,10 @@ class Sample:
         total = np.bincount(flat, weights=share.ravel(), minlength=hits.size)
         self._survival[patch] *= np.where(hits, total / np.maximum(hits, 1), 1).reshape(shape)
 
+    def fade(self, share: float) -> None:
+        """Leave this share of all molecules alive, wherever they are."""
+        self._survival *= share
+
     def survival(self, window: Window) -> NDArray[np.float64]:
         """Ground truth: fraction of the molecules still alive at each pixel of a window."""
         patch, corner = self._patch(window.rows, window.cols)

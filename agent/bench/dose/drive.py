@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from agent.bench.dose.stage import Stage
 from agent.config import TimelapseConfig
-from agent.lapse.aligned import Interpolates, between
-from agent.lapse.error import UNKNOWN, Detector, seen, squared_error
+from agent.lapse.aligned import Interpolates, audit, between
+from agent.lapse.error import PHOTONS, UNKNOWN, seen
 from agent.lapse.field import Lapse
 from agent.lapse.light import Light
 from agent.plan import Answer, Frame, Note, Rebuild, Rebuilt
@@ -34,10 +34,10 @@ class Filmed:
     taken
         Time points that were acquired.
     true_error
-        Of each rebuilt frame, by time point: relative root-mean-square error against the mean that
-        the sample had at that time.
+        Squared error of each rebuilt frame, by time point: relative to the structure, against what
+        the sample showed at that time, without noise. Unbiased, so that it may be negative.
     audits
-        (time point, gap, estimated squared error, true one) of every frame that was compared.
+        (time point, gap, squared error as it was estimated, true one) of every comparison.
     notes
         What the plan noted.
     """
@@ -119,30 +119,33 @@ def _rebuild(
     done: Filmed,
 ) -> Rebuilt:
     (first, start), (last, end) = request.before, request.after
+    pair = frames[first], frames[last]
+    rng = np.random.default_rng((first, last))
+    again = rng.poisson(means[start]), rng.poisson(means[end])
 
-    def at(point: int) -> tuple[Map, float]:
-        t = (point - start) / (end - start)
-        made = between(interpolation, frames[first], frames[last], t, request.drift_px)
-        return made.image.astype(float), made.uncertainty
+    def true(image: NDArray[Any], point: int, t: float) -> float:
+        # A second frame from the same scenes has other noise: what both are wrong by is no noise.
+        other = between(interpolation, again[0], again[1], t, request.drift_px).image
+        mean = means[point]
+        shared = np.mean(seen(image - mean) * seen(other - mean))
+        return float(shared / max(float(np.var(seen(mean))), 1e-12))
 
     unsure, errors = [], []
     for point in request.points:
-        image, uncertainty = at(point)
-        done.movie[point] = image
-        done.true_error[point] = float(np.sqrt(_true(image, means[point])))
-        unsure.append(uncertainty)
+        t = (point - start) / (end - start)
+        made = between(interpolation, *pair, t, request.drift_px)
+        done.movie[point] = made.image.astype(float)
+        done.true_error[point] = true(made.image, point, t)
+        unsure.append(made.uncertainty)
     for index, point in request.audits:
-        image, uncertainty = at(point)
-        found = squared_error(image, frames[index], Detector())
-        unsure.append(uncertainty)
+        t = (point - start) / (end - start)
+        made, found = audit(interpolation, *pair, t, request.drift_px, frames[index], PHOTONS)
+        unsure.append(made.uncertainty)
         errors.append(None if found is UNKNOWN else (found.value, found.sd))
-        done.audits.append((point, end - start, found.value, _true(image, means[point])))
+        if found is not UNKNOWN:
+            truth = true(made.image, point, t)
+            done.audits.append((point, end - start, found.value, truth))
     return Rebuilt(tuple(unsure), tuple(errors)) if request.wait else Rebuilt()
-
-
-def _true(image: Map, mean: Map) -> float:
-    """Squared error of a rebuilt frame, as `agent.lapse.error.squared_error` would have it."""
-    return float(np.mean(seen(image - mean) ** 2) / max(float(np.var(seen(mean))), 1e-12))
 
 
 def _point(purpose: str) -> int:

@@ -26,7 +26,7 @@ Kind = Literal["rush", "defocus", "bleach"]
 
 _LEAVES = 0.55
 _DEFOCUS_UM = 0.35
-_RUSH = 5.0
+_RUSH = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Event:
     Parameters
     ----------
     kind
-        `rush`: the structure moves five times as fast; `defocus`: the focus is lost by 0.35 µm;
+        `rush`: the structure moves three times as fast; `defocus`: the focus is lost by 0.35 µm;
         `bleach`: 45% of the molecules go dark.
     at, lasts
         First time point, and how many.
@@ -178,12 +178,16 @@ class Stage:
         )
 
     def _window(self, sample: Sample, point: int, x_um: float, y_um: float) -> Window:
+        if sample is self._sample:
+            self._bleach_at_once(point)
+        shape = (self.scene.side_px,) * 2
+        return sample.window(x_um, y_um, float(self._pace[point]), shape, self._optics.margin)
+
+    def _bleach_at_once(self, point: int) -> None:
         for event in self.scene.happenings():
             if event.kind == "bleach" and event.at <= point and event.at not in self._stepped:
                 self._stepped.add(event.at)
-                self._sample._survival *= _LEAVES
-        shape = (self.scene.side_px,) * 2
-        return sample.window(x_um, y_um, float(self._pace[point]), shape, self._optics.margin)
+                self._sample.fade(_LEAVES)
 
     def _z(self, point: int) -> float:
         lost = any(
