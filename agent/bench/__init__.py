@@ -28,6 +28,7 @@ _BENCHES = {
     "quality": "the quality score against ground truth, on what it was not trained on",
     "restoration": "label2label and its peers against the clean structure, and the engine's speed",
     "interpolation": "dropped frames rebuilt, of generated and real movies, and fine-tuning",
+    "dose": "a moving, bleaching sample at the same light: every frame, fixed or adaptive skips",
     "kill": "SIGKILL at random moments: no frame lost, resume completes",
 }
 _LONG = ("optimizer", "restoration", "interpolation")

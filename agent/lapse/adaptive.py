@@ -23,8 +23,6 @@ from agent.lapse.motion import likeness, local_change, look
 from agent.objectives.estimate import Estimate
 from agent.plan import Frame, Rebuild, Rebuilt
 
-_HOLD = 1
-"""Frames that are taken one by one after the one that follows an event at once."""
 _ENOUGH_AUDITS = 0.9
 _PACES = 3
 
@@ -38,7 +36,6 @@ class Adaptive(Lapse):
         self._audit: int | None = None
         self._gap = Gap(1, "learning")
         self._gaps = 0
-        self._hold = 0
         self._blind = False
         # Of the frame that came last, until it is decided on.
         self._change: Change | None = None
@@ -174,10 +171,7 @@ class Adaptive(Lapse):
         rules, last = self._rules, self._gap
         self._audit = None
         if self._event:
-            self._hold = _HOLD
-            wanted = Gap(1, "event")
-        elif self._hold > 0:
-            self._hold -= 1
+            # One frame after the other, until what is foretold of them falls again.
             wanted = Gap(1, "event")
         elif self._blind:
             wanted = Gap(1, "blind")

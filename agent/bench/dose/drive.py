@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,7 +54,7 @@ def film(
     lapse: Lapse,
     interpolation: Interpolates,
     *,
-    budget: Mapping[str, float] | None = None,
+    judged: bool = True,
 ) -> Filmed:
     """Lead a time-lapse of one field to its end.
 
@@ -66,14 +66,14 @@ def film(
         Decides.
     interpolation
         Rebuilds.
-    budget
-        Of `frames`, if there is one: how many.
+    judged
+        Whether rebuilt frames are compared with the truth, which takes as long again.
     """
     points = stage.scene.points
-    light = Light(lambda settings, pixels: {"frames": 1.0}, budget or {}, {})
-    plan = skipping(TimelapseConfig(frames=points, interval_s=0.0), [lapse], light)
+    light = Light(lambda settings, pixels: {}, {}, {})
+    plan = skipping(TimelapseConfig(frames=points, interval_s=1.0), [lapse], light)
     done = Filmed()
-    means = _Means(stage)
+    means = _Means(stage) if judged else None
     frames: list[NDArray[Any]] = []
     answer: Answer = None
     while True:
@@ -83,8 +83,9 @@ def film(
             return done
         answer = None
         if isinstance(step, Shot):
-            point = int(step.at_s or 0) if not step.purpose else _point(step.purpose)
-            means.up_to(point)
+            point = int(step.at_s or 0.0)
+            if means is not None:
+                means.up_to(point)
             pixels = stage.take(point)
             frames.append(pixels)
             done.movie[point] = pixels.astype(float)
@@ -114,42 +115,51 @@ class _Means:
 def _rebuild(
     request: Rebuild,
     frames: Sequence[NDArray[Any]],
-    means: _Means,
+    means: _Means | None,
     interpolation: Interpolates,
     done: Filmed,
 ) -> Rebuilt:
     (first, start), (last, end) = request.before, request.after
     pair = frames[first], frames[last]
-    rng = np.random.default_rng((first, last))
-    again = rng.poisson(means[start]), rng.poisson(means[end])
-
-    def true(image: NDArray[Any], point: int, t: float) -> float:
-        # A second frame from the same scenes has other noise: what both are wrong by is no noise.
-        other = between(interpolation, again[0], again[1], t, request.drift_px).image
-        mean = means[point]
-        shared = np.mean(seen(image - mean) * seen(other - mean))
-        return float(shared / max(float(np.var(seen(mean))), 1e-12))
-
     unsure, errors = [], []
     for point in request.points:
         t = (point - start) / (end - start)
         made = between(interpolation, *pair, t, request.drift_px)
         done.movie[point] = made.image.astype(float)
-        done.true_error[point] = true(made.image, point, t)
+        if means is not None:
+            done.true_error[point] = _true(request, made.image, point, means, interpolation)
         unsure.append(made.uncertainty)
     for index, point in request.audits:
         t = (point - start) / (end - start)
         made, found = audit(interpolation, *pair, t, request.drift_px, frames[index], PHOTONS)
         unsure.append(made.uncertainty)
         errors.append(None if found is UNKNOWN else (found.value, found.sd))
-        if found is not UNKNOWN:
-            truth = true(made.image, point, t)
+        if found is not UNKNOWN and means is not None:
+            truth = _true(request, made.image, point, means, interpolation)
             done.audits.append((point, end - start, found.value, truth))
     return Rebuilt(tuple(unsure), tuple(errors)) if request.wait else Rebuilt()
 
 
-def _point(purpose: str) -> int:
-    return int(purpose.removeprefix("time point ").split(",")[0])
+def _true(
+    request: Rebuild,
+    image: NDArray[Any],
+    point: int,
+    means: _Means,
+    interpolation: Interpolates,
+) -> float:
+    """Squared error of a rebuilt frame without the noise it inherited, relative to the structure.
+
+    A second one, rebuilt from the same moments with other noise, is wrong by the same: the mean
+    product of their errors is the squared error that they share.
+    """
+    (first, start), (last, end) = request.before, request.after
+    rng = np.random.default_rng((first, last))
+    again = rng.poisson(means[start]), rng.poisson(means[end])
+    t = (point - start) / (end - start)
+    other = between(interpolation, again[0], again[1], t, request.drift_px).image
+    mean = means[point]
+    shared = np.mean(seen(image - mean) * seen(other - mean))
+    return float(shared / max(float(np.var(seen(mean))), 1e-12))
 
 
 def _no_score() -> Score:

@@ -68,13 +68,13 @@ class Scene:
     """
 
     seed: int
-    points: int = 60
-    side_px: int = 96
+    points: int = 50
+    side_px: int = 80
     structure: Any = "tubulin"
     dye: str = "robust"
     molecules_per_pixel: float = 15.0
     background_hz: float = 3000.0
-    motion_nm: float = 15.0
+    motion_nm: float = 20.0
     drift_nm: float = 4.0
     events: int = 2
 
