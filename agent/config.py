@@ -90,13 +90,13 @@ class TimelapseConfig(Model):
         "is rebuilt",
     )
     gap: int = Field(
-        4, ge=2, le=8, description="time points from frame to frame; the largest, if adaptive"
+        3, ge=2, le=8, description="time points from frame to frame; the largest, if adaptive"
     )
     error: float = Field(
-        0.2, gt=0, lt=1, description="adaptive: largest relative error of rebuilt frames"
+        0.3, gt=0, lt=1, description="adaptive: largest relative error of rebuilt frames"
     )
     confidence: float = Field(
-        0.8, ge=0.5, lt=1, description="adaptive: how sure of that it is to be"
+        0.65, ge=0.5, lt=1, description="adaptive: how sure of that it is to be"
     )
     audit_every: int = Field(
         4, ge=1, le=1000, description="adaptive: one gap in so many has a frame taken and compared"

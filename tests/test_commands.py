@@ -26,6 +26,7 @@ SMALL = [
     "--set",
     "microscope.virtual_sted.height_px=48",
 ]
+EVERY = ["--set", "timelapse.acquire=every"]
 
 
 class Command:
@@ -101,12 +102,12 @@ def test_optimize_from_check_to_export(stedfast: Command, tmp_path: Path) -> Non
 
 def test_dose_in_the_ledger_is_power_times_time(stedfast: Command, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    two = ["--set", "timelapse.frames=2", "--set", "timelapse.fields=2"]
+    two = ["--set", "timelapse.frames=2", "--set", "timelapse.fields=2", *EVERY]
     stedfast("run", CONFIGS / "timelapse.yaml", "--out", run, *SMALL, *two)
     assert stedfast.code == 0, stedfast.err
     dose = json.loads(stedfast("show", run, "--json"))["dose"]
     seconds = 4 * 48 * 48 * 10e-6
-    assert dose["excitation_J"] == pytest.approx(2e-6 * seconds)
+    assert dose["excitation_J"] == pytest.approx(6e-6 * seconds)
     assert dose["depletion_J"] == pytest.approx(30e-3 * seconds)
 
 
@@ -114,7 +115,7 @@ def test_timelapse_keeps_its_interval_on_the_simulated_clock(
     stedfast: Command, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    three = ["--set", "timelapse.frames=3", "--set", "timelapse.fields=1"]
+    three = ["--set", "timelapse.frames=3", "--set", "timelapse.fields=1", *EVERY]
     stedfast("run", CONFIGS / "timelapse.yaml", "--out", run, *SMALL, *three)
     from agent.ledger import Ledger
 

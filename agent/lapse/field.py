@@ -67,9 +67,9 @@ class Rules:
     """
 
     points: int
-    gap: int = 4
-    bound: float = 0.2
-    confidence: float = 0.8
+    gap: int = 3
+    bound: float = 0.3
+    confidence: float = 0.65
     audit_every: int = 4
     detector: Detector = PHOTONS
     drift: str = "measure"

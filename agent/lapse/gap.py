@@ -20,8 +20,9 @@ class Gap:
     steps
         Time points to the next frame; 1 skips none.
     why
-        `error`, `most`, `event`, `learning`, `budget`, `end` or `fixed`: what kept it from being
-        larger, or from being smaller.
+        What kept it from being larger: `error`, `most` (the largest gap), `step` (one more than the
+        last), `event`, `learning`, `blind` (nothing can be rebuilt) or `end`; or from being
+        smaller: `budget` or `fixed`.
     expected
         Error that is expected in the middle of such a gap; None where nobody knows.
     """
@@ -65,9 +66,11 @@ def widest(
     def expected(gap: int) -> float:
         return belief.expected(at_gap(foretold, steps, gap))
 
-    for gap in range(min(most, last + 1), 1, -1):
+    widest = min(most, last + 1)
+    for gap in range(widest, 1, -1):
         if belief.at_most(at_gap(foretold, steps, gap), confidence) <= bound:
-            return Gap(gap, "most" if gap == most else "error", expected(gap))
+            why = "error" if gap < widest else "most" if gap == most else "step"
+            return Gap(gap, why, expected(gap))
     return Gap(1, "error")
 
 

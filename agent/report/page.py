@@ -7,7 +7,7 @@ from html import escape
 from pathlib import Path
 
 from agent.reading import ConfigError
-from agent.report import account, believing, filtering, optimizing, pieces, text, watching
+from agent.report import account, believing, filtering, lapse, optimizing, pieces, text, watching
 from agent.report.facts import Run
 from agent.report.style import CSS
 
@@ -53,7 +53,7 @@ def render(run: Run) -> str:
     if run.config.plan == "optimize":
         sections = [optimizing.result, optimizing.search, believing.belief]
     else:
-        sections = [watching.course]
+        sections = [watching.course, lapse.skipped]
     sections += [
         filtering.filtered,
         account.light,
@@ -122,6 +122,7 @@ def _footer(run: Run) -> str:
     believed = run.config.plan == "optimize" and run.recording.notes_on("belief")
     apart = ["what the model believes"] if believed else []
     apart += ["what the filter made of them"] if run.recording.filtered() else []
+    apart += ["the errors expected of rebuilt frames"] if run.summary["lapse"] else []
     only = f" outside of {' and '.join(apart)}" if apart else ""
     return (
         f"<footer>Drawn by stedfast on {now}{going_on}, from the ledger and the measured frames. "

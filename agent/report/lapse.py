@@ -1,0 +1,151 @@
+"""What a time-lapse that skips left out, how well that was rebuilt, and how it knows."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from agent.recording import LAPSE
+from agent.report import figures, pieces, text
+from agent.report.facts import Run
+from agent.report.svg import Axis, Chart
+
+_MOST_ROWS = 60
+_WHY = {
+    "learning": "too few frames were compared yet",
+    "error": "more would exceed the bound",
+    "most": "the largest gap",
+    "step": "one more than the last",
+    "event": "something happened",
+    "budget": "the light would not last",
+    "blind": "frames could not be rebuilt",
+    "end": "the last time point",
+    "fixed": "as the config says",
+}
+Note = dict[str, Any]
+
+
+def skipped(run: Run) -> str:
+    """Light saved, errors and gaps over time, and the table of comparisons."""
+    summary = run.summary["lapse"]
+    if summary is None:
+        return ""
+    notes = run.recording.notes_on(LAPSE)
+    head = f"<h2>Skipped frames</h2>\n{_account(run, summary)}"
+    if not notes:
+        return head
+    plots = pieces.plot(_gaps(notes), "Time points from one frame to the next.")
+    table = ""
+    if summary["acquire"] == "adaptive":
+        signs = [
+            ("within", None, "expected of rebuilt frames"),
+            ("within", "dot", "measured by a comparison"),
+            ("best", "diamond", "measured by an audit"),
+            ("limit", None, "bound"),
+        ]
+        plots = (
+            pieces.plot(
+                _errors(run, notes),
+                "Relative root-mean-square error of the structure, photon noise aside.",
+            )
+            + plots
+        )
+        table = f"{pieces.legend(signs)}\n{_audits(notes)}"
+    return f'{head}\n<div class="grid">{plots}</div>\n{table}'
+
+
+def _account(run: Run, summary: dict[str, Any]) -> str:
+    frames, missing = run.summary["frames"], ""
+    if (left := frames["skipped"] - frames["reconstructed"]) > 0:
+        missing = f" {left} of them could not be rebuilt, and are marked missing."
+    saved = text.percent(summary["light_saved"]) if summary["light_saved"] else "none"
+    said = f"{frames['skipped']} frames were skipped; light saved: {saved}.{missing}"
+    if (error := summary["error"]) is not None:
+        said += (
+            f" By {summary['compared']} frames that were compared with what others make of"
+            f" them, {summary['audits']} of which would have been skipped, the error at the end is"
+            f" {text.number(error[0])} ± {text.number(error[1])}"
+        )
+        said += f" (bound {text.number(summary['bound'])})." if summary["bound"] else "."
+    events = len(summary["events"])
+    if events:
+        said += f" Events: {events}."
+    return f"<p>{said} Rebuilt frames are a network’s estimate and no measurement.</p>"
+
+
+def _errors(run: Run, notes: list[Note]) -> str:
+    marks = [(mark, note["field"]) for note in notes for mark in note["frames"]]
+    compared = [mark for mark, _ in marks if "error" in mark]
+    bound = run.config.timelapse.error
+    values = [0.0, 1.2 * bound, *(mark["error"] for mark in compared)]
+    values += [m["expected_error"] for m, _ in marks if m["expected_error"] is not None]
+    chart = Chart(
+        Axis.linear("time point", [0, max(run.config.timelapse.frames - 1, 1)], whole=True),
+        Axis.linear("relative error", values),
+        "Error of rebuilt frames over time",
+    )
+    chart.level(bound, "limit")
+    for field in dict.fromkeys(note["field"] for note in notes):
+        expected = [
+            (mark["point"], mark["expected_error"])
+            for mark, where in marks
+            if where == field and mark["frame"] is None and mark["expected_error"] is not None
+        ]
+        chart.line(sorted(expected), "within")
+    few = figures.spaced(compared, _MOST_ROWS)
+    for kind, shape, audited in (("within", "dot", False), ("best", "diamond", True)):
+        chart.points(
+            [
+                (one["point"], one["error"], f"time point {one['point']}, gap {one['gap']}")
+                for one in (compared if audited else few)
+                if (one["kind"] == "audited") == audited
+            ],
+            kind,
+            shape,
+        )
+    return chart.svg()
+
+
+def _gaps(notes: list[Note]) -> str:
+    points = [note["point"] for note in notes]
+    chart = Chart(
+        Axis.linear("time point", [0, max([*points, 1])], whole=True),
+        Axis.linear("gap (time points)", [0, *(note["gap"] for note in notes)], whole=True),
+        "Gap over time",
+    )
+    fields = list(dict.fromkeys(note["field"] for note in notes))[: len(figures.FIELD_KINDS)]
+    for position, field in enumerate(fields):
+        kind, shape = figures.field_sign(position)
+        mine = [note for note in notes if note["field"] == field]
+        chart.line([(note["point"], note["gap"]) for note in mine], kind, steps=True)
+        events = [(n["point"], n["gap"], f"event: {n['event']}") for n in mine if n.get("event")]
+        chart.points(events, kind, shape)
+    return chart.svg()
+
+
+def _audits(notes: list[Note]) -> str:
+    rows = []
+    for note in notes:
+        for mark in note["frames"]:
+            if "error" not in mark or (mark["kind"] != "audited" and not note["event"]):
+                continue
+            sd = mark["error_squared_sd"] / (2 * mark["error"]) if mark["error"] > 0 else None
+            around = f" ± {text.number(sd)}" if sd and math.isfinite(sd) else ""
+            why = f"{note['event']}: " if note["event"] else ""
+            rows.append(
+                [
+                    str(mark["point"]),
+                    str(note["field"]),
+                    str(mark["gap"]),
+                    text.number(mark["expected_error"]),
+                    f"{text.number(mark['error'])}{around}",
+                    f"{note['gap']}: {why}{_WHY.get(note['why'], note['why'])}",
+                ]
+            )
+    if not rows:
+        return "<p>No gap was audited.</p>"
+    more = len(rows) - _MOST_ROWS
+    rest = f'<p class="quiet">And {more} more in the ledger.</p>' if more > 0 else ""
+    head = ["time point", "field", "gap", "expected error", "measured error", "next gap"]
+    table = pieces.table(head, rows[:_MOST_ROWS], numbers=range(5))
+    return f"<h3>Audits and events</h3>\n{table}\n{rest}"
