@@ -118,6 +118,11 @@ class Adaptive(Lapse):
         if request.points:
             kept = told[: len(request.points)]
             self._expected = [self._belief.expected(one) for one in kept]
+            if self._event and self._change is not None:
+                self._expected = [
+                    math.hypot(error, self._change.missed((point - start) / steps))
+                    for error, point in zip(self._expected, request.points, strict=True)
+                ]
             self._rebuilt += kept
         audited = told[len(request.points) :]
         for (index, point), one, error in zip(request.audits, audited, answer.errors, strict=True):

@@ -45,6 +45,18 @@ class Change:
         """How fast the structure changes: √(1 − likeness) in a time point, if that grew evenly."""
         return math.sqrt(max(1 - self.likeness, 0.0)) / math.sqrt(self.steps)
 
+    def missed(self, t: float) -> float:
+        """Relative error of a frame at t between the two, if the change came at once between them.
+
+        Whenever that was, all times being alike, a rebuilt frame that leads from the one to the
+        other is wrong by √(t (1 − t)) of their difference, in the root of the mean square.
+        """
+        if not (self.before.visible and self.after.visible):
+            return 1.0
+        gain = self.after.brightness / self.before.brightness
+        both = 1 + gain**2
+        return math.sqrt(max(2 * (both - 2 * gain * self.likeness) / both * t * (1 - t), 0.0))
+
     @property
     def dimming(self) -> float:
         """Log of the brightness lost in a time point."""
