@@ -176,10 +176,12 @@ class _Rebuilder:
         return Done(tuple(uncertainty), tuple(errors), device, ms)
 
     def keep(self, marks: Sequence[Mapping[str, Any]]) -> None:
+        before = dict(self._marks)
         for mark in marks:
             point, field = mark["point"], mark["field"]
             if mark["frame"] is not None and not self._movie.has(point, field):
                 self._movie.put(point, field, self._raw.read(mark["frame"]))
             there = self._movie.has(point, field)
             self._marks[field, point] = {**mark, "kind": mark["kind"] if there else "missing"}
-        self._movie.mark(self._marks[key] for key in sorted(self._marks))
+        if self._marks != before:
+            self._movie.mark(self._marks[key] for key in sorted(self._marks))

@@ -87,7 +87,9 @@ class Rebuilding:
         self._rebuilds = rebuilds
         self._timeout_s = timeout_s
         self._done = done
-        self._waiting: deque[Task | Sequence[Mapping[str, Any]]] = deque()
+        self._waiting: deque[Task] = deque()
+        self._marks: list[Mapping[str, Any]] = []
+        """Said of frames by the plan, and not written yet."""
         self._changed = threading.Condition()
         self._closed = self._abandoned = False
         self.failure: Exception | None = None
@@ -103,14 +105,19 @@ class Rebuilding:
     def submit(self, number: int, request: Rebuild) -> Task:
         """Hand in a request whose frames are on disk; never waits."""
         task = Task(number, request)
-        self._add(task)
+        with self._changed:
+            if not self._closed:
+                self._waiting.append(task)
+                self._changed.notify_all()
         return task
 
     def learn(self, note: Mapping[str, Any]) -> None:
         """Take in what the plan notes, {topic, data}: it says what its frames are."""
         if note["topic"] == LAPSE:
             field = note["data"]["field"]
-            self._add([{**mark, "field": field} for mark in note["data"]["frames"]])
+            with self._changed:
+                self._marks += [{**mark, "field": field} for mark in note["data"]["frames"]]
+                self._changed.notify_all()
 
     def answer(self, task: Task) -> Rebuilt:
         """What came of a request; waits for it."""
@@ -145,15 +152,10 @@ class Rebuilding:
         with self._changed:
             self._abandoned = True
             self._waiting.clear()
+            self._marks.clear()
         if self._thread.is_alive():
             self._rebuilds.kill()
             self._thread.join(_LET_GO_S)
-
-    def _add(self, one: Task | Sequence[Mapping[str, Any]]) -> None:
-        with self._changed:
-            if not self._closed:
-                self._waiting.append(one)
-                self._changed.notify_all()
 
     def _work(self) -> None:
         while (one := self._next()) is not None:
@@ -170,10 +172,14 @@ class Rebuilding:
                 one.answer = as_answer(outcome)
                 self._changed.notify_all()
 
-    def _next(self) -> Task | Sequence[Mapping[str, Any]] | None:
+    def _next(self) -> Task | list[Mapping[str, Any]] | None:
+        """What somebody may wait for comes first; marks are written together, with time left."""
         with self._changed:
-            self._changed.wait_for(lambda: bool(self._waiting) or self._closed)
-            return self._waiting.popleft() if self._waiting else None
+            self._changed.wait_for(lambda: bool(self._waiting or self._marks) or self._closed)
+            if self._waiting:
+                return self._waiting.popleft()
+            marks, self._marks = self._marks, []
+            return marks or None
 
     def _outcome(self, request: Rebuild) -> Done | str:
         try:

@@ -9,6 +9,9 @@ import pytest
 
 from agent.bench.dose import BOUND, decibels, judged, one, scene_of
 from agent.bench.dose.stage import Light, Stage
+from agent.lapse.follow import Follower
+from agent.lapse.motion import drift
+from devices.shot import Field
 from tests.interpolators import Blend
 
 LIGHT = Light(excitation_w=8e-6, depletion_w=50e-3, dwell_s=10e-6)
@@ -36,6 +39,22 @@ def test_an_event_is_in_the_frames_and_not_in_the_truth() -> None:
     before, after = stage.mean(event.at - 1).mean(), stage.mean(event.at).mean()
     assert after < 0.75 * before
     assert stage.truth(event.at).mean() > 0.8 * stage.truth(event.at - 1).mean()
+
+
+def test_a_drifting_field_is_followed_with_the_stage() -> None:
+    """The virtual microscope's stage and image run the same way."""
+    scene = replace(scene_of(4, quick=True), points=6, side_px=80, drift_nm=30.0, motion_nm=0.5)
+    stage = Stage(scene, LIGHT)
+    follower = Follower(Field(0, 0.0, 0.0), 0.02, 2.0)
+    first = last = stage.take(0)
+    for point in range(1, 6):
+        frame = stage.take(point, follower.place.x_um, follower.place.y_um)
+        follower.see(drift(last, frame))
+        last = frame
+    left = max(map(abs, drift(first, stage.take(5, follower.place.x_um, follower.place.y_um))))
+    whole = max(map(abs, drift(first, stage.take(5))))
+    assert follower.following
+    assert whole > 5 and left < 0.5
 
 
 def test_fidelity_does_not_see_brightness() -> None:

@@ -13,13 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from agent.lapse.aligned import moved
 from agent.lapse.belief import Belief, foretold
 from agent.lapse.events import Change, Watch
 from agent.lapse.field import REMEMBERED, Drift, Lapse, Mark, Rules, Seen
 from agent.lapse.follow import Follower
 from agent.lapse.gap import Gap, affordable, at_gap, widest
-from agent.lapse.motion import likeness, local_change, look
+from agent.lapse.motion import likeness, local_change, look, moved
 from agent.objectives.estimate import Estimate
 from agent.plan import Frame, Rebuild, Rebuilt
 

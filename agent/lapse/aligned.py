@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import shift
 
 from agent.lapse.error import Detector, inherited_noise, squared_error
+from agent.lapse.motion import moved
 from agent.objectives.estimate import Estimate
 
 _LEAST_PX = 0.02
@@ -79,15 +80,6 @@ def between(
     if np.abs(back).max() > _LEAST_PX:
         image = shift(image, back, order=_CUBIC, mode="nearest")
     return Aligned(image, float(found.uncertainty))
-
-
-def moved(frame: NDArray[Any], whole: NDArray[np.int_]) -> NDArray[Any]:
-    """A frame moved by whole pixels, continued at its edges."""
-    rows, columns = (
-        np.clip(np.arange(side) - by, 0, side - 1)
-        for side, by in zip(frame.shape, whole, strict=True)
-    )
-    return frame[np.ix_(rows, columns)]
 
 
 def audit(

@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.lapse.aligned import moved
 from agent.lapse.error import PHOTONS, Detector
 from agent.lapse.follow import Follower
 from agent.lapse.gap import Gap
-from agent.lapse.motion import Look, drift, likeness, look
+from agent.lapse.motion import Look, drift, likeness, look, moved
 from agent.plan import Frame, Rebuild, Rebuilt
 from devices.shot import Field
 

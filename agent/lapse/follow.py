@@ -34,6 +34,8 @@ class Follower:
     following: bool = True
     _x_um: float = 0.0
     _y_um: float = 0.0
+    _before: tuple[float, float] = (0.0, 0.0)
+    _content: tuple[float, float] = (0.0, 0.0)
     _last: tuple[float, float] = (0.0, 0.0)
     _worse: int = 0
 
@@ -44,7 +46,10 @@ class Follower:
         return replace(first, x_um=first.x_um + self._x_um, y_um=first.y_um + self._y_um)
 
     def see(self, drift_px: tuple[float, float]) -> None:
-        """Take in how far the structure has moved in the frame (rows, columns; px)."""
+        """Take in how far the structure has moved from one frame to the next (rows, columns; px).
+
+        The later frame was taken at `place`, the earlier one at the place before.
+        """
         if not self.following:
             return
         size, last = (max(abs(part) for part in one) for one in (drift_px, self._last))
@@ -54,8 +59,12 @@ class Follower:
             self.following, self._x_um, self._y_um = False, 0.0, 0.0
             return
         self._last = drift_px
-        self._x_um = self._within(self._x_um + drift_px[1] * self.pixel_um)
-        self._y_um = self._within(self._y_um + drift_px[0] * self.pixel_um)
+        here, (y_before, x_before), (y, x) = (self._y_um, self._x_um), self._before, self._content
+        # What moved in the image while the stage followed has moved on by as much as that.
+        y += drift_px[0] * self.pixel_um + here[0] - y_before
+        x += drift_px[1] * self.pixel_um + here[1] - x_before
+        self._before, self._content = here, (y, x)
+        self._y_um, self._x_um = self._within(y), self._within(x)
 
     def _within(self, away_um: float) -> float:
         return max(-self.reach_um, min(self.reach_um, away_um))

@@ -18,6 +18,7 @@ from skimage.registration import phase_cross_correlation
 from agent.lapse.error import Detector, Map, noise, seen, spread, structure
 
 _UPSAMPLING = 20
+_TURNS = 3
 _COARSE_PX = 4.0
 _LEAST = 1e-9
 _PARTS = 4
@@ -65,16 +66,30 @@ def look(frame: NDArray[Any], detector: Detector) -> Look:
 def drift(before: NDArray[Any], after: NDArray[Any]) -> tuple[float, float]:
     """How far the structure as a whole has moved from one frame to the next (rows, columns; px).
 
-    By phase correlation (Guizar-Sicairos et al., Opt. Lett. 33, 156 (2008)) of the frames behind a
-    slight blur, without their mean and tapered to their edges.
+    By correlation in Fourier space (Guizar-Sicairos et al., Opt. Lett. 33, 156 (2008)) of the
+    frames behind a slight blur, without their mean and tapered to their edges. The taper, which stays
+    where it is, draws a shift to zero; so what was found is taken out and the rest is looked for.
     """
-    first, second = (_tapered(frame) for frame in (before, after))
-    if not (first.any() and second.any()):
-        return 0.0, 0.0
-    moved, _, _ = phase_cross_correlation(
-        second, first, upsample_factor=_UPSAMPLING, normalization=None
+    first = _tapered(before)
+    found = np.zeros(2)
+    for _ in range(_TURNS):
+        second = _tapered(moved(after, -np.rint(found).astype(int)))
+        if not (first.any() and second.any()):
+            return 0.0, 0.0
+        rest, _, _ = phase_cross_correlation(
+            second, first, upsample_factor=_UPSAMPLING, normalization=None
+        )
+        found = np.rint(found) + rest
+    return float(found[0]), float(found[1])
+
+
+def moved(frame: NDArray[Any], whole: NDArray[np.int_]) -> NDArray[Any]:
+    """A frame moved by whole pixels (rows, columns), continued at its edges."""
+    rows, columns = (
+        np.clip(np.arange(side) - by, 0, side - 1)
+        for side, by in zip(frame.shape, whole, strict=True)
     )
-    return float(moved[0]), float(moved[1])
+    return frame[np.ix_(rows, columns)]
 
 
 def _tapered(frame: NDArray[Any]) -> Map:
