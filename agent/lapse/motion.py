@@ -67,8 +67,8 @@ def drift(before: NDArray[Any], after: NDArray[Any]) -> tuple[float, float]:
     """How far the structure as a whole has moved from one frame to the next (rows, columns; px).
 
     By correlation in Fourier space (Guizar-Sicairos et al., Opt. Lett. 33, 156 (2008)) of the
-    frames behind a slight blur, without their mean and tapered to their edges. The taper, which stays
-    where it is, draws a shift to zero; so what was found is taken out and the rest is looked for.
+    frames behind a slight blur, without their mean and tapered to their edges. The taper, which
+    stays where it is, draws a shift to zero; so what was found is taken out, the rest looked for.
     """
     first = _tapered(before)
     found = np.zeros(2)
