@@ -192,7 +192,7 @@ def cut_after(frames: int) -> Callable[[RunConfig], Plan]:
     return plan
 
 
-def until(happens: Callable[[], Any], seconds: float = 20.0) -> None:
+def until(happens: Callable[[], Any], seconds: float = 40.0) -> None:
     """Wait for something that another thread or process does."""
     deadline = time.monotonic() + seconds
     while not happens():

@@ -49,7 +49,7 @@ def virtual(tmp_path: Path) -> Session:
     return Session(config, file, new_folder(config, tmp_path, tmp_path / "run"), scorer=mean_score)
 
 
-def phase(page: Any, *names: str, seconds: float = 20) -> None:
+def phase(page: Any, *names: str, seconds: float = 60) -> None:
     """Wait until the page says that the run is in one of these phases."""
     wanted = ", ".join(f'#phase[data-phase="{name}"]' for name in names)
     page.wait_for_selector(wanted, timeout=1e3 * seconds)
@@ -92,7 +92,7 @@ def test_a_virtual_run_is_watched_paused_changed_resumed_and_stopped(
 
         page.click("#pause")
         row.locator(":text('fixed at 123 mW')").wait_for()
-        page.wait_for_selector("#trials tbody tr td:nth-child(5):text-is('123')", timeout=20_000)
+        page.wait_for_selector("#trials tbody tr td:nth-child(5):text-is('123')")
         page.keyboard.press("s")
         page.click("#ask-yes")
         phase(page, "stopped")
