@@ -372,9 +372,7 @@ class Session:
         )
         obedience = Obedience(commands, pause=loop.pause, resume=loop.resume, filtering=filtering)
         stored = last + 1 if last is not None else 0
-        return _Work(
-            loop, ledger, images, gate, analysis, filtering, rebuilding, obedience, stored
-        )
+        return _Work(loop, ledger, images, gate, analysis, filtering, rebuilding, obedience, stored)
 
     def _finish(
         self,
