@@ -1,0 +1,56 @@
+"""The command line. Heavy imports wait inside the commands, so that help answers at once."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+
+import typer
+
+from agent.cli import images, looking, measuring, running, simulating, training
+from agent.cli.shared import say
+from agent.reading import ConfigError
+
+app = typer.Typer(
+    name="stedfast",
+    help="Closed-loop control of STED microscopes.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+# Help lists them in this order.
+app.command()(running.run)
+app.command("view")(running.view_)
+app.command()(running.resume)
+app.command()(running.check)
+app.command()(running.devices)
+app.command()(looking.score)
+app.command("filter")(images.filter_)
+app.command()(images.reconstruct)
+app.command()(looking.study)
+app.command()(looking.rate)
+app.command()(looking.show)
+app.command()(looking.export)
+app.command()(looking.report)
+app.command()(looking.replay)
+app.command()(running.tell)
+app.command()(measuring.bench)
+app.add_typer(simulating.app, name="simulate")
+app.add_typer(training.app, name="train")
+
+
+def main() -> None:
+    """Entry point: mistakes in a config or a file end with 2 and no traceback."""
+    # What scikit-optimize and its Gaussian processes remark on, nobody at a microscope can act on.
+    warnings.filterwarnings("ignore", message="The optimal value found for dimension")
+    warnings.filterwarnings("ignore", category=UserWarning, module="skopt")
+    try:
+        app()
+    except ConfigError as error:
+        say(str(error))
+        sys.exit(2)
+    except SystemExit as left:
+        # Typer ends with the same code as a run that was stopped, and without a word.
+        if isinstance(left.__context__ and left.__context__.__cause__, KeyboardInterrupt):
+            say("interrupted")
+        raise

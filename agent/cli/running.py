@@ -1,0 +1,226 @@
+"""Commands that run a microscope, and those that steer a run while it works."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+from rich.table import Table
+
+from agent.cli.shared import (
+    AllowPlain,
+    AsJson,
+    Certificate,
+    ConfigFile,
+    Host,
+    Key,
+    Open,
+    Overrides,
+    Port,
+    RunFolder,
+    err,
+    out,
+    say,
+)
+from agent.cli.summary import print_summary
+from agent.config import load
+from agent.reading import ConfigError
+
+if TYPE_CHECKING:
+    from agent.check import Expected
+    from agent.session import Result, Session
+
+
+def run(
+    config: ConfigFile,
+    folder: Annotated[
+        Path | None, typer.Option("--out", help="folder of this run; new or empty")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="instead of the config's")] = None,
+    overrides: Overrides = None,
+    view: Annotated[bool, typer.Option("--view", help="and a page to see and steer it")] = False,
+    host: Host = "127.0.0.1",
+    port: Port = None,
+    certificate: Certificate = None,
+    key: Key = None,
+    allow_plain: AllowPlain = False,
+    show: Open = True,
+) -> None:
+    """Run a config: live, automated optimization or time-lapse."""
+    lines = list(overrides or [])
+    if seed is not None:
+        lines.append(f"seed={seed}")
+    checked = load(config, lines)
+    from agent.folder import new_folder
+    from agent.session import Session, open_microscope
+    from agent.web.access import Place
+
+    place = Place(host, port, certificate, key, allow_plain).check()
+    # Opened before the folder is made, so that a wrong config leaves nothing behind.
+    microscope = open_microscope(checked, config)
+    made = new_folder(checked, Path(), folder)
+    session = Session(checked, config, made, microscope=microscope)
+    if not view:
+        _work(session)
+    from agent.view.command import viewed
+
+    with viewed(made, place, say, show=show):
+        _work(session)
+
+
+def view_(
+    folder: RunFolder,
+    host: Host = "127.0.0.1",
+    port: Port = None,
+    certificate: Certificate = None,
+    key: Key = None,
+    allow_plain: AllowPlain = False,
+    show: Open = True,
+) -> None:
+    """See a run in a browser, while it goes on or after, and steer it; also from another machine.
+
+    The page may be watched with the second link, which cannot change anything. Other machines
+    need --host, and --certificate with --key for TLS (or --allow-plain, inside a tunnel).
+    """
+    from agent.view.command import view
+    from agent.web.access import Place
+
+    view(folder, Place(host, port, certificate, key, allow_plain), say, show=show)
+
+
+def resume(folder: RunFolder) -> None:
+    """Go on with an interrupted run, from its ledger."""
+    from agent.folder import read_config
+    from agent.summary import summarize
+
+    config = read_config(folder)
+    if summarize(folder)["status"] == "completed":
+        say(f"{folder}: is complete already, nothing to do")
+        return
+    from agent.session import Session
+
+    _work(Session(config, folder / "config.yaml", folder))
+
+
+def check(config: ConfigFile, overrides: Overrides = None) -> None:
+    """Open the microscope, switch on no light, and say what the run would take."""
+    from agent.check import expect
+    from agent.session import open_microscope
+
+    checked = load(config, overrides or [])
+    with open_microscope(checked, config) as microscope:
+        expected = expect(checked, microscope)
+        table = Table(show_header=False, box=None)
+        table.add_row("plan", checked.plan + (" (simulated)" if microscope.simulated else ""))
+        if checked.filter is not None:
+            table.add_row("filter", f"{checked.filter.model}, {checked.filter.frames} frames")
+        shape = f"{microscope.core.getImageWidth()} × {microscope.core.getImageHeight()} px"
+        table.add_row("frames", f"{_frames(expected)} of {shape}")
+        if checked.rebuilds():
+            lapse = checked.timelapse
+            table.add_row("skipped ones", f"rebuilt by {lapse.model}, {lapse.acquire}")
+        if expected.exposure_s and expected.duration_s and expected.bytes:
+            table.add_row("duration", f"at least {_span(*expected.duration_s, 's')}")
+            table.add_row("light on for", _span(*expected.exposure_s, "s"))
+            table.add_row("disk", f"{expected.bytes / 1e6:.1f} MB")
+            for laser, (low, high) in (expected.dose_J or {}).items():
+                budget = checked.dose.budget_J.get(laser)
+                note = f" (budget {budget:g} J)" if budget else ""
+                table.add_row(f"{laser} dose", _span(low, high, "J") + note)
+        out.print(table)
+    out.print(f"{config}: ready to run", markup=False, highlight=False, soft_wrap=True)
+
+
+def devices(
+    cfg: Annotated[
+        str,
+        typer.Argument(help="Micro-Manager .cfg, `demo`, or a stedfast config", show_default=False),
+    ],
+    starter: Annotated[
+        Path | None, typer.Option("--write", help="write a commented starter config here")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List devices, properties and limits; write a starter config for this microscope."""
+    from agent.listing import list_devices
+
+    list_devices(cfg, starter, out, as_json=as_json)
+
+
+def tell(
+    folder: RunFolder,
+    pairs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="KEY=VALUE…",
+            help="a setting, try, prefer, pick, trials, finish, pause, resume, stop or filter;"
+            " values are YAML",
+            show_default=False,
+        ),
+    ],
+) -> None:
+    """Change a run while it works: an optimization between two trials, live between two frames.
+
+    depletion_power=120 fixes a tuned setting, depletion_power=[50,120] narrows it and
+    depletion_power=free searches all of it again. try={depletion_power: 90} is tried next.
+    prefer={quality: 1, bleaching: 0.5} or pick=7 (a trial) says which trade-off to recommend.
+    trials=30 is another number of trials; finish=true ends the search. Any run that is at work
+    heeds pause=true, resume=true, stop=true and filter=none, newest or all.
+    """
+    from agent.tell import tell as write
+
+    say(write(folder, pairs))
+
+
+def _work(session: Session) -> NoReturn:
+    from agent.folder import REPORT, RunBusy
+    from agent.live_page import FILE as LIVE
+    from agent.progress import showing
+
+    if session.config.filter is not None:
+        say(f"raw and filtered, live: {session.folder / LIVE}")
+    try:
+        with showing(session.progress, err) as watch:
+            result = session.run(watch)
+    except RunBusy as error:
+        raise ConfigError(str(error)) from None
+    say(f"{result.status}: {result.reason}")
+    if not result.safe:
+        say("THE MICROSCOPE MAY NOT BE SAFE: see safe_state in `stedfast show`")
+    if not result.thread_left:
+        try:
+            from agent.report import write_report
+
+            write_report(result.folder, result.folder / REPORT)
+        except Exception as error:  # the run itself is on disk; a drawing must not fail it
+            say(f"the report could not be written: {error}")
+        print_summary(result.folder)
+    say(f"stedfast show {result.folder}")
+    _leave(result)
+
+
+def _leave(result: Result) -> NoReturn:
+    """End with the run's exit code."""
+    from agent.session import EXIT_CODES
+
+    code = EXIT_CODES[result.status]
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if result.thread_left:
+        # A driver still hangs in a thread; waiting for the interpreter's end could take for ever.
+        os._exit(code)
+    raise typer.Exit(code)
+
+
+def _frames(expected: Expected) -> str:
+    if expected.frames is None:
+        return "until stopped"
+    fewest, most = expected.fewest, expected.frames
+    return f"{most}" if fewest in (None, most) else f"{fewest} … {most}"
+
+
+def _span(low: float, high: float, unit: str) -> str:
+    return f"{low:.3g} {unit}" if low == high else f"{low:.3g} … {high:.3g} {unit}"

@@ -1,0 +1,102 @@
+"""A run's summary in lines for a person."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from agent.cli.shared import out
+
+
+def print_summary(folder: Path) -> None:
+    """Print what a run did, or is doing."""
+    from agent.summary import flagged_frames, summarize
+
+    for line in _summary_lines(summarize(folder), flagged_frames(folder)):
+        out.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _summary_lines(summary: dict[str, Any], flagged: str) -> list[str]:
+    frames, dose = summary["frames"], summary["dose"]
+    simulated = ", simulated" if summary["simulated"] else ""
+    lines = [
+        f"{summary['run']}: {summary['plan']}, {summary['status']}{simulated}",
+        f"frames     {frames['acquired']} of {frames['planned'] or 'no fixed number'}",
+    ]
+    if (lapse := summary["lapse"]) is not None:
+        lines += _lapse_lines(frames, lapse)
+    light = [
+        f"{laser.removesuffix('_J')} {joules:.3g} J"
+        for laser, joules in dose.items()
+        if laser.endswith("_J") and joules
+    ]
+    if light:
+        share = dose["budget_fraction"]
+        of_budget = f" ({share:.0%} of budget)" if share is not None else ""
+        lines.append(f"light      {', '.join(light)}{of_budget}")
+    if flagged:
+        lines.append(f"flagged    {flagged}")
+    if (filtered := summary["filtered"]) is not None:
+        lines.append(_filtered_line(filtered))
+    for which in ("start", "best"):
+        part = summary[which]
+        if part["score"]["n"]:
+            settings = ", ".join(f"{k} {_number(v)}" for k, v in part["settings"].items())
+            lines.append(
+                f"{which:<11}score {_pm(part['score'])}, bleaching {_pm(part['bleaching'])}"
+                f" (n = {part['score']['n']})"
+            )
+            lines.append(f"{'':11}{settings}")
+    lines += [_told_line(told) for told in summary["told"]]
+    lines += [_command_line(command) for command in summary["commands"]]
+    lines += [f"{'why' if not at else '':<11}{line}" for at, line in enumerate(summary["why"])]
+    lines += [f"fault      {fault['what']}" for fault in summary["faults"]]
+    if (safe := summary["safe_state"]) is not None:
+        state = "read back as it should" if safe["ok"] else "NOT SAFE"
+        lines.append(f"safe state {state} at {safe['at']}")
+    return lines
+
+
+def _filtered_line(filtered: dict[str, Any]) -> str:
+    where = f" on {', '.join(filtered['devices'])}" if filtered["devices"] else ""
+    unsure = f", uncertainty {_pm(filtered['uncertainty'])}" if filtered["frames"] else ""
+    digest = f" ({filtered['sha256'][:12]}…)" if filtered["sha256"] else ""
+    of = f"{filtered['frames']} of {filtered['of']} frames"
+    return f"filtered   {of} by {filtered['model']}{digest}{where}{unsure}"
+
+
+def _lapse_lines(frames: dict[str, Any], lapse: dict[str, Any]) -> list[str]:
+    saved = f", {lapse['light_saved']:.0%} of the light saved" if lapse["light_saved"] else ""
+    lines = [f"skipped    {frames['skipped']}, {frames['reconstructed']} rebuilt{saved}"]
+    if (error := lapse["error"]) is not None:
+        bound = f" (bound {lapse['bound']:g})" if lapse["bound"] else ""
+        compared = f"{lapse['compared']} compared, {lapse['audits']} of them audits"
+        lines.append(f"error      {error[0]:.3f} ± {error[1]:.3f}{bound}; frames {compared}")
+    if lapse["events"]:
+        named = ", ".join(f"{one['kind']} at {one['point']}" for one in lapse["events"][:8])
+        more = len(lapse["events"]) - 8
+        lines.append(f"events     {named}{f' and {more} more' if more > 0 else ''}")
+    return lines
+
+
+def _told_line(told: dict[str, Any]) -> str:
+    why = f": {told['refused']}" if "refused" in told else ""
+    when = f"trial {told['trial']}" if "trial" in told else f"frame {told['frame']}"
+    return f"told       {told['key']} = {told['value']}, before {when}{why}"
+
+
+def _command_line(command: dict[str, Any]) -> str:
+    told = ", ".join(k if v is True else f"{k} = {v}" for k, v in command["told"].items())
+    by = f", by {command['by']}" if "by" in command else ""
+    at = f" at {command['at']}" if "at" in command else ""
+    why = f": {command['refused']}" if "refused" in command else ""
+    return f"command    {told}{by}{at}{why}"
+
+
+def _number(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _pm(part: dict[str, Any]) -> str:
+    sd = f" ± {part['sd']:.3f}" if part["sd"] is not None else ""
+    return f"{part['mean']:.3f}{sd}"

@@ -1,0 +1,75 @@
+"""Commands that train a network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from agent.cli.shared import ConfigFile, Overrides, err
+
+app = typer.Typer(help="Train a network.", no_args_is_help=True)
+
+
+@app.command("quality")
+def train_quality(
+    config: ConfigFile,
+    data: Annotated[
+        Path | None, typer.Option(help="instead of the config's: folder with frames.csv, or a CSV")
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option("--out", help="weights to write, without ending")
+    ] = None,
+    tests: Annotated[
+        list[str] | None,
+        typer.Option("--test", metavar="NAME=FOLDER", help="measure on this, too; repeatable"),
+    ] = None,
+    overrides: Overrides = None,
+) -> None:
+    """Train the quality network on labelled or rated frames; goes on where it stopped."""
+    from agent.training import train_quality as work
+
+    lines = list(overrides or [])
+    lines += [f"{key}={value}" for key, value in (("data", data), ("out", weights)) if value]
+    lines += [f"tests.{test}" for test in tests or []]
+    work(config, lines, err)
+
+
+@app.command("restoration")
+def train_restoration(
+    config: ConfigFile,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="instead of the config's: folder with a folder for each channel"),
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option("--out", help="weights to write, without ending")
+    ] = None,
+    overrides: Overrides = None,
+) -> None:
+    """Train a filter on pairs of labels or exposures; goes on where it stopped."""
+    from agent.restoration_training import train_restoration as work
+
+    lines = list(overrides or [])
+    lines += [f"{key}={value}" for key, value in (("data", data), ("out", weights)) if value]
+    work(config, lines, err)
+
+
+@app.command("interpolation")
+def train_interpolation(
+    config: ConfigFile,
+    data: Annotated[
+        Path | None, typer.Option(help="instead of the config's: folder with movies, or one movie")
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option("--out", help="weights to write, without ending")
+    ] = None,
+    overrides: Overrides = None,
+) -> None:
+    """Train a network that rebuilds skipped frames; goes on where it stopped."""
+    from agent.interpolation_training import train_interpolation as work
+
+    lines = list(overrides or [])
+    lines += [f"{key}={value}" for key, value in (("data", data), ("out", weights)) if value]
+    work(config, lines, err)
