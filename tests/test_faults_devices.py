@@ -177,7 +177,7 @@ def test_a_laser_that_hangs_keeps_nothing_else_on(
 ) -> None:
     """Nor does it keep the process: who has been told of the laser can go to it."""
     monkeypatch.setattr("devices.safety._STEP_TIMEOUT_S", 0.3)
-    monkeypatch.setattr("agent.session._LET_GO_S", 0.3)
+    monkeypatch.setattr("agent.session.ending.LET_GO_S", 0.3)
     try:
         result, run = run_session(tmp_path, session={}, laser=faulty.device("Laser", hangs=True))
     finally:
@@ -194,7 +194,7 @@ def test_a_laser_that_hangs_keeps_nothing_else_on(
 def test_a_camera_that_comes_back_late_finds_the_light_off(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agent.session._LET_GO_S", 0.3)
+    monkeypatch.setattr("agent.session.ending.LET_GO_S", 0.3)
     config, file, run = checked(
         tmp_path,
         camera=faulty.device("HangingCamera", fail_at=3),

@@ -14,13 +14,12 @@ import numpy as np
 import pytest
 import zarr
 
-from agent import session
 from agent.config import RunConfig, load
 from agent.folder import new_folder, read_config
 from agent.plan import Plan
 from agent.planning import build_plan
 from agent.replay import replay
-from agent.session import Result, Session
+from agent.session import Result, Session, opening
 from agent.summary import summarize
 from devices.shot import Shot
 from tests import faulty
@@ -49,7 +48,7 @@ SMALL = {
 @pytest.fixture(autouse=True)
 def unread(monkeypatch: pytest.MonkeyPatch) -> None:
     """The config's weights are not looked at: something else rebuilds."""
-    monkeypatch.setattr(session, "check_interpolator", lambda config, source: None)
+    monkeypatch.setattr(opening, "check_interpolator", lambda config, source: None)
 
 
 def config(**changes: Any) -> RunConfig:

@@ -155,7 +155,7 @@ def test_live_settings_are_changed_between_frames_and_stay_within_their_range(
 def test_the_filter_is_switched_off_and_on_while_the_run_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agent.session.check_filter", lambda config, source: None)
+    monkeypatch.setattr("agent.session.opening.check_filter", lambda config, source: None)
     work = Work(
         tmp_path,
         session={"restore": Doubling()},

@@ -1,0 +1,174 @@
+"""The parts of a session, made from its config and from what earlier sessions left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from agent import live_page
+from agent.analysis import Analysis
+from agent.catch_up import catch_up
+from agent.commands import Commands, Obedience
+from agent.config import RunConfig
+from agent.control import Control
+from agent.dose import DoseGate
+from agent.filter_setup import recorder
+from agent.filtered import Filtering
+from agent.folder import versions, write_config
+from agent.images import ImageStore
+from agent.ledger import Ledger
+from agent.loop import Loop
+from agent.plan import AnalysisError, Plan
+from agent.rebuild_setup import rebuild_recorder
+from agent.rebuilding import Rebuilding
+from agent.recording import Recording, score_as_dict
+from agent.session.processes import Processes
+from agent.session.state import Progress
+from agent.session.work import Work
+from devices.microscope import Microscope
+from models.quality.score import Score
+
+Images = TypeVar("Images", bound=ImageStore)
+
+
+def prepare(
+    config: RunConfig,
+    folder: Path,
+    microscope: Microscope,
+    make_plan: Callable[[RunConfig], Plan],
+    beside: Processes,
+    progress: Progress,
+) -> Work:
+    """Everything a session needs, its thread not started yet.
+
+    Parameters
+    ----------
+    config, folder
+        What to do, and the run's folder.
+    microscope
+        An open one.
+    make_plan
+        Called with the config.
+    beside
+        What scores, filters and rebuilds frames.
+    progress
+        Brought up to date with what earlier sessions left, and told of every ledger entry.
+    """
+    ledger = Ledger(folder)
+    recording = Recording.read(ledger)
+    gate = DoseGate.of(config.dose, recording)
+    last = max(recording.taken, default=None)
+    found = versions()
+    if not recording.sessions:
+        provenance = {
+            "versions": found,
+            "weights": beside.weights,
+            "simulated": microscope.simulated,
+        }
+        write_config(folder, config, provenance)
+    images = open_images(config, folder, ImageStore)
+    ledger.add(
+        "run",
+        {
+            "plan": config.plan,
+            "session": len(recording.sessions) + 1,
+            "simulated": microscope.simulated,
+            "planned": progress.planned,
+            "versions": found,
+            "weights": beside.weights,
+        },
+    )
+    filters, rebuilds = beside.filters, beside.rebuilds
+    analysis = None
+    if beside.scorer is not None:
+        analysis = Analysis(
+            beside.scorer,
+            queue=config.analysis.queue,
+            timeout_s=config.analysis.timeout_s,
+            done=_score_recorder(ledger, config.analysis.on_error, progress.take),
+        )
+    filtering = None
+    if filters is not None and config.filter is not None:
+        core = microscope.core
+        progress.filtered = len(recording.filtered())
+        live_page.begin(folder)
+        filtering = Filtering(
+            filters,
+            shape=(core.getImageHeight(), core.getImageWidth()),
+            modes=config.filtered_modes(),
+            frames=config.filter.frames,
+            timeout_s=config.filter.timeout_s,
+            done=recorder(ledger, config.filter.on_error, progress.take),
+        )
+    rebuilding = None
+    if rebuilds is not None:
+        rebuilding = Rebuilding(
+            rebuilds,
+            timeout_s=config.timelapse.timeout_s,
+            done=rebuild_recorder(ledger, progress.take),
+        )
+        progress.rebuilt = sum(
+            len(row["uncertainty"][: len(row["points"])]) for row in recording.rebuilt.values()
+        )
+    loop = Loop(
+        microscope,
+        make_plan(config),
+        ledger=ledger,
+        images=images,
+        gate=gate,
+        analysis=analysis,
+        filtering=filtering,
+        recording=recording,
+        retries=config.faults.retries,
+        tell=progress.take,
+        elapsed_s=_age(recording),
+        catch_up=lambda go_on: catch_up(config, microscope, recording, go_on, progress.take),
+        control=Control(folder, config, recording) if config.adjustable() else None,
+        rebuilding=rebuilding,
+    )
+    commands = Commands(
+        folder,
+        recording,
+        ledger,
+        progress.take,
+        filters=filtering is not None,
+        for_plan=bool(config.adjustable()),
+    )
+    obedience = Obedience(commands, pause=loop.pause, resume=loop.resume, filtering=filtering)
+    stored = last + 1 if last is not None else 0
+    return Work(loop, ledger, images, gate, analysis, filtering, rebuilding, obedience, stored)
+
+
+def open_images(config: RunConfig, folder: Path, kind: type[Images]) -> Images:
+    """An image of this run on disk."""
+    return kind(
+        folder,
+        pixel_size_um=config.microscope.pixel_size_nm * 1e-3,
+        interval_s=config.fixed_interval_s(),
+    )
+
+
+def _score_recorder(
+    ledger: Ledger,
+    policy: Literal["skip", "stop"],
+    tell: Callable[[str, dict[str, Any]], None],
+) -> Callable[[int, Score | AnalysisError], None]:
+    def record(index: int, outcome: Score | AnalysisError) -> None:
+        if isinstance(outcome, AnalysisError):
+            fault = {"what": str(outcome), "policy": policy}
+            ledger.add("fault", fault, index)
+            tell("fault", fault)
+            if policy == "stop":
+                raise outcome
+        else:
+            entry = score_as_dict(outcome)
+            ledger.add("score", entry, index)
+            tell("score", entry)
+
+    return record
+
+
+def _age(recording: Recording) -> float:
+    """Age of a run whose frames carry its own time (s)."""
+    return max((taken.frame["time_s"] for taken in recording.taken.values()), default=0.0)

@@ -1,0 +1,85 @@
+"""The processes beside a session: what scores, filters and rebuilds its frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent.analysis import Compute
+from agent.config import RunConfig
+from agent.filter_process import FilterProcess, Restore
+from agent.filter_setup import filtering_process
+from agent.reading import located
+from agent.rebuild_process import Interpolate, RebuildProcess
+from agent.rebuild_setup import rebuilding_process
+from agent.scorer_process import ScorerProcess
+
+
+@dataclass(frozen=True, slots=True)
+class Processes:
+    """What works beside the loop; None where the config asks for none."""
+
+    scorer: Compute | None
+    filters: FilterProcess | None
+    rebuilds: RebuildProcess | None
+    weights: dict[str, str]
+    """Hashes of the weights in use."""
+
+
+@contextmanager
+def processes(
+    config: RunConfig,
+    source: Path,
+    folder: Path,
+    *,
+    scorer: Compute | None,
+    restore: Restore | None,
+    interpolate: Interpolate | None,
+) -> Iterator[Processes]:
+    """Start what the config asks for, and end it with the context.
+
+    Parameters
+    ----------
+    config, source, folder
+        What to do, the file that says so, and the run's folder.
+    scorer, restore, interpolate
+        Instead of the config's networks; see `agent.session.Session`.
+
+    Raises
+    ------
+    ConfigError
+        Weights of the config cannot be used.
+    """
+    with (
+        _scoring(config, source, scorer) as (scores, weights),
+        filtering_process(config, source, folder, restore) as filters,
+        rebuilding_process(config, source, folder, interpolate) as rebuilds,
+    ):
+        if filters is not None:
+            weights = {**weights, "filter": filters.weights_hash}
+        if rebuilds is not None:
+            weights = {**weights, "interpolator": rebuilds.weights_hash}
+        yield Processes(scores, filters, rebuilds, weights)
+
+
+@contextmanager
+def _scoring(
+    config: RunConfig, source: Path, scorer: Compute | None
+) -> Iterator[tuple[Compute | None, dict[str, str]]]:
+    """What scores frames while the context lasts, and the hashes of its weights."""
+    if not config.analysis.score or scorer is not None:
+        yield (scorer if config.analysis.score else None), {}
+        return
+    weights = config.analysis.weights
+    try:
+        process = ScorerProcess(
+            source.parent / weights if weights else None, config.microscope.pixel_size_nm
+        )
+    except (OSError, ValueError) as error:
+        raise located(source, ("analysis", "weights"), str(error)) from None
+    try:
+        yield process, {"quality": process.weights_hash}
+    finally:
+        process.close()

@@ -1,0 +1,315 @@
+"""One session of a run: open the microscope, let the loop work, and leave it safe.
+
+The acquisition runs in a thread of its own; this one watches. It takes Ctrl-C, notices a
+camera that hangs, writes the heartbeat, and owns the one `finally` that makes the microscope
+safe on every way out.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from agent import live_page
+from agent.analysis import Compute
+from agent.commands import StopTold
+from agent.config import RunConfig
+from agent.dose import DoseGate
+from agent.filter_process import Restore
+from agent.filtered_images import FilteredStore
+from agent.folder import REPORT, lock, write_status
+from agent.plan import Plan
+from agent.planning import build_plan, planned_frames
+from agent.rebuild_process import Interpolate
+from agent.session import ending
+from agent.session.ending import Result, Status
+from agent.session.opening import open_microscope
+from agent.session.preparing import open_images, prepare
+from agent.session.processes import Processes, processes
+from agent.session.state import Progress
+from agent.session.work import Work
+from agent.signals import Interrupts, interrupts
+from devices.errors import DeviceFault
+from devices.microscope import Microscope
+from devices.safety import SafeState
+
+_TICK_S = 0.05
+_HEARTBEAT_S = 1.0
+
+
+class Hung(DeviceFault):
+    """A frame did not come in time."""
+
+
+class Session:
+    """A run, from its folder to its end.
+
+    Parameters
+    ----------
+    config
+        What to do.
+    source
+        File the config came from; relative paths in it start there.
+    folder
+        The run's folder; an existing ledger in it is gone on with.
+    microscope
+        An open one, which the session closes at its end; otherwise the config's is opened.
+    make_plan
+        Another plan than the config's, for scripts: called with the config.
+    scorer
+        Scores frames instead of the quality network: their pixels in, a `Score` of each out.
+    restore
+        Makes what filters frames instead of the config's model, in the filter's process; there is
+        one only if the config has a `filter`.
+    interpolate
+        Makes what rebuilds skipped frames instead of the config's model, likewise.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        source: Path,
+        folder: Path,
+        *,
+        microscope: Microscope | None = None,
+        make_plan: Callable[[RunConfig], Plan] | None = None,
+        scorer: Compute | None = None,
+        restore: Restore | None = None,
+        interpolate: Interpolate | None = None,
+    ) -> None:
+        self.config = config
+        self.folder = folder
+        self._source = source
+        self._microscope = microscope
+        self._make_plan = make_plan or build_plan
+        self._scorer = scorer
+        self._restore = restore
+        self._interpolate = interpolate
+        self.longest_queue = 0
+        """Most frames that waited for their score at once."""
+        optimizing = config.plan == "optimize"
+        self.progress = Progress(
+            config.plan,
+            planned_frames(config) if make_plan is None else None,
+            config.optimize.trials if optimizing else 0,
+            config.optimize.bleaching_limit,
+        )
+
+    def run(self, watch: Callable[[Progress], None] = lambda progress: None) -> Result:
+        """Work until the plan ends or something else does.
+
+        Parameters
+        ----------
+        watch
+            Called about twenty times a second, to show progress.
+
+        Raises
+        ------
+        ConfigError
+            The config does not fit the microscope; nothing was done.
+        RunBusy
+            Another process is at work in this run.
+        """
+        taken = lock(self.folder)
+        try:
+            with (
+                interrupts() as seen,
+                processes(
+                    self.config,
+                    self._source,
+                    self.folder,
+                    scorer=self._scorer,
+                    restore=self._restore,
+                    interpolate=self._interpolate,
+                ) as beside,
+            ):
+                return self._locked(beside, seen, watch)
+        finally:
+            taken.release()
+
+    def _locked(
+        self, beside: Processes, seen: Interrupts, watch: Callable[[Progress], None]
+    ) -> Result:
+        microscope = self._microscope or open_microscope(self.config, self._source)
+        try:
+            work = prepare(
+                self.config, self.folder, microscope, self._make_plan, beside, self.progress
+            )
+        except BaseException:
+            with microscope:
+                raise
+        reason = "failed"
+        cause: BaseException | None = None
+        try:
+            reason = self._supervise(work, seen, watch)
+            # What a thread says that is cut off below is no cause but a consequence.
+            cause = work.error
+        finally:
+            # The one place that owns the safe state; nothing above may return around it.
+            work.loop.close()
+            safe = microscope.make_safe(reason)
+            work.join(ending.LET_GO_S)
+            safe = microscope.make_safe(reason)  # whatever the thread still did in between
+            result = self._finish(work, safe, reason, cause, seen)
+            if not work.is_alive() and not ending.let_go(microscope, safe):
+                result = replace(result, thread_left=True)
+            finish = not work.is_alive() and reason != "failed"
+            self._finish_beside(work, result.status, seen, watch, finish=finish)
+        return result
+
+    def _finish(
+        self,
+        work: Work,
+        safe: SafeState,
+        reason: str,
+        cause: BaseException | None,
+        seen: Interrupts,
+    ) -> Result:
+        """Write down how it ended; the microscope is dark already."""
+        done = work.loop.frames + self.progress.skipped
+        status = ending.status_of(reason, cause, work.loop.finished, done, self.progress.planned)
+        why = ending.why_of(reason, cause)
+        if not safe.ok:
+            status, why = "failed", f"{why}; not safe: {ending.unsafe(safe)}"
+        if work.analysis is not None:
+            work.analysis.close(
+                finish=not work.is_alive(), hurry=lambda: seen.count > 1 or reason == "failed"
+            )
+            self.longest_queue = work.analysis.longest
+        try:
+            work.loop.void_unlit()
+            work.ledger.add("safe_state", replace(safe, reason=why).as_dict())
+            if status == "failed":
+                work.ledger.add("fault", {"what": why, "policy": "stop"}, work.loop.frames)
+            if not work.is_alive():
+                # A session that ends while its plan is still being led through the frames
+                # of earlier ones has counted only some of them.
+                work.images.trim(max(work.loop.frames, work.stored))
+            work.ledger.add("end", {"status": status, "reason": why})
+            self._heartbeat(work.gate, status)
+        except (OSError, sqlite3.Error) as error:
+            status, why = "failed", f"{why}; and the ledger cannot be written: {error}"
+        return Result(self.folder, status, why, safe.ok, work.is_alive())
+
+    def _finish_beside(
+        self,
+        work: Work,
+        status: Status,
+        seen: Interrupts,
+        watch: Callable[[Progress], None],
+        *,
+        finish: bool,
+    ) -> None:
+        """Filter and rebuild what is left; the microscope is let go, so it may take long."""
+        before, beat = seen.count, time.monotonic()
+
+        def go_on(doing: str, left: int) -> bool:
+            nonlocal beat
+            self.progress.doing = f"{doing}, frames left: {left}; Ctrl-C gives them up"
+            watch(self.progress)
+            if time.monotonic() - beat > _HEARTBEAT_S:
+                beat = time.monotonic()
+                self._heartbeat(work.gate, status)
+            return seen.count == before
+
+        # A second Ctrl-C meant everything, and who sends SIGTERM will not wait.
+        finish = finish and seen.count < 2 and seen.name in ("", "SIGINT")
+        if work.rebuilding is not None:
+            work.rebuilding.close(finish=finish, go_on=partial(go_on, "rebuilding"))
+        if work.filtering is not None:
+            work.filtering.close(finish=finish, go_on=partial(go_on, "filtering"))
+            with suppress(OSError):
+                filtered = open_images(self.config, self.folder, FilteredStore)
+                filtered.trim(max(work.loop.frames, work.stored))
+                live_page.end(self.folder, REPORT)
+        if work.rebuilding is not None or work.filtering is not None:
+            self.progress.doing = "over"
+            self._heartbeat(work.gate, status)
+        with suppress(sqlite3.Error):
+            work.ledger.close()
+
+    def _supervise(self, work: Work, seen: Interrupts, watch: Callable[[Progress], None]) -> str:
+        """Wait for the acquisition thread, or for a reason not to; returns that reason."""
+        loop, gate = work.loop, work.gate
+        parts = (work.analysis, work.filtering, work.rebuilding)
+        beside = [part for part in parts if part is not None]
+        self._await_filter(work, seen, watch)
+        work.start()
+        beat = 0.0
+        while work.is_alive():
+            work.join(_TICK_S)
+            self.progress.budget_fraction = gate.budget_fraction
+            watch(self.progress)
+            work.heed()
+            if time.monotonic() - beat > _HEARTBEAT_S:
+                beat = time.monotonic()
+                self._heartbeat(gate, "running")
+            failure = next((part.failure for part in beside if part.failure is not None), None)
+            if failure is not None and not work.asked_to_stop:
+                work.asked_to_stop, work.error = True, failure
+                loop.stop()
+            if seen.count == 1 and not work.asked_to_stop:
+                self.progress.doing = "finishing the frame, then stopping; again to stop now"
+                work.asked_to_stop = True
+                loop.stop()
+            if seen.count > 1:
+                return seen.name
+            deadline = loop.deadline
+            if deadline is not None and time.monotonic() > deadline:
+                work.error = Hung(
+                    f"no frame within its exposure and {self.config.microscope.timeout_s:g} s "
+                    f"(`microscope.timeout_s`): camera {loop.microscope.core.getCameraDevice()!r}, "
+                    "or a device that is set before it, hangs"
+                )
+                return "hung"
+        if loop.finished and isinstance(work.error, StopTold):
+            work.error = None  # it came to its end before it could be stopped
+        if seen.count and not loop.finished:
+            return seen.name
+        return "finished"
+
+    def _await_filter(
+        self, work: Work, seen: Interrupts, watch: Callable[[Progress], None]
+    ) -> None:
+        """Let the filter warm up while it is dark; who stops the run now gets no light at all."""
+        if work.filtering is None:
+            return
+        while not seen.count and not work.filtering.ready.wait(_TICK_S):
+            self.progress.doing = "warming the filter up"
+            watch(self.progress)
+            work.heed()
+            if work.asked_to_stop:
+                return
+        work.error = work.filtering.failure
+        if seen.count or work.error is not None:
+            work.asked_to_stop = True
+            work.loop.stop()
+
+    def _heartbeat(self, gate: DoseGate, status: str) -> None:
+        beat = {
+            "run": self.folder.name,
+            "status": status,
+            "at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "plan": self.config.plan,
+            "frames": self.progress.frames,
+            "planned": self.progress.planned,
+            "doing": self.progress.doing,
+            "paused": self.progress.paused,
+            "score": self.progress.score,
+            "budget_fraction": gate.budget_fraction,
+            "faults": self.progress.faults,
+            "filtered": self.progress.filtered,
+            "uncertainty": self.progress.uncertainty,
+            "skipped": self.progress.skipped,
+            "rebuilt": self.progress.rebuilt,
+        }
+        # Where a monitor has the file open, Windows does not let it be replaced; a disk that is
+        # full is told of by the next frame.
+        with suppress(OSError):
+            write_status(self.folder, beat)

@@ -1,0 +1,78 @@
+"""What a person is told of a run that is going on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from agent.recording import LAPSE
+from agent.trial import FRAMES_EACH
+from models.quality.score import doubtful
+
+
+@dataclass(slots=True)
+class Progress:
+    """What a person wants to know of a run that is going on; refreshed by the loop."""
+
+    plan: str
+    planned: int | None
+    """Frames of the whole run; changes with the number of trials, and grows where a flagged one
+    is taken again."""
+    trials: int
+    bleaching_limit: float = 1.0
+    frames: int = 0
+    trial: int = 0
+    score: float | None = None
+    best: float | None = None
+    bleaching: float | None = None
+    budget_fraction: float | None = None
+    doing: str = "starting"
+    paused: bool = False
+    faults: int = 0
+    filtered: int | None = None
+    """Frames that were filtered; None where nobody filters."""
+    uncertainty: float | None = None
+    """The filter's, of the frame it filtered last."""
+    skipped: int = 0
+    """Frames that were deliberately not taken."""
+    rebuilt: int = 0
+    """Those of them that were rebuilt."""
+
+    def take(self, kind: str, data: dict[str, Any]) -> None:
+        """Learn from a ledger entry."""
+        if kind == "catching up":
+            self.doing = f"bringing the virtual sample up to date, {data['frame']}/{data['of']}"
+        elif kind == "shot":
+            self.doing = data["purpose"] or data["mode"]
+        elif kind == "frame":
+            self.frames += 1
+        elif kind == "score":
+            self.score = data["value"]
+        elif kind == "pause":
+            self.paused = data["paused"]
+            self.doing = "paused" if self.paused else "going on"
+        elif kind == "filtered":
+            self.filtered = (self.filtered or 0) + 1
+            self.uncertainty = data["uncertainty"]
+        elif kind == "rebuilt":
+            self.rebuilt += len(data["uncertainty"][: len(data["points"])])
+        elif kind == "fault":
+            self.faults += 1
+        elif kind == "note" and data["topic"] == LAPSE:
+            self.skipped += sum(mark["frame"] is None for mark in data["data"]["frames"])
+        elif kind == "note" and data["topic"] == "flagged":
+            if self.planned is not None:
+                self.planned += FRAMES_EACH
+        elif kind == "note" and data["topic"] in ("told", "enough"):
+            trials = data["data"].get("trials", self.trials)
+            if self.planned is not None:
+                self.planned += FRAMES_EACH * (trials - self.trials)
+            self.trials = trials
+        elif kind == "note" and data["topic"] == "trial":
+            self.trial += 1
+            if (found := data["data"]["objectives"]) is not None:
+                self.bleaching = found["bleaching"]
+                if found["bleaching"] <= self.bleaching_limit and not doubtful(
+                    found.get("flags", ())
+                ):
+                    self.best = max(found["score"], self.best or 0.0)

@@ -1,0 +1,60 @@
+"""The thread that acquires, beside the one that watches it."""
+
+from __future__ import annotations
+
+import threading
+
+from agent.analysis import Analysis
+from agent.commands import Obedience, StopTold
+from agent.dose import DoseGate
+from agent.filtered import Filtering
+from agent.images import ImageStore
+from agent.ledger import Ledger
+from agent.loop import Loop
+from agent.rebuilding import Rebuilding
+
+
+class Work(threading.Thread):
+    """The acquisition thread with its parts, and what it ended with."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        ledger: Ledger,
+        images: ImageStore,
+        gate: DoseGate,
+        analysis: Analysis | None,
+        filtering: Filtering | None,
+        rebuilding: Rebuilding | None,
+        obedience: Obedience,
+        stored: int,
+    ) -> None:
+        # A driver that never returns must not keep the process alive.
+        super().__init__(name="acquisition", daemon=True)
+        self.loop = loop
+        self.ledger = ledger
+        self.images = images
+        self.gate = gate
+        self.analysis = analysis
+        self.filtering = filtering
+        self.rebuilding = rebuilding
+        self.obedience = obedience
+        self.stored = stored
+        """Frames that earlier sessions left."""
+        self.error: BaseException | None = None
+        self.asked_to_stop = False
+
+    def run(self) -> None:
+        """Let the loop work; what ends it is kept in `error`."""
+        try:
+            self.loop.run()
+        except BaseException as error:
+            if self.error is None or isinstance(self.error, StopTold):
+                self.error = error
+
+    def heed(self) -> None:
+        """Do what a person told the session meanwhile."""
+        told = self.obedience.heed()
+        if told is not None and not self.asked_to_stop:
+            self.asked_to_stop, self.error = True, told
+            self.loop.stop()
