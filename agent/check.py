@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from agent.config import RunConfig
-from agent.planning import fewest_frames, planned_frames
+from agent.planning import fewest_frames, planned_frames, searching_frames
 from agent.trial import FRAMES_EACH
 from devices.config import Value
 from devices.microscope import Microscope
@@ -24,7 +24,8 @@ class Expected:
         How many, if no flagged trial is taken again; the highest values below are for all repeats.
     exposure_s
         Time that light is on the sample (s), lowest and highest: at the starting settings for
-        `live` and `timelapse`, between the cheapest and the dearest trial for `optimize`.
+        `live` and `timelapse`, between the cheapest and the dearest trial where settings are
+        searched.
     duration_s
         The same with the waits between time points; moving and computing come on top.
     bytes
@@ -32,7 +33,7 @@ class Expected:
     dose_J
         Light on the sample by laser (J), lowest and highest.
     fewest
-        The lowest number of frames, where a time-lapse skips as many as it may.
+        The lowest number of frames, where a time-lapse skips as many as it may and never searches.
     """
 
     frames: int | None
@@ -54,8 +55,9 @@ def expect(config: RunConfig, microscope: Microscope) -> Expected:
     low, high = _extremes(config)
     pixels = microscope.core.getImageWidth() * microscope.core.getImageHeight()
     modes = [config.live.mode if config.plan == "live" else config.timelapse.mode]
+    trial = ["confocal", "sted", "confocal"]
     if config.plan == "optimize":
-        modes = ["confocal", "sted", "confocal"]
+        modes = trial
     waits = 0.0
     if config.plan == "timelapse":
         waits = (config.timelapse.frames - 1) * config.timelapse.interval_s
@@ -63,23 +65,27 @@ def expect(config: RunConfig, microscope: Microscope) -> Expected:
         waits = (frames - 1) * config.live.interval_s
     repeats = config.optimize.repeat_flagged if config.plan == "optimize" else 0
     most = frames + FRAMES_EACH * repeats
-    filtered = most * sum(mode in config.filtered_modes() for mode in modes) // len(modes)
+    # Of each mode, how many frames there are at least and at most.
+    edges = [(mode, fewest / len(modes), most / len(modes)) for mode in modes]
+    searching = searching_frames(config)
+    edges += [(mode, 0.0, searching / len(trial)) for mode in trial if searching]
+    filtered = round(sum(high for mode, _, high in edges if mode in config.filtered_modes()))
     seconds = [0.0, 0.0]
     dose: dict[str, list[float]] = {laser: [0.0, 0.0] for laser in config.microscope.lasers}
-    for mode in modes:
-        for edge, (tuned, count) in enumerate(((low, fewest), (high, most))):
+    for mode, *counts in edges:
+        for edge, (tuned, count) in enumerate(zip((low, high), counts, strict=True)):
             settings = {**config.microscope.start(), **tuned, **config.microscope.modes[mode]}
-            seconds[edge] += count / len(modes) * microscope.exposure_s(settings)
+            seconds[edge] += count * microscope.exposure_s(settings)
             for laser, joules in microscope.dose_j(settings).items():
-                dose[laser][edge] += count / len(modes) * joules
+                dose[laser][edge] += count * joules
     return Expected(
-        frames,
+        frames + searching,
         (seconds[0], seconds[1]),
         (max(seconds[0], waits), max(seconds[1], waits)),
-        most * microscope.frame_bytes
+        (most + searching) * microscope.frame_bytes
         + filtered * _FILTERED_BYTES * pixels
         + (points * microscope.frame_bytes if config.rebuilds() else 0),
-        {laser: (edges[0], edges[1]) for laser, edges in dose.items()},
+        {laser: (joules[0], joules[1]) for laser, joules in dose.items()},
         fewest,
     )
 
@@ -88,7 +94,7 @@ def _extremes(config: RunConfig) -> tuple[dict[str, Value], dict[str, Value]]:
     """Settings of the cheapest and the dearest frame that the plan may take."""
     low: dict[str, Value] = {}
     high: dict[str, Value] = {}
-    if config.plan == "optimize":
+    if config.plan == "optimize" or config.reoptimizes():
         for name in config.tuned():
             setting = config.microscope.settings[name]
             span = config.optimize.search.get(name, setting.range or setting.choices or ())

@@ -77,6 +77,22 @@ class DetectorConfig(Model):
     read_sd: float = Field(0.0, ge=0, description="standard deviation of the read noise, counts")
 
 
+class ReoptimizeConfig(Model):
+    """A search for better settings between time points, on fresh fields; `optimize` says where."""
+
+    every: int | None = Field(None, ge=1, description="time points from one search to the next")
+    when_score_falls_by: float | None = Field(
+        None, gt=0, lt=1, description="since the last search, median of three frames"
+    )
+    trials: int = Field(
+        6, ge=3, le=100, description="of a search: settings in use, those tried, the recommended"
+    )
+    searches: int = Field(1, ge=1, le=1000, description="at most; each needs `trials` fresh fields")
+    bleaching_limit: float = Field(
+        0.05, gt=0, le=1, description="largest share of the dye one STED frame may bleach"
+    )
+
+
 class TimelapseConfig(Model):
     """`plan: timelapse`: the same fields at fixed intervals."""
 
@@ -110,6 +126,9 @@ class TimelapseConfig(Model):
         60.0, gt=0, description="longest time for rebuilding, and longest wait of the plan for it"
     )
     detector: DetectorConfig = DetectorConfig()
+    reoptimize: ReoptimizeConfig | None = Field(
+        None, description="look for better settings now and then; never if absent"
+    )
 
 
 class OptimizeConfig(Model):
@@ -202,15 +221,34 @@ class RunConfig(Model):
             )
         if self.plan == "optimize":
             self._optimize_fits(count)
+        elif self.reoptimizes():
+            self._reoptimize_fits(count)
         return self
 
-    def _optimize_fits(self, fields: int) -> None:
-        for mode in ("sted", "confocal"):
-            if mode not in self.microscope.modes:
+    def _reoptimize_fits(self, fields: int) -> None:
+        lapse, here = self.timelapse, "timelapse.reoptimize"
+        asked = lapse.reoptimize
+        assert asked is not None
+        if asked.every is None and asked.when_score_falls_by is None:
+            raise ValueError(f"`{here}`: says not when; needs `every` or `when_score_falls_by`")
+        if lapse.mode != "sted":
+            raise ValueError(f"`timelapse.mode`: {lapse.mode!r}, but `{here}` is for sted")
+        needed = lapse.fields + asked.searches * asked.trials
+        if needed > fields:
+            raise ValueError(
+                f"`microscope.fields`: {fields} fields, but `{here}` needs {needed} "
+                "(timelapse.fields, and a fresh one for each of its searches × trials)"
+            )
+        self._search_fits(here)
+        for name in self.tuned():
+            start, span = self.microscope.settings[name].start, self.optimize.search.get(name)
+            if span is not None and not self._is_within(name, start, span):
                 raise ValueError(
-                    f"`microscope.modes`: no mode {mode!r}; `plan: optimize` needs sted "
-                    "and confocal"
+                    f"`optimize.search.{name}`: {list(span)} is without the start ({start}), "
+                    f"where `{here}` begins"
                 )
+
+    def _optimize_fits(self, fields: int) -> None:
         asked = self.optimize
         needed = asked.trials + asked.repeat_flagged + 2 * asked.retest_fields
         if needed > fields:
@@ -218,16 +256,26 @@ class RunConfig(Model):
                 f"`microscope.fields`: {fields} fields, but `optimize` needs {needed} fresh ones "
                 "(trials, repeat_flagged, and retest_fields for the start and for the best)"
             )
-        if not self.analysis.score:
-            raise ValueError("`analysis.score`: must be true, `plan: optimize` reads the score")
         if "initial" in asked.model_fields_set and asked.initial > asked.trials:
             raise ValueError(
                 f"`optimize.initial`: {self.optimize.initial}, more than "
                 f"`optimize.trials` ({self.optimize.trials})"
             )
+        self._search_fits("plan: optimize")
+        self._suggestions_fit()
+
+    def _search_fits(self, who: str) -> None:
+        """What everything needs that looks for settings."""
+        for mode in ("sted", "confocal"):
+            if mode not in self.microscope.modes:
+                raise ValueError(
+                    f"`microscope.modes`: no mode {mode!r}; `{who}` needs sted and confocal"
+                )
+        if not self.analysis.score:
+            raise ValueError(f"`analysis.score`: must be true, `{who}` reads the score")
         settings = self.microscope.settings
         if not settings:
-            raise ValueError("`microscope.settings`: empty, `plan: optimize` has nothing to tune")
+            raise ValueError(f"`microscope.settings`: empty, `{who}` has nothing to tune")
         for name, values in self.optimize.search.items():
             if name not in settings:
                 raise ValueError(_unknown(f"optimize.search.{name}", "setting", settings))
@@ -247,7 +295,6 @@ class RunConfig(Model):
                     f"`optimize.search.{name}`: must be [low, high] with low < high, "
                     f"got {list(values)}"
                 )
-        self._suggestions_fit()
         for name in self.tuned():
             span = self.optimize.search.get(name, settings[name].range)
             if settings[name].scale == "log" and span is not None and float(span[0]) <= 0:
@@ -273,15 +320,15 @@ class RunConfig(Model):
                 span = asked.search.get(name)
                 if span is None:
                     continue
-                fits = (
-                    value in span
-                    if setting.kind == "choice"
-                    else float(span[0]) <= float(value) <= float(span[1])
-                )
-                if not fits:
+                if not self._is_within(name, value, span):
                     raise ValueError(
                         f"`{where}`: {value} is not within `optimize.search.{name}` ({list(span)})"
                     )
+
+    def _is_within(self, name: str, value: Value, span: Sequence[Value]) -> bool:
+        if self.microscope.settings[name].kind == "choice":
+            return value in span
+        return float(span[0]) <= float(value) <= float(span[1])
 
     def fixed_interval_s(self) -> float:
         """Time between frames where it is fixed (s); 0 where it is not."""
@@ -290,6 +337,10 @@ class RunConfig(Model):
     def rebuilds(self) -> bool:
         """Whether frames are skipped and rebuilt."""
         return self.plan == "timelapse" and self.timelapse.acquire != "every"
+
+    def reoptimizes(self) -> bool:
+        """Whether a time-lapse looks for better settings now and then."""
+        return self.plan == "timelapse" and self.timelapse.reoptimize is not None
 
     def filtered_modes(self) -> tuple[str, ...]:
         """Modes whose frames are filtered."""

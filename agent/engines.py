@@ -19,6 +19,7 @@ from agent.optimizer import (
 from agent.optimizer.hypotheses import Hypotheses
 from agent.optimizer.stedfast import Affordable
 from agent.reading import ConfigError
+from agent.trial import light_j
 from devices.config import Value
 
 _OVERHEAD_S = 2.0
@@ -44,8 +45,16 @@ def filling_trials(config: RunConfig) -> int:
     return 0 if remembers else min(initial, _INITIAL)
 
 
-def make_optimizer(config: RunConfig) -> Optimizer:
+def make_optimizer(config: RunConfig, affordable: Affordable | None = None) -> Optimizer:
     """The engine that the config asks for.
+
+    Parameters
+    ----------
+    config
+        `optimize` and the microscope.
+    affordable
+        Whether the light that is left allows a trial, for the engine that heeds that; otherwise
+        the dose budget says so.
 
     Raises
     ------
@@ -83,7 +92,7 @@ def make_optimizer(config: RunConfig) -> Optimizer:
         seconds=seconds,
         saturation_limit=asked.saturation_limit,
         goal=asked.goal,
-        affordable=_affordable(config),
+        affordable=affordable or _affordable(config),
     )
 
 
@@ -91,13 +100,6 @@ def _affordable(config: RunConfig) -> Affordable:
     """Whether a trial leaves enough of the light budget to test its settings against the start."""
     scope, budget = config.microscope, config.dose.budget_J
     start, sted = scope.start(), scope.modes["sted"]
-    confocal = {**start, **scope.modes["confocal"]}
-
-    def light(settings: Mapping[str, Value], pixels: int) -> dict[str, float]:
-        """Of a STED frame between two confocals (J), by laser."""
-        frame = scope.dose_j({**start, **settings, **sted}, pixels)
-        reference = scope.dose_j(confocal, pixels)
-        return {laser: joules + 2 * reference[laser] for laser, joules in frame.items()}
 
     def affordable(
         settings: Mapping[str, Value], tried: Sequence[tuple[Settings, Outcome]]
@@ -107,8 +109,8 @@ def _affordable(config: RunConfig) -> Affordable:
         # How many pixels a frame has, its first one tells.
         first, outcome = tried[0]
         pixels = round(outcome.time_s / scope.exposure_s({**start, **first, **sted}, 1))
-        spent = [light(one, pixels) for one, _ in tried]
-        this, usual = light(settings, pixels), light(start, pixels)
+        spent = [light_j(scope, one, pixels) for one, _ in tried]
+        this, usual = light_j(scope, settings, pixels), light_j(scope, start, pixels)
         tests = config.optimize.retest_fields
         return all(
             sum(part[laser] for part in spent) + (1 + tests) * this[laser] + tests * usual[laser]

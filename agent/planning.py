@@ -11,11 +11,17 @@ from agent.lapse.error import Detector
 from agent.lapse.field import Rules, Skipping
 from agent.lapse.follow import Follower
 from agent.lapse.light import Light
+from agent.lapse.when import When
+from agent.optimizer import Optimizer
+from agent.optimizer.stedfast import Affordable
 from agent.plan import Plan
-from agent.plans import live, optimize, skipping, timelapse
+from agent.plans import Reoptimizing, live, optimize, skipping, timelapse
 from agent.trial import FRAMES_EACH
 from devices.microscope import grid
 from devices.shot import Field
+
+_SETTLING = 4
+"""Frames more than the largest gap needs, until something is known of new settings."""
 
 
 def planned_frames(config: RunConfig) -> int | None:
@@ -29,6 +35,21 @@ def planned_frames(config: RunConfig) -> int | None:
     if config.plan == "timelapse":
         return config.timelapse.frames * config.timelapse.fields
     return FRAMES_EACH * (config.optimize.trials + 2 * config.optimize.retest_fields)
+
+
+def searching_frames(config: RunConfig) -> int:
+    """How many frames a time-lapse's searches take at most; none of them are planned frames.
+
+    Those of a search are counted when it begins.
+    """
+    asked = config.timelapse.reoptimize
+    if asked is None or not config.reoptimizes():
+        return 0
+    # Each leaves time points for as many frames as it has trials.
+    most = (config.timelapse.frames - asked.trials) // (asked.every or 1)
+    if asked.when_score_falls_by is not None:
+        most = config.timelapse.frames
+    return FRAMES_EACH * asked.trials * max(0, min(asked.searches, most))
 
 
 def fewest_frames(config: RunConfig) -> int | None:
@@ -61,8 +82,15 @@ def build_plan(config: RunConfig) -> Plan:
 
 def _timelapse(config: RunConfig, fields: Sequence[Field]) -> Plan:
     asked, scope = config.timelapse, config.microscope
+    light = Light(
+        lambda settings, pixels: scope.dose_j(dict(settings), pixels),
+        config.dose.budget_J,
+        config.dose.per_field_J,
+        asked.fields,
+    )
+    better = _reoptimizing(config, fields[asked.fields :], light)
     if asked.acquire == "every":
-        return timelapse(asked, fields)
+        return timelapse(asked, fields, light, better)
     rules = Rules(
         points=asked.frames,
         gap=asked.gap,
@@ -77,10 +105,33 @@ def _timelapse(config: RunConfig, fields: Sequence[Field]) -> Plan:
     reach_um = scope.fields.pitch_um / 2
     pixel_um = scope.pixel_size_nm * 1e-3
     lapses = [kind(Follower(field, pixel_um, reach_um), rules) for field in fields[: asked.fields]]
-    light = Light(
-        lambda settings, pixels: scope.dose_j(dict(settings), pixels),
-        config.dose.budget_J,
-        config.dose.per_field_J,
-        asked.fields,
+    return skipping(asked, lapses, light, better)
+
+
+def _reoptimizing(config: RunConfig, fields: Sequence[Field], light: Light) -> Reoptimizing | None:
+    """What looks for better settings between time points, if the config asks for that."""
+    lapse, asked, scope = config.timelapse, config.timelapse.reoptimize, config.microscope
+    if asked is None:
+        return None
+    only = {"trials": asked.trials, "bleaching_limit": asked.bleaching_limit}
+
+    def engine(number: int, affordable: Affordable) -> Optimizer:
+        parts = {"optimize": config.optimize.model_copy(update=only), "seed": config.seed + number}
+        return make_optimizer(config.model_copy(update=parts), affordable)
+
+    def rest(point: int) -> int:
+        left = lapse.frames - 1 - point
+        return left if lapse.acquire == "every" else min(left, left // lapse.gap + _SETTLING)
+
+    tuned = config.tuned()
+    return Reoptimizing(
+        asked,
+        When(lapse.frames, asked.trials, asked.searches, asked.every, asked.when_score_falls_by),
+        light,
+        engine=engine,
+        start={name: value for name, value in scope.start().items() if name in tuned},
+        fields=fields,
+        scope=scope,
+        rest=rest,
+        skip_failed=config.analysis.on_error == "skip",
     )
-    return skipping(asked, lapses, light)

@@ -14,8 +14,8 @@ from agent.dose import DoseGate
 from agent.folder import is_running, read_config
 from agent.ledger import FILE, Ledger
 from agent.reading import ConfigError
-from agent.recording import LAPSE, Recording
-from agent.trial import FRAMES_EACH
+from agent.recording import LAPSE, REOPTIMIZE, REOPTIMIZED, Recording
+from agent.trial import FRAMES_EACH, is_searching
 from models.quality.score import Score
 
 
@@ -62,6 +62,8 @@ def summarize(folder: Path) -> dict[str, Any]:
     planned = last.get("planned")
     if planned is not None:
         planned += FRAMES_EACH * len(recording.notes_on("flagged"))
+        for topic in (REOPTIMIZE, REOPTIMIZED):
+            planned += sum(note["planned"] for note in recording.notes_on(topic))
         told = [
             note["trials"]
             for topic in ("told", "enough")
@@ -95,10 +97,12 @@ def summarize(folder: Path) -> dict[str, Any]:
         },
         "filtered": _filtered(config, recording),
         "lapse": _lapse(config, recording),
+        "reoptimized": recording.notes_on(REOPTIMIZED) if config.reoptimizes() else None,
         "start": _retested(recording, "start"),
         "best": _retested(recording, "best"),
         "trials": recording.notes_on("trial"),
-        "why": next((note.get("why", []) for note in recording.notes_on("belief")[-1:]), []),
+        "why": next((note.get("why", []) for note in recording.notes_on("belief")[-1:]), [])
+        + [_reoptimized(note) for note in recording.notes_on(REOPTIMIZED)],
         "told": recording.notes_on("told"),
         "commands": [_command(entry) for entry in recording.commands],
         "safe_state": recording.safe_state,
@@ -169,7 +173,8 @@ def _lapse(config: RunConfig, recording: Recording) -> dict[str, Any] | None:
     expected = [mark["expected_error"] for mark in marks if mark["frame"] is None]
     known = [error for error in expected if error is not None]
     compared = [mark for mark in marks if "error" in mark]
-    points = len(expected) + len(recording.taken)
+    taken = [one for one in recording.taken.values() if not is_searching(one.shot)]
+    points = len(expected) + len(taken)
     last = next((note for note in reversed(notes) if note.get("running_error")), None)
     return {
         "acquire": config.timelapse.acquire,
@@ -185,6 +190,19 @@ def _lapse(config: RunConfig, recording: Recording) -> dict[str, Any] | None:
         "error": last["running_error"] if last else None,
         "light_saved": len(expected) / points if points else None,
     }
+
+
+def _reoptimized(note: dict[str, Any]) -> str:
+    """What a search of a time-lapse led to, in words."""
+
+    def written(value: Any) -> str:
+        return value if isinstance(value, str) else f"{value:.4g}"
+
+    old, new = note["before"], note["settings"]
+    changes = [f"{k} {written(old[k])} → {written(new[k])}" for k in new if new[k] != old[k]]
+    trials = f"{note['trials']} {'trial' if note['trials'] == 1 else 'trials'}"
+    said = ", ".join(changes) if note["changed"] else "settings kept"
+    return f"after time point {note['point']}, by {trials}: {said}"
 
 
 def _lasers(config: RunConfig) -> list[str]:

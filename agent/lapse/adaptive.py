@@ -54,6 +54,11 @@ class Adaptive(Lapse):
         """Whether a frame is to be taken at a time point."""
         return point in (self._next, self._audit)
 
+    def hasten(self, point: int) -> None:
+        """Have the next frame taken at a time point, which is no audit then."""
+        super().hasten(point)
+        self._audit = None
+
     def purpose(self, point: int) -> str:
         """What a frame is taken for, as the ledger keeps it."""
         audit = ", audit" if point == self._audit else ""
@@ -63,8 +68,11 @@ class Adaptive(Lapse):
         """Look for events; what is to be rebuilt and compared now that it is there."""
         detector = self._rules.detector
         seen = Seen(point, frame.index, frame.pixels, look(frame.pixels, detector))
+        changed = self._changed
         before, self._shift = self._keep(seen)
         self._before, self._change, self._event = before, None, None
+        if changed:
+            self._begin_anew(point)
         self._expected, self._compared, self._alikes = [], None, {}
         if before is None:
             return ()
@@ -84,6 +92,12 @@ class Adaptive(Lapse):
             audits = ((before.index, before.point),)
             requests.append(self._request(first, seen, shift, audits=audits))
         return requests
+
+    def _begin_anew(self, point: int) -> None:
+        """Frames look otherwise from here on: what was usual before says nothing of them."""
+        self._event, self._disturbed = "settings", point
+        self._watch, self._foretold = Watch(), []
+        self._belief.doubt()
 
     def _look_back(self, before: Seen, seen: Seen) -> Change:
         still = moved(seen.pixels, -np.rint(self._shift).astype(int))

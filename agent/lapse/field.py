@@ -91,6 +91,8 @@ class Lapse(ABC):
         """Its number."""
         self._seen: list[Seen] = []
         self._next = 0
+        self._changed = False
+        """The settings are others than those of the last frame."""
 
     @property
     def place(self) -> Field:
@@ -100,6 +102,19 @@ class Lapse(ABC):
     def due(self, point: int) -> bool:
         """Whether a frame is to be taken at a time point."""
         return point == self._next
+
+    def hasten(self, point: int) -> None:
+        """Have the next frame taken at a time point, sooner than was decided."""
+        self._next = point
+
+    def change(self, point: int) -> None:
+        """From a time point on, frames are taken at other settings.
+
+        What such a frame shows is not compared with those before it, and nothing is rebuilt from
+        both: the last frame at the old settings is that of the time point before.
+        """
+        self.hasten(point)
+        self._changed = True
 
     def purpose(self, point: int) -> str:
         """What a frame is taken for, as the ledger keeps it."""
@@ -129,14 +144,19 @@ class Lapse(ABC):
         """
 
     def _keep(self, seen: Seen) -> tuple[Seen | None, Drift]:
-        """Remember a frame; the one before it, and how far the structure moved since."""
+        """Remember a frame; the one before it, and how far the structure moved since.
+
+        None comes before one at new settings; how far the structure moved is known all the same.
+        """
         before = self._seen[-1] if self._seen else None
         self._seen = [*self._seen[1 - REMEMBERED :], seen]
-        if before is None or self._rules.drift == "off":
-            return before, (0.0, 0.0)
-        shift = self._drift(before, seen)
-        if self._rules.drift == "follow":
-            self._follower.see(shift)
+        shift = (0.0, 0.0)
+        if before is not None and self._rules.drift != "off":
+            shift = self._drift(before, seen)
+            if self._rules.drift == "follow":
+                self._follower.see(shift)
+        if self._changed:
+            before, self._seen, self._changed = None, [seen], False
         return before, shift
 
     def _drift(self, before: Seen, after: Seen) -> Drift:

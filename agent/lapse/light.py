@@ -40,6 +40,34 @@ class Light:
             key = where, laser
             self._spent_on[key] = self._spent_on.get(key, 0.0) + joules
 
+    def spend_elsewhere(self, joules: Mapping[str, float]) -> None:
+        """Take in light (J, by laser) that fell on other fields."""
+        for laser, energy in joules.items():
+            self._spent[laser] = self._spent.get(laser, 0.0) + energy
+
+    def allows(self, elsewhere: Mapping[str, float], each: Mapping[str, float], more: int) -> bool:
+        """Whether there is light for something on another field, and for the time-lapse after it.
+
+        Parameters
+        ----------
+        elsewhere
+            Light on the other field (J), by laser.
+        each
+            Light of a frame from now on (J), by laser.
+        more
+            How many of those each field is to have.
+        """
+        for laser, budget in self.budget.items():
+            then = more * self.fields * each.get(laser, 0.0) + elsewhere.get(laser, 0.0)
+            if self._spent.get(laser, 0.0) + then > budget + _ROUNDING:
+                return False
+        for laser, budget in self.per_field.items():
+            here = max((j for (_, of), j in self._spent_on.items() if of == laser), default=0.0)
+            then = here + more * each.get(laser, 0.0)
+            if max(then, elsewhere.get(laser, 0.0)) > budget + _ROUNDING:
+                return False
+        return True
+
     def frames(self, where: int) -> int | None:
         """How many more frames of a field there is light for; None without a budget."""
         left = []

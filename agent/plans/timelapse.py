@@ -8,24 +8,53 @@ from agent.config import TimelapseConfig
 from agent.lapse.field import Lapse
 from agent.lapse.light import Light
 from agent.plan import Frame, Note, Plan, Rebuilt
+from agent.plans.reoptimizing import Reoptimizing
 from agent.recording import LAPSE
 from devices.shot import Field, Shot
 
 
-def timelapse(config: TimelapseConfig, fields: Sequence[Field]) -> Plan:
-    """Visit the fields at every time point, and wait for the next one."""
+def timelapse(
+    config: TimelapseConfig,
+    fields: Sequence[Field],
+    light: Light,
+    better: Reoptimizing | None = None,
+) -> Plan:
+    """Visit the fields at every time point, and wait for the next one.
+
+    Parameters
+    ----------
+    config
+        Time points, interval and mode.
+    fields
+        The microscope's; the first of them are looked at.
+    light
+        Told what frames cost.
+    better
+        Looks for better settings now and then; None where nobody does.
+    """
     for t in range(config.frames):
         for field in fields[: config.fields]:
-            yield Shot(
-                config.mode, {}, field, at_s=t * config.interval_s, purpose=f"time point {t}"
-            )
+            settings, at_s = better.settings if better else {}, t * config.interval_s
+            frame = yield Shot(config.mode, settings, field, at_s=at_s, purpose=f"time point {t}")
+            assert isinstance(frame, Frame)
+            light.spend(frame.settings, frame.pixels.size, field.index)
+            if better is not None:
+                better.see(frame)
+        if better is not None and better.due(t):
+            yield from better.search(t)
 
 
-def skipping(config: TimelapseConfig, lapses: Sequence[Lapse], light: Light) -> Plan:
+def skipping(
+    config: TimelapseConfig,
+    lapses: Sequence[Lapse],
+    light: Light,
+    better: Reoptimizing | None = None,
+) -> Plan:
     """Take the frames that are due at each time point, and decide when each field's next one is.
 
     Nothing is waited for before all frames of a time point are taken: what an audit takes is a part
-    of the wait for the next time point.
+    of the wait for the next time point. No frame is rebuilt from two at different settings: all
+    fields are looked at right before a search, and after one that changed them.
 
     Parameters
     ----------
@@ -35,13 +64,16 @@ def skipping(config: TimelapseConfig, lapses: Sequence[Lapse], light: Light) -> 
         The fields, each of which says when it is due.
     light
         How many more frames the budget allows.
+    better
+        Looks for better settings now and then; None where nobody does.
     """
     for t in range(config.frames):
         taken = []
         for lapse in lapses:
             if lapse.due(t):
                 at_s, purpose = t * config.interval_s, lapse.purpose(t)
-                frame = yield Shot(config.mode, {}, lapse.place, at_s=at_s, purpose=purpose)
+                settings = better.settings if better else {}
+                frame = yield Shot(config.mode, settings, lapse.place, at_s=at_s, purpose=purpose)
                 assert isinstance(frame, Frame)
                 light.spend(frame.settings, frame.pixels.size, lapse.field)
                 taken.append((lapse, frame))
@@ -51,3 +83,15 @@ def skipping(config: TimelapseConfig, lapses: Sequence[Lapse], light: Light) -> 
                 if isinstance(answer, Rebuilt):
                     lapse.learn(request, answer)
             yield Note(LAPSE, lapse.decide(light.frames(lapse.field)))
+        if better is None:
+            continue
+        for _, frame in taken:
+            better.see(frame)
+        if not better.due(t):
+            continue
+        if len(taken) < len(lapses):
+            for lapse in lapses:
+                lapse.hasten(t + 1)
+        elif (yield from better.search(t)):
+            for lapse in lapses:
+                lapse.change(t + 1)

@@ -20,7 +20,7 @@ from agent.folder import CONFIG
 from agent.images import ImageStore, checksum
 from agent.recording import Recording, Taken
 from agent.summary import read, summarize
-from agent.trial import purpose
+from agent.trial import is_searching, purpose
 from devices.config import Value
 from models.quality.score import doubtful
 
@@ -130,6 +130,11 @@ class Run:
     def frames(self) -> list[tuple[int, Taken]]:
         """Frames on disk, in order."""
         return sorted(self.recording.taken.items())
+
+    @property
+    def watched(self) -> list[tuple[int, Taken]]:
+        """Those that are of no search between time points."""
+        return [(index, taken) for index, taken in self.frames if not is_searching(taken.shot)]
 
     @property
     def gate(self) -> DoseGate:

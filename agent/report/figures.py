@@ -133,7 +133,7 @@ def budget_in_reach(run: Run, laser: str) -> bool:
 
 def scores_over_time(run: Run) -> str | None:
     """Scores of `live` and `timelapse`, by field; None where nothing was scored."""
-    rows = [(i, taken, taken.score.value) for i, taken in run.frames if taken.score is not None]
+    rows = [(i, taken, taken.score.value) for i, taken in run.watched if taken.score is not None]
     if not rows:
         return None
     label, seconds = _time_unit(run)
@@ -156,7 +156,7 @@ def scores_over_time(run: Run) -> str | None:
 def signal_over_time(run: Run) -> str | None:
     """Mean counts of the frames over time, by field; None without frames."""
     times: dict[float, list[tuple[int, Taken]]] = defaultdict(list)
-    for row in run.frames:
+    for row in run.watched:
         if field_of(row[1]) in fields(run):
             planned = row[1].shot["at_s"]
             times[row[1].frame["time_s"] if planned is None else planned].append(row)
@@ -196,7 +196,7 @@ def uncertainty_over_time(run: Run) -> str:
 
 def fields(run: Run) -> list[int | None]:
     """Fields that the charts over time show: the first few."""
-    seen = dict.fromkeys(field_of(taken) for _, taken in run.frames)
+    seen = dict.fromkeys(field_of(taken) for _, taken in run.watched)
     return list(seen)[: len(FIELD_KINDS)]
 
 

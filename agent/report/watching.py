@@ -28,7 +28,7 @@ def _thumbnails(run: Run) -> str:
     shown = figures.fields(run)[:_DOWN]
     rows: list[tuple[str, list[tuple[str, NDArray[Any]]]]] = []
     for where in shown:
-        mine = [(index, taken) for index, taken in run.frames if field_of(taken) == where]
+        mine = [(index, taken) for index, taken in run.watched if field_of(taken) == where]
         chosen = []
         for index, taken in figures.spaced(mine, _ACROSS):
             if (pixels := run.pixels(index)) is not None:
@@ -55,8 +55,11 @@ def _thumbnails(run: Run) -> str:
     assert made is not None
     used = text.settings_line(run.frames[0][1].shot["settings"], run.config.microscope.settings)
     settings = f"<p>Settings of the first frame: {escape(used)}.</p>\n" if used else ""
+    if run.summary["reoptimized"]:
+        said = "".join(f"<li>{escape(line)}</li>" for line in run.summary["why"])
+        settings += f"<p>Searched for better ones on fresh fields:</p>\n<ul>{said}</ul>\n"
     few = f" A few of {len(run.recording.taken)} frames." if len(run.frames) > len(frames) else ""
-    seen = {field_of(taken) for _, taken in run.frames}
+    seen = {field_of(taken) for _, taken in run.watched}
     fields = f" The first {len(shown)} of {len(seen)} fields." if len(seen) > len(shown) else ""
     return (
         settings

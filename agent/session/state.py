@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from agent.recording import LAPSE
+from agent.recording import LAPSE, REOPTIMIZE, REOPTIMIZED
 from agent.trial import FRAMES_EACH
 from models.quality.score import doubtful
 
@@ -60,6 +60,9 @@ class Progress:
             self.faults += 1
         elif kind == "note" and data["topic"] == LAPSE:
             self.skipped += sum(mark["frame"] is None for mark in data["data"]["frames"])
+        elif kind == "note" and data["topic"] in (REOPTIMIZE, REOPTIMIZED):
+            if self.planned is not None:
+                self.planned += data["data"]["planned"]
         elif kind == "note" and data["topic"] == "flagged":
             if self.planned is not None:
                 self.planned += FRAMES_EACH

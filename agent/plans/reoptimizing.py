@@ -1,0 +1,157 @@
+"""A short search for better settings between time points of a time-lapse, on fresh fields."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import Any
+
+from agent.config import ReoptimizeConfig
+from agent.lapse.light import Light
+from agent.lapse.when import When
+from agent.optimizer import Optimizer, Outcome, Settings
+from agent.optimizer.stedfast import Affordable
+from agent.plan import AnalysisError, Answer, Frame, Note, Step
+from agent.plans.optimize import measure
+from agent.recording import REOPTIMIZE, REOPTIMIZED, TRIED
+from agent.trial import FRAMES_EACH, light_j, searching
+from devices.config import MicroscopeConfig, Value
+from devices.shot import Field
+from models.quality.score import doubtful
+
+
+class Reoptimizing:
+    """Knows the settings of a time-lapse, and looks for better ones when that is due.
+
+    Nothing is tried, and nothing used from then on, that leaves too little light for the rest of
+    the time-lapse.
+
+    Parameters
+    ----------
+    config
+        Trials of a search, and when there is one.
+    when
+        Says so.
+    light
+        What the time-lapse has spent, and may.
+    engine
+        Makes what a search asks, from its number and what it can afford.
+    start
+        The tuned settings' starting values.
+    fields
+        Fresh ones, for each trial its own.
+    scope
+        The microscope's config.
+    rest
+        From a time point, how many frames of each field are still to come at least.
+    skip_failed
+        Give up a trial whose score failed, instead of ending the run.
+    """
+
+    def __init__(
+        self,
+        config: ReoptimizeConfig,
+        when: When,
+        light: Light,
+        *,
+        engine: Callable[[int, Affordable], Optimizer],
+        start: Mapping[str, Value],
+        fields: Sequence[Field],
+        scope: MicroscopeConfig,
+        rest: Callable[[int], int],
+        skip_failed: bool = False,
+    ) -> None:
+        self.settings: Settings = {}
+        """What frames are taken at; empty as long as that is the starting settings."""
+        self._config, self._when, self._light = config, when, light
+        self._engine, self._start, self._fresh = engine, dict(start), iter(fields)
+        self._scope, self._rest, self._skip_failed = scope, rest, skip_failed
+        self._pixels = 0
+
+    def see(self, frame: Frame) -> None:
+        """Take in a frame of the time-lapse; waits for its score only if that may matter."""
+        self._pixels = frame.pixels.size
+        if self._config.when_score_falls_by is None or frame.shot.field is None:
+            return
+        try:
+            quality = frame.quality
+        except AnalysisError:
+            if not self._skip_failed:
+                raise
+            return
+        if not doubtful(quality.flags):
+            self._when.see(frame.shot.field.index, quality.value)
+
+    def due(self, point: int) -> bool:
+        """Whether a search is due after a time point."""
+        return self._when.due(point) is not None
+
+    def search(self, point: int) -> Generator[Step, Answer, bool]:
+        """Try settings, and use better ones from then on; whether they are others now.
+
+        The first trial is at the settings in use and the last one at those recommended by then,
+        which are used if their own frame says that they are better.
+        """
+        trials, number = self._config.trials, self._when.done + 1
+        used, rest = {**self._start, **self.settings}, self._rest(point)
+        here: dict[str, Any] = {"search": number, "point": point}
+        begun = {"why": self._when.due(point), "settings": used, "planned": FRAMES_EACH * trials}
+        yield Note(REOPTIMIZE, here | begun)
+
+        def affordable(settings: Mapping[str, Value], tried: object = ()) -> bool:
+            trial = light_j(self._scope, settings, self._pixels)
+            return self._light.allows(trial, self._each(settings), rest)
+
+        optimizer = self._engine(number, affordable)
+        before: Outcome | None = None
+        better: Settings | None = None
+        done = 0
+        while done < trials:
+            last = done == trials - 1
+            settings = self._next(optimizer, used, last) if done else used
+            if settings is None or not affordable(settings):
+                break
+            done += 1
+            self._light.spend_elsewhere(light_j(self._scope, settings, self._pixels))
+            note: dict[str, Any] = {**here, "trial": done, "settings": settings}
+            purpose = searching(number, done)
+            try:
+                outcome = yield from measure(next(self._fresh), settings, purpose, self._scope)
+            except AnalysisError as error:
+                if not self._skip_failed:
+                    raise
+                optimizer.tell_failed(settings)
+                yield Note(TRIED, note | {"objectives": None, "failed": str(error)})
+                continue
+            optimizer.tell(settings, outcome)
+            yield Note(TRIED, note | {"objectives": outcome.as_dict()})
+            if done == 1:
+                before = outcome
+            elif last and before is not None and self._is_better(outcome, before):
+                better = settings
+        self.settings = better or self.settings
+        self._when.searched(point)
+        found = {"trials": done, "before": used, "settings": better or used}
+        found |= {"changed": better is not None, "planned": FRAMES_EACH * (done - trials)}
+        yield Note(REOPTIMIZED, here | found)
+        return better is not None
+
+    def _next(self, optimizer: Optimizer, used: Settings, last: bool) -> Settings | None:
+        """What is tried next; None where there is nothing left to find out."""
+        if not last:
+            return optimizer.ask()
+        try:
+            best = optimizer.recommend()
+        except ValueError:  # no trial gave anything
+            return None
+        return None if best == used else best
+
+    def _is_better(self, found: Outcome, before: Outcome) -> bool:
+        limit = self._config.bleaching_limit
+        if found.doubtful or found.bleaching > limit:
+            return False
+        return before.doubtful or before.bleaching > limit or found.score > before.score
+
+    def _each(self, settings: Mapping[str, Value]) -> Mapping[str, float]:
+        """Light of a frame of the time-lapse at these settings (J), by laser."""
+        pinned = self._scope.modes["sted"]
+        return self._scope.dose_j({**self._scope.start(), **settings, **pinned}, self._pixels)
