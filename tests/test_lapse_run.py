@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 from collections import Counter
 from collections.abc import Callable
 from functools import lru_cache
@@ -15,6 +16,7 @@ import pytest
 import zarr
 
 from agent.config import RunConfig, load
+from agent.control import append
 from agent.folder import new_folder, read_config
 from agent.plan import Plan
 from agent.planning import build_plan
@@ -25,7 +27,8 @@ from devices.shot import Shot
 from tests import faulty
 from tests.faulty import cli
 from tests.interpolators import Blend
-from tests.runs import cut_after, recorded
+from tests.restorers import Doubling
+from tests.runs import cut_after, frames_in, recorded, until
 
 CONFIG = faulty.ROOT / "configs" / "timelapse.yaml"
 SMALL = {
@@ -257,3 +260,97 @@ def test_a_shot_that_is_refused_in_the_middle(tmp_path: Path) -> None:
     again = Session(read_config(run), run / "config.yaml", run, interpolate=Blend()).run()
     assert again.status == "completed"
     assert_whole(run)
+
+
+# ---------------------------------------------------------------------- with a person and a filter
+
+
+def assert_decided_like(run: Path, plain: Path) -> None:
+    """It took the same shots and decisions as the run that nothing happened to."""
+    assert {i: taken.shot for i, taken in recorded(run).taken.items()} == {
+        i: taken.shot for i, taken in recorded(plain).taken.items()
+    }
+    assert recorded(run).notes == recorded(plain).notes
+    assert replay(run).difference is None
+
+
+def test_a_pause_a_stop_and_a_resume_change_no_decision(plain: Path, tmp_path: Path) -> None:
+    asked = config()
+    run = new_folder(asked, tmp_path, tmp_path / "run")
+    at_work = Session(asked, CONFIG, run, interpolate=Blend(seconds=0.1))
+    results: list[Result] = []
+    thread = threading.Thread(target=lambda: results.append(at_work.run()), daemon=True)
+    thread.start()
+    until(lambda: at_work.progress.frames >= 3)
+    append(run, {"pause": True})
+    until(lambda: at_work.progress.paused)
+    taken = at_work.progress.frames
+    assert taken < 6
+    began = recorded(run).safe_state, recorded(run).commands
+    assert began[1][-1]["told"] == {"pause": True}
+    append(run, {"resume": True})
+    until(lambda: at_work.progress.frames > taken)
+    append(run, {"stop": True})
+    thread.join(40)
+    (result,) = results
+    assert (result.status, result.safe) == ("stopped", True), result.reason
+    left = recorded(run)
+    assert taken < len(left.taken) < len(recorded(plain).taken)
+    assert replay(run).difference is None
+    again = Session(asked, run / "config.yaml", run, interpolate=Blend()).run()
+    assert again.status == "completed", again.reason
+    assert_whole(run)
+    assert_decided_like(run, plain)
+
+
+def test_a_filter_beside_it_changes_neither_frames_nor_decisions(
+    plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "check_filter", lambda config, source: None)
+    asked = config(filter__model="ours.safetensors", filter__frames="all")
+    run = new_folder(asked, tmp_path, tmp_path / "run")
+    result = Session(asked, CONFIG, run, restore=Doubling(), interpolate=Blend()).run()
+    assert (result.status, result.safe) == ("completed", True), result.reason
+    assert_decided_like(run, plain)
+    assert_whole(run)
+    frames = frames_in(run)
+    raw = zarr.open_array(run / "raw.ome.zarr" / "0", mode="r")
+    before = zarr.open_array(plain / "raw.ome.zarr" / "0", mode="r")
+    assert np.array_equal(np.asarray(raw), np.asarray(before))
+    filtered = zarr.open_array(run / "filtered.ome.zarr" / "0", mode="r")
+    assert filtered.shape[0] == len(frames)
+    assert np.array_equal(np.asarray(filtered[:, 0]), 2.0 * np.asarray(raw))
+    assert summarize(run)["filtered"]["frames"] == len(frames)
+
+
+def test_the_view_shows_what_was_rebuilt_and_how_good_that_is(plain: Path) -> None:
+    from agent.view import charts, data
+    from agent.view.reader import Reader
+    from tests.pages import ask, run_pages
+
+    reader = Reader(plain)
+    reader.refresh()
+    told, kinds = data.state(reader), Counter(mark["kind"] for mark in marks(plain))
+    for kind in ("measured", "reconstructed", "audited", "missing"):
+        assert told["counts"][kind] == kinds[kind]
+    assert told["done"] == told["planned"] == 12 and told["lapse"]["skipped"] > 0
+    assert told["lapse"]["light_saved"] == summarize(plain)["lapse"]["light_saved"]
+    assert tuple(told["lapse"]["error"]) == tuple(summarize(plain)["lapse"]["error"])
+    strip = data.frames(reader)["frames"]
+    assert [(row[8], row[1], row[0]) for row in strip] == [
+        (mark["point"], mark["kind"], mark["frame"]) for mark in marks(plain)
+    ]
+    assert reader.course is not None and reader.config is not None
+    for name in ("error", "gap"):
+        drawn = charts.CHARTS[name](reader.course, reader.config)
+        assert drawn is not None and 'class="line within' in drawn.replace("field0", "within")
+    with run_pages(plain) as (_, links):
+        ask(links, "/api/state")
+        number = told["newest"]["reconstructed"]
+        expected = [m for m in marks(plain) if m["kind"] == "reconstructed"][-1]
+        status, _, headers = ask(links, f"/api/frame/reconstructed/{number}")
+        words = f"time point {expected['point']}, field 0, expected error"
+        assert status == 200 and headers["x-mode"].startswith(words)
+        # A measured time point of the movie is no rebuilt frame, and neither is one to come.
+        for other in (0, 999):
+            assert ask(links, f"/api/frame/reconstructed/{other}")[0] == 404

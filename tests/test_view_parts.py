@@ -14,9 +14,10 @@ from PIL import Image
 from agent.config import RunConfig, load
 from agent.ledger import Entry, Ledger
 from agent.view import course as made
-from agent.view.course import Course, Series
+from agent.view.course import Course
 from agent.view.previews import Previews, draw
 from agent.view.reader import Reader
+from agent.view.series import Series
 from tests import faulty
 from tests.faulty import cli
 from tests.runs import run_session
@@ -40,34 +41,52 @@ SHOT = {"mode": "sted", "settings": {}, "dose_J": {"excitation": 2.0}, "field": 
 RUN = {"plan": "live", "simulated": True, "planned": 50}
 
 
-def test_frames_that_are_rebuilt_and_audited_are_counted_as_what_they_are(
-    config: RunConfig,
+def lapse_note(point: int, *marks: dict[str, Any], field: int = 0) -> tuple[str, dict[str, Any]]:
+    data = {"field": field, "point": point, "frames": list(marks), "gap": 2, "why": "error"}
+    return "note", {"topic": "lapse", "data": data}
+
+
+def mark(point: int, frame: int | None, kind: str = "measured", **more: Any) -> dict[str, Any]:
+    return {"point": point, "kind": kind, "frame": frame, "expected_error": None, **more}
+
+
+def test_frames_that_are_skipped_rebuilt_and_audited_are_counted_as_what_they_are(
+    tmp_path: Path,
 ) -> None:
-    course = Course(config)
+    timelapse = {"frames": 9, "fields": 2, "acquire": "adaptive"}
+    file = faulty.write(
+        tmp_path / "lapse.yaml", faulty.config(plan="timelapse", timelapse=timelapse)
+    )
+    course = Course(load(file))
     assert course.take(
         told(
             ("run", RUN),
-            ("shot", SHOT, 0),
-            ("frame", {"time_s": 0.0}, 0),
-            ("shot", SHOT, 2),
-            ("frame", {"time_s": 2.0}, 2),
-            ("reconstructed", {"time_s": 1.0}, 1),
-            ("shot", SHOT, 3),
-            ("frame", {"time_s": 3.0}, 3),
-            ("audit", {"error": 0.1}, 3),
-            ("note", {"topic": "audit", "data": {"frame": 2, "error": 0.2}}),
+            *((kind, {**SHOT, "time_s": 0.0}, i) for i in range(5) for kind in ("shot", "frame")),
+            lapse_note(0, mark(0, 0), field=7),
+            lapse_note(0, mark(0, 1), field=3),
+            # One field is rebuilt before the note that names its frames, the other after it.
+            ("rebuilt", {"field": 7, "points": [1], "failed": None}),
+            lapse_note(2, mark(1, None, "reconstructed", expected_error=0.2), mark(2, 2), field=7),
+            lapse_note(2, mark(1, None, "reconstructed"), mark(2, 3), field=3),
+        )
+    )
+    assert course.lapsed is not None and course.lapsed.fields == [7, 3]
+    assert course.lapsed.counts == {"measured": 4, "reconstructed": 1, "skipped": 1}
+    assert (course.acquired, course.done) == (5, 7)
+    assert course.newest == {"raw": 4, "reconstructed": 2}
+    audited = mark(2, 2, "audited", error=0.11, gap=4)
+    course.take(
+        told(
+            ("rebuilt", {"field": 3, "points": [1], "failed": "the process ended"}),
+            lapse_note(4, audited, mark(3, None, "reconstructed"), mark(4, 4), field=7),
             ("a kind of later", {"what": "ever"}, 3),
         )
     )
-    assert {i: shown.kind for i, shown in sorted(course.frames.items())} == {
-        0: "measured",
-        1: "reconstructed",
-        2: "audited",
-        3: "audited",
-    }
-    counts = course.counts
-    assert (counts["measured"], counts["reconstructed"], counts["audited"]) == (1, 1, 2)
-    assert course.acquired == 3 and course.newest == {"raw": 3, "reconstructed": 1}
+    assert [(one.number, one.kind) for one in course.lapsed.points()] == [
+        (0, "measured"), (1, "measured"), (2, "reconstructed"), (3, "missing"),
+        (4, "audited"), (5, "measured"), (6, "skipped"), (8, "measured"),
+    ]  # fmt: skip
+    assert course.frames[2].kind == "audited" and course.frames[2].error == 0.11
 
 
 def test_light_that_never_fell_is_given_back_and_lost_light_is_not(config: RunConfig) -> None:

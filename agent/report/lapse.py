@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from agent.config import TimelapseConfig
 from agent.recording import LAPSE
 from agent.report import figures, pieces, text
 from agent.report.facts import Run
 from agent.report.svg import Axis, Chart
 
 _MOST_ROWS = 60
-_WHY = {
+WHY = {
     "learning": "too few frames were compared yet",
     "error": "more would exceed the bound",
     "most": "the largest gap",
@@ -34,7 +35,7 @@ def skipped(run: Run) -> str:
     head = f"<h2>Skipped frames</h2>\n{_account(run, summary)}"
     if not notes:
         return head
-    plots = pieces.plot(_gaps(notes), "Time points from one frame to the next.")
+    plots = pieces.plot(gaps(notes), "Time points from one frame to the next.")
     table = ""
     if summary["acquire"] == "adaptive":
         signs = [
@@ -45,7 +46,7 @@ def skipped(run: Run) -> str:
         ]
         plots = (
             pieces.plot(
-                _errors(run, notes),
+                errors(run.config.timelapse, notes),
                 "Relative root-mean-square error of the structure, photon noise aside.",
             )
             + plots
@@ -73,16 +74,18 @@ def _account(run: Run, summary: dict[str, Any]) -> str:
     return f"<p>{said} Rebuilt frames are a network’s estimate and no measurement.</p>"
 
 
-def _errors(run: Run, notes: list[Note]) -> str:
+def errors(asked: TimelapseConfig, notes: list[Note], **size: float) -> str:
+    """Chart of expected and measured errors of rebuilt frames over time."""
     marks = [(mark, note["field"]) for note in notes for mark in note["frames"]]
     compared = [mark for mark, _ in marks if "error" in mark]
-    bound = run.config.timelapse.error
+    bound = asked.error
     values = [0.0, 1.2 * bound, *(mark["error"] for mark in compared)]
     values += [m["expected_error"] for m, _ in marks if m["expected_error"] is not None]
     chart = Chart(
-        Axis.linear("time point", [0, max(run.config.timelapse.frames - 1, 1)], whole=True),
+        Axis.linear("time point", [0, max(asked.frames - 1, 1)], whole=True),
         Axis.linear("relative error", values),
         "Error of rebuilt frames over time",
+        **size,
     )
     chart.level(bound, "limit")
     for field in dict.fromkeys(note["field"] for note in notes):
@@ -106,12 +109,14 @@ def _errors(run: Run, notes: list[Note]) -> str:
     return chart.svg()
 
 
-def _gaps(notes: list[Note]) -> str:
+def gaps(notes: list[Note], **size: float) -> str:
+    """Chart of the time points from one frame to the next, of each field."""
     points = [note["point"] for note in notes]
     chart = Chart(
         Axis.linear("time point", [0, max([*points, 1])], whole=True),
         Axis.linear("gap (time points)", [0, *(note["gap"] for note in notes)], whole=True),
         "Gap over time",
+        **size,
     )
     fields = list(dict.fromkeys(note["field"] for note in notes))[: len(figures.FIELD_KINDS)]
     for position, field in enumerate(fields):
@@ -139,7 +144,7 @@ def _audits(notes: list[Note]) -> str:
                     str(mark["gap"]),
                     text.number(mark["expected_error"]),
                     f"{text.number(mark['error'])}{around}",
-                    f"{note['gap']}: {why}{_WHY.get(note['why'], note['why'])}",
+                    f"{note['gap']}: {why}{WHY.get(note['why'], note['why'])}",
                 ]
             )
     if not rows:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from agent.config import RunConfig
-from agent.report import text
+from agent.report import lapse, text
 from agent.report.svg import Axis, Chart
 from agent.view.course import Course, verdict
 
@@ -147,10 +148,28 @@ def light(course: Course, config: RunConfig) -> str | None:
     return chart.svg()
 
 
+def error(course: Course, config: RunConfig) -> str | None:
+    """Expected and measured errors of rebuilt frames."""
+    notes = _notes(course)
+    return lapse.errors(config.timelapse, notes, **_SIZE) if notes else None
+
+
+def gap(course: Course, config: RunConfig) -> str | None:
+    """Time points from one frame to the next, of each field."""
+    notes = _notes(course)
+    return lapse.gaps(notes, **_SIZE) if notes else None
+
+
+def _notes(course: Course) -> list[dict[str, Any]]:
+    kept = course.lapsed.notes.values() if course.lapsed is not None else ()
+    return [note for series in kept for (note,) in series.points]
+
+
 CHARTS: dict[str, Callable[[Course, RunConfig], str | None]] = {
     "score": score,
     "bleaching": bleaching,
     "light": light,
+    "error": error,
+    "gap": gap,
 }
-
 """By name; None where there is nothing to show yet."""

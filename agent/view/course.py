@@ -14,18 +14,15 @@ from agent.config import RunConfig
 from agent.dose import DoseGate
 from agent.instructions import FREE, Standing
 from agent.ledger import Entry
-from agent.recording import FILTER
+from agent.recording import FILTER, LAPSE
 from agent.trial import FRAMES_EACH
+from agent.view.lapsed import MEASURED, Lapsed
+from agent.view.series import RECENT, Series
 from models.quality.score import doubtful
 
-RECENT = 2000
-"""Frames that are remembered one by one; the ledger has the others."""
 _PACE = 30
 """Frames, and seconds at least, that the time left is judged by."""
 _LINES = 400
-_POINTS = 800
-
-MEASURED, RECONSTRUCTED, AUDITED = "measured", "reconstructed", "audited"
 
 
 @dataclass(slots=True)
@@ -35,11 +32,13 @@ class Shown:
     Attributes
     ----------
     kind
-        `measured`, `reconstructed` or `audited` (measured to check a reconstruction).
+        `measured`, or `audited` (measured, and a rebuilt one was compared with it).
     at, time_s
         When it was on disk (ISO 8601), and in seconds of the run.
     filtered
         {uncertainty, device, ms}; None where it was not.
+    error
+        Of what the frames beside it make of its time point; None where that was not compared.
     """
 
     index: int
@@ -49,6 +48,7 @@ class Shown:
     shot: dict[str, Any]
     score: dict[str, Any] | None = None
     filtered: dict[str, Any] | None = None
+    error: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """For a page."""
@@ -63,25 +63,8 @@ class Shown:
             "field": (self.shot.get("field") or {}).get("index"),
             "score": self.score,
             "filtered": self.filtered,
+            "error": self.error,
         }
-
-
-class Series:
-    """A curve that keeps to a number of points by leaving out every second one when it is full."""
-
-    def __init__(self) -> None:
-        self.points: list[tuple[Any, ...]] = []
-        self._step = 1
-        self._count = 0
-
-    def add(self, *point: Any) -> None:
-        """Take a point, or pass it over."""
-        if self._count % self._step == 0:
-            self.points.append(point)
-            if len(self.points) > _POINTS:
-                del self.points[1::2]
-                self._step *= 2
-        self._count += 1
 
 
 @dataclass(slots=True)
@@ -94,6 +77,8 @@ class Course:
         Number of the last entry that was taken.
     versions
         How often each part changed, so that a page fetches only what is new.
+    lapsed
+        Time points of a time-lapse that skips; None elsewhere.
     """
 
     config: RunConfig
@@ -116,16 +101,17 @@ class Course:
     log: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=_LINES))
     scores: Series = field(default_factory=Series)
     light: Series = field(default_factory=Series)
-    audits: Series = field(default_factory=Series)
+    lapsed: Lapsed | None = None
     standing: Standing | None = None
     gate: DoseGate | None = None
     _announced: dict[int, dict[str, Any]] = field(default_factory=dict)
-    _pace: deque[float] = field(default_factory=lambda: deque(maxlen=_PACE + 1))
+    _pace: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=_PACE + 1))
 
     def __post_init__(self) -> None:
         self.standing = Standing(self.config.optimize.trials)
         self.gate = DoseGate(self.config.dose)
         self.filtering = self.config.filter.frames if self.config.filter else None
+        self.lapsed = Lapsed(self.config.timelapse) if self.config.rebuilds() else None
 
     def take(self, entries: Iterable[Entry]) -> bool:
         """Learn from entries that follow those before; whether there was any."""
@@ -168,23 +154,13 @@ class Course:
         self.under_way = None
         self._add(Shown(entry.frame, MEASURED, entry.at, entry.data["time_s"], shot))
         self.newest["raw"] = entry.frame
-        self._pace.append(_moment(entry.at))
+        self._pace.append((_moment(entry.at), self.done))
         self.light.add(entry.frame, dict(self.gate.total))
 
-    def _take_reconstructed(self, entry: Entry) -> None:
-        if entry.frame is None:
-            return
-        time_s = float(entry.data.get("time_s", 0.0))
-        self._add(Shown(entry.frame, RECONSTRUCTED, entry.at, time_s, {"mode": RECONSTRUCTED}))
-        self.newest["reconstructed"] = entry.frame
-
-    def _take_audit(self, entry: Entry) -> None:
-        if entry.frame is not None and (found := self.frames.get(entry.frame)) is not None:
-            self.counts[found.kind] -= 1
-            self.counts[AUDITED] += 1
-            found.kind = AUDITED
-        self.audits.add(entry.frame, entry.data)
-        self.versions["frames"] += 1
+    def _take_rebuilt(self, entry: Entry) -> None:
+        if self.lapsed is not None:
+            self.lapsed.rebuilt(entry.data)
+            self._show_lapsed()
 
     def _take_score(self, entry: Entry) -> None:
         flagged = bool(entry.data.get("flags"))
@@ -214,8 +190,12 @@ class Course:
             self.trials.append(data)
             self.versions["trials"] += 1
             return
-        if topic == "audit":
-            self._take_audit(Entry(entry.seq, entry.at, entry.kind, data.get("frame"), data))
+        if topic == LAPSE and self.lapsed is not None:
+            self.lapsed.learn(data)
+            for mark in data["frames"]:
+                if (shown := self.frames.get(mark["frame"])) is not None:
+                    shown.kind, shown.error = mark["kind"], mark.get("error")
+            self._show_lapsed()
             return
         kept = self.notes.setdefault(topic, [])
         kept.append(data)
@@ -282,7 +262,12 @@ class Course:
     @property
     def acquired(self) -> int:
         """Frames that were measured."""
-        return self.counts[MEASURED] + self.counts[AUDITED]
+        return self.counts[MEASURED]
+
+    @property
+    def done(self) -> int:
+        """Frames that were measured, or deliberately not."""
+        return self.acquired + (self.lapsed.skipped if self.lapsed is not None else 0)
 
     def left_s(self) -> float | None:
         """Time that the frames left will take at the latest pace (s); None where nobody knows."""
@@ -290,11 +275,11 @@ class Course:
         if planned is None or len(self._pace) < 3 or self.end is not None:
             return None
         times = list(self._pace)
-        steps = [b - a for a, b in pairwise(times)]
         # The mean, as frames of a trial come in bursts; the median where one was held up.
-        mean = sum(steps) / len(steps)
+        mean = (times[-1][0] - times[0][0]) / max(times[-1][1] - times[0][1], 1)
+        steps = [(b - a) / max(later - earlier, 1) for (a, earlier), (b, later) in pairwise(times)]
         pace = mean if len(steps) >= FRAMES_EACH else median(steps)
-        return max(0.0, pace * (planned - self.acquired))
+        return max(0.0, pace * (planned - self.done))
 
     def best(self) -> int | None:
         """Number of the trial that scored highest within the limits, unflagged; from 1."""
@@ -305,11 +290,15 @@ class Course:
         ]
         return max(found)[1] if found else None
 
+    def _show_lapsed(self) -> None:
+        assert self.lapsed is not None
+        if self.lapsed.newest is not None:
+            self.newest["reconstructed"] = self.lapsed.newest.number
+        self.versions["frames"] += 1
+
     def _add(self, shown: Shown) -> None:
-        if (old := self.frames.get(shown.index)) is not None:
-            self.counts[old.kind] -= 1
+        self.counts[MEASURED] += shown.index not in self.frames
         self.frames[shown.index] = shown
-        self.counts[shown.kind] += 1
         self.versions["frames"] += 1
         while len(self.frames) > RECENT:
             del self.frames[next(iter(self.frames))]

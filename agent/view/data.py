@@ -7,7 +7,9 @@ from typing import Any
 from agent.config import RunConfig
 from agent.filtered import FILTERING
 from agent.report import text
-from agent.view.course import AUDITED, MEASURED, RECONSTRUCTED, Course, Shown, verdict
+from agent.report.lapse import WHY
+from agent.view.course import Course, Shown, verdict
+from agent.view.lapsed import AUDITED, MEASURED, MISSING, RECONSTRUCTED, SKIPPED, TimePoint
 from agent.view.reader import Reader
 
 MOST_FRAMES = 300
@@ -43,7 +45,8 @@ def state(reader: Reader) -> dict[str, Any]:
         "ended": end.get("at"),
         "planned": course.planned,
         "acquired": course.acquired,
-        "counts": {key: counts[key] for key in (MEASURED, RECONSTRUCTED, AUDITED)}
+        "done": course.done,
+        "counts": _kinds(course)
         | {key: counts[key] for key in ("filtered", "flagged", "scored", "faults")},
         "left_s": course.left_s(),
         "newest": course.newest,
@@ -53,6 +56,7 @@ def state(reader: Reader) -> dict[str, Any]:
         "light": _light(course, config),
         "bleaching": _bleaching(course, config),
         "search": _search(course, config),
+        "lapse": _lapse(course),
         "filter": _filter(course, config),
         "safe_state": course.safe_state,
         "fault": faults[-1] if faults else None,
@@ -115,22 +119,37 @@ def log(reader: Reader) -> list[dict[str, Any]]:
     return list(reversed(reader.course.log)) if reader.course is not None else []
 
 
-def frames(reader: Reader) -> list[list[Any]]:
-    """The latest frames, old to new: number, kind, mode, score, flagged, filtered."""
-    if reader.course is None:
-        return []
-    latest = list(reader.course.frames.values())[-MOST_FRAMES:]
-    return [
-        [
-            shown.index,
-            shown.kind,
-            shown.shot.get("mode"),
-            shown.score["value"] if shown.score else None,
-            bool(shown.score and shown.score.get("flags")),
-            shown.filtered is not None,
-        ]
-        for shown in latest
-    ]
+def frames(reader: Reader) -> dict[str, Any]:
+    """The latest frames, old to new: number, kind, mode, score, flagged, filtered.
+
+    Of a time-lapse that skips, the latest time points of all fields: the same, where a frame that
+    was not taken has no number, and then number in the movie, field, time point, expected error.
+    """
+    course = reader.course
+    if course is None:
+        return {"fields": [], "frames": []}
+    if course.lapsed is None:
+        latest = list(course.frames.values())[-MOST_FRAMES:]
+        return {"fields": [], "frames": [_row(shown, shown.kind) for shown in latest]}
+    points = list(course.lapsed.points())[-MOST_FRAMES:]
+    rows = []
+    for one in points:
+        index = one.mark["frame"]
+        found = _row(course.frames.get(index), _kind(one, course))
+        made = [one.number, one.field, one.mark["point"], one.mark["expected_error"]]
+        rows.append([index, *found[1:], *made])
+    return {"fields": course.lapsed.fields, "frames": rows}
+
+
+def rebuilt(reader: Reader, number: int) -> str | None:
+    """What is said of a rebuilt frame of the movie; None where it is none."""
+    lapsed = reader.course.lapsed if reader.course is not None else None
+    found = lapsed.point(number) if lapsed is not None else None
+    if found is None or found.kind != RECONSTRUCTED:
+        return None
+    error = found.mark["expected_error"]
+    words = f", expected error {error:.2f}" if error is not None else ""
+    return f"time point {found.mark['point']}, field {found.field}{words}"
 
 
 def frame(reader: Reader, index: int) -> dict[str, Any] | None:
@@ -154,6 +173,46 @@ def frame(reader: Reader, index: int) -> dict[str, Any] | None:
 def _setting(config: RunConfig, name: str) -> dict[str, Any]:
     bound = config.microscope.settings[name]
     return {"name": name, "words": text.words(name), "unit": bound.unit}
+
+
+def _row(shown: Shown | None, kind: str) -> list[Any]:
+    if shown is None:
+        return [None, kind, None, None, False, False]
+    score = shown.score
+    flagged = bool(score and score.get("flags"))
+    mode, value = shown.shot.get("mode"), score["value"] if score else None
+    return [shown.index, kind, mode, value, flagged, shown.filtered is not None]
+
+
+def _kind(point: TimePoint, course: Course) -> str:
+    """What is not rebuilt when a run is over, is missing."""
+    return MISSING if point.kind == SKIPPED and course.end is not None else point.kind
+
+
+def _kinds(course: Course) -> dict[str, int]:
+    """Frames by kind; those that are only just skipped are none of them."""
+    found = course.lapsed.counts if course.lapsed is not None else {}
+    of = {kind: found.get(kind, 0) for kind in (RECONSTRUCTED, AUDITED, MISSING, SKIPPED)}
+    waiting = of.pop(SKIPPED)
+    of[MISSING] += waiting if course.end is not None else 0
+    return {MEASURED: course.acquired - of[AUDITED], **of}
+
+
+def _lapse(course: Course) -> dict[str, Any] | None:
+    if course.lapsed is None:
+        return None
+    lapsed, latest = course.lapsed, course.lapsed.latest or {}
+    adaptive = lapsed.asked.acquire == "adaptive"
+    return {
+        "acquire": lapsed.asked.acquire,
+        "bound": lapsed.asked.error if adaptive else None,
+        "skipped": lapsed.skipped,
+        "light_saved": lapsed.skipped / course.done if course.done else None,
+        "error": lapsed.error,
+        "gap": latest.get("gap"),
+        "why": WHY.get(latest.get("why", ""), latest.get("why")),
+        "event": latest.get("event"),
+    }
 
 
 def _light(course: Course, config: RunConfig) -> list[dict[str, Any]]:

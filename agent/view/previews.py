@@ -17,10 +17,10 @@ from PIL import Image
 
 from agent.filtered_images import FilteredStore
 from agent.images import ImageStore
+from agent.reconstructed_images import FOLDER as RECONSTRUCTED
 from agent.report.levels import Limits, contrast, reduced
 
 KINDS = ("raw", "filtered", "sd", "reconstructed")
-RECONSTRUCTED = "reconstructed.ome.zarr"
 LARGEST = 2048
 _SMALLEST = 32
 _KEPT = 24
@@ -67,7 +67,7 @@ class Previews:
             "raw": _Reader(lambda: ImageStore(folder, pixel_size_um=pixel_um)),
             "filtered": _Reader(lambda: FilteredStore(folder, pixel_size_um=pixel_um), 0),
             "sd": _Reader(lambda: FilteredStore(folder, pixel_size_um=pixel_um), 1),
-            "reconstructed": _Reader(lambda: _Image(folder / RECONSTRUCTED), 0),
+            "reconstructed": _Reader(lambda: _Movie(folder / RECONSTRUCTED)),
         }
         self._kept: OrderedDict[tuple[Any, ...], Preview] = OrderedDict()
 
@@ -81,7 +81,8 @@ class Previews:
         kind
             Whose pixels.
         index
-            Number of the frame, which is on disk.
+            Number of the frame, which is on disk; of a rebuilt one, its number in the movie: all
+            fields of a time point, then those of the next one.
         side
             Frames larger than this are reduced by averaging squares of pixels.
         limits
@@ -129,17 +130,15 @@ class _Reader:
         return pixels
 
 
-class _Image:
-    """Any OME-Zarr image whose first axis is the frame's number."""
+class _Movie:
+    """The frames of a `ReconstructedStore`, by number."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._array: Any = None
+        self._array: Any = zarr.open_array(path / "0", mode="r")
 
-    def read(self, index: int) -> NDArray[Any]:
-        if self._array is None or index >= self._array.shape[0]:
-            self._array = zarr.open_array(self._path / "0", mode="r")
-        return np.asarray(self._array[index])
+    def read(self, number: int) -> NDArray[Any]:
+        point, channel = divmod(number, self._array.shape[1])
+        return np.asarray(self._array[point, channel])
 
 
 def draw(pixels: NDArray[Any], *, side: int, limits: Limits | None, exact: bool) -> Preview:

@@ -136,6 +136,11 @@ class RunSite(Site):
         source = "filtered" if kind == "sd" else kind
         if self.reader.config is None or course is None or index > course.newest.get(source, -1):
             raise Refused(404, "there is no such frame")
+        words: str | None = _mode_of(course.frames.get(index))
+        if kind == "reconstructed":
+            words = await self._beside(self.reader.look, partial(data.rebuilt, number=index))
+            if words is None:
+                raise Refused(404, "no such frame was rebuilt")
         if self._previews is None:
             pixel_um = self.reader.config.microscope.pixel_size_nm * 1e-3
             self._previews = Previews(self._folder, pixel_um)
@@ -158,7 +163,7 @@ class RunSite(Site):
         headers = {
             "X-Limits": f"{made.limits[0]:.6g} {made.limits[1]:.6g}",
             "X-Shape": f"{made.shape[0]} {made.shape[1]}",
-            "X-Mode": _mode_of(course.frames.get(index)),
+            "X-Mode": words or "",
         }
         return web.Response(body=made.data, content_type=made.content_type, headers=headers)
 

@@ -33,7 +33,8 @@ export class Pane {
     this.bar = make("i");
     this.length = make("span", { class: "num" });
     this.scale = make("div", { class: "scale", hidden: true }, this.length, this.bar);
-    this.screen = make("div", { class: "screen" }, this.canvas, this.wait, this.veil, this.scale);
+    this.origin = kind === "reconstructed" ? make("div", { class: "origin" }, "rebuilt, not measured") : null;
+    this.screen = make("div", { class: "screen" }, this.canvas, this.wait, this.veil, this.scale, ...(this.origin ? [this.origin] : []));
     this.low = make("input", { class: "small", type: "number", step: "any", "aria-label": `${title}: black at (counts)` });
     this.high = make("input", { class: "small", type: "number", step: "any", "aria-label": `${title}: white at (counts)` });
     this.auto = make("button", { class: "small", "aria-pressed": "true", title: "A" }, "Auto");
@@ -46,14 +47,6 @@ export class Pane {
     );
     this.drags();
     new ResizeObserver(() => this.place()).observe(this.screen);
-  }
-
-  become(kind, title) {
-    if (kind === this.kind) return;
-    this.kind = kind;
-    this.title = title;
-    text(this.head, title);
-    this.wanted = this.shown = null;
   }
 
   // The newest wish counts; what was wished for while a picture was on its way is never fetched.
@@ -73,7 +66,6 @@ export class Pane {
       try {
         const got = await picture(this.address(kind, index), AbortSignal.timeout(20000));
         const image = await createImageBitmap(got.blob);
-        if (kind !== this.kind) continue;
         this.image?.close();
         this.image = image;
         this.number = index;
@@ -96,7 +88,7 @@ export class Pane {
 
   missing(index) {
     if (this.image) return;
-    text(this.wait.lastChild, `Frame ${index} is not on disk.`);
+    text(this.wait.lastChild, this.origin ? "It is not on disk." : `Frame ${index} is not on disk.`);
   }
 
   address(kind, index) {
@@ -122,9 +114,12 @@ export class Pane {
       context.putImageData(pixels, 0, 0);
     }
     canvas.dataset.frame = this.number;
-    canvas.setAttribute("aria-label", `${this.title}, frame ${this.number}`);
+    // A rebuilt frame has no number of its own: the words say which it is.
+    const words = this.origin ? this.mode : `frame ${this.number}${this.mode ? `, ${this.mode}` : ""}`;
+    canvas.setAttribute("aria-label", `${this.title}, ${words}`);
     this.screen.style.aspectRatio = `${this.shape[1]} / ${this.shape[0]}`;
-    text(this.words, `frame ${this.number}${this.mode ? `, ${this.mode}` : ""}`);
+    text(this.words, words);
+    this.words.title = words;
     this.showLimits();
     this.place();
   }

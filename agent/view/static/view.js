@@ -5,6 +5,8 @@ import { ask, drawSettings, drawSpent, follow, tell, toast } from "/controls.js"
 
 const SIGNS = { loading: "…", waiting: "…", starting: "●", running: "●", pausing: "‖", paused: "‖", stopping: "■", stopped: "■", interrupted: "▲", completed: "✓", failed: "✕", killed: "✕" };
 const WORDS = { waiting: "waiting", killed: "ended", pausing: "pausing", stopping: "stopping" };
+// Charts that only some runs have.
+const OWN = { bleaching: (found) => found.plan === "optimize", gap: (found) => Boolean(found.lapse), error: (found) => Boolean(found.lapse?.bound) };
 const STATE_MS = 180;
 const PART_MS = 1000;
 
@@ -12,7 +14,9 @@ let state = null;
 let version = -1;
 let following = true;
 let chosen = null;
+let picked = null;
 let frames = [];
+let fields = [];
 let chart = "score";
 let best = null;
 const seen = {};
@@ -20,7 +24,8 @@ const due = {};
 
 const raw = new Pane($("panes").children[0], "raw", "Raw");
 const second = new Pane($("panes").children[1], "filtered", "Filtered");
-const panes = [raw, second];
+const made = new Pane($("panes").children[2], "reconstructed", "Reconstructed");
+const panes = [raw, second, made];
 
 // ------------------------------------------------------------------ the state
 
@@ -69,12 +74,13 @@ function apply(found) {
   text($("phase").firstChild, SIGNS[found.phase] || "●");
   text("phase-words", WORDS[found.phase] || found.phase);
   const planned = found.planned;
-  text("progress", planned ? `${found.acquired ?? 0} of ${planned} frames` : `${found.acquired ?? 0} frames`);
+  const skipped = found.lapse?.skipped ? ` + ${found.lapse.skipped} skipped` : "";
+  text("progress", planned ? `${found.acquired ?? 0}${skipped} of ${planned} frames` : `${found.acquired ?? 0} frames`);
   text("left", found.over ? (found.ended ? `ended ${clock(found.ended)}` : "") : planned && found.left_s !== null && found.left_s !== undefined ? `${span(found.left_s)} left` : planned === null ? "no fixed end" : "");
   const faults = found.counts?.faults || 0;
   $("faults").hidden = !faults;
   text("faults", faults === 1 ? "1 fault" : `${faults} faults`);
-  $("bar").style.width = planned ? `${Math.min(100, (100 * found.acquired) / planned)}%` : "0";
+  $("bar").style.width = planned ? `${Math.min(100, (100 * found.done) / planned)}%` : "0";
   const control = found.role === "control";
   $("looking").hidden = control;
   $("share").hidden = !control;
@@ -132,7 +138,7 @@ function tellBanner(found) {
   else if (phase === "paused") banner(tone || "hold", "Paused.", `${safe(found)} Nothing is exposed until somebody resumes.`);
   else if (phase === "pausing") banner("hold", "Pausing.", "The frame under way is finished first.");
   else if (phase === "stopping") banner("hold", "Stopping.", "The frame under way is finished, then the microscope is made safe.");
-  else if (phase === "completed") banner(tone || "good", "Completed.", `${found.acquired} frames. ${safe(found)} The report is in the run's folder.`);
+  else if (phase === "completed") banner(tone || "good", "Completed.", `${found.acquired} frames${found.lapse?.skipped ? ` taken, ${found.lapse.skipped} skipped` : ""}. ${safe(found)} The report is in the run's folder.`);
   else if (phase === "stopped" || phase === "interrupted") banner(tone || "hold", phase === "stopped" ? "Stopped." : "Interrupted.", `${found.reason || ""}. ${safe(found)} stedfast resume goes on with it.`);
   else if (phase === "failed") banner("bad", "Failed.", `${found.reason || ""}. ${safe(found)}`);
   else if (phase === "killed") banner("bad", "The run's process has ended without a word.", "Its lasers may still be on: look at the microscope. The next stedfast command on it makes it safe, and stedfast resume goes on. What is shown is what happened last.");
@@ -142,23 +148,19 @@ function tellBanner(found) {
 
 // ------------------------------------------------------------------ frames
 
-function secondKind(found) {
-  if (found.newest?.reconstructed !== undefined && (!found.filter || found.newest.filtered === undefined)) return ["reconstructed", "Reconstructed"];
-  return found.filter ? ["filtered", "Filtered"] : null;
-}
-
 function drawFrames(found) {
   const newest = found.newest || {};
-  const kind = secondKind(found);
-  second.box.hidden = !kind;
-  $("panes").classList.toggle("one", !kind);
-  $("same-box").hidden = !kind;
-  if (kind) second.become(...kind);
-  const source = second.kind;
+  second.box.hidden = !found.filter;
+  made.box.hidden = !found.lapse;
+  const beside = Number(!second.box.hidden) + Number(!made.box.hidden);
+  $("panes").classList.toggle("one", beside === 0);
+  $("panes").classList.toggle("three", beside === 2);
+  $("same-box").hidden = second.box.hidden;
   if (following) {
-    const held = kind && $("same").checked && newest[source] !== undefined;
-    raw.want(held ? newest[source] : newest.raw);
-    if (kind) second.want(newest[source]);
+    const held = found.filter && $("same").checked && newest.filtered !== undefined;
+    raw.want(held ? newest.filtered : newest.raw);
+    if (found.filter) second.want(newest.filtered);
+    if (found.lapse) made.want(newest.reconstructed);
   }
   const veil = found.phase === "paused" ? "Paused: this is the last frame" : following ? "" : "Not live: a frame of before";
   for (const pane of panes) {
@@ -166,20 +168,32 @@ function drawFrames(found) {
     text(pane.veil, veil);
     if (!pane.image) {
       const filtering = pane === second && found.filter?.frames !== "none";
-      const words = found.over ? "No frame was taken." : pane === second ? (filtering ? "Waiting for the first filtered frame" : "The filter is off") : found.doing && found.phase !== "running" ? `${found.doing[0].toUpperCase()}${found.doing.slice(1)}` : "Waiting for the first frame";
+      const words = pane === made ? (found.over ? "No frame was rebuilt." : "No frame is rebuilt yet") : found.over ? "No frame was taken." : pane === second ? (filtering ? "Waiting for the first filtered frame" : "The filter is off") : found.doing && found.phase !== "running" ? `${found.doing[0].toUpperCase()}${found.doing.slice(1)}` : "Waiting for the first frame";
       text(pane.wait.lastChild, words);
-      pane.wait.firstChild.hidden = found.over || (pane === second && !filtering);
+      pane.wait.firstChild.hidden = found.over || pane === made || (pane === second && !filtering);
     }
   }
   if (following && found.frame) describe(found.frame);
-  for (const key of ["measured", "reconstructed", "audited", "flagged", "filtered"]) text(`n-${key}`, String(found.counts?.[key] ?? 0));
+  for (const key of ["measured", "reconstructed", "audited", "missing", "flagged", "filtered"]) text(`n-${key}`, String(found.counts?.[key] ?? 0));
   $("filtered-box").hidden = !found.filter;
+  $("missing-box").hidden = !found.counts?.missing;
+  $("lapse-words").hidden = !found.lapse;
+  if (found.lapse) text("lapse-words", lapseWords(found.lapse));
+}
+
+function lapseWords(told) {
+  const error = told.error ? `error of rebuilt frames ${told.error[0].toFixed(2)} ± ${told.error[1].toFixed(2)}` : told.bound ? "error of rebuilt frames not known yet" : "";
+  const bound = told.bound ? `bound ${told.bound.toFixed(2)}` : "";
+  const gap = told.gap ? `next gap ${told.gap}${told.why ? ` (${told.why})` : ""}` : "";
+  const saved = told.light_saved ? `light saved ${Math.round(100 * told.light_saved)} %` : "";
+  return [error, bound, gap, told.event ? `event: ${told.event}` : "", saved].filter(Boolean).join(" · ");
 }
 
 function describe(frame) {
   const settings = Object.entries(frame.settings || {}).map(([name, value]) => `${name.replaceAll("_", " ")} ${number(value)}`);
   const words = [`Frame ${frame.index}`, clock(frame.at), frame.mode, frame.purpose, frame.kind === "measured" ? "" : frame.kind,
     frame.score ? `score ${frame.score.value.toFixed(3)} ± ${(frame.score.sd ?? 0).toFixed(3)}` : "",
+    frame.error !== null && frame.error !== undefined ? `error of what others make of it ${frame.error.toFixed(2)}` : "",
     frame.filtered ? `filter's uncertainty ${number(frame.filtered.uncertainty)}` : "", ...settings];
   text("frame-words", words.filter(Boolean).join(" · "));
 }
@@ -191,28 +205,52 @@ async function choose(index) {
   setFollowing(false);
   raw.want(chosen);
   const shown = frames.find((one) => one[0] === chosen);
-  if (!second.box.hidden && (!shown || shown[5] || second.kind !== "filtered")) second.want(chosen);
+  if (!second.box.hidden && (!shown || shown[5])) second.want(chosen);
   drawMarks();
   try { describe(await read(`/api/frame/${chosen}`)); } catch { /* it is shown without words */ }
+}
+
+// A time point of a time-lapse that skips: a frame, or what was rebuilt, beside the frame before it.
+function pick(one) {
+  const [index, kind, , , , , place, field, point, error] = one;
+  picked = place;
+  if (index !== null) { choose(index); return; }
+  const before = frames.filter((other) => other[7] === field && other[8] < point && other[0] !== null).pop();
+  chosen = null;
+  setFollowing(false);
+  if (before) raw.want(before[0]);
+  if (kind === "reconstructed") made.want(place);
+  const known = error === null ? "" : `expected error ${error.toFixed(2)}`;
+  const words = kind === "reconstructed" ? "rebuilt" : kind === "missing" ? "skipped, and could not be rebuilt" : "skipped, not rebuilt yet";
+  text("frame-words", [`Time point ${point}`, `field ${field}`, words, known, before ? `beside it frame ${before[0]}` : ""].filter(Boolean).join(" · "));
+  drawMarks();
 }
 
 function setFollowing(on) {
   following = on;
   $("live").setAttribute("aria-pressed", String(on));
-  if (on) chosen = null;
+  if (on) chosen = picked = null;
   if (state) drawFrames(state);
   drawMarks();
 }
 
-const step = (by) => choose((chosen ?? raw.number ?? state?.newest?.raw ?? 0) + by);
+function step(by) {
+  if (!fields.length) { choose((chosen ?? raw.number ?? state?.newest?.raw ?? 0) + by); return; }
+  const at = frames.findIndex((one) => one[6] === picked);
+  const next = frames[at < 0 ? frames.length - 1 : at + by];
+  if (next) pick(next);
+}
 
 async function drawStrip() {
-  frames = await read("/api/frames");
+  ({ fields, frames } = await read("/api/frames"));
   drawMarks();
 }
 
 function drawMarks() {
   const canvas = $("strip");
+  // A row for each field of a time-lapse that skips, and a column for each time point.
+  const rows = Math.max(fields.length, 1);
+  canvas.style.height = `${Math.min(30 + 16 * (rows - 1), 160)}px`;
   const ratio = Math.min(devicePixelRatio || 1, 2);
   const [width, height] = [canvas.clientWidth, canvas.clientHeight];
   canvas.width = width * ratio;
@@ -220,20 +258,31 @@ function drawMarks() {
   const pen = canvas.getContext("2d");
   pen.scale(ratio, ratio);
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-  const [measured, made, audited, flagged, ink] = ["--within", "--model", "--best", "--alarm", "--ink"].map(colour);
-  const step = Math.max(3, Math.min(14, Math.floor((width - 8) / Math.max(frames.length, 1))));
-  const shown = frames.slice(-Math.floor((width - 8) / step));
-  canvas.shown = { shown, step };
-  shown.forEach(([index, kind, mode, , bad], at) => {
-    const [x, y, w] = [4 + at * step, mode === "confocal" ? 12 : 6, Math.max(step - (step > 4 ? 2 : 1), 1.5)];
-    const h = height - 7 - y;
-    if (kind === "reconstructed") { pen.strokeStyle = made; pen.strokeRect(x + 0.5, y + 0.5, w - 1, h - 1); }
+  const [measured, makes, audited, flagged, ink] = ["--within", "--model", "--best", "--alarm", "--ink"].map(colour);
+  const placed = frames.map((one, at) => (fields.length ? [one, one[8], fields.indexOf(one[7])] : [one, at, 0]));
+  const [first, last] = placed.length ? [placed[0][1], placed[placed.length - 1][1]] : [0, 0];
+  const step = Math.max(3, Math.min(14, Math.floor((width - 8) / (last - first + 1))));
+  const begin = Math.max(first, last + 1 - Math.floor((width - 8) / step));
+  const tall = (height - 7) / rows;
+  const shown = placed.filter(([, at]) => at >= begin).map(([one, at, row]) => [one, at - begin, row]);
+  canvas.shown = { shown, step, tall };
+  shown.forEach(([one, at, row]) => {
+    const [index, kind, mode, , bad, , place] = one;
+    const top = row * tall;
+    const [x, y, w] = [4 + at * step, top + (mode === "confocal" ? 12 : rows > 1 ? 4 : 6), Math.max(step - (step > 4 ? 2 : 1), 1.5)];
+    const h = top + tall - y;
+    if (kind === "reconstructed" || kind === "missing") {
+      pen.strokeStyle = kind === "missing" ? flagged : makes;
+      pen.setLineDash(kind === "missing" ? [2, 2] : []);
+      pen.strokeRect(x + 0.5, y + 0.5, w - 1, h - 1);
+      pen.setLineDash([]);
+    } else if (kind === "skipped") { pen.fillStyle = makes; pen.fillRect(x, y + h - 2, w, 2); }
     else if (kind === "audited") { pen.fillStyle = audited; pen.fillRect(x, y, w, h * 0.42); pen.fillRect(x, y + h * 0.6, w, h * 0.4); }
     else { pen.globalAlpha = mode === "confocal" ? 0.5 : 1; pen.fillStyle = measured; pen.fillRect(x, y, w, h); pen.globalAlpha = 1; }
-    if (bad) { pen.fillStyle = flagged; pen.fillRect(x, height - 5, w, 3); }
-    if (index === chosen) { pen.strokeStyle = ink; pen.lineWidth = 1.5; pen.strokeRect(x - 1, 2, w + 2, height - 4); pen.lineWidth = 1; }
+    if (bad) { pen.fillStyle = flagged; pen.fillRect(x, top + tall + 2, w, 3); }
+    if (fields.length ? picked !== null && place === picked : index === chosen) { pen.strokeStyle = ink; pen.lineWidth = 1.5; pen.strokeRect(x - 1, y - 3, w + 2, h + 6); pen.lineWidth = 1; }
   });
-  canvas.setAttribute("aria-label", `The last ${shown.length} frames`);
+  canvas.setAttribute("aria-label", fields.length ? `The last ${shown.length} time points` : `The last ${shown.length} frames`);
 }
 
 // ------------------------------------------------------------------ figures
@@ -255,7 +304,7 @@ function drawFigures(found) {
     text("finish-words", search.over ? "The search is over: the recommended settings are being retested." : search.best === null ? "No trial has given a result within the limits yet." : `Trial ${search.best}, score ${search.best_score.toFixed(3)}. Ends the search; start and best are then retested on fresh fields.`);
     best = search.best;
   } else $("finish-box").hidden = true;
-  for (const tab of $("tabs").children) if (tab.dataset.chart === "bleaching") tab.hidden = found.plan !== "optimize";
+  for (const tab of $("tabs").children) if (tab.dataset.chart in OWN) tab.hidden = !OWN[tab.dataset.chart](found);
   $("spent").hidden = !found.plan;
   const spent = JSON.stringify([found.bleaching, found.light]);
   if (spent !== seen.spent) part("spent", spent, () => drawSpent(state));
@@ -264,8 +313,9 @@ function drawFigures(found) {
 async function drawChart() {
   const { svg: drawn } = await read(`/api/chart/${chart}`);
   svg($("chart"), drawn);
+  $("chart-words").hidden = !drawn || chart !== "error";
   $("no-chart").hidden = Boolean(drawn);
-  text("no-chart", { score: "Nothing is scored yet.", bleaching: "No trial is done yet.", light: "No light is counted yet." }[chart]);
+  text("no-chart", { score: "Nothing is scored yet.", bleaching: "No trial is done yet.", light: "No light is counted yet.", error: "Nothing is compared yet.", gap: "No gap is chosen yet." }[chart]);
 }
 
 async function drawTrials() {
@@ -368,9 +418,12 @@ $("out").onclick = () => zoom(1 / 1.5);
 $("fit").onclick = () => zoom(0);
 $("colour").onclick = recolour;
 $("strip").onclick = (event) => {
-  const { shown, step: wide } = $("strip").shown || { shown: [] };
+  const { shown, step: wide, tall } = $("strip").shown || { shown: [] };
   const at = Math.floor((event.offsetX - 4) / wide);
-  if (shown[at]) choose(shown[at][0]);
+  const row = fields.length ? Math.min(Math.floor(event.offsetY / tall), fields.length - 1) : 0;
+  const found = shown.find((one) => one[1] === at && one[2] === row);
+  if (found && fields.length) pick(found[0]);
+  else if (found) choose(found[0][0]);
 };
 document.addEventListener("moved", () => moved());
 for (const tab of $("tabs").children) {
