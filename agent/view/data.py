@@ -46,6 +46,7 @@ def state(reader: Reader) -> dict[str, Any]:
         "planned": course.planned,
         "acquired": course.acquired,
         "done": course.done,
+        "scoring": config.analysis.score,
         "counts": _kinds(course)
         | {key: counts[key] for key in ("filtered", "flagged", "scored", "faults")},
         "left_s": course.left_s(),

@@ -33,7 +33,7 @@ export class Pane {
     this.bar = make("i");
     this.length = make("span", { class: "num" });
     this.scale = make("div", { class: "scale", hidden: true }, this.length, this.bar);
-    this.origin = kind === "reconstructed" ? make("div", { class: "origin" }, "rebuilt, not measured") : null;
+    this.origin = kind === "reconstructed" ? make("div", { class: "origin", hidden: true }, "rebuilt, not measured") : null;
     this.screen = make("div", { class: "screen" }, this.canvas, this.wait, this.veil, this.scale, ...(this.origin ? [this.origin] : []));
     this.low = make("input", { class: "small", type: "number", step: "any", "aria-label": `${title}: black at (counts)` });
     this.high = make("input", { class: "small", type: "number", step: "any", "aria-label": `${title}: white at (counts)` });
@@ -74,6 +74,7 @@ export class Pane {
         if (!this.fixed) this.limits = got.limits;
         this.draw();
         this.wait.hidden = true;
+        if (this.origin) this.origin.hidden = false;
         document.dispatchEvent(new CustomEvent("drawn", { detail: { kind, index, at: Date.now() } }));
       } catch (error) {
         if (error.status === 404) this.missing(index);

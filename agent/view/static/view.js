@@ -6,7 +6,7 @@ import { ask, drawSettings, drawSpent, follow, tell, toast } from "/controls.js"
 const SIGNS = { loading: "…", waiting: "…", starting: "●", running: "●", pausing: "‖", paused: "‖", stopping: "■", stopped: "■", interrupted: "▲", completed: "✓", failed: "✕", killed: "✕" };
 const WORDS = { waiting: "waiting", killed: "ended", pausing: "pausing", stopping: "stopping" };
 // Charts that only some runs have.
-const OWN = { bleaching: (found) => found.plan === "optimize", gap: (found) => Boolean(found.lapse), error: (found) => Boolean(found.lapse?.bound) };
+const OWN = { score: (found) => found.scoring !== false, bleaching: (found) => found.plan === "optimize", gap: (found) => Boolean(found.lapse), error: (found) => Boolean(found.lapse?.bound) };
 const STATE_MS = 180;
 const PART_MS = 1000;
 
@@ -305,6 +305,9 @@ function drawFigures(found) {
     best = search.best;
   } else $("finish-box").hidden = true;
   for (const tab of $("tabs").children) if (tab.dataset.chart in OWN) tab.hidden = !OWN[tab.dataset.chart](found);
+  $("score-card").hidden = !OWN.score(found);
+  // Where nobody scores, the first chart that there is.
+  if (chart === "score" && !OWN.score(found)) [...$("tabs").children].find((tab) => !tab.hidden && (!found.lapse || tab.dataset.chart in OWN)).click();
   $("spent").hidden = !found.plan;
   const spent = JSON.stringify([found.bleaching, found.light]);
   if (spent !== seen.spent) part("spent", spent, () => drawSpent(state));
