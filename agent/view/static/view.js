@@ -164,7 +164,7 @@ function drawFrames(found) {
   }
   const veil = found.phase === "paused" ? "Paused: this is the last frame" : following ? "" : "Not live: a frame of before";
   for (const pane of panes) {
-    pane.veil.hidden = !veil;
+    pane.veil.hidden = !veil || (pane === made && !pane.image);
     text(pane.veil, veil);
     if (!pane.image) {
       const filtering = pane === second && found.filter?.frames !== "none";
