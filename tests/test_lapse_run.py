@@ -306,7 +306,7 @@ def test_a_pause_a_stop_and_a_resume_change_no_decision(plain: Path, tmp_path: P
 def test_a_filter_beside_it_changes_neither_frames_nor_decisions(
     plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "check_filter", lambda config, source: None)
+    monkeypatch.setattr(opening, "check_filter", lambda config, source: None)
     asked = config(filter__model="ours.safetensors", filter__frames="all")
     run = new_folder(asked, tmp_path, tmp_path / "run")
     result = Session(asked, CONFIG, run, restore=Doubling(), interpolate=Blend()).run()
