@@ -182,7 +182,7 @@ function drawFrames(found) {
 }
 
 function lapseWords(told) {
-  const error = told.error ? `error of rebuilt frames ${told.error[0].toFixed(2)} ± ${told.error[1].toFixed(2)}` : told.bound ? "error of rebuilt frames not known yet" : "";
+  const error = told.error ? `error of rebuilt frames ${number(told.error[0], 2)} ± ${number(told.error[1], 1)}` : told.bound ? "error of rebuilt frames not known yet" : "";
   const bound = told.bound ? `bound ${told.bound.toFixed(2)}` : "";
   const gap = told.gap ? `next gap ${told.gap}${told.why ? ` (${told.why})` : ""}` : "";
   const saved = told.light_saved ? `light saved ${Math.round(100 * told.light_saved)} %` : "";
