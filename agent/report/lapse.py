@@ -111,6 +111,7 @@ def errors(asked: TimelapseConfig, notes: list[Note], **size: float) -> str:
 
 def gaps(notes: list[Note], **size: float) -> str:
     """Chart of the time points from one frame to the next, of each field."""
+    notes = [note for note in notes if note["gap"]]  # after the last time point there is none
     points = [note["point"] for note in notes]
     chart = Chart(
         Axis.linear("time point", [0, max([*points, 1])], whole=True),
