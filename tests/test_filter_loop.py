@@ -16,7 +16,7 @@ import pytest
 import zarr
 from numpy.typing import NDArray
 
-from agent import live_page, session
+from agent import live_page
 from agent.config import RunConfig, load
 from agent.filter_process import Filtered
 from agent.filtered import Filtering, Outcome
@@ -26,7 +26,7 @@ from agent.images import ImageStore
 from agent.ledger import Ledger
 from agent.live_page import FILE as LIVE_PAGE
 from agent.plan import AnalysisError, Note, Plan
-from agent.session import Progress, Result, Session
+from agent.session import Progress, Result, Session, opening
 from devices.shot import Shot
 from tests import faulty
 from tests.faulty import cli
@@ -59,7 +59,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def unread(monkeypatch: pytest.MonkeyPatch) -> None:
     """Configs whose weights are not looked at, where something else filters."""
-    monkeypatch.setattr(session, "check_filter", lambda config, source: None)
+    monkeypatch.setattr(opening, "check_filter", lambda config, source: None)
 
 
 def filtered_in(run: Path) -> dict[int, NDArray[Any]]:

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agent import session
 from agent.config import ReoptimizeConfig, RunConfig, load
 from agent.folder import new_folder, read_config
 from agent.lapse.light import Light
@@ -23,7 +22,7 @@ from agent.recording import LAPSE, REOPTIMIZE, REOPTIMIZED, TRIED
 from agent.replay import replay
 from agent.report.facts import Run
 from agent.report.page import render
-from agent.session import Result, Session
+from agent.session import Result, Session, opening
 from agent.summary import summarize
 from devices.config import Value
 from devices.shot import Field, Shot
@@ -56,7 +55,7 @@ def brightness(frames: list[Any]) -> list[Score]:
 @pytest.fixture(autouse=True)
 def unread(monkeypatch: pytest.MonkeyPatch) -> None:
     """The config's weights are not looked at: something else rebuilds."""
-    monkeypatch.setattr(session, "check_interpolator", lambda config, source: None)
+    monkeypatch.setattr(opening, "check_interpolator", lambda config, source: None)
 
 
 def config(**changes: Any) -> RunConfig:
