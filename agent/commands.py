@@ -161,6 +161,9 @@ class Commands:
                         said_of(line, line.damage or "the plan of this run can be told nothing")
                     )
                 continue
+            if line.damage:
+                self._fault(said_of(line, line.damage))
+                continue
             entry = {**line.stamp, "told": line.told, "read": asdict(self._file.read)}
             try:
                 if late:

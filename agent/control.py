@@ -50,7 +50,7 @@ class Line:
     stamp
         `id`, `by` and `at`, as far as it has them.
     damage
-        Why it is no line at all; empty where it is one.
+        Why it is not heeded, whatever it says; empty where it may be.
     """
 
     number: int
@@ -113,6 +113,9 @@ class ControlFile:
         return [self._line(number, line) for number, line in numbered if line.strip()], ""
 
     def _line(self, number: int, text: bytes) -> Line:
+        told: dict[str, Any] = {}
+        stamp: dict[str, str] = {}
+        damage = ""
         try:
             told = parse(text)
             stamp = stamp_of(told)
@@ -121,8 +124,8 @@ class ControlFile:
                     raise ConfigError(f"id {short(known)}: was told before; accepted: a new id")
                 self._ids.add(known)
         except ConfigError as error:
-            return Line(number, {}, {}, str(error))
-        return Line(number, {k: v for k, v in told.items() if k not in STAMP}, stamp)
+            damage = str(error)
+        return Line(number, {k: v for k, v in told.items() if k not in STAMP}, stamp, damage)
 
 
 @dataclass(frozen=True, slots=True)

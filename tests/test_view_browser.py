@@ -28,7 +28,7 @@ VIRTUAL = {
     "seed": 1,
     "analysis": {"score": True},
     "optimize": {
-        "trials": 12,
+        "trials": 40,
         "engine": "sobol",
         "retest_fields": 1,
         "search": {"excitation_power": [1, 15], "depletion_power": [10, 300]},
@@ -43,7 +43,7 @@ def virtual(tmp_path: Path) -> Session:
 
     data = yaml.safe_load(Path("configs/optimize.yaml").read_text(encoding="utf-8")) | VIRTUAL
     data["microscope"]["virtual_sted"] |= {"width_px": 48, "height_px": 48, "size_um": 20}
-    data["microscope"]["fields"] = {"rows": 5, "columns": 5, "pitch_um": 2.2}
+    data["microscope"]["fields"] = {"rows": 7, "columns": 7, "pitch_um": 2.2}
     file = faulty.write(tmp_path / "config.yaml", data)
     config = load(file)
     return Session(config, file, new_folder(config, tmp_path, tmp_path / "run"), scorer=mean_score)
