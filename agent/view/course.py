@@ -14,7 +14,7 @@ from agent.config import RunConfig
 from agent.dose import DoseGate
 from agent.instructions import FREE, Standing
 from agent.ledger import Entry
-from agent.recording import FILTER, LAPSE
+from agent.recording import FILTER, LAPSE, REOPTIMIZE, REOPTIMIZED
 from agent.trial import FRAMES_EACH
 from agent.view.lapsed import MEASURED, Lapsed
 from agent.view.series import RECENT, Series
@@ -251,8 +251,11 @@ class Course:
         if not self.sessions:
             return None
         planned = self.sessions[-1].get("planned")
-        if planned is None or self.config.plan != "optimize":
-            return planned
+        if planned is None:
+            return None
+        if self.config.plan != "optimize":
+            searches = (*self.notes.get(REOPTIMIZE, ()), *self.notes.get(REOPTIMIZED, ()))
+            return int(planned + sum(note["planned"] for note in searches))
         assert self.standing is not None
         told = [n["trials"] for n in self.notes.get("enough", ()) if "trials" in n]
         trials = told[-1] if told else self.standing.trials
