@@ -30,10 +30,8 @@ def train_quality(
     """Train the quality network on labelled or rated frames; goes on where it stopped."""
     from agent.training import train_quality as work
 
-    lines = list(overrides or [])
-    lines += [f"{key}={value}" for key, value in (("data", data), ("out", weights)) if value]
-    lines += [f"tests.{test}" for test in tests or []]
-    work(config, lines, err)
+    tested = [f"tests.{test}" for test in tests or []]
+    work(config, _lines(overrides, data, weights) + tested, err)
 
 
 @app.command("restoration")
@@ -51,9 +49,7 @@ def train_restoration(
     """Train a filter on pairs of labels or exposures; goes on where it stopped."""
     from agent.restoration_training import train_restoration as work
 
-    lines = list(overrides or [])
-    lines += [f"{key}={value}" for key, value in (("data", data), ("out", weights)) if value]
-    work(config, lines, err)
+    work(config, _lines(overrides, data, weights), err)
 
 
 @app.command("interpolation")
@@ -70,6 +66,10 @@ def train_interpolation(
     """Train a network that rebuilds skipped frames; goes on where it stopped."""
     from agent.interpolation_training import train_interpolation as work
 
-    lines = list(overrides or [])
-    lines += [f"{key}={value}" for key, value in (("data", data), ("out", weights)) if value]
-    work(config, lines, err)
+    work(config, _lines(overrides, data, weights), err)
+
+
+def _lines(overrides: list[str] | None, data: Path | None, weights: Path | None) -> list[str]:
+    """Overrides of a config, with what has an option of its own."""
+    named = (("data", data), ("out", weights))
+    return [*(overrides or []), *(f"{key}={value}" for key, value in named if value)]

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -102,10 +103,8 @@ def check_installed(what: str) -> None:
     ConfigError
         It is not.
     """
-    try:
-        import aiohttp  # noqa: F401
-    except ImportError:
-        raise ConfigError(f"{what}: needs aiohttp, which is not installed: {EXTRA}") from None
+    if find_spec("aiohttp") is None:
+        raise ConfigError(f"{what}: needs aiohttp, which is not installed: {EXTRA}")
 
 
 def _as_dict(place: Place) -> dict[str, Any]:
