@@ -32,7 +32,7 @@ class Score:
     foreground_psnr
         PSNR of the foreground's pixels alone.
     intensity
-        Total of the foreground above the movie's lower percentile, over that of the truth.
+        Total of the foreground, over that of the truth, of the same frames as the PSNR.
     rmse
         Of the same frames as the PSNR.
     """
@@ -83,10 +83,7 @@ class Judge:
             sigma=1.5,
             use_sample_covariance=False,
         )
-        total, expected = (
-            float(np.sum(np.asarray(frame, np.float64)[foreground] - self._low))
-            for frame in (rebuilt, true)
-        )
+        total, expected = (float(frame[foreground].sum()) for frame in (image, target))
         return Score(
             psnr=_decibels(error),
             ssim=float(likeness),
