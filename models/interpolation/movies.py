@@ -335,10 +335,7 @@ class Crops:
         images = stacked(self._movies[chosen.movie], chosen, window)
         images = Normalization.apply(images, *self._levels(chosen))
         sample = _varied(Sample(images, chosen.t), self._jitter, rng)
-        if not self._wobble:
-            return sample
-        told = sample.t + self._wobble * rng.standard_normal()
-        return Sample(sample.images, float(np.clip(told, *_TOLD)))
+        return unevenly(sample, self._wobble, rng) if self._wobble else sample
 
     def _corner(self, chosen: Triplet, rng: np.random.Generator) -> tuple[int, int]:
         frames = self._movies[chosen.movie].frames
@@ -374,6 +371,12 @@ def whole(movies: Sequence[Movie], chosen: Triplet, normalization: Normalization
     one = movies[chosen.movie]
     images = stacked(one, chosen, (slice(None), slice(None)))
     return Sample(Normalization.apply(images, *levels(normalization, *images[:2])), chosen.t)
+
+
+def unevenly(sample: Sample, wobble: float, rng: np.random.Generator) -> Sample:
+    """The same images, told of another time; see `Crops`."""
+    told = sample.t + wobble * rng.standard_normal()
+    return Sample(sample.images, float(np.clip(told, *_TOLD)))
 
 
 def stacked(one: Movie, chosen: Triplet, window: tuple[slice, ...]) -> Image:

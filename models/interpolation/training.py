@@ -28,6 +28,7 @@ from models.interpolation.movies import (
     digest,
     read_movies,
     triplets,
+    unevenly,
     whole,
 )
 from models.interpolation.networks import build
@@ -116,7 +117,7 @@ def train(
     network = _fresh(recipe, start, device)
     count = min(len(validation), recipe.validation_frames)
     chosen = np.linspace(0, len(validation) - 1, count).round().astype(int)
-    cases = _Cases(movies, [validation[i] for i in chosen], normalization, device)
+    cases = _Cases(recipe, movies, [validation[i] for i in chosen], normalization, device)
     drawn = recipe.patch, recipe.anywhere, recipe.jitter, recipe.wobble
     crops = Crops(movies, training, normalization, *drawn)
     fit = _Fit(recipe, network, crops, cases, _loss(recipe, movies), device)
@@ -202,23 +203,31 @@ def rate_at(recipe: Recipe, done: float) -> float:
 
 
 class _Cases(Sequence[Case]):
-    """Validation frames, made when they are asked for: a few hundred whole ones fill a memory."""
+    """Validation frames, made when they are asked for: a few hundred whole ones fill a memory.
+
+    They are as uncertain in time as what is learned from: else the sharper frame seems the better.
+    """
 
     def __init__(
         self,
+        recipe: Recipe,
         movies: Sequence[Movie],
         chosen: Sequence[Triplet],
         normalization: Normalization,
         device: str,
     ) -> None:
-        self._movies, self._chosen = movies, chosen
+        self._recipe, self._movies, self._chosen = recipe, movies, chosen
         self._normalization, self._device = normalization, device
 
     def __len__(self) -> int:
         return len(self._chosen)
 
     def __getitem__(self, index: Any) -> Any:
-        images, t = whole(self._movies, self._chosen[index], self._normalization)
+        sample = whole(self._movies, self._chosen[index], self._normalization)
+        if wobble := self._recipe.wobble:
+            rng = np.random.default_rng((self._recipe.seed, int(index)))
+            sample = unevenly(sample, wobble, rng)
+        images, t = sample
         before, after, target = (
             torch.from_numpy(image[None, None]).to(self._device) for image in images[:3]
         )
