@@ -1,8 +1,8 @@
 """What open pages cost the acquisition, and how long a frame takes to a page.
 
 The sessions of `stedfast bench loop`, by turns without any page and with three in a real browser
-on the same machine, one of them throttled to a twentieth of its speed and a slow network. Then
-one page at 10 frames a second: the time from a frame's row in the ledger to its picture.
+on the same machine, one of them slowed to a twentieth of its speed and a slow network. Then one
+page at 10 frames a second: the time from a frame's row in the ledger to its picture.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from agent.bench.measurement import Check, Measurement
+from agent.bench.slowed import processor_s, slowed
 from agent.config import RunConfig
 from agent.ledger import Ledger
 from agent.reading import ConfigError
@@ -29,13 +30,7 @@ from devices.microscope import Microscope
 _REPEATS = 7
 _FRAMES = 300
 _PAGES = 3
-_SLOW_CPU = 20
-_SLOW_NETWORK = {
-    "offline": False,
-    "latency": 200,
-    "downloadThroughput": 60_000,
-    "uploadThroughput": 20_000,
-}
+_SLOWER = 20
 _RATE_HZ = 10
 _TIMED = 100
 _LISTEN = """
@@ -65,6 +60,7 @@ def measure_pages(
     frames = 100 if quick else _FRAMES
     raw: dict[str, list[float]] = {"none_s": [], "pages_s": []}
     drawn: list[int] = []
+    busy: list[float] = []
     folder = Path(tempfile.mkdtemp(prefix="stedfast-bench-"))
     try:
         with _browser() as browser:
@@ -73,11 +69,11 @@ def measure_pages(
                 names = ["none_s", "pages_s"]
                 for name in names if repeat % 2 else names[::-1]:
                     run = folder / f"{repeat}-{name}"
-                    seconds, counts = _session(
-                        config(frames), run, browser if name == "pages_s" else None
-                    )
+                    shown = browser if name == "pages_s" else None
+                    seconds, counts, cores = _session(config(frames), run, shown)
                     raw[name].append(seconds)
                     drawn += counts
+                    busy += [cores] if shown else []
                     shutil.rmtree(run)
             late = _latency(config(_TIMED), folder / "latency", browser)
     finally:
@@ -94,6 +90,14 @@ def measure_pages(
     ]
     rows.append(
         (
+            "cores that the browser keeps busy",
+            f"{median(busy):.3f}",
+            f"{min(busy):.3f} … {max(busy):.3f}",
+            "",
+        )
+    )
+    rows.append(
+        (
             f"frame to page at {_RATE_HZ} Hz, ms",
             f"{1e3 * median(late):.0f}",
             f"{1e3 * min(late):.0f} … {1e3 * max(late):.0f}",
@@ -108,7 +112,14 @@ def measure_pages(
             Check("first frame on the page after", late[0], "<=", 1.0, "s"),
             Check("any frame on the page after, most", max(late), "<=", 1.0, "s"),
         ],
-        raw={**raw, "ratios": ratios, "frames": frames, "drawn": drawn, "late_s": late},
+        raw={
+            **raw,
+            "ratios": ratios,
+            "frames": frames,
+            "drawn": drawn,
+            "busy": busy,
+            "late_s": late,
+        },
         seeds=list(range(repeats)),
     )
 
@@ -129,8 +140,8 @@ def _browser() -> Iterator[Any]:
         browser.close()
 
 
-def _session(config: RunConfig, run: Path, browser: Any) -> tuple[float, list[int]]:
-    """Seconds of a session, and how many frames each page has drawn meanwhile."""
+def _session(config: RunConfig, run: Path, browser: Any) -> tuple[float, list[int], float]:
+    """Seconds of a session, frames that each page has drawn, cores that the browser kept busy."""
     run.mkdir()
     microscope = Microscope.open(config.microscope)
     session = Session(config, run.parent / "bench.yaml", run, microscope=microscope)
@@ -140,16 +151,24 @@ def _session(config: RunConfig, run: Path, browser: Any) -> tuple[float, list[in
             beside = Beside(run, Place(port=0))
             after.callback(beside.end)
             link = beside.links()["control"]
-            pages = [_page(browser, link, after, slow=at == 0) for at in range(_PAGES)]
-        started = time.perf_counter()
-        result = session.run()
-        seconds = time.perf_counter() - started
+            pages = [_page(browser, link, after) for _ in range(_PAGES)]
+        with slowed(pages[0], _SLOWER) if pages else nullcontext():
+            before = _busy_s(browser)
+            started = time.perf_counter()
+            result = session.run()
+            seconds = time.perf_counter() - started
+            busy = _busy_s(browser) - before
         if result.status != "completed":
             raise RuntimeError(f"the benchmark's run ended as {result.status}: {result.reason}")
-        return seconds, [len(page.evaluate("window.drawn")) for page in pages]
+        return seconds, [len(page.evaluate("window.drawn")) for page in pages], busy / seconds
 
 
-def _page(browser: Any, link: str, after: ExitStack, *, slow: bool = False) -> Any:
+def _busy_s(browser: Any) -> float:
+    """Processor time of all processes of a browser (s)."""
+    return sum(busy for _, busy in processor_s(browser).values()) if browser is not None else 0.0
+
+
+def _page(browser: Any, link: str, after: ExitStack) -> Any:
     """A page that waits for its run."""
     context = browser.new_context(viewport={"width": 1280, "height": 720})
     after.callback(context.close)
@@ -158,11 +177,6 @@ def _page(browser: Any, link: str, after: ExitStack, *, slow: bool = False) -> A
     page.add_init_script(_LISTEN)
     page.goto(link)
     page.wait_for_selector('#phase[data-phase="waiting"]')
-    if slow:
-        tools = context.new_cdp_session(page)
-        tools.send("Emulation.setCPUThrottlingRate", {"rate": _SLOW_CPU})
-        tools.send("Network.enable")
-        tools.send("Network.emulateNetworkConditions", _SLOW_NETWORK)
     return page
 
 

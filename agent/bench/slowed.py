@@ -1,0 +1,75 @@
+"""A page that is slow as if on a slow computer: its process is stopped most of the time.
+
+Chromium's own `Emulation.setCPUThrottlingRate` keeps the page's thread spinning for the time that
+it shall not run: an empty page, throttled to a twentieth, takes a whole core. That would measure the
+throttle: what a slow computer does slowly takes nothing from this one.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+_PERIOD_S = 0.1
+_NETWORK = {
+    "offline": False,
+    "latency": 200,
+    "downloadThroughput": 60_000,
+    "uploadThroughput": 20_000,
+}
+_SPIN = "for (const end = performance.now() + 300; performance.now() < end;);"
+
+
+@contextmanager
+def slowed(page: Any, times: float) -> Iterator[None]:
+    """Slow a page down, and its network.
+
+    Parameters
+    ----------
+    page
+        Playwright's; the renderer that draws it is its own.
+    times
+        How much longer its work takes.
+    """
+    tools = page.context.new_cdp_session(page)
+    tools.send("Network.enable")
+    tools.send("Network.emulateNetworkConditions", _NETWORK)
+    renderer = _renderer(page)
+    over = threading.Event()
+    thread = threading.Thread(target=_stop_and_go, args=(renderer, times, over), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def processor_s(browser: Any) -> dict[int, tuple[str, float]]:
+    """Type and processor time (s) of each process of a browser, by number of the process."""
+    found = browser.new_browser_cdp_session().send("SystemInfo.getProcessInfo")["processInfo"]
+    return {one["id"]: (one["type"], one["cpuTime"]) for one in found}
+
+
+def _renderer(page: Any) -> int:
+    """The process that a page is drawn by: the one that is busy when the page is."""
+    before = processor_s(page.context.browser)
+    page.evaluate(_SPIN)
+    after = processor_s(page.context.browser)
+    renderers = [pid for pid, (kind, _) in after.items() if kind == "renderer" and pid in before]
+    return max(renderers, key=lambda pid: after[pid][1] - before[pid][1])
+
+
+def _stop_and_go(pid: int, times: float, over: threading.Event) -> None:
+    with suppress(ProcessLookupError):
+        try:
+            while not over.wait(_PERIOD_S / times):
+                os.kill(pid, signal.SIGSTOP)
+                over.wait(_PERIOD_S * (1 - 1 / times))
+                os.kill(pid, signal.SIGCONT)
+        finally:
+            os.kill(pid, signal.SIGCONT)
