@@ -1,8 +1,8 @@
 """A page that is slow as if on a slow computer: its process is stopped most of the time.
 
 Chromium's own `Emulation.setCPUThrottlingRate` keeps the page's thread spinning for the time that
-it shall not run: an empty page, throttled to a twentieth, takes a whole core. That would measure the
-throttle: what a slow computer does slowly takes nothing from this one.
+it shall not run: an empty page, throttled to a twentieth, takes a whole core. That would measure
+the throttle: what a slow computer does slowly takes nothing from this one.
 """
 
 from __future__ import annotations

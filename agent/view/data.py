@@ -21,6 +21,7 @@ def state(reader: Reader) -> dict[str, Any]:
     course, config = reader.course, reader.config
     head: dict[str, Any] = {
         "version": reader.version,
+        "news": reader.news,
         "run": reader.name,
         "phase": reader.phase,
         "over": reader.over,

@@ -46,10 +46,13 @@ class Reader:
         """The heartbeat."""
         self.version = 0
         """Changes with whatever a page shows."""
+        self.news = 0
+        """Changes with what is shown at once: phase, damage, commands, faults, settings."""
         self.phase = "waiting"
         self.damage = ""
         """Why the folder cannot be read; empty where it can."""
         self._ledger: Ledger | None = None
+        self._told = self._news()
         self._lock = threading.RLock()
         self._read_at = 0.0
         self._beat: tuple[int, int] | None = None
@@ -66,6 +69,8 @@ class Reader:
             if changed or phase != self.phase:
                 self.version += 1
             self.phase = phase
+            if (news := self._news()) != self._told:
+                self.news, self._told = self.news + 1, news
             self._read_at = time.monotonic()
             return self.version
 
@@ -139,6 +144,10 @@ class Reader:
         if course.pausing:
             return "pausing"
         return "running" if course.acquired else "starting"
+
+    def _news(self) -> tuple[Any, ...]:
+        versions = self.course.versions if self.course is not None else {}
+        return self.phase, self.damage, versions.get("log"), versions.get("settings")
 
     def _was_killed(self, course: Course) -> bool:
         """Whether the session ended without a word.

@@ -20,6 +20,7 @@ from agent.tell import submit
 from agent.view import data
 from agent.view.charts import CHARTS
 from agent.view.course import Shown
+from agent.view.pace import Pace
 from agent.view.previews import KINDS, LARGEST, Previews
 from agent.view.reader import Reader
 from agent.web.access import Place
@@ -42,6 +43,7 @@ _WAIT_S = 12.0
 _TICK_S = 0.1
 _THREADS = 2
 _COMMANDS_A_MINUTE = 60
+_PAGE = re.compile(r"[0-9a-f]{8,32}")
 _ID = re.compile(r"[0-9A-Za-z_-]{8,64}")
 _NAME = re.compile(r"[\w .\-']{0,40}")
 Made = TypeVar("Made")
@@ -62,6 +64,7 @@ class RunSite(Site):
         super().__init__(place, folder / LOG, FILES)
         self.reader = Reader(folder)
         self._folder = folder
+        self._pace = Pace()
         self._previews: Previews | None = None
         self._charts: dict[str, tuple[int, str | None]] = {}
         self._threads = ThreadPoolExecutor(_THREADS, "pages")
@@ -85,18 +88,28 @@ class RunSite(Site):
         return await loop.run_in_executor(self._threads, partial(work, *args, **more))
 
     async def _state(self, request: web.Request) -> web.Response:
-        """The state; waits until it is another one than the page has, but not for ever."""
-        self.asked_at = time.monotonic()
-        after = _whole(request, "after", -1)
-        until = time.monotonic() + _WAIT_S
+        """The state; waits until it is another one than the page has, but not for ever.
+
+        A page that says who it is waits for its turn, too, where nothing but frames is new.
+        """
+        now = self.asked_at = time.monotonic()
+        after, news = _whole(request, "after", -1), _whole(request, "news", -1)
+        due, until = now + self._rest_s(request, now), now + _WAIT_S
         while True:
             version = await self._beside(self.reader.refresh)
-            if version != after or time.monotonic() > until:
+            now = time.monotonic()
+            urgent = news != self.reader.news
+            if now > until or (version != after and (urgent or now >= due)):
                 break
             await asyncio.sleep(_TICK_S)
         self.asked_at = time.monotonic()
         state = await self._beside(self.reader.look, data.state)
         return web.json_response({**state, "role": request[ROLE]})
+
+    def _rest_s(self, request: web.Request, now: float) -> float:
+        page = request.query.get("page", "")
+        took_s = min(_whole(request, "took", 0), 60_000) * 1e-3
+        return self._pace.rest_s(page, took_s, now) if _PAGE.fullmatch(page) else 0.0
 
     async def _part(self, make: Callable[[Reader], Any], request: web.Request) -> web.Response:
         return web.json_response(await self._beside(self.reader.look, make))

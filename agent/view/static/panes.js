@@ -22,6 +22,7 @@ export class Pane {
     this.title = title;
     this.wanted = this.shown = null;
     this.busy = false;
+    this.took = 0;
     this.fixed = null;
     this.limits = [0, 1];
     this.image = null;
@@ -65,6 +66,7 @@ export class Pane {
       this.shown = index;
       try {
         const got = await picture(this.address(kind, index), AbortSignal.timeout(20000));
+        const arrived = performance.now();
         const image = await createImageBitmap(got.blob);
         this.image?.close();
         this.image = image;
@@ -73,6 +75,7 @@ export class Pane {
         this.mode = got.mode;
         if (!this.fixed) this.limits = got.limits;
         this.draw();
+        this.took = performance.now() - arrived;
         this.wait.hidden = true;
         if (this.origin) this.origin.hidden = false;
         document.dispatchEvent(new CustomEvent("drawn", { detail: { kind, index, at: Date.now() } }));

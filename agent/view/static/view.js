@@ -1,5 +1,5 @@
 // The page of a run: asks for its state, and draws what changed.
-import { $, Refused, clock, gate, hasToken, make, number, read, span, svg, text } from "/base.js";
+import { $, Refused, clock, gate, hasToken, make, newId, number, read, span, svg, text } from "/base.js";
 import { Pane, look, zoomTo } from "/panes.js";
 import { ask, drawSettings, drawSpent, follow, tell, toast } from "/controls.js";
 
@@ -7,11 +7,11 @@ const SIGNS = { loading: "…", waiting: "…", starting: "●", running: "●",
 const WORDS = { waiting: "waiting", killed: "ended", pausing: "pausing", stopping: "stopping" };
 // Charts that only some runs have.
 const OWN = { score: (found) => found.scoring !== false, bleaching: (found) => found.plan === "optimize", gap: (found) => Boolean(found.lapse), error: (found) => Boolean(found.lapse?.bound) };
-const STATE_MS = 180;
 const PART_MS = 1000;
 
 let state = null;
 let version = -1;
+let news = -1;
 let following = true;
 let chosen = null;
 let picked = null;
@@ -26,6 +26,7 @@ const raw = new Pane($("panes").children[0], "raw", "Raw");
 const second = new Pane($("panes").children[1], "filtered", "Filtered");
 const made = new Pane($("panes").children[2], "reconstructed", "Reconstructed");
 const panes = [raw, second, made];
+const me = newId().slice(0, 16);
 
 // ------------------------------------------------------------------ the state
 
@@ -34,12 +35,13 @@ async function watch() {
   for (;;) {
     if (document.hidden) await new Promise((done) => document.addEventListener("visibilitychange", done, { once: true }));
     try {
-      const found = await read(`/api/state?after=${version}`, AbortSignal.timeout(25000));
+      // The view gives out turns by what drawing takes: the microscope's work may need the processor.
+      const took = panes.reduce((sum, pane) => sum + pane.took, 0);
+      const found = await read(`/api/state?after=${version}&news=${news}&page=${me}&took=${Math.round(took)}`, AbortSignal.timeout(25000));
       failures = 0;
       version = found.version;
+      news = found.news;
       apply(found);
-      // Nobody reads faster than this, and the microscope's own work may need the processor.
-      await new Promise((done) => setTimeout(done, STATE_MS));
     } catch (error) {
       if (error instanceof Refused && error.status === 401) { closed("The token of this link is not, or no longer, the one that stedfast printed."); return; }
       failures += 1;
@@ -55,7 +57,7 @@ function closed(why) {
 }
 
 function lost() {
-  version = -1;
+  version = news = -1;
   document.body.classList.add("stale");
   banner("bad", "No answer from the view.", `What is shown is from ${clock(new Date().toISOString())} or before. The run itself does not need this page; stedfast view RUN opens it again.`);
 }

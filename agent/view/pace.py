@@ -1,0 +1,45 @@
+"""How often a page gets what is new: what all pages draw shall leave the processor to the run."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+LEAST_S = 0.2
+"""Time from one picture to the next on any page, where one page after the other gets one (s)."""
+MOST_S = 1.0
+"""No page waits longer for its turn, unless there are more pages than turns in that time (s)."""
+_SHARE = 1 / 30
+"""Of a page's time that it may draw."""
+_GONE_S = 4.0
+_MOST_PAGES = 200
+
+
+class Pace:
+    """Turns of the pages that are open.
+
+    A turn takes 0.2 s, or thirty times as long as the page drew its last picture, which tells how
+    fast and how busy the browser's machine is; a page waits for the turns of all pages. So three
+    pages cost no more than one, and a machine that has other work gets less of theirs.
+    """
+
+    def __init__(self) -> None:
+        self._seen: OrderedDict[str, float] = OrderedDict()
+
+    def rest_s(self, page: str, took_s: float, now_s: float) -> float:
+        """Time until a page, which asks now, gets what is not urgent (s).
+
+        Parameters
+        ----------
+        page
+            Its name.
+        took_s
+            Time that it took to draw its last pictures (s).
+        now_s
+            Of any clock that never goes back (s).
+        """
+        self._seen[page] = now_s
+        self._seen.move_to_end(page)
+        while len(self._seen) > _MOST_PAGES or now_s - next(iter(self._seen.values())) > _GONE_S:
+            self._seen.popitem(last=False)
+        pages = len(self._seen)
+        return min(pages * max(LEAST_S, took_s / _SHARE), max(pages * LEAST_S, MOST_S))
