@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-LEAST_S = 0.2
-"""Time from one picture to the next on any page, where one page after the other gets one (s)."""
+ALONE_S = 0.2
+"""Time from one turn to the next, at least, where only one page is open (s)."""
+SHARED_S = 1 / 3
+"""The same where there are several (s)."""
 MOST_S = 1.0
-"""No page waits longer for its turn, unless there are more pages than turns in that time (s)."""
+"""No page waits longer, unless there are more pages than turns in that time (s)."""
 _SHARE = 1 / 30
 """Of a page's time that it may draw."""
 _GONE_S = 4.0
@@ -17,9 +19,10 @@ _MOST_PAGES = 200
 class Pace:
     """Turns of the pages that are open.
 
-    A turn takes 0.2 s, or thirty times as long as the page drew its last picture, which tells how
-    fast and how busy the browser's machine is; a page waits for the turns of all pages. So three
-    pages cost no more than one, and a machine that has other work gets less of theirs.
+    A page that is open alone has five turns a second, several have three together; fewer where a
+    page took more than a thirtieth of that time to draw its last picture, which tells how fast
+    and how busy the browser's machine is. So three pages cost no more than one, and on a machine
+    that has other work they do less.
     """
 
     def __init__(self) -> None:
@@ -42,4 +45,5 @@ class Pace:
         while len(self._seen) > _MOST_PAGES or now_s - next(iter(self._seen.values())) > _GONE_S:
             self._seen.popitem(last=False)
         pages = len(self._seen)
-        return min(pages * max(LEAST_S, took_s / _SHARE), max(pages * LEAST_S, MOST_S))
+        least = pages * (SHARED_S if pages > 1 else ALONE_S)
+        return max(least, min(pages * took_s / _SHARE, MOST_S))

@@ -148,7 +148,9 @@ def draw(pixels: NDArray[Any], *, side: int, limits: Limits | None, exact: bool)
     small = reduced(pixels, factor) if factor > 1 else pixels
     low, high = limits if limits is not None else _limits(small)
     scaled = (small.astype(np.float32) - np.float32(low)) * np.float32(255 / (high - low))
-    grey = np.clip(np.nan_to_num(scaled, nan=0.0), 0, 255).astype(np.uint8)
+    if small.dtype.kind == "f":
+        np.nan_to_num(scaled, copy=False, nan=0.0)
+    grey = np.clip(scaled, 0, 255, out=scaled).astype(np.uint8)
     data = BytesIO()
     if exact:
         Image.fromarray(grey).save(data, "PNG", compress_level=1)

@@ -33,6 +33,7 @@ FILES = {
     "/view.css": ("agent.view", "view.css"),
     "/view.js": ("agent.view", "view.js"),
     "/panes.js": ("agent.view", "panes.js"),
+    "/together.js": ("agent.view", "together.js"),
     "/controls.js": ("agent.view", "controls.js"),
     "/base.css": ("agent.web", "base.css"),
     "/base.js": ("agent.web", "base.js"),
@@ -94,17 +95,18 @@ class RunSite(Site):
         """
         now = self.asked_at = time.monotonic()
         after, news = _whole(request, "after", -1), _whole(request, "news", -1)
-        due, until = now + self._rest_s(request, now), now + _WAIT_S
+        rest_s = self._rest_s(request, now)
+        due, until = now + rest_s, now + _WAIT_S
         while True:
             version = await self._beside(self.reader.refresh)
             now = time.monotonic()
             urgent = news != self.reader.news
             if now > until or (version != after and (urgent or now >= due)):
                 break
-            await asyncio.sleep(_TICK_S)
+            await asyncio.sleep(_TICK_S if now >= due else min(2 * _TICK_S, due - now))
         self.asked_at = time.monotonic()
         state = await self._beside(self.reader.look, data.state)
-        return web.json_response({**state, "role": request[ROLE]})
+        return web.json_response({**state, "role": request[ROLE], "rest_s": rest_s})
 
     def _rest_s(self, request: web.Request, now: float) -> float:
         page = request.query.get("page", "")

@@ -1,5 +1,6 @@
 // Pictures of frames: the newest that this browser can keep up with, zoom, contrast, scale bar.
 import { make, number, picture, text } from "/base.js";
+import { together } from "/together.js";
 
 const STOPS = ["000004", "210c4a", "57106e", "8a226a", "bc3754", "e45a31", "f98e09", "f9cb35", "fcffa4"]
   .map((hex) => [0, 2, 4].map((at) => parseInt(hex.slice(at, at + 2), 16)));
@@ -65,9 +66,8 @@ export class Pane {
       const [index, kind, began] = [this.wanted, this.kind, performance.now()];
       this.shown = index;
       try {
-        const got = await picture(this.address(kind, index), AbortSignal.timeout(20000));
-        const arrived = performance.now();
-        const image = await createImageBitmap(got.blob);
+        const { got, image, decoding } = await together(this.load(this.address(kind, index)));
+        const drawing = performance.now();
         this.image?.close();
         this.image = image;
         this.number = index;
@@ -75,7 +75,7 @@ export class Pane {
         this.mode = got.mode;
         if (!this.fixed) this.limits = got.limits;
         this.draw();
-        this.took = performance.now() - arrived;
+        this.took = decoding + performance.now() - drawing;
         this.wait.hidden = true;
         if (this.origin) this.origin.hidden = false;
         document.dispatchEvent(new CustomEvent("drawn", { detail: { kind, index, at: Date.now() } }));
@@ -88,6 +88,13 @@ export class Pane {
       await new Promise((done) => setTimeout(done, Math.max(LEAST_MS - took, took * 0.5, 0)));
     }
     this.busy = false;
+  }
+
+  async load(address) {
+    const got = await picture(address, AbortSignal.timeout(20000));
+    const arrived = performance.now();
+    const image = await createImageBitmap(got.blob);
+    return { got, image, decoding: performance.now() - arrived };
   }
 
   missing(index) {

@@ -1,6 +1,7 @@
 // The page of a run: asks for its state, and draws what changed.
 import { $, Refused, clock, gate, hasToken, make, newId, number, read, span, svg, text } from "/base.js";
 import { Pane, look, zoomTo } from "/panes.js";
+import { together } from "/together.js";
 import { ask, drawSettings, drawSpent, follow, tell, toast } from "/controls.js";
 
 const SIGNS = { loading: "…", waiting: "…", starting: "●", running: "●", pausing: "‖", paused: "‖", stopping: "■", stopped: "■", interrupted: "▲", completed: "✓", failed: "✕", killed: "✕" };
@@ -8,6 +9,7 @@ const WORDS = { waiting: "waiting", killed: "ended", pausing: "pausing", stoppin
 // Charts that only some runs have.
 const OWN = { score: (found) => found.scoring !== false, bleaching: (found) => found.plan === "optimize", gap: (found) => Boolean(found.lapse), error: (found) => Boolean(found.lapse?.bound) };
 const PART_MS = 1000;
+const SOON_MS = 100;
 
 let state = null;
 let version = -1;
@@ -21,6 +23,9 @@ let chart = "score";
 let best = null;
 const seen = {};
 const due = {};
+const later = {};
+const under = {};
+let chartSeen = true;
 
 const raw = new Pane($("panes").children[0], "raw", "Raw");
 const second = new Pane($("panes").children[1], "filtered", "Filtered");
@@ -39,8 +44,14 @@ async function watch() {
       const took = panes.reduce((sum, pane) => sum + pane.took, 0);
       const found = await read(`/api/state?after=${version}&news=${news}&page=${me}&took=${Math.round(took)}`, AbortSignal.timeout(25000));
       failures = 0;
+      // What is urgent is shown at once; figures wait for the picture that they belong to.
+      const urgent = news !== found.news;
       version = found.version;
       news = found.news;
+      if (!urgent) {
+        state = found;
+        await together(Promise.resolve().then(() => { showNewest(found); parts(found); }));
+      }
       apply(found);
     } catch (error) {
       if (error instanceof Refused && error.status === 401) { closed("The token of this link is not, or no longer, the one that stedfast printed."); return; }
@@ -67,7 +78,8 @@ function apply(found) {
   state = found;
   document.body.classList.remove("stale");
   look.pixelUm = found.pixel_um || 0;
-  document.title = `${SIGNS[found.phase] || ""} ${found.run} – stedfast`;
+  const title = `${SIGNS[found.phase] || ""} ${found.run} – stedfast`;
+  if (document.title !== title) document.title = title;
   text("run", found.run);
   text("plan", found.plan || "no config yet");
   $("origin").hidden = found.simulated !== true;
@@ -96,27 +108,42 @@ function apply(found) {
   tellBanner(found);
   drawFrames(found);
   drawFigures(found);
-  if (found.plan) {
-    const versions = found.versions || {};
-    part("frames", versions.frames, drawStrip);
-    part("log", versions.log, drawLog);
-    part("chart", `${chart}/${versions.frames}/${versions.trials}/${found.acquired}`, drawChart, 2000);
-    if (found.plan === "optimize") part("trials", versions.trials, drawTrials);
-    if (control && !found.over) part("settings", `${versions.settings}/${found.filter?.frames}`, () => drawSettings(found.plan), 300);
-  }
+  parts(found);
   if (first) $("app").hidden = false;
 }
 
-// Fetch a part of the page when it changed, but not all the time.
+function parts(found) {
+  if (!found.plan) return;
+  const versions = found.versions || {};
+  part("frames", versions.frames, drawStrip);
+  part("log", versions.log, drawLog);
+  if (chartSeen) part("chart", `${chart}/${grown(found)}/${versions.trials}/${found.over}`, drawChart, 2 * PART_MS);
+  if (found.plan === "optimize") part("trials", versions.trials, drawTrials);
+  if (found.role === "control" && !found.over) part("settings", `${versions.settings}/${found.filter?.frames}`, () => drawSettings(found.plan), 300);
+}
+
+// Changes when a chart over all frames does so visibly: with one frame more in four hundred.
+function grown(found) {
+  const count = found.acquired + (found.counts?.scored ?? 0) + (found.lapse?.skipped ?? 0);
+  return Math.round(400 * Math.log(Math.max(count, 1)));
+}
+
+// Fetch a part of the page when it changed, but not all the time, and not at every turn.
 function part(name, now, draw, least = PART_MS) {
-  if (seen[name] === now || due[name]) return;
-  const wait = Math.max(0, (due[`${name} at`] || 0) + least - Date.now());
-  due[name] = setTimeout(async () => {
+  if (seen[name] === now || under[name]) return;
+  const turn = 1000 * (state?.rest_s || 0);
+  const wait = (due[name] || 0) + Math.max(least, 2 * turn) - Date.now();
+  clearTimeout(later[name]);
+  const go = async () => {
     seen[name] = now;
-    due[`${name} at`] = Date.now();
+    due[name] = Date.now();
+    under[name] = true;
     try { if ((await draw()) === false) seen[name] = undefined; } catch { seen[name] = undefined; }
-    due[name] = 0;
-  }, wait);
+    under[name] = false;
+  };
+  // With the next picture, if there is one.
+  if (wait > SOON_MS) later[name] = setTimeout(go, wait + turn + SOON_MS);
+  else go();
 }
 
 function banner(tone, head, words) {
@@ -150,20 +177,23 @@ function tellBanner(found) {
 
 // ------------------------------------------------------------------ frames
 
-function drawFrames(found) {
+function showNewest(found) {
+  if (!following) return;
   const newest = found.newest || {};
+  const held = found.filter && $("same").checked && newest.filtered !== undefined;
+  raw.want(held ? newest.filtered : newest.raw);
+  if (found.filter) second.want(newest.filtered);
+  if (found.lapse) made.want(newest.reconstructed);
+}
+
+function drawFrames(found) {
   second.box.hidden = !found.filter;
   made.box.hidden = !found.lapse;
   const beside = Number(!second.box.hidden) + Number(!made.box.hidden);
   $("panes").classList.toggle("one", beside === 0);
   $("panes").classList.toggle("three", beside === 2);
   $("same-box").hidden = second.box.hidden;
-  if (following) {
-    const held = found.filter && $("same").checked && newest.filtered !== undefined;
-    raw.want(held ? newest.filtered : newest.raw);
-    if (found.filter) second.want(newest.filtered);
-    if (found.lapse) made.want(newest.reconstructed);
-  }
+  showNewest(found);
   const veil = found.phase === "paused" ? "Paused: this is the last frame" : following ? "" : "Not live: a frame of before";
   for (const pane of panes) {
     pane.veil.hidden = !veil || (pane === made && !pane.image);
@@ -244,7 +274,7 @@ function step(by) {
 }
 
 async function drawStrip() {
-  ({ fields, frames } = await read("/api/frames"));
+  ({ fields, frames } = await together(read("/api/frames")));
   drawMarks();
 }
 
@@ -316,7 +346,7 @@ function drawFigures(found) {
 }
 
 async function drawChart() {
-  const { svg: drawn } = await read(`/api/chart/${chart}`);
+  const { svg: drawn } = await together(read(`/api/chart/${chart}`));
   svg($("chart"), drawn);
   $("chart-words").hidden = !drawn || chart !== "error";
   $("no-chart").hidden = Boolean(drawn);
@@ -439,6 +469,10 @@ for (const tab of $("tabs").children) {
   };
 }
 addEventListener("resize", drawMarks);
+new IntersectionObserver((seen) => {
+  chartSeen = seen[seen.length - 1].isIntersecting;
+  if (chartSeen && state) parts(state);
+}, { rootMargin: "20%" }).observe($("tabs").parentElement);
 document.addEventListener("visibilitychange", () => { if (!document.hidden) panes.forEach((pane) => pane.want(pane.wanted, true)); });
 addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
