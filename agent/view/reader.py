@@ -62,7 +62,7 @@ class Reader:
     def refresh(self) -> int:
         """Read what is new; returns the version."""
         with self._lock:
-            if time.monotonic() - self._read_at < _FRESH_S:
+            if self.fresh:
                 return self.version
             changed = self._open() | self._read_entries() | self._read_status()
             phase = self._phase()
@@ -73,6 +73,11 @@ class Reader:
                 self.news, self._told = self.news + 1, news
             self._read_at = time.monotonic()
             return self.version
+
+    @property
+    def fresh(self) -> bool:
+        """Whether it was read only just now."""
+        return time.monotonic() - self._read_at < _FRESH_S
 
     def look(self, make: Callable[[Reader], Made]) -> Made:
         """Make something of what was read, while nothing more is read."""

@@ -98,8 +98,9 @@ class RunSite(Site):
         rest_s = self._rest_s(request, now)
         due, until = now + rest_s, now + _WAIT_S
         while True:
-            version = await self._beside(self.reader.refresh)
-            now = time.monotonic()
+            if not self.reader.fresh:
+                await self._beside(self.reader.refresh)
+            now, version = time.monotonic(), self.reader.version
             urgent = news != self.reader.news
             if now > until or (version != after and (urgent or now >= due)):
                 break

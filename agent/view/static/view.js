@@ -25,7 +25,7 @@ const seen = {};
 const due = {};
 const later = {};
 const under = {};
-let chartSeen = true;
+const inView = {};
 
 const raw = new Pane($("panes").children[0], "raw", "Raw");
 const second = new Pane($("panes").children[1], "filtered", "Filtered");
@@ -115,9 +115,9 @@ function apply(found) {
 function parts(found) {
   if (!found.plan) return;
   const versions = found.versions || {};
-  part("frames", versions.frames, drawStrip);
+  if (isSeen("frames") || found.lapse) part("frames", versions.frames, drawStrip);
   part("log", versions.log, drawLog);
-  if (chartSeen) part("chart", `${chart}/${grown(found)}/${versions.trials}/${found.over}`, drawChart, 2 * PART_MS);
+  if (isSeen("chart")) part("chart", `${chart}/${grown(found)}/${versions.trials}/${found.over}`, drawChart, 2 * PART_MS);
   if (found.plan === "optimize") part("trials", versions.trials, drawTrials);
   if (found.role === "control" && !found.over) part("settings", `${versions.settings}/${found.filter?.frames}`, () => drawSettings(found.plan), 300);
 }
@@ -127,6 +127,9 @@ function grown(found) {
   const count = found.acquired + (found.counts?.scored ?? 0) + (found.lapse?.skipped ?? 0);
   return Math.round(400 * Math.log(Math.max(count, 1)));
 }
+
+// What nobody scrolled to is drawn once, and again when somebody does.
+const isSeen = (name) => inView[name] !== false || !(name in due);
 
 // Fetch a part of the page when it changed, but not all the time, and not at every turn.
 function part(name, now, draw, least = PART_MS) {
@@ -469,10 +472,11 @@ for (const tab of $("tabs").children) {
   };
 }
 addEventListener("resize", drawMarks);
-new IntersectionObserver((seen) => {
-  chartSeen = seen[seen.length - 1].isIntersecting;
-  if (chartSeen && state) parts(state);
-}, { rootMargin: "20%" }).observe($("tabs").parentElement);
+const observer = new IntersectionObserver((found) => {
+  for (const one of found) inView[one.target === $("strip") ? "frames" : "chart"] = one.isIntersecting;
+  if (state) parts(state);
+});
+for (const node of [$("strip"), $("tabs").parentElement]) observer.observe(node);
 document.addEventListener("visibilitychange", () => { if (!document.hidden) panes.forEach((pane) => pane.want(pane.wanted, true)); });
 addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
