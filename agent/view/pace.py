@@ -6,10 +6,12 @@ from collections import OrderedDict
 
 ALONE_S = 0.2
 """Time from one turn to the next, at least, where only one page is open (s)."""
-SHARED_S = 1 / 3
+SHARED_S = 0.5
 """The same where there are several (s)."""
 MOST_S = 1.0
-"""No page waits longer, unless there are more pages than turns in that time (s)."""
+"""No page waits longer for being slow (s)."""
+LONGEST_S = 3.0
+"""No page waits longer, however many there are: who only looks cannot make a page stale (s)."""
 _SHARE = 1 / 30
 """Of a page's time that it may draw."""
 _GONE_S = 4.0
@@ -19,7 +21,7 @@ _MOST_PAGES = 200
 class Pace:
     """Turns of the pages that are open.
 
-    A page that is open alone has five turns a second, several have three together; fewer where a
+    A page that is open alone has five turns a second, several have two together; fewer where a
     page took more than a thirtieth of that time to draw its last picture, which tells how fast
     and how busy the browser's machine is. So three pages cost no more than one, and on a machine
     that has other work they do less.
@@ -46,4 +48,4 @@ class Pace:
             self._seen.popitem(last=False)
         pages = len(self._seen)
         least = pages * (SHARED_S if pages > 1 else ALONE_S)
-        return max(least, min(pages * took_s / _SHARE, MOST_S))
+        return min(max(least, min(pages * took_s / _SHARE, MOST_S)), LONGEST_S)
