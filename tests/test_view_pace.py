@@ -88,14 +88,14 @@ def test_a_hidden_page_asks_for_nothing_and_catches_up_when_it_is_seen(
         page.wait_for_selector("canvas[data-frame]")
         change = "document.dispatchEvent(new Event('visibilitychange'))"
         page.evaluate(f"window.covered = true; {change}")
-        page.wait_for_timeout(1500)
+        page.wait_for_timeout(500)
         asked: list[str] = []
         page.on("request", lambda request: asked.append(request.url))
         page.wait_for_timeout(1500)
         assert not asked
         before = int(page.get_attribute("canvas[data-frame]", "data-frame"))
         page.evaluate(f"window.covered = false; {change}")
-        page.wait_for_function(f"document.querySelector('canvas').dataset.frame > {before + 50}")
+        until(lambda: int(page.get_attribute("canvas[data-frame]", "data-frame")) > before + 50, 10)
         work.tell(stop=True)
     assert work.ended().status == "stopped"
 
@@ -122,20 +122,21 @@ def test_a_chart_is_drawn_again_when_it_visibly_changes_and_is_in_view(
         page.wait_for_selector("#chart svg")
 
         def asked(acquired: int) -> int:
-            told["acquired"] = acquired
             before = len(charts)
-            page.wait_for_timeout(2800)
+            told["acquired"] = acquired
+            page.wait_for_timeout(2300)
             return len(charts) - before
 
-        asked(4000)
+        page.wait_for_timeout(500)
         assert asked(4002) == 0, "nobody could see the difference"
-        assert asked(4100) == 1
+        with page.expect_request("**/api/chart/light"):
+            told["acquired"] = 4100
         page.set_viewport_size({"width": 400, "height": 500})
         page.evaluate("scrollTo(0, 0)")
         page.wait_for_timeout(300)
         assert asked(5000) == 0, "it is out of view"
-        page.evaluate("document.querySelector('#tabs').scrollIntoView()")
-        assert asked(5000) == 1
+        with page.expect_request("**/api/chart/light"):
+            page.evaluate("document.querySelector('#tabs').scrollIntoView()")
         page.unroute_all(behavior="ignoreErrors")
 
 

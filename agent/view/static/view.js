@@ -113,7 +113,7 @@ function apply(found) {
 }
 
 function parts(found) {
-  if (!found.plan) return;
+  if (!found.plan || document.hidden) return;
   const versions = found.versions || {};
   if (isSeen("frames") || found.lapse) part("frames", versions.frames, drawStrip);
   part("log", versions.log, drawLog);
@@ -138,6 +138,7 @@ function part(name, now, draw, least = PART_MS) {
   const wait = (due[name] || 0) + Math.max(least, 2 * turn) - Date.now();
   clearTimeout(later[name]);
   const go = async () => {
+    if (document.hidden) return;
     seen[name] = now;
     due[name] = Date.now();
     under[name] = true;
