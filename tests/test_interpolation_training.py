@@ -13,6 +13,7 @@ import tifffile
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
+from torch.nn import functional
 
 from models.interpolation import (
     Movie,
@@ -21,8 +22,9 @@ from models.interpolation import (
     read_movies,
     train,
 )
-from models.interpolation.calibration import Case, measured
+from models.interpolation.calibration import Case, measured, rebuilt
 from models.interpolation.interface import Interpolator, Staged
+from models.interpolation.losses import decibels
 from models.interpolation.movies import Crops, triplets, whole
 from models.interpolation.warping import backward
 from models.restoration.calibration import COVERAGE
@@ -284,11 +286,31 @@ def test_calibration_finds_the_factor_that_a_scale_is_off_by() -> None:
     before, after = torch.rand(2, 1, 1, 200, 200)
     case = Case(before, after, (before + after) / 2 + noise, 0.5)
     factors, figures = measured(Oracle(0.1), [case])
-    assert factors == pytest.approx((2, 2), rel=0.03)
+    assert factors == pytest.approx((2, 2, 0), rel=0.03)
     coverage = figures["coverage"]
     assert isinstance(coverage, dict)
     assert coverage["0.9"] == pytest.approx(COVERAGE, abs=0.01)
     assert coverage["0.5"] == pytest.approx(0.5, abs=0.02)
+
+
+class Guess(Oracle):
+    """Knows no motion, and adds what is not there."""
+
+    def estimate(self, before: torch.Tensor, after: torch.Tensor, t: torch.Tensor) -> Staged:
+        made = (1 - t) * before + t * after + 0.3 * torch.randn_like(before)
+        return Staged(Laplace(made, torch.full_like(made, self.scale)), [])
+
+
+def test_what_a_network_cannot_foresee_is_met_half_way() -> None:
+    torch.manual_seed(0)
+    smooth = functional.interpolate(torch.rand(2, 1, 12, 12), size=96, mode="bicubic")
+    case = Case(smooth[:1], smooth[1:], smooth.mean(0, keepdim=True), 0.5)
+    found, figures = measured(Guess(0.1), [case, case])
+    assert found.blend >= 0.2
+    alone, _ = rebuilt(Guess(0.1), *case[:2], 0.5, both_ways=True)
+    met, _ = rebuilt(Guess(0.1), *case[:2], 0.5, both_ways=True, blend=found.blend)
+    assert decibels(met, case.target) < decibels(alone, case.target) - 1
+    assert figures["psnr"] == pytest.approx(-decibels(met, case.target), abs=0.2)
 
 
 class TestWeights:
@@ -296,7 +318,7 @@ class TestWeights:
         loaded = read_interpolator(trained)
         assert loaded.network.architecture == loaded.card["architecture"]
         assert loaded.normalization == Normalization(1.0, 99.8)
-        assert min(loaded.calibration) > 0
+        assert min(loaded.calibration[:2]) > 0
         assert not loaded.network.training
 
     @pytest.mark.parametrize(
@@ -305,6 +327,7 @@ class TestWeights:
             ("architecture", {"network": "zs"}),
             ("architecture", {**TINY, "hidden": 9}),
             ("calibration", {"one_way": 1.0, "both_ways": -1.0}),
+            ("calibration", {"one_way": 1.0, "both_ways": 1.0, "blend": 1.0}),
             ("normalization", {"low": 5}),
         ],
     )

@@ -3,34 +3,43 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from models.interpolation.interface import Interpolator
+from models.interpolation.losses import decibels
 from models.restoration.calibration import COVERAGE, LEVELS, covered, half_width
 
+_SHARES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4)
+# In dB: what a share must gain to be worth it.
+_WORTH = 0.03
 # Of 100 million pixels no more is learned about one number than of these.
 _ENOUGH = 2_000_000
 
 
 class Calibration(NamedTuple):
-    """Factors on the standard deviation with which 90% of the targets lie in their 90% interval.
+    """What the validation frames say of a network's frames and of how sure it is.
 
     Parameters
     ----------
-    one_way
-        Of the Laplace scale alone.
-    both_ways
-        Of scale and disagreement together.
+    one_way, both_ways
+        Factors on the standard deviation with which 90% of the targets lie in their 90% interval:
+        of the Laplace scale alone, and of scale and disagreement together.
+    blend
+        Share of the blurred blend of the two frames in what is rebuilt. Where motion cannot be
+        foreseen, a frame half-way between what was foretold and the blend is the nearest
+        (shrinkage).
     """
 
     one_way: float = 1.0
     both_ways: float = 1.0
+    blend: float = 0.0
 
 
 class Case(NamedTuple):
@@ -43,15 +52,35 @@ class Case(NamedTuple):
 
 
 def rebuilt(
-    network: Interpolator, before: Tensor, after: Tensor, t: float, *, both_ways: bool
+    network: Interpolator,
+    before: Tensor,
+    after: Tensor,
+    t: float,
+    *,
+    both_ways: bool,
+    blend: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     """Location and uncalibrated standard deviation of one frame (1 × 1 × rows × columns).
 
     A Laplace distribution's standard deviation is √2 times its scale. Both ways, the network
     is asked for the same frame with time running backwards, too; the mean of the two is nearer to
     the truth than either, and the variance of the two, each of which may be right, adds to
-    their mean variance (law of total variance).
+    their mean variance (law of total variance). For `blend` see `Calibration`.
     """
+    location, sd = _asked(network, before, after, t, both_ways=both_ways)
+    if blend:
+        location = torch.lerp(location, _blurred_blend(before, after, t), blend)
+    return location, sd
+
+
+def _blurred_blend(before: Tensor, after: Tensor, t: float) -> Tensor:
+    blend = (1 - t) * before.float() + t * after.float()
+    return functional.avg_pool2d(blend, 3, 1, 1, count_include_pad=False)
+
+
+def _asked(
+    network: Interpolator, before: Tensor, after: Tensor, t: float, *, both_ways: bool
+) -> tuple[Tensor, Tensor]:
     if not both_ways:
         location, scale = network(before, after, t)
         return location.float(), math.sqrt(2) * scale.float()
@@ -64,7 +93,7 @@ def rebuilt(
 
 
 def measured(
-    network: Interpolator, cases: Iterable[Case]
+    network: Interpolator, cases: Sequence[Case]
 ) -> tuple[Calibration, dict[str, float | dict[str, float]]]:
     """Calibration on the validation frames, and figures of the frames rebuilt both ways.
 
@@ -74,6 +103,7 @@ def measured(
     the rebuilt frames over that of their targets.
     """
     network.eval()
+    blend = _blend_of(network, cases)
     errors: dict[bool, list[NDArray[np.float32]]] = {False: [], True: []}
     deviations: dict[bool, list[NDArray[np.float32]]] = {False: [], True: []}
     noted: dict[str, list[float]] = {}
@@ -81,7 +111,7 @@ def measured(
     for case in cases:
         for both_ways in (False, True):
             with torch.no_grad():
-                location, sd = rebuilt(network, *case[:2], case.t, both_ways=both_ways)
+                location, sd = rebuilt(network, *case[:2], case.t, both_ways=both_ways, blend=blend)
             error = (location - case.target).abs().cpu().numpy().ravel()
             spread = sd.cpu().numpy().ravel()
             errors[both_ways].append(error)
@@ -90,9 +120,9 @@ def measured(
                 sums += float(location.mean()), float(case.target.mean())
                 noted.setdefault("rank_correlation", []).append(_ranked(error, spread))
             noted.setdefault("psnr" if both_ways else "one_way_psnr", []).append(_psnr(error))
-        blend = (1 - case.t) * case.before + case.t * case.after
+        linear = (1 - case.t) * case.before + case.t * case.after
         noted.setdefault("linear_psnr", []).append(
-            _psnr((blend - case.target).cpu().numpy().ravel())
+            _psnr((linear - case.target).cpu().numpy().ravel())
         )
     factors = []
     for both_ways in (False, True):
@@ -100,7 +130,7 @@ def measured(
         keep = max(1, len(error) // _ENOUGH)
         needed = np.quantile((error / spread)[::keep], COVERAGE) / half_width(COVERAGE)
         factors.append(max(0.01, float(needed)))
-    calibration = Calibration(*factors)
+    calibration = Calibration(factors[0], factors[1], blend)
     sd_all = np.concatenate(deviations[True]) * np.float32(calibration.both_ways)
     error_all = np.concatenate(errors[True])
     return calibration, {
@@ -111,6 +141,20 @@ def measured(
         "mean_sd": float(sd_all.mean()),
         "coverage": {f"{level:g}": covered(error_all, sd_all, level) for level in LEVELS},
     }
+
+
+def _blend_of(network: Interpolator, cases: Iterable[Case]) -> float:
+    """The share of the blurred blend that is nearest to the targets; 0 if none is worth it."""
+    errors: dict[float, list[float]] = {share: [] for share in (0.0, *_SHARES)}
+    for case in cases:
+        with torch.no_grad():
+            location, _ = rebuilt(network, *case[:2], case.t, both_ways=True)
+        blend = _blurred_blend(case.before, case.after, case.t)
+        for share, own in errors.items():
+            own.append(decibels(torch.lerp(location, blend, share), case.target))
+    mean = {share: float(np.mean(own)) for share, own in errors.items()}
+    best = min(mean, key=lambda share: mean[share])
+    return best if mean[best] < mean[0.0] - _WORTH else 0.0
 
 
 def _psnr(error: NDArray[np.float32]) -> float:

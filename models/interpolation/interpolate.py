@@ -119,6 +119,7 @@ class Interpolation:
         self._normalization = loaded.normalization
         self._both_ways = both_ways
         factors = loaded.calibration
+        self._blend = factors.blend
         self._factor = factors.both_ways if both_ways else factors.one_way
         self._tile = tile or _LARGEST[self.device.split(":")[0]]
         if self._tile < 3 * _MARGIN:
@@ -266,7 +267,9 @@ class Interpolation:
         pair = torch.from_numpy(np.ascontiguousarray(images)).to(self.device)
         before, after = pair[:, None, None]
         with torch.inference_mode(), self._precision():
-            location, sd = rebuilt(self._network, before, after, t, both_ways=self._both_ways)
+            location, sd = rebuilt(
+                self._network, before, after, t, both_ways=self._both_ways, blend=self._blend
+            )
             found = torch.cat([location, self._factor * sd])[:, 0].cpu().numpy()
         return found[0], found[1]
 

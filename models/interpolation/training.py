@@ -18,7 +18,7 @@ from torch import Tensor
 
 from models import checkpoint
 from models.checkpoint import State
-from models.interpolation.calibration import Case, measured, rebuilt
+from models.interpolation.calibration import Calibration, Case, measured, rebuilt
 from models.interpolation.interface import Interpolator
 from models.interpolation.losses import decibels, total
 from models.interpolation.movies import (
@@ -165,7 +165,7 @@ def train(
     file.unlink(missing_ok=True)
     if examples is not None:
         some = [cases[i] for i in np.linspace(0, len(cases) - 1, min(4, len(cases))).astype(int)]
-        examples([_example(network, case, calibration.both_ways) for case in some])
+        examples([_example(network, case, calibration) for case in some])
     return card
 
 
@@ -352,14 +352,16 @@ def _precision(asked: str, device: str) -> AbstractContextManager[Any]:
     return torch.autocast(device.split(":")[0], torch.bfloat16) if half else nullcontext()
 
 
-def _example(network: Interpolator, case: Case, factor: float) -> Example:
+def _example(network: Interpolator, case: Case, calibration: Calibration) -> Example:
     with torch.no_grad():
-        location, sd = rebuilt(network, case.before, case.after, case.t, both_ways=True)
+        location, sd = rebuilt(
+            network, case.before, case.after, case.t, both_ways=True, blend=calibration.blend
+        )
     images = {
         "before": case.before,
         "after": case.after,
         "rebuilt": location,
         "target": case.target,
-        "sd": factor * sd,
+        "sd": calibration.both_ways * sd,
     }
     return {name: image[0, 0].float().cpu().numpy() for name, image in images.items()}

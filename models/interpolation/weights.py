@@ -73,7 +73,10 @@ def read_interpolator(model: str | Path) -> Loaded:
         network.load_state_dict(tensors)
         normalization = Normalization(**card["normalization"])
         calibration = Calibration(**card["calibration"])
-        if not all(math.isfinite(factor) and factor > 0 for factor in calibration):
+        factors = calibration.one_way, calibration.both_ways
+        if not (
+            all(math.isfinite(one) and one > 0 for one in factors) and 0 <= calibration.blend < 1
+        ):
             raise ValueError(f"calibration {tuple(calibration)}")
     except KeyError as error:
         raise refused(path, _KIND, ValueError(f"its card has no {error}")) from None
