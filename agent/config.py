@@ -125,6 +125,9 @@ class TimelapseConfig(Model):
     timeout_s: float = Field(
         60.0, gt=0, description="longest time for rebuilding, and longest wait of the plan for it"
     )
+    tune: bool = Field(
+        False, description="adaptive: let the interpolator go on learning from the audits"
+    )
     detector: DetectorConfig = DetectorConfig()
     reoptimize: ReoptimizeConfig | None = Field(
         None, description="look for better settings now and then; never if absent"
@@ -218,6 +221,12 @@ class RunConfig(Model):
         if self.plan == "timelapse" and self.timelapse.fields > count:
             raise ValueError(
                 f"`timelapse.fields`: {self.timelapse.fields}, but `microscope.fields` has {count}"
+            )
+        if self.plan == "timelapse" and self.timelapse.tune and not self.tunes():
+            raise ValueError(
+                f"`timelapse.tune`: true, but with `timelapse.acquire: {self.timelapse.acquire}`"
+                " nothing is compared that could be learned from; accepted: false, or acquire:"
+                " adaptive"
             )
         if self.plan == "optimize":
             self._optimize_fits(count)
@@ -337,6 +346,10 @@ class RunConfig(Model):
     def rebuilds(self) -> bool:
         """Whether frames are skipped and rebuilt."""
         return self.plan == "timelapse" and self.timelapse.acquire != "every"
+
+    def tunes(self) -> bool:
+        """Whether the interpolator goes on learning from the audits."""
+        return self.rebuilds() and self.timelapse.tune and self.timelapse.acquire == "adaptive"
 
     def reoptimizes(self) -> bool:
         """Whether a time-lapse looks for better settings now and then."""

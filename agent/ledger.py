@@ -27,6 +27,7 @@ Kind = Literal[
     "score",  # what the quality network says of a frame
     "filtered",  # what the filter made of it is on disk, and how unsure it is of that
     "rebuilt",  # what the interpolator rebuilt between two frames is on disk, or why it is not
+    "tuned",  # what fine-tuning the interpolator came to, and whether its weights are used
     "note",  # a plan's decision or finding
     "told",  # what a person told the run, and how far the control file was read for it
     "command",  # what a person told the session at work: pause, resume, stop, filter
@@ -36,7 +37,7 @@ Kind = Literal[
     "end",  # the session is over: status and why
 ]
 FILE = "ledger.sqlite"
-_SYNCHRONOUS = {"shot": "NORMAL", "filtered": "NORMAL", "rebuilt": "NORMAL"}
+_SYNCHRONOUS = {"shot": "NORMAL", "filtered": "NORMAL", "rebuilt": "NORMAL", "tuned": "NORMAL"}
 
 
 @dataclass(frozen=True, slots=True)

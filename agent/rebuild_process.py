@@ -29,6 +29,22 @@ in the interpolator's process."""
 
 
 @dataclass(frozen=True, slots=True)
+class Weights:
+    """Weights of an interpolator on disk.
+
+    Parameters
+    ----------
+    file
+        With its card beside it.
+    sha256
+        What they must have.
+    """
+
+    file: Path
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
     """What the ledger keeps of a `Rebuild`; its pixels are in `reconstructed.ome.zarr`.
 
@@ -40,12 +56,15 @@ class Done:
         Where it was computed.
     ms
         For all its frames, reading and writing included (ms).
+    weights
+        SHA-256 of the weights that did it.
     """
 
     uncertainty: tuple[float, ...]
     errors: tuple[tuple[float, float] | None, ...]
     device: str
     ms: float
+    weights: str
 
 
 def open_interpolation(model: str, device: str) -> Interpolation:
@@ -119,6 +138,10 @@ class RebuildProcess:
         """Copy the measured ones of some frames, and mark them all; errors likewise."""
         self._process.work("keep", [dict(mark) for mark in marks], timeout_s=timeout_s)
 
+    def adopt(self, weights: Weights, timeout_s: float) -> None:
+        """Rebuild with other weights from now on; errors likewise, and where they do not fit."""
+        self._process.change("adopt", weights, timeout_s=timeout_s)
+
     def close(self) -> None:
         """End the process; what it is at is finished first."""
         self._process.close()
@@ -152,6 +175,17 @@ class _Rebuilder:
     def weights_hash(self) -> str:
         return str(self._interpolation.weights_hash())
 
+    def adopt(self, weights: Weights) -> None:
+        from models.interpolation import Interpolation
+
+        found = Interpolation(weights.file, getattr(self._interpolation, "device", "cpu"))
+        if found.weights_hash() != weights.sha256:
+            raise ValueError(
+                f"{weights.file}: sha256 is {found.weights_hash()[:12]}…, the ledger says"
+                f" {weights.sha256[:12]}…"
+            )
+        self._interpolation = found
+
     def rebuild(self, request: Rebuild) -> Done:
         from models.interpolation.normalization import as_type
 
@@ -173,7 +207,7 @@ class _Rebuilder:
             errors.append((found.value, found.sd) if found is not UNKNOWN else None)
         device = str(getattr(self._interpolation, "device", "cpu"))
         ms = 1e3 * (time.perf_counter() - started)
-        return Done(tuple(uncertainty), tuple(errors), device, ms)
+        return Done(tuple(uncertainty), tuple(errors), device, ms, self.weights_hash())
 
     def keep(self, marks: Sequence[Mapping[str, Any]]) -> None:
         before = dict(self._marks)

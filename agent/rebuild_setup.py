@@ -93,7 +93,7 @@ def rebuild_recorder(
             tell("fault", entry)
         if request is None:
             return
-        done = outcome if isinstance(outcome, Done) else Done((), (), "", 0.0)
+        done = outcome if isinstance(outcome, Done) else Done((), (), "", 0.0, "")
         row = {
             "number": number,
             **rebuild_as_dict(request),
@@ -101,6 +101,7 @@ def rebuild_recorder(
             "errors": [None if pair is None else list(pair) for pair in done.errors],
             "device": done.device,
             "ms": round(done.ms, 3),
+            "weights": done.weights,
             "failed": failed,
         }
         ledger.add("rebuilt", row, index)

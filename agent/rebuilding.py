@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from agent.plan import Rebuild, Rebuilt
-from agent.rebuild_process import Done
+from agent.rebuild_process import Done, Weights
 from agent.recording import LAPSE
 
 _TICK_S = 0.05
@@ -31,6 +31,10 @@ class Rebuilds(Protocol):
 
     def keep(self, marks: Sequence[Mapping[str, Any]], timeout_s: float) -> None:
         """Copy measured frames, and mark them and the rebuilt ones."""
+        ...
+
+    def adopt(self, weights: Weights, timeout_s: float) -> None:
+        """Rebuild with other weights from now on."""
         ...
 
     def kill(self) -> None:
@@ -90,6 +94,8 @@ class Rebuilding:
         self._waiting: deque[Task] = deque()
         self._marks: list[Mapping[str, Any]] = []
         """Said of frames by the plan, and not written yet."""
+        self._weights: tuple[Weights, Callable[[str], None]] | None = None
+        """To be used from the next moment on in which nobody waits."""
         self._changed = threading.Condition()
         self._closed = self._abandoned = False
         self.failure: Exception | None = None
@@ -110,6 +116,20 @@ class Rebuilding:
                 self._waiting.append(task)
                 self._changed.notify_all()
         return task
+
+    def adopt(self, weights: Weights, failed: Callable[[str], None]) -> None:
+        """Have other weights used as soon as nothing waits to be rebuilt; never waits.
+
+        Parameters
+        ----------
+        weights
+            Which.
+        failed
+            Called with the reason if they cannot be used; those before are used on.
+        """
+        with self._changed:
+            self._weights = weights, failed
+            self._changed.notify_all()
 
     def learn(self, note: Mapping[str, Any]) -> None:
         """Take in what the plan notes, {topic, data}: it says what its frames are."""
@@ -159,6 +179,9 @@ class Rebuilding:
 
     def _work(self) -> None:
         while (one := self._next()) is not None:
+            if isinstance(one, tuple):
+                self._swap(*one)
+                continue
             if not isinstance(one, Task):
                 self._mark(one)
                 continue
@@ -172,12 +195,21 @@ class Rebuilding:
                 one.answer = as_answer(outcome)
                 self._changed.notify_all()
 
-    def _next(self) -> Task | list[Mapping[str, Any]] | None:
+    def _next(
+        self,
+    ) -> Task | tuple[Weights, Callable[[str], None]] | list[Mapping[str, Any]] | None:
         """What somebody may wait for comes first; marks are written together, with time left."""
+
+        def something() -> bool:
+            return bool(self._waiting or self._weights or self._marks) or self._closed
+
         with self._changed:
-            self._changed.wait_for(lambda: bool(self._waiting or self._marks) or self._closed)
+            self._changed.wait_for(something)
             if self._waiting:
                 return self._waiting.popleft()
+            weights, self._weights = self._weights, None
+            if weights is not None and not self._closed:
+                return weights
             marks, self._marks = self._marks, []
             return marks or None
 
@@ -188,6 +220,12 @@ class Rebuilding:
             return "it took too long (`timelapse.timeout_s`)"
         except Exception as error:
             return str(error) or type(error).__name__
+
+    def _swap(self, weights: Weights, failed: Callable[[str], None]) -> None:
+        try:
+            self._rebuilds.adopt(weights, self._timeout_s)
+        except Exception as error:
+            failed(str(error) or type(error).__name__)
 
     def _mark(self, marks: Sequence[Mapping[str, Any]]) -> None:
         try:

@@ -15,6 +15,8 @@ FILTER = "filter"
 """What the faults of the filter name as their part; those of the scoring name none."""
 REBUILD = "rebuild"
 """What the faults of the interpolator name."""
+TUNE = "tune"
+"""What the faults of its fine-tuning name."""
 LAPSE = "lapse"
 """Topic of the notes in which a time-lapse says what its frames are."""
 REOPTIMIZE, TRIED, REOPTIMIZED = "reoptimize", "reoptimize trial", "reoptimized"
@@ -58,6 +60,8 @@ class Recording:
         What its sessions were told, in order: {id, by, at, told, read, refused}.
     rebuilt
         What came of its requests to rebuild frames, by their number.
+    tuned
+        What each attempt to fine-tune the interpolator came to, in order.
     """
 
     taken: dict[int, Taken] = field(default_factory=dict)
@@ -66,6 +70,7 @@ class Recording:
     told: list[dict[str, Any]] = field(default_factory=list)
     commands: list[dict[str, Any]] = field(default_factory=list)
     rebuilt: dict[int, dict[str, Any]] = field(default_factory=dict)
+    tuned: list[dict[str, Any]] = field(default_factory=list)
     faults: list[dict[str, Any]] = field(default_factory=list)
     sessions: list[dict[str, Any]] = field(default_factory=list)
     safe_state: dict[str, Any] | None = None
@@ -102,6 +107,8 @@ class Recording:
             pass  # a plan does not know of it
         elif entry.kind == "rebuilt":
             self.rebuilt[data["number"]] = data
+        elif entry.kind == "tuned":
+            self.tuned.append(data)
         elif index is None:
             raise ValueError(f"ledger entry {entry.seq}: {entry.kind} without a frame number")
         elif entry.kind == "shot":

@@ -28,7 +28,7 @@ class RestartedProcess:
 
     def __init__(self, make: Callable[..., Any], *args: Any) -> None:
         self._made_of = (make, args)
-        self._warmed_up: tuple[Any, ...] | None = None
+        self._began_with: tuple[str, tuple[Any, ...]] | None = None
         self._starts = 0
         self.over = False
         """It has ended so often that it is not started again."""
@@ -45,8 +45,16 @@ class RestartedProcess:
 
     def warm_up(self, *args: Any) -> None:
         """Call the object's `warm_up`, now and whenever it is started again."""
-        self._warmed_up = args
+        self._began_with = "warm_up", args
         self._process.call("warm_up", *args, timeout_s=_WARM_UP_S)
+
+    def change(self, method: str, *args: Any, timeout_s: float) -> None:
+        """Call a method that changes the object, and again whenever it is started again.
+
+        Errors are those of `work`; a change that failed is not tried again.
+        """
+        self.work(method, *args, timeout_s=timeout_s)
+        self._began_with = method, args
 
     def work(self, method: str, *args: Any, timeout_s: float) -> Any:
         """Call a method; a process that has ended is started first.
@@ -84,5 +92,6 @@ class RestartedProcess:
             self.over = True
             raise WorkerDied(f"its process ended {self._starts} times in a row; not started again")
         self._process = self._start()
-        if self._warmed_up is not None:
-            self._process.call("warm_up", *self._warmed_up, timeout_s=_WARM_UP_S)
+        if self._began_with is not None:
+            method, args = self._began_with
+            self._process.call(method, *args, timeout_s=_WARM_UP_S)

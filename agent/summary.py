@@ -189,6 +189,26 @@ def _lapse(config: RunConfig, recording: Recording) -> dict[str, Any] | None:
         "expected_error": sum(e**2 for e in known) ** 0.5 / len(known) ** 0.5 if known else None,
         "error": last["running_error"] if last else None,
         "light_saved": len(expected) / points if points else None,
+        "tuned": _tuned(recording) if config.tunes() else None,
+    }
+
+
+def _tuned(recording: Recording) -> dict[str, Any]:
+    """How often the interpolator was tuned, how often that was kept, and what it gained last.
+
+    Errors are relative root-mean-square ones of the audits that judged, before and after.
+    """
+    kept = [row for row in recording.tuned if row["kept"]]
+    last = kept[-1] if kept else None
+    return {
+        "attempts": len(recording.tuned),
+        "kept": len(kept),
+        "judged": last["judged"] if last else None,
+        "error": [max(last[which][0], 0.0) ** 0.5 for which in ("before", "after")]
+        if last
+        else None,
+        "sha256": last["sha256"] if last else None,
+        "seconds": sum(row["seconds"] for row in recording.tuned),
     }
 
 

@@ -72,11 +72,25 @@ def _lapse_lines(frames: dict[str, Any], lapse: dict[str, Any]) -> list[str]:
         bound = f" (bound {lapse['bound']:g})" if lapse["bound"] else ""
         compared = f"{lapse['compared']} compared, {lapse['audits']} of them audits"
         lines.append(f"error      {error[0]:.3f} ± {error[1]:.3f}{bound}; frames {compared}")
+    if (tuned := lapse["tuned"]) is not None:
+        lines.append(_tuned_line(tuned))
     if lapse["events"]:
         named = ", ".join(f"{one['kind']} at {one['point']}" for one in lapse["events"][:8])
         more = len(lapse["events"]) - 8
         lines.append(f"events     {named}{f' and {more} more' if more > 0 else ''}")
     return lines
+
+
+def _tuned_line(tuned: dict[str, Any]) -> str:
+    times = "time" if tuned["attempts"] == 1 else "times"
+    said = f"tuned      {tuned['attempts']} {times}, {tuned['kept']} kept"
+    if tuned["error"] is None:
+        return said
+    before, after = tuned["error"]
+    return (
+        f"{said}; error of the {tuned['judged']} audits that judged {before:.3f} → {after:.3f}"
+        f" ({tuned['sha256'][:12]}…)"
+    )
 
 
 def _told_line(told: dict[str, Any]) -> str:

@@ -82,6 +82,28 @@ def between(
     return Aligned(image, float(found.uncertainty))
 
 
+def comparable(
+    before: NDArray[Any],
+    after: NDArray[Any],
+    t: float,
+    drift_px: tuple[float, float],
+    measured: NDArray[Any],
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """The three frames of an audit with the drift between them taken out, as one learns from them.
+
+    The outer two are what `between` gives the interpolator; the measured one is moved to where it
+    wants the rebuilt one. What was moved in from beyond the edge is cut off all three.
+    """
+    whole = np.rint(drift_px).astype(int)
+    if not whole.any():
+        return before, measured, after
+    still, back = moved(after, -whole), -t * whole
+    if np.abs(back).max() > _LEAST_PX:
+        measured = shift(np.asarray(measured, np.float32), back, order=_CUBIC, mode="nearest")
+    rows, columns = (slice(away, -away or None) for away in np.abs(whole))
+    return before[rows, columns], measured[rows, columns], still[rows, columns]
+
+
 def audit(
     interpolation: Interpolates,
     before: NDArray[Any],

@@ -68,10 +68,23 @@ def _account(run: Run, summary: dict[str, Any]) -> str:
             f" {text.number(error[0])} ± {text.number(error[1])}"
         )
         said += f" (bound {text.number(summary['bound'])})." if summary["bound"] else "."
+    if (tuned := summary["tuned"]) is not None:
+        said += _tuned(tuned)
     events = len(summary["events"])
     if events:
         said += f" Events: {events}."
     return f"<p>{said} Rebuilt frames are a network’s estimate and no measurement.</p>"
+
+
+def _tuned(tuned: dict[str, Any]) -> str:
+    said = f" The interpolator was tuned {tuned['attempts']} times to audits of this run"
+    if tuned["error"] is None:
+        return f"{said}; it was never better for it, and the weights stayed."
+    before, after = (text.number(error) for error in tuned["error"])
+    return (
+        f"{said}, and {tuned['kept']} times better for it on later audits, which it had not"
+        f" learned from (the last time {after} instead of {before}, {tuned['judged']} audits)."
+    )
 
 
 def errors(asked: TimelapseConfig, notes: list[Note], **size: float) -> str:

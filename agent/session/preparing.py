@@ -26,6 +26,8 @@ from agent.recording import Recording, score_as_dict
 from agent.session.processes import Processes
 from agent.session.state import Progress
 from agent.session.work import Work
+from agent.tune_setup import begin_tuning
+from agent.tuning import Tuning
 from devices.microscope import Microscope
 from models.quality.score import Score
 
@@ -101,13 +103,24 @@ def prepare(
             timeout_s=config.filter.timeout_s,
             done=recorder(ledger, config.filter.on_error, progress.take),
         )
-    rebuilding = None
+    rebuilding: Rebuilding | None = None
+    tuning: Tuning | None = None
+
+    def rebuilt(kind: str, data: dict[str, Any]) -> None:
+        progress.take(kind, data)
+        if tuning is not None and kind == "rebuilt":
+            tuning.learn(data)
+
     if rebuilds is not None:
         rebuilding = Rebuilding(
             rebuilds,
             timeout_s=config.timelapse.timeout_s,
-            done=rebuild_recorder(ledger, progress.take),
+            done=rebuild_recorder(ledger, rebuilt),
         )
+        if beside.tunes is not None:
+            tuning = begin_tuning(
+                config, folder, beside.tunes, rebuilds, rebuilding, recording, ledger, progress.take
+            )
         progress.rebuilt = sum(
             len(row["uncertainty"][: len(row["points"])]) for row in recording.rebuilt.values()
         )
@@ -137,7 +150,9 @@ def prepare(
     )
     obedience = Obedience(commands, pause=loop.pause, resume=loop.resume, filtering=filtering)
     stored = last + 1 if last is not None else 0
-    return Work(loop, ledger, images, gate, analysis, filtering, rebuilding, obedience, stored)
+    return Work(
+        loop, ledger, images, gate, analysis, filtering, rebuilding, tuning, obedience, stored
+    )
 
 
 def open_images(config: RunConfig, folder: Path, kind: type[Images]) -> Images:

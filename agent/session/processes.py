@@ -1,4 +1,4 @@
-"""The processes beside a session: what scores, filters and rebuilds its frames."""
+"""The processes beside a session: what scores, filters, rebuilds and learns from its frames."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from agent.reading import located
 from agent.rebuild_process import Interpolate, RebuildProcess
 from agent.rebuild_setup import rebuilding_process
 from agent.scorer_process import ScorerProcess
+from agent.tune_process import MakeTuner, TuneProcess
+from agent.tune_setup import tuning_process
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,7 @@ class Processes:
     scorer: Compute | None
     filters: FilterProcess | None
     rebuilds: RebuildProcess | None
+    tunes: TuneProcess | None
     weights: dict[str, str]
     """Hashes of the weights in use."""
 
@@ -37,6 +40,7 @@ def processes(
     scorer: Compute | None,
     restore: Restore | None,
     interpolate: Interpolate | None,
+    tuner: MakeTuner | None,
 ) -> Iterator[Processes]:
     """Start what the config asks for, and end it with the context.
 
@@ -44,7 +48,7 @@ def processes(
     ----------
     config, source, folder
         What to do, the file that says so, and the run's folder.
-    scorer, restore, interpolate
+    scorer, restore, interpolate, tuner
         Instead of the config's networks; see `agent.session.Session`.
 
     Raises
@@ -56,12 +60,13 @@ def processes(
         _scoring(config, source, scorer) as (scores, weights),
         filtering_process(config, source, folder, restore) as filters,
         rebuilding_process(config, source, folder, interpolate) as rebuilds,
+        tuning_process(config, folder, tuner) as tunes,
     ):
         if filters is not None:
             weights = {**weights, "filter": filters.weights_hash}
         if rebuilds is not None:
             weights = {**weights, "interpolator": rebuilds.weights_hash}
-        yield Processes(scores, filters, rebuilds, weights)
+        yield Processes(scores, filters, rebuilds, tunes, weights)
 
 
 @contextmanager

@@ -35,6 +35,7 @@ from agent.session.processes import Processes, processes
 from agent.session.state import Progress
 from agent.session.work import Work
 from agent.signals import Interrupts, interrupts
+from agent.tune_process import MakeTuner
 from devices.errors import DeviceFault
 from devices.microscope import Microscope
 from devices.safety import SafeState
@@ -69,6 +70,9 @@ class Session:
         one only if the config has a `filter`.
     interpolate
         Makes what rebuilds skipped frames instead of the config's model, likewise.
+    tuner
+        Makes what tunes the interpolator, in the tuner's process; there is one only if the config
+        has `timelapse.tune`.
     """
 
     def __init__(
@@ -82,6 +86,7 @@ class Session:
         scorer: Compute | None = None,
         restore: Restore | None = None,
         interpolate: Interpolate | None = None,
+        tuner: MakeTuner | None = None,
     ) -> None:
         self.config = config
         self.folder = folder
@@ -91,6 +96,7 @@ class Session:
         self._scorer = scorer
         self._restore = restore
         self._interpolate = interpolate
+        self._tuner = tuner
         self.longest_queue = 0
         """Most frames that waited for their score at once."""
         optimizing = config.plan == "optimize"
@@ -127,6 +133,7 @@ class Session:
                     scorer=self._scorer,
                     restore=self._restore,
                     interpolate=self._interpolate,
+                    tuner=self._tuner,
                 ) as beside,
             ):
                 return self._locked(beside, seen, watch)
@@ -208,6 +215,8 @@ class Session:
     ) -> None:
         """Filter and rebuild what is left; the microscope is let go, so it may take long."""
         before, beat = seen.count, time.monotonic()
+        if work.tuning is not None:
+            work.tuning.close()
 
         def go_on(doing: str, left: int) -> bool:
             nonlocal beat

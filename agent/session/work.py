@@ -12,6 +12,7 @@ from agent.images import ImageStore
 from agent.ledger import Ledger
 from agent.loop import Loop
 from agent.rebuilding import Rebuilding
+from agent.tuning import Tuning
 
 
 class Work(threading.Thread):
@@ -26,6 +27,7 @@ class Work(threading.Thread):
         analysis: Analysis | None,
         filtering: Filtering | None,
         rebuilding: Rebuilding | None,
+        tuning: Tuning | None,
         obedience: Obedience,
         stored: int,
     ) -> None:
@@ -38,6 +40,7 @@ class Work(threading.Thread):
         self.analysis = analysis
         self.filtering = filtering
         self.rebuilding = rebuilding
+        self.tuning = tuning
         self.obedience = obedience
         self.stored = stored
         """Frames that earlier sessions left."""

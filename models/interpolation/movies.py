@@ -53,17 +53,33 @@ class Movie:
 
 
 class Triplet(NamedTuple):
-    """Two frames and one between them, by movie and frame numbers."""
+    """Two frames and one between them, by movie and frame numbers.
+
+    Parameters
+    ----------
+    time
+        When between the two the target is, where its number does not say it.
+    """
 
     movie: int
     before: int
     target: int
     after: int
+    time: float | None = None
 
     @property
     def t(self) -> float:
         """When between the two the target is, 0 to 1."""
+        if self.time is not None:
+            return self.time
         return (self.target - self.before) / (self.after - self.before)
+
+
+class Division(NamedTuple):
+    """What to learn from, by movie, and what to judge by."""
+
+    training: Sequence[Sequence[Triplet]]
+    validation: Sequence[Triplet]
 
 
 class Sample(NamedTuple):
@@ -217,9 +233,7 @@ def digest(movies: Sequence[Movie]) -> str:
     return made.hexdigest()
 
 
-def triplets(
-    movies: Sequence[Movie], gaps: Sequence[int], seed: int
-) -> tuple[list[list[Triplet]], list[Triplet]]:
+def triplets(movies: Sequence[Movie], gaps: Sequence[int], seed: int) -> Division:
     """What to learn from, by movie, and what to judge by.
 
     Of many movies some are kept aside whole; of few, the last fifth of each, or a third of short
@@ -264,7 +278,7 @@ def triplets(
             f"{', '.join(one.name for one in movies[:3])}: too few frames {missing}; accepted are"
             f" movies of 6 frames and more that are neither copies nor blends, or {_FEW} movies"
         )
-    return training, validation
+    return Division(training, validation)
 
 
 def _between(index: int, one: Movie, gap: int) -> list[Triplet]:

@@ -23,6 +23,7 @@ from models.interpolation.interface import Interpolator
 from models.interpolation.losses import decibels, total
 from models.interpolation.movies import (
     Crops,
+    Division,
     Movie,
     Triplet,
     digest,
@@ -68,6 +69,7 @@ def train(
     progress: Progress | None = None,
     examples: Callable[[list[Example]], None] | None = None,
     device: str = "cpu",
+    division: Division | None = None,
 ) -> dict[str, Any]:
     """Train an interpolator and write weights and model card.
 
@@ -95,6 +97,9 @@ def train(
         Called at the end with a few validation frames.
     device
         What torch computes on.
+    division
+        Which frames of the movies to learn from and which to judge by; by default
+        `movies.triplets` divides them.
 
     Returns
     -------
@@ -111,7 +116,7 @@ def train(
     movies = read_movies(data, screened=recipe.screen) if isinstance(data, Path) else list(data)
     if not movies:
         raise ValueError("movies: found none; accepted are one and more")
-    training, validation = triplets(movies, recipe.gaps, recipe.seed)
+    training, validation = division or triplets(movies, recipe.gaps, recipe.seed)
     start = read_interpolator(recipe.start_from) if recipe.start_from is not None else None
     normalization = start.normalization if start else Normalization(recipe.low, recipe.high)
     network = _fresh(recipe, start, device)

@@ -1,0 +1,225 @@
+"""An interpolator goes on learning from the audits of the very time-lapse that it rebuilds.
+
+Every audit is a triplet of measured frames: two, and one between them that shows what the rebuilt
+one should have been. The interpolator learns from the older audits and is judged on the latest,
+by the error that the time-lapse itself goes by.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.lapse.aligned import Interpolates, audit, comparable
+from agent.lapse.error import UNKNOWN, Detector
+from agent.objectives.estimate import Estimate
+from models.interpolation.recipe import Recipe
+
+FIRST, MORE = 12, 4
+"""Audits before the first attempt, and new ones before each other one."""
+JUDGES = 4
+"""The latest audits, which judge: one in three, and no fewer than these."""
+_OF_ALL = 3
+_MOST = 48
+_MOST_PIXELS = 100_000_000
+_FEWEST = 4
+_LIMIT = (
+    "Tuned to one time-lapse by its own audits, and for that one. As unsure, on average, as the"
+    " weights it began with: how far that is from its errors, the time-lapse learns."
+)
+_LEAST = 1e-6
+RECIPE = Recipe(
+    epochs=4, steps_per_epoch=30, batch=4, patch=96, learning_rate=5e-5, validation_frames=6
+)
+"""As `configs/interpolation/finetune.yaml`, but shorter: there will be another attempt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """Which frames an audit compared.
+
+    Parameters
+    ----------
+    before, frame, after
+        Numbers of the measured frames.
+    t
+        When between the outer two, 0 to 1.
+    drift_px
+        From the first to the last (rows, columns).
+    """
+
+    before: int
+    frame: int
+    after: int
+    t: float
+    drift_px: tuple[float, float] = (0.0, 0.0)
+
+    @property
+    def frames(self) -> frozenset[int]:
+        """All of them."""
+        return frozenset((self.before, self.frame, self.after))
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """An audit with its frames (rows × columns each)."""
+
+    before: NDArray[Any]
+    measured: NDArray[Any]
+    after: NDArray[Any]
+    t: float
+    drift_px: tuple[float, float] = (0.0, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Two sets of weights on the same audits.
+
+    Parameters
+    ----------
+    audits
+        How many.
+    before, after
+        Squared error with the old and with the new weights (see
+        `agent.lapse.error.squared_error`): mean over the audits, and its standard deviation.
+    gain
+        The same of what each audit's squared error fell by.
+    unsure
+        How many times as unsure as with the new weights one was with the old: geometric mean.
+    """
+
+    audits: int
+    before: Estimate
+    after: Estimate
+    gain: Estimate
+    unsure: float
+
+    @property
+    def better(self) -> bool:
+        """Whether the error fell by more than the uncertainty of that."""
+        return self.gain.value > self.gain.sd
+
+
+def divided(audits: Sequence[Audit]) -> tuple[list[Audit], list[Audit]]:
+    """Older audits to learn from, and the latest to judge by; no frame is in both."""
+    judges = max(JUDGES, len(audits) // _OF_ALL)
+    latest = list(audits[-judges:])
+    seen = frozenset[int]().union(*(one.frames for one in latest))
+    return [one for one in audits[:-judges] if not one.frames & seen], latest
+
+
+def affordable(audits: Sequence[Audit], shape: tuple[int, ...]) -> list[Audit]:
+    """As many of the latest audits as there is memory for."""
+    most = min(_MOST, _MOST_PIXELS // (3 * math.prod(shape)))
+    return list(audits[-max(most, FIRST) :])
+
+
+def learned(
+    model: str | Path, examples: Sequence[Example], out: Path, recipe: Recipe = RECIPE
+) -> dict[str, Any]:
+    """Train a copy of some weights on audits; its model card.
+
+    Parameters
+    ----------
+    model
+        Weights to begin with.
+    examples
+        In the order in which they were measured. The last quarter, and no fewer than two, choose
+        the epoch, and how far to go from the old weights to the new ones.
+    out
+        Where to write, without ending.
+    recipe
+        How.
+
+    Raises
+    ------
+    ValueError
+        There are too few examples, frames are too small, or the training diverges.
+    """
+    from models.interpolation.movies import Division, Movie, Triplet
+    from models.interpolation.training import train
+
+    if len(examples) < _FEWEST:
+        raise ValueError(f"{len(examples)} audits to learn from; needed are {_FEWEST} and more")
+    movies, triplets = [], []
+    for number, one in enumerate(examples):
+        frames = comparable(one.before, one.after, one.t, one.drift_px, one.measured)
+        movies.append(Movie(f"audit {number}", np.stack(frames), None, (0, 1, 2)))
+        triplets.append(Triplet(number, 0, 1, 2, one.t))
+    aside = max(2, len(triplets) // 4)
+    side = min(recipe.patch, *(min(one.frames.shape[1:]) for one in movies))
+    return train(
+        movies,
+        out,
+        replace(recipe, start_from=Path(model), patch=side),
+        command="stedfast run, timelapse.tune",
+        division=Division([[one] for one in triplets[:-aside]], triplets[-aside:]),
+    )
+
+
+def judged(
+    old: Interpolates, new: Interpolates, examples: Sequence[Example], detector: Detector
+) -> Verdict:
+    """Compare two sets of weights on audits that neither learned from.
+
+    Raises
+    ------
+    ValueError
+        Too few of them show a structure.
+    """
+    found = []
+    for one in examples:
+        pair = one.before, one.after, one.t, one.drift_px, one.measured, detector
+        (was, wrong), (now, less) = audit(old, *pair), audit(new, *pair)
+        if wrong is not UNKNOWN and less is not UNKNOWN:
+            found.append((wrong.value, less.value, was.uncertainty, now.uncertainty))
+    if len(found) < 2:
+        raise ValueError(f"{len(found)} audits with a structure to judge by; needed are 2 and more")
+    ratios = [math.log(max(was, _LEAST) / max(now, _LEAST)) for _, _, was, now in found]
+    return Verdict(
+        len(found),
+        _mean([wrong for wrong, *_ in found]),
+        _mean([less for _, less, *_ in found]),
+        _mean([wrong - less for wrong, less, *_ in found]),
+        math.exp(fmean(ratios)),
+    )
+
+
+def _mean(values: Sequence[float]) -> Estimate:
+    return Estimate(fmean(values), stdev(values) / math.sqrt(len(values)))
+
+
+def matched(weights: Path, verdict: Verdict, out: Path) -> str:
+    """Write weights anew, as unsure on average as those before were; their SHA-256.
+
+    What a time-lapse expects of errors rests on how unsure the interpolator is. So a swap changes
+    nothing of that, and what was gained by it is learned from the audits that follow.
+
+    Parameters
+    ----------
+    weights
+        A file.
+    verdict
+        Of them and those before.
+    out
+        Where to, without ending.
+    """
+    from models.interpolation.weights import read_interpolator, save
+
+    found = read_interpolator(weights)
+    card = found.card
+    card["calibration"] = {
+        name: factor * verdict.unsure for name, factor in found.calibration._asdict().items()
+    }
+    card["audits"] = asdict(verdict)
+    card["limits"] = [_LIMIT]
+    save(out, found.network, card)
+    sha256: str = card["weights_sha256"]
+    return sha256
