@@ -36,7 +36,7 @@ class InterpolationTraining(Model):
     start_from: str | None = Field(
         None, description="weights to go on from: a name that comes along or a .safetensors file"
     )
-    loss: Literal["auto", "charbonnier", "mse"] = _DEFAULT.loss
+    loss: Literal["auto", "charbonnier", "mse", "structure"] = _DEFAULT.loss
     epochs: int = Field(_DEFAULT.epochs, ge=1, le=10_000)
     steps_per_epoch: int = Field(_DEFAULT.steps_per_epoch, ge=1, le=100_000)
     batch: int = Field(_DEFAULT.batch, ge=1, le=1024)

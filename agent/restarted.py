@@ -19,6 +19,8 @@ class RestartedProcess:
     ----------
     make, args
         Make the object, in the other process.
+    options
+        Of the `WorkerProcess`.
 
     Raises
     ------
@@ -26,8 +28,8 @@ class RestartedProcess:
         What `make` raised.
     """
 
-    def __init__(self, make: Callable[..., Any], *args: Any) -> None:
-        self._made_of = (make, args)
+    def __init__(self, make: Callable[..., Any], *args: Any, **options: Any) -> None:
+        self._made_of = (make, args, options)
         self._began_with: tuple[str, tuple[Any, ...]] | None = None
         self._starts = 0
         self.over = False
@@ -83,9 +85,9 @@ class RestartedProcess:
         self._process.kill()
 
     def _start(self) -> WorkerProcess:
-        make, args = self._made_of
+        make, args, options = self._made_of
         self._starts += 1
-        return WorkerProcess(make, *args)
+        return WorkerProcess(make, *args, **options)
 
     def _again(self) -> None:
         if self._starts >= _MOST_STARTS:

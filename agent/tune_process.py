@@ -5,26 +5,36 @@ It reads raw frames from disk, and writes weights into the run's folder only whe
 
 from __future__ import annotations
 
-import os
 import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agent.fine_tuning import Audit, Example, Verdict, affordable, divided, judged, learned, matched
+from agent.fine_tuning import (
+    RECIPE,
+    Audit,
+    Example,
+    Verdict,
+    affordable,
+    divided,
+    judged,
+    learned,
+    matched,
+)
 from agent.images import ImageStore
 from agent.lapse.error import Detector
 from agent.restarted import RestartedProcess
 from agent.worker_process import WorkerDied
+from models.interpolation.recipe import Recipe
 
 FOLDER = "interpolator"
 """Where a run keeps the weights that it adopted."""
 _TRYING = "trying"
-_NICEST = 19
+LOWEST = 19
+"""Priority: also the interpolator, which a plan waits for, comes before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +112,7 @@ class TuneProcess:
     ) -> Tuned:
         """See `Tuner.tune`; errors are those of `RestartedProcess.work`."""
         if self._process is None:
-            self._process = RestartedProcess(*self._made_of)
+            self._process = RestartedProcess(*self._made_of, nicer=LOWEST)
         if self._killed.is_set():
             # It was not there to be killed when it should have been.
             self._process.kill()
@@ -120,17 +130,21 @@ class TuneProcess:
         shutil.rmtree(self._folder / FOLDER / _TRYING, ignore_errors=True)
 
 
+def open_tuner(folder: Path, detector: Detector, pixel_size_um: float) -> Tuner:
+    """A tuner that takes one core."""
+    import torch
+
+    torch.set_num_threads(1)
+    return Tuner(folder, detector, pixel_size_um)
+
+
 class Tuner:
-    """What lives in the other process."""
+    """Tunes an interpolator to a run; see `open_tuner`."""
 
-    def __init__(self, folder: Path, detector: Detector, pixel_size_um: float) -> None:
-        import torch
-
-        torch.set_num_threads(1)
-        if hasattr(os, "nice"):
-            with suppress(OSError):
-                os.nice(_NICEST)
-        self._folder, self._detector = folder, detector
+    def __init__(
+        self, folder: Path, detector: Detector, pixel_size_um: float, recipe: Recipe = RECIPE
+    ) -> None:
+        self._folder, self._detector, self._recipe = folder, detector, recipe
         self._raw = ImageStore(folder, pixel_size_um=pixel_size_um)
 
     def tune(self, model: str, audits: Sequence[Audit], number: int) -> Tuned:
@@ -158,7 +172,8 @@ class Tuner:
         trying = self._folder / FOLDER / _TRYING
         shutil.rmtree(trying, ignore_errors=True)
         try:
-            card = learned(model, [self._example(one) for one in older], trying / "weights")
+            examples = [self._example(one) for one in older]
+            card = learned(model, examples, trying / "weights", self._recipe)
             old = Interpolation(model, "cpu")
             new = Interpolation(trying / "weights.safetensors", "cpu")
             verdict = judged(old, new, [self._example(one) for one in latest], self._detector)

@@ -13,7 +13,7 @@ from agent.ledger import Ledger
 from agent.rebuild_process import RebuildProcess, Weights
 from agent.rebuilding import Rebuilding
 from agent.recording import TUNE, Recording
-from agent.tune_process import MakeTuner, Tuned, TuneProcess, Tuner
+from agent.tune_process import MakeTuner, Tuned, TuneProcess, open_tuner
 from agent.tuning import Tuning
 
 Tell = Callable[[str, dict[str, Any]], None]
@@ -29,7 +29,7 @@ def tuning_process(
         return
     detector = Detector(**config.timelapse.detector.model_dump())
     pixel_size_um = config.microscope.pixel_size_nm * 1e-3
-    process = TuneProcess(tuner or Tuner, folder, detector, pixel_size_um)
+    process = TuneProcess(tuner or open_tuner, folder, detector, pixel_size_um)
     try:
         yield process
     finally:

@@ -33,6 +33,8 @@ class WorkerProcess:
         Makes the object, in the other process; importable from there, as are its arguments.
     args
         What it is made of.
+    nicer
+        By how much it gives way to this process, up to 19.
 
     Raises
     ------
@@ -40,12 +42,14 @@ class WorkerProcess:
         What `make` raised.
     """
 
-    def __init__(self, make: Callable[..., Any], *args: Any) -> None:
+    def __init__(self, make: Callable[..., Any], *args: Any, nicer: int = _NICER) -> None:
+        # Unpacked there, its imports give way like all else.
+        made_of = pickle.dumps((make, args))
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._one_at_a_time = threading.Lock()
         # A process that hangs in a driver must not keep this one from ending.
-        self._process = context.Process(target=_serve, args=(theirs, make, args), daemon=True)
+        self._process = context.Process(target=_serve, args=(theirs, made_of, nicer), daemon=True)
         self._process.start()
         theirs.close()
         try:
@@ -113,10 +117,11 @@ class WorkerProcess:
         return WorkerDied(f"its process ended, with exit code {self._process.exitcode}")
 
 
-def _serve(pipe: Connection, make: Callable[..., Any], args: tuple[Any, ...]) -> None:
+def _serve(pipe: Connection, made_of: bytes, nicer: int) -> None:
     """What the other process does."""
-    _settle()
+    _settle(nicer)
     try:
+        make, args = pickle.loads(made_of)
         made = make(*args)
     except Exception as error:
         _send(pipe, False, error)
@@ -147,7 +152,7 @@ def _send(pipe: Connection, good: bool, answer: Any) -> None:
         pipe.send_bytes(data)
 
 
-def _settle() -> None:
+def _settle(nicer: int) -> None:
     """Leave Ctrl-C to the parent, end when it ends, and let it go first."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
@@ -160,4 +165,4 @@ def _settle() -> None:
     threading.Thread(target=follow, name="follow the parent", daemon=True).start()
     if hasattr(os, "nice"):
         with suppress(OSError):
-            os.nice(_NICER)
+            os.nice(nicer)

@@ -77,14 +77,21 @@ def _account(run: Run, summary: dict[str, Any]) -> str:
 
 
 def _tuned(tuned: dict[str, Any]) -> str:
-    said = f" The interpolator was tuned {tuned['attempts']} times to audits of this run"
+    said = f" The interpolator was tuned {_times(tuned['attempts'])} to audits of this run"
+    if not tuned["attempts"]:
+        return ""
     if tuned["error"] is None:
-        return f"{said}; it was never better for it, and the weights stayed."
+        return f"{said}; it was not better for it, and the weights stayed."
     before, after = (text.number(error) for error in tuned["error"])
     return (
-        f"{said}, and {tuned['kept']} times better for it on later audits, which it had not"
-        f" learned from (the last time {after} instead of {before}, {tuned['judged']} audits)."
+        f"{said}, and {_times(tuned['kept'])} better for it on later ones, which it had not"
+        f" learned from: by the {tuned['judged']} that judged last its error was {after} instead"
+        f" of {before}."
     )
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 def errors(asked: TimelapseConfig, notes: list[Note], **size: float) -> str:

@@ -18,7 +18,8 @@ class Recipe:
     loss
         Of the location: `charbonnier`, the published networks', or `mse`. A Charbonnier loss learns
         the median, which of few photons lies below the mean: `auto` takes it where all
-        targets are clean, and `mse` else, so that intensities are kept.
+        targets are clean, and `mse` else, so that intensities are kept. `structure` leaves
+        pixels' noise and the uncertainty alone, for few noisy targets and trained weights.
     epochs, steps_per_epoch
         How long.
     batch, patch
@@ -60,7 +61,7 @@ class Recipe:
     """
 
     architecture: dict[str, Any] = field(default_factory=lambda: {"network": "flow"})
-    loss: Literal["auto", "charbonnier", "mse"] = "auto"
+    loss: Literal["auto", "charbonnier", "mse", "structure"] = "auto"
     epochs: int = 20
     steps_per_epoch: int = 200
     batch: int = 4

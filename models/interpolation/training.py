@@ -342,7 +342,7 @@ class _Fit:
             for case in self._cases:
                 with _precision(self._recipe.precision, self._device):
                     location: Tensor = self._network(case.before, case.after, case.t)[0]
-                found.append(decibels(location, case.target))
+                found.append(decibels(location, case.target, self.loss))
         return float(np.mean(found))
 
 
