@@ -29,7 +29,13 @@ from tests.tuners import Pretends
 
 POINTS = 19
 # So small a bound that every time point is taken, and compared.
-ASKED = {"timelapse__error": 0.001, "timelapse__frames": POINTS, "timelapse__tune": True}
+ASKED = {
+    "timelapse__error": 0.001,
+    "timelapse__frames": POINTS,
+    "timelapse__tune": True,
+    "microscope__virtual_sted__width_px": 32,
+    "microscope__virtual_sted__height_px": 32,
+}
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +78,7 @@ def resumed(
 def waiting(
     kind: Any, at: int, cut: int | None = None, many: int = 1
 ) -> Callable[[RunConfig, Path], Plan]:
-    """The config's plan, which does not go on after some frames until the ledger has an entry."""
+    """The config's plan, which after some frames waits for entries in the ledger."""
 
     def plan(asked: RunConfig, run: Path) -> Plan:
         steps, answer, count = build_plan(asked), None, 0
@@ -156,7 +162,8 @@ def test_damaged_weights_and_a_tuner_that_dies_are_faults_and_the_run_goes_on(
     for ending in (".safetensors", ".json"):
         shutil.copy(tiny.with_suffix(ending), (run / row["file"]).with_suffix(ending))
     before = len(weights_of(run))
-    result = resumed(run, Pretends(dies=True), waiting("fault", POINTS - 1, many=2))
+    # The power cut is a fault as well.
+    result = resumed(run, Pretends(dies=True), waiting("fault", POINTS - 1, many=3))
     assert result.status == "completed", result.reason
     faults = recorded(run).faults
     assert {(fault["policy"], fault["part"]) for fault in faults[-2:]} == {("go on", "tune")}

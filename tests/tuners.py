@@ -35,11 +35,11 @@ class Pretends:
         return self
 
     def tune(self, model: str, audits: Sequence[Audit], number: int) -> Tuned:
-        from models.interpolation.weights import read_interpolator, save
-
         time.sleep(self.seconds)
         if self.dies:
             os._exit(9)
+        from models.interpolation.weights import read_interpolator, save
+
         found = read_interpolator(model)
         before, card = found.card["weights_sha256"], found.card
         for part in found.network.parameters():

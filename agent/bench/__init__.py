@@ -28,10 +28,11 @@ _BENCHES = {
     "quality": "the quality score against ground truth, on what it was not trained on",
     "restoration": "label2label and its peers against the clean structure, and the engine's speed",
     "interpolation": "dropped frames rebuilt, of generated and real movies, and fine-tuning",
+    "tuning": "fine-tuning on the audits of a time-lapse, on real movies",
     "dose": "a moving, bleaching sample at the same light: every frame, fixed or adaptive skips",
     "kill": "SIGKILL at random moments: no frame lost, resume completes",
 }
-_LONG = ("optimizer", "restoration", "interpolation")
+_LONG = ("optimizer", "restoration", "interpolation", "tuning")
 
 
 def run_bench(
