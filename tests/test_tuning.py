@@ -8,7 +8,10 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pytest
+import torch
 
+from agent.bench.interpolation.study import real_movies
+from agent.bench.tuning import measure
 from agent.fine_tuning import (
     FIRST,
     JUDGES,
@@ -23,10 +26,11 @@ from agent.fine_tuning import (
 )
 from agent.images import ImageStore
 from agent.lapse.aligned import comparable
-from agent.lapse.error import Detector
+from agent.lapse.error import Detector, seen
 from agent.tune_process import FOLDER, TuneProcess, Tuner
 from agent.tuning import audits_of
 from models.interpolation import Interpolation
+from models.interpolation.losses import of_structure
 from tests.drifting import drifting, train_tiny, write_movies
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -117,6 +121,22 @@ def test_what_is_learned_from_wrong_frames_is_not_kept(tiny: Path, tmp_path: Pat
     worse = Interpolation(tmp_path / "worse.safetensors", "cpu")
     found = judged(Interpolation(tiny, "cpu"), worse, known[12:], DETECTOR)
     assert not found.better and found.after.value > found.before.value
+
+
+def test_its_loss_looks_through_the_blur_that_errors_are_measured_behind() -> None:
+    first, second = np.random.default_rng(3).normal(size=(2, 1, 1, 40, 40)).astype(np.float32)
+    wanted = np.mean((seen(first[0, 0]) - seen(second[0, 0])) ** 2)
+    found = float(of_structure(torch.from_numpy(first), torch.from_numpy(second)))
+    assert found == pytest.approx(wanted, rel=1e-3)
+
+
+@pytest.mark.skipif(not real_movies(), reason="the real movies are not beside the project")
+def test_the_benchmark_runs() -> None:
+    found = measure(quick=True, seeds=None)
+    (row,) = found.rows
+    assert row[0] == "mitosis_C1" and row[1] == 13
+    one = found.raw["mitosis_C1"]
+    assert one["used"] == one["later"]["after" if one["kept"] else "before"] > 0
 
 
 def test_the_same_weights_are_no_better(tiny: Path) -> None:

@@ -9,6 +9,7 @@ if they were kept, with the new ones. Nobody knows these cameras' noise: it coun
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -33,6 +34,7 @@ from agent.fine_tuning import (
 )
 from agent.lapse.error import Detector
 from agent.reading import ConfigError
+from models.interpolation.recipe import Recipe
 
 _MODEL = "flow"
 _NOISELESS = 1e-9
@@ -60,7 +62,9 @@ def measure(*, quick: bool, seeds: int | None, keep: Path | None = None) -> Meas
     movies = real_movies()
     if not movies:
         raise ConfigError("bench tuning: the real movies are not beside the project")
+    recipe = RECIPE
     if quick:
+        recipe = replace(RECIPE, epochs=1, steps_per_epoch=2, patch=32)
         some = (slice(30), slice(64), slice(64))
         movies = [Movie(one.name, True, one.frames[some], one.truth[some]) for one in movies[:1]]
     threads = torch.get_num_threads()
@@ -68,7 +72,7 @@ def measure(*, quick: bool, seeds: int | None, keep: Path | None = None) -> Meas
     try:
         with kept_in(keep) as folder:
             found = {
-                movie.name: _tuned(movie, folder / movie.name)
+                movie.name: _tuned(movie, folder / movie.name, recipe)
                 for movie in track(movies, "tuning", console=Console(stderr=True))
             }
     finally:
@@ -106,7 +110,7 @@ def measure(*, quick: bool, seeds: int | None, keep: Path | None = None) -> Meas
     )
 
 
-def _tuned(movie: Movie, out: Path) -> dict[str, Any]:
+def _tuned(movie: Movie, out: Path, recipe: Recipe) -> dict[str, Any]:
     """One attempt after the first half, and what the second half says of it."""
     from models.interpolation import Interpolation
 
@@ -116,7 +120,7 @@ def _tuned(movie: Movie, out: Path) -> dict[str, Any]:
     audits = [Audit(i, i + 1, i + 2, 0.5) for i in range(half - 2)]
     older, latest = divided(affordable(audits, frames[0].shape))
     began = time.perf_counter()
-    learned(_MODEL, _examples(frames, older), out, RECIPE)
+    learned(_MODEL, _examples(frames, older), out, recipe)
     old, new = Interpolation(_MODEL, "cpu"), Interpolation(_file(out), "cpu")
     verdict = judged(old, new, _examples(frames, latest), detector)
     minutes = (time.perf_counter() - began) / 60
