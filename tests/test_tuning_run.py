@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,18 @@ import pytest
 from agent import tune_process
 from agent.config import RunConfig
 from agent.folder import new_folder, read_config
-from agent.plan import Plan
+from agent.images import ImageStore
+from agent.lapse.error import PHOTONS
+from agent.plan import Plan, Rebuild
 from agent.planning import build_plan
+from agent.rebuild_process import RebuildProcess, Weights, open_interpolation
 from agent.replay import replay
 from agent.report import write_report
 from agent.session import Result, Session
 from agent.summary import summarize
 from devices.shot import Shot
-from models.interpolation import read_interpolator
-from tests.drifting import train_tiny, write_movies
+from models.interpolation.weights import read_interpolator, save
+from tests.drifting import drifting, train_tiny, write_movies
 from tests.faulty import cli
 from tests.runs import entries, frames_in, recorded, until
 from tests.test_lapse_run import CONFIG, config
@@ -172,6 +176,31 @@ def test_damaged_weights_and_a_tuner_that_dies_are_faults_and_the_run_goes_on(
     assert len(frames_in(run)) == POINTS
     assert set(weights_of(run)[before:]) == {row["started_from"]}
     assert replay(run).difference is None
+
+
+def test_a_rebuilding_process_that_is_started_again_has_them_too(
+    tiny: Path, tmp_path: Path
+) -> None:
+    raw = ImageStore(tmp_path, pixel_size_um=0.02)
+    for number, frame in enumerate(drifting(1, 3)[0]):
+        raw.write(number, frame)
+    found = read_interpolator(tiny)
+    for part in found.network.parameters():
+        part.data *= 1.0001
+    other = save(tmp_path / "other", found.network, found.card)
+    made = partial(open_interpolation, str(tiny), "cpu")
+    process = RebuildProcess(made, tmp_path, [0], 3, PHOTONS, pixel_size_um=0.02)
+    request = Rebuild(0, (0, 0), (2, 2), points=(1,))
+    try:
+        sha256 = found.card["weights_sha256"]
+        assert process.rebuild(request, 60.0).weights == process.weights_hash != sha256
+        process.adopt(Weights(other, sha256), 60.0)
+        with pytest.raises(ValueError, match="the ledger says 0123"):
+            process.adopt(Weights(other, "0123"), 60.0)
+        process.kill()
+        assert process.rebuild(request, 60.0).weights == sha256
+    finally:
+        process.close()
 
 
 @pytest.mark.parametrize("acquire", ["skip", "every"])
