@@ -41,7 +41,7 @@ RECIPE = Recipe(
     steps_per_epoch=15,
     batch=4,
     patch=96,
-    learning_rate=5e-5,
+    learning_rate=1.5e-4,
     validation_frames=6,
 )
 """As `configs/interpolation/finetune.yaml`, but shorter: there will be another attempt."""
