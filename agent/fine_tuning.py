@@ -221,9 +221,9 @@ def matched(weights: Path, verdict: Verdict, out: Path) -> str:
 
     found = read_interpolator(weights)
     card = found.card
-    card["calibration"] = {
-        name: factor * verdict.unsure for name, factor in found.calibration._asdict().items()
-    }
+    one_way, both_ways, blend = found.calibration
+    factors = {"one_way": one_way * verdict.unsure, "both_ways": both_ways * verdict.unsure}
+    card["calibration"] = {**factors, "blend": blend}
     card["audits"] = asdict(verdict)
     card["limits"] = [_LIMIT]
     save(out, found.network, card)
