@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from agent.config import RunConfig
-from agent.recording import Recording, shot_from_dict
+from agent.store.recording import Recording, shot_from_dict
 from devices.microscope import Microscope
 
 

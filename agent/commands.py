@@ -19,12 +19,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from agent.beside.filtering import FILTERING, Filtering
 from agent.control import COMMANDS, FILE, ControlFile, Line, Position, said_of
-from agent.filtered import FILTERING, Filtering
 from agent.instructions import short
-from agent.ledger import Ledger
 from agent.reading import ConfigError
-from agent.recording import Recording
+from agent.store.ledger import Ledger
+from agent.store.recording import Recording
 
 
 class StopTold(Exception):

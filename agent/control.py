@@ -21,7 +21,7 @@ from agent.config import RunConfig
 from agent.instructions import Standing, check, short
 from agent.plan import Instruction
 from agent.reading import ConfigError
-from agent.recording import Recording, instructions_as_list
+from agent.store.recording import Recording, instructions_as_list
 
 FILE = "control.jsonl"
 STAMP = ("id", "by", "at")

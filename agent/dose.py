@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 
 from agent.config import DoseConfig
-from agent.recording import Recording
+from agent.store.recording import Recording
 
 
 class BudgetReached(Exception):

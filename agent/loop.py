@@ -25,13 +25,12 @@ import numpy as np
 from numpy.typing import NDArray
 from useq import MDAEvent
 
-from agent.analysis import Analysis
+from agent.beside.analysis import Analysis
+from agent.beside.filtering import Filtering, Task, not_filtered
+from agent.beside.rebuilding import Rebuilding
 from agent.commands import Pause
 from agent.control import Control, Heard
 from agent.dose import DoseGate
-from agent.filtered import Filtering, Task, not_filtered
-from agent.images import ImageStore, checksum
-from agent.ledger import Ledger
 from agent.plan import (
     AnalysisError,
     Answer,
@@ -43,8 +42,9 @@ from agent.plan import (
     Rebuild,
     Rebuilt,
 )
-from agent.rebuilding import Rebuilding
-from agent.recording import Recording, shot_as_dict
+from agent.store.images import ImageStore, checksum
+from agent.store.ledger import Ledger
+from agent.store.recording import Recording, shot_as_dict
 from agent.tape import Tape
 from devices.errors import DeviceFault
 from devices.microscope import Microscope

@@ -9,11 +9,11 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from agent.filtered import not_filtered
-from agent.images import ImageStore
+from agent.beside.filtering import not_filtered
 from agent.plan import AnalysisError, Answer, Listen, Note, Plan, Rebuild
 from agent.planning import build_plan
-from agent.recording import Recording
+from agent.store.images import ImageStore
+from agent.store.recording import Recording
 from agent.summary import read
 from agent.tape import Difference, ReplayMismatch, Tape
 from devices.shot import Shot

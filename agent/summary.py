@@ -11,10 +11,10 @@ from typing import Any
 
 from agent.config import RunConfig
 from agent.dose import DoseGate
-from agent.folder import is_running, read_config
-from agent.ledger import FILE, Ledger
 from agent.reading import ConfigError
-from agent.recording import LAPSE, REOPTIMIZE, REOPTIMIZED, Recording
+from agent.store.folder import is_running, read_config
+from agent.store.ledger import FILE, Ledger
+from agent.store.recording import LAPSE, REOPTIMIZE, REOPTIMIZED, Recording
 from agent.trial import FRAMES_EACH, is_searching
 from models.quality.score import Score
 

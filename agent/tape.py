@@ -16,9 +16,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from agent.images import ImageStore, checksum
 from agent.plan import Frame, Instruction, Note, Rebuild, Rebuilt
-from agent.recording import (
+from agent.store.images import ImageStore, checksum
+from agent.store.recording import (
     Recording,
     instructions_from_list,
     rebuild_as_dict,

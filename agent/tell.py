@@ -14,10 +14,10 @@ import yaml
 from agent.commands import check_command
 from agent.config import RunConfig
 from agent.control import COMMANDS, append, stamp_of
-from agent.folder import is_running
 from agent.instructions import Standing, check, short
 from agent.reading import ConfigError
-from agent.recording import Recording
+from agent.store.folder import is_running
+from agent.store.recording import Recording
 from agent.summary import read
 
 

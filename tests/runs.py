@@ -23,16 +23,16 @@ import numpy as np
 import pytest
 import zarr
 
-from agent.analysis import Compute
+from agent.beside.analysis import Compute
 from agent.config import RunConfig, load
 from agent.control import append
-from agent.folder import new_folder, read_config
-from agent.images import checksum
-from agent.ledger import Kind, Ledger
 from agent.plan import Plan
 from agent.planning import build_plan
-from agent.recording import Recording
 from agent.session import Progress, Result, Session
+from agent.store.folder import new_folder, read_config
+from agent.store.images import checksum
+from agent.store.ledger import Kind, Ledger
+from agent.store.recording import Recording
 from devices.microscope import Microscope
 from devices.shot import Shot
 from models.quality.score import Score

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.config import RunConfig
-from agent.folder import write_config
-from agent.images import ImageStore, checksum
-from agent.ledger import Ledger
 from agent.report import write_report
+from agent.store.folder import write_config
+from agent.store.images import ImageStore, checksum
+from agent.store.ledger import Ledger
 
 VOID = {"meta", "br", "image", "path", "rect"}
 SIDE = 48

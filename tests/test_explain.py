@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agent.ledger import Ledger
 from agent.optimizer.explain import (
     Believer,
     explain,
@@ -22,6 +21,7 @@ from agent.optimizer.explain import (
 from agent.optimizer.outcome import Outcome, Settings
 from agent.optimizer.space import Space
 from agent.optimizer.stedfast import FLOOR, Prediction, StedfastOptimizer
+from agent.store.ledger import Ledger
 from devices.config import SettingConfig, Value
 
 LIMIT = 0.25

@@ -18,12 +18,12 @@ import tifffile
 import zarr
 
 from agent.config import RunConfig, load
-from agent.folder import new_folder, read_config
-from agent.images import ImageStore
-from agent.ledger import Ledger
 from agent.plan import Plan
 from agent.planning import build_plan
 from agent.session import Result, Session
+from agent.store.folder import new_folder, read_config
+from agent.store.images import ImageStore
+from agent.store.ledger import Ledger
 from devices.shot import Shot
 from tests import faulty
 from tests.faulty import cli

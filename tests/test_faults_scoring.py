@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from agent.analysis import Compute
+from agent.beside.analysis import Compute
 from agent.config import RunConfig
-from agent.images import ImageStore
-from agent.ledger import Ledger
 from agent.plan import AnalysisError, Note, Plan
 from agent.session import EXIT_CODES, Progress, Session
+from agent.store.images import ImageStore
+from agent.store.ledger import Ledger
 from agent.summary import flagged_frames
 from devices.shot import Shot
 from models.quality.score import Score

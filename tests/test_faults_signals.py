@@ -13,9 +13,9 @@ import pytest
 import yaml
 
 from agent.config import RunConfig
-from agent.folder import read_config
 from agent.plan import Note, Plan
 from agent.session import EXIT_CODES, Progress, Session
+from agent.store.folder import read_config
 from devices.shot import Shot
 from models.quality.score import Score
 from tests import faulty

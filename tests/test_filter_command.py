@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from agent.cli import main
-from agent.filtering import as_type, filter_file
+from agent.files.filtering import as_type, filter_file
 from agent.reading import ConfigError
 from models.quality.scorer import SHIPPED, QualityScorer
 from models.restoration import RestorationNet, Restorer

@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 from agent import live_page
 from agent.config import RunConfig, load
-from agent.filtered_images import FilteredStore
-from agent.folder import read_config
-from agent.images import ImageStore
-from agent.ledger import Ledger
 from agent.live_page import FILE as LIVE_PAGE
 from agent.plan import AnalysisError, Note, Plan
 from agent.session import Progress, Result, Session, opening
+from agent.store.filtered import FilteredStore
+from agent.store.folder import read_config
+from agent.store.images import ImageStore
+from agent.store.ledger import Ledger
 from devices.shot import Shot
 from tests import faulty
 from tests.faulty import cli

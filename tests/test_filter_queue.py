@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from numpy.typing import NDArray
 
-from agent.filter_process import Filtered
-from agent.filtered import Filtering, Outcome
+from agent.beside.filter_process import Filtered
+from agent.beside.filtering import Filtering, Outcome
 from agent.plan import AnalysisError
 from tests.runs import until
 

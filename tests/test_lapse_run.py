@@ -17,11 +17,11 @@ import zarr
 
 from agent.config import RunConfig, load
 from agent.control import append
-from agent.folder import new_folder, read_config
 from agent.plan import Plan
 from agent.planning import build_plan
 from agent.replay import replay
 from agent.session import Result, Session, opening
+from agent.store.folder import new_folder, read_config
 from agent.summary import summarize
 from devices.shot import Shot
 from tests import faulty

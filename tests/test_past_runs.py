@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from agent.config import RunConfig, load
-from agent.folder import write_config
-from agent.ledger import Ledger
 from agent.memory import Combined, Control, Library, Sessions, past_sessions
 from agent.optimizer import Outcome, Space
 from agent.reading import ConfigError
+from agent.store.folder import write_config
+from agent.store.ledger import Ledger
 from devices.config import Value
 
 CONFIG = Path(__file__).parents[1] / "configs" / "optimize.yaml"

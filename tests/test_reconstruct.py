@@ -16,11 +16,11 @@ import zarr
 from numpy.typing import NDArray
 
 from agent.cli import main
-from agent.ledger import Ledger
-from agent.model_choice import choose
-from agent.movie_files import MovieFile, Scale
+from agent.files.model_choice import choose
+from agent.files.movies import MovieFile, Scale
+from agent.files.reconstruction import Reconstruction, reconstruct_file
 from agent.reading import ConfigError
-from agent.reconstruction import Reconstruction, reconstruct_file
+from agent.store.ledger import Ledger
 from models.interpolation import Interpolated, Interpolation, build, read_interpolator
 from models.interpolation import weights as interpolation_weights
 from models.interpolation.weights import save

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from agent.folder import lock
 from agent.reading import ConfigError
 from agent.report import save_picture, text, write_report
 from agent.report.facts import Run
+from agent.store.folder import lock
 from agent.summary import summarize
 from tests.stories import Data, Story, a_config, completed, drawn
 

@@ -12,15 +12,15 @@ import pytest
 import tifffile
 import zarr
 
-from agent.analysis import Analysis
+from agent.beside.analysis import Analysis
+from agent.beside.scorer import ScorerProcess
 from agent.config import DoseConfig
 from agent.dose import BudgetReached, DoseGate
-from agent.folder import RunBusy, is_running, lock
-from agent.images import ImageStore
-from agent.ledger import Ledger
 from agent.plan import AnalysisError
-from agent.recording import Recording, score_as_dict, score_from_dict
-from agent.scorer_process import ScorerProcess
+from agent.store.folder import RunBusy, is_running, lock
+from agent.store.images import ImageStore
+from agent.store.ledger import Ledger
+from agent.store.recording import Recording, score_as_dict, score_from_dict
 from models.quality.score import Score
 
 
@@ -302,7 +302,7 @@ def test_the_scorer_s_process_scores_several_frames_in_one_call() -> None:
 
 
 def test_json_of_a_status_is_never_half_written(tmp_path: Path) -> None:
-    from agent.folder import write_status
+    from agent.store.folder import write_status
 
     write_status(tmp_path, {"frames": 0})
     stop = threading.Event()
@@ -320,7 +320,7 @@ def test_json_of_a_status_is_never_half_written(tmp_path: Path) -> None:
 
 
 def test_tiff_metadata_is_read_for_scoring(tmp_path: Path) -> None:
-    from agent.scoring import _read
+    from agent.files.scoring import _read
 
     image = np.zeros((3, 32, 32), np.uint16)
     ome, imagej, plain, dpi = (tmp_path / f"{n}.tif" for n in ("a", "b", "c", "d"))

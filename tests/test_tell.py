@@ -18,7 +18,7 @@ from agent.optimizer import Outcome
 from agent.plan import Frame, Instruction, Listen, Note
 from agent.plans import optimize
 from agent.reading import ConfigError
-from agent.recording import Recording
+from agent.store.recording import Recording
 from devices.config import Value
 from devices.shot import Field, Shot
 from models.quality.score import Score

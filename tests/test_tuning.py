@@ -12,7 +12,11 @@ import torch
 
 from agent.bench.interpolation.study import real_movies
 from agent.bench.tuning import measure
-from agent.fine_tuning import (
+from agent.beside.tune_process import FOLDER, TuneProcess, Tuner
+from agent.beside.tuning import audits_of
+from agent.lapse.aligned import comparable
+from agent.lapse.error import Detector, seen
+from agent.lapse.fine_tuning import (
     FIRST,
     JUDGES,
     RECIPE,
@@ -24,11 +28,7 @@ from agent.fine_tuning import (
     learned,
     matched,
 )
-from agent.images import ImageStore
-from agent.lapse.aligned import comparable
-from agent.lapse.error import Detector, seen
-from agent.tune_process import FOLDER, TuneProcess, Tuner
-from agent.tuning import audits_of
+from agent.store.images import ImageStore
 from models.interpolation import Interpolation
 from models.interpolation.losses import of_structure
 from tests.drifting import drifting, train_tiny, write_movies

@@ -11,17 +11,17 @@ from typing import Any
 
 import pytest
 
-from agent import tune_process
+from agent.beside import tune_process
+from agent.beside.rebuild_process import RebuildProcess, Weights, open_interpolation
 from agent.config import RunConfig
-from agent.folder import new_folder, read_config
-from agent.images import ImageStore
 from agent.lapse.error import PHOTONS
 from agent.plan import Plan, Rebuild
 from agent.planning import build_plan
-from agent.rebuild_process import RebuildProcess, Weights, open_interpolation
 from agent.replay import replay
 from agent.report import write_report
 from agent.session import Result, Session
+from agent.store.folder import new_folder, read_config
+from agent.store.images import ImageStore
 from agent.summary import summarize
 from devices.shot import Shot
 from models.interpolation.weights import read_interpolator, save

@@ -14,8 +14,8 @@ import pytest
 
 from agent.config import load
 from agent.control import FILE
-from agent.folder import new_folder
 from agent.session import Session
+from agent.store.folder import new_folder
 from agent.view.beside import Beside
 from agent.web.access import Place
 from tests import faulty

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.fine_tuning import Audit, Verdict
+from agent.beside.tune_process import FOLDER, Tuned
 from agent.lapse.error import Detector
+from agent.lapse.fine_tuning import Audit, Verdict
 from agent.objectives.estimate import Estimate
-from agent.tune_process import FOLDER, Tuned
 
 
 @dataclass

@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.table import Table
 
 from agent.bench.measurement import Measurement
-from agent.folder import versions
 from agent.reading import ConfigError
+from agent.store.folder import versions
 
 _BENCHES = {
     "loop": "what the loop costs beside Micro-Manager's bare runner",

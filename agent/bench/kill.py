@@ -24,8 +24,8 @@ import yaml
 import zarr
 
 from agent.bench.measurement import Check, Measurement
-from agent.images import FOLDER, checksum
-from agent.ledger import FILE, Ledger
+from agent.store.images import FOLDER, checksum
+from agent.store.ledger import FILE, Ledger
 
 _KILLS = 20
 _QUICK_KILLS = 6

@@ -207,7 +207,7 @@ def _fine_tuning(folder: Path, seed: int, quick: bool) -> dict[str, float]:
     """RMSE against another (simulated) person's taste, before and after 50 of their ratings."""
     import torch
 
-    from agent.training import recipe_of
+    from agent.trainings.quality import recipe_of
     from models.quality import QualityScorer
     from models.quality.data import load
     from models.quality.figures import rmse

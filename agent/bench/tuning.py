@@ -21,7 +21,8 @@ from rich.progress import track
 
 from agent.bench.interpolation.study import Movie, gaps, real_movies
 from agent.bench.measurement import Check, Measurement, kept_in
-from agent.fine_tuning import (
+from agent.lapse.error import Detector
+from agent.lapse.fine_tuning import (
     RECIPE,
     Audit,
     Example,
@@ -32,7 +33,6 @@ from agent.fine_tuning import (
     learned,
     matched,
 )
-from agent.lapse.error import Detector
 from agent.reading import ConfigError
 from models.interpolation.recipe import Recipe
 

@@ -33,7 +33,7 @@ def filter_(
     """Filter the frames of a TIFF: what is left is the structure that the model knows."""
     from rich.progress import Progress
 
-    from agent.filtering import filter_file
+    from agent.files.filtering import filter_file
 
     with Progress(console=err) as bar:
         task = bar.add_task("frames", total=None)
@@ -84,7 +84,7 @@ def reconstruct(
     """Rebuild frames between those of a movie; measured frames stay as they are."""
     from rich.progress import Progress
 
-    from agent.reconstruction import reconstruct_file
+    from agent.files.reconstruction import reconstruct_file
 
     with Progress(console=err) as bar:
         task = bar.add_task("frames", total=None)

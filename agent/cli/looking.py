@@ -28,7 +28,7 @@ def export(
     overwrite: Annotated[bool, typer.Option("--overwrite")] = False,
 ) -> None:
     """Write a run's raw frames as one OME-TIFF."""
-    from agent.export import export as write
+    from agent.files.export import export as write
 
     frames = write(folder, file, overwrite=overwrite)
     say(f"{file}: {frames} frames")
@@ -42,8 +42,8 @@ def report(
     ] = None,
 ) -> None:
     """Draw a run: one self-contained HTML page, or the picture of what an optimization found."""
-    from agent.folder import REPORT
     from agent.report import save_picture, write_report
+    from agent.store.folder import REPORT
 
     if picture is not None:
         save_picture(folder, picture)
@@ -84,11 +84,11 @@ def score(
     as_json: AsJson = False,
 ) -> None:
     """Score STED frames with the quality network: 0 useless, 1 as good as it gets."""
-    from agent.scoring import score_files
+    from agent.files.scoring import score_files
 
     rows = score_files(files, pixel_size, weights)
     if heatmap is not None:
-        from agent.heatmap import draw_heatmap
+        from agent.files.heatmap import draw_heatmap
 
         draw_heatmap(files, pixel_size, weights, heatmap)
     if as_json:

@@ -54,8 +54,8 @@ def run(
     if seed is not None:
         lines.append(f"seed={seed}")
     checked = load(config, lines)
-    from agent.folder import new_folder
     from agent.session import Session, open_microscope
+    from agent.store.folder import new_folder
     from agent.web.access import Place
 
     place = Place(host, port, certificate, key, allow_plain).check()
@@ -93,7 +93,7 @@ def view_(
 
 def resume(folder: RunFolder) -> None:
     """Go on with an interrupted run, from its ledger."""
-    from agent.folder import read_config
+    from agent.store.folder import read_config
     from agent.summary import summarize
 
     config = read_config(folder)
@@ -176,9 +176,9 @@ def tell(
 
 
 def _work(session: Session) -> NoReturn:
-    from agent.folder import REPORT, RunBusy
     from agent.live_page import FILE as LIVE
     from agent.progress import showing
+    from agent.store.folder import REPORT, RunBusy
 
     if session.config.filter is not None:
         say(f"raw and filtered, live: {session.folder / LIVE}")

@@ -28,7 +28,7 @@ def train_quality(
     overrides: Overrides = None,
 ) -> None:
     """Train the quality network on labelled or rated frames; goes on where it stopped."""
-    from agent.training import train_quality as work
+    from agent.trainings.quality import train_quality as work
 
     tested = [f"tests.{test}" for test in tests or []]
     work(config, _lines(overrides, data, weights) + tested, err)
@@ -47,7 +47,7 @@ def train_restoration(
     overrides: Overrides = None,
 ) -> None:
     """Train a filter on pairs of labels or exposures; goes on where it stopped."""
-    from agent.restoration_training import train_restoration as work
+    from agent.trainings.restoration import train_restoration as work
 
     work(config, _lines(overrides, data, weights), err)
 
@@ -64,7 +64,7 @@ def train_interpolation(
     overrides: Overrides = None,
 ) -> None:
     """Train a network that rebuilds skipped frames; goes on where it stopped."""
-    from agent.interpolation_training import train_interpolation as work
+    from agent.trainings.interpolation import train_interpolation as work
 
     work(config, _lines(overrides, data, weights), err)
 

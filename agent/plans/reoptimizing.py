@@ -12,7 +12,7 @@ from agent.optimizer import Optimizer, Outcome, Settings
 from agent.optimizer.stedfast import Affordable
 from agent.plan import AnalysisError, Answer, Frame, Note, Step
 from agent.plans.optimize import measure
-from agent.recording import REOPTIMIZE, REOPTIMIZED, TRIED
+from agent.store.recording import REOPTIMIZE, REOPTIMIZED, TRIED
 from agent.trial import FRAMES_EACH, light_j, searching
 from devices.config import MicroscopeConfig, Value
 from devices.shot import Field

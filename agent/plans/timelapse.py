@@ -9,7 +9,7 @@ from agent.lapse.field import Lapse
 from agent.lapse.light import Light
 from agent.plan import Frame, Note, Plan, Rebuilt
 from agent.plans.reoptimizing import Reoptimizing
-from agent.recording import LAPSE
+from agent.store.recording import LAPSE
 from devices.shot import Field, Shot
 
 

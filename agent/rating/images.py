@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from agent.files.scoring import read_images
 from agent.reading import ConfigError
-from agent.scoring import read_images
 from agent.study.answers import NETWORK
 
 ENDINGS = (".tif", ".tiff")

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from agent.config import RunConfig
 from agent.dose import DoseGate
-from agent.filtered_images import FilteredStore
-from agent.folder import CONFIG
-from agent.images import ImageStore, checksum
-from agent.recording import Recording, Taken
+from agent.store.filtered import FilteredStore
+from agent.store.folder import CONFIG
+from agent.store.images import ImageStore, checksum
+from agent.store.recording import Recording, Taken
 from agent.summary import read, summarize
 from agent.trial import is_searching, purpose
 from devices.config import Value

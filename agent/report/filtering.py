@@ -5,11 +5,11 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
-from agent.recording import Taken
 from agent.report import figures, pieces, text
 from agent.report.beside import beside
 from agent.report.facts import Run
 from agent.report.levels import BRIGHTEST, DARKEST
+from agent.store.recording import Taken
 
 _SHOWN = 3
 """Frames, of all that were filtered."""

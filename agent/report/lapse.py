@@ -6,10 +6,10 @@ import math
 from typing import Any
 
 from agent.config import TimelapseConfig
-from agent.recording import LAPSE
 from agent.report import figures, pieces, text
 from agent.report.facts import Run
 from agent.report.svg import Axis, Chart
+from agent.store.recording import LAPSE
 
 _MOST_ROWS = 60
 WHY = {

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from agent.beside.filter_setup import check_filter
+from agent.beside.rebuild_setup import check_interpolator
 from agent.config import RunConfig
-from agent.filter_setup import check_filter
 from agent.reading import located
-from agent.rebuild_setup import check_interpolator
 from devices.errors import BindingError
 from devices.microscope import Microscope
 

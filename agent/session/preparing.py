@@ -7,27 +7,27 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from agent import live_page
-from agent.analysis import Analysis
+from agent.beside.analysis import Analysis
+from agent.beside.filter_setup import recorder
+from agent.beside.filtering import Filtering
+from agent.beside.rebuild_setup import rebuild_recorder
+from agent.beside.rebuilding import Rebuilding
+from agent.beside.tune_setup import begin_tuning
+from agent.beside.tuning import Tuning
 from agent.catch_up import catch_up
 from agent.commands import Commands, Obedience
 from agent.config import RunConfig
 from agent.control import Control
 from agent.dose import DoseGate
-from agent.filter_setup import recorder
-from agent.filtered import Filtering
-from agent.folder import versions, write_config
-from agent.images import ImageStore
-from agent.ledger import Ledger
 from agent.loop import Loop
 from agent.plan import AnalysisError, Plan
-from agent.rebuild_setup import rebuild_recorder
-from agent.rebuilding import Rebuilding
-from agent.recording import Recording, score_as_dict
 from agent.session.processes import Processes
 from agent.session.state import Progress
 from agent.session.work import Work
-from agent.tune_setup import begin_tuning
-from agent.tuning import Tuning
+from agent.store.folder import versions, write_config
+from agent.store.images import ImageStore
+from agent.store.ledger import Ledger
+from agent.store.recording import Recording, score_as_dict
 from devices.microscope import Microscope
 from models.quality.score import Score
 

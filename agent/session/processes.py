@@ -7,16 +7,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.analysis import Compute
+from agent.beside.analysis import Compute
+from agent.beside.filter_process import FilterProcess, Restore
+from agent.beside.filter_setup import filtering_process
+from agent.beside.rebuild_process import Interpolate, RebuildProcess
+from agent.beside.rebuild_setup import rebuilding_process
+from agent.beside.scorer import ScorerProcess
+from agent.beside.tune_process import MakeTuner, TuneProcess
+from agent.beside.tune_setup import tuning_process
 from agent.config import RunConfig
-from agent.filter_process import FilterProcess, Restore
-from agent.filter_setup import filtering_process
 from agent.reading import located
-from agent.rebuild_process import Interpolate, RebuildProcess
-from agent.rebuild_setup import rebuilding_process
-from agent.scorer_process import ScorerProcess
-from agent.tune_process import MakeTuner, TuneProcess
-from agent.tune_setup import tuning_process
 
 
 @dataclass(frozen=True, slots=True)

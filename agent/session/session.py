@@ -17,16 +17,15 @@ from functools import partial
 from pathlib import Path
 
 from agent import live_page
-from agent.analysis import Compute
+from agent.beside.analysis import Compute
+from agent.beside.filter_process import Restore
+from agent.beside.rebuild_process import Interpolate
+from agent.beside.tune_process import MakeTuner
 from agent.commands import StopTold
 from agent.config import RunConfig
 from agent.dose import DoseGate
-from agent.filter_process import Restore
-from agent.filtered_images import FilteredStore
-from agent.folder import REPORT, lock, write_status
 from agent.plan import Plan
 from agent.planning import build_plan, planned_frames
-from agent.rebuild_process import Interpolate
 from agent.session import ending
 from agent.session.ending import Result, Status
 from agent.session.opening import open_microscope
@@ -35,7 +34,8 @@ from agent.session.processes import Processes, processes
 from agent.session.state import Progress
 from agent.session.work import Work
 from agent.signals import Interrupts, interrupts
-from agent.tune_process import MakeTuner
+from agent.store.filtered import FilteredStore
+from agent.store.folder import REPORT, lock, write_status
 from devices.errors import DeviceFault
 from devices.microscope import Microscope
 from devices.safety import SafeState

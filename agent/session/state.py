@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from agent.recording import LAPSE, REOPTIMIZE, REOPTIMIZED
+from agent.store.recording import LAPSE, REOPTIMIZE, REOPTIMIZED
 from agent.trial import FRAMES_EACH
 from models.quality.score import doubtful
 

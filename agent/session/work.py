@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import threading
 
-from agent.analysis import Analysis
+from agent.beside.analysis import Analysis
+from agent.beside.filtering import Filtering
+from agent.beside.rebuilding import Rebuilding
+from agent.beside.tuning import Tuning
 from agent.commands import Obedience, StopTold
 from agent.dose import DoseGate
-from agent.filtered import Filtering
-from agent.images import ImageStore
-from agent.ledger import Ledger
 from agent.loop import Loop
-from agent.rebuilding import Rebuilding
-from agent.tuning import Tuning
+from agent.store.images import ImageStore
+from agent.store.ledger import Ledger
 
 
 class Work(threading.Thread):

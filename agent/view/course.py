@@ -13,8 +13,8 @@ from typing import Any
 from agent.config import RunConfig
 from agent.dose import DoseGate
 from agent.instructions import FREE, Standing
-from agent.ledger import Entry
-from agent.recording import FILTER, LAPSE, REOPTIMIZE, REOPTIMIZED
+from agent.store.ledger import Entry
+from agent.store.recording import FILTER, LAPSE, REOPTIMIZE, REOPTIMIZED
 from agent.trial import FRAMES_EACH
 from agent.view.lapsed import MEASURED, Lapsed
 from agent.view.series import RECENT, Series

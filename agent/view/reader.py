@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from agent.config import RunConfig
-from agent.folder import STATUS, is_running, read_config
-from agent.ledger import FILE as LEDGER
-from agent.ledger import Ledger
 from agent.reading import ConfigError
+from agent.store.folder import STATUS, is_running, read_config
+from agent.store.ledger import FILE as LEDGER
+from agent.store.ledger import Ledger
 from agent.view.course import Course
 
 _CHUNK = 2000

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 
-from agent.restoration_training import recipe_of
 from agent.simulate.labels import CHANNELS, asked, simulate_labels
+from agent.trainings.restoration import recipe_of
 from models.restoration import Recipe
 
 TRAINED = ("actin", "tubulin")

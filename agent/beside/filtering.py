@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from agent.filter_process import Filtered
+from agent.beside.filter_process import Filtered
 from agent.plan import AnalysisError
 
 FILTERING = ("none", "newest", "all")

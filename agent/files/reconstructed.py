@@ -18,8 +18,8 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from agent.movie_files import UNITS, Quantity, Scale
-from agent.stacks import CLASSIC_BYTES, TIFFS
+from agent.files.movies import UNITS, Quantity, Scale
+from agent.files.stacks import CLASSIC_BYTES, TIFFS
 
 ENDINGS = (*TIFFS, ".zarr")
 MARKS = "stedfast"

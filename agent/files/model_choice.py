@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.movie_files import MovieFile
+from agent.files.movies import MovieFile
 from agent.reading import ConfigError
 
 if TYPE_CHECKING:

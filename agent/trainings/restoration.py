@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 from rich.console import Console
 
-from agent.epochs import shown_epochs
-from agent.folder import commit_of_this_code
 from agent.reading import ConfigError, read_checked
-from agent.training import device_named
+from agent.store.folder import commit_of_this_code
+from agent.trainings.epochs import shown_epochs
+from agent.trainings.quality import device_named
 from devices.config import Model
 from models.restoration.recipe import Recipe
 
@@ -69,7 +69,7 @@ class RestorationTraining(Model):
 
 def recipe_of(name: str) -> Recipe:
     """The recipe in `configs/restoration/<name>.yaml`."""
-    file = Path(__file__).parents[1] / "configs" / "restoration" / f"{name}.yaml"
+    file = Path(__file__).parents[2] / "configs" / "restoration" / f"{name}.yaml"
     return _recipe(read_checked(file, RestorationTraining))
 
 
@@ -132,7 +132,7 @@ def train_restoration(config: Path, overrides: Sequence[str], console: Console) 
         card, examples = _trained(asked.data, asked.out, recipe, device, console)
     except (ValueError, OSError) as error:
         raise ConfigError(str(error)) from None
-    from agent.restoration_figures import draw_restoration
+    from agent.trainings.restoration_figures import draw_restoration
 
     picture = draw_restoration(asked.out, card, examples)
     found = card["metrics"]["validation"]

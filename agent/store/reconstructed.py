@@ -19,7 +19,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from agent.channel_images import ChannelStore
+from agent.store.channels import ChannelStore
 
 FOLDER = "reconstructed.ome.zarr"
 MARKS = "stedfast"

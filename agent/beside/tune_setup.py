@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from agent.beside.rebuild_process import RebuildProcess, Weights
+from agent.beside.rebuilding import Rebuilding
+from agent.beside.tune_process import MakeTuner, Tuned, TuneProcess, open_tuner
+from agent.beside.tuning import Tuning
 from agent.config import RunConfig
 from agent.lapse.error import Detector
-from agent.ledger import Ledger
-from agent.rebuild_process import RebuildProcess, Weights
-from agent.rebuilding import Rebuilding
-from agent.recording import TUNE, Recording
-from agent.tune_process import MakeTuner, Tuned, TuneProcess, open_tuner
-from agent.tuning import Tuning
+from agent.store.ledger import Ledger
+from agent.store.recording import TUNE, Recording
 
 Tell = Callable[[str, dict[str, Any]], None]
 

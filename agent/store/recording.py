@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from agent.ledger import Entry, Ledger
 from agent.plan import Instruction, Rebuild, Rebuilt
+from agent.store.ledger import Entry, Ledger
 from devices.shot import Field, Shot
 from models.quality.score import Score
 

@@ -8,12 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from agent.beside.filter_process import Filtered, FilterProcess, Restore, open_restorer
 from agent.config import RunConfig
-from agent.filter_process import Filtered, FilterProcess, Restore, open_restorer
-from agent.ledger import Ledger
 from agent.plan import AnalysisError
 from agent.reading import located
-from agent.recording import FILTER
+from agent.store.ledger import Ledger
+from agent.store.recording import FILTER
 
 
 def check_filter(config: RunConfig, source: Path) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import tifffile
 from numpy.typing import NDArray
 
-from agent.images import ImageStore
 from agent.reading import ConfigError
+from agent.store.images import ImageStore
 from agent.summary import read
 
 

@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from agent.beside.rebuild_process import Done, Weights
 from agent.plan import Rebuild, Rebuilt
-from agent.rebuild_process import Done, Weights
-from agent.recording import LAPSE
+from agent.store.recording import LAPSE
 
 _TICK_S = 0.05
 _LET_GO_S = 1.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from agent.worker_process import WorkerDied, WorkerProcess
+from agent.beside.worker import WorkerDied, WorkerProcess
 
 _WARM_UP_S = 120.0
 _MOST_STARTS = 3

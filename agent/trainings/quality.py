@@ -11,9 +11,9 @@ from typing import Any, Literal
 from pydantic import Field
 from rich.console import Console
 
-from agent.epochs import shown_epochs
-from agent.folder import commit_of_this_code
 from agent.reading import ConfigError, read_checked
+from agent.store.folder import commit_of_this_code
+from agent.trainings.epochs import shown_epochs
 from devices.config import Model
 from models.quality.recipe import Recipe
 
@@ -54,7 +54,7 @@ class QualityTraining(Model):
 
 def recipe_of(name: str) -> Recipe:
     """The recipe in `configs/quality/<name>.yaml`."""
-    file = Path(__file__).parents[1] / "configs" / "quality" / f"{name}.yaml"
+    file = Path(__file__).parents[2] / "configs" / "quality" / f"{name}.yaml"
     return _recipe(read_checked(file, QualityTraining))
 
 
@@ -116,7 +116,7 @@ def train_quality(config: Path, overrides: Sequence[str], console: Console) -> N
             )
         except (ValueError, OSError) as error:
             raise ConfigError(str(error)) from None
-    from agent.curves import draw_training
+    from agent.trainings.quality_figures import draw_training
 
     picture = draw_training(asked.out, card)
     for name, figures in card["metrics"].items():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from agent.worker_process import WorkerProcess
+from agent.beside.worker import WorkerProcess
 from models.quality.score import Score
 
 if TYPE_CHECKING:

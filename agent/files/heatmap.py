@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from agent.files.scoring import open_scorer, read_images
 from agent.reading import ConfigError
-from agent.scoring import open_scorer, read_images
 
 
 def draw_heatmap(

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent.images import ImageStore
+from agent.beside.restarted import RestartedProcess
 from agent.lapse.aligned import audit, between
 from agent.lapse.error import UNKNOWN, Detector
 from agent.plan import Rebuild
-from agent.reconstructed_images import ReconstructedStore
-from agent.restarted import RestartedProcess
+from agent.store.images import ImageStore
+from agent.store.reconstructed import ReconstructedStore
 
 if TYPE_CHECKING:
     from models.interpolation import Interpolation

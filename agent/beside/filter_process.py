@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent.filtered_images import FilteredStore
-from agent.images import ImageStore
+from agent.beside.restarted import RestartedProcess
 from agent.live_page import LivePage
-from agent.restarted import RestartedProcess
+from agent.store.filtered import FilteredStore
+from agent.store.images import ImageStore
 
 if TYPE_CHECKING:
     from models.restoration import Restored, Restorer

@@ -15,8 +15,8 @@ import yaml
 from filelock import FileLock, Timeout
 
 from agent.config import RunConfig, load
-from agent.ledger import FILE as LEDGER
 from agent.reading import ConfigError
+from agent.store.ledger import FILE as LEDGER
 
 CONFIG = "config.yaml"
 STATUS = "status.json"

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 from rich.console import Console
 
-from agent.epochs import shown_epochs
-from agent.folder import commit_of_this_code
 from agent.reading import ConfigError, read_checked
-from agent.training import device_named
+from agent.store.folder import commit_of_this_code
+from agent.trainings.epochs import shown_epochs
+from agent.trainings.quality import device_named
 from devices.config import Model
 from models.interpolation.recipe import Recipe
 
@@ -66,7 +66,7 @@ class InterpolationTraining(Model):
 
 def recipe_of(name: str) -> Recipe:
     """The recipe in `configs/interpolation/<name>.yaml`."""
-    file = Path(__file__).parents[1] / "configs" / "interpolation" / f"{name}.yaml"
+    file = Path(__file__).parents[2] / "configs" / "interpolation" / f"{name}.yaml"
     return _recipe(read_checked(file, InterpolationTraining))
 
 
@@ -103,7 +103,7 @@ def train_interpolation(config: Path, overrides: Sequence[str], console: Console
         card, examples = _trained(asked.data, asked.out, recipe, device, console)
     except (ValueError, OSError) as error:
         raise ConfigError(str(error)) from None
-    from agent.interpolation_figures import draw_interpolation
+    from agent.trainings.interpolation_figures import draw_interpolation
 
     picture = draw_interpolation(asked.out, card, examples)
     data, found = card["data"], card["metrics"]["validation"]

@@ -8,13 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from agent.beside.rebuild_process import Done, Interpolate, RebuildProcess, open_interpolation
 from agent.config import RunConfig
 from agent.lapse.error import Detector
-from agent.ledger import Ledger
 from agent.plan import Rebuild
 from agent.reading import located
-from agent.rebuild_process import Done, Interpolate, RebuildProcess, open_interpolation
-from agent.recording import REBUILD, rebuild_as_dict
+from agent.store.ledger import Ledger
+from agent.store.recording import REBUILD, rebuild_as_dict
 from devices.microscope import grid
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.restoration_figures import (
+from agent.trainings.restoration_figures import (
     TRAINING,
     VALIDATION,
     coverage_panel,

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from agent.files.scoring import DEFAULT_NM, pixel_size_nm_of
+from agent.files.stacks import Partial, Stack, check_targets, opened, planes_in, write_like
 from agent.reading import ConfigError
-from agent.scoring import DEFAULT_NM, pixel_size_nm_of
-from agent.stacks import Partial, Stack, check_targets, opened, planes_in, write_like
 
 if TYPE_CHECKING:
     from models.online import Online

@@ -13,7 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agent.fine_tuning import (
+from agent.beside.restarted import RestartedProcess
+from agent.beside.worker import WorkerDied
+from agent.lapse.error import Detector
+from agent.lapse.fine_tuning import (
     RECIPE,
     Audit,
     Example,
@@ -24,10 +27,7 @@ from agent.fine_tuning import (
     learned,
     matched,
 )
-from agent.images import ImageStore
-from agent.lapse.error import Detector
-from agent.restarted import RestartedProcess
-from agent.worker_process import WorkerDied
+from agent.store.images import ImageStore
 from models.interpolation.recipe import Recipe
 
 FOLDER = "interpolator"

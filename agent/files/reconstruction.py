@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.model_choice import AUTO, Choice, choose, opened_model
-from agent.movie_files import MovieFile, open_movie
-from agent.reading import ConfigError
-from agent.reconstructed_files import (
+from agent.files.model_choice import AUTO, Choice, choose, opened_model
+from agent.files.movies import MovieFile, open_movie
+from agent.files.reconstructed import (
     ENDINGS,
     MEASURED,
     RECONSTRUCTED,
@@ -23,7 +22,8 @@ from agent.reconstructed_files import (
     faster,
     write_movie,
 )
-from agent.stacks import Partial, check_targets, planes_in
+from agent.files.stacks import Partial, check_targets, planes_in
+from agent.reading import ConfigError
 
 # What OME's model has a name for.
 _TYPES = ("i1", "i2", "i4", "u1", "u2", "u4", "f4", "f8")
@@ -125,7 +125,7 @@ def reconstruct_file(
     """Rebuild frames between the measured ones: T frames become (T − 1) · factor + 1.
 
     Measured frames stay what they were, bit for bit, and rebuilt ones get their type; see
-    `reconstructed_files` for how they are marked. Nothing is in the place of `out` before
+    `files.reconstructed` for how they are marked. Nothing is in the place of `out` before
     all of it is written.
 
     Parameters

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.ledger import FILE as LEDGER
+from agent.files.stacks import Stack, described, opened, resolution_of
 from agent.reading import ConfigError
-from agent.stacks import Stack, described, opened, resolution_of
+from agent.store.ledger import FILE as LEDGER
 
 Frames = Iterator[NDArray[Any]]
 
@@ -206,7 +206,7 @@ def _of_zarr(file: Path) -> MovieFile:
 
 def _of_run(folder: Path) -> MovieFile:
     """The frames of a run that all show one field with the same settings."""
-    from agent.images import ImageStore
+    from agent.store.images import ImageStore
     from agent.summary import read as read_run
 
     config, recording = read_run(folder)

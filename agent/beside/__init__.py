@@ -1,0 +1,1 @@
+"""What works beside the acquisition, in threads and processes of its own; nothing waits for it."""

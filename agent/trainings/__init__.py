@@ -1,0 +1,1 @@
+"""Trainings as commands: a config and data in, weights with card and pictures out."""
