@@ -35,7 +35,8 @@ from devices.shot import Field
 BOUND, CONFIDENCE, MOST = 0.3, 0.65, 3
 WINDOW = 10
 """Time points over which the error is to stay within the bound."""
-_FIRST_SEED = 1
+# Scenes before this one were looked at while the time-lapse was developed.
+_FIRST_SEED = 7
 _SEEDS = 10
 _FIXED = (2, 3)
 _LESS = (0.4,)
