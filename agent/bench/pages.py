@@ -28,7 +28,8 @@ from agent.web.access import Place
 from devices.microscope import Microscope
 
 _REPEATS = 7
-_FRAMES = 300
+# So many that opening a page, and the odd disturbance, weigh little.
+_FRAMES = 1000
 _PAGES = 3
 _SLOWER = 20
 _RATE_HZ = 10
