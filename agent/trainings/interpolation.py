@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -14,22 +12,19 @@ from pydantic import Field
 from rich.console import Console
 
 from agent.reading import ConfigError, read_checked
-from agent.store.folder import commit_of_this_code
+from agent.trainings.common import Training, check_start, config_of, device_named, made_by, places
 from agent.trainings.epochs import shown_epochs
-from agent.trainings.quality import device_named
-from devices.config import Model
 from models.interpolation.recipe import Recipe
 
 _DEFAULT = Recipe()
 
 
-class InterpolationTraining(Model):
+class InterpolationTraining(Training):
     """`stedfast train interpolation`: see `models.interpolation.recipe.Recipe`."""
 
     data: Path | None = Field(
         None, description="folder with movies, or one movie; from where you are"
     )
-    out: Path | None = Field(None, description="weights to write, without ending")
     architecture: dict[str, Any] | None = Field(
         None, description="{network: flow, dain or zs} and its sizes; of new weights only"
     )
@@ -61,13 +56,11 @@ class InterpolationTraining(Model):
         _DEFAULT.precision, description="bfloat16 trains sooner on CUDA and CPUs with AVX512-BF16"
     )
     seed: int = Field(_DEFAULT.seed, ge=0)
-    device: str = Field("auto", description="what torch computes on; auto: CUDA if there is one")
 
 
 def recipe_of(name: str) -> Recipe:
     """The recipe in `configs/interpolation/<name>.yaml`."""
-    file = Path(__file__).parents[2] / "configs" / "interpolation" / f"{name}.yaml"
-    return _recipe(read_checked(file, InterpolationTraining))
+    return _recipe(read_checked(config_of("interpolation", name), InterpolationTraining))
 
 
 def _recipe(asked: InterpolationTraining) -> Recipe:
@@ -88,24 +81,20 @@ def train_interpolation(config: Path, overrides: Sequence[str], console: Console
         The config, the movies or the weights to start from cannot be used.
     """
     asked = read_checked(config, InterpolationTraining, overrides)
-    for key, value in (("data", asked.data), ("out", asked.out)):
-        if value is None:
-            raise ConfigError(f"{config}: `{key}`: missing; give it here or as --{key}")
-    if (asked.architecture is None) == (asked.start_from is None):
-        raise ConfigError(f"{config}: one of `architecture` and `start_from` is needed, not both")
-    assert asked.data is not None and asked.out is not None
+    data, out = places(config, asked)
+    check_start(config, asked.architecture, asked.start_from)
     try:
         recipe = _recipe(asked)
     except ValueError as error:
         raise ConfigError(f"{config}: {error}") from None
     try:
         device = device_named(asked.device)
-        card, examples = _trained(asked.data, asked.out, recipe, device, console)
+        card, examples = _trained(data, out, recipe, device, console)
     except (ValueError, OSError) as error:
         raise ConfigError(str(error)) from None
     from agent.trainings.interpolation_figures import draw_interpolation
 
-    picture = draw_interpolation(asked.out, card, examples)
+    picture = draw_interpolation(out, card, examples)
     data, found = card["data"], card["metrics"]["validation"]
     if data["left_out"]:
         print(f"{data['left_out']} of {data['frames']} frames are copies or blends; left out")
@@ -116,7 +105,7 @@ def train_interpolation(config: Path, overrides: Sequence[str], console: Console
         f" (linear blend {found['linear_psnr']:.2f} dB),"
         f" 90% intervals cover {found['coverage']['0.9']:.0%}"
     )
-    print(f"{asked.out.with_name(asked.out.name + '.safetensors')}, {picture}")
+    print(f"{out.with_name(out.name + '.safetensors')}, {picture}")
 
 
 def _trained(
@@ -131,8 +120,7 @@ def _trained(
             data,
             out,
             recipe,
-            command=shlex.join(["stedfast", *sys.argv[1:]]),
-            commit=commit_of_this_code(),
+            **made_by(),
             progress=show,
             examples=examples.extend,
             device=device,

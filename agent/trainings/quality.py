@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -12,22 +10,20 @@ from pydantic import Field
 from rich.console import Console
 
 from agent.reading import ConfigError, read_checked
-from agent.store.folder import commit_of_this_code
+from agent.trainings.common import Training, check_start, config_of, device_named, made_by, places
 from agent.trainings.epochs import shown_epochs
-from devices.config import Model
 from models.quality.recipe import Recipe
 
 SHIPPED = "shipped"
 _DEFAULT = Recipe()
 
 
-class QualityTraining(Model):
+class QualityTraining(Training):
     """`stedfast train quality`: see `models.quality.recipe.Recipe`."""
 
     data: Path | None = Field(
         None, description="folder with frames.csv, or a CSV: file, score; from where you are"
     )
-    out: Path | None = Field(None, description="weights to write, without ending")
     tests: dict[str, Path] = Field(
         default_factory=dict, description="more rated sets to measure on, by name"
     )
@@ -49,13 +45,11 @@ class QualityTraining(Model):
     augmentation: Literal["turned", "doubled"] = _DEFAULT.augmentation
     blurred: float = Field(_DEFAULT.blurred, ge=0, le=0.5)
     empty: float = Field(_DEFAULT.empty, ge=0, le=0.5)
-    device: str = Field("auto", description="what torch computes on; auto: CUDA if there is one")
 
 
 def recipe_of(name: str) -> Recipe:
     """The recipe in `configs/quality/<name>.yaml`."""
-    file = Path(__file__).parents[2] / "configs" / "quality" / f"{name}.yaml"
-    return _recipe(read_checked(file, QualityTraining))
+    return _recipe(read_checked(config_of("quality", name), QualityTraining))
 
 
 def _recipe(asked: QualityTraining) -> Recipe:
@@ -66,22 +60,6 @@ def _recipe(asked: QualityTraining) -> Recipe:
     )
     named = asked.model_dump(exclude={"data", "out", "tests", "device", "start_from"})
     return Recipe(**named, start_from=start or None)
-
-
-def device_named(name: str) -> str:
-    """What torch computes on; `ConfigError` if it is not there."""
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(
-            f"`device`: {name!r} is not there ({reason}); accepted: auto, cpu, cuda, …"
-        ) from None
-    return name
 
 
 def train_quality(config: Path, overrides: Sequence[str], console: Console) -> None:
@@ -95,22 +73,17 @@ def train_quality(config: Path, overrides: Sequence[str], console: Console) -> N
     from models.quality.training import train
 
     asked = read_checked(config, QualityTraining, overrides)
-    for key, value in (("data", asked.data), ("out", asked.out)):
-        if value is None:
-            raise ConfigError(f"{config}: `{key}`: missing; give it here or as --{key}")
-    if (asked.architecture is None) == (asked.start_from is None):
-        raise ConfigError(f"{config}: one of `architecture` and `start_from` is needed, not both")
-    assert asked.data is not None and asked.out is not None
+    data, out = places(config, asked)
+    check_start(config, asked.architecture, asked.start_from)
     recipe, device = _recipe(asked), device_named(asked.device)
     with shown_epochs(console) as show:
         try:
             card = train(
-                asked.data,
-                asked.out,
+                data,
+                out,
                 recipe,
                 tests=asked.tests,
-                command=shlex.join(["stedfast", *sys.argv[1:]]),
-                commit=commit_of_this_code(),
+                **made_by(),
                 progress=show,
                 device=device,
             )
@@ -118,11 +91,11 @@ def train_quality(config: Path, overrides: Sequence[str], console: Console) -> N
             raise ConfigError(str(error)) from None
     from agent.trainings.quality_figures import draw_training
 
-    picture = draw_training(asked.out, card)
+    picture = draw_training(out, card)
     for name, figures in card["metrics"].items():
         print(
             f"{name}: {figures['frames']} frames, RMSE {figures['rmse']:.3f},"
             f" Spearman {figures['spearman']:.3f},"
             f" 90% intervals cover {figures['coverage_90']:.0%}"
         )
-    print(f"{asked.out.with_name(asked.out.name + '.safetensors')}, {picture}")
+    print(f"{out.with_name(out.name + '.safetensors')}, {picture}")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -14,22 +12,19 @@ from pydantic import Field
 from rich.console import Console
 
 from agent.reading import ConfigError, read_checked
-from agent.store.folder import commit_of_this_code
+from agent.trainings.common import Training, config_of, device_named, made_by, places
 from agent.trainings.epochs import shown_epochs
-from agent.trainings.quality import device_named
-from devices.config import Model
 from models.restoration.recipe import Recipe
 
 _DEFAULT = Recipe()
 
 
-class RestorationTraining(Model):
+class RestorationTraining(Training):
     """`stedfast train restoration`: see `models.restoration.recipe.Recipe`."""
 
     data: Path | None = Field(
         None, description="folder with a folder of frames for each channel; from where you are"
     )
-    out: Path | None = Field(None, description="weights to write, without ending")
     method: Literal["l2l", "n2n", "n2v", "care", "cyclegan"] = _DEFAULT.method
     loss: Literal["mae", "mse", "ms_ssim3", "ms_ssim5", "mix", "laplace"] = _DEFAULT.loss
     architecture: dict[str, Any] = Field(
@@ -64,13 +59,11 @@ class RestorationTraining(Model):
     cycle: float = Field(_DEFAULT.cycle, ge=0)
     identity: float = Field(_DEFAULT.identity, ge=0)
     seed: int = Field(_DEFAULT.seed, ge=0)
-    device: str = Field("auto", description="what torch computes on; auto: CUDA if there is one")
 
 
 def recipe_of(name: str) -> Recipe:
     """The recipe in `configs/restoration/<name>.yaml`."""
-    file = Path(__file__).parents[2] / "configs" / "restoration" / f"{name}.yaml"
-    return _recipe(read_checked(file, RestorationTraining))
+    return _recipe(read_checked(config_of("restoration", name), RestorationTraining))
 
 
 def _recipe(asked: RestorationTraining) -> Recipe:
@@ -115,26 +108,21 @@ def train_restoration(config: Path, overrides: Sequence[str], console: Console) 
         The config, the data or the teacher cannot be used.
     """
     asked = read_checked(config, RestorationTraining, overrides)
-    for key, value in (("data", asked.data), ("out", asked.out)):
-        if value is None:
-            raise ConfigError(f"{config}: `{key}`: missing; give it here or as --{key}")
-    assert asked.data is not None and asked.out is not None
-    if not asked.data.is_dir():
-        raise ConfigError(
-            f"{asked.data}: no such folder; accepted is one with a folder for each channel"
-        )
+    data, out = places(config, asked)
+    if not data.is_dir():
+        raise ConfigError(f"{data}: no such folder; accepted is one with a folder for each channel")
     try:
         recipe = _recipe(asked)
     except ValueError as error:
         raise ConfigError(f"{config}: {error}") from None
     try:
         device = device_named(asked.device)
-        card, examples = _trained(asked.data, asked.out, recipe, device, console)
+        card, examples = _trained(data, out, recipe, device, console)
     except (ValueError, OSError) as error:
         raise ConfigError(str(error)) from None
     from agent.trainings.restoration_figures import draw_restoration
 
-    picture = draw_restoration(asked.out, card, examples)
+    picture = draw_restoration(out, card, examples)
     found = card["metrics"]["validation"]
     moved = card["data"]["registration"]
     if moved["moved"]:
@@ -150,7 +138,7 @@ def train_restoration(config: Path, overrides: Sequence[str], console: Console) 
         f" (input {found['input_mae']:.4f}){likeness},"
         f" 90% intervals cover {found['coverage_90']:.0%}"
     )
-    print(f"{asked.out.with_name(asked.out.name + '.safetensors')}, {picture}")
+    print(f"{out.with_name(out.name + '.safetensors')}, {picture}")
 
 
 def _trained(
@@ -168,8 +156,7 @@ def _trained(
             pairs,
             out,
             recipe,
-            command=shlex.join(["stedfast", *sys.argv[1:]]),
-            commit=commit_of_this_code(),
+            **made_by(),
             progress=show,
             examples=examples.extend,
             device=device,
