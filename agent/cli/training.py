@@ -11,6 +11,8 @@ from agent.cli.shared import ConfigFile, Overrides, err
 
 app = typer.Typer(help="Train a network.", no_args_is_help=True)
 
+Weights = Annotated[Path | None, typer.Option("--out", help="weights to write, without ending")]
+
 
 @app.command("quality")
 def train_quality(
@@ -18,9 +20,7 @@ def train_quality(
     data: Annotated[
         Path | None, typer.Option(help="instead of the config's: folder with frames.csv, or a CSV")
     ] = None,
-    weights: Annotated[
-        Path | None, typer.Option("--out", help="weights to write, without ending")
-    ] = None,
+    weights: Weights = None,
     tests: Annotated[
         list[str] | None,
         typer.Option("--test", metavar="NAME=FOLDER", help="measure on this, too; repeatable"),
@@ -41,9 +41,7 @@ def train_restoration(
         Path | None,
         typer.Option(help="instead of the config's: folder with a folder for each channel"),
     ] = None,
-    weights: Annotated[
-        Path | None, typer.Option("--out", help="weights to write, without ending")
-    ] = None,
+    weights: Weights = None,
     overrides: Overrides = None,
 ) -> None:
     """Train a filter on pairs of labels or exposures; goes on where it stopped."""
@@ -58,9 +56,7 @@ def train_interpolation(
     data: Annotated[
         Path | None, typer.Option(help="instead of the config's: folder with movies, or one movie")
     ] = None,
-    weights: Annotated[
-        Path | None, typer.Option("--out", help="weights to write, without ending")
-    ] = None,
+    weights: Weights = None,
     overrides: Overrides = None,
 ) -> None:
     """Train a network that rebuilds skipped frames; goes on where it stopped."""
