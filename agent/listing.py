@@ -16,7 +16,7 @@ from agent.reading import ConfigError
 from devices.config import ExposureConfig, MicroscopeConfig
 from devices.errors import BindingError
 from devices.inventory import DeviceInfo, PropertyInfo, inventory, starter_config
-from devices.microscope import load_core, release
+from devices.loading import load_core, release
 
 if TYPE_CHECKING:
     from pymmcore_plus.experimental.unicore import UniMMCore

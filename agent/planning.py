@@ -17,7 +17,7 @@ from agent.optimizer.stedfast import Affordable
 from agent.plan import Plan
 from agent.plans import Reoptimizing, live, optimize, skipping, timelapse
 from agent.trial import FRAMES_EACH
-from devices.microscope import grid
+from devices.fields import grid
 from devices.shot import Field
 
 _SETTLING = 4

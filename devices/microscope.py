@@ -2,38 +2,25 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from useq import MDAEvent
 
-from devices.config import FieldsConfig, MicroscopeConfig, PropertyBinding, Value
-from devices.errors import BindingError, DeviceFault, LimitError, one_of
+from devices.binding import check_bindings, check_property
+from devices.config import MicroscopeConfig, PropertyBinding, Value
+from devices.errors import BindingError, LimitError, one_of
+from devices.fields import grid
+from devices.loading import assign_roles, load_core, release
 from devices.safety import LightGate, SafeState, Step, make_safe
-from devices.shot import Field, Shot
+from devices.shot import Shot
 
 if TYPE_CHECKING:
     from pymmcore_plus.experimental.unicore import UniMMCore
 
 _SIMULATED_LIBRARIES = {"DemoCamera", "SequenceTester"}
-
-
-def grid(config: FieldsConfig) -> list[Field]:
-    """The config's fields of view, from the centre outwards."""
-    x0, y0 = config.centre_um
-    places = [
-        (
-            (column - (config.columns - 1) / 2) * config.pitch_um,
-            (row - (config.rows - 1) / 2) * config.pitch_um,
-        )
-        for row in range(config.rows)
-        for column in range(config.columns)
-    ]
-    places.sort(key=lambda place: (round(place[0] ** 2 + place[1] ** 2, 6), place))
-    return [Field(i, x0 + x, y0 + y) for i, (x, y) in enumerate(places)]
 
 
 class Microscope:
@@ -86,7 +73,7 @@ class Microscope:
         """
         core = load_core(config, base=base, seed=seed)
         try:
-            _assign_roles(core, config)
+            assign_roles(core, config)
             library = core.getDeviceLibrary(core.getCameraDevice())
             microscope = cls(
                 core,
@@ -95,7 +82,7 @@ class Microscope:
                 or library in _SIMULATED_LIBRARIES,
             )
             # The demo's shutter, and some real ones, are open after loading.
-            microscope._check_bindings()
+            check_bindings(core, config)
             state = microscope.make_safe("opened")
             if not state.ok:
                 wrong = next(entry for entry in state.readback if not entry.ok)
@@ -105,7 +92,7 @@ class Microscope:
                 )
             microscope.arm()
             for i, (device, name, value) in enumerate(config.properties):
-                _check_property(core, ("properties", i), device, name)
+                check_property(core, ("properties", i), device, name)
                 try:
                     core.setProperty(device, name, value)
                 except Exception as error:
@@ -130,33 +117,6 @@ class Microscope:
     def close(self) -> None:
         """Let go of all devices."""
         release(self.core)
-
-    def _check_bindings(self) -> None:
-        for name, setting in self.config.settings.items():
-            at = ("settings", name)
-            _check_property(self.core, at, setting.device, setting.property)
-            device, prop = setting.device, setting.property
-            if self.core.isPropertyReadOnly(device, prop):
-                raise BindingError((*at, "property"), f"{device}.{prop} is read-only")
-            if setting.range is not None and self.core.hasPropertyLimits(device, prop):
-                low = self.core.getPropertyLowerLimit(device, prop)
-                high = self.core.getPropertyUpperLimit(device, prop)
-                if setting.range[0] < low or setting.range[1] > high:
-                    raise BindingError(
-                        (*at, "range"),
-                        f"{list(setting.range)} is more than {device}.{prop} takes: "
-                        f"{low:g} … {high:g}",
-                    )
-            allowed = self.core.getAllowedPropertyValues(device, prop)
-            if setting.choices is not None and allowed:
-                for choice in setting.choices:
-                    if str(choice) not in allowed:
-                        raise BindingError(
-                            (*at, "choices"),
-                            f"{choice!r} is not what {device}.{prop} takes: {', '.join(allowed)}",
-                        )
-        if (clock := self.config.clock) is not None:
-            _check_property(self.core, ("clock",), clock.device, clock.property)
 
     # ------------------------------------------------------------------ shots
 
@@ -309,131 +269,3 @@ def _laser_step(core: UniMMCore, name: str, device: str, prop: str, safe: Value)
         lambda: core.getProperty(device, prop),
         safe,
     )
-
-
-def load_core(config: MicroscopeConfig, *, base: Path = Path(), seed: int = 0) -> UniMMCore:
-    """A core with the config's devices in it, and nothing bound or assigned yet.
-
-    Raises
-    ------
-    BindingError
-        A device cannot be loaded.
-    """
-    from pymmcore_plus.experimental.unicore import UniMMCore
-
-    core = UniMMCore()
-    try:
-        _load_cfg(core, config, base)
-        _load_python_devices(core, config, base, seed)
-    except BaseException:
-        release(core)
-        raise
-    return core
-
-
-def release(core: UniMMCore) -> None:
-    """Let go of all devices, and of Python: the core's threads may outlive the interpreter."""
-    from pymmcore import CMMCore
-
-    core.unloadAllDevices()
-    # Without this the process aborts on every other exit, when a late callback finds no Python.
-    CMMCore.registerCallback(core, None)
-
-
-def _load_cfg(core: UniMMCore, config: MicroscopeConfig, base: Path) -> None:
-    if config.cfg is None:
-        return
-    file = Path("MMConfig_demo.cfg") if config.cfg == "demo" else base / config.cfg
-    if config.cfg != "demo" and not file.is_file():
-        raise BindingError(("cfg",), f"no file {str(file)!r}; a Micro-Manager .cfg, or `demo`")
-    try:
-        core.loadSystemConfiguration(str(file))
-    except Exception as error:
-        first_line = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
-        raise BindingError(("cfg",), f"Micro-Manager cannot load {file}: {first_line}") from error
-
-
-def _load_python_devices(core: UniMMCore, config: MicroscopeConfig, base: Path, seed: int) -> None:
-    loaded: dict[str, Any] = {}
-    if config.virtual_sted is not None:
-        from devices.virtual.devices import build_virtual_sted
-
-        try:
-            loaded |= build_virtual_sted(
-                config.virtual_sted, seed=seed, pixel_size_nm=config.pixel_size_nm
-            )
-        except ValueError as error:
-            raise BindingError(("virtual_sted",), str(error)) from error
-        reach = loaded["XYStage"].reach_um
-        far = max(max(abs(field.x_um), abs(field.y_um)) for field in grid(config.fields))
-        if far > reach:
-            raise BindingError(
-                ("fields",),
-                f"the outermost is {far:g} µm off the centre, this sample allows {reach:.3g} µm; "
-                "fewer fields, a smaller `pitch_um` or a larger `virtual_sted.size_um`",
-            )
-    if config.replay is not None:
-        from devices.replay import build_replay
-
-        try:
-            loaded |= build_replay(config.replay, base)
-        except (OSError, ValueError) as error:
-            raise BindingError(("replay", "file"), str(error)) from error
-    for label, device in config.python_devices.items():
-        module, _, name = device.class_.partition(":")
-        at = ("python_devices", label, "class")
-        try:
-            loaded[label] = getattr(importlib.import_module(module), name)(**device.options)
-        except (ImportError, AttributeError) as error:
-            raise BindingError(at, f"{device.class_!r} cannot be imported: {error}") from error
-        except (TypeError, ValueError) as error:
-            raise BindingError(("python_devices", label, "options"), str(error)) from error
-    for label, device in loaded.items():
-        try:
-            core.loadPyDevice(label, device)
-            core.initializeDevice(label)
-        except Exception as error:
-            section = "python_devices" if label in config.python_devices else "cfg"
-            raise BindingError((section,), f"device {label!r} cannot be loaded: {error}") from error
-
-
-def _assign_roles(core: UniMMCore, config: MicroscopeConfig) -> None:
-    from pymmcore_plus import DeviceType
-
-    roles = (
-        ("camera", DeviceType.Camera, core.getCameraDevice, core.setCameraDevice),
-        ("shutter", DeviceType.Shutter, core.getShutterDevice, core.setShutterDevice),
-        ("xy_stage", DeviceType.XYStage, core.getXYStageDevice, core.setXYStageDevice),
-        ("focus", DeviceType.Stage, core.getFocusDevice, core.setFocusDevice),
-    )
-    for role, kind, current, assign in roles:
-        label = getattr(config, role)
-        there = list(core.getLoadedDevicesOfType(kind))
-        if label is not None and label not in there:
-            raise BindingError((role,), one_of(label, there))
-        if label is None and not current() and len(there) == 1:
-            label = there[0]
-        if label is not None:
-            assign(label)
-    if not core.getCameraDevice():
-        cameras = list(core.getLoadedDevicesOfType(DeviceType.Camera))
-        raise BindingError(("camera",), f"which one? there is {', '.join(cameras) or 'none'}")
-    # The engine opens and closes the shutter itself: Micro-Manager's automatic shutter knows
-    # nothing of Python shutters, and fails where there is none.
-    core.setAutoShutter(False)
-    if core.getPixelSizeUm() == 0:
-        # pymmcore-plus's own writers need one; the config's is what our images carry.
-        core.definePixelSizeConfig("stedfast")
-        core.setPixelSizeUm("stedfast", config.pixel_size_nm * 1e-3)
-
-
-def _check_property(core: UniMMCore, at: tuple[str | int, ...], device: str, prop: str) -> None:
-    devices = list(core.getLoadedDevices())
-    if device not in devices:
-        raise BindingError((*at, "device"), one_of(device, devices))
-    names = list(core.getDevicePropertyNames(device))
-    if prop not in names:
-        raise BindingError((*at, "property"), f"on {device}: {one_of(prop, names)}")
-
-
-__all__ = ["BindingError", "DeviceFault", "LimitError", "Microscope", "grid"]

@@ -15,7 +15,8 @@ from pydantic import ValidationError
 
 from devices.config import MicroscopeConfig
 from devices.errors import BindingError, DeviceFault, LimitError
-from devices.microscope import Microscope, grid
+from devices.fields import grid
+from devices.microscope import Microscope
 from devices.safety import Step, make_safe
 from devices.shot import Field, Shot
 

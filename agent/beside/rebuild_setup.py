@@ -15,7 +15,7 @@ from agent.plan import Rebuild
 from agent.reading import located
 from agent.store.ledger import Ledger
 from agent.store.recording import REBUILD, rebuild_as_dict
-from devices.microscope import grid
+from devices.fields import grid
 
 
 def check_interpolator(config: RunConfig, source: Path) -> None:

@@ -1,0 +1,21 @@
+"""Fields of view on the stage."""
+
+from __future__ import annotations
+
+from devices.config import FieldsConfig
+from devices.shot import Field
+
+
+def grid(config: FieldsConfig) -> list[Field]:
+    """The config's fields of view, from the centre outwards."""
+    x0, y0 = config.centre_um
+    places = [
+        (
+            (column - (config.columns - 1) / 2) * config.pitch_um,
+            (row - (config.rows - 1) / 2) * config.pitch_um,
+        )
+        for row in range(config.rows)
+        for column in range(config.columns)
+    ]
+    places.sort(key=lambda place: (round(place[0] ** 2 + place[1] ** 2, 6), place))
+    return [Field(i, x0 + x, y0 + y) for i, (x, y) in enumerate(places)]
