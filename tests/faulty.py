@@ -124,6 +124,18 @@ class HangingCamera(FlakyCamera):
         raise RuntimeError("the camera came back much too late")
 
 
+class StillCamera(FlakyCamera):
+    """A camera on a sample that does not move: spots, and the noise of their photons."""
+
+    def snap(self, buffer: NDArray[Any]) -> Mapping[str, str]:
+        super().snap(buffer)
+        y, x = np.mgrid[:SIDE, :SIDE]
+        spots = np.random.default_rng(7).uniform(4, SIDE - 4, (9, 2))
+        counts = 4 + sum(80 * np.exp(-((y - r) ** 2 + (x - c) ** 2) / 8) for r, c in spots)
+        buffer[:] = np.random.default_rng(self._count).poisson(counts)
+        return {}
+
+
 class Laser(GenericDevice):
     """A laser that remembers every power it was given, and when.
 
