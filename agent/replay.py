@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from agent.summary import read
 from agent.tape import Difference, ReplayMismatch, Tape
 from devices.shot import Shot
 from models.quality.score import Score
+
+_FEW = 10
 
 
 class _EndOfTape(Exception):
@@ -35,16 +37,32 @@ class Replayed:
         the difference if there is one.
     difference
         Where the plan left its ledger; None where it did not.
+    rounded
+        Where numbers agree but for their last digits, as between two machines; no difference.
     """
 
     frames: int
     notes: int
     told: int
     difference: Difference | None
+    rounded: tuple[Difference, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """For `--json`."""
-        return asdict(self)
+        """For `--json`; of what was rounded, the first few and how many."""
+        few = [asdict(one) for one in self.rounded[:_FEW]]
+        of = {"values": len(self.rounded), "first": few}
+        return {**asdict(replace(self, rounded=())), "rounded": of}
+
+    def rounding(self) -> str:
+        """A line about what was rounded; empty where nothing was."""
+        if not self.rounded:
+            return ""
+        many = f"{len(self.rounded)} numbers are" if len(self.rounded) > 1 else "a number is"
+        one = self.rounded[0]
+        return (
+            f"{many} other than in the ledger by rounding only, first {one.key} of {one.where} "
+            f"({one.now!r}, not {one.was!r}): another machine, or another number of threads"
+        )
 
 
 def replay(folder: Path) -> Replayed:
@@ -64,7 +82,8 @@ def replay(folder: Path) -> Replayed:
         difference: Difference | None = mismatch.difference
     else:
         difference = None
-    return Replayed(player.frames, player.tape.notes, player.told, difference)
+    tape = player.tape
+    return Replayed(player.frames, tape.notes, player.told, difference, tuple(tape.rounded))
 
 
 class _Player:

@@ -2,15 +2,17 @@
 
 Resuming and replaying are the same thing up to the tape's end: a plan is a function of its
 frames and of what it is told, so that the stored ones must make it ask for the same shots and note
-the same things again. Where it does not, the tape says so and nothing is exposed.
+the same things again. Where it does not, the tape says so and nothing is exposed. Another
+machine's arithmetic may give other last digits: the tape only keeps a list of these.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,41 +82,42 @@ def as_stored(data: Any) -> Any:
 
 
 _NOTHING = object()
+_ROUNDING = 1e-6
+"""Largest relative difference of two floats that another machine's arithmetic may explain."""
 
 
-def _first_difference(now: Any, was: Any, path: str = "") -> tuple[str, Any, Any] | None:
-    """Path and values of the first difference; None if there is none.
-
-    Floats must agree to the last bit, and a NaN with a NaN.
-    """
+def _differences(now: Any, was: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Path and values of each difference; a NaN is no other than a NaN."""
     if isinstance(now, dict) and isinstance(was, dict):
         for key in [*now, *(key for key in was if key not in now)]:
             inner = f"{path}.{key}" if path else str(key)
-            found = _first_difference(now.get(key, _NOTHING), was.get(key, _NOTHING), inner)
-            if found is not None:
-                return found
-        return None
-    if isinstance(now, list) and isinstance(was, list) and len(now) == len(was):
+            yield from _differences(now.get(key, _NOTHING), was.get(key, _NOTHING), inner)
+    elif isinstance(now, list) and isinstance(was, list) and len(now) == len(was):
         for at, (one, other) in enumerate(zip(now, was, strict=True)):
-            if (found := _first_difference(one, other, f"{path}[{at}]")) is not None:
-                return found
-        return None
-    both_nan = now != now and was != was
-    return None if now == was or both_nan else (path, now, was)
+            yield from _differences(one, other, f"{path}[{at}]")
+    elif now != was and (now == now or was == was):
+        yield path, now, was
 
 
-def _compare(now: Any, was: Any, where: str, **numbers: int | None) -> None:
-    """Raise `ReplayMismatch` where a plan's data are not those of its ledger."""
-    found = _first_difference(now, was)
-    if found is None:
-        return
-    key, new, old = found
-    what = (
-        f"the plan now says {key} = {_shown(new)}, the ledger has {_shown(old)}; "
-        "was the run made by another version of stedfast?"
-    )
-    new, old = (None if value is _NOTHING else value for value in (new, old))
-    raise ReplayMismatch(Difference(where, what, **numbers, key=key, now=new, was=old))
+def _is_rounding(now: Any, was: Any) -> bool:
+    """Whether two values are floats that agree but for their last digits."""
+    both = isinstance(now, float) and isinstance(was, float)
+    return both and math.isclose(now, was, rel_tol=_ROUNDING, abs_tol=1e-12)
+
+
+def _compare(now: Any, was: Any, where: str, **numbers: int | None) -> list[Difference]:
+    """Differences that are rounding; `ReplayMismatch` where a plan left its ledger."""
+    rounded = []
+    for key, new, old in _differences(now, was):
+        rounding = _is_rounding(new, old)
+        why = "rounding" if rounding else "was the run made by another version of stedfast?"
+        what = f"the plan now says {key} = {_shown(new)}, the ledger has {_shown(old)}; {why}"
+        new, old = (None if value is _NOTHING else value for value in (new, old))
+        difference = Difference(where, what, **numbers, key=key, now=new, was=old)
+        if not rounding:
+            raise ReplayMismatch(difference)
+        rounded.append(difference)
+    return rounded
 
 
 def _shown(value: Any) -> str:
@@ -162,6 +165,8 @@ class Tape:
         """Notes that came out as they are in the ledger."""
         self.trials = 0
         """Trials that are done, by these notes."""
+        self.rounded: list[Difference] = []
+        """Where the plan came out as in the ledger but for the last digits of a number."""
 
     def holds_note(self, note: Note) -> bool:
         """Whether this note is in the ledger already.
@@ -180,7 +185,7 @@ class Tape:
         where = _of_note(number, note.topic, trial)
         about = {"note": number, "trial": trial}
         _compare({"topic": new["topic"]}, {"topic": old["topic"]}, where, **about)
-        _compare(new["data"], old["data"], where, **about)
+        self.rounded += _compare(new["data"], old["data"], where, **about)
         self.notes = number
         self.trials += note.topic == "trial"
         return True
@@ -219,7 +224,7 @@ class Tape:
             return None
         now, after = as_stored(rebuild_as_dict(request)), request.after[0]
         where = f"rebuilding before frame {after}"
-        _compare(now, {key: old[key] for key in now}, where, frame=after)
+        self.rounded += _compare(now, {key: old[key] for key in now}, where, frame=after)
         return rebuilt_from_dict(old)
 
     def check_played_out(self, frames: int) -> None:
@@ -277,7 +282,8 @@ class Tape:
             return None
         asked = as_stored(shot_as_dict(shot))
         where, trial = _of_frame(index, shot.purpose)
-        _compare(asked, {key: taken.shot[key] for key in asked}, where, frame=index, trial=trial)
+        was_asked = {key: taken.shot[key] for key in asked}
+        self.rounded += _compare(asked, was_asked, where, frame=index, trial=trial)
         pixels = self._images.read(index)
         now, was = checksum(pixels), taken.frame["crc32"]
         if now != was:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import sqlite3
@@ -320,6 +321,34 @@ def test_replay_sees_what_is_missing_or_too_much(
     code, out, err = cli(capsys, "replay", tampered(optimized, tmp_path, sql))
     assert code == 1, out
     assert "Traceback" not in err
+
+
+def nudged(data: Any) -> Any:
+    """The same with every float's last digit changed, as another machine's kernels would."""
+    if isinstance(data, dict):
+        return {key: nudged(value) for key, value in data.items()}
+    if isinstance(data, list):
+        return [nudged(value) for value in data]
+    return float(np.nextafter(data, np.inf)) if isinstance(data, float) else data
+
+
+def test_replay_on_another_machine_tells_rounding_from_other_decisions(
+    optimized: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tampered(optimized, tmp_path)
+    with closing(sqlite3.connect(run / "ledger.sqlite")) as ledger, ledger:
+        rows = ledger.execute("SELECT seq, data FROM entries WHERE kind IN ('note', 'shot')")
+        for seq, data in rows.fetchall():
+            other = json.dumps(nudged(json.loads(data)))
+            ledger.execute("UPDATE entries SET data = ? WHERE seq = ?", (other, seq))
+    code, out, err = cli(capsys, "replay", run)
+    assert code == 0, err
+    assert "7 decisions" in out
+    assert "by rounding only" in err and "another machine" in err
+    code, out, _ = cli(capsys, "replay", run, "--json")
+    found = json.loads(out)
+    assert (code, found["difference"]) == (0, None)
+    assert found["rounded"]["values"] > len(found["rounded"]["first"]) > 0
 
 
 def test_replay_agrees_on_a_trial_without_a_score(

@@ -34,6 +34,7 @@ from devices.virtual.dyes import DYES
 from devices.virtual.expected import Scanner, Spectrum
 from devices.virtual.optics import Optics
 from devices.virtual.sample import Sample
+from tests.near import near
 
 CONFIG = Path(__file__).parents[1] / "configs" / "optimize.yaml"
 LIMIT = 0.2
@@ -299,7 +300,8 @@ class TestShippedLibrary:
         )
         assert made.exit_code == 0, made.output
         some = Sessions.read(file)
-        assert some.about == shipped().about[:1]
+        # Another machine's kernels may give other last digits.
+        assert near(some.about, shipped().about[:1])
         assert some.quality == pytest.approx(shipped().quality[:1], abs=2e-3)
         assert some.log_exponent == pytest.approx(shipped().log_exponent[:1], abs=2e-2)
         assert json.loads(file.with_suffix(".json").read_text())["sessions"] == 1

@@ -64,6 +64,8 @@ def replay(folder: RunFolder, as_json: AsJson = False) -> None:
     elif found.difference is None:
         told = f", told {found.told} times" if found.told else ""
         print(f"{found.frames} frames gave the same {found.notes} decisions{told}")
+    if rounding := found.rounding():
+        say(f"{folder}: {rounding}")
     if found.difference is not None:
         say(f"{folder}: {found.difference}")
         raise typer.Exit(1)
