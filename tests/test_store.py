@@ -13,7 +13,6 @@ import tifffile
 import zarr
 
 from agent.beside.analysis import Analysis
-from agent.beside.scorer import ScorerProcess
 from agent.config import DoseConfig
 from agent.dose import BudgetReached, DoseGate
 from agent.plan import AnalysisError
@@ -286,19 +285,6 @@ def test_a_score_reads_back_from_the_ledger_exactly(tmp_path: Path) -> None:
     assert taken[0].score == score
     assert taken[1].score == Score(0.25, 0.0)
     assert score_from_dict(score_as_dict(score)) == score
-
-
-def test_the_scorer_s_process_scores_several_frames_in_one_call() -> None:
-    rng = np.random.default_rng(0)
-    frames = [rng.poisson(mean, (64, 64)).astype(np.uint16) for mean in (2, 20)]
-    process = ScorerProcess(None, 20.0)
-    try:
-        together = process(frames)
-        alone = [process([frame])[0] for frame in frames]
-    finally:
-        process.close()
-    assert [score.value for score in together] == pytest.approx([s.value for s in alone], abs=1e-5)
-    assert [score.flags for score in together] == [score.flags for score in alone]
 
 
 def test_json_of_a_status_is_never_half_written(tmp_path: Path) -> None:

@@ -12,10 +12,12 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future, TimeoutError
+from contextlib import contextmanager
 from typing import Any
 
 from numpy.typing import NDArray
 
+from agent.beside.worker import WorkerDied
 from agent.plan import AnalysisError
 from models.quality.score import Score
 
@@ -39,6 +41,9 @@ class Analysis:
         Longest wait for one score (s).
     done
         Called with (index, score) or (index, error) of every frame, by whoever learns it first.
+    again
+        Called with (index, error) of a frame that is tried again because what scores ended or was
+        ended under it.
     """
 
     def __init__(
@@ -48,8 +53,10 @@ class Analysis:
         queue: int,
         timeout_s: float,
         done: Callable[[int, Score | AnalysisError], None],
+        again: Callable[[int, AnalysisError], None] = lambda index, error: None,
     ) -> None:
         self._compute = compute
+        self._again = again
         self._limit = queue
         self._timeout_s = timeout_s
         self._done = done
@@ -174,18 +181,31 @@ class Analysis:
         if len(batch) > 1:
             try:
                 scores = self._scores(batch)
-            except Exception:  # one bad frame is enough; each alone tells which
+            except Exception as error:  # one bad frame is enough; each alone tells which
                 scores = []
+                self._note_end(batch, error)
             if scores:
                 yield from scores
                 return
         for one in batch:
             try:
-                yield self._scores([one])[0]
+                try:
+                    score = self._scores([one])[0]
+                except (WorkerDied, TimeoutError) as error:
+                    # The next call starts it anew, and the end need not be this frame's doing.
+                    if one[2].cancelled():
+                        raise
+                    self._note_end([one], error)
+                    score = self._scores([one])[0]
+                yield score
             except Exception as error:
-                outcome = AnalysisError(f"scoring frame {one[0]} failed: {error}")
-                outcome.__cause__ = error
-                yield outcome
+                yield _failed(one[0], error)
+
+    def _note_end(self, batch: list[_Waiting], error: Exception) -> None:
+        if isinstance(error, WorkerDied | TimeoutError):
+            index = batch[0][0]
+            with self._heeding():
+                self._again(index, _failed(index, error))
 
     def _scores(self, batch: list[_Waiting]) -> list[Score]:
         scores = self._compute([pixels for _, pixels, _ in batch])
@@ -194,7 +214,20 @@ class Analysis:
         return scores
 
     def _report(self, index: int, outcome: Score | AnalysisError) -> None:
-        try:
+        with self._heeding():
             self._done(index, outcome)
+
+    @contextmanager
+    def _heeding(self) -> Iterator[None]:
+        try:
+            yield
         except Exception as error:  # must not end the worker that plans wait for
             self.failure = error
+
+
+def _failed(index: int, error: Exception) -> AnalysisError:
+    """The error that plans and the ledger get."""
+    why = "took too long (`analysis.timeout_s`)" if isinstance(error, TimeoutError) else str(error)
+    found = AnalysisError(f"scoring frame {index} failed: {why or type(error).__name__}")
+    found.__cause__ = error
+    return found

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from agent.beside.worker import WorkerDied, WorkerProcess
+from agent.beside.worker import START_S, WorkerDied, WorkerProcess
 
-_WARM_UP_S = 120.0
 _MOST_STARTS = 3
 """In a row, without anything done in between: what ends it will end it again."""
 
@@ -43,12 +42,12 @@ class RestartedProcess:
 
     def ask(self, method: str) -> Any:
         """Call a method that takes no time."""
-        return self._process.call(method)
+        return self._process.call(method, timeout_s=START_S)
 
     def warm_up(self, *args: Any) -> None:
         """Call the object's `warm_up`, now and whenever it is started again."""
         self._began_with = "warm_up", args
-        self._process.call("warm_up", *args, timeout_s=_WARM_UP_S)
+        self._process.call("warm_up", *args, timeout_s=START_S)
 
     def change(self, method: str, *args: Any, timeout_s: float) -> None:
         """Call a method that changes the object, and again whenever it is started again.
@@ -96,4 +95,4 @@ class RestartedProcess:
         self._process = self._start()
         if self._began_with is not None:
             method, args = self._began_with
-            self._process.call(method, *args, timeout_s=_WARM_UP_S)
+            self._process.call(method, *args, timeout_s=START_S)

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from numpy.typing import NDArray
 
-from agent.beside.worker import WorkerProcess
+from agent.beside.restarted import RestartedProcess
+from agent.beside.worker import START_S
 from models.quality.score import Score
-
-if TYPE_CHECKING:
-    from models.quality import QualityScorer
 
 
 class ScorerProcess:
-    """Scores frames in another process.
+    """Scores frames in another process, which is started again when it ends.
 
     Parameters
     ----------
@@ -24,6 +22,8 @@ class ScorerProcess:
         Other weights than those that come along.
     pixel_size_nm
         Of the frames (nm).
+    timeout_s
+        Longest time for one frame (s).
 
     Attributes
     ----------
@@ -36,14 +36,35 @@ class ScorerProcess:
         The weights cannot be used.
     """
 
-    def __init__(self, weights: Path | None, pixel_size_nm: float) -> None:
-        self._pixel_size_nm = pixel_size_nm
-        self._process = WorkerProcess(_open, weights)
-        self.weights_hash: str = self._process.call("weights_hash")
+    def __init__(
+        self, weights: Path | None, pixel_size_nm: float, *, timeout_s: float = START_S
+    ) -> None:
+        self._pixel_size_nm, self._timeout_s = pixel_size_nm, timeout_s
+        self._process = RestartedProcess(_Scorer, weights)
+        self.weights_hash: str = self._process.ask("weights_hash")
+
+    @property
+    def pid(self) -> int | None:
+        """Number of the process."""
+        return self._process.pid
 
     def __call__(self, frames: list[NDArray[Any]]) -> list[Score]:
-        """Scores of some frames (rows × columns each), sent over together."""
-        scores: list[Score] = self._process.call("score_batch", frames, self._pixel_size_nm)
+        """Scores of some frames (rows × columns each), sent over together.
+
+        Raises
+        ------
+        WorkerDied, TimeoutError
+            See `RestartedProcess.work`.
+        ValueError
+            A frame cannot be scored, or the weights are no longer those of the beginning.
+        """
+        scores: list[Score] = self._process.work(
+            "score",
+            frames,
+            self._pixel_size_nm,
+            self.weights_hash,
+            timeout_s=len(frames) * self._timeout_s,
+        )
         return scores
 
     def close(self) -> None:
@@ -51,10 +72,26 @@ class ScorerProcess:
         self._process.close()
 
 
-def _open(weights: Path | None) -> QualityScorer:
-    import torch
+class _Scorer:
+    """What lives in the other process."""
 
-    from models.quality import QualityScorer
+    def __init__(self, weights: Path | None) -> None:
+        import torch
 
-    torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
-    return QualityScorer(weights)
+        from models.quality import QualityScorer
+
+        torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
+        self._scorer = QualityScorer(weights)
+
+    def weights_hash(self) -> str:
+        return self._scorer.weights_hash()
+
+    def score(
+        self, frames: list[NDArray[Any]], pixel_size_nm: float, weights_hash: str
+    ) -> list[Score]:
+        if (found := self.weights_hash()) != weights_hash:
+            raise ValueError(
+                f"{self._scorer.path}: sha256 is {found[:12]}…; the run began with"
+                f" {weights_hash[:12]}…"
+            )
+        return self._scorer.score_batch(frames, pixel_size_nm)

@@ -13,9 +13,12 @@ import signal
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from multiprocessing import util
 from multiprocessing.connection import Connection
 from typing import Any
 
+START_S = 120.0
+"""Longest time for a process to start, and for its object to be made (s)."""
 _NICER = 15
 _LET_GO_S = 1.0
 
@@ -38,6 +41,8 @@ class WorkerProcess:
 
     Raises
     ------
+    TimeoutError
+        The process did not start within `START_S`.
     Exception
         What `make` raised.
     """
@@ -51,9 +56,12 @@ class WorkerProcess:
         # A process that hangs in a driver must not keep this one from ending.
         self._process = context.Process(target=_serve, args=(theirs, made_of, nicer), daemon=True)
         self._process.start()
+        # At its end Python asks daemons to terminate and waits for them; one that is stopped, or
+        # hangs in a driver, would not hear it. This comes before.
+        util.Finalize(None, self._process.kill, exitpriority=0)
         theirs.close()
         try:
-            self._answer(None)
+            self._answer(START_S)
         except BaseException:
             self.kill()
             raise

@@ -89,6 +89,7 @@ def prepare(
             queue=config.analysis.queue,
             timeout_s=config.analysis.timeout_s,
             done=_score_recorder(ledger, config.analysis.on_error, progress.take),
+            again=_restart_recorder(ledger, progress.take),
         )
     filtering = None
     if filters is not None and config.filter is not None:
@@ -180,6 +181,18 @@ def _score_recorder(
             entry = score_as_dict(outcome)
             ledger.add("score", entry, index)
             tell("score", entry)
+
+    return record
+
+
+def _restart_recorder(
+    ledger: Ledger, tell: Callable[[str, dict[str, Any]], None]
+) -> Callable[[int, AnalysisError], None]:
+    def record(index: int, error: AnalysisError) -> None:
+        # Not the policy of frames that go without a score: this one is tried again.
+        fault = {"what": f"{error}; tried again", "policy": "go on"}
+        ledger.add("fault", fault, index)
+        tell("fault", fault)
 
     return record
 

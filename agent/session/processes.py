@@ -80,7 +80,9 @@ def _scoring(
     weights = config.analysis.weights
     try:
         process = ScorerProcess(
-            source.parent / weights if weights else None, config.microscope.pixel_size_nm
+            source.parent / weights if weights else None,
+            config.microscope.pixel_size_nm,
+            timeout_s=config.analysis.timeout_s,
         )
     except (OSError, ValueError) as error:
         raise located(source, ("analysis", "weights"), str(error)) from None
