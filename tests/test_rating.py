@@ -83,7 +83,7 @@ def test_twenty_images_are_rated_by_keyboard_and_a_break_loses_nothing(
             assert page.is_visible("#unknown") == (book.shown(position).pixel_size_nm is None)
             assert page.is_visible("#scale") == (book.shown(position).pixel_size_nm is not None)
             scores[book.order[position]] = score = round(0.05 * position + 0.13, 2)
-            page.keyboard.type(f"{round(100 * score):02d}")
+            page.keyboard.type(f"{score:.2f}")
             assert page.inner_text("#score") == f"{score:.2f}"
             page.keyboard.press("Enter")
         at(page, 12)
@@ -100,12 +100,12 @@ def test_twenty_images_are_rated_by_keyboard_and_a_break_loses_nothing(
         page.keyboard.press("Backspace")
         at(page, 12)
         assert page.is_visible("#again")
-        page.keyboard.type("9")
+        page.keyboard.type(".9")
         page.keyboard.press("Enter")
         scores[book.order[12]] = 0.9
         for position in range(13, 19):
             at(page, position)
-            page.keyboard.type("5")
+            page.keyboard.type("0,5")
             page.keyboard.press("ArrowUp")
             page.keyboard.press("ArrowRight")
             page.keyboard.press("Enter")
@@ -123,6 +123,112 @@ def test_twenty_images_are_rated_by_keyboard_and_a_break_loses_nothing(
     first = json.loads(journal[0])
     assert (first["tester"], first["seed"], len(first["order"])) == ("Ana", 1, 20)
     assert len(journal) == 22, "each answer is a line of its own, the corrected one, too"
+
+
+TYPED = {
+    "0.7": 0.7,
+    ".7": 0.7,
+    "0,7": 0.7,
+    ",7": 0.7,
+    "1": 1.0,
+    "1.0": 1.0,
+    "1,0": 1.0,
+    "1.": 1.0,
+    "0": 0.0,
+    "0.0": 0.0,
+    "0.73": 0.73,
+    "0,5": 0.5,
+    "0.05": 0.05,
+    "0.735": 0.735,
+    "70 %": 0.7,
+    "70%": 0.7,
+    "7 %": 0.07,
+    "73,5 %": 0.735,
+    "100 %": 1.0,
+    "0.30": 0.3,
+}
+
+
+def test_what_is_typed_is_shown_and_what_is_shown_is_saved(folder: Path, page: Any) -> None:
+    with rating(folder, images_in(folder, 20.0, nothing)) as (book, links):
+        page.goto(links.control)
+        for position, (typed, meant) in enumerate(TYPED.items()):
+            at(page, position)
+            page.keyboard.type(typed)
+            assert float(page.inner_text("#score")) == meant, typed
+            page.keyboard.press("Enter")
+        page.wait_for_selector("#over:not([hidden])")
+        saved = {row["file"]: float(row["score"]) for row in rows(book.table)}
+        assert [saved[file] for file in book.order] == list(TYPED.values())
+
+
+def test_what_is_no_score_is_not_guessed_at(folder: Path, page: Any) -> None:
+    with rating(folder, images_in(folder, 20.0, nothing)) as (book, links):
+        page.goto(links.control)
+        at(page, 0)
+        for typed in ("7", "73", "10", "1.01", "101 %", "0.7.3", "%", "."):
+            page.keyboard.type(typed)
+            assert page.inner_text("#score") == "–", typed
+            page.keyboard.press("Enter")
+            for _ in typed:
+                page.keyboard.press("Backspace")
+        assert page.inner_text("#typed") == "" and not book.answers
+        page.keyboard.type("0.75")
+        page.keyboard.press("Backspace")
+        assert page.inner_text("#score") == "0.70"
+        page.keyboard.press("Enter")
+        at(page, 1)
+        assert book.given(0) == 0.7
+
+
+def test_what_is_typed_while_the_next_image_loads_is_of_that_image(folder: Path, page: Any) -> None:
+    with rating(folder, images_in(folder, 20.0, nothing)) as (book, links):
+        page.goto(links.control)
+        at(page, 0)
+        held: list[Any] = []
+        page.route("**/api/image/1", lambda route: held.append(route))
+        page.keyboard.type("0.2")
+        page.keyboard.press("Enter")
+        until(lambda: page.wait_for_timeout(10) or held)
+        page.keyboard.type("1.3")
+        page.keyboard.press("Backspace")
+        page.keyboard.type("0")
+        page.keyboard.press("Enter")  # nobody has seen the image yet
+        held[0].continue_()
+        at(page, 1)
+        assert page.inner_text("#score") == "1.00" and book.given(1) is None
+        page.keyboard.press("Enter")
+        at(page, 2)
+        assert (book.given(0), book.given(1)) == (0.2, 1.0)
+
+
+def test_the_last_answers_are_taken_back(folder: Path, page: Any) -> None:
+    shown = images_in(folder, 20.0, nothing)
+    with rating(folder, shown) as (book, links):
+        page.goto(links.control)
+        at(page, 0)
+        assert page.is_disabled("#undo")
+        for position, score in enumerate((0.1, 0.2)):
+            page.keyboard.type(str(score))
+            page.keyboard.press("Enter")
+            at(page, position + 1)
+        page.keyboard.press("Backspace")
+        at(page, 1)
+        page.keyboard.type("0.9")
+        page.keyboard.press("Enter")
+        at(page, 2)
+        page.keyboard.press("z")
+        at(page, 1)
+        assert page.inner_text("#score") == "0.20", "the answer before counts again"
+        page.keyboard.press("Control+z")
+        page.wait_for_selector("#again", state="hidden")
+        assert page.inner_text("#score") == "–" and page.inner_text("#where") == "2 of 20"
+        assert [float(row["score"]) for row in rows(book.table)] == [0.1]
+    with closing(Book(folder, folder, shown, "Ana", 1)) as book:
+        assert (book.given(0), book.next()) == (0.1, 1)
+        assert book.undo() == 0 and not book.answers and rows(book.table) == []
+        with pytest.raises(ConfigError, match="nothing is answered"):
+            book.undo()
 
 
 def test_a_study_runs_through_twenty_choices(
@@ -282,7 +388,7 @@ def test_a_full_disk_is_said_and_the_answer_does_not_count(
         page.goto(links.control)
         at(page, 0)
         monkeypatch.setattr("agent.rating.book.os.fsync", full)
-        page.keyboard.type("5")
+        page.keyboard.type("0.5")
         page.keyboard.press("Enter")
         page.wait_for_selector("#problem:has-text('No space left')")
         assert page.inner_text("#where") == "1 of 20"

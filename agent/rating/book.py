@@ -1,6 +1,7 @@
 """Answers on disk: a journal that is only appended to, and tables that are made from it.
 
-    ratings_ANNA.jsonl    the order Anna is shown the images in, and each answer, one a line
+    ratings_ANNA.jsonl    the order Anna is shown the images in, each answer, and each that she
+                          took back, one a line
     ratings_ANNA.csv      her scores:                file, score, pixel_size_nm, …
     ratings.csv           the mean over all testers: file, score, pixel_size_nm, testers, sd
 
@@ -19,6 +20,7 @@ import os
 import random
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import fmean, stdev
@@ -83,7 +85,7 @@ class Book:
         """Keys of what is shown, in order."""
         self.first: dict[str, str] = {}
         """Of a study: whose score is shown first, `target` or `prediction`."""
-        self.answers: dict[str, dict[str, Any]] = {}
+        self._given: list[dict[str, Any]] = []
         self._read()
         self._begin(seed)
         self._write_tables()
@@ -91,6 +93,11 @@ class Book:
     def close(self) -> None:
         """Let others write to the journal."""
         self._lock.release()
+
+    @property
+    def answers(self) -> dict[str, dict[str, Any]]:
+        """The answer that counts, by key: the last one of each."""
+        return {found["key"]: found for found in self._given}
 
     @property
     def table(self) -> Path:
@@ -108,8 +115,9 @@ class Book:
 
     def next(self) -> int:
         """The first position without an answer; the number of positions where there is none."""
+        answers = self.answers
         return next(
-            (at for at, key in enumerate(self.order) if key not in self.answers), len(self.order)
+            (at for at, key in enumerate(self.order) if key not in answers), len(self.order)
         )
 
     def answer(self, position: int, value: float | str) -> None:
@@ -141,8 +149,42 @@ class Book:
         else:
             found["score"] = round(float(value), 4)
         self._append({"answer": found})
-        self.answers[key] = found
+        self._given.append(found)
         self._write_tables()
+
+    def last(self) -> int | None:
+        """The position that was answered last; None where nothing is."""
+        places = {key: at for at, key in enumerate(self.order)}
+        given = (places.get(found["key"]) for found in reversed(self._given))
+        return next((at for at in given if at is not None), None)
+
+    def undo(self) -> int:
+        """Take the last answer back; an earlier one of the same image counts again.
+
+        Returns
+        -------
+        position
+            Of what it was an answer to.
+
+        Raises
+        ------
+        ConfigError
+            There is none.
+        OSError
+            The disk refused; the answer still counts.
+        """
+        position = self.last()
+        if position is None:
+            raise ConfigError("nothing is answered yet")
+        key = self.order[position]
+        self._append({"undo": {"key": key, "at": _now()}})
+        self._take_back(key)
+        self._write_tables()
+        return position
+
+    def _take_back(self, key: str) -> None:
+        at = max(at for at, found in enumerate(self._given) if found["key"] == key)
+        del self._given[at]
 
     def given(self, position: int) -> float | str | None:
         """The answer at a position, as a tester gives it; None where there is none."""
@@ -198,10 +240,12 @@ class Book:
                 )
             self.order += [key for key in order if key not in self.order]
             self.first |= entry.get("first", {})
+        elif (undone := entry.get("undo")) is not None:
+            self._take_back(undone["key"])
         else:
             answer = entry["answer"]
             if answer["key"] in self.order:
-                self.answers[answer["key"]] = answer
+                self._given.append(answer)
 
     def _begin(self, seed: int) -> None:
         """Put what is new in the folder behind what was there, and leave out what is gone."""
@@ -229,9 +273,15 @@ class Book:
                 file.seek(end - 1)
                 # Half a line that a power cut left must not swallow this one.
                 line = line if file.read(1) == b"\n" else b"\n" + line
-            file.write(line)
-            file.flush()
-            os.fsync(file.fileno())
+            try:
+                file.write(line)
+                file.flush()
+                os.fsync(file.fileno())
+            except OSError:
+                # What does not count must not be found there later.
+                with suppress(OSError):
+                    os.truncate(self._journal, end)
+                raise
 
     # ------------------------------------------------------------------ the tables
 
@@ -249,7 +299,8 @@ class Book:
             _write(self.tables, _MEANS, _means(everybody))
 
     def _answered(self) -> list[tuple[Shown, dict[str, Any]]]:
-        return [(self._by_key[key], self.answers[key]) for key in self.order if key in self.answers]
+        answers = self.answers
+        return [(self._by_key[key], answers[key]) for key in self.order if key in answers]
 
     def _path(self, shown: Shown) -> str:
         path = os.path.relpath(self._images / shown.file, self._out)

@@ -54,6 +54,7 @@ class RateSite(Site):
         self.app.router.add_get("/api/rate", self._state)
         self.app.router.add_get("/api/image/{position:[0-9]{1,6}}", self._image)
         self.app.router.add_post("/api/answer", self._answer)
+        self.app.router.add_post("/api/undo", self._undo)
 
     async def _beside(self, work: Callable[..., Made], *args: Any) -> Made:
         return await asyncio.to_thread(partial(work, *args))
@@ -70,6 +71,7 @@ class RateSite(Site):
             "total": total,
             "done": len(book.answers.keys() & set(book.order)),
             "next": book.next(),
+            "undo": book.last() is not None,
             "tables": [str(book.table), str(book.tables)],
         }
         if here >= total:
@@ -109,13 +111,24 @@ class RateSite(Site):
             raise Refused(400, "position: accepted: a whole number")
         if not 0 <= position < len(self._book.order) or set(body) != {"position", "answer"}:
             raise Refused(400, "accepted: position and answer")
+        await self._written(self._book.answer, position, answer)
+        return web.json_response(self._at(-1))
+
+    async def _undo(self, request: web.Request) -> web.Response:
+        """Take the last answer back, {}; answered with what it was of."""
+        if await body_of(request):
+            raise Refused(400, "accepted: {}")
+        return web.json_response(self._at(await self._written(self._book.undo)))
+
+    async def _written(self, write: Callable[..., Made], *args: Any) -> Made:
+        """What the book says of something that is on disk then, even if the browser is gone."""
+
+        def alone() -> Made:
+            with self._one_at_a_time:
+                return write(*args)
+
         try:
-            await asyncio.shield(self._beside(self._write, position, answer))
+            return await asyncio.shield(self._beside(alone))
         except OSError as error:
             why = error.strerror or str(error)
             raise Refused(507, f"not written, so it does not count: {why}") from None
-        return web.json_response(self._at(-1))
-
-    def _write(self, position: int, answer: Any) -> None:
-        with self._one_at_a_time:
-            self._book.answer(position, answer)

@@ -2,13 +2,17 @@
 import { $, Refused, gate, hasToken, make, number, picture, read, send, text } from "/base.js";
 
 const KEYS = {
-  rate: [["0 … 9", "type the score: 7 is 0.7, 73 is 0.73, 100 is 1"], ["↑ ↓", "0.05 more, less"], ["← →", "0.01 less, more"], ["Enter", "save, next image"], ["⌫", "delete a digit, or back to the last image"], ["X", "cannot judge this image"]],
-  study: [["1  ←", "the first score fits better"], ["2  →", "the second score fits better"], ["3  ↓", "equivalent"], ["X", "discard the image"], ["⌫", "back to the last image"]],
+  rate: [["0.7  ,7  70 %", "the score, as you would write it: 0 … 1, or in percent"], ["↑ ↓", "0.05 more, less"], ["← →", "0.01 less, more"], ["Enter", "save, next image"], ["⌫", "delete a character, or back to the image before"], ["Z", "undo: take the last answer back"], ["X", "cannot judge this image"]],
+  study: [["1  ←", "the first score fits better"], ["2  →", "the second score fits better"], ["3  ↓", "equivalent"], ["X", "discard the image"], ["⌫", "back to the image before"], ["Z", "undo: take the last answer back"]],
 };
+
+const NUMBER = /^[0-9.,% ]$/;
+const LONGEST = 8;
 
 let state = null;
 let value = null;
 let typed = "";
+let ahead = "";
 let busy = true;
 let drawn = null;
 
@@ -23,10 +27,11 @@ async function load(at) {
 
 function fail(error) {
   busy = false;
+  ahead = "";
   if (error instanceof Refused && error.status === 401) {
     $("app").hidden = true;
     gate("gate", "The token of this link is not, or no longer, the one that stedfast printed.");
-  } else problem(error instanceof Refused ? `Not saved: ${error.message}.` : "No answer from stedfast rate: is it still running? What was saved is safe.");
+  } else problem(error instanceof Refused ? `Not done: ${error.message}.` : "No answer from stedfast rate: is it still running? What was saved is safe.");
 }
 
 async function show(found) {
@@ -46,6 +51,7 @@ async function show(found) {
   const known = over || (found.pixel_size_nm !== null && found.pixel_size_nm !== undefined);
   $("unknown").hidden = known;
   $("again").hidden = over || found.given === null;
+  for (const id of ["undo", "study-undo", "over-undo"]) $(id).disabled = !found.undo;
   $("scale").hidden = true;
   if (over) {
     text("over-words", `${found.tester} answered ${done} of ${total}.`);
@@ -61,7 +67,6 @@ async function show(found) {
     text("second-score", found.scores[1].toFixed(2));
     for (const [id, answer] of [["first", "first"], ["second", "second"], ["equal", "equivalent"], ["drop", "discard"]]) $(id).classList.toggle("picked", found.given === answer);
   } else {
-    typed = "";
     set(typeof found.given === "number" ? found.given : null);
     $("discard").classList.toggle("picked", found.given === "discard");
   }
@@ -74,6 +79,9 @@ async function show(found) {
     paint();
     $("loading").hidden = true;
     busy = false;
+    // What was typed while the image came is of this image; it is saved only when Enter says so.
+    if (ahead) write(ahead);
+    ahead = "";
   } catch (error) {
     text("loading", "This image cannot be shown.");
     busy = false;
@@ -104,28 +112,48 @@ function paint() {
   text("length", um >= 1 ? `${number(um)} µm` : `${number(um * 1000)} nm`);
 }
 
-function set(score) {
-  value = score === null ? null : Math.min(Math.max(Math.round(score * 100) / 100, 0), 1);
-  text("score", value === null ? "–" : value.toFixed(2));
+// What a person's text says: a number in [0, 1]; or why it says none.
+function meaning(words) {
+  const found = /^ *([0-9]*)[.,]?([0-9]*) *(%?) *$/.exec(words);
+  if (!found) return { value: null, why: "no number" };
+  const [, whole, part, percent] = found;
+  if (!whole && !part) return { value: null, why: "" };
+  const score = Number(`${whole || 0}.${part || 0}`) / (percent ? 100 : 1);
+  if (score > 1) return { value: null, why: score <= 100 && !percent ? "more than 1; for percent, add %" : "more than 1" };
+  return { value: Math.round(score * 1e4) / 1e4, why: "" };
+}
+
+// At least two decimals, and all that are saved.
+const shown = (score) => score.toFixed(Math.max(2, (String(score).split(".")[1] || "").length));
+
+function put(score, words, why) {
+  value = score;
+  typed = words;
+  text("score", value === null ? "–" : shown(value));
   $("score").classList.toggle("unset", value === null);
+  text("typed", words && (why ? `${words}: ${why}` : `typed: ${words}`));
+  $("typed").classList.toggle("wrong", Boolean(why));
   $("enter").disabled = value === null;
   if (value !== null) $("slider").value = Math.round(value * 100);
 }
 
-function type(digit) {
-  const next = typed + digit;
-  if (next.length > 3 || (next.length === 3 && next !== "100")) typed = digit;
-  else typed = next;
-  set(typed.length === 1 ? Number(typed) / 10 : Number(typed) / 100);
+function set(score) {
+  put(score === null ? null : Math.min(Math.max(score, 0), 1), "", "");
 }
+
+function write(words) {
+  const { value: score, why } = meaning(words);
+  put(score, words, why);
+}
+
+const type = (key) => { if (typed.length < LONGEST) write(typed + key); };
 
 function erase() {
-  if (!typed) { back(); return; }
-  typed = typed.slice(0, -1);
-  set(typed ? (typed.length === 1 ? Number(typed) / 10 : Number(typed) / 100) : null);
+  if (typed) write(typed.slice(0, -1));
+  else back();
 }
 
-const change = (by) => { typed = ""; set((value ?? 0.5) + (value === null ? 0 : by)); };
+const change = (by) => set(Math.round(100 * ((value ?? 0.5) + (value === null ? 0 : by))) / 100);
 const back = () => { if (!busy && state.position > 0) load(state.position - 1); };
 
 async function answer(said) {
@@ -138,15 +166,32 @@ async function answer(said) {
 
 const save = () => { if (value !== null) answer(value); };
 
+async function undo() {
+  if (busy || !state.undo) return;
+  busy = true;
+  try {
+    show(await send("/api/undo", {}));
+  } catch (error) { fail(error); }
+}
+
+// Characters of the next score may come before its image does: none may be lost.
+function typeAhead(key) {
+  if (key === "Backspace") ahead = ahead.slice(0, -1);
+  else if (NUMBER.test(key) && ahead.length < LONGEST) ahead += key;
+}
+
 function pressed(event) {
-  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  const undoing = event.key.toLowerCase() === "z";
+  if (event.altKey || ((event.ctrlKey || event.metaKey) && !undoing)) return;
   if (document.querySelector("dialog[open]") || !state || $("app").hidden) return;
   const over = state.position >= state.total;
+  const rating = !state.study && !over;
+  if (busy && rating) typeAhead(event.key);
   const keys = over ? { Backspace: back } : state.study
     ? { 1: () => answer("first"), 2: () => answer("second"), 3: () => answer("equivalent"), ArrowLeft: () => answer("first"), ArrowRight: () => answer("second"), ArrowDown: () => answer("equivalent"), "=": () => answer("equivalent"), e: () => answer("equivalent"), x: () => answer("discard"), Backspace: back }
     : { Enter: save, Backspace: erase, x: () => answer("discard"), ArrowUp: () => change(0.05), ArrowDown: () => change(-0.05), ArrowRight: () => change(0.01), ArrowLeft: () => change(-0.01) };
-  if (event.repeat && (state.study || event.key === "Enter" || event.key === "x")) return;
-  const act = event.key === "?" ? help : keys[event.key.length === 1 ? event.key.toLowerCase() : event.key] || (!state.study && !over && /^[0-9]$/.test(event.key) ? () => type(event.key) : null);
+  if (event.repeat && (state.study || undoing || event.key === "Enter" || event.key === "x")) return;
+  const act = event.key === "?" ? help : undoing ? undo : keys[event.key.length === 1 ? event.key.toLowerCase() : event.key] || (rating && NUMBER.test(event.key) && (typed || event.key !== " ") ? () => type(event.key) : null);
   if (!act) return;
   // A button that has the focus must not answer a second time.
   event.preventDefault();
@@ -160,7 +205,7 @@ function help() {
 
 addEventListener("keydown", pressed);
 addEventListener("resize", paint);
-$("slider").addEventListener("input", () => { typed = ""; set($("slider").value / 100); });
+$("slider").addEventListener("input", () => set($("slider").value / 100));
 $("enter").onclick = save;
 $("discard").onclick = () => answer("discard");
 $("drop").onclick = () => answer("discard");
@@ -168,6 +213,7 @@ $("first").onclick = () => answer("first");
 $("second").onclick = () => answer("second");
 $("equal").onclick = () => answer("equivalent");
 for (const id of ["back", "study-back"]) $(id).onclick = back;
+for (const id of ["undo", "study-undo", "over-undo"]) $(id).onclick = undo;
 $("over-back").onclick = back;
 $("help").onclick = help;
 $("keys-close").onclick = () => $("keys").close();
