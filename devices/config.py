@@ -5,6 +5,7 @@ Nothing here imports Micro-Manager, so that a wrong config is told about at once
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,6 +23,9 @@ Value = Annotated[float | int | str, BeforeValidator(_not_yes_or_no)]
 Power = Annotated[float, Field(ge=0)]
 
 _WATTS = {"W": 1.0, "mW": 1e-3, "µW": 1e-6, "uW": 1e-6, "nW": 1e-9}
+_RELATIVE = 0.01
+_OF_RANGE = 1e-3
+"""What may lie between a value sent and the one read back: steps and rounding of a device."""
 _SECONDS = {"s": 1.0, "ms": 1e-3, "µs": 1e-6, "us": 1e-6, "ns": 1e-9}
 
 
@@ -56,6 +60,12 @@ class SettingConfig(Model):
     watts_per_unit: float | None = Field(
         None, gt=0, description="power on the sample (W) of one unit; from `unit` if that is W, mW…"
     )
+    tolerance: float | None = Field(
+        None,
+        ge=0,
+        description="largest difference between the value sent and the one read back; "
+        "1% of it or 0.1% of the range if absent",
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> SettingConfig:
@@ -71,6 +81,8 @@ class SettingConfig(Model):
                 raise ValueError(f"kind: {self.kind} takes `range`, not `choices`")
             if self.kind == "integer" and any(edge != int(edge) for edge in self.range):
                 raise ValueError(f"kind: integer needs whole numbers as range, got {self.range}")
+        if self.tolerance is not None and self.kind == "choice":
+            raise ValueError("`tolerance` is for numbers; a choice is there or not")
         if self.scale == "log" and (self.range is None or self.range[0] < 0):
             raise ValueError("scale: log needs a `range` that is not below 0")
         for key in ("start", "safe"):
@@ -110,26 +122,49 @@ class SettingConfig(Model):
             return value
         return round(float(value)) if self.kind == "integer" else float(value)
 
+    def strays(self, asked: Value, has: Value) -> str | None:
+        """How the value that a device has differs from the one sent; None if it is close enough."""
+        if self.kind == "choice" or not isinstance(has, int | float):
+            return None if asked == has else f"is {has!r}, not {asked!r} as it was set to"
+        allowed = self.tolerance
+        if allowed is None:
+            allowed = 0.0
+            if self.kind == "real" and self.range is not None:
+                low, high = self.range
+                allowed = max(_RELATIVE * abs(float(asked)), _OF_RANGE * (high - low))
+        if abs(has - float(asked)) <= allowed:
+            return None
+        unit = f" {self.unit}" if self.unit else ""
+        return (
+            f"is {has:g}{unit}, not {float(asked):g} as it was set to, "
+            f"and `tolerance` is {allowed:.3g}"
+        )
+
     def watts(self, value: Value) -> float:
         """Power on the sample (W) at this value of a laser's setting."""
         return float(value) * (self.watts_per_unit or _WATTS[self.unit])
+
+
+_KINDS_OF_EXPOSURE = ("dwell_time", "camera_ms", "camera")
 
 
 class ExposureConfig(Model):
     """How long light falls on the sample in one frame.
 
     Either point scanning (`dwell_time`, and `line_accumulations` if the microscope has them)
-    or a camera (`camera_ms`).
+    or a camera (`camera_ms`, or `camera` where the exposure time is a setting).
     """
 
     dwell_time: str | None = Field(None, description="setting that is the pixel dwell time")
     line_accumulations: str | None = Field(None, description="setting that counts line passes")
     camera_ms: float | None = Field(None, gt=0, description="camera exposure time (ms)")
+    camera: str | None = Field(None, description="setting that is the camera's exposure time")
 
     @model_validator(mode="after")
     def _one_kind(self) -> ExposureConfig:
-        if (self.dwell_time is None) == (self.camera_ms is None):
-            raise ValueError("takes either `dwell_time` or `camera_ms`")
+        given = [key for key in _KINDS_OF_EXPOSURE if getattr(self, key) is not None]
+        if len(given) != 1:
+            raise ValueError(f"takes one of `{'`, `'.join(_KINDS_OF_EXPOSURE)}`")
         if self.line_accumulations is not None and self.dwell_time is None:
             raise ValueError("`line_accumulations` needs `dwell_time`")
         return self
@@ -141,7 +176,27 @@ class FieldsConfig(Model):
     rows: int = Field(1, ge=1, le=1000)
     columns: int = Field(1, ge=1, le=1000)
     pitch_um: float = Field(10.0, gt=0, description="distance between neighbours (µm)")
-    centre_um: tuple[float, float] = (0.0, 0.0)
+    centre_um: tuple[float, float] | None = Field(
+        None, description="where the first field is; where the stage is when a run starts if absent"
+    )
+
+
+class StageLimits(Model):
+    """How far the stages may go (µm); an axis without limits goes as far as it can."""
+
+    x_um: Range | None = None
+    y_um: Range | None = None
+    z_um: Range | None = None
+
+    def refusal(self, x: float | None, y: float | None, z: float | None) -> str | None:
+        """Why the stages may not go there; None if they may."""
+        for axis, limits, to in (("x", self.x_um, x), ("y", self.y_um, y), ("z", self.z_um, z)):
+            if limits is not None and to is not None and not limits[0] <= to <= limits[1]:
+                return (
+                    f"{axis} = {to:g} µm is outside {limits[0]:g} … {limits[1]:g} µm "
+                    f"(`stage_limits.{axis}_um`)"
+                )
+        return None
 
 
 class PropertyBinding(Model):
@@ -188,6 +243,10 @@ class PythonDevice(Model):
     options: dict[str, Any] = Field(default_factory=dict)
 
 
+NO_SHUTTER = "none"
+"""As `shutter`: there is one, or more, but none that keeps light off the sample."""
+
+
 class MicroscopeConfig(Model):
     """A microscope: its devices, the settings bound to them, modes, fields and exposure."""
 
@@ -198,7 +257,7 @@ class MicroscopeConfig(Model):
     replay: ReplayConfig | None = None
     python_devices: dict[str, PythonDevice] = Field(default_factory=dict)
     camera: str | None = Field(None, description="label, if not the configuration's own")
-    shutter: str | None = None
+    shutter: str | None = Field(None, description="likewise; `none` where it is not to be used")
     xy_stage: str | None = None
     focus: str | None = None
     properties: tuple[tuple[str, str, Value], ...] = Field(
@@ -209,6 +268,7 @@ class MicroscopeConfig(Model):
     modes: dict[str, dict[str, Value]] = Field({"sted": {}}, description="settings a mode pins")
     exposure: ExposureConfig
     fields: FieldsConfig = FieldsConfig()
+    stage_limits: StageLimits = StageLimits()
     clock: PropertyBinding | None = Field(
         None, description="simulated time (s), set instead of waited for"
     )
@@ -224,7 +284,7 @@ class MicroscopeConfig(Model):
             )
         if self.virtual_sted and self.replay:
             raise ValueError("takes `virtual_sted` or `replay`, not both")
-        for key in ("dwell_time", "line_accumulations"):
+        for key in ("dwell_time", "line_accumulations", "camera"):
             name = getattr(self.exposure, key)
             if name is not None and name not in self.settings:
                 raise ValueError(
@@ -234,6 +294,11 @@ class MicroscopeConfig(Model):
             raise ValueError(
                 f"`settings.{dwell}.unit`: must be a time ({', '.join(_SECONDS)}), "
                 "as it is the dwell time"
+            )
+        if (camera := self.exposure.camera) and (unit := self.settings[camera].unit) != "ms":
+            raise ValueError(
+                f"`settings.{camera}.unit`: must be ms, as it is the camera's exposure time, "
+                f"which Micro-Manager takes in ms; got {unit!r}"
             )
         for laser in self.lasers:
             if self.lasers.count(laser) > 1:
@@ -256,14 +321,29 @@ class MicroscopeConfig(Model):
         """Names of the light sources whose power is a setting."""
         return tuple(s.laser for s in self.settings.values() if s.laser is not None)
 
+    @property
+    def light(self) -> dict[str, str]:
+        """Settings that have a safe value, and the light source of each, or its own name."""
+        return {
+            name: setting.laser or name
+            for name, setting in self.settings.items()
+            if setting.safe is not None
+        }
+
     def start(self) -> dict[str, Value]:
         """The settings a run starts from."""
         return {name: setting.plain(setting.start) for name, setting in self.settings.items()}
 
+    def camera_ms(self, settings: Mapping[str, Value]) -> float | None:
+        """Exposure time of the camera (ms) at `settings`; None on a point scanner."""
+        if self.exposure.camera is not None:
+            return float(settings[self.exposure.camera])
+        return self.exposure.camera_ms
+
     def exposure_s(self, settings: dict[str, Value], pixels: int) -> float:
         """Time (s) that light falls on the sample in a frame of `pixels` at `settings`."""
-        if self.exposure.camera_ms is not None:
-            return self.exposure.camera_ms * 1e-3
+        if (camera_ms := self.camera_ms(settings)) is not None:
+            return camera_ms * 1e-3
         assert self.exposure.dwell_time is not None
         seconds = _SECONDS[self.settings[self.exposure.dwell_time].unit]
         dwell = float(settings[self.exposure.dwell_time]) * seconds
@@ -273,8 +353,12 @@ class MicroscopeConfig(Model):
     def dose_j(self, settings: dict[str, Value], pixels: int) -> dict[str, float]:
         """Light energy on the sample (J) of one frame at `settings`, for each laser."""
         seconds = self.exposure_s(settings, pixels)
+        return {laser: watts * seconds for laser, watts in self.watts(settings).items()}
+
+    def watts(self, settings: Mapping[str, Value]) -> dict[str, float]:
+        """Power on the sample (W) at `settings`, by laser."""
         return {
-            setting.laser: setting.watts(settings[name]) * seconds
+            setting.laser: setting.watts(settings[name])
             for name, setting in self.settings.items()
             if setting.laser is not None
         }

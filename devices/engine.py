@@ -3,21 +3,31 @@
 pymmcore-plus's engine turns a refused property, a stuck stage and a dead camera into logged
 warnings and goes on, so that a run whose camera died at frame 8 of 20 ends as completed. Here
 each of them ends the run with its cause.
+
+It also keeps the account of the light: settings are read back once they are set, and the time
+that light is on the sample is measured. Where no shutter keeps it off between frames, whatever
+has a `safe` value is switched on for each frame alone.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from pymmcore_plus.experimental.unicore import UniMMCore
 from pymmcore_plus.mda import MDAEngine
 from pymmcore_plus.mda._engine import ImagePayload
-from useq import MDAEvent
+from pymmcore_plus.metadata import SummaryMetaV1
+from useq import MDAEvent, MDASequence
 
-from devices.errors import DeviceFault
+from devices.config import MicroscopeConfig, Value
+from devices.errors import DeviceFault, LimitError
+from devices.light import LightMeter
 from devices.safety import LightGate
+from devices.sending import Sender
+from devices.values import same
 
 
 class StrictEngine(MDAEngine):
@@ -27,74 +37,170 @@ class StrictEngine(MDAEngine):
     ----------
     core
         The core whose devices are moved.
+    config
+        What is bound to them.
     guard
         Called with each event before any device is touched; raises what it does not allow.
     gate
-        Every single device call passes it, so that nothing can switch a laser on behind the
-        back of a microscope that was made safe.
+        Every single device call passes it, so that nothing can switch a laser on or move a stage
+        behind the back of a microscope that was made safe.
+
+    Attributes
+    ----------
+    meter
+        How long light was on the sample in the last event.
+    sender
+        What the devices have.
     """
 
-    def __init__(self, core: UniMMCore, guard: Callable[[MDAEvent], None], gate: LightGate) -> None:
+    def __init__(
+        self,
+        core: UniMMCore,
+        config: MicroscopeConfig,
+        guard: Callable[[MDAEvent], None],
+        gate: LightGate,
+    ) -> None:
         # Moving the stage back after the run would expose nothing, but nobody asked for it.
         super().__init__(core, use_hardware_sequencing=False, restore_initial_state=False)
         self._guard = guard
         self._gate = gate
+        self._settings = config.settings
+        self._bound = {(s.device, s.property): name for name, s in config.settings.items()}
+        self._light = config.light
+        self._lit: dict[str, Value] = {}
+        self.meter = LightMeter()
+        self.sender = Sender(core, config, gate)
 
-    def setup_single_event(self, event: MDAEvent) -> None:
-        """Move stages and set properties.
+    def setup_sequence(self, sequence: MDASequence) -> SummaryMetaV1 | None:
+        """Ask the devices where they are.
+
+        Raises
+        ------
+        DeviceFault
+            One does not answer.
+        """
+        try:
+            return super().setup_sequence(sequence)
+        except Exception as error:
+            raise DeviceFault(f"a device does not answer: {error}") from error
+
+    def setup_event(self, event: MDAEvent) -> None:
+        """Move stages and set properties, as far as they changed; wait, and read them back.
 
         Raises
         ------
         LimitError
             The event asks for something outside the configured ranges.
         DeviceFault
-            A device refused.
+            A device refused, took something else, or was busy for too long.
         """
         self._guard(event)
-        core = self.mmcore
-        what = "the XY stage"
+        core, sender = self.mmcore, self.sender
+        wanted: dict[str, Value] = {}
+        self.meter.begin()
         try:
-            if event.x_pos is not None and event.y_pos is not None:
-                core.setXYPosition(event.x_pos, event.y_pos)
-            what = "the focus"
-            if event.z_pos is not None:
-                core.setZPosition(event.z_pos)
-            what = "the camera's exposure"
-            if event.exposure is not None:
-                core.setExposure(event.exposure)
-            for device, name, value in event.properties or ():
-                what = f"{device}.{name} = {value}"
-                with self._gate.passing():
-                    core.setProperty(device, name, value)
+            sender.move(event.x_pos, event.y_pos, event.z_pos)
+            exposed = sender.expose(event.exposure)
+            for device, prop, value in event.properties or ():
+                if (name := self._bound.get((device, prop))) is None:
+                    sender.put(device, prop, value)
+                else:
+                    wanted[name] = value
+            self._lit = {}
+            if not core.getShutterDevice():
+                self._lit = {name: wanted.pop(name) for name in self._light if name in wanted}
+            sent = sender.send(wanted)
+            core.waitForSystem()
+            sender.verify(wanted, sent, exposed=exposed)
+        except (DeviceFault, LimitError):
+            sender.forget()
+            raise
         except Exception as error:
-            raise DeviceFault(f"could not set {what}: {error}") from error
+            sender.forget()
+            raise DeviceFault(f"a device is not ready: {error}") from error
 
     def exec_single_event(self, event: MDAEvent) -> Iterator[Any]:
-        """Take one frame, with the shutter open no longer than that.
+        """Take one frame, with light on the sample no longer than that.
 
         Raises
         ------
         DeviceFault
-            The camera delivered none.
+            The camera delivered none, or the light could not be switched.
         """
         core = self.mmcore
-        shutter = core.getShutterDevice()
         try:
-            try:
-                with self._gate.passing():
-                    if shutter:
-                        core.setShutterOpen(shutter, True)
-                if shutter:
-                    core.waitForDevice(shutter)
+            with self._shuttered() if core.getShutterDevice() else self._switched():
                 core.snapImage()
-            finally:
-                if shutter:
-                    core.setShutterOpen(shutter, False)
             image = core.getImage()
+        except DeviceFault:
+            self.sender.forget()
+            raise
         except Exception as error:
+            self.sender.forget()
             raise DeviceFault(f"camera {core.getCameraDevice()!r} failed: {error}") from error
         started = event.metadata.get("runner_t0") or time.perf_counter()
         meta = self.get_frame_metadata(
             event, runner_time_ms=(time.perf_counter() - started) * 1000, include_position=False
         )
         yield ImagePayload(image, event, meta)
+
+    @contextmanager
+    def _shuttered(self) -> Iterator[None]:
+        """The shutter open; the lasers behind it are on all the time."""
+        core = self.mmcore
+        shutter = core.getShutterDevice()
+        try:
+            with self._gate.passing():
+                self.meter.on(list(self._light.values()))
+                core.setShutterOpen(shutter, True)
+            core.waitForDevice(shutter)
+            yield
+        finally:
+            core.setShutterOpen(shutter, False)
+            core.waitForDevice(shutter)
+            self.meter.off()
+
+    @contextmanager
+    def _switched(self) -> Iterator[None]:
+        """No shutter: lasers at their power, and at their safe values again at once."""
+        core, sender = self.mmcore, self.sender
+        try:
+            for name, value in self._lit.items():
+                self.meter.on([self._light[name]])
+                sender.send({name: value})
+            for device in {self._settings[name].device for name in self._lit}:
+                core.waitForDevice(device)
+            sender.verify(self._lit, self._lit)
+            yield
+        finally:
+            self._darken()
+
+    def _darken(self) -> None:
+        """Set everything that has one to its safe value, whatever the others do.
+
+        Raises
+        ------
+        DeviceFault
+            One refused, or has another value.
+        """
+        core = self.mmcore
+        trouble: dict[str, object] = {}
+        for name in self._light:
+            try:
+                self.sender.darken(name)
+            except Exception as error:
+                trouble[name] = error
+        for name, laser in self._light.items():
+            setting = self._settings[name]
+            try:
+                core.waitForDevice(setting.device)
+                has = core.getProperty(setting.device, setting.property)
+                if same(has, setting.safe):
+                    self.meter.off([laser])
+                else:
+                    trouble.setdefault(name, f"is {has}, not {setting.safe}")
+            except Exception as error:
+                trouble.setdefault(name, error)
+        if trouble:
+            what = "; ".join(f"{name!r}: {why}" for name, why in trouble.items())
+            raise DeviceFault(f"light could not be switched off: {what}")

@@ -6,7 +6,7 @@ import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from devices.config import MicroscopeConfig
+from devices.config import NO_SHUTTER, MicroscopeConfig
 from devices.errors import BindingError, one_of
 from devices.fields import grid
 
@@ -110,6 +110,8 @@ def assign_roles(core: UniMMCore, config: MicroscopeConfig) -> None:
     """
     from pymmcore_plus import DeviceType
 
+    # Its own limit is 5 s, whatever a stage needs.
+    core.setTimeoutMs(round(config.timeout_s * 1e3))
     roles = (
         ("camera", DeviceType.Camera, core.getCameraDevice, core.setCameraDevice),
         ("shutter", DeviceType.Shutter, core.getShutterDevice, core.setShutterDevice),
@@ -119,6 +121,9 @@ def assign_roles(core: UniMMCore, config: MicroscopeConfig) -> None:
     for role, kind, current, assign in roles:
         label = getattr(config, role)
         there = list(core.getLoadedDevicesOfType(kind))
+        if role == "shutter" and label == NO_SHUTTER and label not in there:
+            assign("")
+            continue
         if label is not None and label not in there:
             raise BindingError((role,), one_of(label, there))
         if label is None and not current() and len(there) == 1:

@@ -13,6 +13,7 @@ from devices.binding import check_bindings, check_property
 from devices.config import MicroscopeConfig, PropertyBinding, Value
 from devices.errors import BindingError, LimitError, one_of
 from devices.fields import grid
+from devices.light import Received
 from devices.loading import assign_roles, load_core, release
 from devices.safety import LightGate, SafeState, Step, make_safe
 from devices.shot import Shot
@@ -49,7 +50,8 @@ class Microscope:
         self.fields = grid(config.fields)
         self._bound = {(s.device, s.property): (n, s) for n, s in config.settings.items()}
         self._gate = LightGate()
-        core.mda.set_engine(StrictEngine(core, self._guard, self._gate))
+        self._engine = StrictEngine(core, config, self._guard, self._gate)
+        core.mda.set_engine(self._engine)
 
     # ------------------------------------------------------------------ opening
 
@@ -158,6 +160,35 @@ class Microscope:
         """Light energy on the sample (J) of one frame at `settings`, for each laser."""
         return self.config.dose_j(dict(settings), self.pixels)
 
+    def received(self, asked: Mapping[str, Value]) -> Received:
+        """What the sample got of the last shot.
+
+        Parameters
+        ----------
+        asked
+            Its settings; those that the devices were asked for say what they have instead.
+        """
+        sender, config = self._engine.sender, self.config
+        has = {**asked, **{name: sender.has[name] for name in asked if name in sender.has}}
+        expected = config.exposure_s(has, self.pixels)
+        if config.exposure.camera_ms is not None and sender.exposure_ms is not None:
+            expected = sender.exposure_ms * 1e-3
+        lit = self._engine.meter.seconds()
+        if not lit:
+            return Received(has, expected, 0.0, dict.fromkeys(config.lasers, 0.0))
+        if self._in_its_own_time:
+            lit = dict.fromkeys(config.lasers, expected)
+        dose = {
+            laser: watts * max(expected, lit.get(laser, 0.0))
+            for laser, watts in config.watts(has).items()
+        }
+        return Received(has, expected, max(lit.get(laser, 0.0) for laser in lit), dose)
+
+    @property
+    def _in_its_own_time(self) -> bool:
+        """Whether light is simulated, too: it falls for as long as it should, whatever we see."""
+        return self.config.clock is not None or self.config.virtual_sted is not None
+
     def event(self, shot: Shot, index: int, *, elapsed_s: float = 0.0) -> MDAEvent:
         """The useq event of a shot, the form in which Micro-Manager's runner takes it.
 
@@ -192,13 +223,19 @@ class Microscope:
             x_pos=where.x_um if where else None,
             y_pos=where.y_um if where else None,
             z_pos=where.z_um if where else None,
+            # One that is a setting goes with the others.
             exposure=self.config.exposure.camera_ms,
             min_start_time=wait,
             properties=properties,
         )
 
     def _guard(self, event: MDAEvent) -> None:
-        """Refuse an event that would set a bound property outside its range."""
+        """Refuse an event that would set or move something outside its range."""
+        if why := self.config.stage_limits.refusal(event.x_pos, event.y_pos, event.z_pos):
+            raise LimitError(f"stage: {why}")
+        camera = self.config.exposure.camera
+        if camera is not None and event.exposure is not None:
+            raise LimitError(f"the exposure time is setting {camera!r}; set that")
         for device, prop, value in event.properties or ():
             if bound := self._bound.get((device, prop)):
                 name, setting = bound
@@ -225,6 +262,7 @@ class Microscope:
 
     def arm(self) -> None:
         """Let the engine move devices again after `make_safe`."""
+        self._engine.sender.forget()
         self._gate.open()
 
     def make_safe(self, reason: str) -> SafeState:
@@ -259,7 +297,10 @@ class Microscope:
                 False,
             )
         )
-        return make_safe(steps, reason)
+        state = make_safe(steps, reason)
+        if state.ok:
+            self._engine.meter.off()
+        return state
 
 
 def _laser_step(core: UniMMCore, name: str, device: str, prop: str, safe: Value) -> Step:

@@ -1,0 +1,89 @@
+"""How long light was on the sample: measured, not planned.
+
+The engine says when it switches light on, before the first command that may do so, and when it is
+off, after the last device has said so. A slow camera, a shutter that takes its time and a laser
+over a serial line count as what they are.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+
+from devices.config import Value
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What the sample got of a shot.
+
+    Parameters
+    ----------
+    settings
+        What the devices had, as they said themselves.
+    expected_s, lit_s
+        Time (s) that light was to fall on the sample, and the longest that any laser was on it,
+        as measured. In a simulation the two are the same.
+    dose_J
+        Light energy (J) by laser: of the time that was expected or of the one that was measured,
+        whichever is more.
+    """
+
+    settings: dict[str, Value]
+    expected_s: float
+    lit_s: float
+    dose_J: dict[str, float]
+
+    @property
+    def excess_s(self) -> float:
+        """Time (s) that the sample was lit beyond what was expected; negative where it was less."""
+        return self.lit_s - self.expected_s
+
+
+class LightMeter:
+    """Adds up how long each laser was on the sample in one shot.
+
+    Parameters
+    ----------
+    clock
+        Monotonic time (s).
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._since: dict[str, float] = {}
+        self._before: dict[str, float] = {}
+
+    def begin(self) -> None:
+        """Count a new shot; what is still on is counted for it from now on."""
+        with self._lock:
+            self._before.clear()
+            self._since = dict.fromkeys(self._since, self._clock())
+
+    def on(self, lasers: Collection[str]) -> None:
+        """These may shine on the sample from now on."""
+        with self._lock:
+            now = self._clock()
+            for laser in lasers:
+                self._since.setdefault(laser, now)
+
+    def off(self, lasers: Collection[str] | None = None) -> None:
+        """These do not any more; None: none does."""
+        with self._lock:
+            now = self._clock()
+            for laser in list(self._since) if lasers is None else lasers:
+                if (since := self._since.pop(laser, None)) is not None:
+                    self._before[laser] = self._before.get(laser, 0.0) + now - since
+
+    def seconds(self) -> Mapping[str, float]:
+        """Time (s) by laser, until now where one is still on; without those that never were."""
+        with self._lock:
+            now = self._clock()
+            return {
+                laser: self._before.get(laser, 0.0)
+                + (now - self._since[laser] if laser in self._since else 0.0)
+                for laser in {**self._before, **self._since}
+            }

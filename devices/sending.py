@@ -1,0 +1,220 @@
+"""Settings and positions on their way to the devices: sent where they change, and read back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import TYPE_CHECKING
+
+from devices.config import MicroscopeConfig, Value
+from devices.errors import DeviceFault
+from devices.safety import LightGate
+from devices.values import read_back, send
+
+if TYPE_CHECKING:
+    from pymmcore_plus.experimental.unicore import UniMMCore
+
+_EXPOSURE = 0.01
+"""Relative difference between the exposure time sent and the one that the camera has."""
+_EXPOSURE_MS = 0.05
+"""The same (ms), for exposures that are a few lines of the sensor long."""
+
+
+class Sender:
+    """Sends what differs from what was sent last, and knows what the devices have.
+
+    Each single call passes the gate, so that nothing moves behind the back of a microscope that
+    was made safe.
+
+    Parameters
+    ----------
+    core, config
+        The devices, and the settings bound to them.
+    gate
+        Lets single device calls through.
+
+    Attributes
+    ----------
+    has
+        Settings as the devices gave them back when they were last set.
+    exposure_ms
+        The camera's exposure time, likewise; None where it is not for us to set.
+    """
+
+    def __init__(self, core: UniMMCore, config: MicroscopeConfig, gate: LightGate) -> None:
+        self._core = core
+        self._settings = config.settings
+        self._exposure_name = config.exposure.camera
+        self._gate = gate
+        self._sent: dict[str, Value] = {}
+        self._sent_ms: float | None = None
+        self._xy: tuple[float, float] | None = None
+        self._z: float | None = None
+        self.has: dict[str, Value] = {}
+        self.exposure_ms: float | None = None
+
+    def forget(self) -> None:
+        """Send everything again, whatever was sent last: somebody else may have been at it."""
+        self._sent.clear()
+        self._sent_ms = self._xy = self._z = None
+
+    # ------------------------------------------------------------------ positions
+
+    def move(self, x_um: float | None, y_um: float | None, z_um: float | None) -> None:
+        """Move the stages, where they were not sent to that place last.
+
+        Raises
+        ------
+        DeviceFault
+            One refused, or the microscope was made safe.
+        """
+        if x_um is not None and y_um is not None and (x_um, y_um) != self._xy:
+            self._xy = None
+            self._pass("the XY stage", lambda: self._core.setXYPosition(x_um, y_um))
+            self._xy = (x_um, y_um)
+        if z_um is not None and z_um != self._z:
+            self._z = None
+            self._pass("the focus", lambda: self._core.setZPosition(z_um))
+            self._z = z_um
+
+    # ------------------------------------------------------------------ settings
+
+    def send(self, wanted: Mapping[str, Value]) -> set[str]:
+        """Send settings that changed; returns those that were sent.
+
+        Raises
+        ------
+        DeviceFault
+            A device refused, or the microscope was made safe.
+        """
+        changed = {
+            name
+            for name, value in wanted.items()
+            if name not in self._sent or self._sent[name] != value
+        }
+        for name in wanted:
+            if name in changed:
+                self._send(name, wanted[name])
+        return changed
+
+    def expose(self, exposure_ms: float | None) -> bool:
+        """Set the camera's exposure time, where it changed; returns whether it did.
+
+        Raises
+        ------
+        DeviceFault
+            The camera refused.
+        """
+        if exposure_ms is None or exposure_ms == self._sent_ms:
+            return False
+        self._sent_ms = None
+        self._pass("the camera's exposure", lambda: self._core.setExposure(exposure_ms))
+        self._sent_ms = exposure_ms
+        return True
+
+    def darken(self, name: str) -> None:
+        """Set a setting to its safe value, which passes even when nothing else does.
+
+        Raises
+        ------
+        Exception
+            Whatever the device says.
+        """
+        setting = self._settings[name]
+        assert setting.safe is not None
+        self._sent.pop(name, None)
+        send(self._core, setting.device, setting.property, setting.safe)
+
+    def put(self, device: str, prop: str, value: Value) -> None:
+        """Set a property that no setting is bound to.
+
+        Raises
+        ------
+        DeviceFault
+            The device refused, or the microscope was made safe.
+        """
+        self._pass(f"{device}.{prop} = {value}", lambda: send(self._core, device, prop, value))
+
+    def verify(
+        self, wanted: Mapping[str, Value], sent: Collection[str], *, exposed: bool = False
+    ) -> None:
+        """Read back what was sent, and what else the same devices may have changed with it.
+
+        A device that changes one property when another is set gets the first again, once.
+
+        Parameters
+        ----------
+        wanted
+            What the devices should have.
+        sent
+            Settings that were sent just now.
+        exposed
+            Whether the exposure time was.
+
+        Raises
+        ------
+        DeviceFault
+            A device has something else than it was given.
+        """
+        devices = {self._settings[name].device for name in sent}
+        camera = self._core.getCameraDevice()
+        if exposed:
+            devices.add(camera)
+        near = [name for name in wanted if self._settings[name].device in devices]
+        strays = self._strays(near, wanted, camera in devices)
+        if again := [name for name in strays if name not in (sent if name else [""] * exposed)]:
+            for name in again:
+                self._send_again(name, wanted)
+            self._core.waitForSystem()
+            strays = self._strays(near, wanted, camera in devices)
+        if strays:
+            self.forget()
+            raise DeviceFault("; ".join(strays.values()))
+
+    def _strays(
+        self, names: Collection[str], wanted: Mapping[str, Value], exposure: bool
+    ) -> dict[str, str]:
+        """Settings that devices do not have as wanted, and why; `""` is the exposure time."""
+        found = {}
+        for name in names:
+            setting = self._settings[name]
+            self.has[name], why = read_back(self._core, setting, wanted[name])
+            if why is not None:
+                found[name] = (
+                    f"setting {name!r}: {setting.device}.{setting.property} {why} "
+                    f"(`settings.{name}`)"
+                )
+        # Where the exposure time is a setting, that has a tolerance of its own.
+        if exposure and self._sent_ms is not None and self._exposure_name is None:
+            asked, self.exposure_ms = self._sent_ms, float(self._core.getExposure())
+            if abs(self.exposure_ms - asked) > max(_EXPOSURE * asked, _EXPOSURE_MS):
+                found[""] = (
+                    f"the camera exposes for {self.exposure_ms:g} ms, not {asked:g} as it was set "
+                    "to (`exposure.camera_ms`)"
+                )
+        return found
+
+    def _send_again(self, name: str, wanted: Mapping[str, Value]) -> None:
+        if name:
+            self._send(name, wanted[name])
+        else:
+            asked, self._sent_ms = self._sent_ms, None
+            self.expose(asked)
+
+    def _send(self, name: str, value: Value) -> None:
+        setting = self._settings[name]
+        self._sent.pop(name, None)
+        if name == self._exposure_name:
+            self._sent_ms = None
+            self.expose(float(value))
+        else:
+            self.put(setting.device, setting.property, value)
+        self._sent[name] = value
+
+    def _pass(self, what: str, call: Callable[[], object]) -> None:
+        try:
+            with self._gate.passing():
+                call()
+        except DeviceFault:
+            raise
+        except Exception as error:
+            raise DeviceFault(f"could not set {what}: {error}") from error
