@@ -56,6 +56,11 @@ def summarize(folder: Path) -> dict[str, Any]:
         `folder` is no run folder.
     """
     config, recording = read(folder)
+    return summary_of(folder, config, recording)
+
+
+def summary_of(folder: Path, config: RunConfig, recording: Recording) -> dict[str, Any]:
+    """The same of a run that was read already."""
     gate = DoseGate.of(config.dose, recording)
     last = recording.sessions[-1] if recording.sessions else {}
     scores = _scores(recording)

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -19,7 +20,7 @@ from agent.store.filtered import FilteredStore
 from agent.store.folder import CONFIG
 from agent.store.images import ImageStore, checksum
 from agent.store.recording import Recording, Taken
-from agent.summary import read, summarize
+from agent.summary import read, summary_of
 from agent.trial import is_searching, purpose
 from devices.config import Value
 from models.quality.score import doubtful
@@ -50,9 +51,9 @@ class Measured:
     flags: tuple[str, ...] = ()
 
 
-@dataclass(slots=True)
+@dataclass
 class Run:
-    """A run, read once.
+    """A run, read once; what is derived from all of its frames is derived once, too.
 
     Attributes
     ----------
@@ -95,7 +96,8 @@ class Run:
             which = note["which"]
             found = _measured(note, frames, f"retest {which}", note["field"])
             retests.setdefault(which, []).append(found)
-        return cls(folder, config, recording, summarize(folder), trials, retests)
+        summary = summary_of(folder, config, recording)
+        return cls(folder, config, recording, summary, trials, retests)
 
     @property
     def name(self) -> str:
@@ -126,17 +128,22 @@ class Run:
         """Side of a pixel on the sample (µm)."""
         return self.config.microscope.pixel_size_nm * 1e-3
 
-    @property
+    @cached_property
     def frames(self) -> list[tuple[int, Taken]]:
         """Frames on disk, in order."""
         return sorted(self.recording.taken.items())
 
-    @property
+    @cached_property
     def watched(self) -> list[tuple[int, Taken]]:
         """Those that are of no search between time points."""
         return [(index, taken) for index, taken in self.frames if not is_searching(taken.shot)]
 
-    @property
+    @cached_property
+    def fields(self) -> list[int | None]:
+        """Numbers of all fields that were watched, in the order of their first frames."""
+        return list(dict.fromkeys(field_of(taken) for _, taken in self.watched))
+
+    @cached_property
     def gate(self) -> DoseGate:
         """The light that was spent."""
         return DoseGate.of(self.config.dose, self.recording)
@@ -146,7 +153,7 @@ class Run:
         """Largest share of the dye that a frame may bleach."""
         return self.config.optimize.bleaching_limit
 
-    @property
+    @cached_property
     def last_sign(self) -> str | None:
         """When the ledger last heard of the run."""
         end, safe = self.recording.end, self.recording.safe_state

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from itertools import accumulate, compress
+from collections.abc import Callable, Iterable, Sequence
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ FIELD_KINDS = tuple(f"field{i}" for i in range(6))
 _SHAPES = ("dot", "diamond", "square", "triangle", "cross", "dot")
 TRIAL_SHAPES = {"failed": "cross", "flagged": "plus", "over": "diamond", "within": "dot"}
 """Marks of the trials by their kind; what comes last is drawn on top."""
-_MOST_MARKED = 150
+MOST_MARKED = 150
 """Markers in one chart; hundreds of them hide the line."""
 _MOST_READ = 120
 """Frames opened for one chart; a night's worth of them would take minutes."""
@@ -142,8 +142,9 @@ def scores_over_time(run: Run) -> str | None:
         Axis.linear("score", [0, 1, *(value for *_, value in rows)]),
         "Score over time",
     )
-    if len(rows) <= _MOST_MARKED:
-        shown = [taken for _, taken, _ in rows if field_of(taken) in fields(run)]
+    if len(rows) <= MOST_MARKED:
+        shown_fields = fields(run)
+        shown = [taken for _, taken, _ in rows if field_of(taken) in shown_fields]
         chart.bars(
             (taken.frame["time_s"] / seconds, taken.score.value, taken.score.sd)
             for taken in shown
@@ -156,11 +157,12 @@ def scores_over_time(run: Run) -> str | None:
 def signal_over_time(run: Run) -> str | None:
     """Mean counts of the frames over time, by field; None without frames."""
     times: dict[float, list[tuple[int, Taken]]] = defaultdict(list)
+    shown = fields(run)
     for row in run.watched:
-        if field_of(row[1]) in fields(run):
+        if field_of(row[1]) in shown:
             planned = row[1].shot["at_s"]
             times[row[1].frame["time_s"] if planned is None else planned].append(row)
-    chosen = spaced(sorted(times), max(2, _MOST_READ // max(1, len(fields(run)))))
+    chosen = spaced(sorted(times), max(2, _MOST_READ // max(1, len(shown))))
     rows = []
     for index, taken in (row for moment in chosen for row in times[moment]):
         if (pixels := run.pixels(index)) is not None:
@@ -196,8 +198,7 @@ def uncertainty_over_time(run: Run) -> str:
 
 def fields(run: Run) -> list[int | None]:
     """Fields that the charts over time show: the first few."""
-    seen = dict.fromkeys(field_of(taken) for _, taken in run.watched)
-    return list(seen)[: len(FIELD_KINDS)]
+    return run.fields[: len(FIELD_KINDS)]
 
 
 def field_sign(position: int) -> tuple[str, str]:
@@ -223,14 +224,27 @@ def _by_field(
         kind, shape = field_sign(position)
         line = [(taken.frame["time_s"] / seconds, value) for _, taken, value in groups[where]]
         chart.line(line, kind)
-        flags = [taken.score.flags if taken.score else () for _, taken, _ in groups[where]]
-        points = [
-            (x, y, f"frame {index}: {what} {text.number(y)}{text.flagged(why)}")
-            for (x, y), (index, *_), why in zip(line, groups[where], flags, strict=True)
-        ]
-        if len(rows) <= _MOST_MARKED:
-            chart.points(points, kind, shape)
-        chart.points(compress(points, flags), "flagged", "plus")
+
+        def marks(
+            some: Iterable[tuple[int, Taken, float]],
+        ) -> list[tuple[Value, float, str]]:
+            return [
+                (
+                    taken.frame["time_s"] / seconds,
+                    value,
+                    f"frame {index}: {what} {text.number(value)}{text.flagged(_flags(taken))}",
+                )
+                for index, taken, value in some
+            ]
+
+        if len(rows) <= MOST_MARKED:
+            chart.points(marks(groups[where]), kind, shape)
+        doubted = [row for row in groups[where] if _flags(row[1])]
+        chart.points(marks(spaced(doubted, MOST_MARKED)), "flagged", "plus")
+
+
+def _flags(taken: Taken) -> tuple[str, ...]:
+    return taken.score.flags if taken.score else ()
 
 
 def _times(run: Run, seconds: float) -> list[float]:

@@ -10,8 +10,11 @@ from agent.report import figures, pieces, text
 from agent.report.facts import Run
 from agent.report.svg import Axis, Chart
 from agent.store.recording import LAPSE
+from devices.config import Value
 
 _MOST_ROWS = 60
+_MOST_AUDITS = 300
+"""Audits and events that one chart marks; more would hide each other."""
 WHY = {
     "learning": "too few frames were compared yet",
     "error": "more would exceed the bound",
@@ -108,20 +111,22 @@ def errors(asked: TimelapseConfig, notes: list[Note], **size: float) -> str:
         **size,
     )
     chart.level(bound, "limit")
-    for field in dict.fromkeys(note["field"] for note in notes):
-        expected = [
-            (mark["point"], mark["expected_error"])
-            for mark, where in marks
-            if where == field and mark["frame"] is None and mark["expected_error"] is not None
-        ]
-        chart.line(sorted(expected), "within")
-    few = figures.spaced(compared, _MOST_ROWS)
-    for kind, shape, audited in (("within", "dot", False), ("best", "diamond", True)):
+    expected: dict[int, list[tuple[Value, float]]] = {note["field"]: [] for note in notes}
+    for mark, field in marks:
+        if mark["frame"] is None and mark["expected_error"] is not None:
+            expected[field].append((mark["point"], mark["expected_error"]))
+    for line in expected.values():
+        chart.line(sorted(line), "within")
+    for kind, shape, audited, most in (
+        ("within", "dot", False, _MOST_ROWS),
+        ("best", "diamond", True, _MOST_AUDITS),
+    ):
         chart.points(
             [
                 (one["point"], one["error"], f"time point {one['point']}, gap {one['gap']}")
-                for one in (compared if audited else few)
-                if (one["kind"] == "audited") == audited
+                for one in figures.spaced(
+                    [one for one in compared if (one["kind"] == "audited") == audited], most
+                )
             ],
             kind,
             shape,
@@ -139,13 +144,14 @@ def gaps(notes: list[Note], **size: float) -> str:
         "Gap over time",
         **size,
     )
-    fields = list(dict.fromkeys(note["field"] for note in notes))[: len(figures.FIELD_KINDS)]
-    for position, field in enumerate(fields):
+    by_field: dict[int, list[Note]] = {}
+    for note in notes:
+        by_field.setdefault(note["field"], []).append(note)
+    for position, mine in enumerate([*by_field.values()][: len(figures.FIELD_KINDS)]):
         kind, shape = figures.field_sign(position)
-        mine = [note for note in notes if note["field"] == field]
         chart.line([(note["point"], note["gap"]) for note in mine], kind, steps=True)
         events = [(n["point"], n["gap"], f"event: {n['event']}") for n in mine if n.get("event")]
-        chart.points(events, kind, shape)
+        chart.points(figures.spaced(events, _MOST_AUDITS), kind, shape)
     return chart.svg()
 
 

@@ -59,8 +59,8 @@ def _thumbnails(run: Run) -> str:
         said = "".join(f"<li>{escape(line)}</li>" for line in run.summary["why"])
         settings += f"<p>Searched for better ones on fresh fields:</p>\n<ul>{said}</ul>\n"
     few = f" A few of {len(run.recording.taken)} frames." if len(run.frames) > len(frames) else ""
-    seen = {field_of(taken) for _, taken in run.watched}
-    fields = f" The first {len(shown)} of {len(seen)} fields." if len(seen) > len(shown) else ""
+    seen = len(run.fields)
+    fields = f" The first {len(shown)} of {seen} fields." if seen > len(shown) else ""
     return (
         settings
         + "\n".join(drawn)
@@ -79,7 +79,8 @@ def _over_time(run: Run) -> str:
     if len(shown) > 1:
         signs = [(*figures.field_sign(i), f"field {where}") for i, where in enumerate(shown)]
     if part["flagged"]:
-        signs.append(("flagged", "plus", "score flagged"))
+        few = ", some of them" if part["flagged"] > figures.MOST_MARKED else ""
+        signs.append(("flagged", "plus", f"score flagged{few}"))
     legend = pieces.legend(signs) if signs else ""
     if part["n"]:
         words = f"Score {text.spread_of_scores(part)}, over frames."
