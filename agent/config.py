@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
+from agent.config_paths import settle
 from agent.reading import read_checked
 from devices.config import MicroscopeConfig, Model, Range, Value
 
@@ -139,7 +140,9 @@ class OptimizeConfig(Model):
 
     trials: int = Field(24, ge=1, le=1000)
     initial: int = Field(
-        8, ge=1, description="space-filling trials before a model without memory decides"
+        8,
+        ge=1,
+        description="space-filling trials before a model without memory decides; all, if fewer",
     )
     engine: Literal["stedfast", "skopt", "botorch", "sobol", "random"] = "stedfast"
     goal: Literal["best", "front"] = Field(
@@ -264,11 +267,6 @@ class RunConfig(Model):
             raise ValueError(
                 f"`microscope.fields`: {fields} fields, but `optimize` needs {needed} fresh ones "
                 "(trials, repeat_flagged, and retest_fields for the start and for the best)"
-            )
-        if "initial" in asked.model_fields_set and asked.initial > asked.trials:
-            raise ValueError(
-                f"`optimize.initial`: {self.optimize.initial}, more than "
-                f"`optimize.trials` ({self.optimize.trials})"
             )
         self._search_fits("plan: optimize")
         self._suggestions_fit()
@@ -397,40 +395,21 @@ def load(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     ConfigError
         The file cannot be read or is no valid config.
     """
-    return _settled(read_checked(path, RunConfig, overrides), path.parent)
+    return read_checked(path, RunConfig, overrides, settle)
 
 
-def _settled(config: RunConfig, base: Path) -> RunConfig:
-    """The config with absolute paths, so that it can be read from its run's folder as well."""
-    scope, analysis = config.microscope, config.analysis
-    if scope.cfg is not None and scope.cfg != "demo":
-        scope = scope.model_copy(update={"cfg": str((base / scope.cfg).absolute())})
-    if scope.replay is not None:
-        file = (base / scope.replay.file).absolute()
-        scope = scope.model_copy(update={"replay": scope.replay.model_copy(update={"file": file})})
-    if analysis.weights is not None:
-        weights = (base / analysis.weights).absolute()
-        analysis = analysis.model_copy(update={"weights": weights})
-    optimize = config.optimize
-    if optimize.prior:
-        folders = tuple((base / folder).absolute() for folder in optimize.prior)
-        optimize = optimize.model_copy(update={"prior": folders})
-    restoring = config.filter
-    if restoring is not None:
-        restoring = restoring.model_copy(update={"model": _model(restoring.model, base)})
-    lapse = config.timelapse
-    lapse = lapse.model_copy(update={"model": _model(lapse.model, base)})
-    parts = {
-        "microscope": scope,
-        "analysis": analysis,
-        "filter": restoring,
-        "optimize": optimize,
-        "timelapse": lapse,
+def as_data(config: BaseModel) -> dict[str, Any]:
+    """A config as plain data, without what is absent; `load` reads it back as the same config."""
+    return {
+        field.alias or name: _as_data(getattr(config, name))
+        for name, field in type(config).model_fields.items()
+        if not (field.default is None and getattr(config, name) is None)
     }
-    return config.model_copy(update=parts)
 
 
-def _model(name: str, base: Path) -> str:
-    """A model's file with its absolute path; a bare name is that of weights that come along."""
-    file = Path(name)
-    return name if name == file.stem else str((base / file).absolute())
+def _as_data(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return as_data(value)
+    if isinstance(value, Mapping):
+        return {key: _as_data(inner) for key, inner in value.items()}
+    return [_as_data(inner) for inner in value] if isinstance(value, tuple | list) else value

@@ -7,7 +7,7 @@ and what is accepted.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,15 +16,24 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
+from agent import plain_yaml
+from agent.plain_yaml import YamlError
+
 Path_ = tuple[str | int, ...]
 Checked = TypeVar("Checked", bound=BaseModel)
+_MAX_BYTES = 4 * plain_yaml.MAX_CHARACTERS
 
 
 class ConfigError(ValueError):
     """A config that cannot be used; the message is complete and fits in three lines."""
 
 
-def read_checked(path: Path, kind: type[Checked], overrides: Sequence[str] = ()) -> Checked:
+def read_checked(
+    path: Path,
+    kind: type[Checked],
+    overrides: Sequence[str] = (),
+    settle: Callable[[dict[str, Any], Path], None] = lambda data, base: None,
+) -> Checked:
     """Read a YAML file as one `kind` of config.
 
     Parameters
@@ -35,32 +44,29 @@ def read_checked(path: Path, kind: type[Checked], overrides: Sequence[str] = ())
         Model that the file must fit.
     overrides
         `key.path=value` pairs laid over it, values read as YAML.
+    settle
+        Makes the paths in a config's data absolute, in place: those of the file from its folder,
+        those of an override from where the command is given.
 
     Raises
     ------
     ConfigError
         The file cannot be read or is no valid config.
     """
-    text = read_text(path)
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        data = yaml.load(text, Loader=_UniqueKeys)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = f", line {mark.line + 1}" if mark else ""
-        raise ConfigError(f"{path}{line}: not valid YAML: {error.problem}") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from None
-    except (ValueError, RecursionError) as error:  # a date like 2020-99-99, braces without end
-        raise ConfigError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from None
+        data, node = plain_yaml.read_with_nodes(read_text(path))
+    except YamlError as error:
+        line = f", line {error.line}" if error.line else ""
+        raise ConfigError(f"{path}{line}: not valid YAML: {error}") from None
     if data is None:
         raise ConfigError(f"{path}: empty; a config needs at least {_needed(kind)}")
     if not isinstance(data, dict):
         raise ConfigError(
             f"{path}: {_short(data)} is not a config; keys like {_needed(kind, colon=':')} are"
         )
+    settle(data, path.parent)
     for override in overrides:
-        _lay_over(data, override)
+        _lay_over(data, override, settle)
     try:
         return kind.model_validate(data)
     except ValidationError as error:
@@ -73,9 +79,13 @@ def _needed(kind: type[BaseModel], colon: str = "") -> str:
 
 
 def read_text(path: Path) -> str:
-    """Text of a file; `ConfigError` if it is missing, a folder or not text."""
+    """Text of a file; `ConfigError` if it is missing, a folder, not text or too long."""
     try:
-        return path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            raw = file.read(_MAX_BYTES + 1)
+        if len(raw) > _MAX_BYTES:
+            raise ConfigError(f"{path}: larger than {_MAX_BYTES / 1e6:g} MB, no config is")
+        return raw.decode("utf-8-sig")
     except FileNotFoundError:
         near = get_close_matches(path.name, _siblings(path), n=1, cutoff=0.75)
         hint = f"; did you mean {path.parent / near[0]}?" if near else ""
@@ -95,40 +105,29 @@ def _siblings(path: Path) -> list[str]:
         return []
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """YAML that refuses a key written twice, of which it would silently drop one."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                raise yaml.constructor.ConstructorError(
-                    None, None, "a key must be a single word", key.start_mark
-                )
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"key `{key.value}` stands here twice", key.start_mark
-                )
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-def _lay_over(data: dict[str, Any], override: str) -> None:
+def _lay_over(
+    data: dict[str, Any], override: str, settle: Callable[[dict[str, Any], Path], None]
+) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise ConfigError(f"--set {override}: not key=value, like optimize.trials=12")
     try:
-        value = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, TypeError):
-        raise ConfigError(f"--set {override}: {text!r} is not a YAML value") from None
+        value = plain_yaml.read(text)
+    except YamlError as error:
+        raise ConfigError(f"--set {override}: not a YAML value: {error}") from None
     *parents, last = key.split(".")
+    alone: dict[str, Any] = {last: value}
+    whole = alone
+    for parent in reversed(parents):
+        whole = {parent: whole}
+    settle(whole, Path())
     place = data
     for parent in parents:
         inner = place.setdefault(parent, {})
         if not isinstance(inner, dict):
             raise ConfigError(f"--set {override}: `{parent}` has no keys, it is {_short(inner)}")
         place = inner
-    place[last] = value
+    place[last] = alone[last]
 
 
 # ---------------------------------------------------------------------- errors
@@ -137,8 +136,8 @@ def _lay_over(data: dict[str, Any], override: str) -> None:
 def located(path: Path, keys: Path_, message: str) -> ConfigError:
     """A `ConfigError` about one key of a file, with the line it stands in."""
     try:
-        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    except (OSError, yaml.YAMLError):
+        _, node = plain_yaml.read_with_nodes(read_text(path))
+    except (ConfigError, YamlError):
         node = None
     return ConfigError(f"{_where(path, node, keys)}: {message}")
 

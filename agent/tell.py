@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import yaml
-
+from agent import plain_yaml
 from agent.commands import check_command
 from agent.config import RunConfig
 from agent.control import COMMANDS, append, stamp_of
@@ -129,7 +128,7 @@ def _parsed(pairs: Sequence[str]) -> dict[str, Any]:
         if key in told:
             raise ConfigError(f"`{key}`: stands here twice; accepted: once, or one after the other")
         try:
-            told[key] = yaml.safe_load(text)
-        except (yaml.YAMLError, ValueError, TypeError, RecursionError):
+            told[key] = plain_yaml.read(text)
+        except plain_yaml.YamlError:
             raise ConfigError(f"`{key}`: {short(text)} is not a YAML value") from None
     return told

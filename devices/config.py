@@ -19,6 +19,12 @@ def _not_yes_or_no(value: object) -> object:
     return value
 
 
+def _one_micro(unit: str) -> str:
+    # The Greek letter, as keyboards type it, and the sign for micro look alike.
+    return unit.replace("\N{GREEK SMALL LETTER MU}", "\N{MICRO SIGN}")
+
+
+Unit = Annotated[str, AfterValidator(_one_micro)]
 Value = Annotated[float | int | str, BeforeValidator(_not_yes_or_no)]
 Power = Annotated[float, Field(ge=0)]
 
@@ -49,7 +55,7 @@ class SettingConfig(Model):
 
     device: str = Field(description="Micro-Manager device label")
     property: str = Field(description="property of that device")
-    unit: str = Field("", description="unit of the values, as the device takes them")
+    unit: Unit = Field("", description="unit of the values, as the device takes them")
     kind: Literal["real", "integer", "choice"] = "real"
     range: Range | None = Field(None, description="lowest and highest value ever sent")
     choices: tuple[Value, ...] | None = Field(None, min_length=1, description="kind: choice")

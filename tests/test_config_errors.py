@@ -157,7 +157,6 @@ TUNING: list[tuple[str, Any, list[str]]] = [
     ("optimize.trails", 9, ["`optimize.trails`", "did you mean `trials`"]),
     ("optimize.trials", 200, ["`microscope.fields`", "208", "fresh"]),
     ("optimize.repeat_flagged", 100, ["`microscope.fields`", "118", "repeat_flagged"]),
-    ("optimize.initial", 30, ["`optimize.initial`", "30", "`optimize.trials`"]),
     ("optimize.bleaching_limit", 20, ["`optimize.bleaching_limit`", "less than or equal to 1"]),
     ("optimize.engine", "gp", ["`optimize.engine`", "'stedfast', 'skopt'"]),
     (
@@ -299,6 +298,12 @@ def test_weights_that_are_none(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 # ---------------------------------------------------------------------- files
 
+# Ten lines that stand for ten to the ninth values.
+LAUGHS = b"\n".join(
+    [b"a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]"]
+    + [b"a%d: &a%d [%s]" % (n, n, b", ".join([b"*a%d" % (n - 1)] * 10)) for n in range(1, 9)]
+)
+
 
 @pytest.mark.parametrize(
     ("content", "named"),
@@ -320,8 +325,15 @@ def test_weights_that_are_none(tmp_path: Path, capsys: pytest.CaptureFixture[str
         (b"plan: live\n---\nplan: live\n", ["line 2", "not valid YAML"]),
         (b"plan: *live\n", ["line 1", "not valid YAML", "'live'"]),
         (b"plan: !!python/object:os.system x\n", ["line 1", "not valid YAML"]),
-        (b"seed: 2020-99-99\n", ["not valid YAML"]),
-        (b"{a: " * 2000 + b"1" + b"}" * 2000, ["not valid YAML"]),
+        (b"seed: 2020-99-99\n", ["`plan`", "also wrong", "seed"]),
+        (b"seed: 1:30\n", ["`plan`", "also wrong", "seed"]),
+        (b"plan: &a [*a]\n", ["line 1", "not valid YAML", "alias"]),
+        (b"plan: !!bool maybe\n", ["line 1", "not valid YAML", "'maybe'"]),
+        (b"plan: !!timestamp 2020-01-01\n", ["line 1", "not valid YAML", "plain values"]),
+        (b"seed: 1" + b"0" * 5000 + b"\n", ["line 1", "not valid YAML", "digits"]),
+        (b"# " + b"x" * 3_000_000 + b"\n", ["larger than 2 MB"]),
+        (b"{a: " * 2000 + b"1" + b"}" * 2000, ["not valid YAML", "nested deeper"]),
+        (LAUGHS, ["not valid YAML", "stands for more than"]),
     ],
     ids=lambda part: repr(part)[:30] if isinstance(part, bytes) else "",
 )
@@ -348,7 +360,7 @@ def test_no_such_file(command: str, tmp_path: Path, capsys: pytest.CaptureFixtur
         ("frames", ["--set frames", "key=value"]),
         ("=3", ["--set =3", "key=value"]),
         ("live.frames=[", ["--set live.frames=[", "not a YAML value"]),
-        ("live.frames=2020-99-99", ["not a YAML value"]),
+        ("live.frames=2020-99-99", ["`live.frames`", "'2020-99-99'"]),
         ("live.frames=many", ["`live.frames`", "'many'", "--set live.frames=many"]),
         ("live.frame=3", ["`live.frame`", "did you mean `frames`"]),
         ("live..frames=3", ["`live.`", "frames, mode"]),

@@ -11,10 +11,10 @@ from pathlib import Path
 from platform import platform, python_version
 from typing import Any
 
-import yaml
 from filelock import FileLock, Timeout
 
-from agent.config import RunConfig, load
+from agent import plain_yaml
+from agent.config import RunConfig, as_data, load
 from agent.reading import ConfigError
 from agent.store.ledger import FILE as LEDGER
 
@@ -85,9 +85,7 @@ def commit_of_this_code() -> str:
 
 def write_config(folder: Path, config: RunConfig, provenance: dict[str, Any]) -> None:
     """Write the fully resolved config; it can be run again as it is."""
-    data = config.model_dump(mode="json", by_alias=True, exclude_none=True)
-    data["provenance"] = provenance
-    text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, default_flow_style=None)
+    text = plain_yaml.write(as_data(config) | {"provenance": provenance})
     (folder / CONFIG).write_text(text, encoding="utf-8")
 
 

@@ -83,7 +83,7 @@ def train(
         Where to write, without suffix: `<out>.safetensors`, `<out>.json` and `<out>.csv`, which
         has the score of every validation and test frame.
     recipe
-        How; the default one if absent. The same recipe, data and machine give the same weights
+        How; the default one if absent. The same recipe, data and device give the same weights
         on the same machine with the same number of threads.
     tests
         More rated sets that the card gives figures of, by name.

@@ -79,7 +79,7 @@ def train(
     out
         Where to write, without suffix: `<out>.safetensors` and `<out>.json`.
     recipe
-        How; the default one if absent. The same recipe, data and machine give the same weights
+        How; the default one if absent. The same recipe, data and device give the same weights
         on the same machine with the same number of threads.
     command, commit
         What the model card says about how to make these weights again.

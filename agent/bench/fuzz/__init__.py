@@ -1,0 +1,1 @@
+"""`stedfast bench fuzz`: files that are damaged, hostile or just drawn at random."""

@@ -1,0 +1,206 @@
+"""YAML as configs and command lines have it: one reader, and the writer that goes with it.
+
+Numbers are those of YAML 1.2: `1e2` is a hundred and `010` ten, while `1:30` and `2020-01-01` are
+texts. Values are plain ones (texts, numbers, true and false, nothing, lists, mappings). What is
+written reads back as the same. Size, depth and what aliases add up to are bounded: ten lines of
+aliases of aliases could otherwise stand for billions of values.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePath
+from typing import Any
+
+import yaml
+
+MAX_CHARACTERS = 500_000
+MAX_VALUES = 50_000
+MAX_DEPTH = 40
+_TAG = "tag:yaml.org,2002:"
+_NUMBERS = {
+    "int": re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+"),
+    "float": re.compile(
+        r"[-+]?(?:\.[0-9]+|[0-9]+\.[0-9]*)(?:[eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+"
+        r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
+    ),
+}
+
+
+class YamlError(ValueError):
+    """A text that is no YAML, or none that is read here.
+
+    Parameters
+    ----------
+    message
+        What is wrong, in a line.
+    line
+        Where, from 1, if that is known.
+    """
+
+    def __init__(self, message: str, line: int | None = None) -> None:
+        super().__init__(message)
+        self.line = line
+
+
+def read(text: str) -> Any:
+    """The plain value that a text stands for.
+
+    Raises
+    ------
+    YamlError
+        It stands for none.
+    """
+    return _read(text)[0]
+
+
+def read_with_nodes(text: str) -> tuple[Any, yaml.Node | None]:
+    """The same, with the nodes that know in which line each key stands."""
+    return _read(text)
+
+
+def write(data: Any) -> str:
+    """YAML of plain data (tuples are lists, and paths texts), which reads back as the same."""
+    written: str = yaml.dump(
+        data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None
+    )
+    return written
+
+
+def _read(text: str) -> tuple[Any, yaml.Node | None]:
+    if len(text) > MAX_CHARACTERS:
+        raise YamlError(f"longer than {MAX_CHARACTERS:,} characters")
+    try:
+        loader = _Loader(text)
+        try:
+            node = loader.get_single_node()
+            if node is None:
+                return None, None
+            _weigh(node, {})
+            return _unshared(loader.construct_document(node)), node
+        finally:
+            loader.dispose()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise YamlError(str(error.problem), mark.line + 1 if mark else None) from None
+    except yaml.YAMLError as error:
+        raise YamlError(str(error).splitlines()[0]) from None
+    except RecursionError:
+        raise YamlError(f"nested deeper than {MAX_DEPTH} levels") from None
+
+
+_BEING_WEIGHED = (-1, 0)
+
+
+def _weigh(node: yaml.Node, known: dict[int, tuple[int, int]], depth: int = 1) -> tuple[int, int]:
+    """How many values a node stands for with its aliases written out, and how deep it is."""
+    if (found := known.get(id(node))) is not None:
+        if found == _BEING_WEIGHED:
+            raise YamlError("an alias stands within what it is an alias of", _line_of(node))
+    else:
+        known[id(node)] = _BEING_WEIGHED
+        parts: list[yaml.Node] = []
+        if isinstance(node, yaml.MappingNode):
+            parts = [part for pair in node.value for part in pair]
+        elif isinstance(node, yaml.SequenceNode):
+            parts = node.value
+        values, deep = 1, 0
+        for part in parts:
+            more, below = _weigh(part, known, depth + 1)
+            values, deep = values + more, max(deep, below)
+        found = known[id(node)] = values, deep + 1
+    if found[0] > MAX_VALUES:
+        raise YamlError(f"stands for more than {MAX_VALUES:,} values", _line_of(node))
+    if depth + found[1] - 1 > MAX_DEPTH:
+        raise YamlError(f"nested deeper than {MAX_DEPTH} levels", _line_of(node))
+    return found
+
+
+def _unshared(data: Any) -> Any:
+    """The same, with a copy of its own wherever an alias stood."""
+    if isinstance(data, dict):
+        return {key: _unshared(value) for key, value in data.items()}
+    return [_unshared(value) for value in data] if isinstance(data, list) else data
+
+
+def _line_of(node: yaml.Node) -> int:
+    line: int = node.start_mark.line
+    return line + 1
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key written twice, of which YAML would silently drop one."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        pairs = node.value if isinstance(node, yaml.MappingNode) else ()
+        seen = set()
+        for key, _ in pairs:
+            if not isinstance(key, yaml.ScalarNode):
+                raise _refused("a key must be a single word", key)
+            if key.value in seen:
+                raise _refused(f"key `{key.value}` stands here twice", key)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+    def construct_number(self, node: yaml.ScalarNode) -> int | float:
+        """A number, also where a tag says that a text is one."""
+        text = node.value
+        if _NUMBERS["int"].fullmatch(text):
+            # Python itself reads no whole number of more digits, as that takes long.
+            if len(text) > 4000:
+                raise _refused("a number of more than 4,000 digits", node)
+            return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
+        if _NUMBERS["float"].fullmatch(text):
+            return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
+        raise _refused(f"{text[:40]!r} is not a number", node)
+
+    def construct_truth(self, node: yaml.ScalarNode) -> bool:
+        """`true` and `yes`, and their opposites."""
+        if (truth := self.bool_values.get(node.value.lower())) is None:
+            raise _refused(f"{node.value[:40]!r} is neither true nor false", node)
+        return truth
+
+    def refuse_tag(self, node: yaml.Node) -> Any:
+        """What has a tag of its own is no plain value."""
+        raise _refused(f"tag {node.tag!r}: only plain values are read", node)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Knows the same numbers, so that texts that look like one are quoted."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+    def represent_text(self, text: str) -> yaml.ScalarNode:
+        """A text; PyYAML folds what it takes for line ends, unless it is quoted."""
+        style = '"' if re.search("[\r\x85\u2028\u2029]", text) else None
+        node: yaml.ScalarNode = self.represent_scalar(f"{_TAG}str", text, style)
+        return node
+
+
+def _refused(problem: str, node: yaml.Node) -> yaml.MarkedYAMLError:
+    return yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+
+
+def _resolve_numbers(kind: type[_Loader] | type[_Dumper]) -> None:
+    """Let plain words be the numbers of YAML 1.2, and neither dates nor `=`."""
+    old = {f"{_TAG}{name}" for name in ("int", "float", "timestamp", "value")}
+    kind.yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in found if tag not in old]
+        for first, found in kind.yaml_implicit_resolvers.items()
+    }
+    for name, pattern in _NUMBERS.items():
+        whole = re.compile(f"(?:{pattern.pattern})$")
+        kind.add_implicit_resolver(f"{_TAG}{name}", whole, list("-+.0123456789"))
+
+
+_resolve_numbers(_Loader)
+_resolve_numbers(_Dumper)
+_Loader.add_constructor(f"{_TAG}int", _Loader.construct_number)
+_Loader.add_constructor(f"{_TAG}float", _Loader.construct_number)
+_Loader.add_constructor(f"{_TAG}bool", _Loader.construct_truth)
+for _name in ("timestamp", "binary", "omap", "pairs", "set"):
+    _Loader.add_constructor(f"{_TAG}{_name}", _Loader.refuse_tag)
+_Loader.add_constructor(None, _Loader.refuse_tag)
+_Dumper.add_representer(str, _Dumper.represent_text)
+_Dumper.add_multi_representer(PurePath, lambda dumper, path: dumper.represent_text(str(path)))
