@@ -1,12 +1,22 @@
-"""The dose gate: light energy on the sample, counted before it is spent."""
+"""The dose gate: light energy on the sample, counted before it is spent, and put right after.
+
+A shot is announced with the light that it should take. What it took is known once it is over, from
+the time that the light was on: a camera that is slow takes more. What frames took beyond what was
+expected of them is expected of the next one.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
+from typing import Any
 
 from agent.config import DoseConfig
 from agent.store.recording import Recording
+
+_MORE, _MORE_S = 0.2, 0.1
+_LESS, _LESS_S = 0.5, 1.0
+"""Share of the time expected, and s, beyond which a difference in all is told of."""
 
 
 class BudgetReached(Exception):
@@ -24,6 +34,11 @@ class DoseGate:
 
     def __init__(self, config: DoseConfig) -> None:
         self._config = config
+        self._late_s = 0.0
+        self.expected_s = 0.0
+        """Time (s) that the settings say light was to be on the sample in all measured shots."""
+        self.lit_s = 0.0
+        """Time (s) that it was."""
         self.total: dict[str, float] = defaultdict(float)
         self.by_field: dict[int, dict[str, float]] = defaultdict(lambda: defaultdict(float))
 
@@ -33,7 +48,43 @@ class DoseGate:
         gate = cls(config)
         for shot in [*(taken.shot for taken in recording.taken.values()), *recording.lost]:
             gate.count(shot["dose_J"], shot["field"]["index"] if shot["field"] else None)
+        for taken in recording.taken.values():
+            gate.learn(taken.frame)
         return gate
+
+    def likely(self, dose: Mapping[str, float], exposure_s: float) -> dict[str, float]:
+        """What a shot will take (J), by laser, if it is as slow as the last one.
+
+        Parameters
+        ----------
+        dose, exposure_s
+            What its settings say.
+        """
+        factor = 1 + self._late_s / exposure_s if exposure_s > 0 else 1.0
+        return {laser: joules * factor for laser, joules in dose.items()}
+
+    def learn(self, row: Mapping[str, Any]) -> None:
+        """Take in how long light was on in a shot; earlier versions' rows do not say.
+
+        Parameters
+        ----------
+        row
+            A frame's in the ledger, or that of a shot without one.
+        """
+        if "lit_s" in row:
+            self.expected_s += row["expected_s"]
+            self.lit_s += row["lit_s"]
+            self._late_s = max(0.0, row["lit_s"] - row["expected_s"])
+
+    def mismatch(self) -> str | None:
+        """What is wrong if light was on for another time than expected, in words."""
+        more, less = self.lit_s - self.expected_s, self.expected_s - self.lit_s
+        found = f"light was on the sample for {self.lit_s:.3g} s, {self.expected_s:.3g} expected"
+        if more > max(_MORE * self.expected_s, _MORE_S):
+            return f"{found}: slow camera, shutter or lasers; what was measured counts"
+        if less > max(_LESS * self.expected_s, _LESS_S):
+            return f"{found}: is `microscope.exposure` right? The expected light counts"
+        return None
 
     def admit(self, dose: Mapping[str, float], field: int | None) -> None:
         """Ask before a shot; it is not counted yet.

@@ -18,7 +18,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -44,12 +44,14 @@ from agent.plan import (
 )
 from agent.store.images import ImageStore, checksum
 from agent.store.ledger import Ledger
-from agent.store.recording import Recording, shot_as_dict
+from agent.store.recording import LIGHT, Recording, shot_as_dict
 from agent.tape import Tape
 from devices.errors import DeviceFault
 from devices.microscope import Microscope
 from devices.shot import Shot
 from models.quality.score import Score
+
+_GRACE_S = 2.0
 
 
 @dataclass(slots=True)
@@ -59,7 +61,7 @@ class _Pending:
     shot: Shot
     index: int
     settings: dict[str, Any]
-    dose: dict[str, float]
+    dose: dict[str, float] = field(default_factory=dict)
     announced: bool = False
     exposing: bool = False
 
@@ -136,6 +138,7 @@ class Loop:
         self._closed = threading.Event()
         self._pause = Pause()
         self._caught_up = False
+        self._told_of_light = any(fault.get("part") == LIGHT for fault in recording.faults)
         self.finished = False
         """The plan came to its end."""
         self.deadline: float | None = None
@@ -166,18 +169,22 @@ class Loop:
             while True:
                 taken = self._index
                 self._runner_started = time.monotonic()
+                # Before it asks for the first event, the runner asks the stages where they are.
+                self.deadline = self._runner_started + self._patience_s
                 try:
                     mda.run(self._events())
                 except DeviceFault as fault:
+                    self.deadline = None
                     retries = self._retries if self._index > taken else retries
-                    if retries == 0 or self._pending is None or self._stopping.is_set():
+                    if retries == 0 or self._stopping.is_set():
                         raise
                     retries -= 1
                     self._record(
                         "fault",
                         {"what": str(fault), "policy": "retry", "left": retries},
-                        self._pending.index,
+                        self._index,
                     )
+                    self.give_up_shot()
                 else:
                     if not self._stood_still():
                         return
@@ -188,6 +195,7 @@ class Loop:
 
     def _events(self) -> Iterator[MDAEvent]:
         """What the runner iterates over."""
+        self.deadline = None
         while not (self._stopping.is_set() or self._pause.asked):
             self._pending = self._pending or self._next()
             if self._pending is None:
@@ -203,7 +211,7 @@ class Loop:
                 self._runner_started
                 + max(event.min_start_time or 0.0, time.monotonic() - self._runner_started)
                 + exposure
-                + self.microscope.config.timeout_s
+                + self._patience_s
             )
             yield event
             self.deadline = None
@@ -233,7 +241,7 @@ class Loop:
         if self._frame is not None:
             self._pending = None
         else:
-            self.void_unlit()
+            self.give_up_shot()
         began = time.monotonic()
         safe = self.microscope.make_safe("paused")
         self._record("pause", {"paused": True, "safe_state": safe.as_dict()})
@@ -249,8 +257,19 @@ class Loop:
         self._record("pause", {"paused": False, "lasted_s": round(lasted, 3)})
         return True
 
+    @property
+    def _patience_s(self) -> float:
+        """Time (s) after which a device has hung.
+
+        Micro-Manager's own limit for a busy device comes first: what it raises can be retried.
+        """
+        return self.microscope.config.timeout_s + _GRACE_S
+
     def _announce(self, pending: _Pending) -> None:
         where = pending.shot.field.index if pending.shot.field else None
+        pending.dose = self._gate.likely(
+            self.microscope.dose_j(pending.settings), self.microscope.exposure_s(pending.settings)
+        )
         self._gate.admit(pending.dose, where)
         entry = {
             **shot_as_dict(pending.shot),
@@ -288,7 +307,7 @@ class Loop:
             self._close_control()
             return None
         settings = self.microscope.settings(step)
-        return _Pending(step, self._index, settings, self.microscope.dose_j(settings))
+        return _Pending(step, self._index, settings)
 
     def _note(self, note: Note) -> None:
         data = {"topic": note.topic, "data": dict(note.data)}
@@ -406,18 +425,35 @@ class Loop:
         at = self.microscope.simulated_time_s
         at = time.monotonic() - self._born if at is None else at
         self._images.write(pending.index, pixels)
+        got = self.microscope.received(pending.settings)
         row = {
             "shape": list(pixels.shape),
             "dtype": str(pixels.dtype),
             "crc32": checksum(pixels),
             "time_s": at,
+            **got.as_dict(),
         }
         self._record("frame", row, pending.index)
+        self._settle(pending, row)
         self._index += 1
         pixels.flags.writeable = False
         score = self._scored(pending.index, pending.shot, pixels)
         unsure = self._filtered(pending.index, pending.shot)
-        return Frame(pending.index, pending.shot, pending.settings, pixels, at, score, unsure)
+        return Frame(
+            pending.index, pending.shot, got.settings, pixels, at, score, unsure, got.dose_J
+        )
+
+    def _settle(self, pending: _Pending, row: dict[str, Any]) -> None:
+        """Count the light that a frame took, instead of what was announced."""
+        where = pending.shot.field.index if pending.shot.field else None
+        pending.announced = False
+        self._gate.count(pending.dose, where, sign=-1)
+        self._gate.count(row["dose_J"], where)
+        self._gate.learn(row)
+        if not self._told_of_light and (what := self._gate.mismatch()) is not None:
+            self._told_of_light = True
+            fault = {"what": what, "policy": "go on", "part": LIGHT}
+            self._record("fault", fault, pending.index)
 
     def _record(self, kind: Any, data: dict[str, Any], index: int | None = None) -> None:
         self._ledger.add(kind, data, index)
@@ -447,11 +483,17 @@ class Loop:
         self._stopping.set()
         self._pause.end()
 
-    def void_unlit(self) -> None:
-        """Give back the light of a shot that was announced and never started."""
+    def give_up_shot(self) -> None:
+        """Of a shot that was announced and left no frame, count the light that fell, if any did."""
         pending = self._pending
-        if pending is not None and pending.announced and not pending.exposing:
-            where = pending.shot.field.index if pending.shot.field else None
-            self._gate.count(pending.dose, where, sign=-1)
-            pending.announced = False
-            self._record("void", {}, pending.index)
+        if pending is None or not pending.announced or self._frame is not None:
+            return
+        pending.announced = False
+        where = pending.shot.field.index if pending.shot.field else None
+        row: dict[str, Any] = {}
+        self._gate.count(pending.dose, where, sign=-1)
+        if pending.exposing and (got := self.microscope.received(pending.settings)).lit_s > 0:
+            row = got.as_dict()
+            self._gate.count(got.dose_J, where)
+            self._gate.learn(row)
+        self._record("void", row, pending.index)

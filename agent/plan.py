@@ -137,6 +137,9 @@ class Frame:
         Rows × columns, as the camera gave them; read-only.
     time_s
         When, in seconds of the run (of the sample's clock where that is simulated).
+    dose_J
+        Light energy that it took (J), by laser; None where an earlier version's ledger does not
+        say what was measured.
     """
 
     index: int
@@ -146,6 +149,7 @@ class Frame:
     time_s: float
     _quality: Callable[[], Score]
     _uncertainty: Callable[[], float] = _nobody_filters
+    dose_J: Mapping[str, float] | None = None
 
     @property
     def quality(self) -> Score:

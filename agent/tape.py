@@ -297,5 +297,12 @@ class Tape:
         filtered = taken.filtered
         unsure = refilter(index, shot) if filtered is None else lambda: filtered["uncertainty"]
         return Frame(
-            index, shot, taken.shot["settings"], pixels, taken.frame["time_s"], score, unsure
+            index,
+            shot,
+            taken.shot["settings"],
+            pixels,
+            taken.frame["time_s"],
+            score,
+            unsure,
+            taken.frame.get("dose_J"),
         )

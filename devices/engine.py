@@ -24,7 +24,7 @@ from useq import MDAEvent, MDASequence
 
 from devices.config import MicroscopeConfig, Value
 from devices.errors import DeviceFault, LimitError
-from devices.light import LightMeter
+from devices.light import FRAME, LightMeter
 from devices.safety import LightGate
 from devices.sending import Sender
 from devices.values import same
@@ -151,7 +151,7 @@ class StrictEngine(MDAEngine):
         shutter = core.getShutterDevice()
         try:
             with self._gate.passing():
-                self.meter.on(list(self._light.values()))
+                self.meter.on([*self._light.values(), FRAME])
                 core.setShutterOpen(shutter, True)
             core.waitForDevice(shutter)
             yield
@@ -165,6 +165,7 @@ class StrictEngine(MDAEngine):
         """No shutter: lasers at their power, and at their safe values again at once."""
         core, sender = self.mmcore, self.sender
         try:
+            self.meter.on([FRAME])
             for name, value in self._lit.items():
                 self.meter.on([self._light[name]])
                 sender.send({name: value})
@@ -201,6 +202,7 @@ class StrictEngine(MDAEngine):
                     trouble.setdefault(name, f"is {has}, not {setting.safe}")
             except Exception as error:
                 trouble.setdefault(name, error)
+        self.meter.off([FRAME])
         if trouble:
             what = "; ".join(f"{name!r}: {why}" for name, why in trouble.items())
             raise DeviceFault(f"light could not be switched off: {what}")

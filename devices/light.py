@@ -11,8 +11,12 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from devices.config import Value
+
+FRAME = ""
+"""What stands for a frame where no laser is known: a lamp behind the shutter, or nothing at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +40,14 @@ class Received:
     lit_s: float
     dose_J: dict[str, float]
 
-    @property
-    def excess_s(self) -> float:
-        """Time (s) that the sample was lit beyond what was expected; negative where it was less."""
-        return self.lit_s - self.expected_s
+    def as_dict(self) -> dict[str, Any]:
+        """For the ledger."""
+        return {
+            "settings": self.settings,
+            "expected_s": self.expected_s,
+            "lit_s": self.lit_s,
+            "dose_J": self.dose_J,
+        }
 
 
 class LightMeter:

@@ -13,7 +13,7 @@ from devices.binding import check_bindings, check_property
 from devices.config import MicroscopeConfig, PropertyBinding, Value
 from devices.errors import BindingError, LimitError, one_of
 from devices.fields import grid
-from devices.light import Received
+from devices.light import FRAME, Received
 from devices.loading import assign_roles, load_core, release
 from devices.safety import LightGate, SafeState, Step, make_safe
 from devices.shot import Shot
@@ -173,21 +173,21 @@ class Microscope:
         expected = config.exposure_s(has, self.pixels)
         if config.exposure.camera_ms is not None and sender.exposure_ms is not None:
             expected = sender.exposure_ms * 1e-3
-        lit = self._engine.meter.seconds()
-        if not lit:
-            return Received(has, expected, 0.0, dict.fromkeys(config.lasers, 0.0))
-        if self._in_its_own_time:
-            lit = dict.fromkeys(config.lasers, expected)
+        lit = dict(self._engine.meter.seconds())
+        if lit and self._simulated_light:
+            lit = dict.fromkeys([*config.lasers, FRAME], expected)
         dose = {
-            laser: watts * max(expected, lit.get(laser, 0.0))
+            laser: watts * (max(expected, lit[laser]) if laser in lit else 0.0)
             for laser, watts in config.watts(has).items()
         }
-        return Received(has, expected, max(lit.get(laser, 0.0) for laser in lit), dose)
+        lasers = [lit[laser] for laser in config.lasers if laser in lit]
+        return Received(has, expected, max(lasers or [lit.get(FRAME, 0.0)]), dose)
 
     @property
-    def _in_its_own_time(self) -> bool:
-        """Whether light is simulated, too: it falls for as long as it should, whatever we see."""
-        return self.config.clock is not None or self.config.virtual_sted is not None
+    def _simulated_light(self) -> bool:
+        """Whether the time that light is on is not ours."""
+        config = self.config
+        return bool(config.clock or config.virtual_sted or config.replay)
 
     def event(self, shot: Shot, index: int, *, elapsed_s: float = 0.0) -> MDAEvent:
         """The useq event of a shot, the form in which Micro-Manager's runner takes it.

@@ -32,9 +32,15 @@ class Light:
     _spent_on: dict[tuple[int, str], float] = field(default_factory=dict)
     _each: Mapping[str, float] = field(default_factory=dict)
 
-    def spend(self, settings: Mapping[str, Any], pixels: int, where: int) -> None:
-        """Take in a frame that was taken of a field."""
-        self._each = self.cost(settings, pixels)
+    def spend(
+        self,
+        settings: Mapping[str, Any],
+        pixels: int,
+        where: int,
+        measured: Mapping[str, float] | None = None,
+    ) -> None:
+        """Take in a frame that was taken of a field; its light was measured (J), or follows."""
+        self._each = self.cost(settings, pixels) if measured is None else measured
         for laser, joules in self._each.items():
             self._spent[laser] = self._spent.get(laser, 0.0) + joules
             key = where, laser

@@ -24,6 +24,7 @@ def measure(
     assert isinstance(before, Frame) and isinstance(image, Frame) and isinstance(after, Frame)
     quality, lost = image.quality, bleaching(before.pixels, after.pixels)
     pixels, taken_at = image.pixels, dict(image.settings)
+    dose = scope.dose_j(taken_at, pixels.size) if image.dose_J is None else image.dose_J
     return Outcome(
         quality.value,
         lost.value,
@@ -34,7 +35,7 @@ def measure(
         snr=signal_to_noise(pixels),
         resolution_nm=resolution_nm(pixels, scope.pixel_size_nm),
         time_s=scope.exposure_s(taken_at, pixels.size),
-        dose_J=scope.dose_j(taken_at, pixels.size),
+        dose_J=dose,
     )
 
 

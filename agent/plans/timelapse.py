@@ -37,7 +37,7 @@ def timelapse(
             settings, at_s = better.settings if better else {}, t * config.interval_s
             frame = yield Shot(config.mode, settings, field, at_s=at_s, purpose=f"time point {t}")
             assert isinstance(frame, Frame)
-            light.spend(frame.settings, frame.pixels.size, field.index)
+            light.spend(frame.settings, frame.pixels.size, field.index, frame.dose_J)
             if better is not None:
                 better.see(frame)
         if better is not None and better.due(t):
@@ -75,7 +75,7 @@ def skipping(
                 settings = better.settings if better else {}
                 frame = yield Shot(config.mode, settings, lapse.place, at_s=at_s, purpose=purpose)
                 assert isinstance(frame, Frame)
-                light.spend(frame.settings, frame.pixels.size, lapse.field)
+                light.spend(frame.settings, frame.pixels.size, lapse.field, frame.dose_J)
                 taken.append((lapse, frame))
         for lapse, frame in taken:
             for request in lapse.see(frame, t):

@@ -190,7 +190,7 @@ class Session:
             )
             self.longest_queue = work.analysis.longest
         try:
-            work.loop.void_unlit()
+            work.loop.give_up_shot()
             work.ledger.add("safe_state", replace(safe, reason=why).as_dict())
             if status == "failed":
                 work.ledger.add("fault", {"what": why, "policy": "stop"}, work.loop.frames)

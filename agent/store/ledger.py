@@ -22,8 +22,8 @@ from typing import Any, Literal
 Kind = Literal[
     "run",  # a session of the run starts: what, where, versions
     "shot",  # about to be taken: settings, field, light
-    "void",  # that shot was announced but no light fell
-    "frame",  # its pixels are on disk
+    "void",  # that shot left no frame: what light fell, or none
+    "frame",  # its pixels are on disk; what light fell, and what the devices had
     "score",  # what the quality network says of a frame
     "filtered",  # what the filter made of it is on disk, and how unsure it is of that
     "rebuilt",  # what the interpolator rebuilt between two frames is on disk, or why it is not

@@ -17,6 +17,8 @@ REBUILD = "rebuild"
 """What the faults of the interpolator name."""
 TUNE = "tune"
 """What the faults of its fine-tuning name."""
+LIGHT = "light"
+"""What those name that say that light was on the sample for another time than expected."""
 LAPSE = "lapse"
 """Topic of the notes in which a time-lapse says what its frames are."""
 REOPTIMIZE, TRIED, REOPTIMIZED = "reoptimize", "reoptimize trial", "reoptimized"
@@ -51,7 +53,8 @@ class Recording:
     taken
         Frames on disk by number.
     lost
-        Shots that were announced and lit the sample, but left no frame.
+        Shots that were announced and lit the sample, but left no frame. Of these and of those
+        taken, `settings` and `dose_J` are what was measured, where that is known.
     notes
         What the plan noted, in order: {topic, data}.
     told
@@ -116,9 +119,12 @@ class Recording:
                 self.lost.append(announced[index])
             announced[index] = data
         elif entry.kind == "void":
-            announced.pop(index, None)
+            shot = announced.pop(index, None)
+            if shot is not None and "dose_J" in data:
+                self.lost.append(as_received(shot, data))
         elif entry.kind == "frame":
-            self.taken[index] = Taken(announced.pop(index), {**data, "at": entry.at})
+            shot = as_received(announced.pop(index), data)
+            self.taken[index] = Taken(shot, {**data, "at": entry.at})
         elif entry.kind == "score" and index in self.taken:
             self.taken[index].score = score_from_dict(data)
         elif entry.kind == "filtered" and index in self.taken:
@@ -146,6 +152,11 @@ class Recording:
     def notes_on(self, topic: str) -> list[dict[str, Any]]:
         """Data of the notes on one topic, in order."""
         return [note["data"] for note in self.notes if note["topic"] == topic]
+
+
+def as_received(shot: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
+    """A shot as announced, with what a later row says that the sample got of it."""
+    return {**shot, **{key: row[key] for key in ("settings", "dose_J") if key in row}}
 
 
 def shot_as_dict(shot: Shot) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from agent.config import RunConfig
 from agent.dose import DoseGate
 from agent.instructions import FREE, Standing
 from agent.store.ledger import Entry
-from agent.store.recording import FILTER, LAPSE, REOPTIMIZE, REOPTIMIZED
+from agent.store.recording import FILTER, LAPSE, REOPTIMIZE, REOPTIMIZED, as_received
 from agent.trial import FRAMES_EACH
 from agent.view.lapsed import MEASURED, Lapsed
 from agent.view.series import RECENT, Series
@@ -147,11 +147,16 @@ class Course:
         self.under_way = None
         if shot is not None:
             self.gate.count(shot["dose_J"], _field(shot), sign=-1)
+            self.gate.count(entry.data.get("dose_J", {}), _field(shot))
 
     def _take_frame(self, entry: Entry) -> None:
         assert self.gate is not None and entry.frame is not None
         shot = self._announced.pop(entry.frame, {})
         self.under_way = None
+        if shot and "dose_J" in entry.data:
+            self.gate.count(shot["dose_J"], _field(shot), sign=-1)
+            shot = as_received(shot, entry.data)
+            self.gate.count(shot["dose_J"], _field(shot))
         self._add(Shown(entry.frame, MEASURED, entry.at, entry.data["time_s"], shot))
         self.newest["raw"] = entry.frame
         self._pace.append((_moment(entry.at), self.done))
