@@ -10,6 +10,7 @@ device does not know where its config stood.
 
 from __future__ import annotations
 
+import itertools
 import sys
 import threading
 import time
@@ -70,6 +71,10 @@ class FlakyCamera(SimpleCameraDevice):
         How long a frame takes (s).
     slow_from
         Frame from which on a frame takes that long; before it they are immediate.
+    honest
+        A frame takes its exposure time, too.
+    longest_ms
+        Exposure time (ms) beyond which it changes nothing, and says nothing.
     """
 
     def __init__(
@@ -79,8 +84,12 @@ class FlakyCamera(SimpleCameraDevice):
         armed: str = "",
         frame_s: float = 0.0,
         slow_from: int = 0,
+        honest: bool = False,
+        longest_ms: float = float("inf"),
     ) -> None:
         super().__init__()
+        self._honest = honest
+        self._longest_ms = longest_ms
         self._fault = _Fault(fail_at, times, armed)
         self._frame_s = frame_s
         self._slow_from = slow_from
@@ -98,14 +107,15 @@ class FlakyCamera(SimpleCameraDevice):
         return self._exposure
 
     def set_exposure(self, exposure: float) -> None:
-        self._exposure = exposure
+        if exposure <= self._longest_ms:
+            self._exposure = exposure
 
     def snap(self, buffer: NDArray[Any]) -> Mapping[str, str]:
         count, self._count = self._count, self._count + 1
         if self._fault.strikes(count):
             self.fail()
         if count >= self._slow_from:
-            time.sleep(self._frame_s)
+            time.sleep(self._frame_s + self._exposure * 1e-3 * self._honest)
         # No two frames of a camera are alike, so that none can pass for another.
         buffer[:] = np.random.default_rng(count).integers(0, 4096, buffer.shape)
         return {}
@@ -147,17 +157,28 @@ class Laser(GenericDevice):
         Never answers when it is switched off once it is on, until `released`.
     armed
         File without which it does as it is told.
+    clamp
+        Highest power that it really gives.
     """
 
     released = threading.Event()
 
-    def __init__(self, sticks: bool = False, hangs: bool = False, armed: str = "") -> None:
+    def __init__(
+        self,
+        sticks: bool = False,
+        hangs: bool = False,
+        armed: str = "",
+        clamp: float = float("inf"),
+    ) -> None:
         super().__init__()
+        self._clamp = clamp
         self._fault = _Fault(0 if sticks or hangs else None, None, armed)
         self._hangs = hangs
         self.power = 0.0
         self.given: list[tuple[float, float]] = []
         """(monotonic time in s, power) of every value that reached the device."""
+        self.gave: list[tuple[float, float]] = [(time.monotonic(), 0.0)]
+        """(monotonic time in s, power) of what it gave from then on."""
         self.register_property(
             "Power_mW",
             limits=(0.0, 500.0),
@@ -174,7 +195,8 @@ class Laser(GenericDevice):
             if self._hangs:
                 type(self).released.wait(600)
             raise RuntimeError("the interlock is stuck")
-        self.power = float(value)
+        self.power = min(float(value), self._clamp)
+        self.gave.append((time.monotonic(), self.power))
 
 
 class SlowLaser(Laser):
@@ -207,6 +229,19 @@ class Shutter(ShutterDevice):
     def set_open(self, open: bool) -> None:
         self.given.append((time.monotonic(), bool(open)))
         self.open = bool(open)
+
+
+def energy_j(laser: Laser, shutter: Shutter | None) -> float:
+    """Light (J) that left a laser of mW through a shutter, or through none, by their own logs."""
+    powers = laser.gave
+    opened = [(0.0, True)] if shutter is None else [(0.0, False), *shutter.given]
+    times = sorted({at for at, _ in [*powers, *opened]})
+    joules = 0.0
+    for begin, end in itertools.pairwise(times):
+        power = next((value for at, value in reversed(powers) if at <= begin), 0.0)
+        is_open = next(value for at, value in reversed(opened) if at <= begin)
+        joules += power * 1e-3 * is_open * (end - begin)
+    return joules
 
 
 class Stage(XYStageDevice):
