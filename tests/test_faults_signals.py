@@ -67,7 +67,8 @@ def test_first_interrupt_finishes_the_frame(
     summary = assert_left_well(capsys, run, "interrupted", acquired=4)
     assert summary["reason"] == summary["safe_state"]["reason"] == "SIGINT"
     assert "interrupted" in err
-    assert summary["faults"] == []
+    # The camera is slower than its exposure time, and nothing else is wrong.
+    assert [fault["part"] for fault in summary["faults"]] == ["light"]
     repair(run)
     resume(capsys, run, 20)
 
