@@ -13,6 +13,7 @@ from rich.text import Text
 
 from agent.config import load
 from agent.reading import ConfigError
+from agent.terminal import say
 from devices.config import ExposureConfig, MicroscopeConfig
 from devices.errors import BindingError
 from devices.inventory import DeviceInfo, PropertyInfo, inventory, starter_config
@@ -44,7 +45,7 @@ def list_devices(cfg: str, starter: Path | None, console: Console, *, as_json: b
         console.print(_table(infos))
     if starter is not None:
         starter.write_text(text, encoding="utf-8")
-        Console(stderr=True).print(f"{starter}: written; the lines to look at say `# check:`")
+        say(f"{starter}: written; the lines to look at say `# check:`")
 
 
 def _load(cfg: str) -> UniMMCore:

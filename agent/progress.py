@@ -25,9 +25,9 @@ def showing(state: State, console: Console) -> Iterator[Callable[[State], None]]
     # What changes most comes last: a narrow terminal cuts the end off.
     columns = (
         BarColumn(bar_width=10),
-        TextColumn("{task.completed}/{task.total}"),
+        TextColumn("{task.completed}/{task.total}", markup=False),
         TimeRemainingColumn(compact=True),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
     )
     with Progress(*columns, console=console) as bar:
         task = bar.add_task(state.plan, total=state.planned)
@@ -76,8 +76,6 @@ def _plain(console: Console) -> Callable[[State], None]:
             left = f"  {seconds:.0f} s left"
         console.print(
             f"{state.frames}/{total} frames  {describe(state)}{left}",
-            markup=False,
-            highlight=False,
             soft_wrap=True,
         )
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from devices.config import NO_SHUTTER, MicroscopeConfig
 from devices.errors import BindingError, one_of
+from devices.extras import install
 from devices.fields import grid
 
 if TYPE_CHECKING:
@@ -59,8 +60,11 @@ def _load_cfg(core: UniMMCore, config: MicroscopeConfig, base: Path) -> None:
 def _load_python_devices(core: UniMMCore, config: MicroscopeConfig, base: Path, seed: int) -> None:
     loaded: dict[str, Any] = {}
     if config.virtual_sted is not None:
-        from devices.virtual.devices import build_virtual_sted
-
+        try:
+            from devices.virtual.devices import build_virtual_sted
+        except ModuleNotFoundError as error:
+            why = f"{error.name} is not installed: {install('virtual')}"
+            raise BindingError(("virtual_sted",), why) from error
         try:
             loaded |= build_virtual_sted(
                 config.virtual_sted, seed=seed, pixel_size_nm=config.pixel_size_nm

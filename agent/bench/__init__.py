@@ -13,12 +13,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from agent.bench.measurement import Measurement
 from agent.reading import ConfigError
 from agent.store.folder import versions
+from agent.terminal import out
 
 _BENCHES = {
     "loop": "what the loop costs beside Micro-Manager's bare runner",
@@ -83,11 +83,11 @@ def run_bench(
 
 
 def _print(about: dict[str, Any], measured: Measurement) -> None:
-    console = Console()
+    console = out
     kind = "QUICK VERSION of " if about["quick"] else ""
-    console.print(f"{kind}{about['bench']}: {about['what']}", highlight=False)
+    console.print(f"{kind}{about['bench']}: {about['what']}")
     named = ", ".join(f"{part} {number}" for part, number in about["versions"].items())
-    console.print(f"{about['date']}, {about['machine']}, {named}", highlight=False, soft_wrap=True)
+    console.print(f"{about['date']}, {about['machine']}, {named}", soft_wrap=True)
     table = Table(*measured.columns, box=None, pad_edge=False)
     for row in measured.rows:
         table.add_row(*map(str, row))
@@ -96,7 +96,6 @@ def _print(about: dict[str, Any], measured: Measurement) -> None:
         console.print(
             f"{'holds' if check.holds else 'FAILS'}  {check.name}: "
             f"{check.value:.4g} {check.unit} (target {check.relation} {check.target:g})",
-            highlight=False,
             soft_wrap=True,
         )
 

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.progress import Progress
 from scipy.ndimage import gaussian_filter
 
 from agent.bench.measurement import Check, Measurement
 from agent.simulate import SetName, simulate_quality
+from agent.terminal import err
 
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "sted"
 """Real STED frames, which are not part of the project; without them that part is left out."""
@@ -87,7 +87,7 @@ def _simulate(folder: Path, seeds: Sequence[int], quick: bool) -> None:
         for name, count in _SETS
     ]
     jobs.append(("ratings", "robitaille", 50, seeds[0]))
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    with Progress(console=err, transient=True) as bar:
         task = bar.add_task("simulating", total=sum(job[2] for job in jobs))
         for where, name, count, seed in jobs:
             for _ in simulate_quality(folder / where, count, seed, os.cpu_count(), name):

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.progress import track
 
 from agent.bench.interpolation.study import Movie, gaps, real_movies
@@ -34,6 +33,7 @@ from agent.lapse.fine_tuning import (
     matched,
 )
 from agent.reading import ConfigError
+from agent.terminal import err
 from models.interpolation.recipe import Recipe
 
 _MODEL = "flow"
@@ -73,7 +73,7 @@ def measure(*, quick: bool, seeds: int | None, keep: Path | None = None) -> Meas
         with kept_in(keep) as folder:
             found = {
                 movie.name: _tuned(movie, folder / movie.name, recipe)
-                for movie in track(movies, "tuning", console=Console(stderr=True))
+                for movie in track(movies, "tuning", console=err)
             }
     finally:
         torch.set_num_threads(threads)

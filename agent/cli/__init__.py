@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import sqlite3
 import sys
 import warnings
 
 import typer
 
 from agent.cli import images, looking, measuring, running, simulating, training
-from agent.cli.shared import say
+from agent.cli.machine import in_words
 from agent.reading import ConfigError
+from agent.terminal import hold_anything, say
 
 app = typer.Typer(
     name="stedfast",
@@ -40,7 +44,12 @@ app.add_typer(training.app, name="train")
 
 
 def main() -> None:
-    """Entry point: mistakes in a config or a file end with 2 and no traceback."""
+    """Entry point: mistakes in a config, a file or a folder end with 2 and no traceback."""
+    hold_anything()
+    # Micro-Manager's Python side writes coloured lines of its own about what is told here anyway
+    # ("MDA Canceled" at each pause), and tracebacks where its log cannot be written.
+    os.environ.setdefault("PYMM_LOG_LEVEL", "CRITICAL")
+    logging.raiseExceptions = False
     # What scikit-optimize and its Gaussian processes remark on, nobody at a microscope can act on.
     warnings.filterwarnings("ignore", message="The optimal value found for dimension")
     warnings.filterwarnings("ignore", category=UserWarning, module="skopt")
@@ -49,6 +58,10 @@ def main() -> None:
     except ConfigError as error:
         say(str(error))
         sys.exit(2)
+    except (OSError, MemoryError, sqlite3.Error) as error:
+        line, code = in_words(error)
+        say(line)
+        sys.exit(code)
     except SystemExit as left:
         # Typer ends with the same code as a run that was stopped, and without a word.
         if isinstance(left.__context__ and left.__context__.__cause__, KeyboardInterrupt):

@@ -131,7 +131,7 @@ def check(config: ConfigFile, overrides: Overrides = None) -> None:
                 note = f" (budget {budget:g} J)" if budget else ""
                 table.add_row(f"{laser} dose", _span(low, high, "J") + note)
         out.print(table)
-    out.print(f"{config}: ready to run", markup=False, highlight=False, soft_wrap=True)
+    out.print(f"{config}: ready to run", soft_wrap=True)
 
 
 def devices(

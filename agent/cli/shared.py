@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-out = Console()
-err = Console(stderr=True)
+from agent.terminal import err, out, say
+
+__all__ = ["err", "out", "say"]
 
 ConfigFile = Annotated[Path, typer.Argument(help="YAML config file", show_default=False)]
 RunFolder = Annotated[Path, typer.Argument(help="run folder", show_default=False)]
@@ -27,8 +27,3 @@ AllowPlain = Annotated[
     bool, typer.Option("--allow-plain", help="of the page: other machines without TLS")
 ]
 Open = Annotated[bool, typer.Option("--open/--no-open", help="the page in a browser")]
-
-
-def say(line: str) -> None:
-    """A line for a person, on stderr, so that stdout stays for results."""
-    err.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -13,7 +13,7 @@ def print_summary(folder: Path) -> None:
     from agent.summary import flagged_frames, summarize
 
     for line in _summary_lines(summarize(folder), flagged_frames(folder)):
-        out.print(line, markup=False, highlight=False, soft_wrap=True)
+        out.print(line, soft_wrap=True)
 
 
 def _summary_lines(summary: dict[str, Any], flagged: str) -> list[str]:

@@ -17,6 +17,7 @@ from agent.optimizer.outcome import Settings
 from agent.optimizer.space import Space
 from agent.optimizer.told import Told, merit
 from devices.config import Value
+from devices.extras import install
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -84,7 +85,7 @@ class BotorchOptimizer(Told):
         reference: tuple[float, float] = (0.0, 1.0),
     ) -> None:
         if find_spec("botorch") is None:
-            raise ValueError("engine: botorch needs the extra: pip install stedfast[botorch]")
+            raise ValueError(f"engine: botorch: is not installed: {install('botorch')}")
         super().__init__(space, bleaching_limit=bleaching_limit, seed=seed)
         self._initial = initial
         self._acquisition = acquisition

@@ -73,6 +73,10 @@ def simulate_sessions(file: Path, sessions: int, seed: int) -> Iterator[int]:
     """
     if file.suffix != ".safetensors" or not file.parent.is_dir():
         raise ConfigError(f"{file}: a file NAME.safetensors in a folder that exists is needed")
+    # What takes hours is not begun where its end cannot be written.
+    partial = file.with_name(f"{file.name}.partial")
+    partial.touch()
+    partial.unlink()
     kept: list[_Session] = []
     dye = 0
     while len(kept) < sessions:

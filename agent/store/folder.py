@@ -37,6 +37,14 @@ def new_folder(config: RunConfig, base: Path, out: Path | None) -> Path:
     ConfigError
         `out` holds something already, or cannot be made.
     """
+    try:
+        return _made(config, base, out)
+    except OSError as error:
+        named = out or base / config.runs
+        raise ConfigError(f"{named}: cannot be made: {error.strerror}") from None
+
+
+def _made(config: RunConfig, base: Path, out: Path | None) -> Path:
     if out is None:
         stamp = datetime.now().strftime("%Y-%m-%d_%H%M%S")
         runs = base / config.runs
@@ -47,10 +55,7 @@ def new_folder(config: RunConfig, base: Path, out: Path | None) -> Path:
             out = runs / f"{stamp}_{config.plan}_{number}"
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"{out}: is there already; give --out a new or empty folder")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"{out}: cannot be made: {error.strerror}") from None
+    out.mkdir(parents=True, exist_ok=True)
     return out
 
 

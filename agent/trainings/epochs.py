@@ -16,7 +16,7 @@ Show = Callable[[int, int, dict[str, float]], None]
 def shown_epochs(console: Console) -> Iterator[Show]:
     """A bar of epochs with their figures; until the first one, frames are being read."""
     with Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),

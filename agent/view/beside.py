@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from agent.reading import ConfigError
-from agent.web import EXTRA
 from agent.web.access import Place
+from devices.extras import install
 
 _NICER = 10
 _START_S = 60.0
@@ -104,7 +104,7 @@ def check_installed(what: str) -> None:
         It is not.
     """
     if find_spec("aiohttp") is None:
-        raise ConfigError(f"{what}: needs aiohttp, which is not installed: {EXTRA}")
+        raise ConfigError(f"{what}: needs aiohttp, which is not installed: {install('view')}")
 
 
 def _as_dict(place: Place) -> dict[str, Any]:

@@ -6,6 +6,3 @@ that draws from Python: reading and commanding are plain requests then, each wit
 origin to be checked, the browser is forbidden everything but our own files, and a page that is slow
 or gone holds nothing on this side.
 """
-
-EXTRA = 'python -m pip install "stedfast[view]"'
-"""What installs what the pages need."""

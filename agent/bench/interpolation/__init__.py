@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from rich.console import Console
 from rich.progress import Progress
 
 from agent.bench.interpolation import speed
@@ -28,6 +27,7 @@ from agent.bench.interpolation.study import (
 )
 from agent.bench.interpolation.tuning import AFTER, BEFORE, tuned
 from agent.bench.measurement import Check, Measurement, kept_in
+from agent.terminal import err
 from models.interpolation.weights import shipped
 
 LINEAR, DIS = "linear", "DIS"
@@ -55,7 +55,7 @@ def measure(*, quick: bool, seeds: int | None, keep: Path | None = None) -> Meas
         Folder for movies and fine-tuned networks.
     """
     names = [name for name in NETWORKS if name in shipped()]
-    with kept_in(keep) as folder, Progress(console=Console(stderr=True)) as bar:
+    with kept_in(keep) as folder, Progress(console=err) as bar:
         movies = _movies(folder, bar, quick=quick)
         networks = {name: network(name) for name in names}
         task = bar.add_task("rebuilding", total=len(STEPS) * len(movies))

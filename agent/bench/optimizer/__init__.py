@@ -15,7 +15,6 @@ from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import Progress
 from threadpoolctl import threadpool_limits
 
@@ -27,6 +26,7 @@ from agent.bench.optimizer.entrants import entrants
 from agent.bench.optimizer.families import FAMILIES, Family
 from agent.bench.optimizer.pace import paces
 from agent.bench.optimizer.verdict import judge
+from agent.terminal import err
 
 _SEEDS, _QUICK_SEEDS, _QUICK_TRIALS = 20, 1, 8
 
@@ -54,7 +54,7 @@ def measure(*, quick: bool, seeds: int | None, keep: Path | None = None) -> Meas
             for name in entrants(family)
         ]
         jobs = [job for job in jobs if job not in kept.courses]
-        with Progress(console=Console(stderr=True)) as bar:
+        with Progress(console=err) as bar:
             task = bar.add_task("courses", total=len(jobs))
             for key, course in _all(jobs, _QUICK_TRIALS if quick else None):
                 kept.add(key, course)

@@ -13,10 +13,10 @@ from typing import Any
 
 import tifffile
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.progress import Progress
 
 from agent.simulate.labels import CHANNELS, asked, simulate_labels
+from agent.terminal import err
 from agent.trainings.restoration import recipe_of
 from models.restoration import Recipe
 
@@ -73,7 +73,7 @@ def prepare(folder: Path, *, quick: bool) -> None:
     ]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     with (
-        Progress(console=Console(stderr=True)) as bar,
+        Progress(console=err) as bar,
         ProcessPoolExecutor(cores, mp_context=get_context("spawn")) as pool,
     ):
         task = bar.add_task("training", total=len(jobs))
@@ -101,7 +101,7 @@ def fields(folder: Path, structure: str) -> Iterator[Field]:
 def _simulate(folder: Path, quick: bool) -> None:
     jobs = [(s, "training", 24 if quick else _TRAINING_FIELDS, _TRAINING_SEED) for s in TRAINED]
     jobs += [(s, "test", 4 if quick else _TEST_FIELDS, _TEST_SEED) for s in (*TRAINED, FOREIGN)]
-    with Progress(console=Console(stderr=True)) as bar:
+    with Progress(console=err) as bar:
         task = bar.add_task("simulating", total=sum(count for _, _, count, _ in jobs))
         done = 0
         for structure, name, count, seed in jobs:

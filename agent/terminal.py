@@ -1,0 +1,70 @@
+"""Where lines for people go: consoles that print names as they are, whatever they are sent to.
+
+Device labels, file names and mode names are a person's, so that brackets in them are no markup and
+`:x:` is no picture. A stream with another encoding than UTF-8, as a file or pipe on Windows has,
+gets the nearest thing that it can hold.
+"""
+
+from __future__ import annotations
+
+import codecs
+import sys
+from io import TextIOWrapper
+
+from rich.console import Console
+
+_SUBSTITUTES = {
+    "−": "-",
+    "–": "-",
+    "×": "x",
+    "·": ".",
+    "µ": "u",
+    "μ": "u",
+    "±": "+-",
+    "…": "...",
+    "→": "->",
+    "Δ": "d",
+    "²": "2",
+    "≤": "<=",
+    "≥": ">=",
+    "‘": "'",
+    "’": "'",
+    "“": '"',
+    "”": '"',
+    "█": "#",
+    "━": "-",
+    "╸": "-",
+    "╺": "-",
+    "•": "*",
+}
+_HANDLER = "stedfast.nearest"
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A console that takes what it is given for plain text."""
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+
+
+out = console()
+err = console(stderr=True)
+
+
+def say(line: str) -> None:
+    """A line for a person, on stderr, so that stdout stays for results."""
+    err.print(line, soft_wrap=True)
+
+
+def hold_anything() -> None:
+    """Let stdout and stderr take every character, in an encoding that lacks some of them."""
+    codecs.register_error(_HANDLER, _nearest)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors=_HANDLER)
+
+
+def _nearest(error: UnicodeError) -> tuple[str | bytes, int]:
+    """What stands for characters that an encoding does not have."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = error.object[error.start : error.end]
+    return "".join(_SUBSTITUTES.get(letter, "?") for letter in lacking), error.end
