@@ -10,11 +10,11 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from models.devices import error_text
 from models.quality import QualityScorer
 from models.quality.preparing import PIXEL_SIZE_NM
 from models.quality.score import Score
 from models.restoration import Restored, Restorer
-from models.restoration.compute import error_text
 
 
 @dataclass(frozen=True, slots=True)

@@ -275,13 +275,13 @@ def test_a_fault_is_told_and_the_file_is_whole(
         cpu = self.computes[0]
         left = [cpu.submit]
 
-        def submit(image: Any) -> Any:
+        def submit(image: Any, side: int) -> Any:
             if not left:
                 raise RuntimeError("CUDA error: device lost")
-            return left.pop()(image)
+            return left.pop()(image, side)
 
         broken = SimpleNamespace(
-            device="cuda:0", ahead=1, largest=4096, levels=cpu.levels, submit=submit
+            device="cuda:0", ahead=1, largest=4096, notes=cpu.notes, submit=submit
         )
         broken.release = lambda: None
         self.computes.insert(0, broken)

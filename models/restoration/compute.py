@@ -1,47 +1,81 @@
-"""Where a restoration network is computed: on the CPU, or on a GPU with CUDA.
+"""Where frames are restored: on the CPU, or on a GPU.
 
-Both give the same two planes for a normalized frame: the members' mean location, and the standard
-deviation of the error, in normalized units.
+Both take a frame in its own type, and give it back in its own units with its uncertainty. How a
+frame is scaled, restored and scaled back is the same; what differs is where each step is done.
 """
 
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.accelerator import Accelerator
+from models.program import (
+    Outputs,
+    Programs,
+    affordable,
+    mirrored,
+    raw_bits,
+    single,
+    sorted_levels,
+)
 from models.restoration.folded import Folded
 from models.restoration.network import RestorationNet
 from models.restoration.normalization import Normalization
+from models.restoration.tiles import cut, smallest
 
 Image = NDArray[np.float32]
-Wait = Callable[[], Image]
-"""Waits for a result (2 × rows × columns: location, standard deviation) and returns it."""
 
-# Shapes of which a captured graph is kept: its memory is not free for others meanwhile.
-_GRAPHS = 3
+
+class Answer(NamedTuple):
+    """A frame as `engine.Restored` has it.
+
+    Parameters
+    ----------
+    image, sd
+        Rows × columns, in the frame's units.
+    uncertainty
+        Mean `sd` over the mean of |image − background|.
+    """
+
+    image: Image
+    sd: NDArray[Any]
+    uncertainty: float
+
+
+Wait = Callable[[], Answer]
+"""Waits for a result and returns it."""
 
 
 class Compute(Protocol):
-    """Runs all members on one image at a time."""
+    """Runs all members on one frame at a time."""
 
-    device: str
-    largest: int
-    """Side (pixels) above which a frame goes through in tiles."""
-    ahead: int
-    """Results that may be waited for while the next image is submitted."""
+    @property
+    def device(self) -> str:
+        """As it is told: `cpu`, `cuda:0`."""
 
-    def levels(self, frame: Image, normalization: Normalization) -> tuple[float, float]:
-        """Offset and scale of a frame, as `normalization.of` gives them."""
+    @property
+    def largest(self) -> int:
+        """Side (pixels) above which a frame goes through in tiles."""
 
-    def submit(self, image: Image) -> Wait:
-        """Start on a normalized image (rows × columns, multiples of the network's)."""
+    @property
+    def ahead(self) -> int:
+        """Results that may be waited for while the next frame is submitted."""
+
+    def submit(self, frame: NDArray[Any], side: int) -> Wait:
+        """Start on a frame, in tiles of at most so many pixels.
+
+        Raises, at once or when it is waited for, `ValueError` for a frame that is not finite.
+        """
+
+    def notes(self) -> list[str]:
+        """What went wrong and was got around since it was asked last."""
 
     def release(self) -> None:
         """Give back all memory that can be had again later."""
@@ -63,27 +97,12 @@ def planes(members: Sequence[Folded], calibration: float, image: Tensor) -> Tens
     return torch.cat([location.mean(0), variance.sqrt()])
 
 
-def sorted_levels(frame: Tensor, normalization: Normalization) -> tuple[float, float]:
-    """Offset and scale as `normalization.of`, from the sorted pixels: what a GPU is good at."""
-    values = frame.flatten().sort().values
-    last = values.numel() - 1
-    places = [percent / 100 * last for percent in (normalization.low, normalization.high)]
-    index = [0, last, *(min(int(place) + step, last) for place in places for step in (0, 1))]
-    least, most, *pairs = values[index].double().tolist()
-    low, high = (
-        pairs[2 * i] + (place - int(place)) * (pairs[2 * i + 1] - pairs[2 * i])
-        for i, place in enumerate(places)
-    )
-    scale = high - low if high > low else most - least
-    return low, scale if scale > 0 else 1.0
-
-
 class OnCpu:
     """Single precision, with the members' convolutions folded (see `folded`).
 
     Parameters
     ----------
-    members, calibration
+    members, calibration, normalization
         Of the weights file.
     """
 
@@ -92,184 +111,245 @@ class OnCpu:
     largest = 2048
     ahead = 0
 
-    def __init__(self, members: Sequence[RestorationNet], calibration: float) -> None:
+    def __init__(
+        self,
+        members: Sequence[RestorationNet],
+        calibration: float,
+        normalization: Normalization,
+    ) -> None:
+        self._reach, self._multiple = members[0].reach, members[0].multiple
         self._members = [Folded(member).eval() for member in members]
-        self._calibration = calibration
+        self._calibration, self._normalization = calibration, normalization
 
-    def levels(self, frame: Image, normalization: Normalization) -> tuple[float, float]:
-        """Offset and scale of a frame."""
-        return normalization.of(frame)
-
-    def submit(self, image: Image) -> Wait:
+    def submit(self, frame: NDArray[Any], side: int) -> Wait:
         """Computed when it is waited for: there is nothing beside which it could run."""
+        with np.errstate(over="ignore"):
+            checked = frame.astype(np.float32)
+        finite = np.isfinite(checked)
+        refuse(0 if finite.all() else int((~finite).sum()))
 
-        def wait() -> Image:
-            with torch.inference_mode():
-                result = planes(
-                    self._members, self._calibration, torch.from_numpy(image)[None, None]
-                )
-            found: Image = result.numpy()
-            return found
+        def wait() -> Answer:
+            offset, scale = self._normalization.of(checked)
+            image = Normalization.apply(checked, offset, scale)
+            gaps = [(0, -length % self._multiple) for length in checked.shape]
+            if any(gap for _, gap in gaps):
+                image = np.pad(image, gaps, mode="reflect")
+            rows, columns = checked.shape
+            location, sd = self._tiled(image, side)[:, :rows, :columns]
+            signal = float(np.abs(location).mean(dtype=np.float64))
+            return Answer(
+                Normalization.undo(location, offset, scale),
+                (sd * np.float32(scale)).astype(np.float32, copy=False),
+                uncertainty(signal, float(sd.mean(dtype=np.float64))),
+            )
 
         return wait
 
+    def _tiled(self, image: Image, side: int) -> Image:
+        """Location and standard deviation, both normalized."""
+        rows, columns = image.shape
+        tiles = cut((rows, columns), side, self._reach, self._multiple)
+        if len(tiles) == 1:
+            return self._planes(image)
+        whole = np.empty((2, rows, columns), np.float32)
+        for tile in tiles:
+            found = self._planes(image[tile.window])
+            whole[(slice(None), *tile.core)] = found[(slice(None), *tile.inner)]
+        return whole
+
+    def _planes(self, image: Image) -> Image:
+        ready = torch.from_numpy(np.ascontiguousarray(image))[None, None]
+        with torch.inference_mode():
+            found: Image = planes(self._members, self._calibration, ready).numpy()
+        return found
+
+    def notes(self) -> list[str]:
+        """Nothing is got around here."""
+        return []
+
     def release(self) -> None:
-        """Nothing is held between two images."""
+        """Nothing is held between two frames."""
 
 
-class OnCuda:
+class OnGpu:
     """Half-size numbers (bfloat16), one captured graph a shape, copies beside the computing.
 
+    The frame goes up once, in its own type. Percentiles, normalization, the network, the way back
+    to the frame's units and the mean signal and deviation are one graph, with offset and scale
+    as numbers that stay on the GPU; what comes down is the frame in single precision and its
+    deviation, which for frames of at most 16 bits has half the digits.
+
     Weights and maps are bfloat16 with channels last, which the tensor cores take; sums within
-    a convolution, the addition of the input and all that is done with the members' outputs are
-    single precision. The launches of a shape's kernels are captured once and replayed. Each
-    shape has two sets of buffers, pinned on the host's side, so that one image is copied in, and
-    another out, on streams of their own while a third is computed.
-
-    Not yet run on a GPU. What a CPU can show of it is tested there: bfloat16 sums, percentiles by
-    sorting, and what follows a failure.
-
-    Nothing is put on the GPU before the first image, so that a full GPU is met where `Restorer`
-    can go on without.
+    a convolution, the head and all that follows are single precision. A frame in tiles goes up
+    and down as a whole, too: tiles are cut and joined on the GPU.
 
     Parameters
     ----------
-    members, calibration
+    members, calibration, normalization
         Of the weights file.
-    device
-        Which GPU.
+    accelerator
+        The GPU. Nothing is put on it before the first frame, so that a full one is met where
+        `Restorer` can go on without.
     """
 
-    largest = 4096
     ahead = 1
-
-    def __init__(
-        self, members: Sequence[RestorationNet], calibration: float, device: str = "cuda"
-    ) -> None:
-        self.device = device
-        self._networks = members
-        self._calibration = calibration
-        self._members: list[Folded] = []
-        self._shapes: OrderedDict[tuple[int, ...], _Shape] = OrderedDict()
-        self._streams: tuple[torch.cuda.Stream, torch.cuda.Stream, torch.cuda.Stream] | None = None
-
-    def levels(self, frame: Image, normalization: Normalization) -> tuple[float, float]:
-        """Offset and scale of a frame, sorted on the GPU beside what it computes."""
-        into, _, _ = self._ready()
-        with torch.inference_mode(), torch.cuda.stream(into):
-            return sorted_levels(torch.from_numpy(frame).to(self.device), normalization)
-
-    def submit(self, image: Image) -> Wait:
-        """Copied in and begun at once; the returned function waits until it is copied out."""
-        streams = self._ready()
-        shape = self._shapes.get(image.shape)
-        if shape is None:
-            while len(self._shapes) >= _GRAPHS:
-                torch.cuda.synchronize(self.device)
-                self._shapes.popitem(last=False)
-            with torch.inference_mode():
-                shape = _Shape(image.shape, self._run, self.device, streams)
-            self._shapes[image.shape] = shape
-        self._shapes.move_to_end(image.shape)
-        with torch.inference_mode():
-            return shape.submit(image)
-
-    def release(self) -> None:
-        """Drop graphs, buffers and weights; the next image brings them back."""
-        torch.cuda.synchronize(self.device)
-        self._shapes.clear()
-        self._members = []
-        torch.cuda.empty_cache()
-
-    def _run(self, image: Tensor) -> Tensor:
-        return planes(self._members, self._calibration, image)
-
-    def _ready(self) -> tuple[torch.cuda.Stream, torch.cuda.Stream, torch.cuda.Stream]:
-        """Streams to copy in, compute and copy out; weights are put on the GPU."""
-        if self._streams is None:
-            self._streams = (_stream(self.device), _stream(self.device), _stream(self.device))
-        if not self._members:
-            self._members = [
-                Folded(network).to(self.device, torch.bfloat16).eval() for network in self._networks
-            ]
-        return self._streams
-
-
-class _Shape:
-    """What is kept for images of one shape: the captured graph, and two sets of buffers."""
+    most = 4096
+    """Largest side of what goes through at once (pixels): beyond it there is nothing to gain."""
 
     def __init__(
         self,
-        shape: tuple[int, ...],
-        run: Callable[[Tensor], Tensor],
-        device: str,
-        streams: tuple[torch.cuda.Stream, torch.cuda.Stream, torch.cuda.Stream],
+        members: Sequence[RestorationNet],
+        calibration: float,
+        normalization: Normalization,
+        accelerator: Accelerator,
     ) -> None:
-        self._streams = streams
-        self._input = torch.zeros((1, 1, *shape), device=device)
-        computing = streams[1]
-        computing.wait_stream(torch.cuda.current_stream(device))
-        # The first runs choose the convolutions' algorithms and allocate, which a capture may not.
-        with (
-            torch.backends.cudnn.flags(enabled=True, benchmark=True),
-            torch.cuda.device(device),
-        ):
-            with torch.cuda.stream(computing):
-                for _ in range(3):
-                    run(self._input)
-            computing.synchronize()
-            self._graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self._graph, stream=computing):
-                self._output = run(self._input)
-        self._slots = [_Slot(self._input, self._output) for _ in range(OnCuda.ahead + 1)]
-        self._next = 0
+        self._accelerator = accelerator
+        self._networks = members
+        self._calibration, self._normalization = calibration, normalization
+        self._reach, self._multiple = members[0].reach, members[0].multiple
+        self._members: list[Folded] = []
+        self._programs = Programs(accelerator)
+        self._largest: int | None = None
 
-    def submit(self, image: Image) -> Wait:
-        """Start on an image; at most as many may be under way as there are slots."""
-        slot = self._slots[self._next]
-        self._next = (self._next + 1) % len(self._slots)
-        into, computing, out = self._streams
-        # Its last result is out by now, unless nobody waited for it.
-        slot.done.synchronize()
-        slot.host_in[0, 0].copy_(torch.from_numpy(image))
-        with torch.cuda.stream(into):
-            slot.device_in.copy_(slot.host_in, non_blocking=True)
-        computing.wait_stream(into)
-        with torch.cuda.stream(computing):
-            self._input.copy_(slot.device_in)
-            self._graph.replay()
-            slot.device_out.copy_(self._output)
-        out.wait_stream(computing)
-        with torch.cuda.stream(out):
-            slot.host_out.copy_(slot.device_out, non_blocking=True)
-            slot.done.record(out)
+    @property
+    def device(self) -> str:
+        """The GPU."""
+        return self._accelerator.name
 
-        def wait() -> Image:
-            slot.done.synchronize()
-            found: Image = slot.host_out.numpy().copy()
-            return found
+    @property
+    def largest(self) -> int:
+        """What the memory that was free at the first frame is enough for."""
+        if self._largest is None:
+            self._ready()
+            place = self._accelerator.place
+            least = smallest(self._reach, self._multiple)
+            self._largest = affordable(
+                self._accelerator,
+                lambda side: self._planes(torch.zeros(side, side, device=place)),
+                least,
+                self.most,
+                self._multiple,
+            )
+        return self._largest
+
+    def submit(self, frame: NDArray[Any], side: int) -> Wait:
+        """Begun at once; the returned function waits until it has come down."""
+        self._ready()
+        with self._accelerator.working():
+            raw = self._accelerator.up(raw_bits(frame))
+            padded = [length + -length % self._multiple for length in frame.shape]
+            if max(padded) <= side:
+                key = ("whole", frame.shape, frame.dtype.str)
+                outputs = self._programs(key, self._whole(frame), raw)
+            else:
+                outputs = self._in_tiles(raw, frame, side)
+            arrived = self._accelerator.down(outputs)
+
+        def wait() -> Answer:
+            image, sd, numbers = arrived()
+            signal, mean_sd, missing = numbers.tolist()
+            refuse(int(missing))
+            return Answer(image, sd, uncertainty(signal, mean_sd))
 
         return wait
 
+    def notes(self) -> list[str]:
+        """See `Compute`."""
+        found = list(self._accelerator.notes)
+        self._accelerator.notes.clear()
+        return found
 
-class _Slot:
-    """Buffers of one image on its way, in host memory (pinned) and on the GPU."""
+    def release(self) -> None:
+        """Drop graphs and weights; the next frame brings them back."""
+        self._members, self._largest = [], None
+        self._programs.clear()
+        self._accelerator.release()
 
-    def __init__(self, into: Tensor, out: Tensor) -> None:
-        self.host_in = torch.empty(into.shape, dtype=into.dtype, pin_memory=True)
-        self.host_out = torch.empty(out.shape, dtype=out.dtype, pin_memory=True)
-        self.device_in = torch.empty_like(into)
-        self.device_out = torch.empty_like(out)
-        # torch declares no types for streams and events.
-        self.done = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    def _ready(self) -> None:
+        """Put the weights on the GPU."""
+        if not self._members:
+            with self._accelerator.working():
+                self._members = [
+                    Folded(network).to(self._accelerator.place).narrowed(torch.bfloat16).eval()
+                    for network in self._networks
+                ]
+
+    def _whole(self, frame: NDArray[Any]) -> Callable[[Tensor], Outputs]:
+        """What is captured for frames of one shape and type."""
+        continued = self._continued(frame)
+
+        def work(raw: Tensor) -> Outputs:
+            pixels = single(raw, frame.dtype)
+            offset, scale = self._levels(pixels)
+            image = continued((pixels - offset.float()) / scale.float())
+            return _finished(pixels, self._planes(image), offset, scale, frame.dtype)
+
+        return work
+
+    def _in_tiles(self, raw: Tensor, frame: NDArray[Any], side: int) -> Outputs:
+        pixels = single(raw, frame.dtype)
+        offset, scale = self._levels(pixels)
+        image = self._continued(frame)((pixels - offset.float()) / scale.float())
+        whole = image.new_empty((2, *image.shape))
+        rows, columns = image.shape
+        for tile in cut((rows, columns), side, self._reach, self._multiple):
+            window = image[tile.window]
+            (found,) = self._programs(
+                ("window", tuple(window.shape)), lambda tile: (self._planes(tile),), window
+            )
+            whole[(slice(None), *tile.core)] = found[(slice(None), *tile.inner)]
+        return _finished(pixels, whole, offset, scale, frame.dtype)
+
+    def _levels(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        return sorted_levels(pixels, self._normalization.low, self._normalization.high)
+
+    def _planes(self, image: Tensor) -> Tensor:
+        return planes(self._members, self._calibration, image[None, None])
+
+    def _continued(self, frame: NDArray[Any]) -> Callable[[Tensor], Tensor]:
+        """Continues a frame to what the network's pooling takes."""
+        rows, columns = frame.shape
+        places = mirrored((rows, columns), self._multiple)
+        if places is None:
+            return lambda image: image
+        down, across = (torch.from_numpy(one).to(self._accelerator.place) for one in places)
+        return lambda image: image.index_select(0, down).index_select(1, across)
 
 
-def _stream(device: str) -> torch.cuda.Stream:
-    stream: torch.cuda.Stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch's
-    return stream
+def uncertainty(signal: float, mean_sd: float) -> float:
+    """One number for a frame, of two that are normalized."""
+    return mean_sd / max(signal, 1e-6)
 
 
-def error_text(error: BaseException) -> str:
-    """The first line of what went wrong."""
-    lines: list[Any] = str(error).splitlines()
-    return str(lines[0]) if lines else type(error).__name__
+def refuse(missing: int) -> None:
+    """Refuse a frame with values that are not finite.
+
+    Raises
+    ------
+    ValueError
+        There are some.
+    """
+    if missing:
+        raise ValueError(f"frame with {missing} values not finite; accepted are finite ones")
+
+
+def _finished(
+    pixels: Tensor, found: Tensor, offset: Tensor, scale: Tensor, dtype: np.dtype[Any]
+) -> Outputs:
+    """Image and deviation in the frame's units, and what is told of the frame in numbers."""
+    rows, columns = pixels.shape
+    location, sd = found[0, :rows, :columns], found[1, :rows, :columns]
+    numbers = torch.stack(
+        [
+            location.abs().mean(dtype=torch.float64),
+            sd.mean(dtype=torch.float64),
+            (~torch.isfinite(pixels)).sum().double(),
+        ]
+    )
+    small = dtype.kind in "uib" and dtype.itemsize <= 2
+    deviation = sd * scale.float()
+    return (
+        location * scale.float() + offset.float(),
+        deviation.half() if small else deviation,
+        numbers,
+    )

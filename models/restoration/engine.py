@@ -21,25 +21,25 @@ the first of these convolutions only, by a tenth. An ensemble's convolutions as 
 convolution take 1.1 to 1.6 times as long as one after the other. Windows small enough for the
 cache cost more in overlap than they save: tiles are for want of memory only.
 
-What is done on a GPU is in `compute.OnCuda`.
+What is done on a GPU is in `compute.OnGpu`.
 """
 
 from __future__ import annotations
 
-import contextlib
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from models.restoration.compute import Compute, Image, OnCpu, OnCuda, Wait, error_text
-from models.restoration.normalization import Normalization
-from models.restoration.tiles import Tile, cut, smallest
+from models.accelerator import Accelerator, accelerator_of
+from models.attempts import Attempts
+from models.restoration.compute import Answer, Compute, Image, OnCpu, OnGpu, Wait
+from models.restoration.tiles import smallest
 from models.restoration.weights import read_restoration
 
 SMALLEST = 8
@@ -53,10 +53,11 @@ class Restored:
     Parameters
     ----------
     image
-        Rows × columns, in the frame's own units.
+        Rows × columns, single precision, in the frame's own units.
     sd
         Standard deviation of each pixel's error, same units: that of the calibrated Laplace
-        distribution (√2 × its scale) and the members' disagreement, added in quadrature.
+        distribution (√2 × its scale) and the members' disagreement, added in quadrature. From a
+        GPU in half precision (0.05%) where the frame has at most 16 bits.
     uncertainty
         One number for the frame: mean `sd` over the mean of |image − background|, the background
         being the frame's lower percentile. 0.1 is an error of a tenth of the signal.
@@ -67,46 +68,34 @@ class Restored:
     """
 
     image: Image
-    sd: Image
+    sd: NDArray[Any]
     uncertainty: float
     device: str
     fault: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    """A frame as the network takes it: normalized, continued to a multiple of its pooling."""
-
-    image: Image
-    shape: tuple[int, int]
-    offset: float
-    scale: float
-
-
 class Restorer:
     """Filters frames of any size with one model.
 
-    Where it is computed is tried in turn, the GPU before the CPU. A GPU out of memory gets the
-    frame in tiles of half the size, then of a quarter, and so on; when that does not help, or the
-    GPU fails, all frames from there on go to the CPU. The frame on which it happened says so
-    (`Restored.fault`). Not for several threads at once.
+    Where it is computed is tried in turn, the GPU before the CPU, as `Attempts` says: what fails
+    on a GPU is tried again, in tiles that get smaller where memory is short, and then on the CPU
+    from there on. The frame on which it happened says so (`Restored.fault`). Not for several
+    threads at once.
 
     Parameters
     ----------
     model
         The name of weights that come along, or a ``.safetensors`` file with its card.
     device
-        `auto` (a GPU if there is one), `cpu`, `cuda` or `cuda:N`.
+        `auto` (a GPU if there is one), `cpu`, `cuda` or `cuda:N`; or what takes a GPU's place.
     tile
         Longest side (pixels) of what goes through the network at once, overlap included; by
-        default 2048 on a CPU and 4096 on a GPU.
+        default 2048 on a CPU, and on a GPU what its free memory is enough for.
 
     Attributes
     ----------
     card
         The model card.
-    computes
-        Where it is computed, the first first; shorter after a failure.
 
     Raises
     ------
@@ -116,28 +105,36 @@ class Restorer:
         If they cannot be used, there is no such device, or the tile is too small.
     """
 
-    def __init__(self, model: str | Path, device: str = "auto", *, tile: int | None = None) -> None:
+    def __init__(
+        self,
+        model: str | Path,
+        device: str | Accelerator = "auto",
+        *,
+        tile: int | None = None,
+    ) -> None:
         loaded = read_restoration(model)
         network = loaded.members[0]
         if network.channels_in != 1:
             raise ValueError(
                 f"{loaded.path}: takes {network.channels_in} channels; accepted are models of one"
             )
-        self._reach, self._multiple = network.reach, network.multiple
-        self._least = smallest(self._reach, self._multiple)
+        self._least = smallest(network.reach, network.multiple)
         if tile is not None and tile < self._least:
             raise ValueError(
                 f"tile: found {tile}; accepted are {self._least} pixels and more, as this network"
-                f" looks {self._reach} to each side"
+                f" looks {network.reach} to each side"
             )
         self.card = loaded.card
-        self._normalization: Normalization = loaded.normalization
-        self._asked = self._tile = tile
-        self._faults: list[str] = []
-        self.computes: list[Compute] = []
-        if (gpu := _gpu(device)) is not None:
-            self.computes.append(OnCuda(loaded.members, loaded.calibration, gpu))
-        self.computes.append(OnCpu(loaded.members, loaded.calibration))
+        made_of = loaded.members, loaded.calibration, loaded.normalization
+        places: list[Compute] = [OnCpu(*made_of)]
+        if (accelerator := accelerator_of(device)) is not None:
+            places.insert(0, OnGpu(*made_of, accelerator))
+        self._attempts = Attempts(places, tile)
+
+    @property
+    def computes(self) -> list[Compute]:
+        """Where it is computed, the first first; shorter after a failure."""
+        return self._attempts.places
 
     def weights_hash(self) -> str:
         """SHA-256 of the weights file, in hexadecimal."""
@@ -150,7 +147,7 @@ class Restorer:
         A fault meanwhile is told with the first frame.
         """
         # A fault of this frame is kept for the next.
-        self._planes(self._prepare(np.zeros(shape, np.float32)))
+        self._answer(np.zeros(shape, np.uint16))
 
     def restore(self, frame: NDArray[Any]) -> Restored:
         """Filter one frame.
@@ -165,136 +162,59 @@ class Restorer:
         ValueError
             For a frame that is not 2-D, not of real numbers, not finite or too small.
         """
-        prepared = self._prepare(frame)
-        return self._finish(prepared, self._planes(prepared))
+        checked = check(frame)
+        return self._told(self._answer(checked))
 
     def stream(self, frames: Iterable[NDArray[Any]]) -> Iterator[Restored]:
         """Filter frames one after the other, in their order.
 
         On a GPU a frame is copied and begun while the one before is computed, so that a
-        result comes when the frame after it was handed over. Where each result is wanted before
-        the next frame is there, use `restore`.
+        result comes when the frame after it was handed over; until then a frame must not be
+        changed. Where each result is wanted before the next frame is there, use `restore`.
         """
-        waiting: deque[tuple[_Prepared, Wait | None]] = deque()
+        waiting: deque[tuple[NDArray[Any], Wait | None]] = deque()
         for frame in frames:
-            prepared = self._prepare(frame)
-            waiting.append((prepared, self._begin(prepared)))
+            checked = check(frame)
+            waiting.append((checked, self._begin(checked)))
             while len(waiting) > self.computes[0].ahead:
                 yield self._end(*waiting.popleft())
         while waiting:
             yield self._end(*waiting.popleft())
 
-    def _begin(self, prepared: _Prepared) -> Wait | None:
-        """Submit a frame that goes through at once; None for one that does not."""
+    def _begin(self, frame: NDArray[Any]) -> Wait | None:
+        """Submit a frame; None where that fails."""
         compute = self.computes[0]
-        if max(prepared.image.shape) > self._side(compute):
-            return None
-        with contextlib.suppress(RuntimeError, MemoryError):
-            # What goes wrong here goes wrong again in `_planes`, which says so and goes on.
-            return compute.submit(prepared.image)
+        with suppress(RuntimeError, MemoryError):
+            # What goes wrong here goes wrong again in `_answer`, which says so and goes on.
+            return compute.submit(frame, self._attempts.side(compute))
         return None
 
-    def _end(self, prepared: _Prepared, wait: Wait | None) -> Restored:
+    def _end(self, frame: NDArray[Any], wait: Wait | None) -> Restored:
         if wait is not None:
-            with contextlib.suppress(RuntimeError, MemoryError):
-                return self._finish(prepared, wait())
-        return self._finish(prepared, self._planes(prepared))
+            with suppress(RuntimeError, MemoryError):
+                return self._told(wait())
+        return self._told(self._answer(frame))
 
-    def _prepare(self, frame: NDArray[Any]) -> _Prepared:
-        """Check, normalize and pad a frame."""
-        checked = check(frame)
-        offset, scale = self._levels(checked)
-        image = Normalization.apply(checked, offset, scale)
-        gaps = [(0, -length % self._multiple) for length in checked.shape]
-        if any(gap for _, gap in gaps):
-            image = np.pad(image, gaps, mode="reflect")
-        rows, columns = checked.shape
-        return _Prepared(np.ascontiguousarray(image), (rows, columns), offset, scale)
-
-    def _levels(self, frame: Image) -> tuple[float, float]:
-        with contextlib.suppress(RuntimeError):
-            return self.computes[0].levels(frame, self._normalization)
-        # A failed GPU: `_planes` will meet it and say so.
-        return self._normalization.of(frame)
-
-    def _planes(self, prepared: _Prepared) -> Image:
-        """Location and standard deviation, where and in as many tiles as it works."""
-        while True:
-            compute = self.computes[0]
-            last = len(self.computes) == 1
-            side = self._side(compute)
-            try:
-                return self._tiled(compute, prepared.image, side)
-            except (RuntimeError, MemoryError) as error:
-                short = _short_of_memory(error)
-                if last and not short:
-                    raise
-                with contextlib.suppress(RuntimeError):
-                    compute.release()
-                half = min(side, max(prepared.image.shape)) // 2
-                if short and half >= self._least:
-                    self._tile = half
-                    self._fault(compute, f"out of memory; in tiles of {half} pixels from here on")
-                elif last:
-                    raise MemoryError(
-                        f"a frame of {prepared.shape[0]} × {prepared.shape[1]} pixels needs more"
-                        " memory than there is, even in the smallest tiles"
-                    ) from None
-                else:
-                    self.computes.pop(0)
-                    self._tile = self._asked
-                    why = "out of memory" if short else error_text(error)
-                    self._fault(compute, f"{why}; on {self.computes[0].device} from here on")
-
-    def _tiled(self, compute: Compute, image: Image, side: int) -> Image:
-        rows, columns = image.shape
-        tiles = cut((rows, columns), side, self._reach, self._multiple)
-        if len(tiles) == 1:
-            return compute.submit(image)()
-        whole = np.empty((2, rows, columns), np.float32)
-        waiting: deque[tuple[Tile, Wait]] = deque()
-
-        def take(tile: Tile, wait: Wait) -> None:
-            whole[(slice(None), *tile.core)] = wait()[(slice(None), *tile.inner)]
-
-        for tile in tiles:
-            waiting.append((tile, compute.submit(np.ascontiguousarray(image[tile.window]))))
-            if len(waiting) > compute.ahead:
-                take(*waiting.popleft())
-        while waiting:
-            take(*waiting.popleft())
-        return whole
-
-    def _finish(self, prepared: _Prepared, planes: Image) -> Restored:
-        """Crop the padding off, and return to the frame's own units."""
-        rows, columns = prepared.shape
-        location, sd = planes[:, :rows, :columns]
-        signal = float(np.abs(location).mean(dtype=np.float64))
-        uncertainty = float(sd.mean(dtype=np.float64)) / max(signal, 1e-6)
-        fault = "; ".join(self._faults) or None
-        self._faults.clear()
-        return Restored(
-            Normalization.undo(location, prepared.offset, prepared.scale),
-            (sd * np.float32(prepared.scale)).astype(np.float32, copy=False),
-            uncertainty,
-            self.computes[0].device,
-            fault,
+    def _answer(self, frame: NDArray[Any]) -> Answer:
+        """Where and in as many tiles as it works."""
+        return self._attempts.run(
+            lambda compute, side: compute.submit(frame, side)(), frame.shape, self._least
         )
 
-    def _side(self, compute: Compute) -> int:
-        return min(compute.largest, self._tile or compute.largest)
+    def _told(self, answer: Answer) -> Restored:
+        compute = self.computes[0]
+        for note in compute.notes():
+            self._attempts.note(compute, note)
+        return Restored(*answer, compute.device, self._attempts.fault())
 
-    def _fault(self, compute: Compute, what: str) -> None:
-        self._faults.append(f"{compute.device}: {what}")
 
-
-def check(frame: NDArray[Any]) -> Image:
-    """A frame in single precision.
+def check(frame: NDArray[Any]) -> NDArray[Any]:
+    """A frame that can be restored, if it is finite.
 
     Raises
     ------
     ValueError
-        It is not 2-D, not of real numbers, not finite or too small.
+        It is not 2-D, not of real numbers or too small.
     """
     frame = np.asarray(frame)
     if frame.ndim != 2:
@@ -306,41 +226,4 @@ def check(frame: NDArray[Any]) -> Image:
             f"frame of {frame.shape[0]} × {frame.shape[1]} pixels; accepted are at least"
             f" {SMALLEST} × {SMALLEST}"
         )
-    # What single precision cannot hold becomes infinite, and is refused with the rest.
-    with np.errstate(over="ignore"):
-        single = frame.astype(np.float32)
-    if not np.isfinite(single).all():
-        raise ValueError(
-            f"frame with {int((~np.isfinite(single)).sum())} values not finite; accepted are"
-            " finite ones"
-        )
-    return single
-
-
-def _gpu(device: str) -> str | None:
-    """The GPU that is meant, if any.
-
-    Raises
-    ------
-    ValueError
-        There is no such device.
-    """
-    if device == "cpu":
-        return None
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if device == "auto":
-        return "cuda:0" if count else None
-    known = ["cuda", *(f"cuda:{number}" for number in range(count))] if count else []
-    if device not in known:
-        raise ValueError(
-            f"device: found {device!r}; accepted here are {', '.join(['auto', 'cpu', *known])}"
-        )
-    return "cuda:0" if device == "cuda" else device
-
-
-def _short_of_memory(error: BaseException) -> bool:
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    # The CPU's allocator and the libraries on a GPU say so in words only.
-    words = ("can't allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")
-    return any(word in str(error) for word in words)
+    return frame

@@ -10,7 +10,7 @@ Three steps, none of which changes what is computed beyond rounding (about 1e-6 
   it is 4 instead of 9.
 - A convolution of concatenated maps is the sum of convolutions of each: nothing is concatenated.
 - Channels lie last in memory, which is how the convolutions of oneDNN and cuDNN want them; the
-  1 × 1 convolution at the end is a product of matrices.
+  1 × 1 convolution at the end is a product of matrices, in single precision always.
 """
 
 from __future__ import annotations
@@ -50,10 +50,16 @@ class Folded(nn.Module):
     weight: Tensor
     bias: Tensor
 
+    def narrowed(self, dtype: torch.dtype) -> Folded:
+        """Convolve in numbers of fewer digits; the head and all after it stay as they are."""
+        for part in (*self.down, self.bottom, *self.up):
+            part.to(dtype)
+        return self
+
     def forward(self, frames: Tensor) -> Laplace:
         """Location and scale, as `RestorationNet.forward` gives them."""
         # The convolutions may be of fewer digits than the frame, which is added to their result.
-        features = frames.to(self.weight.dtype, memory_format=torch.channels_last)
+        features = frames.to(self.bottom.dtype, memory_format=torch.channels_last)
         across = []
         for level in self.down:
             features = level(features)
@@ -65,7 +71,7 @@ class Folded(nn.Module):
         # channels × pixels: a view, as channels lie last.
         n, channels, rows, columns = features.shape
         flat = features.permute(0, 2, 3, 1).reshape(n, rows * columns, channels).mT
-        planes = torch.matmul(self.weight, flat).to(frames.dtype).add_(self.bias)
+        planes = torch.matmul(self.weight, flat.to(self.weight.dtype)).add_(self.bias)
         planes = planes.view(n, 2, rows, columns)
         location, scale = planes[:, :1], planes[:, 1:]
         if self.residual:
@@ -79,6 +85,11 @@ class _Pair(nn.Module):
     def __init__(self, first: nn.Module, second: nn.Module) -> None:
         super().__init__()
         self.first, self.second = _copy(first), _copy(second)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What it convolves in."""
+        return self.first.weight.dtype
 
     def forward(self, features: Tensor) -> Tensor:
         """Maps of the same size."""

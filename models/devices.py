@@ -1,0 +1,78 @@
+"""Which device computes, and what its failures mean."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+
+# The CPU's allocator and the libraries on a GPU say it in words only.
+_SHORT = ("can't allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")
+
+
+class Failure(NamedTuple):
+    """What is kept of an exception, so that the memory that its frames hold can be given back.
+
+    Parameters
+    ----------
+    short
+        Memory was short.
+    text
+        What went wrong, in one line.
+    """
+
+    short: bool
+    text: str
+
+    @classmethod
+    def of(cls, error: BaseException) -> Failure:
+        """What went wrong."""
+        short = short_of_memory(error)
+        return cls(short, "out of memory" if short else error_text(error))
+
+
+def gpu(asked: str) -> str | None:
+    """The GPU that is meant, if any.
+
+    Parameters
+    ----------
+    asked
+        `auto` (a GPU if there is one), `cpu`, `cuda` or `cuda:N`.
+
+    Raises
+    ------
+    ValueError
+        There is no such device.
+    """
+    if asked == "cpu":
+        return None
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if asked == "auto":
+        return "cuda:0" if count else None
+    known = ["cuda", *(f"cuda:{number}" for number in range(count))] if count else []
+    if asked not in known:
+        raise ValueError(
+            f"device: found {asked!r}; accepted here are {', '.join(['auto', 'cpu', *known])}"
+        )
+    return "cuda:0" if asked == "cuda" else asked
+
+
+def error_text(error: BaseException) -> str:
+    """The first line of what went wrong."""
+    lines = str(error).splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def short_of_memory(error: BaseException | None) -> bool:
+    """Whether memory was short, or that led to it.
+
+    Memory that runs out while a graph is captured also spoils the capture: what is raised in the
+    end is the error of the capture, with the cause behind it.
+    """
+    while error is not None:
+        if isinstance(error, torch.OutOfMemoryError | MemoryError):
+            return True
+        if any(words in str(error) for words in _SHORT):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

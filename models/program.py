@@ -1,0 +1,184 @@
+"""Work of fixed shapes that is captured once and done again for every frame."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.accelerator import Accelerator
+
+# Each keeps its inputs and results; what it needs in between, all share.
+_PROGRAMS = 8
+# Of the free memory: beside what the work needs, captures and libraries take some.
+_SHARE = 0.6
+_TRIAL = 128
+
+Outputs = tuple[Tensor, ...]
+
+_AS_THEY_ARE = ("u1", "i1", "i2", "i4", "f2", "f4")
+_SIGNED: dict[str, type[np.signedinteger[Any]]] = {"u2": np.int16, "u4": np.int32}
+
+
+class Programs:
+    """Captured work by what it is for; the one that was not used for longest is dropped.
+
+    Parameters
+    ----------
+    accelerator
+        Where it is done.
+    """
+
+    def __init__(self, accelerator: Accelerator) -> None:
+        self._accelerator = accelerator
+        self._known: OrderedDict[Hashable, _Program] = OrderedDict()
+
+    def __call__(self, key: Hashable, work: Callable[..., Outputs], *inputs: Tensor) -> Outputs:
+        """Results of the work for these inputs, in memory of their own.
+
+        Parameters
+        ----------
+        key
+            Tells it from other work, and its shapes and types from others.
+        work
+            Called with tensors like the inputs.
+        inputs
+            What it is to be done with.
+        """
+        program = self._known.get(key)
+        if program is None:
+            while len(self._known) >= _PROGRAMS:
+                self._accelerator.settle()
+                self._known.popitem(last=False)
+            program = self._known[key] = _Program(self._accelerator, work, inputs)
+        self._known.move_to_end(key)
+        return program(inputs)
+
+    def clear(self) -> None:
+        """Drop all of them."""
+        if self._known:
+            self._accelerator.settle()
+        self._known.clear()
+
+
+class _Program:
+    def __init__(
+        self, accelerator: Accelerator, work: Callable[..., Outputs], inputs: tuple[Tensor, ...]
+    ) -> None:
+        self._inputs = [one.clone() for one in inputs]
+        self._launch, self._outputs = accelerator.capture(lambda: work(*self._inputs))
+
+    def __call__(self, inputs: tuple[Tensor, ...]) -> Outputs:
+        for kept, given in zip(self._inputs, inputs, strict=True):
+            kept.copy_(given)
+        self._launch()
+        # The next frame overwrites them, and so may other work: they share their memory.
+        return tuple(one.clone() for one in self._outputs)
+
+
+def raw_bits(frame: NDArray[Any]) -> NDArray[Any]:
+    """A frame as it goes up: in its own type, of at most four bytes.
+
+    Unsigned numbers that torch hardly knows go as signed ones of the same bits, and whatever is
+    longer or of another byte order as single precision.
+    """
+    code = frame.dtype.str[1:]
+    if frame.dtype.kind == "b":
+        return frame.view(np.uint8)
+    if not frame.dtype.isnative and frame.dtype.itemsize > 1:
+        return raw_bits(frame.astype(frame.dtype.newbyteorder("=")))
+    if code in _AS_THEY_ARE:
+        return frame
+    if code in _SIGNED:
+        return frame.view(_SIGNED[code])
+    # What single precision cannot hold becomes infinite.
+    with np.errstate(over="ignore"):
+        return frame.astype(np.float32)
+
+
+def single(raw: Tensor, dtype: np.dtype[Any]) -> Tensor:
+    """What went up, in single precision.
+
+    Parameters
+    ----------
+    raw
+        See `raw_bits`.
+    dtype
+        Of the frame.
+    """
+    if dtype.kind == "u" and dtype.itemsize == 2:
+        return raw.to(torch.int32).bitwise_and(0xFFFF).float()
+    if dtype.kind == "u" and dtype.itemsize == 4:
+        return raw.to(torch.int64).bitwise_and(0xFFFFFFFF).float()
+    return raw.float()
+
+
+def sorted_levels(values: Tensor, low: float, high: float) -> tuple[Tensor, Tensor]:
+    """Offset and scale as `Normalization.of`, from the sorted pixels: what a GPU is good at.
+
+    Parameters
+    ----------
+    values
+        Single precision, any shape.
+    low, high
+        Percentiles.
+
+    Returns
+    -------
+    offset, scale
+        Double precision, on the same device: nobody waits for them.
+    """
+    ordered = values.flatten().sort().values
+    last = ordered.numel() - 1
+
+    def at(percent: float) -> Tensor:
+        place = percent / 100 * last
+        below = min(int(place), last)
+        first, second = ordered[below].double(), ordered[min(below + 1, last)].double()
+        return first + (place - below) * (second - first)
+
+    offset, top = at(low), at(high)
+    span = ordered[last].double() - ordered[0].double()
+    scale = torch.where(top > offset, top - offset, span)
+    return offset, torch.where(scale > 0, scale, torch.ones_like(scale))
+
+
+def mirrored(shape: tuple[int, int], multiple: int) -> list[NDArray[np.int64]] | None:
+    """Rows and columns of a frame that is continued by reflection to a multiple; None if it is one.
+
+    As `numpy.pad` does it, also where less than the margin is there.
+    """
+    if not any(length % multiple for length in shape):
+        return None
+    return [
+        np.pad(np.arange(length), (0, -length % multiple), mode="reflect").astype(np.int64)
+        for length in shape
+    ]
+
+
+def affordable(
+    accelerator: Accelerator, work: Callable[[int], object], least: int, most: int, multiple: int
+) -> int:
+    """The side (pixels) of what fits into the memory that is free.
+
+    Parameters
+    ----------
+    accelerator
+        Whose memory.
+    work
+        Done for a side in pixels, to see what it takes.
+    least, most
+        Between which sides.
+    multiple
+        Of the side.
+    """
+    trial = max(_TRIAL - _TRIAL % multiple, multiple)
+    a_pixel = max(1.0, accelerator.peak(lambda: work(trial)) / trial**2)
+    side = math.isqrt(int(_SHARE * accelerator.free() / a_pixel))
+    return max(least, min(most, side - side % multiple))
