@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -55,6 +57,22 @@ def gpu(asked: str) -> str | None:
             f"device: found {asked!r}; accepted here are {', '.join(['auto', 'cpu', *known])}"
         )
     return "cuda:0" if asked == "cuda" else asked
+
+
+@contextmanager
+def exact() -> Iterator[None]:
+    """Compute on a GPU with the digits of the CPU, and in the same order each time.
+
+    By default cuDNN rounds what convolutions take to ten bits (TF32), and picks algorithms that
+    add in whatever order their threads come.
+    """
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = False
+    try:
+        with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+            yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
 
 
 def error_text(error: BaseException) -> str:

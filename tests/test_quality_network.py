@@ -98,6 +98,33 @@ class TestArchitecture:
         network.calibration.fill_(2.0)
         torch.testing.assert_close(network(frames).sd, 2 * expected)
 
+    def test_ordered_sums_are_the_sums(self) -> None:
+        """A GPU adds in this way, as its own is another each time."""
+        spectrum = PowerSpectrum(48)
+        power = torch.rand(3, 224 * 113, generator=torch.Generator().manual_seed(1)) * 1e4
+        with torch.inference_mode():
+            found, expected = (spectrum.summed(power, ordered=how) for how in (True, False))
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=0)
+
+
+def test_scores_are_computed_with_all_digits(
+    scorer: QualityScorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a GPU, convolutions would be rounded to ten bits unless told otherwise."""
+    seen: list[tuple[bool, bool, bool]] = []
+    forward = scorer.network.forward
+
+    def watched(frames: Any) -> Any:
+        cudnn = torch.backends.cudnn
+        seen.append((cudnn.allow_tf32, cudnn.deterministic, torch.backends.cuda.matmul.allow_tf32))
+        return forward(frames)
+
+    before = torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic
+    monkeypatch.setattr(scorer.network, "forward", watched)
+    scorer.score(np.eye(64))
+    assert seen == [(False, True, False)]
+    assert before == (torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic)
+
 
 def test_importing_models_imports_no_torch() -> None:
     code = "import models, models.quality, sys; sys.exit('torch' in sys.modules)"

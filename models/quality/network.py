@@ -199,9 +199,21 @@ class PowerSpectrum(nn.Module):
         flat = frames[:, 0].float()
         flat = (flat - flat.mean((1, 2), keepdim=True)) * self.taper
         power = torch.fft.rfft2(flat).abs().square().flatten(1) * self.share
-        spectrum = power.new_zeros(len(power), self.rings + 1).index_add_(1, self.ring, power)
-        logarithm: Tensor = (spectrum + 1e-3).log()
+        logarithm: Tensor = (self.summed(power, ordered=power.is_cuda) + 1e-3).log()
         return logarithm
+
+    def summed(self, power: Tensor, *, ordered: bool) -> Tensor:
+        """Sums over rings (n × rings + 1).
+
+        A GPU's `index_add_` adds in whatever order its threads come, so that a frame's score would
+        change in its last digits each time; `ordered` does not, as a product of matrices. Training
+        does without: it is not repeated to the last digit on a GPU anyway.
+        """
+        if not ordered or torch.is_grad_enabled():
+            return power.new_zeros(len(power), self.rings + 1).index_add_(1, self.ring, power)
+        of = torch.arange(self.rings + 1, device=power.device)
+        member = (self.ring[:, None] == of).double()
+        return (power.double() @ member).to(power.dtype)
 
 
 class QualityNet(RatingNet):

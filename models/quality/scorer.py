@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from models.devices import exact
 from models.layout import placed
 from models.quality.network import RatingNet, build
 from models.quality.preparing import PIXEL_SIZE_NM, prepare
@@ -30,8 +31,8 @@ _AT_ONCE = 16
 class QualityScorer:
     """Scores STED frames of any size and pixel size.
 
-    The same weights give the same scores on one machine; on another, or with another number
-    of threads, they agree to about six digits.
+    The same weights give the same scores on one machine; on another, on a GPU, or with another
+    number of threads, they agree to about six digits.
 
     Parameters
     ----------
@@ -108,7 +109,7 @@ class QualityScorer:
 
     def _forward(self, tiles: NDArray[np.float32]) -> tuple[NDArray[np.float64], ...]:
         """Value, standard deviation and distance of every tile."""
-        with torch.inference_mode():
+        with torch.inference_mode(), exact():
             parts = [
                 self.network(torch.from_numpy(batch).to(self.device))
                 for batch in np.split(tiles[:, None], range(_AT_ONCE, len(tiles), _AT_ONCE))
