@@ -7,6 +7,7 @@ begin anew in every process, so that a resumed run must lead them to where they 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from agent.config import RunConfig
@@ -54,7 +55,9 @@ def catch_up(
             if microscope.simulated_time_s is not None:
                 exposure = microscope.exposure_s(taken.shot["settings"])
                 microscope.set_simulated_time(taken.frame["time_s"] - exposure)
-            event = microscope.event(shot_from_dict(taken.shot), index)
+            # What is only taken again waits for no time point.
+            shot = replace(shot_from_dict(taken.shot), at_s=None)
+            event = microscope.event(shot, index)
             microscope.core.mda.run(iter([event]))
     microscope.set_simulated_time(recording.taken[last].frame["time_s"])
     if config.microscope.replay is not None:

@@ -62,12 +62,20 @@ class FaultConfig(Model):
     retries: int = Field(0, ge=0, le=10, description="times a failed frame is tried again")
 
 
+LatePolicy = Literal["shift", "skip"]
+LATE: LatePolicy = Field(
+    "shift",
+    description="what begins more than half an interval late: shift all that follows, or skip it",
+)
+
+
 class LiveConfig(Model):
     """`plan: live`: frame after frame at the starting settings."""
 
     frames: int | None = Field(None, ge=1, description="how many; endless if absent")
     mode: str = "sted"
     interval_s: float = Field(0.0, ge=0)
+    late: LatePolicy = LATE
 
 
 class DetectorConfig(Model):
@@ -99,6 +107,7 @@ class TimelapseConfig(Model):
 
     frames: int = Field(10, ge=1, description="time points")
     interval_s: float = Field(10.0, ge=0)
+    late: LatePolicy = LATE
     fields: int = Field(1, ge=1, description="how many of the microscope's fields, from the centre")
     mode: str = "sted"
     acquire: Literal["every", "skip", "adaptive"] = Field(

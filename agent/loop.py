@@ -4,8 +4,8 @@
       ^                                                             │ frame
       └──Frame── ledger <── raw pixels on disk <────────────────────┘
 
-A plan that listens is answered, within the iterator as well, with what the control file says by
-then. The answer is in the ledger before the plan has it, as a frame is.
+What a plan asks besides is answered within the iterator as well (`agent.answers`), and the answer
+is in the ledger before the plan has it, as a frame is.
 
 The runner asks for the next event only after it delivered the last frame, so that a plan
 decides on the newest pixels. Its listener must neither raise (the runner would log that and go
@@ -25,23 +25,16 @@ import numpy as np
 from numpy.typing import NDArray
 from useq import MDAEvent
 
+from agent.answers import Answers
 from agent.beside.analysis import Analysis
-from agent.beside.filtering import Filtering, Task, not_filtered
+from agent.beside.filtering import Filtering
 from agent.beside.rebuilding import Rebuilding
+from agent.clock import Clock
 from agent.commands import Pause
-from agent.control import Control, Heard
+from agent.control import Control
 from agent.dose import DoseGate
-from agent.plan import (
-    AnalysisError,
-    Answer,
-    Frame,
-    Instruction,
-    Listen,
-    Note,
-    Plan,
-    Rebuild,
-    Rebuilt,
-)
+from agent.leading import Leader
+from agent.plan import Frame, Plan
 from agent.store.images import ImageStore, checksum
 from agent.store.ledger import Ledger
 from agent.store.recording import LIGHT, Recording, shot_as_dict
@@ -49,7 +42,6 @@ from agent.tape import Tape
 from devices.errors import DeviceFault
 from devices.microscope import Microscope
 from devices.shot import Shot
-from models.quality.score import Score
 
 _GRACE_S = 2.0
 
@@ -81,8 +73,8 @@ class Loop:
         Times that a failed frame is tried again before the run ends.
     tell
         Called with (kind, data) after each ledger entry; must be quick.
-    elapsed_s
-        Age of the run when this session starts (s).
+    clock
+        Of the run; a new run's if absent.
     catch_up
         Called first, with a question to ask meanwhile: whether to go on.
     filtering
@@ -106,31 +98,32 @@ class Loop:
         recording: Recording | None = None,
         retries: int = 0,
         tell: Callable[[str, dict[str, Any]], None] = lambda kind, data: None,
-        elapsed_s: float = 0.0,
+        clock: Clock | None = None,
         catch_up: Callable[[Callable[[], bool]], None] = lambda go_on: None,
         control: Control | None = None,
         rebuilding: Rebuilding | None = None,
     ) -> None:
         self.microscope = microscope
-        self._plan = plan
         self._ledger = ledger
         self._images = images
         self._gate = gate
-        self._analysis = analysis
-        self._filtering = filtering
         recording = recording or Recording()
-        self._tape = Tape(recording, images)
-        self._given_up = recording.given_up()
-        self._unfiltered = recording.unfiltered()
+        self._clock = clock or Clock(lambda: microscope.simulated_time_s)
+        self._answers = Answers(
+            recording,
+            self._clock,
+            self._record,
+            tell,
+            analysis=analysis,
+            filtering=filtering,
+            rebuilding=rebuilding,
+            control=control,
+        )
+        self._leader = Leader(plan, Tape(recording, images), self._answers)
         self._retries = retries
         self._tell = tell
         self._catch_up = catch_up
-        self._control = control
-        self._rebuilding = rebuilding
-        self._listened = self._rebuilt = 0
-        self._born = time.monotonic() - elapsed_s
         self._runner_started = time.monotonic()
-        self._index = 0
         self._pending: _Pending | None = None
         self._frame: Frame | None = None
         self._failure: Exception | None = None
@@ -147,7 +140,7 @@ class Loop:
     @property
     def frames(self) -> int:
         """Frames of the run that are on disk."""
-        return self._index
+        return self._leader.frames
 
     # ------------------------------------------------------------------ from the acquisition thread
 
@@ -167,7 +160,7 @@ class Loop:
         try:
             retries = self._retries
             while True:
-                taken = self._index
+                taken = self.frames
                 self._runner_started = time.monotonic()
                 # Before it asks for the first event, the runner asks the stages where they are.
                 self.deadline = self._runner_started + self._patience_s
@@ -175,14 +168,14 @@ class Loop:
                     mda.run(self._events())
                 except DeviceFault as fault:
                     self.deadline = None
-                    retries = self._retries if self._index > taken else retries
+                    retries = self._retries if self.frames > taken else retries
                     if retries == 0 or self._stopping.is_set():
                         raise
                     retries -= 1
                     self._record(
                         "fault",
                         {"what": str(fault), "policy": "retry", "left": retries},
-                        self._index,
+                        self.frames,
                     )
                     self.give_up_shot()
                 else:
@@ -204,7 +197,9 @@ class Loop:
             pending = self._pending
             self._announce(pending)
             event = self.microscope.event(
-                pending.shot, pending.index, elapsed_s=self._runner_started - self._born
+                self._clock.dated(pending.shot),
+                pending.index,
+                elapsed_s=self._clock.schedule_s - (time.monotonic() - self._runner_started),
             )
             exposure = self.microscope.exposure_s(pending.settings)
             self.deadline = (
@@ -225,8 +220,8 @@ class Loop:
         """Stand still in the dark, if somebody wants that; False where the run is to end.
 
         The runner has ended, so that nothing can move, and the shot that it left is announced
-        anew. The run's clock stands still, too, as between the sessions of a resumed run: a
-        time-lapse does not make up for what it missed.
+        anew. The schedule stands still, too, as between the sessions of a resumed run: a time-lapse
+        does not make up for what it missed.
 
         Raises
         ------
@@ -243,17 +238,17 @@ class Loop:
         else:
             self.give_up_shot()
         began = time.monotonic()
-        safe = self.microscope.make_safe("paused")
-        self._record("pause", {"paused": True, "safe_state": safe.as_dict()})
-        if not safe.ok:
-            raise DeviceFault("the microscope could not be made safe for a pause")
-        self._pause.wait()
-        if self._stopping.is_set():
-            return False
-        self.microscope.arm()
-        self._pause.over()
+        with self._clock.standing_still():
+            safe = self.microscope.make_safe("paused")
+            self._record("pause", {"paused": True, "safe_state": safe.as_dict()})
+            if not safe.ok:
+                raise DeviceFault("the microscope could not be made safe for a pause")
+            self._pause.wait()
+            if self._stopping.is_set():
+                return False
+            self.microscope.arm()
+            self._pause.over()
         lasted = time.monotonic() - began
-        self._born += lasted
         self._record("pause", {"paused": False, "lasted_s": round(lasted, 3)})
         return True
 
@@ -283,128 +278,14 @@ class Loop:
 
     def _next(self) -> _Pending | None:
         """Lead the plan to the next shot that is not on disk yet."""
-        answer: Answer = self._frame
-        self._frame = None
+        answer, self._frame = self._frame, None
         try:
-            while True:
-                step = self._plan.send(answer)
-                answer = None
-                if isinstance(step, Note):
-                    self._note(step)
-                    continue
-                if isinstance(step, Listen):
-                    answer = self._listen()
-                    continue
-                if isinstance(step, Rebuild):
-                    answer = self._rebuild(step)
-                    continue
-                answer = self._tape.frame(self._index, step, self._scored, self._refiltered)
-                if answer is None:
-                    break
-                self._index += 1
-                self._tell("frame", {})
+            shot = self._leader.next(answer)
         except StopIteration:
-            self._close_control()
+            self._answers.close_control(self._leader.listened)
             return None
-        settings = self.microscope.settings(step)
-        return _Pending(step, self._index, settings)
-
-    def _note(self, note: Note) -> None:
-        data = {"topic": note.topic, "data": dict(note.data)}
-        if self._tape.holds_note(note):
-            self._tell("note", data)
-        else:
-            self._record("note", data)
-        if self._control is not None:
-            self._control.learn(data)
-        if self._rebuilding is not None:
-            self._rebuilding.learn(data)
-
-    def _rebuild(self, request: Rebuild) -> Rebuilt | None:
-        """Have frames rebuilt, unless the tape knows what came of it; waits if the plan does."""
-        number = self._rebuilt
-        self._rebuilt += 1
-        found = self._tape.rebuilt(number, request)
-        if found is None and self._rebuilding is not None:
-            task = self._rebuilding.submit(number, request)
-            found = self._rebuilding.answer(task) if request.wait else None
-        return (found or Rebuilt(failed="nobody rebuilds frames")) if request.wait else None
-
-    def _listen(self) -> tuple[Instruction, ...]:
-        """What the plan is told now: by the tape as long as it plays, then by the control file.
-
-        Whatever the file says is recorded with the number of the `Listen` it answers, before the
-        plan is answered, so that this `Listen` has the same answer in every later session. An
-        empty answer leaves no entry: where the tape goes on behind a `Listen` it is known to have
-        been empty. Where the tape ends at one, the file is read although an earlier session may
-        have had an empty answer here: nothing that followed from it was kept, so that nothing is
-        contradicted, and what was told meanwhile is heeded at once.
-
-        Refused lines are recorded first. A process that is killed in between says of them twice
-        that they were refused, instead of never.
-        """
-        number = self._listened
-        self._listened += 1
-        told = self._tape.told(number, self._index)
-        if told is not None or self._control is None:
-            return told or ()
-        heard = self._control.hear()
-        if heard is None:
-            return ()
-        self._record_heard(heard, number)
-        return heard.instructions
-
-    def _close_control(self) -> None:
-        """Say of what came too late for the plan that it was not heeded."""
-        if self._control is not None:
-            self._control.close()
-            if (heard := self._control.hear()) is not None:
-                self._record_heard(heard, self._listened)
-
-    def _record_heard(self, heard: Heard, number: int) -> None:
-        for why in heard.refused:
-            self._record("fault", {"what": why, "policy": "ignored"})
-        self._record("told", {"listen": number, **heard.as_dict()})
-
-    def _scored(self, index: int, shot: Shot, pixels: NDArray[Any]) -> Callable[[], Score]:
-        """Hand a frame to the analysis; returns what waits for its score."""
-        analysis = self._analysis
-        if analysis is None or shot.mode == "confocal":
-
-            def nothing() -> Score:
-                raise AnalysisError(f"frame {index} ({shot.mode}) is not scored")
-
-            return nothing
-        if (why := self._given_up.get(index)) is not None:
-            # The plan was told so, and decided on it; it must be told the same again.
-            def given_up() -> Score:
-                raise AnalysisError(why)
-
-            return given_up
-        future = analysis.submit(index, pixels)
-        return lambda: analysis.result(index, pixels, future)
-
-    def _refiltered(self, index: int, shot: Shot) -> Callable[[], float]:
-        """Of a stored frame: one that was passed over once is not filtered now, unless asked."""
-        return self._filtered(index, shot, stored=True)
-
-    def _filtered(self, index: int, shot: Shot, *, stored: bool = False) -> Callable[[], float]:
-        """Hand a frame to the filter; returns what waits for its uncertainty."""
-        filtering = self._filtering
-        if filtering is None or shot.mode not in filtering.modes:
-
-            def nothing() -> float:
-                raise not_filtered(index, shot.mode)
-
-            return nothing
-        if (why := self._unfiltered.get(index)) is not None:
-            # The plan may have been told so, as with a score.
-            def given_up() -> float:
-                raise AnalysisError(why)
-
-            return given_up
-        task = Task(index) if stored and not filtering.all else filtering.submit(index)
-        return lambda: filtering.uncertainty(task)
+        self._clock.go()
+        return _Pending(shot, self.frames, self.microscope.settings(shot))
 
     # ------------------------------------------------------------------ listeners of the runner
 
@@ -422,8 +303,8 @@ class Loop:
 
     def _deliver(self, pixels: NDArray[Any], pending: _Pending) -> Frame:
         """Raw pixels on disk, then the ledger's row, then the frame for the plan."""
-        at = self.microscope.simulated_time_s
-        at = time.monotonic() - self._born if at is None else at
+        at = self._clock.time_s
+        scheduled = self._clock.schedule_s
         self._images.write(pending.index, pixels)
         got = self.microscope.received(pending.settings)
         row = {
@@ -431,14 +312,15 @@ class Loop:
             "dtype": str(pixels.dtype),
             "crc32": checksum(pixels),
             "time_s": at,
+            "schedule_s": scheduled,
             **got.as_dict(),
         }
         self._record("frame", row, pending.index)
         self._settle(pending, row)
-        self._index += 1
+        self._leader.frames += 1
         pixels.flags.writeable = False
-        score = self._scored(pending.index, pending.shot, pixels)
-        unsure = self._filtered(pending.index, pending.shot)
+        score = self._answers.scored(pending.index, pending.shot, pixels)
+        unsure = self._answers.filtered(pending.index, pending.shot)
         return Frame(
             pending.index, pending.shot, got.settings, pixels, at, score, unsure, got.dose_J
         )

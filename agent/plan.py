@@ -1,4 +1,4 @@
-"""What a plan is: a generator that yields shots, notes and pauses to listen, and receives frames.
+"""What a plan is: a generator that yields shots, notes and questions, and receives frames.
 
     def twice(field):
         first = yield Shot.sted(field, {})
@@ -6,10 +6,10 @@
         yield Note("difference", {"counts": float(second.pixels.mean() - first.pixels.mean())})
 
 A shot is answered with its `Frame`, a note with None, and `Listen` with what a person has told
-the run since the last one: a tuple of instructions, often an empty one. `Rebuild` is answered with
-what came of it if the plan waits for that, else with None. A plan must be a function
-of what it was given and of these answers, and of nothing else: that is what lets a run be resumed
-and replayed from its ledger.
+the run since the last one: a tuple of instructions, often an empty one. `Due` is answered with how
+late a time point is, and `Rebuild` with what came of it if the plan waits for that, else with
+None. A plan must be a function of what it was given and of these answers, and of nothing else:
+that is what lets a run be resumed and replayed from its ledger.
 """
 
 from __future__ import annotations
@@ -48,6 +48,47 @@ class Note:
 @dataclass(frozen=True, slots=True)
 class Listen:
     """A moment at which a plan heeds what a person tells the run; answered with instructions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A time point that is about to begin, unless it is too late; answered with `Late`.
+
+    Parameters
+    ----------
+    at_s
+        When it should begin, on the run's schedule (s).
+    interval_s
+        From one time point to the next (s); above 0.
+    skip
+        Whether time points that are late may be left out; otherwise the schedule is shifted.
+    most
+        How many may be left out; None: any number.
+    frames
+        Planned frames that each of them leaves untaken for good.
+    """
+
+    at_s: float
+    interval_s: float
+    skip: bool = False
+    most: int | None = None
+    frames: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """How late a time point is.
+
+    Parameters
+    ----------
+    by_s
+        By how much (s); 0 where it is in time, as it is up to half an interval.
+    points
+        How many time points are to be left out, with this one; 0: it begins now.
+    """
+
+    by_s: float = 0.0
+    points: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +177,8 @@ class Frame:
     pixels
         Rows × columns, as the camera gave them; read-only.
     time_s
-        When, in seconds of the run (of the sample's clock where that is simulated).
+        When, in true seconds since the run's birth (of the sample's clock where that is
+        simulated).
     dose_J
         Light energy that it took (J), by laser; None where an earlier version's ledger does not
         say what was measured.
@@ -181,6 +223,6 @@ class Frame:
         return self._uncertainty()
 
 
-Step = Shot | Note | Listen | Rebuild
-Answer = Frame | tuple[Instruction, ...] | Rebuilt | None
+Step = Shot | Note | Listen | Due | Rebuild
+Answer = Frame | tuple[Instruction, ...] | Late | Rebuilt | None
 Plan = Generator[Step, Answer, None]

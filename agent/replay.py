@@ -10,7 +10,17 @@ from typing import Any
 from numpy.typing import NDArray
 
 from agent.beside.filtering import not_filtered
-from agent.plan import AnalysisError, Answer, Listen, Note, Plan, Rebuild
+from agent.leading import Leader
+from agent.plan import (
+    AnalysisError,
+    Due,
+    Instruction,
+    Late,
+    Note,
+    Plan,
+    Rebuild,
+    Rebuilt,
+)
 from agent.planning import build_plan
 from agent.store.images import ImageStore
 from agent.store.recording import Recording
@@ -75,37 +85,36 @@ def replay(folder: Path) -> Replayed:
     """
     config, recording = read(folder)
     images = ImageStore(folder, pixel_size_um=config.microscope.pixel_size_nm * 1e-3)
-    player = _Player(recording, images, config.filtered_modes())
+    player = _Player(build_plan(config), recording, images, config.filtered_modes())
     try:
-        player.play(build_plan(config))
+        player.play()
     except ReplayMismatch as mismatch:
         difference: Difference | None = mismatch.difference
     else:
         difference = None
-    tape = player.tape
-    return Replayed(player.frames, tape.notes, player.told, difference, tuple(tape.rounded))
+    leader, tape = player.leader, player.tape
+    return Replayed(leader.frames, tape.notes, leader.told, difference, tuple(tape.rounded))
 
 
 class _Player:
-    """Plays a recording to its plan, and counts."""
+    """Plays a recording to its plan, and ends where the recording does."""
 
     def __init__(
-        self, recording: Recording, images: ImageStore, filtered_modes: Collection[str]
+        self, plan: Plan, recording: Recording, images: ImageStore, filtered_modes: Collection[str]
     ) -> None:
         self.tape = Tape(recording, images)
-        self.frames = 0
-        self.told = 0
+        self.leader = Leader(plan, self.tape, self)
         self._recording = recording
         self._given_up = recording.given_up()
         self._filtered_modes = filtered_modes
         self._unfiltered = recording.unfiltered()
 
-    def play(self, plan: Plan) -> None:
+    def play(self) -> None:
         """Lead the plan to the tape's end; `ReplayMismatch` if it does not follow."""
         end = self._recording.end or {}
         finished = False
         try:
-            self._lead(plan)
+            self.leader.next(None)
         except StopIteration:
             finished = True
         except (_EndOfTape, AnalysisError):
@@ -116,43 +125,41 @@ class _Player:
             why = f"{type(error).__name__}: {error}"
             if why != end.get("reason"):
                 raise ReplayMismatch(
-                    Difference(self._here(), f"the plan now fails: {why}", frame=self.frames)
+                    Difference(self._here(), f"the plan now fails: {why}", frame=self.leader.frames)
                 ) from error
-        self.tape.check_played_out(self.frames)
+        self.tape.check_played_out(self.leader.frames)
         if end.get("status") == "completed" and not finished:
             what = "the run was completed, but its ledger ends before its plan does"
-            raise ReplayMismatch(Difference(self._here(), what, frame=self.frames))
+            raise ReplayMismatch(Difference(self._here(), what, frame=self.leader.frames))
 
     def _here(self) -> str:
-        return f"after frame {self.frames - 1}, note {self.tape.notes}, trial {self.tape.trials}"
+        last = self.leader.frames - 1
+        return f"after frame {last}, note {self.tape.notes}, trial {self.tape.trials}"
 
-    def _lead(self, plan: Plan) -> None:
-        answer: Answer = None
-        listened = rebuilt = 0
-        while True:
-            step = plan.send(answer)
-            answer = None
-            if isinstance(step, Note):
-                if not self.tape.holds_note(step):
-                    return
-            elif isinstance(step, Listen):
-                answer = self.tape.told(listened, self.frames) or ()
-                self.told += len(answer)
-                listened += 1
-            elif isinstance(step, Rebuild):
-                found = self.tape.rebuilt(rebuilt, step)
-                rebuilt += 1
-                if step.wait:
-                    if found is None:
-                        raise _EndOfTape
-                    answer = found
-            else:
-                answer = self.tape.frame(self.frames, step, self._scored, self._filtered)
-                if answer is None:
-                    return
-                self.frames += 1
+    # ------------------------------------------------------------------ behind the tape's end
 
-    def _scored(self, index: int, shot: Shot, pixels: NDArray[Any]) -> Callable[[], Score]:
+    def note(self, note: Note, *, stored: bool) -> None:
+        """A decision that is not recorded was not taken."""
+        if not stored:
+            raise _EndOfTape
+
+    def listen(self, number: int) -> tuple[Instruction, ...]:
+        """Nobody tells a run anything that is over."""
+        return ()
+
+    def due(self, number: int, due: Due) -> Late:
+        """Nothing was late of which nothing is recorded."""
+        return Late()
+
+    def rebuild(self, number: int, request: Rebuild) -> Rebuilt | None:
+        """The run ended before anything came of a request that is not recorded."""
+        if request.wait:
+            raise _EndOfTape
+        return None
+
+    def scored(self, index: int, shot: Shot, pixels: NDArray[Any]) -> Callable[[], Score]:
+        """A frame without a score was given up, or the run ended."""
+
         def score() -> Score:
             if (why := self._given_up.get(index)) is not None:
                 raise AnalysisError(why)
@@ -160,7 +167,9 @@ class _Player:
 
         return score
 
-    def _filtered(self, index: int, shot: Shot) -> Callable[[], float]:
+    def refiltered(self, index: int, shot: Shot) -> Callable[[], float]:
+        """So it is with a frame that is not filtered."""
+
         def uncertainty() -> float:
             if shot.mode not in self._filtered_modes:
                 raise not_filtered(index, shot.mode)
@@ -169,3 +178,6 @@ class _Player:
             raise _EndOfTape
 
         return uncertainty
+
+    def played(self) -> None:
+        """The leader counts."""

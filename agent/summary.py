@@ -101,6 +101,11 @@ def summary_of(folder: Path, config: RunConfig, recording: Recording) -> dict[st
             "flagged": sum(bool(score.flags) for score in scores),
         },
         "filtered": _filtered(config, recording),
+        "late": {
+            "times": len(recording.late),
+            "seconds": sum(one["by_s"] for one in recording.late if one["policy"] == "shift"),
+            "skipped": sum(one["points"] for one in recording.late),
+        },
         "lapse": _lapse(config, recording),
         "reoptimized": recording.notes_on(REOPTIMIZED) if config.reoptimizes() else None,
         "start": _retested(recording, "start"),
@@ -162,7 +167,8 @@ def _lapsed(recording: Recording) -> dict[str, int]:
     return {
         "skipped": sum(
             mark["frame"] is None for note in recording.notes_on(LAPSE) for mark in note["frames"]
-        ),
+        )
+        + sum(late["frames"] for late in recording.late),
         "reconstructed": sum(
             len(row["points"]) for row in recording.rebuilt.values() if row["failed"] is None
         ),

@@ -18,7 +18,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from agent.plan import Frame, Instruction, Note, Rebuild, Rebuilt
+from agent.plan import Frame, Instruction, Late, Note, Rebuild, Rebuilt
 from agent.store.images import ImageStore, checksum
 from agent.store.recording import (
     Recording,
@@ -159,6 +159,7 @@ class Tape:
             for told in recording.told
             if told["instructions"]
         }
+        self._late = {late["due"]: Late(late["by_s"], late["points"]) for late in recording.late}
         self._rebuilt = recording.rebuilt
         self._images = images
         self.notes = 0
@@ -203,8 +204,26 @@ class Tape:
         if number in self._told:
             return self._told.pop(number)
         # An empty answer is not recorded. It was one, if the plan went on from here.
-        played_out = not self._notes and not self._told and frames > self._last
-        return None if played_out else ()
+        return None if self._played_out(frames) else ()
+
+    def late(self, number: int, frames: int) -> Late | None:
+        """How late a time point was; None where the tape is played out and does not know.
+
+        Parameters
+        ----------
+        number
+            Of the question, from 0.
+        frames
+            How many frames the plan has had.
+        """
+        if number in self._late:
+            return self._late.pop(number)
+        # Of one that was in time nothing is recorded.
+        return None if self._played_out(frames) else Late()
+
+    def _played_out(self, frames: int) -> bool:
+        left = self._notes or self._told or self._late
+        return not left and frames > self._last
 
     def rebuilt(self, number: int, request: Rebuild) -> Rebuilt | None:
         """What came of a request to rebuild frames; None where the ledger does not know.
@@ -251,6 +270,9 @@ class Tape:
             told = ", ".join(instruction.key for instruction in self._told[number])
             what = f"the ledger has an answer ({told}), but the plan does not listen again"
             raise ReplayMismatch(Difference(f"listening {number + 1}", what, listen=number + 1))
+        if self._late:
+            what = "the ledger has it late, but the plan does not come to it"
+            raise ReplayMismatch(Difference(f"time point {min(self._late) + 1}", what))
 
     def frame(
         self,

@@ -69,8 +69,9 @@ class FlakyCamera(SimpleCameraDevice):
         File without which it works.
     frame_s
         How long a frame takes (s).
-    slow_from
-        Frame from which on a frame takes that long; before it they are immediate.
+    slow_from, slow_to
+        Frames of which each takes that long, from the one to before the other; all others are
+        immediate.
     honest
         A frame takes its exposure time, too.
     longest_ms
@@ -84,6 +85,7 @@ class FlakyCamera(SimpleCameraDevice):
         armed: str = "",
         frame_s: float = 0.0,
         slow_from: int = 0,
+        slow_to: int = sys.maxsize,
         honest: bool = False,
         longest_ms: float = float("inf"),
     ) -> None:
@@ -92,7 +94,7 @@ class FlakyCamera(SimpleCameraDevice):
         self._longest_ms = longest_ms
         self._fault = _Fault(fail_at, times, armed)
         self._frame_s = frame_s
-        self._slow_from = slow_from
+        self._slow = range(slow_from, slow_to)
         self._count = 0
         self._exposure = 10.0
         made.setdefault(type(self).__name__, []).append(self)
@@ -114,7 +116,7 @@ class FlakyCamera(SimpleCameraDevice):
         count, self._count = self._count, self._count + 1
         if self._fault.strikes(count):
             self.fail()
-        if count >= self._slow_from:
+        if count in self._slow:
             time.sleep(self._frame_s + self._exposure * 1e-3 * self._honest)
         # No two frames of a camera are alike, so that none can pass for another.
         buffer[:] = np.random.default_rng(count).integers(0, 4096, buffer.shape)

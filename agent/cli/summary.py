@@ -25,6 +25,8 @@ def _summary_lines(summary: dict[str, Any], flagged: str) -> list[str]:
     ]
     if (lapse := summary["lapse"]) is not None:
         lines += _lapse_lines(frames, lapse)
+    if summary["late"]["times"]:
+        lines.append(_late_line(summary["late"]))
     light = [
         f"{laser.removesuffix('_J')} {joules:.3g} J"
         for laser, joules in dose.items()
@@ -63,6 +65,13 @@ def _filtered_line(filtered: dict[str, Any]) -> str:
     digest = f" ({filtered['sha256'][:12]}…)" if filtered["sha256"] else ""
     of = f"{filtered['frames']} of {filtered['of']} frames"
     return f"filtered   {of} by {filtered['model']}{digest}{where}{unsure}"
+
+
+def _late_line(late: dict[str, Any]) -> str:
+    times = "time point" if late["times"] == 1 else "time points"
+    shifted = f", the schedule shifted by {late['seconds']:.3g} s" if late["seconds"] else ""
+    skipped = f", {late['skipped']} skipped" if late["skipped"] else ""
+    return f"late       {late['times']} {times}{shifted}{skipped}"
 
 
 def _lapse_lines(frames: dict[str, Any], lapse: dict[str, Any]) -> list[str]:

@@ -6,7 +6,7 @@ from itertools import count
 
 from agent.config import LiveConfig
 from agent.instructions import FREE
-from agent.plan import Listen, Note, Plan
+from agent.plan import Due, Late, Listen, Note, Plan
 from devices.config import Value
 from devices.shot import Shot
 
@@ -15,8 +15,10 @@ def live(config: LiveConfig) -> Plan:
     """Take frames one after the other; looks at none of them, so waits for nothing.
 
     It begins with the starting settings, and before each frame it listens to what a person says.
+    A frame that cannot be taken in time waits for the next time point, or shifts those that follow.
     """
     settings: dict[str, Value] = {}
+    point = 0
     for i in count() if config.frames is None else range(config.frames):
         told = yield Listen()
         assert isinstance(told, tuple)
@@ -26,5 +28,12 @@ def live(config: LiveConfig) -> Plan:
                 settings[instruction.key] = instruction.value
             said = {"key": instruction.key, "value": instruction.value, "frame": i}
             yield Note("told", said)
-        at_s = i * config.interval_s if config.interval_s else None
+        at_s = None
+        if config.interval_s:
+            due = Due(point * config.interval_s, config.interval_s, config.late == "skip")
+            late = yield due
+            assert isinstance(late, Late)
+            point += late.points
+            at_s = point * config.interval_s
+            point += 1
         yield Shot(config.mode, dict(settings), at_s=at_s)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 
 from agent.config import TimelapseConfig
 from agent.lapse.field import Lapse
 from agent.lapse.light import Light
-from agent.plan import Frame, Note, Plan, Rebuilt
+from agent.plan import Answer, Due, Frame, Late, Note, Plan, Rebuilt
 from agent.plans.reoptimizing import Reoptimizing
 from agent.store.recording import LAPSE
 from devices.shot import Field, Shot
+
+Missed = Generator[Due, Answer, int]
 
 
 def timelapse(
@@ -20,6 +22,8 @@ def timelapse(
     better: Reoptimizing | None = None,
 ) -> Plan:
     """Visit the fields at every time point, and wait for the next one.
+
+    Time points that are too late are left out where the config says so.
 
     Parameters
     ----------
@@ -32,7 +36,11 @@ def timelapse(
     better
         Looks for better settings now and then; None where nobody does.
     """
-    for t in range(config.frames):
+    t = -1
+    while (t := t + 1) < config.frames:
+        t += yield from _missed(config, t, config.frames - t, config.fields)
+        if t == config.frames:
+            return
         for field in fields[: config.fields]:
             settings, at_s = better.settings if better else {}, t * config.interval_s
             frame = yield Shot(config.mode, settings, field, at_s=at_s, purpose=f"time point {t}")
@@ -67,7 +75,15 @@ def skipping(
     better
         Looks for better settings now and then; None where nobody does.
     """
-    for t in range(config.frames):
+    t = -1
+    while (t := t + 1) < config.frames:
+        if any(lapse.due(t) for lapse in lapses):
+            # The last time point is always taken: what was skipped before is rebuilt from it.
+            late = yield from _missed(config, t, config.frames - 1 - t)
+            for lapse in lapses:
+                if any(lapse.due(t + missed) for missed in range(late)):
+                    lapse.hasten(t + late)
+            t += late
         taken = []
         for lapse in lapses:
             if lapse.due(t):
@@ -95,3 +111,13 @@ def skipping(
         elif (yield from better.search(t)):
             for lapse in lapses:
                 lapse.change(t + 1)
+
+
+def _missed(config: TimelapseConfig, point: int, most: int, frames: int = 0) -> Missed:
+    """How many time points are left out from `point` on, because they are too late."""
+    if not config.interval_s:
+        return 0
+    skip = config.late == "skip" and most > 0
+    late = yield Due(point * config.interval_s, config.interval_s, skip, most, frames)
+    assert isinstance(late, Late)
+    return late.points

@@ -15,6 +15,7 @@ from agent.beside.rebuilding import Rebuilding
 from agent.beside.tune_setup import begin_tuning
 from agent.beside.tuning import Tuning
 from agent.catch_up import catch_up
+from agent.clock import Clock
 from agent.commands import Commands, Obedience
 from agent.config import RunConfig
 from agent.control import Control
@@ -81,6 +82,7 @@ def prepare(
             "weights": beside.weights,
         },
     )
+    progress.skipped = sum(late["frames"] for late in recording.late)
     filters, rebuilds = beside.filters, beside.rebuilds
     analysis = None
     if beside.scorer is not None:
@@ -136,7 +138,7 @@ def prepare(
         recording=recording,
         retries=config.faults.retries,
         tell=progress.take,
-        elapsed_s=_age(recording),
+        clock=Clock.of(recording, lambda: microscope.simulated_time_s),
         catch_up=lambda go_on: catch_up(config, microscope, recording, go_on, progress.take),
         control=Control(folder, config, recording) if config.adjustable() else None,
         rebuilding=rebuilding,
@@ -195,8 +197,3 @@ def _restart_recorder(
         tell("fault", fault)
 
     return record
-
-
-def _age(recording: Recording) -> float:
-    """Age of a run whose frames carry its own time (s)."""
-    return max((taken.frame["time_s"] for taken in recording.taken.values()), default=0.0)

@@ -33,6 +33,8 @@ class Progress:
     """Frames that were filtered; None where nobody filters."""
     uncertainty: float | None = None
     """The filter's, of the frame it filtered last."""
+    late: int = 0
+    """How often a time point came too late."""
     skipped: int = 0
     """Frames that were deliberately not taken."""
     rebuilt: int = 0
@@ -56,6 +58,9 @@ class Progress:
             self.uncertainty = data["uncertainty"]
         elif kind == "rebuilt":
             self.rebuilt += len(data["uncertainty"][: len(data["points"])])
+        elif kind == "late":
+            self.late += 1
+            self.skipped += data["frames"]
         elif kind == "fault":
             self.faults += 1
         elif kind == "note" and data["topic"] == LAPSE:

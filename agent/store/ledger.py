@@ -31,6 +31,7 @@ Kind = Literal[
     "note",  # a plan's decision or finding
     "told",  # what a person told the run, and how far the control file was read for it
     "command",  # what a person told the session at work: pause, resume, stop, filter
+    "late",  # a time point came too late: by how much, and what that led to
     "pause",  # it stands still in the dark, or goes on
     "fault",
     "safe_state",

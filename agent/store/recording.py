@@ -61,6 +61,8 @@ class Recording:
         What it was told, in order: {listen, instructions, read}.
     commands
         What its sessions were told, in order: {id, by, at, told, read, refused}.
+    late
+        Time points that came too late, in order: {due, at_s, by_s, policy, points, frames}.
     rebuilt
         What came of its requests to rebuild frames, by their number.
     tuned
@@ -72,6 +74,7 @@ class Recording:
     notes: list[dict[str, Any]] = field(default_factory=list)
     told: list[dict[str, Any]] = field(default_factory=list)
     commands: list[dict[str, Any]] = field(default_factory=list)
+    late: list[dict[str, Any]] = field(default_factory=list)
     rebuilt: dict[int, dict[str, Any]] = field(default_factory=dict)
     tuned: list[dict[str, Any]] = field(default_factory=list)
     faults: list[dict[str, Any]] = field(default_factory=list)
@@ -108,6 +111,8 @@ class Recording:
             self.commands.append(data)
         elif entry.kind == "pause":
             pass  # a plan does not know of it
+        elif entry.kind == "late":
+            self.late.append(data)
         elif entry.kind == "rebuilt":
             self.rebuilt[data["number"]] = data
         elif entry.kind == "tuned":

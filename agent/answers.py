@@ -1,0 +1,178 @@
+"""What answers a plan while its run is at work, and is recorded before the plan has it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import ceil
+from typing import Any
+
+from numpy.typing import NDArray
+
+from agent.beside.analysis import Analysis
+from agent.beside.filtering import Filtering, Task, not_filtered
+from agent.beside.rebuilding import Rebuilding
+from agent.clock import Clock
+from agent.control import Control, Heard
+from agent.plan import AnalysisError, Due, Instruction, Late, Note, Rebuild, Rebuilt
+from agent.store.recording import Recording
+from devices.shot import Shot
+from models.quality.score import Score
+
+Record = Callable[[Any, dict[str, Any]], None]
+
+
+class Answers:
+    """Control file, clock, scorer, filter and interpolator, as a plan sees them.
+
+    Parameters
+    ----------
+    recording
+        What earlier sessions left.
+    clock
+        Says how late a time point is.
+    record
+        Writes (kind, data) into the ledger, and tells of it.
+    tell
+        Tells of an entry that the ledger has already.
+    analysis, filtering, rebuilding, control
+        None where nobody scores, filters, rebuilds or is listened to.
+    """
+
+    def __init__(
+        self,
+        recording: Recording,
+        clock: Clock,
+        record: Record,
+        tell: Record,
+        *,
+        analysis: Analysis | None,
+        filtering: Filtering | None,
+        rebuilding: Rebuilding | None,
+        control: Control | None,
+    ) -> None:
+        self._clock, self._record, self._tell = clock, record, tell
+        self._analysis, self._filtering = analysis, filtering
+        self._rebuilding, self._control = rebuilding, control
+        self._given_up = recording.given_up()
+        self._unfiltered = recording.unfiltered()
+
+    def note(self, note: Note, *, stored: bool) -> None:
+        """Record a decision, and let those know who work by it."""
+        data = {"topic": note.topic, "data": dict(note.data)}
+        if stored:
+            self._tell("note", data)
+        else:
+            self._record("note", data)
+        if self._control is not None:
+            self._control.learn(data)
+        if self._rebuilding is not None:
+            self._rebuilding.learn(data)
+
+    def played(self) -> None:
+        """A stored frame was played to the plan."""
+        self._tell("frame", {})
+
+    def due(self, number: int, due: Due) -> Late:
+        """How late a time point is; what is too late is left out, or shifts the schedule.
+
+        Half an interval is not too late: the next time point is in time again, and the schedule
+        stays where it is. Of a time point that is in time nothing is recorded.
+        """
+        self._clock.go()
+        by_s = self._clock.schedule_s - due.at_s
+        if by_s <= due.interval_s / 2:
+            return Late()
+        points = 0
+        if due.skip:
+            points = ceil(by_s / due.interval_s - 0.5)
+            points = points if due.most is None else min(points, due.most)
+        entry = {
+            "due": number,
+            "at_s": due.at_s,
+            "by_s": by_s,
+            "policy": "skip" if points else "shift",
+            "points": points,
+            "frames": points * due.frames,
+        }
+        self._record("late", entry)
+        if not points:
+            self._clock.shift(by_s)
+        return Late(by_s, points)
+
+    def rebuild(self, number: int, request: Rebuild) -> Rebuilt | None:
+        """Have frames rebuilt; waits if the plan does."""
+        if self._rebuilding is None:
+            return Rebuilt(failed="nobody rebuilds frames")
+        task = self._rebuilding.submit(number, request)
+        return self._rebuilding.answer(task) if request.wait else None
+
+    def listen(self, number: int) -> tuple[Instruction, ...]:
+        """What the control file says now.
+
+        Whatever the file says is recorded with the number of the `Listen` it answers, before the
+        plan is answered, so that this `Listen` has the same answer in every later session. An
+        empty answer leaves no entry: where the tape goes on behind a `Listen` it is known to have
+        been empty. Where the tape ends at one, the file is read although an earlier session may
+        have had an empty answer here: nothing that followed from it was kept, so that nothing is
+        contradicted, and what was told meanwhile is heeded at once.
+
+        Refused lines are recorded first. A process that is killed in between says of them twice
+        that they were refused, instead of never.
+        """
+        heard = self._control.hear() if self._control is not None else None
+        if heard is None:
+            return ()
+        self._record_heard(heard, number)
+        return heard.instructions
+
+    def close_control(self, number: int) -> None:
+        """Say of what came too late for the plan, which ended, that it was not heeded."""
+        if self._control is not None:
+            self._control.close()
+            if (heard := self._control.hear()) is not None:
+                self._record_heard(heard, number)
+
+    def _record_heard(self, heard: Heard, number: int) -> None:
+        for why in heard.refused:
+            self._record("fault", {"what": why, "policy": "ignored"})
+        self._record("told", {"listen": number, **heard.as_dict()})
+
+    def scored(self, index: int, shot: Shot, pixels: NDArray[Any]) -> Callable[[], Score]:
+        """Hand a frame to the analysis; returns what waits for its score."""
+        analysis = self._analysis
+        if analysis is None or shot.mode == "confocal":
+
+            def nothing() -> Score:
+                raise AnalysisError(f"frame {index} ({shot.mode}) is not scored")
+
+            return nothing
+        if (why := self._given_up.get(index)) is not None:
+            # The plan was told so, and decided on it; it must be told the same again.
+            def given_up() -> Score:
+                raise AnalysisError(why)
+
+            return given_up
+        future = analysis.submit(index, pixels)
+        return lambda: analysis.result(index, pixels, future)
+
+    def refiltered(self, index: int, shot: Shot) -> Callable[[], float]:
+        """Of a stored frame: one that was passed over once is not filtered now, unless asked."""
+        return self.filtered(index, shot, stored=True)
+
+    def filtered(self, index: int, shot: Shot, *, stored: bool = False) -> Callable[[], float]:
+        """Hand a frame to the filter; returns what waits for its uncertainty."""
+        filtering = self._filtering
+        if filtering is None or shot.mode not in filtering.modes:
+
+            def nothing() -> float:
+                raise not_filtered(index, shot.mode)
+
+            return nothing
+        if (why := self._unfiltered.get(index)) is not None:
+            # The plan may have been told so, as with a score.
+            def given_up() -> float:
+                raise AnalysisError(why)
+
+            return given_up
+        task = Task(index) if stored and not filtering.all else filtering.submit(index)
+        return lambda: filtering.uncertainty(task)
