@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from agent.clock import Clock
-from agent.config import RunConfig
-from agent.plan import Plan
 from agent.replay import replay
 from agent.session import Session
 from agent.store.folder import read_config
@@ -111,7 +108,7 @@ def test_no_time_points_are_lost_to_a_filter_that_warms_up(tmp_path: Path) -> No
         tmp_path,
         session={"restore": Doubling(warm_up_s=1.0)},
         live={"frames": 8, "interval_s": 0.1},
-        filter={"model": "ours.safetensors"},
+        filter={"model": "actin-small"},
     )
     assert result.status == "completed", result.reason
     assert times(run)[0] > 1.0, "true time is counted from the run's birth"
@@ -135,7 +132,7 @@ def test_after_a_stall_the_schedule_is_shifted(
     shown = summarize(run)["late"]
     assert (shown["times"], shown["skipped"]) == (len(late), 0)
     code, out, _ = cli(capsys, "show", run)
-    assert code == 0 and "late" in out
+    assert code == 0 and "the schedule shifted by" in out
 
 
 def test_after_a_stall_time_points_are_skipped_if_so_asked(tmp_path: Path) -> None:
@@ -166,11 +163,8 @@ def test_live_goes_on_with_the_next_time_point(tmp_path: Path) -> None:
     assert replay(run).difference is None
 
 
-@pytest.mark.parametrize("acquire", ["skip", "adaptive"])
-def test_a_lapse_that_skips_takes_what_is_late_at_the_next_time_point(
-    acquire: str, tmp_path: Path
-) -> None:
-    lapse: dict[str, Any] = EVERY | {"frames": 24, "gap": 2, "acquire": acquire, "late": "skip"}
+def test_a_lapse_that_skips_takes_what_is_late_at_the_next_time_point(tmp_path: Path) -> None:
+    lapse = EVERY | {"frames": 24, "gap": 2, "acquire": "adaptive", "late": "skip"}
     result, run = run_session(
         tmp_path,
         session={"interpolate": Blend()},
@@ -182,22 +176,18 @@ def test_a_lapse_that_skips_takes_what_is_late_at_the_next_time_point(
     late = recorded(run).late
     assert late[0]["policy"] == "skip" and late[0]["frames"] == 0
     taken = points(run)
-    assert taken[0] == 0 and taken[-1] == 23 and max(b - a for a, b in zip(taken, taken[1:])) >= 8
+    assert taken[0] == 0 and taken[-1] == 23 and max(b - a for a, b in pairwise(taken)) >= 8
     frames = summarize(run)["frames"]
     assert frames["acquired"] + frames["skipped"] == frames["planned"] == 24
     assert frames["reconstructed"] == frames["skipped"]
     assert replay(run).difference is None
 
 
-def cut(frames: int) -> Callable[[RunConfig], Plan]:
-    return cut_after(frames)
-
-
 def test_what_was_skipped_stays_skipped_when_the_run_is_resumed(tmp_path: Path) -> None:
     lapse = EVERY | {"late": "skip"}
     result, run = run_session(
         tmp_path,
-        session={"make_plan": cut(5)},
+        session={"make_plan": cut_after(5)},
         plan="timelapse",
         camera=STALL,
         timelapse=lapse,

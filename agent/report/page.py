@@ -86,6 +86,9 @@ def _header(run: Run) -> str:
         one = status == "running" and lost == 1
         taken += "; 1 under way" if one else f"; {lost} lit the sample but left no frame"
     rows = [("frames", taken), ("origin", run.origin)]
+    if (late := summary["late"])["times"]:
+        shifted = f"the schedule shifted by {text.duration(late['seconds'])}"
+        rows.append(("time points late", f"{late['times']}; {shifted}, {late['skipped']} skipped"))
     if summary["started"]:
         rows.append(("started", text.moment(summary["started"])))
     if run.lasted_s is not None:

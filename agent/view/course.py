@@ -162,6 +162,9 @@ class Course:
         self._pace.append((_moment(entry.at), self.done))
         self.light.add(entry.frame, dict(self.gate.total))
 
+    def _take_late(self, entry: Entry) -> None:
+        self.counts["missed"] += entry.data["frames"]
+
     def _take_rebuilt(self, entry: Entry) -> None:
         if self.lapsed is not None:
             self.lapsed.rebuilt(entry.data)
@@ -275,7 +278,8 @@ class Course:
     @property
     def done(self) -> int:
         """Frames that were measured, or deliberately not."""
-        return self.acquired + (self.lapsed.skipped if self.lapsed is not None else 0)
+        skipped = self.lapsed.skipped if self.lapsed is not None else 0
+        return self.acquired + skipped + self.counts["missed"]
 
     def left_s(self) -> float | None:
         """Time that the frames left will take at the latest pace (s); None where nobody knows."""
