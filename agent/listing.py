@@ -5,22 +5,21 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from agent.config import load
-from agent.reading import ConfigError
+from agent.reading import ConfigError, noted
+from agent.signals import interrupts
 from agent.terminal import say
 from devices.config import ExposureConfig, MicroscopeConfig
 from devices.errors import BindingError
 from devices.inventory import DeviceInfo, PropertyInfo, inventory, starter_config
-from devices.loading import load_core, release
+from devices.opening import open_core
 
-if TYPE_CHECKING:
-    from pymmcore_plus.experimental.unicore import UniMMCore
+_ASKING_S = 60.0
 
 
 def list_devices(cfg: str, starter: Path | None, console: Console, *, as_json: bool) -> None:
@@ -33,32 +32,33 @@ def list_devices(cfg: str, starter: Path | None, console: Console, *, as_json: b
     """
     if starter is not None and starter.exists():
         raise ConfigError(f"{starter}: is there already; give --write a new file")
-    core = _load(cfg)
+    config, base = _microscope(cfg)
     try:
-        infos = inventory(core)
-        text = starter_config(core, cfg) if starter is not None else ""
-    finally:
-        release(core)
+        with interrupts() as seen, open_core(config, base=base, stop=seen) as held:
+            core = held.core
+            infos = held.within(_ASKING_S, lambda: inventory(core))
+            text = starter_config(core, cfg) if starter is not None else ""
+            shutters = held.lights.shutters
+    except BindingError as error:
+        raise noted(ConfigError(str(error)), error) from None
     if as_json:
         print(json.dumps([asdict(info) for info in infos], indent=1, default=str))
     else:
         console.print(_table(infos))
+    closed = f"{', '.join(shutters)} closed" if shutters else "there is no shutter to close"
+    say(f"{cfg}: {closed}")
     if starter is not None:
         starter.write_text(text, encoding="utf-8")
         say(f"{starter}: written; the lines to look at say `# check:`")
 
 
-def _load(cfg: str) -> UniMMCore:
+def _microscope(cfg: str) -> tuple[MicroscopeConfig, Path]:
+    """What to open, and the folder that its paths start from."""
     file = Path(cfg)
     if file.suffix in (".yaml", ".yml"):
-        config = load(file).microscope
-    else:
-        config = MicroscopeConfig(cfg=cfg, pixel_size_nm=1, exposure=ExposureConfig(camera_ms=1))
-        file = Path()
-    try:
-        return load_core(config, base=file.parent)
-    except BindingError as error:
-        raise ConfigError(str(error)) from None
+        return load(file).microscope, file.parent
+    exposure = ExposureConfig(camera_ms=1)
+    return MicroscopeConfig(cfg=cfg, pixel_size_nm=1, exposure=exposure), Path()
 
 
 def _table(infos: list[DeviceInfo]) -> Table:

@@ -39,7 +39,7 @@ from agent.store.images import ImageStore, checksum
 from agent.store.ledger import Ledger
 from agent.store.recording import LIGHT, Recording, shot_as_dict
 from agent.tape import Tape
-from devices.errors import DeviceFault
+from devices.errors import DeviceFault, GateClosed
 from devices.microscope import Microscope
 from devices.shot import Shot
 
@@ -152,7 +152,12 @@ class Loop:
         Exception
             Whatever the plan, a device, the disk or the dose gate raised.
         """
-        self._catch_up(lambda: not self._stopping.is_set())
+        try:
+            self._catch_up(lambda: not self._stopping.is_set())
+        except GateClosed:
+            if self.microscope.stop.asked:
+                return
+            raise
         self._caught_up = True
         mda = self.microscope.core.mda
         mda.events.eventStarted.connect(self._on_started)
@@ -166,6 +171,11 @@ class Loop:
                 self.deadline = self._runner_started + self._patience_s
                 try:
                     mda.run(self._events())
+                except GateClosed:
+                    # The next frame was not begun, since somebody wants it to end.
+                    if self._stopping.is_set() or self.microscope.stop.asked:
+                        return
+                    raise
                 except DeviceFault as fault:
                     self.deadline = None
                     retries = self._retries if self.frames > taken else retries

@@ -133,6 +133,13 @@ def _lay_over(
 # ---------------------------------------------------------------------- errors
 
 
+def noted(error: ConfigError, cause: BaseException) -> ConfigError:
+    """The error, with what was noted on its cause."""
+    for note in getattr(cause, "__notes__", ()):
+        error.add_note(note)
+    return error
+
+
 def located(path: Path, keys: Path_, message: str) -> ConfigError:
     """A `ConfigError` about one key of a file, with the line it stands in."""
     try:

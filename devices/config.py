@@ -212,6 +212,22 @@ class PropertyBinding(Model):
     property: str
 
 
+def _from_list(value: object) -> object:
+    """A property as a list; it is what configs had before there was a safe value."""
+    if isinstance(value, list | tuple) and len(value) in (3, 4):
+        return dict(zip(("device", "property", "value", "safe"), value, strict=False))
+    return value
+
+
+class FixedProperty(Model):
+    """A device property that is set once, on opening."""
+
+    device: str = Field(description="Micro-Manager device label")
+    property: str = Field(description="property of that device")
+    value: Value = Field(description="what it is set to")
+    safe: Value | None = Field(None, description="what it is set back to at every end")
+
+
 Structure = Literal[
     "actin", "tubulin", "psd95", "filaments", "bundles", "axons", "mesh", "spots", "patches"
 ]
@@ -266,8 +282,9 @@ class MicroscopeConfig(Model):
     shutter: str | None = Field(None, description="likewise; `none` where it is not to be used")
     xy_stage: str | None = None
     focus: str | None = None
-    properties: tuple[tuple[str, str, Value], ...] = Field(
-        (), description="[device, property, value] set once, on opening"
+    properties: tuple[Annotated[FixedProperty, BeforeValidator(_from_list)], ...] = Field(
+        (),
+        description="[device, property, value], or with a safe value behind them; set on opening",
     )
     pixel_size_nm: float = Field(gt=0, description="side of a pixel on the sample (nm)")
     settings: dict[str, SettingConfig] = Field(default_factory=dict)

@@ -164,6 +164,7 @@ class StrictEngine(MDAEngine):
     def _switched(self) -> Iterator[None]:
         """No shutter: lasers at their power, and at their safe values again at once."""
         core, sender = self.mmcore, self.sender
+        self._gate.check()
         try:
             self.meter.on([FRAME])
             for name, value in self._lit.items():

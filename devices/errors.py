@@ -30,6 +30,14 @@ class DeviceFault(RuntimeError):
     """A device did not do what it was told, or delivered nothing."""
 
 
+class GateClosed(DeviceFault):
+    """Nothing may be moved or lit now; the device was not touched."""
+
+
+class Interrupted(Exception):
+    """Somebody wants it to end before the microscope was open; it is made safe and let go."""
+
+
 def one_of(wrong: str, known: Sequence[str]) -> str:
     """`no 'wrong'; there are a, b — did you mean a?`, for messages."""
     near = get_close_matches(wrong, known, n=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,43 +13,75 @@ from devices.extras import install
 from devices.fields import grid
 
 if TYPE_CHECKING:
+    from pymmcore_plus.experimental.unicore import Device, UniMMCore
+
+
+def new_core(before_unloading: Callable[[], None]) -> UniMMCore:
+    """Make a core without devices.
+
+    Parameters
+    ----------
+    before_unloading
+        Called before it unloads its devices, whoever asks for it: Micro-Manager does so itself
+        where a line of a `.cfg` fails, with the devices as that file has left them.
+    """
     from pymmcore_plus.experimental.unicore import UniMMCore
 
+    class Core(UniMMCore):
+        def unloadAllDevices(self) -> None:  # noqa: N802
+            before_unloading()
+            super().unloadAllDevices()
 
-def load_core(config: MicroscopeConfig, *, base: Path = Path(), seed: int = 0) -> UniMMCore:
-    """A core with the config's devices in it, and nothing bound or assigned yet.
+    return Core()
+
+
+def load_devices(
+    core: UniMMCore, config: MicroscopeConfig, *, base: Path = Path(), seed: int = 0
+) -> Iterator[None]:
+    """Load a config's devices: those of its `.cfg`, then the Python ones, one by one.
+
+    Yields
+    ------
+    None
+        Whenever there are more devices than before.
 
     Raises
     ------
     BindingError
         A device cannot be loaded.
     """
-    from pymmcore_plus.experimental.unicore import UniMMCore
-
-    core = UniMMCore()
-    try:
-        _load_cfg(core, config, base)
-        _load_python_devices(core, config, base, seed)
-    except BaseException:
-        release(core)
-        raise
-    return core
-
-
-def release(core: UniMMCore) -> None:
-    """Let go of all devices, and of Python: the core's threads may outlive the interpreter."""
-    from pymmcore import CMMCore
-
-    core.unloadAllDevices()
-    # Without this the process aborts on every other exit, when a late callback finds no Python.
-    CMMCore.registerCallback(core, None)
+    if config.cfg is not None:
+        _load_cfg(core, config.cfg, base)
+        _check_initialized(core)
+        yield
+    for label, device in _python_devices(config, base, seed):
+        at = ("python_devices", label) if label in config.python_devices else ("cfg",)
+        try:
+            core.loadPyDevice(label, device)
+            core.initializeDevice(label)
+        except Exception as error:
+            raise BindingError(at, f"device {label!r} cannot be loaded: {error}") from error
+        # What a device raises on coming up is only logged.
+        if device._initialized_ is not True:
+            raise BindingError(at, f"device {label!r} did not come up: {device._initialized_}")
+        yield
 
 
-def _load_cfg(core: UniMMCore, config: MicroscopeConfig, base: Path) -> None:
-    if config.cfg is None:
-        return
-    file = Path("MMConfig_demo.cfg") if config.cfg == "demo" else base / config.cfg
-    if config.cfg != "demo" and not file.is_file():
+def _check_initialized(core: UniMMCore) -> None:
+    """Check that every device of a `.cfg` came up: not every one of them that fails says so."""
+    from pymmcore_plus import DeviceInitializationState, DeviceType
+
+    for label in core.getLoadedDevices():
+        if core.getDeviceType(label) == DeviceType.CoreDevice:
+            continue
+        up = core.getDeviceInitializationState(label)
+        if up != DeviceInitializationState.InitializedSuccessfully:
+            raise BindingError(("cfg",), f"device {label!r} did not come up")
+
+
+def _load_cfg(core: UniMMCore, cfg: str, base: Path) -> None:
+    file = Path("MMConfig_demo.cfg") if cfg == "demo" else base / cfg
+    if cfg != "demo" and not file.is_file():
         raise BindingError(("cfg",), f"no file {str(file)!r}; a Micro-Manager .cfg, or `demo`")
     try:
         core.loadSystemConfiguration(str(file))
@@ -57,7 +90,10 @@ def _load_cfg(core: UniMMCore, config: MicroscopeConfig, base: Path) -> None:
         raise BindingError(("cfg",), f"Micro-Manager cannot load {file}: {first_line}") from error
 
 
-def _load_python_devices(core: UniMMCore, config: MicroscopeConfig, base: Path, seed: int) -> None:
+def _python_devices(
+    config: MicroscopeConfig, base: Path, seed: int
+) -> Iterator[tuple[str, Device]]:
+    """Make the config's Python devices, each with its label, when it is asked for."""
     loaded: dict[str, Any] = {}
     if config.virtual_sted is not None:
         try:
@@ -86,22 +122,17 @@ def _load_python_devices(core: UniMMCore, config: MicroscopeConfig, base: Path, 
             loaded |= build_replay(config.replay, base)
         except (OSError, ValueError) as error:
             raise BindingError(("replay", "file"), str(error)) from error
+    yield from loaded.items()
     for label, device in config.python_devices.items():
         module, _, name = device.class_.partition(":")
         at = ("python_devices", label, "class")
         try:
-            loaded[label] = getattr(importlib.import_module(module), name)(**device.options)
+            made = getattr(importlib.import_module(module), name)(**device.options)
         except (ImportError, AttributeError) as error:
             raise BindingError(at, f"{device.class_!r} cannot be imported: {error}") from error
-        except (TypeError, ValueError) as error:
-            raise BindingError(("python_devices", label, "options"), str(error)) from error
-    for label, device in loaded.items():
-        try:
-            core.loadPyDevice(label, device)
-            core.initializeDevice(label)
         except Exception as error:
-            section = "python_devices" if label in config.python_devices else "cfg"
-            raise BindingError((section,), f"device {label!r} cannot be loaded: {error}") from error
+            raise BindingError(("python_devices", label, "options"), str(error)) from error
+        yield label, made
 
 
 def assign_roles(core: UniMMCore, config: MicroscopeConfig) -> None:

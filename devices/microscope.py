@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING
 
 from useq import MDAEvent
 
-from devices.binding import check_bindings, check_property
+from devices.binding import check_bindings, check_fixed, check_once
 from devices.config import MicroscopeConfig, PropertyBinding, Value
 from devices.errors import BindingError, LimitError, one_of
 from devices.fields import grid
 from devices.light import FRAME, Received
-from devices.loading import assign_roles, load_core, release
-from devices.safety import LightGate, SafeState, Step, make_safe
+from devices.lights import Loose
+from devices.loading import assign_roles
+from devices.opening import OpenCore, open_core
+from devices.safety import SafeState, Stop
 from devices.shot import Shot
-
-if TYPE_CHECKING:
-    from pymmcore_plus.experimental.unicore import UniMMCore
 
 _SIMULATED_LIBRARIES = {"DemoCamera", "SequenceTester"}
 
@@ -27,7 +25,7 @@ _SIMULATED_LIBRARIES = {"DemoCamera", "SequenceTester"}
 class Microscope:
     """Devices behind named settings, with their limits and their safe state.
 
-    Use `Microscope.open`. Leaving the context makes the microscope safe and lets go of it.
+    Use `Microscope.open`.
 
     Attributes
     ----------
@@ -39,25 +37,41 @@ class Microscope:
         True where the frames come from a simulation, a recording or a demo camera.
     fields
         Fields of view, from the centre outwards.
+    loose
+        Light-like properties that stay as they are, whatever a run does.
     """
 
-    def __init__(self, core: UniMMCore, config: MicroscopeConfig, *, simulated: bool) -> None:
+    def __init__(self, held: OpenCore, config: MicroscopeConfig) -> None:
         from devices.engine import StrictEngine
 
-        self.core = core
+        self._held = held
+        self.core = core = held.core
         self.config = config
-        self.simulated = simulated
+        self.simulated = (
+            bool(config.virtual_sted or config.replay)
+            or core.getDeviceLibrary(core.getCameraDevice()) in _SIMULATED_LIBRARIES
+        )
         self.fields = grid(config.fields)
+        self.loose: tuple[Loose, ...] = tuple(held.lights.loose())
         self._bound = {(s.device, s.property): (n, s) for n, s in config.settings.items()}
-        self._gate = LightGate()
-        self._engine = StrictEngine(core, config, self._guard, self._gate)
+        self._engine = StrictEngine(core, config, self._guard, held.gate)
         core.mda.set_engine(self._engine)
 
     # ------------------------------------------------------------------ opening
 
     @classmethod
-    def open(cls, config: MicroscopeConfig, *, base: Path = Path(), seed: int = 0) -> Microscope:
-        """Load and bind everything; no light is switched on.
+    @contextmanager
+    def open(
+        cls,
+        config: MicroscopeConfig,
+        *,
+        base: Path = Path(),
+        seed: int = 0,
+        stop: Stop | None = None,
+    ) -> Iterator[Microscope]:
+        """Load and bind everything, and let go of it when the context is left.
+
+        No light is switched on, and whatever is lit is made safe before anything else.
 
         Parameters
         ----------
@@ -67,58 +81,47 @@ class Microscope:
             Folder that relative paths in it start from.
         seed
             Of a simulated sample that has none of its own.
+        stop
+            Whether somebody wants it to end.
 
         Raises
         ------
         BindingError
             Something in the config is not on this microscope.
+        Interrupted
+            Somebody wants it to end.
         """
-        core = load_core(config, base=base, seed=seed)
-        try:
-            assign_roles(core, config)
-            library = core.getDeviceLibrary(core.getCameraDevice())
-            microscope = cls(
-                core,
-                config,
-                simulated=bool(config.virtual_sted or config.replay)
-                or library in _SIMULATED_LIBRARIES,
-            )
-            # The demo's shutter, and some real ones, are open after loading.
-            check_bindings(core, config)
-            state = microscope.make_safe("opened")
-            if not state.ok:
-                wrong = next(entry for entry in state.readback if not entry.ok)
-                raise BindingError(
-                    (),
-                    f"cannot be made safe: {wrong.name} reads {wrong.value}, not {wrong.expected}",
-                )
-            microscope.arm()
-            for i, (device, name, value) in enumerate(config.properties):
-                check_property(core, ("properties", i), device, name)
+        check_once(config)
+        with open_core(config, base=base, seed=seed, stop=stop) as held:
+            yield held.within(config.timeout_s, lambda: cls._bind(held, config))
+
+    @classmethod
+    def _bind(cls, held: OpenCore, config: MicroscopeConfig) -> Microscope:
+        core = held.core
+        assign_roles(core, config)
+        check_bindings(core, config)
+        check_fixed(core, config)
+        for i, entry in enumerate(config.properties):
+            with held.gate.passing():
                 try:
-                    core.setProperty(device, name, value)
+                    core.setProperty(entry.device, entry.property, entry.value)
                 except Exception as error:
-                    raise BindingError(("properties", i), f"{device}.{name}: {error}") from error
-        except BaseException:
-            release(core)
-            raise
+                    what = f"{entry.device}.{entry.property}"
+                    raise BindingError(("properties", i), f"{what}: {error}") from error
+        # Whatever those properties have switched on.
+        held.darken("opened")
+        microscope = cls(held, config)
+        held.arm()
         return microscope
 
-    def __enter__(self) -> Microscope:
-        return self
+    def close(self, reason: str = "closed", *, hung: bool = False) -> SafeState:
+        """Make safe, read back and let go of all devices; a second call does nothing more."""
+        return self._held.close(reason, hung=hung)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.make_safe("closed")
-        self.close()
-
-    def close(self) -> None:
-        """Let go of all devices."""
-        release(self.core)
+    @property
+    def closed(self) -> bool:
+        """All devices were let go of."""
+        return self._held.let_go
 
     # ------------------------------------------------------------------ shots
 
@@ -260,53 +263,27 @@ class Microscope:
 
     # ------------------------------------------------------------------ safe state
 
+    @property
+    def stop(self) -> Stop:
+        """Whether somebody wants it to end: from then on no light and no move begins."""
+        return self._held.gate.stop
+
+    @stop.setter
+    def stop(self, stop: Stop) -> None:
+        self._held.gate.stop = stop
+
     def arm(self) -> None:
         """Let the engine move devices again after `make_safe`."""
         self._engine.sender.forget()
-        self._gate.open()
+        self._held.arm()
 
     def make_safe(self, reason: str) -> SafeState:
-        """Shutter closed, lasers at their safe values, sequence stopped, each read back.
+        """Shutters closed, lasers at their safe values, all motion stopped, each read back.
 
         Never raises, and never waits long for a device that hangs. From here on the engine
         moves nothing, until `arm`.
         """
-        self._gate.close()
-        core = self.core
-        steps = []
-        if shutter := core.getShutterDevice():
-            steps.append(
-                Step(
-                    "shutter open",
-                    lambda: core.setShutterOpen(False),
-                    lambda: core.getShutterOpen(shutter),
-                    False,
-                )
-            )
-        for name, setting in self.config.settings.items():
-            if setting.safe is not None:
-                steps.append(
-                    _laser_step(core, name, setting.device, setting.property, setting.safe)
-                )
-        camera = core.getCameraDevice()
-        steps.append(
-            Step(
-                "sequence running",
-                lambda: core.stopSequenceAcquisition(camera) if core.isSequenceRunning() else None,
-                core.isSequenceRunning,
-                False,
-            )
-        )
-        state = make_safe(steps, reason)
+        state = self._held.make_safe(reason)
         if state.ok:
             self._engine.meter.off()
         return state
-
-
-def _laser_step(core: UniMMCore, name: str, device: str, prop: str, safe: Value) -> Step:
-    return Step(
-        name,
-        lambda: core.setProperty(device, prop, safe),
-        lambda: core.getProperty(device, prop),
-        safe,
-    )

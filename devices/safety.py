@@ -3,16 +3,40 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
-from devices.errors import DeviceFault
+from devices.errors import GateClosed
 
 _STEP_TIMEOUT_S = 3.0
+"""How long all steps together may take (s)."""
+_NEXT_AFTER_S = 0.2
+"""How long a step has before the next one is begun beside it (s)."""
 _GATE_TIMEOUT_S = 0.5
+
+
+class Stop(Protocol):
+    """Whether somebody wants it to end: asked once, and `now`, when whatever hangs is left."""
+
+    @property
+    def asked(self) -> bool:
+        """Nothing new may begin."""
+
+    @property
+    def now(self) -> bool:
+        """What is under way is not waited for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Never:
+    """Nobody can ask it to end."""
+
+    asked: bool = False
+    now: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +72,15 @@ class SafeState:
         """Whether everything reads back as it should."""
         return all(entry.ok for entry in self.readback)
 
+    @property
+    def wrong(self) -> str:
+        """What does not read as it should, in words; empty if all does."""
+        return ", ".join(
+            f"{entry.name} reads {entry.value}, not {entry.expected}"
+            for entry in self.readback
+            if not entry.ok
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """For the ledger and `show --json`."""
         return {
@@ -72,13 +105,22 @@ class Step:
 
 
 class LightGate:
-    """Lets single device calls through until the microscope is made safe.
+    """Lets single device calls through until the microscope is made safe, or is to stop.
 
     Who makes it safe closes the gate and then waits for the call that is being made, so that
     nothing can follow behind its back; for a call that hangs it does not wait long.
+
+    Attributes
+    ----------
+    stop
+        Asked before each call: once somebody wants it to end, no light and no move begins.
+    used
+        A call went through.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, stop: Stop) -> None:
+        self.stop = stop
+        self.used = False
         self._open = True
         self._busy = threading.Lock()
 
@@ -88,13 +130,20 @@ class LightGate:
 
         Raises
         ------
-        DeviceFault
-            The gate is closed.
+        GateClosed
+            The microscope was made safe, or is to stop.
         """
         with self._busy:
-            if not self._open:
-                raise DeviceFault("the microscope was made safe")
+            self.check()
+            self.used = True
             yield
+
+    def check(self) -> None:
+        """Raise `GateClosed` where `passing` would."""
+        if not self._open:
+            raise GateClosed("the microscope was made safe")
+        if self.stop.asked:
+            raise GateClosed("the microscope is to stop")
 
     def close(self) -> None:
         """Let nothing through any more."""
@@ -116,32 +165,58 @@ def _same(value: Any, expected: Any) -> bool:
         return str(value) == str(expected)
 
 
-def _carry_out(step: Step) -> Readback:
-    answer: list[Readback] = []
+class _Carried(threading.Thread):
+    """A step in a thread of its own: where a device hangs, the others must not wait for it."""
 
-    def work() -> None:
-        problem = ""
+    def __init__(self, step: Step) -> None:
+        super().__init__(name=f"safe-state {step.name}", daemon=True)
+        self._step = step
+        self._answer: Readback | None = None
+
+    def run(self) -> None:
+        """Do it, then ask the device."""
+        step, problem = self._step, ""
         try:
             step.act()
         except Exception as error:
             problem = f"{type(error).__name__}: {error}"
         try:
             value = step.read()
-            answer.append(Readback(step.name, step.expected, value, _same(value, step.expected)))
+            self._answer = Readback(step.name, step.expected, value, _same(value, step.expected))
         except Exception as error:
             problem = problem or f"{type(error).__name__}: {error}"
-            answer.append(Readback(step.name, step.expected, problem, False))
+            self._answer = Readback(step.name, step.expected, problem, False)
 
-    # A hung device keeps its own thread; the others must not wait for it.
-    thread = threading.Thread(target=work, name=f"safe-state {step.name}", daemon=True)
-    thread.start()
-    thread.join(_STEP_TIMEOUT_S)
-    if answer:
-        return answer[0]
-    return Readback(step.name, step.expected, f"no answer in {_STEP_TIMEOUT_S:g} s", False)
+    @property
+    def readback(self) -> Readback:
+        """What the device said so far."""
+        step = self._step
+        return self._answer or Readback(
+            step.name, step.expected, f"no answer in {_STEP_TIMEOUT_S:g} s", False
+        )
 
 
 def make_safe(steps: list[Step], reason: str) -> SafeState:
-    """Carry out every step whatever the others do, read each back, never raise."""
-    readback = tuple(_carry_out(step) for step in steps)
+    """Carry out every step whatever the others do, read each back, never raise.
+
+    One after the other, as devices that share a cable need it; but a step that takes long is
+    not waited for before the next one begins, and all of them together have one time limit.
+
+    Parameters
+    ----------
+    steps
+        The darkest first: what keeps all light off, then the lasers, then what may wait.
+    reason
+        Why.
+    """
+    end = time.monotonic() + _STEP_TIMEOUT_S
+    carried = []
+    for step in steps:
+        thread = _Carried(step)
+        thread.start()
+        thread.join(_NEXT_AFTER_S)
+        carried.append(thread)
+    for thread in carried:
+        thread.join(max(0.0, end - time.monotonic()))
+    readback = tuple(thread.readback for thread in carried)
     return SafeState(reason, datetime.now(UTC).isoformat(timespec="milliseconds"), readback)

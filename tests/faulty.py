@@ -29,7 +29,7 @@ from pymmcore_plus.experimental.unicore import (
     XYStageDevice,
 )
 
-from agent.cli import main
+from agent.cli import command
 
 ROOT = Path(__file__).resolve().parents[1]
 SIDE = 32
@@ -201,6 +201,13 @@ class Laser(GenericDevice):
         self.gave.append((time.monotonic(), self.power))
 
 
+class DeadLaser(Laser):
+    """A laser that does not come up."""
+
+    def initialize(self) -> None:
+        raise OSError("laser not connected")
+
+
 class SlowLaser(Laser):
     """A laser that takes `seconds` to accept a power above 0, as over a serial line."""
 
@@ -338,7 +345,7 @@ def cli(capsys: pytest.CaptureFixture[str], *args: str | Path) -> tuple[int, str
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["stedfast", *map(str, args)])
         with pytest.raises(SystemExit) as left:
-            main()
+            command()
     written = capsys.readouterr()
     code = left.value.code
     return (code if isinstance(code, int) else 0), written.out, written.err

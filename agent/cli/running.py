@@ -28,6 +28,7 @@ from agent.cli.shared import (
 from agent.cli.summary import print_summary
 from agent.config import load
 from agent.reading import ConfigError
+from agent.signals import interrupts
 
 if TYPE_CHECKING:
     from agent.check import Expected
@@ -53,22 +54,23 @@ def run(
     lines = list(overrides or [])
     if seed is not None:
         lines.append(f"seed={seed}")
-    checked = load(config, lines)
-    from agent.session import Session, open_microscope
-    from agent.store.folder import new_folder
-    from agent.web.access import Place
+    with interrupts() as seen:
+        checked = load(config, lines)
+        from agent.session import Session, open_microscope
+        from agent.store.folder import new_folder
+        from agent.web.access import Place
 
-    place = Place(host, port, certificate, key, allow_plain).check()
-    # Opened before the folder is made, so that a wrong config leaves nothing behind.
-    microscope = open_microscope(checked, config)
-    made = new_folder(checked, Path(), folder)
-    session = Session(checked, config, made, microscope=microscope)
-    if not view:
-        _work(session)
-    from agent.view.command import viewed
+        place = Place(host, port, certificate, key, allow_plain).check()
+        # Opened before the folder is made, so that a wrong config leaves nothing behind.
+        with open_microscope(checked, config, seen) as microscope:
+            made = new_folder(checked, Path(), folder)
+            session = Session(checked, config, made, microscope=microscope)
+            if not view:
+                _work(session)
+            from agent.view.command import viewed
 
-    with viewed(made, place, say, show=show):
-        _work(session)
+            with viewed(made, place, say, show=show):
+                _work(session)
 
 
 def view_(
@@ -96,13 +98,14 @@ def resume(folder: RunFolder) -> None:
     from agent.store.folder import read_config
     from agent.summary import summarize
 
-    config = read_config(folder)
-    if summarize(folder)["status"] == "completed":
-        say(f"{folder}: is complete already, nothing to do")
-        return
-    from agent.session import Session
+    with interrupts():
+        config = read_config(folder)
+        if summarize(folder)["status"] == "completed":
+            say(f"{folder}: is complete already, nothing to do")
+            return
+        from agent.session import Session
 
-    _work(Session(config, folder / "config.yaml", folder))
+        _work(Session(config, folder / "config.yaml", folder))
 
 
 def check(config: ConfigFile, overrides: Overrides = None) -> None:
@@ -111,7 +114,7 @@ def check(config: ConfigFile, overrides: Overrides = None) -> None:
     from agent.session import open_microscope
 
     checked = load(config, overrides or [])
-    with open_microscope(checked, config) as microscope:
+    with interrupts() as seen, open_microscope(checked, config, seen) as microscope:
         expected = expect(checked, microscope)
         table = Table(show_header=False, box=None)
         table.add_row("plan", checked.plan + (" (simulated)" if microscope.simulated else ""))
@@ -207,10 +210,10 @@ def _leave(result: Result) -> NoReturn:
     from agent.session import EXIT_CODES
 
     code = EXIT_CODES[result.status]
-    sys.stdout.flush()
-    sys.stderr.flush()
     if result.thread_left:
         # A driver still hangs in a thread; waiting for the interpreter's end could take for ever.
+        sys.stdout.flush()
+        sys.stderr.flush()
         os._exit(code)
     raise typer.Exit(code)
 

@@ -1,9 +1,7 @@
-"""How a session ends: its status, the reason in words, and a microscope that is let go."""
+"""How a session ends: its status, and the reason in words."""
 
 from __future__ import annotations
 
-import threading
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,8 +9,6 @@ from typing import Literal
 from agent.commands import StopTold
 from agent.dose import BudgetReached
 from devices.errors import DeviceFault
-from devices.microscope import Microscope
-from devices.safety import SafeState
 
 Status = Literal["completed", "stopped", "interrupted", "failed"]
 EXIT_CODES: dict[Status, int] = {"completed": 0, "stopped": 0, "interrupted": 130, "failed": 1}
@@ -52,28 +48,3 @@ def why_of(reason: str, cause: BaseException | None) -> str:
     if isinstance(cause, DeviceFault | BudgetReached | StopTold):
         return str(cause)
     return f"{type(cause).__name__}: {cause}"
-
-
-def unsafe(safe: SafeState) -> str:
-    """What does not read as it should."""
-    return ", ".join(
-        f"{entry.name} reads {entry.value}, not {entry.expected}"
-        for entry in safe.readback
-        if not entry.ok
-    )
-
-
-def let_go(microscope: Microscope, safe: SafeState) -> bool:
-    """Close the microscope; False where a device that could not be made safe hangs in that."""
-    if safe.ok:
-        microscope.close()
-        return True
-
-    def close() -> None:
-        with suppress(Exception):  # it is a faulty device's; its fault is in the ledger
-            microscope.close()
-
-    thread = threading.Thread(target=close, name="close", daemon=True)
-    thread.start()
-    thread.join(LET_GO_S)
-    return not thread.is_alive()

@@ -2,29 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from agent.beside.filter_setup import check_filter
 from agent.beside.rebuild_setup import check_interpolator
 from agent.config import RunConfig
-from agent.reading import located
+from agent.reading import located, noted
 from devices.errors import BindingError
 from devices.microscope import Microscope
+from devices.safety import Stop
 
 
-def open_microscope(config: RunConfig, source: Path) -> Microscope:
-    """Open the config's microscope; a mismatch becomes a `ConfigError` that says where."""
+@contextmanager
+def open_microscope(
+    config: RunConfig, source: Path, stop: Stop | None = None
+) -> Iterator[Microscope]:
+    """Open the config's microscope, which is made safe and let go of with the context.
+
+    Parameters
+    ----------
+    config, source
+        What to do, and the file that says so.
+    stop
+        Whether somebody wants it to end.
+
+    Raises
+    ------
+    ConfigError
+        The config does not fit the microscope; says where.
+    Interrupted
+        Somebody wants it to end.
+    """
     check_filter(config, source)
     check_interpolator(config, source)
     try:
-        microscope = Microscope.open(config.microscope, base=source.parent, seed=config.seed)
+        with Microscope.open(
+            config.microscope, base=source.parent, seed=config.seed, stop=stop
+        ) as microscope:
+            if config.plan != "live" and not microscope.core.getXYStageDevice():
+                raise BindingError(
+                    (), f"has no XY stage, and `plan: {config.plan}` moves to its fields"
+                )
+            yield microscope
     except BindingError as error:
-        raise located(source, ("microscope", *error.path), str(error)) from None
-    if config.plan != "live" and not microscope.core.getXYStageDevice():
-        microscope.close()
-        raise located(
-            source,
-            ("microscope",),
-            f"has no XY stage, and `plan: {config.plan}` moves to its fields",
-        )
-    return microscope
+        wrong = located(source, ("microscope", *error.path), str(error))
+        raise noted(wrong, error) from None

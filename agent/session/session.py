@@ -1,8 +1,8 @@
 """One session of a run: open the microscope, let the loop work, and leave it safe.
 
 The acquisition runs in a thread of its own; this one watches. It takes Ctrl-C, notices a
-camera that hangs, writes the heartbeat, and owns the one `finally` that makes the microscope
-safe on every way out.
+camera that hangs, writes the heartbeat, and makes the microscope safe as soon as that thread
+is to end; whoever opened the microscope makes it safe on every way out.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -60,7 +60,7 @@ class Session:
     folder
         The run's folder; an existing ledger in it is gone on with.
     microscope
-        An open one, which the session closes at its end; otherwise the config's is opened.
+        An open one, which the session lets go of at its end; otherwise it opens the config's.
     make_plan
         Another plan than the config's, for scripts: called with the config.
     scorer
@@ -135,36 +135,42 @@ class Session:
                     interpolate=self._interpolate,
                     tuner=self._tuner,
                 ) as beside,
+                self._opened(seen) as microscope,
             ):
-                return self._locked(beside, seen, watch)
+                return self._locked(microscope, beside, seen, watch)
         finally:
             taken.release()
 
+    def _opened(self, seen: Interrupts) -> AbstractContextManager[Microscope]:
+        if self._microscope is None:
+            return open_microscope(self.config, self._source, seen)
+        self._microscope.stop = seen
+        return nullcontext(self._microscope)
+
     def _locked(
-        self, beside: Processes, seen: Interrupts, watch: Callable[[Progress], None]
+        self,
+        microscope: Microscope,
+        beside: Processes,
+        seen: Interrupts,
+        watch: Callable[[Progress], None],
     ) -> Result:
-        microscope = self._microscope or open_microscope(self.config, self._source)
-        try:
-            work = prepare(
-                self.config, self.folder, microscope, self._make_plan, beside, self.progress
-            )
-        except BaseException:
-            with microscope:
-                raise
+        work = prepare(self.config, self.folder, microscope, self._make_plan, beside, self.progress)
         reason = "failed"
         cause: BaseException | None = None
         try:
             reason = self._supervise(work, seen, watch)
             # What a thread says that is cut off below is no cause but a consequence.
             cause = work.error
+        except Exception as error:
+            cause = error
         finally:
-            # The one place that owns the safe state; nothing above may return around it.
             work.loop.close()
-            safe = microscope.make_safe(reason)
+            microscope.make_safe(reason)
             work.join(ending.LET_GO_S)
             safe = microscope.make_safe(reason)  # whatever the thread still did in between
             result = self._finish(work, safe, reason, cause, seen)
-            if not work.is_alive() and not ending.let_go(microscope, safe):
+            microscope.close(reason, hung=work.is_alive())
+            if not microscope.closed:
                 result = replace(result, thread_left=True)
             finish = not work.is_alive() and reason != "failed"
             self._finish_beside(work, result.status, seen, watch, finish=finish)
@@ -183,7 +189,7 @@ class Session:
         status = ending.status_of(reason, cause, work.loop.finished, done, self.progress.planned)
         why = ending.why_of(reason, cause)
         if not safe.ok:
-            status, why = "failed", f"{why}; not safe: {ending.unsafe(safe)}"
+            status, why = "failed", f"{why}; not safe: {safe.wrong}"
         if work.analysis is not None:
             work.analysis.close(
                 finish=not work.is_alive(), hurry=lambda: seen.count > 1 or reason == "failed"
@@ -249,7 +255,8 @@ class Session:
         parts = (work.analysis, work.filtering, work.rebuilding)
         beside = [part for part in parts if part is not None]
         self._await_filter(work, seen, watch)
-        work.start()
+        if not seen.asked:
+            work.start()
         beat = 0.0
         while work.is_alive():
             work.join(_TICK_S)

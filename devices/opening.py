@@ -1,0 +1,263 @@
+"""The one owner of an open core, whose only way out is: made safe, read back, let go.
+
+Devices are loaded and asked in a thread of its own, so that one that hangs in a driver keeps
+nobody from making the others safe.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from devices.config import MicroscopeConfig
+from devices.errors import BindingError, DeviceFault, Interrupted
+from devices.lights import Lights, halt
+from devices.loading import load_devices, new_core
+from devices.safety import LightGate, Never, Readback, SafeState, Stop, make_safe
+
+if TYPE_CHECKING:
+    from pymmcore_plus.experimental.unicore import UniMMCore
+
+_LOADING_S = 300.0
+"""How long devices have to come up, a stage's homing included (s)."""
+_LET_GO_S = 2.0
+"""How long a device that hangs is waited for at the end (s)."""
+_TICK_S = 0.05
+
+T = TypeVar("T")
+
+
+class OpenCore:
+    """Devices that are loaded, and the duty to make them safe.
+
+    Use `open_core`.
+
+    Attributes
+    ----------
+    core
+        Micro-Manager's core with C++ and Python devices in it.
+    gate
+        Whatever moves or lights something passes it.
+    lights
+        What can put light on the sample.
+    let_go
+        It was made safe and let go of; False while it is open, and where a device hangs in that.
+    """
+
+    def __init__(self, config: MicroscopeConfig, stop: Stop) -> None:
+        self.gate = LightGate(stop)
+        self.core: UniMMCore = new_core(self._before_unloading)
+        self.lights = Lights(self.core, config)
+        self.let_go = False
+        self._config = config
+        self._closing = False
+        self._worker: threading.Thread | None = None
+        self._unloaded: tuple[Readback, ...] = ()
+        self._safe: SafeState | None = None
+
+    def load(self, base: Path, seed: int) -> None:
+        """Load all devices; each is made safe as soon as it is there.
+
+        Raises
+        ------
+        BindingError
+            A device cannot be loaded, or not made safe.
+        Interrupted
+            Somebody wants it to end.
+        """
+        self.within(_LOADING_S, lambda: self._load(base, seed))
+
+    def _load(self, base: Path, seed: int) -> None:
+        for _ in load_devices(self.core, self._config, base=base, seed=seed):
+            self.darken("opened")
+            self.gate.check()
+
+    def darken(self, reason: str) -> SafeState:
+        """Close every shutter and put every laser at its safe value; nothing else stops.
+
+        Raises
+        ------
+        BindingError
+            Something does not read back as it should.
+        """
+        self.lights.look()
+        state = make_safe(self.lights.steps(), reason)
+        if not state.ok:
+            raise BindingError((), f"cannot be made safe: {state.wrong}")
+        return state
+
+    def within(self, seconds: float, work: Callable[[], T]) -> T:
+        """Let something work on the devices, and wait for it no longer than that.
+
+        Raises
+        ------
+        DeviceFault
+            A device hangs.
+        Interrupted
+            Somebody wants it to end.
+        """
+        worker = self._worker = _Worker(work)
+        worker.start()
+        end = time.monotonic() + seconds
+        stop = self.gate.stop
+        while worker.is_alive() and time.monotonic() < end and not stop.now:
+            worker.join(_TICK_S)
+        if stop.asked:
+            raise Interrupted("interrupted before the microscope was open")
+        if worker.is_alive():
+            raise DeviceFault(f"a device hangs: the microscope is not open after {seconds:g} s")
+        return worker.result()
+
+    def arm(self) -> None:
+        """Let devices be moved and lit."""
+        self._safe = None
+        self.gate.open()
+
+    def make_safe(self, reason: str) -> SafeState:
+        """Shutters closed, lasers at their safe values, all motion stopped, each read back.
+
+        Never raises, and never waits long for a device that hangs. From here on nothing passes
+        the gate, until `arm`. Once the devices are let go of, what they said last.
+        """
+        self.gate.close()
+        if self._closing and self._safe is not None:
+            return self._safe
+        steps = self.lights.steps()
+        if self.gate.used:
+            steps += halt(self.core)
+        state = make_safe(steps, reason)
+        self._safe = replace(state, readback=(*self._unloaded, *state.readback))
+        return self._safe
+
+    def close(self, reason: str = "closed", *, hung: bool = False) -> SafeState:
+        """Make safe, read back and let go; a second call does nothing more.
+
+        Parameters
+        ----------
+        reason
+            Why.
+        hung
+            A thread hangs in a device: letting go is not waited for.
+        """
+        safe = self._safe
+        if self._closing and safe is not None:
+            return safe
+        if safe is None or not safe.ok:
+            self._look_again()
+            safe = self.make_safe(reason)
+        if self._worker is not None and self._worker.is_alive():
+            self._worker.join(_LET_GO_S)
+            self._look_again()
+            safe = self.make_safe(reason)  # whatever the thread still did in between
+            hung = hung or self._worker.is_alive()
+        self._closing = True
+        if self._worker is not None and self._worker.is_alive():
+            # Unloading devices while they are being loaded would crash the process.
+            _hanging.append(self._worker)
+            return safe
+        thread = threading.Thread(target=self._release, name="close", daemon=True)
+        thread.start()
+        end = time.monotonic() + (_LOADING_S if safe.ok and not hung else _LET_GO_S)
+        while thread.is_alive() and time.monotonic() < end:
+            thread.join(_TICK_S)
+            if self.gate.stop.now:
+                end = min(end, time.monotonic() + _LET_GO_S)
+        self.let_go = not thread.is_alive()
+        if not self.let_go:
+            _hanging.append(thread)
+        return safe
+
+    def _look_again(self) -> None:
+        """Which devices there are, where opening ended before it had looked; one may hang."""
+        worker = _Worker(self.lights.look)
+        worker.start()
+        worker.join(_LET_GO_S)
+
+    def _release(self) -> None:
+        from pymmcore import CMMCore
+
+        with suppress(Exception):
+            self.core.unloadAllDevices()
+        # Without this the process aborts on every other exit, when a late callback finds no
+        # Python: the core's threads may outlive the interpreter.
+        CMMCore.registerCallback(self.core, None)
+
+    def _before_unloading(self) -> None:
+        """Micro-Manager itself unloads all devices where a line of a `.cfg` fails."""
+        if not self._closing:
+            with suppress(Exception):
+                self.lights.look()
+            self._unloaded += make_safe(self.lights.steps(), "unloaded").readback
+            self.lights.forget()
+
+
+_hanging: list[threading.Thread] = []
+
+
+def hanging() -> bool:
+    """Whether a device hangs in its driver: the end of this process must not wait for it."""
+    return any(thread.is_alive() for thread in _hanging)
+
+
+class _Worker(threading.Thread, Generic[T]):
+    """A thread that keeps what its work returned or raised."""
+
+    def __init__(self, work: Callable[[], T]) -> None:
+        super().__init__(name="opening", daemon=True)
+        self._work = work
+        self._result: list[T] = []
+        self._error: BaseException | None = None
+
+    def run(self) -> None:
+        """Do the work."""
+        try:
+            self._result.append(self._work())
+        except BaseException as error:
+            self._error = error
+
+    def result(self) -> T:
+        """What came of it."""
+        if self._error is not None:
+            raise self._error
+        return self._result[0]
+
+
+@contextmanager
+def open_core(
+    config: MicroscopeConfig, *, base: Path = Path(), seed: int = 0, stop: Stop | None = None
+) -> Iterator[OpenCore]:
+    """Load a config's devices, dark; leaving the context makes them safe and lets go of them.
+
+    Parameters
+    ----------
+    config
+        The `microscope` section.
+    base
+        Folder that relative paths in it start from.
+    seed
+        Of a simulated sample that has none of its own.
+    stop
+        Whether somebody wants it to end.
+
+    Raises
+    ------
+    BindingError
+        A device cannot be loaded, or not made safe.
+    Interrupted
+        Somebody wants it to end.
+    """
+    held = OpenCore(config, stop or Never())
+    try:
+        held.load(base, seed)
+        yield held
+    except BaseException as error:
+        safe = held.close()
+        if not safe.ok:
+            error.add_note(f"THE MICROSCOPE MAY NOT BE SAFE: {safe.wrong}")
+        raise
+    held.close()
