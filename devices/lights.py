@@ -74,7 +74,10 @@ class Lights:
         self._kept = [
             (name, device, prop, safe)
             for name, device, prop, safe in kept
-            if safe is not None and device in self._there and core.hasProperty(device, prop)
+            if safe is not None
+            and device in self._there
+            and core.hasProperty(device, prop)
+            and not core.isPropertyReadOnly(device, prop)
         ]
 
     def forget(self) -> None:

@@ -139,7 +139,7 @@ LIVE: list[tuple[str, Any, list[str]]] = [
     (
         "microscope.properties",
         [["Excitation", "Power_mW", 900]],
-        ["`microscope.properties.0", "Excitation.Power_mW", "900"],
+        ["`microscope.properties.0", "Excitation.Power_mW", "'excitation_power'"],
     ),
     (f"{CAMERA}.class", "tests.fault:Camera", [f"`{CAMERA}.class`", "cannot be imported"]),
     (f"{CAMERA}.class", "tests.faulty:Camera", [f"`{CAMERA}.class`", "cannot be imported"]),
