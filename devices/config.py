@@ -256,6 +256,9 @@ class ReplayConfig(Model):
     file: Path
     exposure_ms: float = Field(10.0, gt=0)
     loop: bool = Field(False, description="start again after the last frame instead of failing")
+    series: int | None = Field(None, ge=0, description="which image of a file of several")
+    channel: int | None = Field(None, ge=0, description="which channel")
+    axis: dict[str, int] = Field(default_factory=dict, description="place along other axes: {z: 3}")
 
 
 class PythonDevice(Model):

@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 import tifffile
 import torch
+import zarr
 from numpy.typing import NDArray
 
 from agent.cli import main
 from agent.files.filtering import as_type, filter_file
 from agent.reading import ConfigError
+from devices.recorded import open_frames
 from models.quality.scorer import SHIPPED, QualityScorer
 from models.restoration import RestorationNet, Restorer
 from models.restoration.weights import save
@@ -25,6 +27,7 @@ from models.restoration.weights import save
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 Frames = NDArray[np.uint16]
+UNITS = ("second", "micrometer", "micrometer")
 SIZED = {"unit": "um", "axes": "TYX"}
 
 
@@ -165,6 +168,97 @@ def test_an_imagej_stack_keeps_its_pixel_size(
             assert tiff.pages.first.tags["YResolution"].value == (40, 1)
 
 
+def test_signed_pixels_of_imagej_stay_signed(tmp_path: Path, model: Path, frames: Frames) -> None:
+    about = {"axes": "TYX", "unit": "µm", "cf": 0, "c0": -32768, "c1": 1, "vunit": "Gray Value"}
+    bright = 40 * frames.astype(np.int32) - 300
+    stored = (bright + 32768).astype(np.uint16)
+    write(
+        tmp_path / "in.tif",
+        stored,
+        imagej=True,
+        resolution=(50, 50),
+        metadata=about | {"unit": "um"},
+    )
+    filter_file(tmp_path / "in.tif", tmp_path / "out.tif", str(model), device="cpu")
+    with tifffile.TiffFile(tmp_path / "out.tif") as tiff:
+        told, found = tiff.imagej_metadata or {}, tiff.asarray()
+    assert found.dtype == np.uint16
+    assert {key: told[key] for key in ("cf", "c0", "c1")} == {"cf": 0, "c0": -32768, "c1": 1}
+    exact = expected(model, bright.astype(np.int16))
+    np.testing.assert_allclose(found.astype(np.int32) - 32768, exact, atol=0.51)
+
+
+@pytest.mark.parametrize("kind", ["imagej", "ome", "plain"])
+def test_a_filtered_file_says_that_it_is(
+    tmp_path: Path, model: Path, frames: Frames, kind: str
+) -> None:
+    sizes = {"PhysicalSizeX": 0.02, "PhysicalSizeY": 0.02} if kind == "ome" else {}
+    options: dict[str, Any] = {kind: True} if kind != "plain" else {}
+    write(tmp_path / "in.tif", frames, metadata={"axes": "TYX", **sizes}, **options)
+    maps = tmp_path / "map.tif"
+    done = filter_file(
+        tmp_path / "in.tif", tmp_path / "out.tif", str(model), uncertainty=maps, device="cpu"
+    )
+    for file, shows in ((tmp_path / "out.tif", "frames"), (maps, "standard deviation")):
+        with open_frames(file) as found:
+            about = found.about()
+        step = about.made["filter"]
+        assert step["model"] == str(model) and step["shows"] == shows
+        assert step["weights_sha256"] == Restorer(model, "cpu").weights_hash()
+        assert float(step["uncertainty"]) == pytest.approx(np.mean(done.uncertainty), rel=1e-3)
+    with tifffile.TiffFile(tmp_path / "out.tif") as tiff:
+        tags = tiff.pages.first.tags
+        assert tags["Software"].value == "stedfast"
+        if kind == "ome":
+            assert tags["XResolution"].value == (500000, 1)
+            assert "measured; filtered; uncertainty" in str(tiff.ome_metadata)
+    again = tmp_path / "again.tif"
+    filter_file(tmp_path / "out.tif", again, str(model), device="cpu")
+    with open_frames(again) as found:
+        assert found.about().made["filter"]["source"] == "out.tif"
+
+
+@pytest.mark.parametrize("dim", [True, False])
+def test_few_counts_are_not_rounded_to_steps(tmp_path: Path, model: Path, dim: bool) -> None:
+    rng = np.random.default_rng(3)
+    frames = rng.poisson(np.linspace(0.1, 1.5 if dim else 300, 64), (2, 40, 64)).astype(np.uint16)
+    write(tmp_path / "in.tif", frames)
+    out = tmp_path / "out.tif"
+    done = filter_file(tmp_path / "in.tif", out, str(model), device="cpu")
+    found, exact = tifffile.imread(out), expected(model, frames)
+    assert found.dtype == (np.float32 if dim else np.uint16)
+    assert (done.note is not None) == dim
+    if dim:
+        assert done.note is not None and "written as float32: as uint16 about" in done.note
+        np.testing.assert_array_equal(found, exact)
+    filter_file(tmp_path / "in.tif", out, str(model), device="cpu", as_float=True, overwrite=True)
+    np.testing.assert_array_equal(tifffile.imread(out), exact)
+
+
+def test_an_ome_zarr_and_plain_pages_become_ome_tiffs(
+    tmp_path: Path, model: Path, frames: Frames
+) -> None:
+    folder, pages = tmp_path / "in.zarr", tmp_path / "pages.tif"
+    group = zarr.create_group(folder, zarr_format=3)
+    group.create_array("0", shape=frames.shape, chunks=(1, 41, 66), dtype="u2")[:] = frames
+    axes = [{"name": name, "unit": unit} for name, unit in zip("tyx", UNITS, strict=True)]
+    scale = [{"type": "scale", "scale": [2.5, 0.02, 0.02]}]
+    dataset = {"path": "0", "coordinateTransformations": scale}
+    group.attrs["ome"] = {"version": "0.5", "multiscales": [{"axes": axes, "datasets": [dataset]}]}
+    with tifffile.TiffWriter(pages) as tiff:
+        for frame in frames:
+            tiff.write(frame, metadata=None, contiguous=False)
+    for source in (folder, pages):
+        out = tmp_path / "out.ome.tif"
+        filter_file(source, out, str(model), device="cpu", overwrite=True, as_float=True)
+        np.testing.assert_array_equal(tifffile.imread(out), expected(model, frames))
+        with open_frames(out) as found:
+            assert found.axes == "t" and found.description.ome
+            if source == folder:
+                assert found.scale().interval == (2.5, "second")
+                assert found.scale().x == (0.02, "micrometer")
+
+
 def test_a_plain_tiff_keeps_its_resolution(tmp_path: Path, model: Path, frames: Frames) -> None:
     write(tmp_path / "in.tif", frames[0], resolution=(5e5, 5e5), resolutionunit="CENTIMETER")
     filter_file(tmp_path / "in.tif", tmp_path / "out.tif", str(model), device="cpu")
@@ -189,7 +283,7 @@ def test_nothing_half_is_left(
     def stopping(self: Restorer, frames: Any) -> Iterator[Any]:
         for number, result in enumerate(stream(self, frames)):
             if number == 2:
-                assert "out.tif.partial" in names(work), "stopped in the middle of a file"
+                assert "out.tif.planes.partial" in names(work), "stopped in the middle"
                 raise error
             yield result
 
@@ -251,7 +345,7 @@ def test_files_that_cannot_be_filtered_are_named(work: Path, model: Path, frames
     with tifffile.TiffWriter(file) as tiff:
         tiff.write(frames[0], photometric="minisblack")
         tiff.write(frames[0, :20], photometric="minisblack")
-    refused(work, model, "2 images of different shape")
+    refused(work, model, r"2 images: 0 41 × 66 \(YX\); 1 20 × 66 \(YX\); --series N takes one")
 
 
 def test_a_damaged_frame_is_named(work: Path, model: Path, frames: Frames) -> None:

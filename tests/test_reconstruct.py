@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,12 @@ from numpy.typing import NDArray
 
 from agent.cli import main
 from agent.files.model_choice import choose
-from agent.files.movies import MovieFile, Scale
+from agent.files.movies import MovieFile
 from agent.files.reconstruction import Reconstruction, reconstruct_file
 from agent.reading import ConfigError
 from agent.store.ledger import Ledger
+from agent.store.reconstructed import ReconstructedStore
+from devices.recorded import Part, Scale, open_frames
 from models.interpolation import Interpolated, Interpolation, build, read_interpolator
 from models.interpolation import weights as interpolation_weights
 from models.interpolation.weights import save
@@ -154,7 +157,7 @@ def test_a_zarr_image_becomes_one_and_says_so_too(
     done = reconstruct(
         tmp_path, model, file=tmp_path / "twice.ome.zarr", out=tmp_path / "four.ome.zarr"
     )
-    assert (done.frames, done.measured) == (13, 7)
+    assert (done.frames, done.measured) == (13, 4)
     group = zarr.open_group(tmp_path / "four.ome.zarr", mode="r")
     attributes: Any = group.attrs.asdict()
     scales = attributes["ome"]["multiscales"][0]
@@ -165,7 +168,7 @@ def test_a_zarr_image_becomes_one_and_says_so_too(
     assert [mark["kind"] for mark in told["frames"][:3]] == [
         "measured",
         "reconstructed",
-        "measured",
+        "reconstructed",
     ]
     assert [mark["time"] for mark in told["frames"][:3]] == [0, 0.5, 1]
     reconstruct(tmp_path, model, file=tmp_path / "four.ome.zarr")
@@ -247,6 +250,93 @@ def test_the_frames_of_a_run_are_a_movie(tmp_path: Path, model: Path) -> None:
     refused(tmp_path, model, "frames of 2 kinds; accepted is a run of one mode", file=folder)
 
 
+def test_the_raw_frames_of_a_run_are_that_run(tmp_path: Path, model: Path) -> None:
+    result, folder = run_session(tmp_path, session={}, live={"frames": 3})
+    assert result.status == "completed", result.reason
+    reconstruct(tmp_path, model, file=folder / "raw.ome.zarr")
+    ledger = Ledger(folder)
+    for entry in list(ledger.entries("shot"))[-1:]:
+        ledger.add("shot", {**entry.data, "mode": "confocal"}, 3)
+        ledger.add("frame", next(ledger.entries("frame")).data, 3)
+    ledger.close()
+    refused(tmp_path, model, "frames of 2 kinds", file=folder / "raw.ome.zarr")
+
+
+@pytest.mark.parametrize("ending", [".ome.tif", ".ome.zarr"])
+def test_rebuilt_frames_are_rebuilt_anew_and_stay_rebuilt(
+    tmp_path: Path, model: Path, frames: Frames, ending: str
+) -> None:
+    write(tmp_path / "in.tif", frames, metadata={"axes": "TYX"})
+    twice, four = tmp_path / f"twice{ending}", tmp_path / f"four{ending}"
+    reconstruct(tmp_path, model, out=twice)
+    done = reconstruct(tmp_path, model, file=twice, out=four)
+    assert (done.frames, done.measured) == (13, 4)
+    assert done.note == "3 of its 7 frames were not measured: rebuilt anew"
+    assert not done.faults
+    with open_frames(four) as found:
+        assert found.about().kinds == (("measured", *["reconstructed"] * 3) * 4)[:13]
+        four_at_once = [one.image for one in Interpolation(model, "cpu").movie(frames, 4)]
+        np.testing.assert_array_equal(list(found), four_at_once)
+
+
+def test_the_movie_of_a_run_that_skipped_is_rebuilt_from_what_was_measured(
+    tmp_path: Path, model: Path, frames: Frames
+) -> None:
+    store = ReconstructedStore(tmp_path, [4, 7], 4, pixel_size_um=0.02, interval_s=2)
+    kinds = ("measured", "reconstructed", "missing", "audited")
+    for point, kind in enumerate(kinds):
+        for field in (4, 7):
+            if kind != "missing":
+                store.put(point, field, frames[point] + field)
+    store.mark(
+        {"point": point, "field": field, "kind": kind}
+        for point, kind in enumerate(kinds)
+        for field in (4, 7)
+    )
+    file = tmp_path / "reconstructed.ome.zarr"
+    refused(tmp_path, model, r"2 channels \(0 field 4, 1 field 7\)", file=file)
+    done = reconstruct(tmp_path, model, file=file, part=Part(at={"c": 1}))
+    assert (done.frames, done.measured) == (7, 2)
+    found = tifffile.imread(tmp_path / "out.tif")
+    np.testing.assert_array_equal(found[[0, 6]], frames[[0, 3]] + 7)
+    assert kinds_of(found_kinds(tmp_path / "out.tif")) == {"measured": 2, "reconstructed": 5}
+
+
+def test_frames_that_a_file_does_not_hold_are_not_measured(
+    tmp_path: Path, model: Path, frames: Frames
+) -> None:
+    file = tmp_path / "in.ome.tif"
+    write(file, frames, ome=True, metadata={"axes": "TYX"})
+    # The same file without its third frame.
+    text = str(tifffile.tiffcomment(file))
+    planes = "".join(f'<TiffData FirstT="{t}" IFD="{t}" PlaneCount="1"/>' for t in (0, 1, 3))
+    head, _, rest = text.partition("<TiffData")
+    tifffile.tiffcomment(file, f"{head}{planes}{rest.partition('/>')[2]}".encode())
+    done = reconstruct(tmp_path, model, file=file)
+    assert (done.frames, done.measured) == (7, 3)
+    assert found_kinds(tmp_path / "out.tif")[4] == "reconstructed"
+
+
+def test_a_filtered_movie_says_so_when_it_is_rebuilt(
+    tmp_path: Path, model: Path, frames: Frames
+) -> None:
+    told = {"stedfast": {"filter": {"model": "actin"}}}
+    write(tmp_path / "in.tif", frames, metadata={"axes": "TYX", **told})
+    done = reconstruct(tmp_path, model)
+    assert done.note == "its frames were filtered with actin"
+    with open_frames(tmp_path / "out.tif") as found:
+        assert found.about().made["filter"] == {"model": "actin"}
+
+
+def found_kinds(file: Path) -> tuple[str, ...]:
+    with open_frames(file) as found:
+        return found.about().kinds
+
+
+def kinds_of(kinds: tuple[str, ...]) -> dict[str, int]:
+    return dict(Counter(kinds))
+
+
 def refused(work: Path, model: Path | str, says: str, **options: Any) -> None:
     """It is, and no file is written."""
     before = names(work)
@@ -267,7 +357,7 @@ def test_movies_that_cannot_be_rebuilt_are_named(work: Path, model: Path, frames
     with tifffile.TiffWriter(file) as tiff:
         tiff.write(frames[0], photometric="minisblack")
         tiff.write(frames[0, :20], photometric="minisblack")
-    refused(work, model, "2 images of different shape")
+    refused(work, model, "holds 2 images: .*--series N takes one")
     write(file, np.full((3, 24, 24), np.nan, np.float32))
     refused(work, model, "none of the 3 frames is finite")
     write(file, frames[:, :5])
@@ -278,7 +368,7 @@ def test_movies_that_cannot_be_rebuilt_are_named(work: Path, model: Path, frames
     refused(work, model, "not a readable TIFF")
     group = work / "empty.zarr"
     zarr.open_group(group, mode="w")
-    refused(work, model, "not a readable OME-Zarr image", file=group)
+    refused(work, model, "accepted is an OME-Zarr image", file=group)
 
 
 def test_wrong_options_are_named(work: Path, model: Path) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tifffile
 import zarr
 
 from agent.beside.analysis import Analysis
@@ -303,27 +302,3 @@ def test_json_of_a_status_is_never_half_written(tmp_path: Path) -> None:
     while not stop.is_set():
         json.loads((tmp_path / "status.json").read_text())
     writer.join()
-
-
-def test_tiff_metadata_is_read_for_scoring(tmp_path: Path) -> None:
-    from agent.files.scoring import _read
-
-    image = np.zeros((3, 32, 32), np.uint16)
-    ome, imagej, plain, dpi = (tmp_path / f"{n}.tif" for n in ("a", "b", "c", "d"))
-    tifffile.imwrite(
-        ome,
-        image,
-        ome=True,
-        metadata={"axes": "TYX", "PhysicalSizeX": 0.025, "PhysicalSizeY": 0.025},
-    )
-    tifffile.imwrite(imagej, image, imagej=True, resolution=(50, 50), metadata={"unit": "um"})
-    tifffile.imwrite(
-        plain, image, photometric="minisblack", resolution=(5e5, 5e5), resolutionunit="CENTIMETER"
-    )
-    tifffile.imwrite(
-        dpi, image, photometric="minisblack", resolution=(72, 72), resolutionunit="INCH"
-    )
-    sizes = [_read(file)[1] for file in (ome, imagej, plain, dpi)]
-    assert sizes[:3] == pytest.approx([25, 20, 20])
-    assert sizes[3] is None
-    assert _read(ome)[0].shape == (3, 32, 32)

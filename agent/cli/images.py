@@ -10,10 +10,33 @@ import typer
 
 from agent.cli.shared import AsJson, err, say
 
+Series = Annotated[
+    int | None, typer.Option("--series", metavar="N", help="which image of a file of several")
+]
+Channel = Annotated[
+    int | None, typer.Option("--channel", metavar="N", help="which channel, from 0")
+]
+Axes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--axis",
+        metavar="AXIS[=N]",
+        help="z=3: the fourth plane; z: frames run along it; repeatable",
+    ),
+]
+PixelSize = Annotated[
+    float | None, typer.Option("--pixel-size", metavar="NM", help="instead of the file's own")
+]
+Interval = Annotated[
+    float | None,
+    typer.Option("--interval", metavar="S", help="between frames, instead of the file's own"),
+]
+
 
 def filter_(
     file: Annotated[
-        Path, typer.Argument(metavar="IN.tif", help="TIFF to filter", show_default=False)
+        Path,
+        typer.Argument(metavar="IN", help="TIFF or OME-Zarr image to filter", show_default=False),
     ],
     target: Annotated[
         Path, typer.Argument(metavar="OUT.tif", help="TIFF to write", show_default=False)
@@ -26,14 +49,23 @@ def filter_(
         typer.Option(metavar="MAP.tif", help="write each pixel's standard deviation, too"),
     ] = None,
     score: Annotated[bool, typer.Option("--score", help="score the raw frames, too")] = False,
+    as_float: Annotated[
+        bool, typer.Option("--float", help="write float32, whatever the file's type")
+    ] = False,
+    series: Series = None,
+    channel: Channel = None,
+    axes: Axes = None,
+    pixel_size: PixelSize = None,
+    interval: Interval = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Filter the frames of a TIFF: what is left is the structure that the model knows."""
+    """Filter the frames of a file: what is left is the structure that the model knows."""
     from rich.progress import Progress
 
     from agent.files.filtering import filter_file
+    from agent.files.opening import part_of
 
     with Progress(console=err) as bar:
         task = bar.add_task("frames", total=None)
@@ -45,6 +77,10 @@ def filter_(
             score=score,
             device=device,
             overwrite=overwrite,
+            pixel_size_nm=pixel_size,
+            interval_s=interval,
+            part=part_of(series, channel, axes or ()),
+            as_float=as_float,
             progress=lambda done, frames: bar.update(task, completed=done, total=frames),
         )
     if as_json:
@@ -52,6 +88,8 @@ def filter_(
         return
     for fault in done.faults:
         say(f"{file}, {fault}")
+    if done.note:
+        say(f"{target}: {done.note}")
     for number, one in enumerate(done.scores):
         flagged = f"  flagged: {', '.join(one.flags)}" if one.flags else ""
         print(f"{one.value:.3f} ± {one.sd:.3f}  {file} [{number}]{flagged}")
@@ -77,6 +115,11 @@ def reconstruct(
         Path | None,
         typer.Option(metavar="MAP", help="write each pixel's standard deviation, too"),
     ] = None,
+    series: Series = None,
+    channel: Channel = None,
+    axes: Axes = None,
+    pixel_size: PixelSize = None,
+    interval: Interval = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite")] = False,
     as_json: AsJson = False,
@@ -84,6 +127,7 @@ def reconstruct(
     """Rebuild frames between those of a movie; measured frames stay as they are."""
     from rich.progress import Progress
 
+    from agent.files.opening import part_of
     from agent.files.reconstruction import reconstruct_file
 
     with Progress(console=err) as bar:
@@ -96,6 +140,9 @@ def reconstruct(
             uncertainty=uncertainty,
             device=device,
             overwrite=overwrite,
+            pixel_size_nm=pixel_size,
+            interval_s=interval,
+            part=part_of(series, channel, axes or ()),
             progress=lambda done, frames: bar.update(task, completed=done, total=frames),
         )
     if as_json:

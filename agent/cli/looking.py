@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from agent.cli.images import Axes, Channel, PixelSize, Series
 from agent.cli.shared import AsJson, Open, Port, RunFolder, out, say
 from agent.cli.summary import print_summary
 
@@ -72,10 +73,13 @@ def replay(folder: RunFolder, as_json: AsJson = False) -> None:
 
 
 def score(
-    files: Annotated[list[Path], typer.Argument(help="TIFF files, one frame or more each")],
-    pixel_size: Annotated[
-        float | None, typer.Option("--pixel-size", metavar="NM", help="instead of the file's own")
-    ] = None,
+    files: Annotated[
+        list[Path], typer.Argument(help="TIFFs and OME-Zarr images, one frame or more each")
+    ],
+    pixel_size: PixelSize = None,
+    series: Series = None,
+    channel: Channel = None,
+    axes: Axes = None,
     weights: Annotated[
         Path | None, typer.Option("--weights", help="other weights than those that come along")
     ] = None,
@@ -86,16 +90,29 @@ def score(
     as_json: AsJson = False,
 ) -> None:
     """Score STED frames with the quality network: 0 useless, 1 as good as it gets."""
+    from agent.files.opening import part_of
     from agent.files.scoring import score_files
 
-    rows = score_files(files, pixel_size, weights)
-    if heatmap is not None:
+    part = part_of(series, channel, axes or ())
+    refused: list[str] = []
+    rows = score_files(files, pixel_size, weights, part, refused.append)
+    if heatmap is not None and not refused:
         from agent.files.heatmap import draw_heatmap
 
-        draw_heatmap(files, pixel_size, weights, heatmap)
+        draw_heatmap(files, pixel_size, weights, heatmap, part)
+    for line in refused:
+        say(line)
     if as_json:
         print(json.dumps(rows, indent=1))
-        return
+    else:
+        _print_scores(rows)
+    if heatmap is not None and not refused:
+        say(f"{heatmap}: what drives the score")
+    if refused:
+        raise typer.Exit(2)
+
+
+def _print_scores(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         print(
             f"{row['score']:.3f} ± {row['sd']:.3f}  {row['file']}"
@@ -104,8 +121,8 @@ def score(
         )
     if assumed := sum(row["pixel_size_from"] == "assumed" for row in rows):
         say(f"{assumed} of {len(rows)} frames do not say their pixel size; 20 nm was assumed")
-    if heatmap is not None:
-        say(f"{heatmap}: what drives the score")
+    if filtered := sum(row["filter"] is not None for row in rows):
+        say(f"{filtered} of {len(rows)} frames are filtered; the network judges raw ones")
 
 
 def study(

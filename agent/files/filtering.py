@@ -1,4 +1,4 @@
-"""`stedfast filter`: the frames of a TIFF through a restoration network, into another TIFF."""
+"""`stedfast filter`: frames through a restoration network, into a TIFF."""
 
 from __future__ import annotations
 
@@ -11,14 +11,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.files.scoring import DEFAULT_NM, pixel_size_nm_of
-from agent.files.stacks import Partial, Stack, check_targets, opened, planes_in, write_like
+from agent.files.opening import check_interval, check_pixel_size, opened, pixel_size_of
+from agent.files.targets import Partial, check_targets, planes_in
+from agent.files.tiffs import write_tiff
 from agent.reading import ConfigError
+from devices.recorded import MEASURED, Frames, ImageError, Part
 
 if TYPE_CHECKING:
     from models.online import Online
     from models.quality import Score
     from models.restoration import Restored, Restorer
+
+FEWEST_LEVELS = 32
+"""Integers of fewer values than this between background and signal are posterized by rounding."""
+_LOW, _HIGH = 2.0, 99.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,8 @@ class Filtered:
         What went wrong on the way, with the frame's number before it.
     scores
         Of the raw frames, where they were asked for.
+    note
+        What is other than one might expect.
     """
 
     frames: int
@@ -44,13 +52,19 @@ class Filtered:
     device: str
     faults: tuple[str, ...]
     scores: tuple[Score, ...] = ()
+    note: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """As `--json` prints it."""
         rows: list[dict[str, Any]] = [{"uncertainty": unsure} for unsure in self.uncertainty]
         for row, score in zip(rows, self.scores, strict=False):
             row |= {"score": score.value, "sd": score.sd, "flags": list(score.flags)}
-        return {"frames": rows, "device": self.device, "faults": list(self.faults)}
+        return {
+            "frames": rows,
+            "device": self.device,
+            "faults": list(self.faults),
+            "note": self.note,
+        }
 
 
 def filter_file(
@@ -62,20 +76,26 @@ def filter_file(
     score: bool = False,
     device: str = "auto",
     overwrite: bool = False,
+    pixel_size_nm: float | None = None,
+    interval_s: float | None = None,
+    part: Part | None = None,
+    as_float: bool = False,
     progress: Callable[[int, int], None] = lambda done, frames: None,
 ) -> Filtered:
-    """Filter every frame of a TIFF by itself, one in memory at a time.
+    """Filter every frame of a file by itself, one in memory at a time.
 
     A file of integers stays one, of the same type: values are rounded, and clipped to what the type
-    holds, so that both files open with the same look-up table. Anything else becomes float32.
-    An OME-TIFF stays one, with its pixel size, times and positions, as does an ImageJ
-    stack; other files keep their resolution. Nothing is in the place of `out` before the last
-    frame is written.
+    holds, so that both files open with the same look-up table; but of fewer than 32 values between
+    background and signal rounding leaves steps, and float32 is written. Anything else
+    becomes float32, too. An OME-TIFF stays one, with its pixel size, times and positions, as does
+    an ImageJ stack with its calibration; other files keep their resolution, and an OME-Zarr image
+    becomes an OME-TIFF. All say that they are filtered, with which weights and how surely (see
+    `files.tiffs`). Nothing is in the place of `out` before the last frame is written.
 
     Parameters
     ----------
     file
-        A grey TIFF of one channel, a frame or a stack of them (T, Z).
+        Grey frames of one channel: a TIFF or an OME-Zarr image.
     out
         The TIFF to write.
     model
@@ -89,6 +109,12 @@ def filter_file(
         `auto`, `cpu`, `cuda` or `cuda:N`.
     overwrite
         Replace files that are there; never `file` itself.
+    pixel_size_nm, interval_s
+        Instead of what the file says.
+    part
+        Which image, channel or plane, where the file has several.
+    as_float
+        Write float32, whatever the file's type.
     progress
         Is told the number of frames that are done and of all.
 
@@ -99,106 +125,158 @@ def filter_file(
     """
     targets = [out] if uncertainty is None else [out, uncertainty]
     check_targets(file, targets, overwrite=overwrite)
+    check_pixel_size(pixel_size_nm)
+    check_interval(interval_s)
     with ExitStack() as files:
-        tiff = opened(file, files)
-        size = (pixel_size_nm_of(tiff) or DEFAULT_NM) if score else None
-        engine = _open(model, device, size)
-        stack = Stack.of(file, tiff)
-        partial = files.enter_context(Partial(out))
-        errors = files.enter_context(Partial(uncertainty)) if uncertainty else None
-        # Both files grow with the frames, and a TIFF is written in one go: errors wait here.
-        spool = files.enter_context(Partial(uncertainty, ".planes")) if uncertainty else None
-        work = _Work(stack, engine, progress)
-        kept = files.enter_context(spool.path.open("wb")) if spool else None
+        frames = files.enter_context(opened(file, part))
+        scale, about = frames.scale(pixel_size_nm, interval_s), frames.about()
+        size = pixel_size_of(frames, pixel_size_nm)[0] if score else None
+        engine, sha256 = _open(model, device, size)
+        # A TIFF is written in one go, and its description comes first: planes wait here.
+        spools = [files.enter_context(Partial(target, ".planes")) for target in targets]
+        work = _Work(frames, engine, progress)
+        made = about.made
+        partials = []
         try:
-            write_like(partial.path, stack, stack.kept_type, work.images(kept), out)
-            if errors and spool and kept and uncertainty:
-                kept.flush()
-                write_like(
-                    errors.path,
-                    stack,
-                    np.dtype(np.float32),
-                    planes_in(spool.path, stack.frames, stack.shape),
-                    uncertainty,
+            work.run([spool.path for spool in spools])
+            dtype, note = _type(frames, work.levels, as_float)
+            step = {
+                "model": model,
+                "weights_sha256": sha256,
+                "uncertainty": f"{work.mean_uncertainty:.4g}",
+                "source": file.name,
+            }
+            for target, spool in zip(targets, spools, strict=True):
+                own = dtype if target is out else np.dtype(np.float32)
+                shows = "frames" if target is out else "standard deviation"
+                planes = planes_in(spool.path, len(frames), frames.shape)
+                partials.append(files.enter_context(Partial(target)))
+                write_tiff(
+                    partials[-1].path,
+                    (as_type(plane, own) for plane in planes),
+                    (*frames.lengths, *frames.shape),
+                    own,
+                    frames.axes + "yx",
+                    scale,
+                    about,
+                    {**made, "filter": step | {"shows": shows}},
+                    work.marks(about.kinds),
+                    ome=target.name.lower().endswith((".ome.tif", ".ome.tiff"))
+                    or frames.description.ome,
                 )
+            for partial in partials:
+                partial.keep()
         except OSError as error:
             raise ConfigError(f"{out}: cannot be written: {error}") from None
-        partial.keep()
-        if errors:
-            errors.keep()
     return Filtered(
-        stack.frames,
+        len(frames),
         tuple(work.uncertainty),
         work.device,
         tuple(work.faults),
         tuple(work.scores),
+        note,
     )
 
 
-def _open(model: str, device: str, pixel_size_nm: float | None) -> Restorer | Online:
-    """The filter; with a pixel size, one that scores, too."""
+def _type(frames: Frames, levels: float, as_float: bool) -> tuple[np.dtype[Any], str | None]:
+    """The type to write, and what to say of it."""
+    single = np.dtype(np.float32)
+    if frames.dtype.kind not in "ui" or as_float:
+        return single, None
+    if levels >= FEWEST_LEVELS:
+        return frames.dtype, None
+    return single, (
+        f"written as float32: as {frames.dtype} about {max(1, round(levels))} values would be left"
+    )
+
+
+def _open(model: str, device: str, pixel_size_nm: float | None) -> tuple[Restorer | Online, str]:
+    """The filter and the SHA-256 of its weights; with a pixel size, one that scores, too."""
     from models.online import Online
     from models.restoration import Restorer
 
     try:
         if pixel_size_nm is not None:
-            return Online(model, pixel_size_nm=pixel_size_nm, device=device)
-        return Restorer(model, device)
+            both = Online(model, pixel_size_nm=pixel_size_nm, device=device)
+            return both, both.restorer.weights_hash()
+        alone = Restorer(model, device)
+        return alone, alone.weights_hash()
     except (OSError, ValueError) as error:
         option = "device" if str(error).startswith("device") else "model"
         raise ConfigError(f"--{option}: {str(error).removeprefix(f'{option}: ')}") from None
 
 
 class _Work:
-    """Filters a stack frame by frame, and notes what comes with them."""
+    """Filters frames one by one into files of planes, and notes what comes with them."""
 
     def __init__(
-        self, stack: Stack, engine: Restorer | Online, progress: Callable[[int, int], None]
+        self, frames: Frames, engine: Restorer | Online, progress: Callable[[int, int], None]
     ) -> None:
-        self._stack, self._engine, self._progress = stack, engine, progress
+        self._frames, self._engine, self._progress = frames, engine, progress
         self.uncertainty: list[float] = []
         self.scores: list[Score] = []
         self.faults: list[str] = []
         self.device = ""
+        self.levels = 0.0
+        """Most values that a frame spans between background and signal."""
         self._taken = -1
 
-    def _frames(self) -> Iterator[NDArray[Any]]:
-        for frame in self._stack:
+    @property
+    def mean_uncertainty(self) -> float:
+        """Over the frames."""
+        return float(np.mean(self.uncertainty))
+
+    def run(self, spools: list[Path]) -> None:
+        """Write filtered frames to the first file and, if there is a second, their errors to it."""
+        frames, results = self._frames, self._results()
+        self._progress(0, len(frames))
+        with ExitStack() as files:
+            kept, *errors = [files.enter_context(path.open("wb")) for path in spools]
+            while True:
+                try:
+                    result = next(results, None)
+                except (ConfigError, ImageError):
+                    raise
+                except (ValueError, MemoryError) as error:
+                    raise ConfigError(f"{frames.file}, frame {self._taken}: {error}") from None
+                if result is None:
+                    return
+                self._note(result)
+                kept.write(np.ascontiguousarray(result.image, np.float32).data)
+                for file in errors:
+                    file.write(np.ascontiguousarray(result.sd, np.float32).data)
+                self._progress(len(self.uncertainty), len(frames))
+
+    def marks(self, kinds: tuple[str, ...]) -> list[str]:
+        """What is said of each frame: what it was, and how sure the filter is of it."""
+        known = kinds or (MEASURED,) * len(self.uncertainty)
+        return [
+            f"{kind}; filtered; uncertainty {unsure:.4g}"
+            for kind, unsure in zip(known, self.uncertainty, strict=True)
+        ]
+
+    def _note(self, result: Restored) -> None:
+        if result.fault:
+            self.faults.append(f"frame {len(self.uncertainty)}: {result.fault}")
+        self.uncertainty.append(result.uncertainty)
+        self.device = result.device
+        low, high = np.percentile(result.image, (_LOW, _HIGH))
+        self.levels = max(self.levels, float(high - low))
+
+    def _counted(self) -> Iterator[NDArray[Any]]:
+        for frame in self._frames:
             self._taken += 1
             yield frame
 
     def _results(self) -> Iterator[Restored]:
         from models.restoration import Restored
 
-        for one in self._engine.stream(self._frames()):
+        for one in self._engine.stream(self._counted()):
             if isinstance(one, Restored):
                 yield one
             else:
                 self.scores.append(one.score)
                 yield one.restored
-
-    def images(self, errors: Any) -> Iterator[NDArray[Any]]:
-        """Filtered frames in the type they are kept in; their errors go to a file, if any."""
-        stack = self._stack
-        results = self._results()
-        self._progress(0, stack.frames)
-        while True:
-            try:
-                result = next(results, None)
-            except ConfigError:
-                raise
-            except (ValueError, MemoryError) as error:
-                raise ConfigError(f"{stack.file}, frame {self._taken}: {error}") from None
-            if result is None:
-                return
-            if result.fault:
-                self.faults.append(f"frame {len(self.uncertainty)}: {result.fault}")
-            self.uncertainty.append(result.uncertainty)
-            self.device = result.device
-            if errors is not None:
-                errors.write(result.sd.astype(np.float32, copy=False).tobytes())
-            yield as_type(result.image, stack.kept_type)
-            self._progress(len(self.uncertainty), stack.frames)
 
 
 def as_type(image: NDArray[np.float32], dtype: np.dtype[Any]) -> NDArray[Any]:

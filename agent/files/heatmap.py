@@ -7,12 +7,18 @@ from pathlib import Path
 
 import numpy as np
 
-from agent.files.scoring import open_scorer, read_images
+from agent.files.opening import opened, pixel_size_of
+from agent.files.scoring import open_scorer
 from agent.reading import ConfigError
+from devices.recorded import Part
 
 
 def draw_heatmap(
-    files: Sequence[Path], pixel_size_nm: float | None, weights: Path | None, picture: Path
+    files: Sequence[Path],
+    pixel_size_nm: float | None,
+    weights: Path | None,
+    picture: Path,
+    part: Part | None = None,
 ) -> None:
     """Draw one frame beside the score that it loses with the detail of each of its parts.
 
@@ -27,11 +33,15 @@ def draw_heatmap(
 
     if len(files) != 1:
         raise ConfigError(f"--heatmap: {len(files)} files; accepted is one, of one frame")
-    images, size, _ = read_images(files[0], pixel_size_nm)
-    if len(images) != 1:
-        raise ConfigError(f"--heatmap: {files[0]} has {len(images)} frames; accepted is one")
-    frame, scorer = images[0], open_scorer(weights)
-    score, heat = scorer.score(frame, size), heatmap(scorer, frame, size)
+    with opened(files[0], part) as images:
+        size, _ = pixel_size_of(images, pixel_size_nm)
+        if len(images) != 1:
+            raise ConfigError(f"--heatmap: {files[0]} has {len(images)} frames; accepted is one")
+        frame, scorer = images[0], open_scorer(weights)
+    try:
+        score, heat = scorer.score(frame, size), heatmap(scorer, frame, size)
+    except ValueError as error:
+        raise ConfigError(f"--heatmap: {files[0]}: {error}") from None
     figure = Figure(figsize=(11, 5), layout="constrained", dpi=110)
     plain, explained = figure.subplots(1, 2)
     height, width = (n * size * 1e-3 for n in frame.shape)

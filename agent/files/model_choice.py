@@ -100,10 +100,11 @@ def _triplets(movie: MovieFile) -> list[tuple[NDArray[np.float64], ...]]:
     middle = tuple(
         slice(max(0, (n - _SIDE) // 2), max(0, (n - _SIDE) // 2) + _SIDE) for n in movie.shape
     )
-    chosen = set(np.linspace(1, movie.count - 2, _TRIED).round().astype(int).tolist())
+    count = movie.count if movie.measured is None else len(movie.measured)
+    chosen = set(np.linspace(1, count - 2, _TRIED).round().astype(int).tolist())
     found: list[tuple[NDArray[np.float64], ...]] = []
     last: list[NDArray[np.float64]] = []
-    for number, frame in enumerate(movie.read() if movie.count > 2 else ()):
+    for number, frame in enumerate(movie.frames() if count > 2 else ()):
         last = [*last[-2:], frame[middle].astype(np.float64)]
         if (
             number - 1 in chosen

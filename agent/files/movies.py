@@ -2,63 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.files.stacks import Stack, described, opened, resolution_of
+from agent.files.opening import opened
 from agent.reading import ConfigError
+from agent.store.images import FOLDER as RAW
 from agent.store.ledger import FILE as LEDGER
+from devices.recorded import AUDITED, MEASURED, Frames, Part, Quantity, Scale
 
-Frames = Iterator[NDArray[Any]]
-
-UNITS = {
-    "nanometer": "nm",
-    "micrometer": "µm",
-    "millimeter": "mm",
-    "millisecond": "ms",
-    "second": "s",
-    "minute": "min",
-    "hour": "h",
-}
-"""Names of units in OME-Zarr, and their symbols in OME-TIFF."""
-_NAMES = {symbol: name for name, symbol in UNITS.items()}
-
-
-class Quantity(NamedTuple):
-    """A size or a time, with the name of its unit as OME-Zarr writes it."""
-
-    value: float
-    unit: str
-
-
-@dataclass(frozen=True, slots=True)
-class Scale:
-    """What a pixel and a frame are in the world; None where the file does not say.
-
-    Parameters
-    ----------
-    y, x
-        Side of a pixel.
-    interval
-        Between frames.
-    times
-        Of each frame, in `times_unit`.
-    resolution
-        As the TIFF's tags have it, with its unit.
-    """
-
-    y: Quantity | None = None
-    x: Quantity | None = None
-    interval: Quantity | None = None
-    times: tuple[float, ...] | None = None
-    times_unit: str = "second"
-    resolution: tuple[Any, Any] = (None, None)
+Pixels = NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,29 +27,56 @@ class MovieFile:
     Parameters
     ----------
     count
-        Frames.
+        Time points.
     shape
         Rows and columns.
     dtype
         Of the pixels, in the machine's byte order.
     read
-        Begins to read the frames, in order.
+        Begins to read the frames, in order; None for a time point that was not measured.
     scale
         Their sizes and times.
     note
         What had to be assumed of it.
+    measured
+        Numbers of the frames that were measured; None for all.
+    made
+        What the file says of how it was made, by step.
     """
 
     count: int
     shape: tuple[int, int]
     dtype: np.dtype[Any]
-    read: Callable[[], Frames]
+    read: Callable[[], Iterator[Pixels | None]]
     scale: Scale
     note: str | None = None
+    measured: tuple[int, ...] | None = None
+    made: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    def frames(self) -> Iterator[Pixels]:
+        """Those that were measured."""
+        return (frame for frame in self.read() if frame is not None)
 
 
-def open_movie(file: Path, files: ExitStack) -> MovieFile:
+def open_movie(
+    file: Path,
+    files: ExitStack,
+    part: Part | None = None,
+    pixel_size_nm: float | None = None,
+    interval_s: float | None = None,
+) -> MovieFile:
     """Open a movie until `files` is left.
+
+    Parameters
+    ----------
+    file
+        A TIFF, an OME-Zarr image or the folder of a run; the raw frames in one are that run.
+    files
+        Closes it.
+    part
+        Which image, channel or plane, where the file has several.
+    pixel_size_nm, interval_s
+        Instead of what the file says.
 
     Raises
     ------
@@ -99,109 +85,47 @@ def open_movie(file: Path, files: ExitStack) -> MovieFile:
     """
     if not file.exists():
         raise ConfigError(f"{file}: no such file")
-    if (file / LEDGER).exists():
-        return _of_run(file)
-    if file.is_dir():
-        return _of_zarr(file)
-    return _of_tiff(file, files)
-
-
-def _of_tiff(file: Path, files: ExitStack) -> MovieFile:
-    tiff = opened(file, files)
-    stack = Stack.of(file, tiff)
-    several = {
-        axis: length
-        for axis, length in zip(stack.axes[:-2], stack.shape[:-2], strict=True)
-        if length > 1
-    }
-    if len(several) > 1:
-        raise ConfigError(
-            f"{file}: axes {stack.axes}, shape {stack.shape}; accepted is one movie, frames along"
-            " one axis"
-        )
-    axis = next(iter(several), "T")
-    note = f"its axis {axis} is taken for time" if axis == "Z" else None
-    rows, columns = stack.shape[-2:]
-    about = described(stack)
-    planes = about.get("Plane", {})
-    unit = _NAMES.get(str((planes.get("DeltaTUnit") or ["s"])[0]))
-    times = tuple(map(float, planes["DeltaT"])) if "DeltaT" in planes and unit else None
+    for folder in (file, file.resolve().parent) if file.resolve().name == RAW else (file,):
+        if (folder / LEDGER).exists():
+            return _of_run(folder)
+    frames = files.enter_context(opened(file, part))
+    note = frames.as_movie()
+    about = frames.about()
+    measured = _measured(frames, about.kinds)
     return MovieFile(
-        stack.frames,
-        (rows, columns),
-        stack.dtype,
-        lambda: (frame.astype(stack.dtype, copy=False) for frame in stack),
-        Scale(
-            _quantity(about, "PhysicalSizeY", "µm"),
-            _quantity(about, "PhysicalSizeX", "µm"),
-            _quantity(about, "TimeIncrement", "s"),
-            times,
-            unit or "second",
-            resolution_of(tiff),
-        ),
+        len(frames),
+        frames.shape,
+        frames.dtype,
+        lambda: _read(frames, measured),
+        frames.scale(pixel_size_nm, interval_s),
         note,
+        measured,
+        about.made,
     )
 
 
-def _quantity(about: dict[str, Any], key: str, usual: str) -> Quantity | None:
-    """A size of OME-XML, where a missing unit is the usual one."""
-    unit = _NAMES.get(str(about.get(f"{key}Unit", usual)))
-    return Quantity(float(about[key]), unit) if key in about and unit else None
+def _measured(frames: Frames, kinds: tuple[str, ...]) -> tuple[int, ...] | None:
+    """Which frames were measured: those that the file has, and that nobody rebuilt.
+
+    Raises
+    ------
+    ConfigError
+        None was.
+    """
+    numbers = [
+        number
+        for number in range(len(frames))
+        if (not kinds or kinds[number] in (MEASURED, AUDITED)) and frames.held(number)
+    ]
+    if not numbers:
+        raise ConfigError(f"{frames.file}: none of its {len(frames)} frames was measured")
+    return None if len(numbers) == len(frames) else tuple(numbers)
 
 
-def _of_zarr(file: Path) -> MovieFile:
-    import zarr
-
-    try:
-        group: Any = zarr.open_group(file, mode="r")
-        attributes = group.attrs.asdict()
-        scales = attributes.get("ome", attributes)["multiscales"][0]
-        dataset = scales["datasets"][0]
-        array: Any = group[dataset["path"]]
-        axes = [dict(axis) for axis in scales["axes"]]
-        steps = [1.0] * len(axes)
-        for change in dataset.get("coordinateTransformations", []):
-            if change["type"] == "scale":
-                steps = [float(step) for step in change["scale"]]
-        names = [str(axis["name"]) for axis in axes]
-    except (KeyError, IndexError, TypeError, AttributeError, ValueError, OSError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ConfigError(f"{file}: not a readable OME-Zarr image ({reason})") from None
-    shape = tuple(array.shape)
-    alone = all(shape[at] == 1 for at, name in enumerate(names[:-2]) if name != "t")
-    if names[-2:] != ["y", "x"] or len(names) != len(shape) or not alone:
-        raise ConfigError(
-            f"{file}: axes {', '.join(names)}, shape {shape}; accepted is a grey movie"
-            " (t, y, x) of one channel and one plane"
-        )
-    dtype = np.dtype(array.dtype).newbyteorder("=")
-    if dtype.kind not in "uif":
-        raise ConfigError(f"{file}: pixels of type {dtype}; accepted are real numbers")
-    time = names.index("t") if "t" in names else None
-    found = {
-        name: Quantity(step, str(axis["unit"]))
-        for name, axis, step in zip(names, axes, steps, strict=True)
-        if axis.get("unit") in UNITS
-    }
-
-    def read() -> Frames:
-        for number in range(1 if time is None else shape[time]):
-            place = tuple(number if at == time else 0 for at in range(len(shape) - 2))
-            try:
-                frame = np.asarray(array[place])
-            except Exception as error:  # whatever a damaged chunk leads to
-                raise ConfigError(
-                    f"{file}, frame {number}: not readable: {error or type(error).__name__}"
-                ) from None
-            yield frame.astype(dtype, copy=False)
-
-    return MovieFile(
-        1 if time is None else shape[time],
-        (shape[-2], shape[-1]),
-        dtype,
-        read,
-        Scale(found.get("y"), found.get("x"), found.get("t")),
-    )
+def _read(frames: Frames, measured: tuple[int, ...] | None) -> Iterator[Pixels | None]:
+    known = None if measured is None else set(measured)
+    for number in range(len(frames)):
+        yield frames[number] if known is None or number in known else None
 
 
 def _of_run(folder: Path) -> MovieFile:
@@ -229,7 +153,7 @@ def _of_run(folder: Path) -> MovieFile:
         (first.shape[0], first.shape[1]),
         first.dtype.newbyteorder("="),
         lambda: (images.read(number) for number in numbers),
-        Scale(side, side, None, times),
+        Scale(side, side, times=times),
     )
 
 

@@ -1,30 +1,25 @@
 """Movies with rebuilt frames among the measured ones, as OME-TIFF and OME-Zarr.
 
-Which frame is which is said where any reader of the format finds it. In an **OME-TIFF** two map
-annotations (OME structured annotations, 2016-06) belong to the image: `stedfast/reconstruction`
-says how it was made, `stedfast/frames` has a key for every time point (from 0) whose value
-begins with `measured` or `reconstructed`. In an **OME-Zarr** image (0.5) the group has `stedfast`
-among its attributes, beside `ome`: the same, with `frames` as a list of `{point, kind, time, …}`.
+Which frame is which is said where any reader of the format finds it: in an OME-TIFF in map
+annotations (see `files.tiffs`); in an OME-Zarr image (0.5) the group has `stedfast` among its
+attributes, beside `ome`: how it was made, and `frames` as a list of `{point, kind, time, …}`.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
 
-from agent.files.movies import UNITS, Quantity, Scale
-from agent.files.stacks import CLASSIC_BYTES, TIFFS
+from agent.files.targets import TIFFS
+from agent.files.tiffs import Made, write_tiff
+from devices.recorded import About, Quantity, Scale
 
 ENDINGS = (*TIFFS, ".zarr")
 MARKS = "stedfast"
-FRAMES, MADE = "stedfast/frames", "stedfast/reconstruction"
-MEASURED, RECONSTRUCTED = "measured", "reconstructed"
 
 Mark = dict[str, Any]
 """What is said of a frame: `point`, `kind`, `time` (in measured frames), for a rebuilt one
@@ -40,7 +35,7 @@ def faster(scale: Scale, marks: Sequence[Mark]) -> Scale:
     step = scale.interval
     if step is not None and len(marks) > 1:
         step = Quantity(step.value * (marks[1]["time"] - marks[0]["time"]), step.unit)
-    return Scale(scale.y, scale.x, step, times, scale.times_unit, scale.resolution)
+    return Scale(scale.y, scale.x, scale.z, step, times)
 
 
 def write_movie(
@@ -50,7 +45,7 @@ def write_movie(
     shape: tuple[int, int, int],
     dtype: np.dtype[Any],
     scale: Scale,
-    made: dict[str, Any],
+    made: Made,
     marks: Sequence[Mark],
 ) -> None:
     """Write a movie and what its frames are.
@@ -66,7 +61,7 @@ def write_movie(
     shape
         T × rows × columns.
     made
-        How it was made: names and plain values.
+        How it was made, by step: names and plain values.
 
     Raises
     ------
@@ -74,46 +69,10 @@ def write_movie(
         The disk refused.
     """
     if ending.lower() in TIFFS:
-        _write_tiff(path, frames, shape, dtype, scale, made, marks)
+        lines = [_line(mark) for mark in marks]
+        write_tiff(path, frames, shape, dtype, "tyx", scale, About(), made, lines, ome=True)
     else:
         _write_zarr(path, frames, shape, dtype, scale, made, marks)
-
-
-def _write_tiff(
-    path: Path,
-    frames: Iterator[NDArray[Any]],
-    shape: tuple[int, int, int],
-    dtype: np.dtype[Any],
-    scale: Scale,
-    made: dict[str, Any],
-    marks: Sequence[Mark],
-) -> None:
-    about: dict[str, Any] = {"axes": "TYX"}
-    sizes = {"PhysicalSizeX": scale.x, "PhysicalSizeY": scale.y, "TimeIncrement": scale.interval}
-    for key, size in sizes.items():
-        if size is not None:
-            about |= {key: size.value, f"{key}Unit": UNITS[size.unit]}
-    if scale.times is not None:
-        unit = UNITS[scale.times_unit]
-        about["Plane"] = {"DeltaT": list(scale.times), "DeltaTUnit": [unit] * len(scale.times)}
-    about["MapAnnotation"] = [
-        {"Namespace": MADE, "Value": {key: str(value) for key, value in made.items()}},
-        {"Namespace": FRAMES, "Value": {str(mark["point"]): _line(mark) for mark in marks}},
-    ]
-    resolution, unit_of_it = scale.resolution
-    size_bytes = math.prod(shape) * dtype.itemsize
-    tifffile.imwrite(
-        path,
-        frames,
-        shape=shape,
-        dtype=dtype,
-        ome=True,
-        bigtiff=size_bytes >= CLASSIC_BYTES,
-        photometric="minisblack",
-        resolution=resolution,
-        resolutionunit=unit_of_it,
-        metadata=about,
-    )
 
 
 def _line(mark: Mark) -> str:
@@ -132,7 +91,7 @@ def _write_zarr(
     shape: tuple[int, int, int],
     dtype: np.dtype[Any],
     scale: Scale,
-    made: dict[str, Any],
+    made: Made,
     marks: Sequence[Mark],
 ) -> None:
     from yaozarrs import DimSpec, v05
@@ -154,9 +113,12 @@ def _write_zarr(
             strict=True,
         )
     ]
-    told: dict[str, Any] = {**made, "frames": list(marks)}
+    own = {**made}
+    told: dict[str, Any] = {**own.pop("reconstruction", {}), "frames": list(marks)}
+    if own:
+        told["made"] = {step: dict(items) for step, items in own.items()}
     if scale.times is not None:
-        told |= {"times": list(scale.times), "times_unit": scale.times_unit}
+        told |= {"times": list(scale.times), "times_unit": "second"}
     _, arrays = prepare_image(
         path,
         v05.Image(multiscales=[v05.Multiscale.from_dims(axes)]),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,16 +14,11 @@ from numpy.typing import NDArray
 
 from agent.files.model_choice import AUTO, Choice, choose, opened_model
 from agent.files.movies import MovieFile, open_movie
-from agent.files.reconstructed import (
-    ENDINGS,
-    MEASURED,
-    RECONSTRUCTED,
-    Mark,
-    faster,
-    write_movie,
-)
-from agent.files.stacks import Partial, check_targets, planes_in
+from agent.files.opening import check_interval, check_pixel_size
+from agent.files.reconstructed import ENDINGS, Mark, faster, write_movie
+from agent.files.targets import Partial, check_targets, planes_in
 from agent.reading import ConfigError
+from devices.recorded import MEASURED, RECONSTRUCTED, ImageError, Part
 
 # What OME's model has a name for.
 _TYPES = ("i1", "i2", "i4", "u1", "u2", "u4", "f4", "f8")
@@ -120,13 +115,17 @@ def reconstruct_file(
     uncertainty: Path | None = None,
     device: str = "auto",
     overwrite: bool = False,
+    pixel_size_nm: float | None = None,
+    interval_s: float | None = None,
+    part: Part | None = None,
     progress: Progress = lambda done, frames: None,
 ) -> Reconstruction:
     """Rebuild frames between the measured ones: T frames become (T − 1) · factor + 1.
 
     Measured frames stay what they were, bit for bit, and rebuilt ones get their type; see
-    `files.reconstructed` for how they are marked. Nothing is in the place of `out` before
-    all of it is written.
+    `files.reconstructed` for how they are marked. Frames that the file says were rebuilt, and
+    those that it does not hold, are rebuilt from those that were measured. Nothing is in the place
+    of `out` before all of it is written.
 
     Parameters
     ----------
@@ -146,6 +145,10 @@ def reconstruct_file(
         `auto`, `cpu`, `cuda` or `cuda:N`.
     overwrite
         Replace what is there; never `file` itself.
+    pixel_size_nm, interval_s
+        Instead of what the file says.
+    part
+        Which image, channel or plane, where the file has several.
     progress
         Is told the number of frames that are done and of all.
 
@@ -158,19 +161,27 @@ def reconstruct_file(
         raise ConfigError(f"--factor {factor}: accepted are 2 to {_LARGEST_FACTOR}")
     targets = [out] if uncertainty is None else [out, uncertainty]
     check_targets(file, targets, overwrite=overwrite, endings=ENDINGS)
+    check_pixel_size(pixel_size_nm)
+    check_interval(interval_s)
     from models.interpolation import screen_movie
 
     with ExitStack() as files:
-        movie = _checked(file, open_movie(file, files))
-        screening = screen_movie(movie.read())
-        choice = choose(movie, model, device)
-        interpolation = opened_model(choice.model, device)
+        opened = open_movie(file, files, part, pixel_size_nm, interval_s)
+        movie = _checked(file, opened)
+        screening = screen_movie(movie.frames())
+        judged = choose(movie, model, device)
+        interpolation = opened_model(judged.model, device)
         work = _Work(file, movie, factor, progress)
         partials: list[Partial] = []
         spools = [files.enter_context(Partial(target, ".planes")) for target in targets]
         try:
             work.run(interpolation, [spool.path for spool in spools])
-            work.note_screening(screening.copies, screening.blends)
+            copies, blends = (
+                work.note(numbers, what)
+                for numbers, what in zip(
+                    (screening.copies, screening.blends), SCREENED, strict=True
+                )
+            )
             for target, spool, dtype in zip(
                 targets, spools, (movie.dtype, np.dtype(np.float32)), strict=False
             ):
@@ -183,11 +194,14 @@ def reconstruct_file(
                     dtype,
                     faster(movie.scale, work.marks),
                     {
-                        "model": choice.model,
-                        "weights_sha256": choice.sha256,
-                        "factor": factor,
-                        "source": file.name,
-                        "shows": "frames" if target is out else "standard deviation",
+                        **movie.made,
+                        "reconstruction": {
+                            "model": judged.model,
+                            "weights_sha256": judged.sha256,
+                            "factor": factor,
+                            "source": file.name,
+                            "shows": "frames" if target is out else "standard deviation",
+                        },
                     },
                     work.marks,
                 )
@@ -197,21 +211,37 @@ def reconstruct_file(
             raise ConfigError(f"{out}: cannot be written: {error}") from None
     return Reconstruction(
         len(work.marks),
-        movie.count,
-        choice,
+        movie.count if movie.measured is None else len(movie.measured),
+        judged,
         interpolation.device,
         float(np.mean(work.uncertainty)) if work.uncertainty else float("nan"),
-        screening.copies,
-        screening.blends,
+        copies,
+        blends,
         {mark["point"]: mark["fault"] for mark in work.marks if "fault" in mark},
-        movie.note,
+        _noted(movie),
     )
+
+
+def _noted(movie: MovieFile) -> str | None:
+    """What a person should know of the movie before anything was made of it."""
+    notes = [movie.note] if movie.note else []
+    if movie.measured is not None:
+        absent = movie.count - len(movie.measured)
+        notes.append(f"{absent} of its {movie.count} frames were not measured: rebuilt anew")
+    if "filter" in movie.made:
+        notes.append(f"its frames were filtered with {movie.made['filter'].get('model', '?')}")
+    return "; ".join(notes) or None
 
 
 def _checked(file: Path, movie: MovieFile) -> MovieFile:
     """A movie between whose frames there is something to rebuild."""
     if movie.count < 2:
         raise ConfigError(f"{file}: found {movie.count} frame; accepted are movies of 2 and more")
+    if movie.measured is not None and len(movie.measured) < 2:
+        raise ConfigError(
+            f"{file}: {len(movie.measured)} of its {movie.count} frames was measured; accepted are"
+            " movies of which 2 and more were"
+        )
     if movie.dtype.str[1:] not in _TYPES:
         raise ConfigError(
             f"{file}: pixels of type {movie.dtype}; accepted are integers of 8 to 32 bits and"
@@ -240,6 +270,8 @@ class _Work:
             while True:
                 try:
                     frame = next(frames, None)
+                except (ConfigError, ImageError):
+                    raise
                 except (ValueError, MemoryError) as error:
                     raise ConfigError(f"{self._file}: {error}") from None
                 if frame is None:
@@ -263,11 +295,19 @@ class _Work:
             mark["fault"] = frame.fault
         self.marks.append(mark)
 
-    def note_screening(self, copies: tuple[int, ...], blends: tuple[int, ...]) -> None:
-        """Mark measured frames that may not have been measured."""
-        for numbers, what in zip((copies, blends), SCREENED, strict=True):
-            for number in numbers:
-                self.marks[number * self._factor].setdefault("fault", what)
+    def note(self, numbers: Sequence[int], what: str) -> tuple[int, ...]:
+        """Mark measured frames that may not have been measured, by their number among these.
+
+        Returns
+        -------
+        tuple of int
+            Their numbers in the file.
+        """
+        known = self._movie.measured
+        found = tuple(numbers if known is None else (known[number] for number in numbers))
+        for number in found:
+            self.marks[number * self._factor].setdefault("fault", what)
+        return found
 
 
 def _bytes(plane: NDArray[Any]) -> memoryview:

@@ -2,69 +2,89 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-import tifffile
-from numpy.typing import NDArray
-
+from agent.files.opening import check_pixel_size, opened, pixel_size_of
 from agent.reading import ConfigError
+from devices.recorded import Part
 
 if TYPE_CHECKING:
     from models.quality import QualityScorer
 
-DEFAULT_NM = 20.0
-_NM_PER_UNIT = {"CENTIMETER": 1e7, "INCH": 2.54e7}
-_NM = {"nm": 1.0, "µm": 1e3, "um": 1e3, "micron": 1e3, "mm": 1e6}
-
 
 def score_files(
-    files: Sequence[Path], pixel_size_nm: float | None, weights: Path | None = None
+    files: Sequence[Path],
+    pixel_size_nm: float | None,
+    weights: Path | None = None,
+    part: Part | None = None,
+    refused: Callable[[str], None] | None = None,
 ) -> list[dict[str, Any]]:
-    """Score all frames of TIFF files.
+    """Score all frames of TIFFs and OME-Zarr images, one frame in memory at a time.
 
     Parameters
     ----------
     files
-        TIFF files; leading axes of more than two-dimensional ones are frames.
+        Leading axes of more than two-dimensional ones are frames.
     pixel_size_nm
         Instead of what the files say.
     weights
         Other weights than those that come along.
+    part
+        Which image, channel or plane, where files have several.
+    refused
+        Told why a file or a frame could not be scored; the rest still is. Without it the first
+        such raises.
 
     Returns
     -------
     list of dict
-        `file`, `frame`, `frames` (in that file), `score`, `sd`, `flags`, `pixel_size_nm` and
-        where that is from (`given`, `file` or `assumed`).
+        `file`, `frame`, `frames` (in that file), `score`, `sd`, `flags`, `pixel_size_nm`, where
+        that is from (`given`, `file` or `assumed`) and `filter`, the model that the file says it
+        was filtered with, or None.
 
     Raises
     ------
     ConfigError
-        A file cannot be read or scored.
+        A file cannot be read or scored, and `refused` is None.
     """
+    check_pixel_size(pixel_size_nm)
     scorer = open_scorer(weights)
-    rows = []
+    rows: list[dict[str, Any]] = []
+
+    def refuse(error: Exception) -> None:
+        if refused is None:
+            raise error
+        refused(str(error))
+
     for file in files:
-        images, size, source = read_images(file, pixel_size_nm)
-        for number, image in enumerate(images):
-            try:
-                score = scorer.score(image, size)
-            except ValueError as error:
-                raise ConfigError(f"{file}, frame {number}: {error}") from None
-            rows.append(
-                {
-                    "file": str(file),
-                    "frame": number,
-                    "frames": len(images),
-                    "score": score.value,
-                    "sd": score.sd,
-                    "flags": list(score.flags),
-                    "pixel_size_nm": size,
-                    "pixel_size_from": source,
-                }
-            )
+        try:
+            with opened(file, part) as frames:
+                size, source = pixel_size_of(frames, pixel_size_nm)
+                filtered = frames.about().made.get("filter", {}).get("model")
+                for number in range(len(frames)):
+                    try:
+                        score = scorer.score(frames[number], size)
+                    except (ValueError, MemoryError) as error:
+                        named = str(error).removeprefix(f"{file}, frame {number}: ")
+                        refuse(ConfigError(f"{file}, frame {number}: {named}"))
+                        continue
+                    rows.append(
+                        {
+                            "file": str(file),
+                            "frame": number,
+                            "frames": len(frames),
+                            "score": score.value,
+                            "sd": score.sd,
+                            "flags": list(score.flags),
+                            "pixel_size_nm": size,
+                            "pixel_size_from": source,
+                            "filter": filtered,
+                        }
+                    )
+        except ConfigError as error:
+            refuse(error)
     return rows
 
 
@@ -82,79 +102,3 @@ def open_scorer(weights: Path | None) -> QualityScorer:
         return QualityScorer(weights)
     except (OSError, ValueError) as error:
         raise ConfigError(f"--weights: {error}") from None
-
-
-def read_images(
-    file: Path, pixel_size_nm: float | None
-) -> tuple[NDArray[Any], float, Literal["given", "file", "assumed"]]:
-    """Frames (n × rows × columns) of a TIFF, their pixel size (nm) and where that is from.
-
-    Raises
-    ------
-    ConfigError
-        The file cannot be read, or a pixel size is given that is none.
-    """
-    if pixel_size_nm is not None and not 0 < pixel_size_nm < 1e5:
-        raise ConfigError(f"--pixel-size {pixel_size_nm:g}: a pixel size in nm above 0 is needed")
-    images, found = _read(file)
-    if pixel_size_nm is not None:
-        return images, pixel_size_nm, "given"
-    return (images, found, "file") if found else (images, DEFAULT_NM, "assumed")
-
-
-def _read(file: Path) -> tuple[NDArray[Any], float | None]:
-    """Frames (n × rows × columns) of a TIFF file, and its pixel size in nm if it says one."""
-    try:
-        with tifffile.TiffFile(file) as tiff:
-            images, size = tiff.asarray(), pixel_size_nm_of(tiff)
-            color = tiff.pages.first.photometric == tifffile.PHOTOMETRIC.RGB
-    except FileNotFoundError:
-        raise ConfigError(f"{file}: no such file") from None
-    except (OSError, tifffile.TiffFileError, ValueError, IndexError) as error:
-        raise ConfigError(f"{file}: not a readable TIFF file: {error}") from None
-    if images.ndim < 2 or images.size == 0:
-        raise ConfigError(f"{file}: shape {images.shape}, an image is needed")
-    if color:
-        raise ConfigError(
-            f"{file}: a colour image of shape {images.shape}; accepted are grey ones, a channel"
-            " at a time"
-        )
-    if images.dtype.kind not in "uif":
-        raise ConfigError(f"{file}: pixels of type {images.dtype}; accepted are real numbers")
-    return images.reshape(-1, *images.shape[-2:]), size
-
-
-def pixel_size_nm_of(tiff: tifffile.TiffFile) -> float | None:
-    """Pixel size (nm) that a file says it has, if any."""
-    if tiff.ome_metadata:
-        pixels = _ome_pixels(tifffile.xml2dict(tiff.ome_metadata))
-        if pixels and "PhysicalSizeX" in pixels:
-            unit = _NM.get(pixels.get("PhysicalSizeXUnit", "µm"))
-            return float(pixels["PhysicalSizeX"]) * unit if unit else None
-    page = tiff.pages.first
-    resolution = page.tags.get("XResolution")
-    if resolution is None or resolution.value[0] == 0:
-        return None
-    per_pixel = resolution.value[1] / resolution.value[0]
-    if tiff.imagej_metadata:
-        unit = _NM.get(str(tiff.imagej_metadata.get("unit", "")).replace("\\u00B5m", "µm"))
-        return per_pixel * unit if unit else None
-    tag = page.tags.get("ResolutionUnit")
-    nm = _NM_PER_UNIT.get(getattr(tag.value, "name", "")) if tag else None
-    size = per_pixel * nm if nm else None
-    # 72 dpi and its like are a printer's resolution, not a microscope's.
-    return size if size and size < 2000 else None
-
-
-def _ome_pixels(data: Any) -> dict[str, Any] | None:
-    """The first `Pixels` element of OME-XML as a dictionary."""
-    stack: list[Any] = [data]
-    while stack:
-        here = stack.pop()
-        if isinstance(here, dict):
-            if isinstance(found := here.get("Pixels"), dict):
-                return found
-            stack += here.values()
-        elif isinstance(here, list):
-            stack += here
-    return None

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.files.scoring import read_images
+from agent.files.opening import opened, pixel_size_of
 from agent.reading import ConfigError
 from agent.study.answers import NETWORK
 
@@ -121,9 +121,11 @@ def comparisons(folder: Path, scores: Path, pixel_size_nm: float | None) -> list
 
 def _checked(path: Path, given: float | None, in_table: float | None) -> float | None:
     """The pixel size of a file that can be shown (nm); None where nobody knows it."""
-    images, size, source = read_images(path, given)
-    if len(images) != 1:
-        raise ConfigError(f"{path}: {len(images)} frames; accepted is one grey image a file")
+    with opened(path) as images:
+        if len(images) != 1:
+            raise ConfigError(f"{path}: {len(images)} frames; accepted is one grey image a file")
+        size, source = pixel_size_of(images, given)
+        images[0]
     return size if source != "assumed" else in_table
 
 
@@ -165,5 +167,6 @@ def _score(where: str, column: str, text: str) -> float:
 
 def pixels_of(path: Path) -> NDArray[np.generic]:
     """The image in a file (rows × columns)."""
-    frame: NDArray[np.generic] = read_images(path, None)[0][0]
+    with opened(path) as images:
+        frame: NDArray[np.generic] = images[0]
     return frame

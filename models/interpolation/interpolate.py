@@ -162,7 +162,7 @@ class Interpolation:
         image = Normalization.undo(location, offset, scale)
         return Interpolated(image, sd * np.float32(scale), uncertainty)
 
-    def movie(self, frames: Iterable[NDArray[Any]], factor: int = 2) -> Iterator[MovieFrame]:
+    def movie(self, frames: Iterable[NDArray[Any] | None], factor: int = 2) -> Iterator[MovieFrame]:
         """A movie with `factor` times the frame rate: T frames become (T − 1) · factor + 1.
 
         Measured frames pass unchanged, as soon as they and what lies before them are there. A
@@ -173,7 +173,8 @@ class Interpolation:
         Parameters
         ----------
         frames
-            Each rows × columns; all of one shape and type.
+            Each rows × columns; all of one shape and type. None for one that was not measured:
+            it is rebuilt like those between frames.
         factor
             2 and more.
 
@@ -187,13 +188,17 @@ class Interpolation:
             raise ValueError(f"factor: found {factor!r}; accepted are whole numbers from 2")
         return self._movie(frames, factor)
 
-    def _movie(self, frames: Iterable[NDArray[Any]], factor: int) -> Iterator[MovieFrame]:
+    def _movie(self, frames: Iterable[NDArray[Any] | None], factor: int) -> Iterator[MovieFrame]:
         first: NDArray[Any] | None = None
         usable: tuple[int, NDArray[Any]] | None = None
         # Frames since the last usable one, the last of them this one, with what is odd of them.
-        waiting: list[tuple[NDArray[Any], str | None]] = []
+        waiting: list[tuple[NDArray[Any] | None, str | None]] = []
         count = 0
         for number, given in enumerate(frames):
+            if given is None:
+                count += 1
+                waiting.append((None, None))
+                continue
             frame = np.asanyarray(given)
             fault = _oddity(frame, number, first)
             first = frame if first is None else first
@@ -217,23 +222,29 @@ class Interpolation:
     def _since(
         self,
         before: tuple[int, NDArray[Any]] | None,
-        waiting: list[tuple[NDArray[Any], str | None]],
+        waiting: list[tuple[NDArray[Any] | None, str | None]],
         after: tuple[int, NDArray[Any]] | None,
         last: int,
         factor: int,
     ) -> Iterator[MovieFrame]:
         """Frames after `before` up to number `last`, the measured ones among them `waiting`."""
         start = last - len(waiting)
+        # Over a frame that was measured and cannot be used, which is worth a word.
+        over = any(frame is not None for frame, _ in waiting[:-1])
         for number, (frame, fault) in enumerate(waiting, start + 1):
             for part in range(1, factor) if number > 0 else ():
-                yield self._one(before, after, number - 1 + part / factor)
-            yield MovieFrame(frame, True, float(number), fault=fault)
+                yield self._one(before, after, number - 1 + part / factor, over)
+            if frame is None:
+                yield self._one(before, after, float(number), over)
+            else:
+                yield MovieFrame(frame, True, float(number), fault=fault)
 
     def _one(
         self,
         before: tuple[int, NDArray[Any]] | None,
         after: tuple[int, NDArray[Any]] | None,
         time: float,
+        over: bool,
     ) -> MovieFrame:
         if before is None or after is None:
             near = before or after
@@ -243,7 +254,7 @@ class Interpolation:
             return MovieFrame(near[1].copy(), False, time, nothing, float("nan"), fault)
         away = after[0] - before[0]
         found = self.between(before[1], after[1], (time - before[0]) / away)
-        far = f"rebuilt from frames {before[0]} and {after[0]}" if away > 1 else None
+        far = f"rebuilt from frames {before[0]} and {after[0]}" if over else None
         image = as_type(found.image, before[1].dtype)
         return MovieFrame(image, False, time, found.sd, found.uncertainty, far)
 

@@ -1,0 +1,101 @@
+"""Files of images as the commands ask for them: which part is meant, and its pixel size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+from agent.reading import ConfigError
+from devices.recorded import Frames, ImageError, Part, open_frames
+
+DEFAULT_NM = 20.0
+"""Where nobody says a pixel size."""
+# Closer than this, sides of a pixel differ by rounding.
+_SQUARE = 0.02
+
+
+def part_of(
+    series: int | None = None, channel: int | None = None, axes: Sequence[str] = ()
+) -> Part:
+    """What `--series`, `--channel` and `--axis` say.
+
+    Parameters
+    ----------
+    series, channel
+        Numbers, from 0.
+    axes
+        `z=3`: the fourth plane; `z`: frames run along z.
+
+    Raises
+    ------
+    ConfigError
+        An axis is neither.
+    """
+    at: dict[str, int] = {} if channel is None else {"c": channel}
+    along = None
+    for text in axes:
+        axis, _, place = text.strip().lower().partition("=")
+        if len(axis) != 1 or not axis.isalpha() or (place and not place.isdigit()):
+            raise ConfigError(f"--axis {text}: accepted are an axis (z), or a place on it (z=3)")
+        if "=" in text:
+            at[axis] = int(place or 0)
+        else:
+            along = axis
+    return Part(series, at, along)
+
+
+@contextmanager
+def opened(file: Path, part: Part | None = None) -> Iterator[Frames]:
+    """The grey frames of a file.
+
+    Raises
+    ------
+    ConfigError
+        They cannot be read, also while they are; or it is not clear which are meant.
+    """
+    try:
+        with open_frames(file, part) as frames:
+            yield frames
+    except ImageError as error:
+        raise ConfigError(str(error)) from None
+
+
+def check_pixel_size(given: float | None) -> None:
+    """`ConfigError` if a pixel size (nm) is given that is none."""
+    if given is not None and not 0 < given < 1e5:
+        raise ConfigError(f"--pixel-size {given:g}: a pixel size in nm above 0 is needed")
+
+
+def check_interval(given: float | None) -> None:
+    """`ConfigError` if a time between frames (s) is given that is none."""
+    if given is not None and not 0 < given < 1e9:
+        raise ConfigError(f"--interval {given:g}: a time in s above 0 is needed")
+
+
+def pixel_size_of(
+    frames: Frames, given: float | None
+) -> tuple[float, Literal["given", "file", "assumed"]]:
+    """Side of a pixel (nm), and where that is from.
+
+    Raises
+    ------
+    ConfigError
+        What is given is no pixel size, or pixels are not square.
+    ImageError
+        The file states it in a way that cannot be used.
+    """
+    check_pixel_size(given)
+    if given is not None:
+        return given, "given"
+    scale = frames.scale(interval_s=1.0)
+    sides = [side.nm for side in (scale.y, scale.x) if side is not None]
+    if not sides:
+        return DEFAULT_NM, "assumed"
+    if max(sides) > min(sides) * (1 + _SQUARE):
+        raise ConfigError(
+            f"{frames.file}: pixels of {sides[0]:g} × {sides[1]:g} nm (rows × columns); accepted"
+            " are square ones, or --pixel-size"
+        )
+    return sides[-1], "file"

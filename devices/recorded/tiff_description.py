@@ -1,0 +1,251 @@
+"""What TIFFs say of their frames: resolution tags, ImageJ's description, OME-XML, Zeiss LSM."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+from xml.etree.ElementTree import Element
+
+import tifffile
+
+from devices.recorded.description import Description, Place
+from devices.recorded.errors import ImageError
+from devices.recorded.units import LENGTHS, TIMES, Quantity, quantity
+
+NAMESPACE = "stedfast/"
+"""Of annotations in OME-XML; also how the line begins that ImageJ's `Info` has."""
+FRAMES = f"{NAMESPACE}frames"
+# 72 dpi and its like are a printer's resolution, not a microscope's.
+_PRINTED_NM = 2000.0
+_TAG_UNITS = {2: "inch", 3: "centimeter"}
+_PLANE = ("ExposureTime", "PositionX", "PositionY", "PositionZ")
+_AXES = (("t", "TheT"), ("z", "TheZ"), ("c", "TheC"))
+
+
+class Tags(Description):
+    """Resolution tags, and the JSON that tifffile writes into a description."""
+
+    def __init__(self, page: tifffile.TiffPage, shaped: dict[str, Any]) -> None:
+        self._page, self._shaped = page, shaped
+
+    def size(self, axis: str) -> Quantity | None:
+        """Of x and y, where the tags have a unit and are no printer's."""
+        tag = self._page.tags.get("ResolutionUnit")
+        unit = _TAG_UNITS.get(int(tag.value)) if tag else None
+        found = self._per_pixel(axis)
+        if unit is None or found is None:
+            return None
+        size = Quantity(found, unit)
+        return size if size.nm < _PRINTED_NM else None
+
+    def resolution(self) -> tuple[Any, Any] | None:
+        """As the tags have it, where they have both."""
+        x, y = (self._page.tags.get(key) for key in ("XResolution", "YResolution"))
+        if x is None or y is None or self._per_pixel("x") is None or self._per_pixel("y") is None:
+            return None
+        unit = self._page.tags.get("ResolutionUnit")
+        return (x.value, y.value), unit.value if unit else None
+
+    def made(self) -> dict[str, dict[str, str]]:
+        """From the key `stedfast`."""
+        found = self._shaped.get(NAMESPACE.strip("/"))
+        if not isinstance(found, dict):
+            return {}
+        return {
+            str(step): {str(key): str(value) for key, value in about.items()}
+            for step, about in found.items()
+            if isinstance(about, dict)
+        }
+
+    def _per_pixel(self, axis: str) -> float | None:
+        """Units a pixel, from a resolution in pixels per unit; None where there is none."""
+        tag = self._page.tags.get({"x": "XResolution", "y": "YResolution"}.get(axis, ""))
+        try:
+            pixels, units = (int(part) for part in tag.value[:2]) if tag else (0, 1)
+        except (TypeError, ValueError):
+            return None
+        return units / pixels if pixels > 0 and units > 0 else None
+
+
+class ImageJ(Tags):
+    """ImageJ's description: the unit of the resolution tags is a word in it."""
+
+    def __init__(self, page: tifffile.TiffPage, about: dict[str, Any], dtype: Any) -> None:
+        super().__init__(page, {})
+        self._about = about
+        line = (about.get("cf"), about.get("c0"), about.get("c1"))
+        if line == (0, -32768, 1) and dtype.str[1:] == "u2":
+            self.offset = -32768
+
+    def size(self, axis: str) -> Quantity | None:
+        """In the unit of that axis, or of all; of z from the spacing."""
+        about = self._about
+        value = about.get("spacing") if axis == "z" else self._per_pixel(axis)
+        unit = about.get(f"{axis}unit", about.get("unit"))
+        if value is None:
+            return None
+        if unit is None:
+            return super().size(axis)
+        found = quantity(
+            abs(value) if axis == "z" else value, str(unit), LENGTHS, f"size in {axis}"
+        )
+        printed = found is not None and found.unit == "inch" and found.nm >= _PRINTED_NM
+        return None if printed else found
+
+    def interval(self) -> Quantity | None:
+        """`finterval`, or one through `fps`."""
+        about = self._about
+        if about.get("finterval"):
+            unit = str(about.get("tunit", "sec"))
+            return quantity(about["finterval"], unit, TIMES, "frame interval")
+        if not about.get("fps"):
+            return None
+        rate = quantity(about["fps"], "s", TIMES, "frames a second (`fps`)")
+        assert rate is not None
+        return Quantity(1 / rate.value, "second")
+
+    def imagej(self) -> dict[str, Any]:
+        """All of it."""
+        return dict(self._about)
+
+    def made(self) -> dict[str, dict[str, str]]:
+        """From the lines of `Info` that begin with the namespace and a step, and are JSON."""
+        found: dict[str, dict[str, str]] = {}
+        for line in str(self._about.get("Info", "")).splitlines():
+            step, _, text = line.removeprefix(NAMESPACE).partition(": ")
+            if line.startswith(NAMESPACE) and text:
+                try:
+                    about = json.loads(text)
+                except ValueError:
+                    continue
+                if isinstance(about, dict):
+                    found[step] = {str(key): str(value) for key, value in about.items()}
+        return found
+
+
+class Lsm(Description):
+    """Zeiss LSM, in metres and seconds."""
+
+    def __init__(self, about: dict[str, Any]) -> None:
+        self._about = about
+
+    def size(self, axis: str) -> Quantity | None:
+        """From the voxel's size; 0 where there is none."""
+        value = self._about.get(f"VoxelSize{axis.upper()}")
+        return quantity(value, "m", LENGTHS, f"size in {axis}") if value else None
+
+    def interval(self) -> Quantity | None:
+        """From the interval that the file's header has; 0 where there is none."""
+        value = self._about.get("TimeIntervall")
+        return quantity(value, "s", TIMES, "frame interval") if value else None
+
+
+class OmeXml(Tags):
+    """One `Image` of OME-XML; where it says no size, the resolution tags."""
+
+    ome = True
+
+    def __init__(self, page: tifffile.TiffPage, root: Element, image: Element) -> None:
+        super().__init__(page, {})
+        self._root = root
+        self.name = image.get("Name", "")
+        pixels = next(iter(_children(image, "Pixels")), None)
+        self._pixels = Element("Pixels") if pixels is None else pixels
+        self._planes = {
+            tuple(int(plane.get(key, 0)) for _, key in _AXES): plane
+            for plane in _children(self._pixels, "Plane")
+        }
+
+    def size(self, axis: str) -> Quantity | None:
+        """`PhysicalSizeX` and its like, in µm where no unit stands."""
+        name = f"PhysicalSize{axis.upper()}"
+        if name not in self._pixels.keys():  # noqa: SIM118
+            return super().size(axis)
+        unit = self._pixels.get(f"{name}Unit", "µm")
+        return quantity(self._pixels.get(name), unit, LENGTHS, name)
+
+    def interval(self) -> Quantity | None:
+        """`TimeIncrement`, in s where no unit stands."""
+        name = "TimeIncrement"
+        if float(self._pixels.get(name) or 0) == 0:
+            return None
+        unit = self._pixels.get(f"{name}Unit", "s")
+        return quantity(self._pixels.get(name), unit, TIMES, name)
+
+    def times(self, places: Sequence[Place]) -> tuple[float, ...] | None:
+        """`DeltaT` of each plane; None where one has none."""
+        found = []
+        for place in places:
+            plane = self._planes.get(_at(place))
+            if plane is None or plane.get("DeltaT") is None:
+                return None
+            try:
+                value = float(plane.get("DeltaT", ""))
+            except ValueError:
+                value = math.nan
+            if not math.isfinite(value):
+                raise ImageError(f"DeltaT is {plane.get('DeltaT')!r}; accepted are numbers")
+            unit = quantity(1, plane.get("DeltaTUnit", "s"), TIMES, "DeltaT")
+            if unit is None:
+                return None
+            found.append(value * unit.seconds)
+        return tuple(found)
+
+    def planes(self, places: Sequence[Place]) -> dict[str, list[Any]]:
+        """Exposure times and positions that every one of these planes has."""
+        own = [self._planes.get(_at(place)) for place in places]
+        if not own or any(plane is None for plane in own):
+            return {}
+        told: dict[str, list[Any]] = {}
+        for key in (name + unit for name in _PLANE for unit in ("", "Unit")):
+            values = [plane.get(key) for plane in own if plane is not None]
+            if all(value is not None for value in values):
+                told[key] = values
+        return told
+
+    def made(self) -> dict[str, dict[str, str]]:
+        """From the map annotations of stedfast's namespace, but that of the frames."""
+        return {
+            name.removeprefix(NAMESPACE): items
+            for name, items in self._annotations().items()
+            if name != FRAMES
+        }
+
+    def kinds(self, places: Sequence[Place]) -> tuple[str, ...]:
+        """From the annotation of the frames, by time point."""
+        marks = self._annotations().get(FRAMES, {})
+        found = [marks.get(str(place.get("t", 0)), "").split(";")[0].strip() for place in places]
+        return tuple(found) if marks and all(found) else ()
+
+    def channels(self) -> list[str]:
+        """Their names."""
+        return [channel.get("Name", "") for channel in _children(self._pixels, "Channel")]
+
+    def _annotations(self) -> dict[str, dict[str, str]]:
+        found: dict[str, dict[str, str]] = {}
+        for group in _children(self._root, "StructuredAnnotations"):
+            for one in _children(group, "MapAnnotation"):
+                name = one.get("Namespace", "")
+                if name.startswith(NAMESPACE):
+                    found[name] = {
+                        item.get("K", ""): item.text or ""
+                        for value in _children(one, "Value")
+                        for item in _children(value, "M")
+                    }
+        return found
+
+
+def _at(place: Place) -> tuple[int, ...]:
+    return tuple(place.get(axis, 0) for axis, _ in _AXES)
+
+
+def _children(element: Element, name: str) -> list[Element]:
+    """Those of a name, whatever the year of the namespace."""
+    return [child for child in element if child.tag.rpartition("}")[2] == name]
+
+
+def ome_images(root: Element) -> list[Element]:
+    """The `Image` elements."""
+    return _children(root, "Image")
