@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from devices.config import MicroscopeConfig
+from devices.config import MicroscopeConfig, SettingConfig
 from devices.errors import BindingError, one_of
+from devices.values import number, spelled
 
 if TYPE_CHECKING:
     from pymmcore_plus.experimental.unicore import UniMMCore
@@ -75,32 +77,106 @@ def check_bindings(core: UniMMCore, config: MicroscopeConfig) -> None:
     Raises
     ------
     BindingError
-        A device or property is not there, is read-only, or takes less than the config allows.
+        A device or property is not there, cannot be set, or takes less than the config allows.
     """
     for name, setting in config.settings.items():
         at = ("settings", name)
-        check_property(core, at, setting.device, setting.property)
         device, prop = setting.device, setting.property
+        check_property(core, at, device, prop)
+        what = f"{device}.{prop}"
+        if device == "Core":
+            raise BindingError(
+                (*at, "device"), "'Core' is Micro-Manager itself; accepted: one of its devices"
+            )
         if core.isPropertyReadOnly(device, prop):
-            raise BindingError((*at, "property"), f"{device}.{prop} is read-only")
-        if setting.range is not None and core.hasPropertyLimits(device, prop):
-            low = core.getPropertyLowerLimit(device, prop)
-            high = core.getPropertyUpperLimit(device, prop)
-            if setting.range[0] < low or setting.range[1] > high:
-                raise BindingError(
-                    (*at, "range"),
-                    f"{list(setting.range)} is more than {device}.{prop} takes: {low:g} … {high:g}",
-                )
-        allowed = core.getAllowedPropertyValues(device, prop)
-        if setting.choices is not None and allowed:
-            for choice in setting.choices:
-                if str(choice) not in allowed:
-                    raise BindingError(
-                        (*at, "choices"),
-                        f"{choice!r} is not what {device}.{prop} takes: {', '.join(allowed)}",
-                    )
+            raise BindingError((*at, "property"), f"{what} is read-only")
+        if core.isPropertyPreInit(device, prop):
+            raise BindingError(
+                (*at, "property"), f"{what} can only be set before the device is initialized"
+            )
+        _check_values(core, at, setting)
+    _check_exposure(core, config)
     if (clock := config.clock) is not None:
         check_property(core, ("clock",), clock.device, clock.property)
+
+
+def _check_values(core: UniMMCore, at: tuple[str | int, ...], setting: SettingConfig) -> None:
+    """Check that a property takes every value that its setting allows."""
+    device, prop = setting.device, setting.property
+    what = f"{device}.{prop}"
+    limits = None
+    if core.hasPropertyLimits(device, prop):
+        limits = core.getPropertyLowerLimit(device, prop), core.getPropertyUpperLimit(device, prop)
+    allowed = core.getAllowedPropertyValues(device, prop)
+    if setting.range is not None:
+        low, high = setting.range
+        if setting.kind == "real" and core.getPropertyType(device, prop).name == "Integer":
+            accepted = "`kind: choice`" if allowed else "`kind: integer`"
+            raise BindingError((*at, "kind"), f"{what} takes whole numbers; accepted: {accepted}")
+        if limits is not None and not limits[0] <= low <= high <= limits[1]:
+            raise BindingError(
+                (*at, "range"),
+                f"{list(setting.range)} is more than {what} takes: {limits[0]:g} … {limits[1]:g}",
+            )
+        if allowed and not _all_allowed(setting, allowed):
+            raise BindingError(
+                (*at, "range"),
+                f"{what} takes {', '.join(allowed)} and nothing between; accepted: "
+                "`kind: choice` with `choices` of these",
+            )
+    for choice in setting.choices or ():
+        as_number = number(choice)
+        if allowed and spelled(choice, allowed) is None:
+            raise BindingError(
+                (*at, "choices"), f"{choice!r} is not what {what} takes: {', '.join(allowed)}"
+            )
+        if limits is not None and as_number is None:
+            raise BindingError((*at, "choices"), f"{choice!r} is no number, as {what} takes it")
+        if limits is not None and not limits[0] <= (as_number or 0.0) <= limits[1]:
+            raise BindingError(
+                (*at, "choices"),
+                f"{choice!r} is not what {what} takes: {limits[0]:g} … {limits[1]:g}",
+            )
+
+
+def _all_allowed(setting: SettingConfig, allowed: Sequence[str]) -> bool:
+    """Whether a list of allowed values has all of a range: only whole numbers can be listed."""
+    assert setting.range is not None
+    low, high = setting.range
+    if setting.kind == "real" or high - low >= len(allowed):
+        return False
+    return all(spelled(value, allowed) is not None for value in range(int(low), int(high) + 1))
+
+
+def _check_exposure(core: UniMMCore, config: MicroscopeConfig) -> None:
+    """Check that the camera's exposure time is set from one place, which the dose follows."""
+    from pymmcore_plus import DeviceType, Keyword
+
+    def is_exposure(device: str, prop: str) -> bool:
+        return prop == Keyword.Exposure and core.getDeviceType(device) == DeviceType.Camera
+
+    name = config.exposure.camera
+    if name is not None:
+        setting = config.settings[name]
+        if setting.device != core.getCameraDevice() or setting.property != Keyword.Exposure:
+            raise BindingError(
+                ("exposure", "camera"),
+                f"{name!r} is {setting.device}.{setting.property}; accepted: a setting that is "
+                f"{core.getCameraDevice()}.{Keyword.Exposure}",
+            )
+    for other, setting in config.settings.items():
+        if other != name and is_exposure(setting.device, setting.property):
+            raise BindingError(
+                ("settings", other),
+                f"{setting.device}.{setting.property} is how long light is on; accepted: "
+                f"`exposure: {{camera: {other}}}`, which counts it",
+            )
+    for i, entry in enumerate(config.properties):
+        device, prop = entry.device, entry.property
+        if device in core.getLoadedDevices() and is_exposure(device, prop):
+            raise BindingError(
+                ("properties", i), f"{device}.{prop} is set by `exposure`, which counts it"
+            )
 
 
 def check_property(core: UniMMCore, at: tuple[str | int, ...], device: str, prop: str) -> None:

@@ -15,10 +15,14 @@ from devices.fields import grid
 from devices.light import FRAME, Received
 from devices.lights import Loose
 from devices.loading import assign_roles
+from devices.looking import look
 from devices.opening import OpenCore, open_core
 from devices.safety import SafeState, Stop
 from devices.shot import Shot
+from devices.values import send
 
+_LOOKING_S = 60.0
+"""How long setting everything once may take (s), filter wheels included."""
 _SIMULATED_LIBRARIES = {"DemoCamera", "SequenceTester"}
 
 
@@ -93,7 +97,12 @@ class Microscope:
         """
         check_once(config)
         with open_core(config, base=base, seed=seed, stop=stop) as held:
-            yield held.within(config.timeout_s, lambda: cls._bind(held, config))
+            microscope = held.within(config.timeout_s, lambda: cls._bind(held, config))
+            held.within(_LOOKING_S + config.timeout_s, lambda: look(held.core, config, held.gate))
+            # Whatever that has switched on.
+            held.darken("opened")
+            held.arm()
+            yield microscope
 
     @classmethod
     def _bind(cls, held: OpenCore, config: MicroscopeConfig) -> Microscope:
@@ -104,15 +113,13 @@ class Microscope:
         for i, entry in enumerate(config.properties):
             with held.gate.passing():
                 try:
-                    core.setProperty(entry.device, entry.property, entry.value)
+                    send(core, entry.device, entry.property, entry.value)
                 except Exception as error:
                     what = f"{entry.device}.{entry.property}"
                     raise BindingError(("properties", i), f"{what}: {error}") from error
         # Whatever those properties have switched on.
         held.darken("opened")
-        microscope = cls(held, config)
-        held.arm()
-        return microscope
+        return cls(held, config)
 
     def close(self, reason: str = "closed", *, hung: bool = False) -> SafeState:
         """Make safe, read back and let go of all devices; a second call does nothing more."""

@@ -139,7 +139,8 @@ class Sender:
     ) -> None:
         """Read back what was sent, and what else the same devices may have changed with it.
 
-        A device that changes one property when another is set gets the first again, once.
+        What a device does not have it gets again, once: some change one property when another is
+        set.
 
         Parameters
         ----------
@@ -161,8 +162,8 @@ class Sender:
             devices.add(camera)
         near = [name for name in wanted if self._settings[name].device in devices]
         strays = self._strays(near, wanted, camera in devices)
-        if again := [name for name in strays if name not in (sent if name else [""] * exposed)]:
-            for name in again:
+        if strays:
+            for name in strays:
                 self._send_again(name, wanted)
             self._core.waitForSystem()
             strays = self._strays(near, wanted, camera in devices)

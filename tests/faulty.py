@@ -34,6 +34,10 @@ from agent.cli import command
 ROOT = Path(__file__).resolve().parents[1]
 SIDE = 32
 
+LONG_S = 1.0
+LONG = {"exposure": {"camera_ms": LONG_S * 1e3}}
+"""An exposure time that no frame of a camera that is immediate takes on the busiest machine."""
+
 made: dict[str, list[Any]] = {}
 """Devices of this process by class name, in the order they were made."""
 
@@ -95,7 +99,7 @@ class FlakyCamera(SimpleCameraDevice):
         self._fault = _Fault(fail_at, times, armed)
         self._frame_s = frame_s
         self._slow = range(slow_from, slow_to)
-        self._count = 0
+        self._count = -1  # a frame in the dark, on opening
         self._exposure = 10.0
         made.setdefault(type(self).__name__, []).append(self)
 
@@ -114,6 +118,9 @@ class FlakyCamera(SimpleCameraDevice):
 
     def snap(self, buffer: NDArray[Any]) -> Mapping[str, str]:
         count, self._count = self._count, self._count + 1
+        if count < 0:
+            buffer[:] = 0
+            return {}
         if self._fault.strikes(count):
             self.fail()
         if count in self._slow:

@@ -104,7 +104,10 @@ def test_interrupt_ends_a_long_wait_at_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config, file, run = checked(
-        tmp_path, plan="timelapse", timelapse={"frames": 3, "interval_s": 600}
+        tmp_path,
+        plan="timelapse",
+        timelapse={"frames": 3, "interval_s": 600},
+        microscope=faulty.LONG,
     )
 
     def interrupt(progress: Progress) -> None:
@@ -118,7 +121,7 @@ def test_interrupt_ends_a_long_wait_at_once(
     # The frame that was waited for was announced, and no light fell.
     assert entries(run, "shot") == 2
     assert summary["dose"]["lost_shots"] == 0
-    assert summary["dose"]["excitation_J"] == pytest.approx(5e-3 * 10e-3)
+    assert summary["dose"]["excitation_J"] == pytest.approx(5e-3 * faulty.LONG_S)
 
     # Another session is interrupted while it waits: it takes nothing and loses nothing.
     again = Session(read_config(run), run / "config.yaml", run).run(interrupt)

@@ -1,0 +1,183 @@
+"""A look in the dark, before any light: what only the first frames would tell, they told too late.
+
+Everything but light is set as a run would set it and read back, and one frame is taken with the
+shutter closed and the lasers at their safe values. A simulation is not looked at: its frames are
+as they are configured, and each would move its sample's clock on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from devices.config import MicroscopeConfig, SettingConfig, Value
+from devices.errors import BindingError, DeviceFault
+from devices.safety import LightGate
+from devices.sending import Sender
+from devices.values import send
+
+if TYPE_CHECKING:
+    from pymmcore_plus.experimental.unicore import UniMMCore
+
+_LONGEST_MS = 100.0
+"""Exposure time of a frame that is only looked at."""
+_FEW = 16
+"""Whole numbers of a range that are all tried; of more, the ends are."""
+_PIXEL_SIZE = 0.02
+"""Relative difference that two ways of measuring a pixel size may have."""
+
+
+def look(core: UniMMCore, config: MicroscopeConfig, gate: LightGate) -> None:
+    """Set everything but light, and take a frame in the dark.
+
+    Parameters
+    ----------
+    core
+        With everything assigned and bound, and made safe.
+    config
+        The `microscope` section.
+    gate
+        Lets single device calls through.
+
+    Raises
+    ------
+    BindingError
+        A device does not take what a run would send it, or the camera's frames are not such as a
+        run can store.
+    """
+    if config.virtual_sted is not None or config.replay is not None:
+        return
+    # Opened by Micro-Manager itself, the shutter would light this frame.
+    core.setAutoShutter(False)
+    check_camera(core)
+    check_pixel_size(core, config)
+    sender = Sender(core, config, gate)
+    try:
+        _check_sizes(core, config)
+        for mode, pins in config.modes.items():
+            full = {**config.start(), **pins}
+            dark = {name: full[name] for name in full if name not in config.light}
+            _set(core, sender, dark, config.camera_ms(full), mode)
+    finally:
+        sender.forget()
+    if core.getExposure() > _LONGEST_MS:
+        core.setExposure(_LONGEST_MS)
+    _check_frame(core)
+
+
+def check_camera(core: UniMMCore) -> None:
+    """Check that the camera's frames have one channel of one component.
+
+    Raises
+    ------
+    BindingError
+        They are of several cameras, or in colour.
+    """
+    camera = core.getCameraDevice()
+    if (channels := core.getNumberOfCameraChannels()) != 1:
+        raise BindingError(
+            ("camera",),
+            f"{camera!r} gives the frames of {channels} cameras at once, of which only one would "
+            "be kept; accepted: one of them",
+        )
+    if (components := core.getNumberOfComponents()) != 1:
+        raise BindingError(
+            ("camera",),
+            f"{camera!r} gives {components} components a pixel, as colour cameras do; accepted: "
+            "grey ones, which a `PixelType` among `properties` may choose",
+        )
+
+
+def check_pixel_size(core: UniMMCore, config: MicroscopeConfig) -> None:
+    """Check that the `.cfg`'s pixel size, if it has one, is the config's.
+
+    Raises
+    ------
+    BindingError
+        It is another.
+    """
+    # The demo's objectives look at nothing.
+    if config.cfg in (None, "demo") or core.getCurrentPixelSizeConfig() in ("", "stedfast"):
+        return
+    found = core.getPixelSizeUm() * 1e3
+    if found and abs(found - config.pixel_size_nm) > _PIXEL_SIZE * config.pixel_size_nm:
+        raise BindingError(
+            ("pixel_size_nm",),
+            f"{config.pixel_size_nm:g}, but in {config.cfg} it is {found:g} now "
+            f"({core.getCurrentPixelSizeConfig()!r}); one of them is wrong",
+        )
+
+
+def _check_sizes(core: UniMMCore, config: MicroscopeConfig) -> None:
+    """Check that no value of a setting of the camera changes the size of its frames."""
+    camera = core.getCameraDevice()
+    for name, setting in config.settings.items():
+        if setting.device != camera or name in config.light or name == config.exposure.camera:
+            continue
+        first: tuple[Value, tuple[int, ...]] | None = None
+        for value in [*_tried(setting), setting.start]:
+            try:
+                send(core, setting.device, setting.property, value)
+                core.waitForDevice(camera)
+            except Exception as error:
+                what = f"{setting.device}.{setting.property} = {value}"
+                raise BindingError(("settings", name), f"{what}: {error}") from error
+            check_camera(core)
+            size = (core.getImageWidth(), core.getImageHeight(), core.getBytesPerPixel())
+            first = first or (value, size)
+            if size != first[1]:
+                raise BindingError(
+                    ("settings", name),
+                    f"frames are {_by(first[1])} at {first[0]} and {_by(size)} at {value}, and "
+                    "those of a run are of one size; set it once, among `properties`",
+                )
+
+
+def _tried(setting: SettingConfig) -> Iterator[Value]:
+    """Values of a setting to try: all of a few, the ends of many."""
+    if setting.choices is not None:
+        yield from setting.choices
+        return
+    assert setting.range is not None
+    low, high = setting.range
+    if setting.kind == "integer" and high - low < _FEW:
+        yield from range(int(low), int(high) + 1)
+    else:
+        yield from (setting.plain(low), setting.plain(high))
+
+
+def _by(size: tuple[int, ...]) -> str:
+    width, height, bytes_ = size
+    return f"{width} × {height} px of {bytes_} bytes"
+
+
+def _set(
+    core: UniMMCore, sender: Sender, dark: dict[str, Value], camera_ms: float | None, mode: str
+) -> None:
+    """Set a mode's settings that are not light, and read them back."""
+    try:
+        exposed = sender.expose(camera_ms)
+        sent = sender.send(dark)
+        core.waitForSystem()
+        sender.verify(dark, sent, exposed=exposed)
+    except DeviceFault as fault:
+        raise BindingError((), f"in mode {mode!r}: {fault}") from fault
+    except Exception as error:
+        raise BindingError((), f"in mode {mode!r} a device is not ready: {error}") from error
+
+
+def _check_frame(core: UniMMCore) -> None:
+    """Take a frame in the dark, and look at it."""
+    camera = core.getCameraDevice()
+    try:
+        core.snapImage()
+        image = core.getImage()
+    except Exception as error:
+        raise BindingError(("camera",), f"{camera!r} gives no frame: {error}") from error
+    said = (core.getImageHeight(), core.getImageWidth())
+    if image.shape != said:
+        raise BindingError(
+            ("camera",),
+            f"{camera!r} gave a frame of {' × '.join(map(str, image.shape))}, where it said "
+            f"{' × '.join(map(str, said))}",
+        )
