@@ -134,9 +134,13 @@ class FlakyCamera(SimpleCameraDevice):
 
 
 class HangingCamera(FlakyCamera):
-    """A camera that never comes back from frame `fail_at`, until `released`."""
+    """A camera that never comes back from frame `fail_at`, until the last one is `released`."""
 
     released = threading.Event()
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        type(self).released = threading.Event()
 
     def fail(self) -> None:
         type(self).released.wait(600)

@@ -182,7 +182,6 @@ def test_a_hang_with_the_shutter_open_is_counted(tmp_path: Path) -> None:
     camera = faulty.device("HangingCamera", fail_at=1)
     microscope = scope(timeout_s=0.5)
     microscope["python_devices"]["Camera"] = camera
-    faulty.HangingCamera.released.clear()
     result, run = run_session(tmp_path, session={}, live={"frames": 3}, microscope=microscope)
     faulty.HangingCamera.released.set()
     assert result.status == "failed" and "hangs" in result.reason
