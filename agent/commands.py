@@ -17,14 +17,16 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from agent.beside.filtering import FILTERING, Filtering
-from agent.control import COMMANDS, FILE, ControlFile, Line, Position, said_of
+from agent.control import COMMANDS, FILE, FILTERING, ControlFile, Line, Position, said_of
 from agent.instructions import short
 from agent.reading import ConfigError
-from agent.store.ledger import Ledger
-from agent.store.recording import Recording
+
+if TYPE_CHECKING:  # who only tells a run something does not wait for these to be imported
+    from agent.beside.filtering import Filtering
+    from agent.store.ledger import Ledger
+    from agent.store.recording import Recording
 
 
 class StopTold(Exception):

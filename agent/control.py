@@ -27,6 +27,8 @@ FILE = "control.jsonl"
 STAMP = ("id", "by", "at")
 COMMANDS = ("pause", "resume", "stop", "filter")
 """What is not for the plan but for the session at work."""
+FILTERING = ("none", "newest", "all")
+"""Which frames `filter` may ask for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections import Counter
 from collections.abc import Sequence
+from math import isfinite
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -12,8 +12,8 @@ from typing import Any
 from agent.config import RunConfig
 from agent.dose import DoseGate
 from agent.reading import ConfigError
-from agent.store.folder import is_running, read_config
-from agent.store.ledger import FILE, Ledger
+from agent.store.folder import CONFIG, is_running, read_config
+from agent.store.ledger import FILE, reading
 from agent.store.recording import LAPSE, REOPTIMIZE, REOPTIMIZED, Recording
 from agent.trial import FRAMES_EACH, is_searching
 from models.quality.score import Score
@@ -34,17 +34,34 @@ def read(folder: Path) -> tuple[RunConfig, Recording]:
     Raises
     ------
     ConfigError
-        `folder` is no run folder.
+        `folder` is no run folder, or its ledger is damaged.
     """
     config = read_config(folder)
-    try:
-        ledger = Ledger(folder, readonly=True)
-        try:
-            return config, Recording.read(ledger)
-        finally:
-            ledger.close()
-    except (sqlite3.Error, ValueError, KeyError) as error:
-        raise ConfigError(f"{folder / FILE}: not the ledger of a run: {error}") from None
+    with reading(folder) as ledger:
+        recording = Recording.read(ledger)
+    _check_settings(folder, config, recording)
+    return config, recording
+
+
+def _check_settings(folder: Path, config: RunConfig, recording: Recording) -> None:
+    """Refuse a ledger that tells of settings which its config does not have."""
+    if config.plan != "optimize":
+        return
+    tuned = {name: config.microscope.settings[name] for name in config.tuned()}
+    for topic in ("trial", "retest", "recommendation"):
+        for number, note in enumerate(recording.notes_on(topic), 1):
+            for name, setting in tuned.items():
+                value = note["settings"].get(name)
+                fits = value in setting.choices if setting.choices else _is_number(value)
+                if not fits:
+                    raise ConfigError(
+                        f"{folder / FILE}: {topic} {number}: `{name}` is {value!r}; accepted: "
+                        f"what the run's {CONFIG} says of it"
+                    )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
 
 
 def summarize(folder: Path) -> dict[str, Any]:
@@ -230,7 +247,11 @@ def _reoptimized(note: dict[str, Any]) -> str:
         return value if isinstance(value, str) else f"{value:.4g}"
 
     old, new = note["before"], note["settings"]
-    changes = [f"{k} {written(old[k])} → {written(new[k])}" for k in new if new[k] != old[k]]
+    changes = [
+        f"{k} {written(old.get(k, 'none'))} → {written(new[k])}"
+        for k in new
+        if new[k] != old.get(k)
+    ]
     trials = f"{note['trials']} {'trial' if note['trials'] == 1 else 'trials'}"
     said = ", ".join(changes) if note["changed"] else "settings kept"
     return f"after time point {note['point']}, by {trials}: {said}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+from collections import deque
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,13 +12,11 @@ from uuid import uuid4
 
 from agent import plain_yaml
 from agent.commands import check_command
-from agent.config import RunConfig
 from agent.control import COMMANDS, append, stamp_of
 from agent.instructions import Standing, check, short
 from agent.reading import ConfigError
-from agent.store.folder import is_running
-from agent.store.recording import Recording
-from agent.summary import read
+from agent.store.folder import check_run_folder, is_running, read_config
+from agent.store.ledger import reading
 
 
 def tell(folder: Path, pairs: Sequence[str]) -> str:
@@ -72,15 +71,14 @@ def submit(folder: Path, told: Mapping[str, Any], *, by: str, id: str | None = N
     ConfigError
         The run cannot be told that.
     """
-    config, recording = read(folder)
+    check_run_folder(folder)
     running = is_running(folder)
-    end = recording.end
-    if not running and end is not None and end["status"] == "completed":
+    if not running and _is_complete(folder):
         raise ConfigError(f"{folder}: is complete, it can be told nothing more")
     if any(key in COMMANDS for key in told):
-        when = _command(folder, config, told, running)
+        when = _command(folder, told, running)
     else:
-        when = _instructions(folder, config, recording, told, running)
+        when = _instructions(folder, told, running)
     stamp = {
         "id": id or uuid4().hex,
         "by": by,
@@ -91,22 +89,30 @@ def submit(folder: Path, told: Mapping[str, Any], *, by: str, id: str | None = N
     return f"{', '.join(told)}: will be heeded {when}"
 
 
-def _command(folder: Path, config: RunConfig, told: Mapping[str, Any], running: bool) -> str:
-    check_command(told, filters=config.filter is not None)
+def _is_complete(folder: Path) -> bool:
+    with reading(folder) as ledger:
+        last = deque(ledger.entries("run", "end"), maxlen=1)
+    return any(entry.kind == "end" and entry.data["status"] == "completed" for entry in last)
+
+
+def _command(folder: Path, told: Mapping[str, Any], running: bool) -> str:
+    # A run must heed `stop` whatever has become of its config since.
+    filters = "filter" in told and read_config(folder).filter is not None
+    check_command(told, filters=filters)
     if not running:
         raise ConfigError(f"{folder}: nobody is at work in this run")
     return "at once"
 
 
-def _instructions(
-    folder: Path, config: RunConfig, recording: Recording, told: Mapping[str, Any], running: bool
-) -> str:
+def _instructions(folder: Path, told: Mapping[str, Any], running: bool) -> str:
+    config = read_config(folder)
     if not config.adjustable():
         raise ConfigError(
             f"{folder}: is `plan: {config.plan}`; only `plan: optimize` and `plan: live` can be "
             f"told anything but {', '.join(COMMANDS)}"
         )
-    standing = Standing.after(config, recording.notes)
+    with reading(folder) as ledger:
+        standing = Standing.after(config, (entry.data for entry in ledger.entries("note")))
     if standing.over:
         raise ConfigError(f"{folder}: its search is over, only the retests are left")
     check(config, told, standing)

@@ -275,7 +275,7 @@ def test_replay_sees_a_changed_pixel(
     [
         (
             'UPDATE entries SET data = replace(data, \'"score":\', \'"score": 0.9, "was":\') '
-            "WHERE kind = 'note' AND data LIKE '%trial%'",
+            "WHERE kind = 'note' AND data LIKE '{\"topic\": \"trial\"%'",
             "trial",
         ),
         ("UPDATE entries SET data = '{\"value\": 0.99}' WHERE kind = 'score'", "trial"),

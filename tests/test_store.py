@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,30 +22,42 @@ from agent.store.ledger import Ledger
 from agent.store.recording import Recording, score_as_dict, score_from_dict
 from models.quality.score import Score
 
+SHOT_ROW: dict[str, Any] = {
+    "mode": "sted",
+    "asked": {},
+    "field": None,
+    "at_s": None,
+    "purpose": "",
+    "settings": {},
+    "dose_J": {},
+}
+FRAME_ROW = {"shape": [4, 4], "dtype": "uint16", "crc32": 0, "time_s": 0.0}
+
 
 def test_ledger_keeps_order_and_can_be_read_while_it_grows(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     for i in range(5):
-        ledger.add("shot", {"n": i}, i)
-        ledger.add("frame", {"n": i}, i)
+        ledger.add("shot", SHOT_ROW, i)
+        ledger.add("frame", FRAME_ROW, i)
     reader = Ledger(tmp_path, readonly=True)
     assert [(e.kind, e.frame) for e in reader.entries()] == [
         (kind, i) for i in range(5) for kind in ("shot", "frame")
     ]
-    ledger.add("fault", {"what": "µ"})
-    assert next(reader.entries("fault")).data == {"what": "µ"}
+    fault = {"what": "µ", "policy": "stop"}
+    ledger.add("fault", fault)
+    assert next(reader.entries("fault")).data == fault
     with pytest.raises(FileNotFoundError, match="not a run folder"):
         Ledger(tmp_path / "nowhere", readonly=True)
 
 
 def test_a_shot_without_a_frame_is_lost_light_unless_voided(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
-    ledger.add("shot", {"dose_J": {}}, 0)
-    ledger.add("shot", {"dose_J": {}}, 0)  # tried again
-    ledger.add("frame", {}, 0)
-    ledger.add("shot", {"dose_J": {}}, 1)
+    ledger.add("shot", SHOT_ROW, 0)
+    ledger.add("shot", SHOT_ROW, 0)  # tried again
+    ledger.add("frame", FRAME_ROW, 0)
+    ledger.add("shot", SHOT_ROW, 1)
     ledger.add("void", {}, 1)
-    ledger.add("shot", {"dose_J": {}}, 1)
+    ledger.add("shot", SHOT_ROW, 1)
     recording = Recording.read(ledger)
     assert list(recording.taken) == [0] and len(recording.lost) == 2
 
@@ -276,8 +289,8 @@ def test_a_score_reads_back_from_the_ledger_exactly(tmp_path: Path) -> None:
     score = Score(1 / 3, 0.1 + 0.2, ("saturated", "blank"), 4)
     ledger = Ledger(tmp_path)
     for index in range(2):
-        ledger.add("shot", {}, index)
-        ledger.add("frame", {}, index)
+        ledger.add("shot", SHOT_ROW, index)
+        ledger.add("frame", FRAME_ROW, index)
     ledger.add("score", score_as_dict(score), 0)
     ledger.add("score", {"value": 0.25}, 1)  # as ledgers had it before there was an sd
     taken = Recording.read(ledger).taken

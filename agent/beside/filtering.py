@@ -19,8 +19,6 @@ from typing import Literal, Protocol
 from agent.beside.filter_process import Filtered
 from agent.plan import AnalysisError
 
-FILTERING = ("none", "newest", "all")
-"""Which frames are filtered without being asked for."""
 _TICK_S = 0.05
 _LET_GO_S = 1.0
 
@@ -127,7 +125,7 @@ class Filtering:
         return self._frames == "all"
 
     def change(self, frames: str) -> None:
-        """Filter other frames from now on, one of `FILTERING`; a plan may still ask for any."""
+        """Filter other frames from now on: `none`, `newest` or `all`; a plan may ask for any."""
         with self._changed:
             self._frames = frames
             if frames == "none":

@@ -13,6 +13,8 @@ from devices.config import Value
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44.0, 14.0, 30.0, 46.0
 _MOST_POINTS = 600
+_FARTHEST = 1e150
+"""What is farther away, or no number, is not drawn."""
 _SHAPES = {
     "dot": "M-3.6,0a3.6,3.6 0 1,0 7.2,0a3.6,3.6 0 1,0 -7.2,0z",
     "diamond": "M0,-4.6L4.6,0L0,4.6L-4.6,0z",
@@ -49,10 +51,11 @@ class Axis:
         cls, label: str, values: Iterable[float], *, whole: bool = False, room: float = 0.0
     ) -> Axis:
         """Cover all values, ending at ticks; `room` widens a range that stays exact otherwise."""
-        known = list(values) or [0.0, 1.0]
+        known = [value for value in values if abs(value) < _FARTHEST] or [0.0, 1.0]
         low, high = min(known), max(known)
-        if low == high:
-            low, high = low - 0.5, high + 0.5
+        if high - low <= 1e-12 * max(abs(low), abs(high)):
+            more = 0.5 * max(1.0, abs(high) * 1e-9)
+            low, high = low - more, high + more
         low, high = low - room * (high - low), high + room * (high - low)
         return cls(label, low, high, _linear_ticks(low, high, whole=whole))
 
@@ -290,8 +293,8 @@ def swatch(kind: str, shape: str | None) -> str:
 
 
 def _inside(share: float) -> float:
-    """Keep what a noisy value would put outside the drawing at its edge."""
-    return min(max(share, -0.02), 1.02)
+    """Keep what a noisy value would put outside the drawing at its edge, as what is no number."""
+    return min(max(share, -0.02), 1.02) if share == share else -0.02
 
 
 def _thin(values: Sequence[tuple[Value, float]]) -> Sequence[tuple[Value, float]]:

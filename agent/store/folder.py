@@ -102,11 +102,22 @@ def read_config(folder: Path) -> RunConfig:
     ConfigError
         `folder` is no run folder.
     """
+    check_run_folder(folder)
+    return load(folder / CONFIG)
+
+
+def check_run_folder(folder: Path) -> None:
+    """Make sure that a folder is that of a run.
+
+    Raises
+    ------
+    ConfigError
+        It is none.
+    """
     if not folder.is_dir():
         raise ConfigError(f"{folder}: no such folder; a run folder is needed")
     if not (folder / LEDGER).is_file() or not (folder / CONFIG).is_file():
         raise ConfigError(f"{folder}: not a run folder, it lacks {LEDGER} or {CONFIG}")
-    return load(folder / CONFIG)
 
 
 def lock(folder: Path) -> FileLock:

@@ -13,11 +13,14 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
+
+from agent.reading import ConfigError
+from agent.store.rows import LARGEST, checked
 
 Kind = Literal[
     "run",  # a session of the run starts: what, where, versions
@@ -38,12 +41,17 @@ Kind = Literal[
     "end",  # the session is over: status and why
 ]
 FILE = "ledger.sqlite"
+_AT_ONCE = 1000
+"""Rows that are fetched from the file at once."""
 _SYNCHRONOUS = {"shot": "NORMAL", "filtered": "NORMAL", "rebuilt": "NORMAL", "tuned": "NORMAL"}
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One line of the ledger; `frame` is the frame's number where it concerns one."""
+class DamagedLedger(ConfigError):
+    """A ledger that no run wrote, or that was changed since; names file, row and what is wrong."""
+
+
+class Entry(NamedTuple):
+    """One row of the ledger; `frame` is the frame's number where it concerns one."""
 
     seq: int
     at: str
@@ -55,24 +63,35 @@ class Entry:
 class Ledger:
     """An open ledger; safe to use from several threads.
 
+    Whatever is read from it was checked: see `agent.store.rows`.
+
     Parameters
     ----------
     folder
         The run's folder.
     readonly
         Look only: fails where there is no ledger, and never waits for a running session.
+
+    Raises
+    ------
+    DamagedLedger
+        The file is not the ledger of a run.
     """
 
     def __init__(self, folder: Path, *, readonly: bool = False) -> None:
-        path = folder / FILE
+        self.path = path = folder / FILE
         self._lock = threading.Lock()
         if readonly:
             if not path.is_file():
                 raise FileNotFoundError(f"{folder}: not a run folder, it has no {FILE}")
             uri = f"{path.absolute().as_uri()}?mode=ro"
             self._db = sqlite3.connect(uri, uri=True, check_same_thread=False)
+            self._check()
             return
+        old = path.is_file() and path.stat().st_size > 0
         self._db = sqlite3.connect(path, check_same_thread=False)
+        if old:
+            self._check()
         self._db.execute("PRAGMA journal_mode=WAL")
         with self._db:
             self._db.execute(
@@ -81,6 +100,24 @@ class Ledger:
                 "frame INTEGER, data TEXT NOT NULL)"
             )
             self._db.execute("CREATE INDEX IF NOT EXISTS by_kind ON entries (kind, frame)")
+
+    def _check(self) -> None:
+        """Refuse a file whose rows are not stored but made up as they are read, or written to."""
+        # One row of a stranger's file shall not fill the memory.
+        self._db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST)
+        try:
+            made = self._db.execute("SELECT type, name, sql FROM sqlite_master").fetchall()
+            columns = self._db.execute("PRAGMA table_xinfo(entries)").fetchall()
+        except sqlite3.Error as error:
+            self._db.close()
+            raise DamagedLedger(f"{self.path}: not the ledger of a run: {error}") from None
+        kinds = {name: kind for kind, name, _ in made}
+        virtual = any((sql or "").upper().startswith("CREATE VIRTUAL") for *_, sql in made)
+        computed = any(column[6] for column in columns)
+        plain = kinds.get("entries") == "table" and not {"view", "trigger"} & set(kinds.values())
+        if virtual or computed or not plain:
+            self._db.close()
+            raise DamagedLedger(f"{self.path}: not the ledger of a run: it has no table of entries")
 
     def add(self, kind: Kind, data: dict[str, Any], frame: int | None = None) -> None:
         """Write one entry; it outlives the process, and all but a shot the power, from here on."""
@@ -99,27 +136,60 @@ class Ledger:
         All that follow where `most` is below 0.
         """
         where = f" AND kind IN ({','.join('?' * len(kinds))})" if kinds else ""
-        with self._lock:
-            rows = self._db.execute(
-                "SELECT seq, at, kind, frame, data FROM entries "
-                f"WHERE seq > ?{where} ORDER BY seq LIMIT ?",
-                (after, *kinds, most),
-            ).fetchall()
-        for seq, at, kind, frame, data in rows:
-            yield Entry(seq, at, kind, frame, json.loads(data))
+        return self._read(f"seq > ?{where} ORDER BY seq LIMIT ?", (after, *kinds, most), after)
 
     def of_frame(self, index: int) -> list[Entry]:
         """Entries on one frame, in order."""
+        return list(self._read("frame = ? ORDER BY seq", (index,)))
+
+    def _read(self, which: str, values: Iterable[Any], after: int = 0) -> Iterator[Entry]:
         with self._lock:
             rows = self._db.execute(
-                "SELECT seq, at, kind, frame, data FROM entries WHERE frame = ? ORDER BY seq",
-                (index,),
-            ).fetchall()
-        return [
-            Entry(seq, at, kind, frame, json.loads(data)) for seq, at, kind, frame, data in rows
-        ]
+                f"SELECT seq, at, kind, frame, data FROM entries WHERE {which}", tuple(values)
+            )
+        with closing(rows):
+            while True:
+                try:
+                    with self._lock:
+                        some = rows.fetchmany(_AT_ONCE)
+                except sqlite3.DataError:
+                    raise DamagedLedger(
+                        f"{self.path}: a row after {after} has more than {LARGEST} bytes"
+                    ) from None
+                if not some:
+                    return
+                for seq, at, kind, frame, data in some:
+                    # A damaged file may lead in circles.
+                    if type(seq) is not int or seq <= after:
+                        raise DamagedLedger(f"{self.path}: a row after {after} is out of order")
+                    after = seq
+                    try:
+                        found = checked(at, kind, frame, data)
+                    except ValueError as error:
+                        raise self.wrong(seq, kind, str(error)) from None
+                    yield Entry(seq, at, kind, frame, found)
+
+    def wrong(self, seq: int, kind: str, why: str) -> DamagedLedger:
+        """What to raise of a row that no run would have written."""
+        return DamagedLedger(f"{self.path}, row {seq} ({str(kind)[:20]}): {why}")
 
     def close(self) -> None:
         """Let go of the file."""
         with self._lock:
             self._db.close()
+
+
+@contextmanager
+def reading(folder: Path) -> Iterator[Ledger]:
+    """A run's ledger, to look at.
+
+    Raises
+    ------
+    DamagedLedger
+        It is not the ledger of a run.
+    """
+    with closing(Ledger(folder, readonly=True)) as ledger:
+        try:
+            yield ledger
+        except sqlite3.Error as error:
+            raise DamagedLedger(f"{ledger.path}: not the ledger of a run: {error}") from None

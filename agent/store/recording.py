@@ -84,11 +84,20 @@ class Recording:
 
     @classmethod
     def read(cls, ledger: Ledger) -> Recording:
-        """Read a ledger from its first entry to its last."""
+        """Read a ledger from its first entry to its last.
+
+        Raises
+        ------
+        DamagedLedger
+            It holds what no run would have written.
+        """
         recording = cls()
         announced: dict[int, dict[str, Any]] = {}
         for entry in ledger.entries():
-            recording._take(entry, announced)
+            try:
+                recording._take(entry, announced)
+            except ValueError as error:
+                raise ledger.wrong(entry.seq, entry.kind, str(error)) from None
         recording.lost += announced.values()
         return recording
 
@@ -118,7 +127,7 @@ class Recording:
         elif entry.kind == "tuned":
             self.tuned.append(data)
         elif index is None:
-            raise ValueError(f"ledger entry {entry.seq}: {entry.kind} without a frame number")
+            pass  # of a later version, perhaps
         elif entry.kind == "shot":
             if index in announced:
                 self.lost.append(announced[index])
@@ -128,8 +137,10 @@ class Recording:
             if shot is not None and "dose_J" in data:
                 self.lost.append(as_received(shot, data))
         elif entry.kind == "frame":
-            shot = as_received(announced.pop(index), data)
-            self.taken[index] = Taken(shot, {**data, "at": entry.at})
+            if (shot := announced.pop(index, None)) is None:
+                raise ValueError(f"frame {index} was not announced")
+            data["at"] = entry.at
+            self.taken[index] = Taken(as_received(shot, data), data)
         elif entry.kind == "score" and index in self.taken:
             self.taken[index].score = score_from_dict(data)
         elif entry.kind == "filtered" and index in self.taken:
@@ -161,7 +172,8 @@ class Recording:
 
 def as_received(shot: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
     """A shot as announced, with what a later row says that the sample got of it."""
-    return {**shot, **{key: row[key] for key in ("settings", "dose_J") if key in row}}
+    got: dict[str, Any] = {key: row[key] for key in ("settings", "dose_J") if key in row}
+    return {**shot, **got} if got else shot
 
 
 def shot_as_dict(shot: Shot) -> dict[str, Any]:
@@ -181,7 +193,7 @@ def shot_from_dict(data: dict[str, Any]) -> Shot:
     return Shot(
         data["mode"],
         data["asked"],
-        Field(**where) if where else None,
+        Field(where["index"], where["x_um"], where["y_um"], where["z_um"]) if where else None,
         data["at_s"],
         data["purpose"],
     )

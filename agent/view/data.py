@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from agent.beside.filtering import FILTERING
 from agent.config import RunConfig
+from agent.control import FILTERING
 from agent.report import text
 from agent.report.lapse import WHY
 from agent.view.course import Course, Shown, verdict

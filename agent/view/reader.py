@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import threading
 import time
@@ -16,7 +17,7 @@ from agent.config import RunConfig
 from agent.reading import ConfigError
 from agent.store.folder import STATUS, is_running, read_config
 from agent.store.ledger import FILE as LEDGER
-from agent.store.ledger import Ledger
+from agent.store.ledger import DamagedLedger, Ledger
 from agent.view.course import Course
 
 _CHUNK = 2000
@@ -100,10 +101,20 @@ class Reader:
         # The config is written between the ledger's birth and its first entry.
         with suppress(ConfigError):
             self.config = read_config(self.folder)
-            self._ledger = Ledger(self.folder, readonly=True)
+            try:
+                self._ledger = Ledger(self.folder, readonly=True)
+            except DamagedLedger as error:
+                return self._is_damaged(error)
             self.course = Course(self.config)
             return True
         return False
+
+    def _is_damaged(self, error: Exception) -> bool:
+        """Say what is wrong, without where the folder lies; whether that is new."""
+        text = str(error).removeprefix(f"{self.folder}{os.sep}") or type(error).__name__
+        why = text if LEDGER in text else f"{LEDGER}: {text}"
+        new, self.damage = why != self.damage, why
+        return new
 
     def _read_entries(self) -> bool:
         if self._ledger is None or self.course is None:
@@ -113,8 +124,7 @@ class Reader:
             while self.course.take(self._ledger.entries(after=self.course.read, most=_CHUNK)):
                 changed = True
         except (sqlite3.Error, ValueError, KeyError, TypeError) as error:
-            why = f"{LEDGER}: {error or type(error).__name__}"
-            changed, self.damage = why != self.damage, why
+            changed = self._is_damaged(error)
         else:
             changed, self.damage = changed or bool(self.damage), ""
         return changed
