@@ -21,6 +21,9 @@ def settle(data: dict[str, Any], base: Path) -> None:
     base
         Folder that relative paths start in.
     """
+    scope = data.get("microscope")
+    if isinstance(scope, dict) and scope.get("python_devices"):
+        scope.setdefault("modules", ".")
     for keys, absolute in _PATHS.items():
         place: Any = data
         *parents, last = keys.split(".")
@@ -52,6 +55,7 @@ def _model(text: str, base: Path) -> str:
 
 _PATHS: dict[str, Callable[[str, Path], str]] = {
     "microscope.cfg": _cfg,
+    "microscope.modules": _path,
     "microscope.replay.file": _path,
     "analysis.weights": _path,
     "optimize.prior": _path,

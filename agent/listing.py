@@ -5,21 +5,29 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from agent.config import load
+from agent import plain_yaml
+from agent.config import as_data, load
 from agent.reading import ConfigError, noted
 from agent.signals import interrupts
 from agent.terminal import say
 from devices.config import ExposureConfig, MicroscopeConfig
 from devices.errors import BindingError
-from devices.inventory import DeviceInfo, PropertyInfo, inventory, starter_config
+from devices.inventory import DeviceInfo, PropertyInfo, inventory
 from devices.opening import open_core
+from devices.starter import starter_config
+
+if TYPE_CHECKING:
+    from pymmcore_plus.experimental.unicore import UniMMCore
 
 _ASKING_S = 60.0
+_SOURCES = ("cfg", "virtual_sted", "replay", "modules", "python_devices")
+"""Keys of `microscope` that devices are loaded from."""
 
 
 def list_devices(cfg: str, starter: Path | None, console: Console, *, as_json: bool) -> None:
@@ -32,12 +40,14 @@ def list_devices(cfg: str, starter: Path | None, console: Console, *, as_json: b
     """
     if starter is not None and starter.exists():
         raise ConfigError(f"{starter}: is there already; give --write a new file")
+    if starter is not None and not starter.parent.is_dir():
+        raise ConfigError(f"{starter}: there is no folder {starter.parent}")
     config, base = _microscope(cfg)
     try:
         with interrupts() as seen, open_core(config, base=base, stop=seen) as held:
             core = held.core
             infos = held.within(_ASKING_S, lambda: inventory(core))
-            text = starter_config(core, cfg) if starter is not None else ""
+            text = _starter(core, cfg, config, starter) if starter is not None else ""
             shutters = held.lights.shutters
     except BindingError as error:
         raise noted(ConfigError(str(error)), error) from None
@@ -61,6 +71,25 @@ def _microscope(cfg: str) -> tuple[MicroscopeConfig, Path]:
     return MicroscopeConfig(cfg=cfg, pixel_size_nm=1, exposure=exposure), Path()
 
 
+def _starter(core: UniMMCore, cfg: str, config: MicroscopeConfig, starter: Path) -> str:
+    """The starter config, whose paths start where it is written to."""
+    named = {key: value for key, value in as_data(config).items() if key in _SOURCES}
+    # A path is short where the file lies beside what it names, and whole elsewhere.
+    here = starter.parent.absolute()
+    for place, key in ((named, "cfg"), (named, "modules"), (named.get("replay", {}), "file")):
+        path = Path(str(place.get(key, "demo")))
+        if str(path) != "demo":
+            path = path.absolute()
+            place[key] = str(path.relative_to(here) if path.is_relative_to(here) else path)
+    if named.get("modules") == ".":
+        del named["modules"]
+    kept = {key: value for key, value in named.items() if value}
+    lines = plain_yaml.write(kept, block=True).splitlines()
+    from_config = Path(cfg).suffix in (".yaml", ".yml")
+    pixel_nm = config.pixel_size_nm if from_config else None
+    return starter_config(core, Path(cfg).name, lines, pixel_nm)
+
+
 def _table(infos: list[DeviceInfo]) -> Table:
     table = Table(box=None, pad_edge=False)
     for column in ("device", "property", "value", "accepted"):
@@ -68,7 +97,7 @@ def _table(infos: list[DeviceInfo]) -> Table:
     for info in infos:
         table.add_row(Text(info.label, style="bold"), Text(f"{info.library} {info.name}"), "", "")
         for prop in info.properties:
-            table.add_row("", prop.name, Text(str(prop.value)), Text(_accepted(prop)))
+            table.add_row("", Text(prop.name), Text(str(prop.value)), Text(_accepted(prop)))
     return table
 
 
@@ -76,5 +105,5 @@ def _accepted(prop: PropertyInfo) -> str:
     if prop.read_only:
         return "read-only"
     if prop.limits is not None:
-        return f"{prop.limits[0]:g} … {prop.limits[1]:g}"
+        return f"{prop.limits[0]:.10g} … {prop.limits[1]:.10g}"
     return ", ".join(prop.allowed)

@@ -59,10 +59,22 @@ def read_with_nodes(text: str) -> tuple[Any, yaml.Node | None]:
     return _read(text)
 
 
-def write(data: Any) -> str:
-    """YAML of plain data (tuples are lists, and paths texts), which reads back as the same."""
+def write(data: Any, *, block: bool = False) -> str:
+    """YAML of plain data (tuples are lists, and paths texts), which reads back as the same.
+
+    Parameters
+    ----------
+    data
+        What to write.
+    block
+        Give each key a line of its own, also where a mapping is short.
+    """
     written: str = yaml.dump(
-        data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None
+        data,
+        Dumper=_Dumper,
+        sort_keys=False,
+        allow_unicode=True,
+        default_flow_style=False if block else None,
     )
     return written
 

@@ -281,6 +281,9 @@ class MicroscopeConfig(Model):
     virtual_sted: VirtualStedConfig | None = None
     replay: ReplayConfig | None = None
     python_devices: dict[str, PythonDevice] = Field(default_factory=dict)
+    modules: Path | None = Field(
+        None, description="folder that modules of `python_devices` lie in; the config's if absent"
+    )
     camera: str | None = Field(None, description="label, if not the configuration's own")
     shutter: str | None = Field(None, description="likewise; `none` where it is not to be used")
     xy_stage: str | None = None

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from devices.adapters import adapters_for
+from devices.cfg import load_cfg
 from devices.config import NO_SHUTTER, MicroscopeConfig
 from devices.errors import BindingError, one_of
 from devices.extras import install
 from devices.fields import grid
+from devices.modules import module_named
 
 if TYPE_CHECKING:
     from pymmcore_plus.experimental.unicore import Device, UniMMCore
 
 
-def new_core(before_unloading: Callable[[], None]) -> UniMMCore:
+def new_core(before_unloading: Callable[[], None], cfg: str | None = None) -> UniMMCore:
     """Make a core without devices.
 
     Parameters
@@ -24,6 +26,8 @@ def new_core(before_unloading: Callable[[], None]) -> UniMMCore:
     before_unloading
         Called before it unloads its devices, whoever asks for it: Micro-Manager does so itself
         where a line of a `.cfg` fails, with the devices as that file has left them.
+    cfg
+        The `.cfg` it is for, on which depends where adapters are looked for.
     """
     from pymmcore_plus.experimental.unicore import UniMMCore
 
@@ -32,7 +36,8 @@ def new_core(before_unloading: Callable[[], None]) -> UniMMCore:
             before_unloading()
             super().unloadAllDevices()
 
-    return Core()
+    adapters = adapters_for(cfg)
+    return Core(mm_path=str(adapters)) if adapters else Core()
 
 
 def load_devices(
@@ -80,14 +85,16 @@ def _check_initialized(core: UniMMCore) -> None:
 
 
 def _load_cfg(core: UniMMCore, cfg: str, base: Path) -> None:
-    file = Path("MMConfig_demo.cfg") if cfg == "demo" else base / cfg
-    if cfg != "demo" and not file.is_file():
+    if cfg != "demo":
+        file = base / cfg
+    else:
+        file = (adapters_for("demo") or Path()) / "MMConfig_demo.cfg"
+        if not file.is_file():
+            why = f"`demo` needs Micro-Manager's simulated devices: {install('virtual')}"
+            raise BindingError(("cfg",), why)
+    if not file.is_file():
         raise BindingError(("cfg",), f"no file {str(file)!r}; a Micro-Manager .cfg, or `demo`")
-    try:
-        core.loadSystemConfiguration(str(file))
-    except Exception as error:
-        first_line = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
-        raise BindingError(("cfg",), f"Micro-Manager cannot load {file}: {first_line}") from error
+    load_cfg(core, file)
 
 
 def _python_devices(
@@ -126,13 +133,24 @@ def _python_devices(
     for label, device in config.python_devices.items():
         module, _, name = device.class_.partition(":")
         at = ("python_devices", label, "class")
+        folder = config.modules or base
         try:
-            made = getattr(importlib.import_module(module), name)(**device.options)
-        except (ImportError, AttributeError) as error:
-            raise BindingError(at, f"{device.class_!r} cannot be imported: {error}") from error
+            class_ = getattr(module_named(module, folder), name)
+        except Exception as error:  # whatever a person's own module does wrong
+            why = f"{device.class_!r} cannot be imported: {_said(error)}; looked for in {folder}"
+            raise BindingError(at, f"{why}, and where Python looks") from error
+        try:
+            made = class_(**device.options)
         except Exception as error:
-            raise BindingError(("python_devices", label, "options"), str(error)) from error
+            raise BindingError(("python_devices", label, "options"), _said(error)) from error
         yield label, made
+
+
+def _said(error: Exception) -> str:
+    """An error in a line, with its kind where that says more."""
+    said = (str(error).splitlines() or [""])[0]
+    plain = isinstance(error, ImportError | AttributeError | TypeError | ValueError)
+    return said if plain and said else f"{type(error).__name__}: {said}"
 
 
 def assign_roles(core: UniMMCore, config: MicroscopeConfig) -> None:

@@ -51,7 +51,7 @@ class OpenCore:
 
     def __init__(self, config: MicroscopeConfig, stop: Stop) -> None:
         self.gate = LightGate(stop)
-        self.core: UniMMCore = new_core(self._before_unloading)
+        self.core: UniMMCore = new_core(self._before_unloading, config.cfg)
         self.lights = Lights(self.core, config)
         self.let_go = False
         self._config = config

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from pymmcore_plus.experimental.unicore import Device, GenericDevice, UniMMCore
 
+from agent import plain_yaml
+from agent.config import load as load_config
 from devices.config import MicroscopeConfig
-from devices.inventory import DeviceInfo, PropertyInfo, inventory, starter_config
+from devices.inventory import DeviceInfo, PropertyInfo, inventory
+from devices.starter import starter_config
+from tests.faulty import cli
 
 
 class Switchboard(GenericDevice):
@@ -100,7 +105,7 @@ def test_inventory_of_python_devices(core: UniMMCore) -> None:
 
 
 def test_starter_config_of_the_demo_microscope(core: UniMMCore) -> None:
-    text = starter_config(demo(core), "demo")
+    text = starter_config(demo(core), "demo", ["cfg: demo"])
     config = microscope(text)
     assert config.cfg == "demo"
     assert (config.camera, config.shutter) == ("Camera", "White Light Shutter")
@@ -120,7 +125,7 @@ def test_starter_config_suggests_light_sources(core: UniMMCore) -> None:
     core.loadDevice("AOM 635", "DemoCamera", "D-DA")
     core.initializeDevice("AOM 635")
     load(core, Lights=Switchboard())
-    text = starter_config(core, "C:\\Program Files\\my scope.cfg")
+    text = starter_config(core, "my scope.cfg", ['cfg: "C:\\\\Program Files\\\\my scope.cfg"'])
     assert microscope(text).settings == {}
     config = microscope(uncommented(text))
     assert config.cfg == "C:\\Program Files\\my scope.cfg"
@@ -142,11 +147,11 @@ def test_starter_config_suggests_light_sources(core: UniMMCore) -> None:
 
 
 def test_starter_config_says_when_there_is_no_light_source(core: UniMMCore) -> None:
-    assert "check: no property looks like" in starter_config(demo(core), "demo")
+    assert "check: no property looks like" in starter_config(demo(core), "demo", ["cfg: demo"])
 
 
 def test_starter_config_without_camera_or_stages(core: UniMMCore) -> None:
-    text = starter_config(load(core, Lights=Switchboard()), "odd.cfg")
+    text = starter_config(load(core, Lights=Switchboard()), "odd.cfg", ["cfg: odd.cfg"])
     config = microscope(text)
     assert config.camera is None
     assert config.exposure.camera_ms == 10
@@ -160,6 +165,107 @@ def test_starter_config_leaves_an_open_choice_to_the_person(core: UniMMCore) -> 
     for label in ("One", "Two"):
         core.loadDevice(label, "DemoCamera", "DCam")
         core.initializeDevice(label)
-    text = starter_config(core, "two.cfg")
+    text = starter_config(core, "two.cfg", ["cfg: two.cfg"])
     assert microscope(text).camera is None
     assert '# camera:  # check: the detector, one of "One", "Two"' in text
+
+
+class Big(GenericDevice):
+    """A light source with a limit of many digits."""
+
+    def __init__(self, high: float = 1234567.0) -> None:
+        super().__init__()
+        self.register_property("Power setpoint", default_value=0.0, limits=(0.0, high))
+
+
+BESIDE = """
+from tests.test_inventory import Big
+from tests.faulty import StillCamera
+
+class Light(Big): ...
+class Camera(StillCamera): ...
+"""
+DEMO_CFG = """Property,Core,Initialize,0
+Device,Camera,DemoCamera,DCam
+Device,Obj,DemoCamera,DObjective
+Property,Core,Initialize,1
+Property,Core,Camera,Camera
+Label,Obj,0,10x
+ConfigGroup,System,Startup,Obj,State,0
+ConfigPixelSize,Res10x,Obj,Label,10x
+PixelSize_um,Res10x,0.065
+"""
+
+
+def written(
+    capsys: pytest.CaptureFixture[str], source: Path, target: Path, *, take_lights: bool = False
+) -> MicroscopeConfig:
+    """The microscope of the starter config for `source`, which `check` accepts."""
+    code, _, err = cli(capsys, "devices", source, "--write", target)
+    assert code == 0, err
+    if take_lights:
+        target.write_text(uncommented(target.read_text("utf-8")), encoding="utf-8")
+    code, _, err = cli(capsys, "check", target)
+    assert code == 0, err
+    return load_config(target).microscope
+
+
+def config_of(folder: Path, **lights: dict[str, Any]) -> Path:
+    """A config with a module beside it."""
+    (folder / "beside.py").write_text(BESIDE, encoding="utf-8")
+    devices: dict[str, Any] = {"Camera": {"class": "beside:Camera"}}
+    devices |= {label: {"class": "beside:Light", "options": o} for label, o in lights.items()}
+    scope = {"python_devices": devices, "pixel_size_nm": 20, "exposure": {"camera_ms": 10}}
+    file = folder / "source.yaml"
+    file.write_text(plain_yaml.write({"plan": "live", "microscope": scope}), encoding="utf-8")
+    return file
+
+
+@pytest.mark.parametrize("size", ["0", "0.0", "0.065"])
+def test_starter_config_of_a_cfg_with_any_pixel_size(
+    size: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cfg = tmp_path / "my.cfg"
+    cfg.write_text(DEMO_CFG.replace("0.065", size), encoding="utf-8")
+    config = written(capsys, cfg, tmp_path / "my.yaml")
+    assert config.pixel_size_nm == (65 if size == "0.065" else 100)
+
+
+@pytest.mark.parametrize("place", [".", "below"])
+def test_starter_config_finds_its_cfg_from_where_it_is_written(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "below").mkdir()
+    (tmp_path / "my.cfg").write_text(DEMO_CFG, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    target = Path(place) / "my.yaml"
+    config = written(capsys, Path("my.cfg"), target)
+    assert config.cfg is not None and Path(config.cfg).samefile("my.cfg")
+    shown = "my.cfg" if place == "." else str(tmp_path / "my.cfg")
+    assert f"  cfg: {shown}\n" in target.read_text("utf-8")
+
+
+def test_starter_config_of_a_config_has_its_devices(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A module beside it, limits of many digits, and labels that come down to one name."""
+    lights: dict[str, dict[str, Any]] = {"AOM 1": {"high": 1234567.0}, "AOM_1": {"high": 0.1 + 0.2}}
+    source = config_of(tmp_path, **lights)
+    (tmp_path / "below").mkdir()
+    config = written(capsys, source, tmp_path / "below" / "new.yaml", take_lights=True)
+    assert set(config.python_devices) == {"Camera", "AOM 1", "AOM_1"}
+    assert config.pixel_size_nm == 20
+    spans = {name: setting.range for name, setting in config.settings.items()}
+    assert spans == {
+        "aom_1_power_setpoint": (0, 1234567),
+        "aom_1_power_setpoint_2": (0, 0.1 + 0.2),
+    }
+
+
+def test_starter_config_is_not_written_where_there_is_no_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "nowhere" / "my.yaml"
+    code, out, err = cli(capsys, "devices", "demo", "--write", target)
+    assert (code, out) == (2, "")
+    assert "there is no folder" in err and "Traceback" not in err

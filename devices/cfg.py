@@ -1,0 +1,89 @@
+"""Micro-Manager configuration files, in the encodings and styles that people have them in."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from devices.adapters import how_to_find
+from devices.errors import BindingError
+
+if TYPE_CHECKING:
+    from pymmcore_plus.experimental.unicore import UniMMCore
+
+_WRAPPED = re.compile(r"^Error executing command '\w+' with arguments \[.*?\]: ")
+_AT = re.compile(r" at line (\d+): ")
+
+
+def load_cfg(core: UniMMCore, file: Path) -> None:
+    """Load a `.cfg` into a core, as Micro-Manager's own loader would.
+
+    Raises
+    ------
+    BindingError
+        Micro-Manager refuses a line: names it, and the whole reason.
+    """
+    from pymmcore_plus.experimental.unicore.core._config import load_from_string
+
+    try:
+        text = _text(file)
+    except OSError as error:
+        raise BindingError(("cfg",), f"{file}: cannot be read: {error.strerror}") from error
+    try:
+        load_from_string(core, text, str(file))
+    except Exception as error:
+        why = _refusal(core, file, text, error)
+        # Devices that are loaded but did not come up could end the process.
+        with suppress(Exception):
+            core.unloadAllDevices()
+        raise BindingError(("cfg",), why) from error
+    core.events.systemConfigurationLoaded.emit()
+
+
+def _text(file: Path) -> str:
+    """A .cfg's text; lines with commands that Micro-Manager does not have are left empty.
+
+    It is UTF-8, with or without a byte order mark, or what Windows wrote before that.
+    """
+    raw = file.read_bytes()
+    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+        text = raw.decode("utf-16", errors="replace")
+    else:
+        try:
+            text = raw.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            text = raw.decode("latin-1")
+    lines = re.split(r"\r\n|\r|\n", text)
+    return "\n".join(line if _is_known(line.strip()) else "" for line in lines)
+
+
+def _is_known(line: str) -> bool:
+    """Whether a line is for Micro-Manager, which passes over commands that it does not have."""
+    from pymmcore_plus import CFGCommand
+
+    command = line.removeprefix("#py ").lstrip().partition(",")[0]
+    return command in ("pyDevice", *(known.value for known in CFGCommand))
+
+
+def _refusal(core: UniMMCore, file: Path, text: str, error: BaseException) -> str:
+    """Which line was refused, and the reason that lies innermost."""
+    at = _AT.search(str(error))
+    said = "Micro-Manager cannot load"
+    if at is None:  # its Startup preset, which is carried out when all lines are done
+        return f"{said} {file}: {_in_a_line(error)}"
+    line = text.split("\n")[int(at[1]) - 1].strip()
+    inner: BaseException = error
+    while inner.__cause__ is not None and isinstance(inner.__cause__, Exception):
+        inner = inner.__cause__
+    # A library that cannot be loaded is looked for as a Python module, too.
+    outer = error.__cause__ if isinstance(inner, ImportError) else inner
+    reason = _WRAPPED.sub("", _in_a_line(outer or inner))
+    hint = f"; {how_to_find(core)}" if line.startswith("Device,") else ""
+    return f"{said} {file}, line {at[1]}: {line}: {reason}{hint}"
+
+
+def _in_a_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return "; ".join(lines)[:600] or repr(error)

@@ -1,0 +1,201 @@
+"""A first config for a microscope, with what only a person can know marked."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from devices.inventory import DeviceInfo, PropertyInfo, inventory
+
+if TYPE_CHECKING:
+    from pymmcore_plus.experimental.unicore import UniMMCore
+
+_LIGHT_TYPES = {"Generic", "Hub", "Shutter", "SignalIO", "State"}
+_LIGHT_NAME = re.compile("power|intensity|volt|current|level|set ?point|brightness", re.IGNORECASE)
+_UNIT_OF_POWER = re.compile(r"(?<![A-Za-z])(nW|uW|µW|μW|mW|W)(?![A-Za-z])")
+
+
+def starter_config(
+    core: UniMMCore, name: str, sources: Sequence[str], pixel_size_nm: float | None = None
+) -> str:
+    """Write a commented config to start from, valid as it is, for the microscope in `core`.
+
+    What only a person at the microscope can know is marked `# check:`. Light sources are
+    guessed from the names of properties that have limits, and left commented out: with its
+    comment marks removed the block of settings is valid, too.
+
+    Parameters
+    ----------
+    core
+        With the microscope's devices loaded.
+    name
+        What the devices were loaded from, for a person.
+    sources
+        Lines of YAML, the keys of `microscope` that load these devices.
+    pixel_size_nm
+        Side of a pixel on the sample (nm), if a config has it; otherwise the core is asked.
+
+    Returns
+    -------
+    str
+        YAML.
+    """
+    return "\n".join(_starter(core, name, sources, pixel_size_nm)) + "\n"
+
+
+def _starter(
+    core: UniMMCore, name: str, sources: Sequence[str], pixel_size_nm: float | None
+) -> Iterator[str]:
+    devices = inventory(core)
+    yield f"# A config to start from, written by `stedfast devices` for {_in_a_comment(name)}."
+    yield "# Each `# check:` is something that only you can know; then try `stedfast check`."
+    yield "plan: live"
+    yield "seed: 0"
+    yield "microscope:"
+    yield from (f"  {line}" for line in sources)
+    roles = (
+        ("camera", "Camera", core.getCameraDevice(), "the detector"),
+        ("shutter", "Shutter", core.getShutterDevice(), "closed, it keeps all light off"),
+        ("xy_stage", "XYStage", core.getXYStageDevice(), "moves the sample"),
+        ("focus", "Stage", core.getFocusDevice(), "the focus drive"),
+    )
+    for role, type_, current, meaning in roles:
+        labels = [device.label for device in devices if device.type == type_]
+        yield _role(role, labels, str(current), meaning)
+    yield _pixel_size(core, pixel_size_nm)
+    if core.getXYStageDevice():
+        # Adding 0 turns -0.0 into 0.0.
+        x, y = (round(at, 3) + 0.0 for at in core.getXYPosition())
+        yield "  fields:"
+        yield f"    centre_um: [{x}, {y}]  # check: where the stage was just now"
+    yield from _exposure(core)
+    yield from _settings(devices)
+    yield "live:"
+    yield "  frames: 20"
+
+
+def _pixel_size(core: UniMMCore, known_nm: float | None) -> str:
+    # `Microscope` gives the core a pixel size of its own, which would not tell anything here.
+    own = core.getCurrentPixelSizeConfig() in ("", "stedfast")
+    pixel_nm = core.getPixelSizeUm() * 1e3
+    if known_nm is not None:
+        found, source = known_nm, "as that config has it"
+    elif own:
+        found, source = 100.0, "a guess"
+    elif not (math.isfinite(pixel_nm) and pixel_nm > 0):
+        found, source = 100.0, f"a guess, the .cfg says {_number(pixel_nm)}"
+    else:
+        # Micrometres times a thousand: the last digits are rounding.
+        found, source = float(f"{pixel_nm:.9g}"), "as the .cfg has it; is it that on the sample"
+    return f"  pixel_size_nm: {_number(found)}  # check: {source}"
+
+
+def _role(role: str, labels: list[str], current: str, meaning: str) -> str:
+    if not labels:
+        return f"  # {role}: none on this microscope"
+    label = current or (labels[0] if len(labels) == 1 else "")
+    others = ", ".join(_quoted(other) for other in labels if other != label)
+    also = f"; there is also {others}" if others else ""
+    if not label:
+        return f"  # {role}:  # check: {meaning}, one of {others}"
+    mark = "  # check: " if others or role == "shutter" else "  # "
+    return f"  {role}: {_quoted(label)}{mark}{meaning}{also}"
+
+
+def _exposure(core: UniMMCore) -> Iterator[str]:
+    exposure_ms = core.getExposure() if core.getCameraDevice() else 0.0
+    yield "  exposure:"
+    yield f"    camera_ms: {_number(exposure_ms or 10.0)}  # check: exposure time of a frame (ms)"
+    yield "    # On a point scanner, instead: the setting below that is the pixel dwell time."
+    yield "    # dwell_time: dwell"
+
+
+def _settings(devices: list[DeviceInfo]) -> Iterator[str]:
+    lights = [
+        (device, prop)
+        for device in devices
+        if device.type in _LIGHT_TYPES
+        for prop in device.properties
+        if _may_be_light(prop)
+    ]
+    if not lights:
+        yield "  # check: no property looks like the power of a light source. `stedfast devices`"
+        yield "  # lists them all; a laser that is set elsewhere cannot be made safe from here."
+        return
+    yield "  # check: these look like light sources. Remove the comment marks of those that are:"
+    yield "  # only then is their light kept in its range, counted, and switched off at the end."
+    yield "  # settings:"
+    keys, lasers = _Names(), _Names()
+    for device, prop in lights:
+        assert prop.limits is not None
+        low, high = prop.limits
+        safe = low if low > 0 or high < 0 else 0.0
+        unit = _UNIT_OF_POWER.search(prop.name.replace("_", " "))
+        yield f"  #   {keys.new(_identifier(device.label, prop.name))}:"
+        yield f"  #     device: {_quoted(device.label)}"
+        yield f"  #     property: {_quoted(prop.name)}"
+        if unit:
+            yield f"  #     unit: {_quoted(unit[1])}  # check: on the sample, or add watts_per_unit"
+        else:
+            yield '  #     unit: ""  # check: what the values mean'
+            yield "  #     watts_per_unit: 0.001  # check: power on the sample (W) of one unit"
+        yield f"  #     kind: {prop.kind}"
+        span = f"[{_number(low)}, {_number(high)}]"
+        yield f"  #     range: {span}  # check: never more than your sample may get"
+        yield f"  #     start: {_number(safe)}  # check: what a run starts from"
+        yield f"  #     safe: {_number(safe)}  # check: is there really no light at this value"
+        # Doses are added up by this name, so that two lasers of one device need two.
+        alone = sum(other is device for other, _ in lights) == 1
+        laser = _quoted(lasers.new(device.label if alone else f"{device.label} {prop.name}"))
+        yield f"  #     laser: {laser}  # check: what to call the light source"
+
+
+def _may_be_light(prop: PropertyInfo) -> bool:
+    return (
+        prop.kind != "text"
+        and prop.limits is not None
+        and -math.inf < prop.limits[0] < prop.limits[1] < math.inf
+        and not prop.read_only
+        and not prop.before_loading
+        and _LIGHT_NAME.search(prop.name) is not None
+    )
+
+
+class _Names:
+    """Names that are each given once."""
+
+    def __init__(self) -> None:
+        self._given: set[str] = set()
+
+    def new(self, name: str) -> str:
+        """The name, with a number where it was given before."""
+        found, number = name, 1
+        while found in self._given:
+            number += 1
+            found = f"{name}_{number}"
+        self._given.add(found)
+        return found
+
+
+def _number(value: float) -> str:
+    """A number with all its digits, as a device may refuse one that was rounded up."""
+    return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(value)
+
+
+def _in_a_comment(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _identifier(*names: str) -> str:
+    """Make a setting's name: lower case, words joined by underscores."""
+    words = re.findall(r"\w+", " ".join(names).lower().replace("_", " "))
+    # A name that is a number, or yes or no, would be no text in YAML.
+    return "_".join(words if len(words) > 1 else ["setting", *words])
+
+
+def _quoted(text: str) -> str:
+    """Write a string as YAML; JSON's way of writing one is YAML's, too."""
+    return json.dumps(text, ensure_ascii=not text.isprintable())
