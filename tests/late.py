@@ -54,6 +54,9 @@ class Late(Emulated):
                 )
         return launch, outputs
 
+    def peak(self, work: Callable[[], object]) -> int:
+        return self.peak_bytes
+
     def settle(self) -> None:
         while self._line:
             self._line.popleft()()

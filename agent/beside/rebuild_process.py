@@ -58,6 +58,8 @@ class Done:
         For all its frames, reading and writing included (ms).
     weights
         SHA-256 of the weights that did it.
+    fault
+        What went wrong on the way and was got around, if anything was.
     """
 
     uncertainty: tuple[float, ...]
@@ -65,6 +67,7 @@ class Done:
     device: str
     ms: float
     weights: str
+    fault: str | None = None
 
 
 def open_interpolation(model: str, device: str) -> Interpolation:
@@ -195,19 +198,22 @@ class _Rebuilder:
         start, end = request.before[1], request.after[1]
         pair = self._interpolation, first, second
 
-        uncertainty, errors = [], []
+        uncertainty, errors, faults = [], [], []
         for point in request.points:
             made = between(*pair, (point - start) / (end - start), request.drift_px)
             self._movie.put(point, request.field, as_type(made.image, first.dtype))
             uncertainty.append(made.uncertainty)
+            faults.append(made.fault)
         for index, point in request.audits:
             t, measured = (point - start) / (end - start), self._raw.read(index)
             made, found = audit(*pair, t, request.drift_px, measured, self._detector)
             uncertainty.append(made.uncertainty)
+            faults.append(made.fault)
             errors.append((found.value, found.sd) if found is not UNKNOWN else None)
         device = str(getattr(self._interpolation, "device", "cpu"))
         ms = 1e3 * (time.perf_counter() - started)
-        return Done(tuple(uncertainty), tuple(errors), device, ms, self.weights_hash())
+        fault = "; ".join(filter(None, faults)) or None
+        return Done(tuple(uncertainty), tuple(errors), device, ms, self.weights_hash(), fault)
 
     def keep(self, marks: Sequence[Mapping[str, Any]]) -> None:
         before = dict(self._marks)

@@ -86,9 +86,12 @@ def rebuild_recorder(
     def record(number: int | None, request: Rebuild | None, outcome: Done | str) -> None:
         index = request.after[0] if request else None
         failed = outcome if isinstance(outcome, str) else None
+        said = outcome.fault if isinstance(outcome, Done) else None
         if failed is not None:
             what = f"rebuilding frames before frame {index}" if request else "marking frames"
-            entry = {"what": f"{what} failed: {failed}", "policy": "go on", "part": REBUILD}
+            said = f"{what} failed: {failed}"
+        if said is not None:
+            entry = {"what": said, "policy": "go on", "part": REBUILD}
             ledger.add("fault", entry, index)
             tell("fault", entry)
         if request is None:

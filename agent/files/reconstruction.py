@@ -278,7 +278,9 @@ class _Work:
                     return
                 kept.write(_bytes(frame.image))
                 for file in errors:
-                    file.write(_bytes(nothing if frame.sd is None else frame.sd))
+                    # From a GPU it comes in half precision.
+                    sd = nothing if frame.sd is None else np.asarray(frame.sd, np.float32)
+                    file.write(_bytes(sd))
                 self._mark(frame)
                 self._progress(len(self.marks), total)
 

@@ -44,10 +44,11 @@ class Interpolates(Protocol):
 
 
 class Aligned(NamedTuple):
-    """A rebuilt frame (rows × columns, float) and the interpolator's uncertainty."""
+    """A rebuilt frame (rows × columns, float), the interpolator's uncertainty, and its fault."""
 
     image: NDArray[np.float32]
     uncertainty: float
+    fault: str | None = None
 
 
 def between(
@@ -73,13 +74,14 @@ def between(
     whole = np.rint(drift_px).astype(int)
     if not whole.any():
         found = interpolation.between(before, after, t)
-        return Aligned(np.asarray(found.image, np.float32), float(found.uncertainty))
+        fault = getattr(found, "fault", None)
+        return Aligned(np.asarray(found.image, np.float32), float(found.uncertainty), fault)
     found = interpolation.between(before, moved(after, -whole), t)
     image = np.asarray(found.image, np.float32)
     back = t * whole
     if np.abs(back).max() > _LEAST_PX:
         image = shift(image, back, order=_CUBIC, mode="nearest")
-    return Aligned(image, float(found.uncertainty))
+    return Aligned(image, float(found.uncertainty), getattr(found, "fault", None))
 
 
 def comparable(

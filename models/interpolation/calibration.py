@@ -55,7 +55,7 @@ def rebuilt(
     network: Interpolator,
     before: Tensor,
     after: Tensor,
-    t: float,
+    t: float | Tensor,
     *,
     both_ways: bool,
     blend: float = 0.0,
@@ -65,7 +65,8 @@ def rebuilt(
     A Laplace distribution's standard deviation is √2 times its scale. Both ways, the network
     is asked for the same frame with time running backwards, too; the mean of the two is nearer to
     the truth than either, and the variance of the two, each of which may be right, adds to
-    their mean variance (law of total variance). For `blend` see `Calibration`.
+    their mean variance (law of total variance). For `blend` see `Calibration`. The time may lie on
+    the device, as one number.
     """
     location, sd = _asked(network, before, after, t, both_ways=both_ways)
     if blend:
@@ -73,19 +74,20 @@ def rebuilt(
     return location, sd
 
 
-def _blurred_blend(before: Tensor, after: Tensor, t: float) -> Tensor:
+def _blurred_blend(before: Tensor, after: Tensor, t: float | Tensor) -> Tensor:
     blend = (1 - t) * before.float() + t * after.float()
     return functional.avg_pool2d(blend, 3, 1, 1, count_include_pad=False)
 
 
 def _asked(
-    network: Interpolator, before: Tensor, after: Tensor, t: float, *, both_ways: bool
+    network: Interpolator, before: Tensor, after: Tensor, t: float | Tensor, *, both_ways: bool
 ) -> tuple[Tensor, Tensor]:
     if not both_ways:
         location, scale = network(before, after, t)
         return location.float(), math.sqrt(2) * scale.float()
     first, second = torch.cat([before, after]), torch.cat([after, before])
-    location, scale = network(first, second, torch.tensor([t, 1 - t], device=before.device))
+    there_and_back = torch.stack([t, 1 - t]) if isinstance(t, Tensor) else torch.tensor([t, 1 - t])
+    location, scale = network(first, second, there_and_back)
     location, scale = location.float(), scale.float()
     variance = 2 * scale.square().mean(0, keepdim=True)
     variance = variance + location.var(0, unbiased=False, keepdim=True)

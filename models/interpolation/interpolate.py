@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from models.interpolation.calibration import rebuilt
-from models.interpolation.normalization import Image, Normalization, as_type, levels
+from models.accelerator import Accelerator, accelerator_of
+from models.attempts import Attempts
+from models.interpolation.compute import LEAST, Compute, OnCpu, OnGpu
+from models.interpolation.normalization import Image, as_type
 from models.interpolation.weights import read_interpolator
 from models.restoration.engine import SMALLEST
-from models.restoration.tiles import cut
-
-# How far beyond its window a tile sees. Motion has no bound, but what is seen of it fades.
-_MARGIN = 96
-_LARGEST = {"cpu": 1024, "cuda": 2048}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +28,22 @@ class Interpolated:
         Rows × columns, single precision, in the frames' own units.
     sd
         Standard deviation of each pixel's error, same units: of the Laplace distribution and of
-        the difference between the frame as seen forwards and backwards in time, calibrated.
+        the difference between the frame as seen forwards and backwards in time, calibrated. From a
+        GPU in half precision (0.05%) where the frames have at most 16 bits.
     uncertainty
         One number for the frame: mean `sd` over the mean of |image − background|, the background
         being the two frames' lower percentile. 0.1 is an error of a tenth of the signal.
+    device
+        Where it was computed: `cpu`, `cuda:0`.
+    fault
+        What went wrong on the way and how it went on nevertheless; None if nothing did.
     """
 
     image: Image
-    sd: Image
+    sd: NDArray[Any]
     uncertainty: float
+    device: str = "cpu"
+    fault: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,32 +66,36 @@ class MovieFrame:
         See `Interpolated`; 0 for a measured frame, NaN where `sd` is.
     fault
         What is odd about it: a measured frame that cannot be used or repeats another, a rebuilt
-        one whose neighbours were missing. None for nothing.
+        one whose neighbours were missing or that a GPU failed at. None for nothing.
     """
 
     image: NDArray[Any]
     measured: bool
     time: float
-    sd: Image | None = None
+    sd: NDArray[Any] | None = None
     uncertainty: float = 0.0
     fault: str | None = None
 
 
 class Interpolation:
-    """Rebuilds frames with one model. Not for several threads at once.
+    """Rebuilds frames with one model.
+
+    What fails on a GPU is tried again, in tiles that get smaller where memory is short, and then on
+    the CPU from there on (see `Attempts`); the frame on which it happened says so
+    (`Interpolated.fault`). Not for several threads at once.
 
     Parameters
     ----------
     model
         The name of weights that come along, or a ``.safetensors`` file with its card.
     device
-        `auto` (a GPU if there is one), `cpu`, `cuda` or `cuda:N`. A GPU computes convolutions in
-        bfloat16, all else in single precision.
+        `auto` (a GPU if there is one), `cpu`, `cuda` or `cuda:N`; or what takes a GPU's place.
     both_ways
         Ask the network twice, the second time with time running backwards: takes twice as long,
         is nearer to the truth, and surer of how near.
     tile
-        Longest side (pixels) of what goes through the network at once.
+        Longest side (pixels) of what goes through the network at once; by default 1024 on a CPU,
+        and on a GPU what its free memory is enough for.
 
     Attributes
     ----------
@@ -107,23 +113,24 @@ class Interpolation:
     def __init__(
         self,
         model: str | Path,
-        device: str = "auto",
+        device: str | Accelerator = "auto",
         *,
         both_ways: bool = True,
         tile: int | None = None,
     ) -> None:
         loaded = read_interpolator(model)
+        if tile is not None and tile < LEAST:
+            raise ValueError(f"tile: found {tile}; accepted are {LEAST} pixels and more")
         self.card = loaded.card
-        self.device = _device(device)
-        self._network = loaded.network.to(self.device).eval()
-        self._normalization = loaded.normalization
-        self._both_ways = both_ways
-        factors = loaded.calibration
-        self._blend = factors.blend
-        self._factor = factors.both_ways if both_ways else factors.one_way
-        self._tile = tile or _LARGEST[self.device.split(":")[0]]
-        if self._tile < 3 * _MARGIN:
-            raise ValueError(f"tile: found {tile}; accepted are {3 * _MARGIN} pixels and more")
+        places: list[Compute] = [OnCpu(loaded, both_ways=both_ways)]
+        if (accelerator := accelerator_of(device)) is not None:
+            places.insert(0, OnGpu(loaded, accelerator, both_ways=both_ways))
+        self._attempts = Attempts(places, tile)
+
+    @property
+    def device(self) -> str:
+        """Where it is computed; the CPU after a failure of the GPU."""
+        return self._attempts.places[0].device
 
     def weights_hash(self) -> str:
         """SHA-256 of the weights file, in hexadecimal."""
@@ -150,17 +157,20 @@ class Interpolation:
             raise ValueError(
                 f"t: found {t}; accepted are times above 0 and below 1, between the frames"
             )
-        first, second = _checked(before, "before"), _checked(after, "after")
+        first, second = np.asanyarray(before), np.asanyarray(after)
+        _shaped(first, "before")
+        _shaped(second, "after")
         if first.shape != second.shape:
             raise ValueError(
                 f"after has {_size(second)} pixels; accepted is the size of before, {_size(first)}"
             )
-        offset, scale = levels(self._normalization, first, second)
-        images = Normalization.apply(np.stack([first, second]), offset, scale)
-        location, sd = self._planes(images, t)
-        uncertainty = float(sd.mean()) / max(float(np.abs(location).mean()), 1e-6)
-        image = Normalization.undo(location, offset, scale)
-        return Interpolated(image, sd * np.float32(scale), uncertainty)
+        made = self._attempts.run(
+            lambda compute, side: compute.rebuild(first, second, t, side), first.shape, LEAST
+        )
+        compute = self._attempts.places[0]
+        for note in compute.notes():
+            self._attempts.note(compute, note)
+        return Interpolated(*made, compute.device, self._attempts.fault())
 
     def movie(self, frames: Iterable[NDArray[Any] | None], factor: int = 2) -> Iterator[MovieFrame]:
         """A movie with `factor` times the frame rate: T frames become (T − 1) · factor + 1.
@@ -256,38 +266,8 @@ class Interpolation:
         found = self.between(before[1], after[1], (time - before[0]) / away)
         far = f"rebuilt from frames {before[0]} and {after[0]}" if over else None
         image = as_type(found.image, before[1].dtype)
-        return MovieFrame(image, False, time, found.sd, found.uncertainty, far)
-
-    def _planes(self, images: Image, t: float) -> tuple[Image, Image]:
-        """Location and standard deviation of normalized frames (2 × rows × columns)."""
-        _, rows, columns = images.shape
-        multiple = self._network.multiple
-        if max(rows, columns) <= self._tile:
-            return self._window(images, t)
-        gaps = ((0, 0), (0, -rows % multiple), (0, -columns % multiple))
-        padded = np.pad(images, gaps, mode="edge")
-        whole = np.empty((2, *padded.shape[1:]), np.float32)
-        shape = (padded.shape[1], padded.shape[2])
-        for tile in cut(shape, self._tile, _MARGIN, multiple):
-            found = np.stack(self._window(padded[(slice(None), *tile.window)], t))
-            whole[(slice(None), *tile.core)] = found[(slice(None), *tile.inner)]
-        location, sd = whole[:, :rows, :columns]
-        return location, sd
-
-    def _window(self, images: Image, t: float) -> tuple[Image, Image]:
-        pair = torch.from_numpy(np.ascontiguousarray(images)).to(self.device)
-        before, after = pair[:, None, None]
-        with torch.inference_mode(), self._precision():
-            location, sd = rebuilt(
-                self._network, before, after, t, both_ways=self._both_ways, blend=self._blend
-            )
-            found = torch.cat([location, self._factor * sd])[:, 0].cpu().numpy()
-        return found[0], found[1]
-
-    def _precision(self) -> AbstractContextManager[Any]:
-        if self.device == "cpu":
-            return nullcontext()
-        return torch.autocast("cuda", torch.bfloat16)
+        odd = "; ".join(filter(None, (far, found.fault))) or None
+        return MovieFrame(image, False, time, found.sd, found.uncertainty, odd)
 
 
 def _oddity(frame: NDArray[Any], number: int, first: NDArray[Any] | None) -> str | None:
@@ -328,37 +308,5 @@ def _shaped(frame: NDArray[Any], name: str) -> None:
         )
 
 
-def _checked(frame: NDArray[Any], name: str) -> Image:
-    """A frame in single precision."""
-    frame = np.asanyarray(frame)
-    _shaped(frame, name)
-    # What single precision cannot hold becomes infinite, and is refused with the rest.
-    with np.errstate(over="ignore"):
-        single = frame.astype(np.float32)
-    if missing := int((~np.isfinite(single)).sum()):
-        raise ValueError(f"{name} with {missing} values not finite; accepted are finite ones")
-    return single
-
-
 def _size(frame: NDArray[Any]) -> str:
     return " × ".join(str(length) for length in frame.shape)
-
-
-def _device(asked: str) -> str:
-    """The device that is meant.
-
-    Raises
-    ------
-    ValueError
-        There is no such device.
-    """
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    known = ["cpu", *(f"cuda:{number}" for number in range(count))]
-    if asked == "auto":
-        return known[1] if count else "cpu"
-    found = "cuda:0" if asked == "cuda" else asked
-    if found not in known:
-        raise ValueError(
-            f"device: found {asked!r}; accepted here are {', '.join(['auto', *known])}"
-        )
-    return found
