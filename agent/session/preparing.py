@@ -29,6 +29,7 @@ from agent.store.folder import versions, write_config
 from agent.store.images import ImageStore
 from agent.store.ledger import Ledger
 from agent.store.recording import Recording, score_as_dict
+from agent.trust import sign
 from devices.microscope import Microscope
 from models.quality.score import Score
 
@@ -70,6 +71,7 @@ def prepare(
             "simulated": microscope.simulated,
         }
         write_config(folder, config, provenance)
+        sign(folder)
     images = open_images(config, folder, ImageStore)
     ledger.add(
         "run",
