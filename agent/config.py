@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from agent.config_paths import settle
 from agent.reading import read_checked
+from agent.rules import FIRST, LATEST
 from devices.config import MicroscopeConfig, Model, Range, Value
 
 
@@ -204,6 +205,12 @@ class RunConfig(Model):
     live: LiveConfig = LiveConfig()
     optimize: OptimizeConfig = OptimizeConfig()
     timelapse: TimelapseConfig = TimelapseConfig()
+    rules: int = Field(
+        LATEST,
+        ge=FIRST,
+        le=LATEST,
+        description="how plans decide (agent/rules.py); a run keeps those it was born with",
+    )
     provenance: dict[str, Any] | None = Field(
         None, description="written by stedfast into a run's own config; ignored when read"
     )

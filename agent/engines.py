@@ -93,6 +93,7 @@ def make_optimizer(config: RunConfig, affordable: Affordable | None = None) -> O
         saturation_limit=asked.saturation_limit,
         goal=asked.goal,
         affordable=affordable or _affordable(config),
+        rules=config.rules,
     )
 
 

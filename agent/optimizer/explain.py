@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from agent.optimizer.knowledge import FLOOR, Prediction
 from agent.optimizer.outcome import Settings
 from agent.optimizer.space import Space
-from agent.optimizer.stedfast import FLOOR, Prediction
 from devices.config import SettingConfig, Value
 
 Array = NDArray[np.float64]

@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 from agent import plain_yaml
 from agent.config import RunConfig, as_data, load
 from agent.reading import ConfigError
+from agent.rules import FIRST
 from agent.store.ledger import FILE as LEDGER
 
 CONFIG = "config.yaml"
@@ -103,7 +104,11 @@ def read_config(folder: Path) -> RunConfig:
         `folder` is no run folder.
     """
     check_run_folder(folder)
-    return load(folder / CONFIG)
+    config = load(folder / CONFIG)
+    # A run without a number is older than the numbers.
+    if "rules" not in config.model_fields_set:
+        config = config.model_copy(update={"rules": FIRST})
+    return config
 
 
 def check_run_folder(folder: Path) -> None:
