@@ -7,7 +7,8 @@
     prefer: {quality: 1, bleaching: 0.5}
     pick: 7                       the trade-off that trial 7 stands for is the one to recommend
     trials: 30                    another number of trials
-    finish: true                  end the search, go on to the retests
+    accept: 7                     the settings of trial 7 are the ones to recommend: end the search
+    finish: true                  end the search, recommend what is expected to be best
 
 A tuned setting that bears the name of one of the other keys cannot be told. `plan: live` takes
 settings only: a value for the frames to come, or `free` for the starting value.
@@ -26,7 +27,7 @@ from agent.plan import Instruction
 from agent.reading import ConfigError
 from devices.config import SettingConfig, Value
 
-KEYS = ("try", "prefer", "pick", "trials", "finish")
+KEYS = ("try", "prefer", "pick", "trials", "accept", "finish")
 FREE = "free"
 OBJECTIVES = ("quality", "bleaching")
 
@@ -71,7 +72,7 @@ class Standing:
         for instruction in instructions:
             if instruction.key == "trials":
                 self.trials = max(instruction.value, len(self.gave))
-            elif instruction.key == "finish":
+            elif instruction.key in ("accept", "finish"):
                 self.trials = len(self.gave)
 
 
@@ -100,6 +101,7 @@ def check(
         "prefer": _weights,
         "pick": lambda value: _picked(value, standing),
         "trials": lambda value: _number_of_trials(config, value),
+        "accept": lambda value: _accepted_trial(value, standing),
         "finish": _finish,
     }
     instructions = []
@@ -208,6 +210,14 @@ def _picked(value: object, standing: Standing) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value not in with_result:
         numbers = ", ".join(map(str, with_result)) or "none yet"
         _refuse("pick", value, f"the number of a trial that gave a result: {numbers}")
+    return value
+
+
+def _accepted_trial(value: object, standing: Standing) -> int:
+    done = len(standing.gave)
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= done:
+        accepted = f"the number of a trial that is done: 1 … {done}" if done else "once one is done"
+        _refuse("accept", value, accepted)
     return value
 
 

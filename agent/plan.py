@@ -98,7 +98,7 @@ class Instruction:
     Parameters
     ----------
     key
-        A tuned setting, or `try`, `prefer`, `pick`, `trials`, `finish`.
+        A tuned setting, or `try`, `prefer`, `pick`, `trials`, `accept`, `finish`.
     value
         Plain data.
     """

@@ -77,6 +77,7 @@ def build_plan(config: RunConfig) -> Plan:
         fields,
         config.microscope,
         skip_failed=skip,
+        rules=config.rules,
     )
 
 
@@ -134,4 +135,5 @@ def _reoptimizing(config: RunConfig, fields: Sequence[Field], light: Light) -> R
         scope=scope,
         rest=rest,
         skip_failed=config.analysis.on_error == "skip",
+        rules=config.rules,
     )

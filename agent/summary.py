@@ -16,6 +16,7 @@ from agent.store.folder import CONFIG, is_running, read_config
 from agent.store.ledger import FILE, reading
 from agent.store.recording import LAPSE, REOPTIMIZE, REOPTIMIZED, Recording
 from agent.trial import FRAMES_EACH, is_searching
+from agent.verdict import counted, of_notes
 from models.quality.score import Score
 
 
@@ -84,8 +85,8 @@ def summary_of(folder: Path, config: RunConfig, recording: Recording) -> dict[st
     planned = last.get("planned")
     if planned is not None:
         planned += FRAMES_EACH * len(recording.notes_on("flagged"))
-        for topic in (REOPTIMIZE, REOPTIMIZED):
-            planned += sum(note["planned"] for note in recording.notes_on(topic))
+        for topic in (REOPTIMIZE, REOPTIMIZED, "recommendation"):
+            planned += sum(note.get("planned", 0) for note in recording.notes_on(topic))
         told = [
             note["trials"]
             for topic in ("told", "enough")
@@ -125,6 +126,7 @@ def summary_of(folder: Path, config: RunConfig, recording: Recording) -> dict[st
         },
         "lapse": _lapse(config, recording),
         "reoptimized": recording.notes_on(REOPTIMIZED) if config.reoptimizes() else None,
+        "result": _result(folder, config, recording),
         "start": _retested(recording, "start"),
         "best": _retested(recording, "best"),
         "trials": recording.notes_on("trial"),
@@ -257,6 +259,16 @@ def _reoptimized(note: dict[str, Any]) -> str:
     return f"after time point {note['point']}, by {trials}: {said}"
 
 
+def _result(folder: Path, config: RunConfig, recording: Recording) -> dict[str, Any] | None:
+    """What a search came to; None where there was none."""
+    if config.plan != "optimize":
+        return None
+    topics = ("trial", "recommendation", "retest", "told", "enough")
+    notes = {topic: recording.notes_on(topic) for topic in topics}
+    going_on = _status(folder, recording) == "running"
+    return of_notes(config.optimize, notes, going_on=going_on).as_dict()
+
+
 def _lasers(config: RunConfig) -> list[str]:
     return list(dict.fromkeys([*config.microscope.lasers, "excitation", "depletion"]))
 
@@ -276,6 +288,6 @@ def _retested(recording: Recording, which: str) -> dict[str, Any]:
         settings = recommended[-1]["settings"] if recommended else None
     return {
         "settings": settings,
-        "score": spread([note["objectives"]["score"] for note in notes]),
+        "score": spread(counted(note["objectives"] for note in notes)),
         "bleaching": spread([note["objectives"]["bleaching"] for note in notes]),
     }

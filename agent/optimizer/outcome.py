@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from devices.config import Value
-from models.quality.score import doubtful
+from models.quality.score import doubtful, usable
 
 Settings = dict[str, Value]
 
@@ -53,6 +53,11 @@ class Outcome:
     def doubtful(self) -> bool:
         """Whether a flag says that the score may be wrong."""
         return doubtful(self.flags)
+
+    @property
+    def usable(self) -> bool:
+        """Whether the score is one of a structure: neither doubtful nor of a blank frame."""
+        return usable(self.flags)
 
     def as_dict(self) -> dict[str, Any]:
         """For the ledger."""

@@ -31,7 +31,7 @@ _LIKELY = 0.5
 _FORBIDDEN = 1.0
 _DOUBT_FROM, _DOUBT_EVERY = 8, 4
 _SCREENED, _COMPARED, _FRONT = 1024, 220, 12
-_ELSEWHERE, _NEAR = 0.15, 0.5
+_ELSEWHERE = 0.15
 Seconds = Callable[[Mapping[str, Value]], float]
 Affordable = Callable[[Mapping[str, Value], Sequence[Trial]], bool]
 
@@ -124,13 +124,15 @@ class StedfastOptimizer:
             )
         with threadpool_limits(1), self._doubting():
             points, worth, hopeless = self._promising()
-            if hopeless:
+            chosen, gains = points, np.zeros(len(points))
+            if not hopeless:
+                chosen, gains = self._gains(points, *self._aim())
+            if self._sparing and not gains.any():
+                # Nothing is known to teach more than what would be recommended by now.
                 self._gain = 0.0
-                away = self._away_from_failures(points) > _NEAR
-                order = np.lexsort((-worth, ~away))
+                order = np.argsort(self._prudent(points, worth, hopeless))[::-1]
                 return self._affordable_first([points[at] for at in order])
-            points, gains = self._gains(points, *self._aim())
-        gains = gains * self._away_from_failures(points)
+        points, gains = chosen, gains * self._away_from_failures(chosen)
         self._gain = float(gains.max())
         if self._seconds is not None:
             gains = gains / np.array([self._seconds(point) for point in points])
@@ -186,9 +188,7 @@ class StedfastOptimizer:
         """
         with threadpool_limits(1):
             points, worth, hopeless = self._promising()
-            if self._sparing and not hopeless:
-                likely = self._keeping(points) >= _LIKELY
-                worth = np.where(likely, worth, worth.min() - 1.0)
+            worth = self._prudent(points, worth, hopeless)
         return points[int(np.argmax(worth))]
 
     def front(self) -> list[Settings]:
@@ -313,6 +313,13 @@ class StedfastOptimizer:
         where, score, price = self._known.at(chosen, joint=True)
         noises = self._known.noise(price[0])
         return chosen, expected_gains(self._utility(bound, certainty, where), score, price, *noises)
+
+    def _prudent(self, points: Sequence[Settings], worth: Array, hopeless: bool) -> Array:
+        """The worth, and less than any other's that of settings unlikely to keep the limit."""
+        if hopeless or not self._sparing:
+            return worth
+        prudent: Array = worth - np.ptp(worth) * (self._keeping(points) < _LIKELY) * 1.01
+        return prudent
 
     def _keeping(self, points: Sequence[Mapping[str, Value]]) -> Array:
         """Probability that settings keep the limits, of bleaching and of saturation."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from typing import Any
 
 from agent.config import OptimizeConfig
 from agent.objectives import bleaching, resolution_nm, saturated_share, signal_to_noise
 from agent.optimizer import Optimizer, Outcome, explain
 from agent.plan import AnalysisError, Answer, Frame, Listen, Note, Plan, Step
 from agent.plans.steering import Steering
+from agent.rules import LATEST, SPARING
+from agent.trial import FRAMES_EACH
 from agent.trial import purpose as purpose_of
 from devices.config import MicroscopeConfig, Value
 from devices.shot import Field, Shot
@@ -47,6 +50,7 @@ def optimize(
     scope: MicroscopeConfig,
     *,
     skip_failed: bool = False,
+    rules: int = LATEST,
 ) -> Plan:
     """Try settings, recommend some, and compare them with the starting ones on fresh fields.
 
@@ -66,9 +70,11 @@ def optimize(
         The microscope's config: how long a frame takes, and what light it costs.
     skip_failed
         Give up a trial whose score failed, instead of ending the run.
+    rules
+        See `agent.rules`.
     """
     fresh = iter(fields)
-    left, doubted = config.repeat_flagged, 0
+    left, doubted, usable = config.repeat_flagged, 0, 0
     steering = Steering(config, optimizer, start)
     while True:
         told = yield Listen()
@@ -97,14 +103,30 @@ def optimize(
             yield Note("trial", failed | origin)
             continue
         doubted += outcome.doubtful
+        usable += outcome.usable
         optimizer.tell(settings, outcome)
         yield Note("trial", {"settings": settings, "objectives": outcome.as_dict()} | origin)
     if steering.untried:
         yield Note("untried", {"settings": steering.untried})
-    best = optimizer.recommend()
-    yield Note("recommendation", {"settings": best, "trials": steering.done, "doubtful": doubted})
-    if (belief := explain(optimizer, best)) is not None:
+    found: dict[str, Any] = {"trials": steering.done, "doubtful": doubted}
+    if steering.accepted is not None:
+        found["accepted"], best = steering.accepted
+    elif rules >= SPARING and not usable:
+        best = dict(start)
+    else:
+        best = optimizer.recommend()
+    if rules >= SPARING:
+        found["usable"] = usable
+        if best == dict(start):
+            # A comparison with itself would be light for nothing.
+            saved = FRAMES_EACH * 2 * config.retest_fields
+            found |= {"same_as_start": True, "planned": -saved}
+    yield Note("recommendation", {"settings": best, **found})
+    learned = usable or rules < SPARING
+    if learned and (belief := explain(optimizer, best)) is not None:
         yield Note("belief", belief)
+    if "same_as_start" in found:
+        return
     yield from retest(config.retest_fields, {"start": start, "best": best}, fresh, scope)
 
 

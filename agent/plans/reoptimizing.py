@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
+from math import hypot
 from typing import Any
 
 from agent.config import ReoptimizeConfig
@@ -12,6 +13,7 @@ from agent.optimizer import Optimizer, Outcome, Settings
 from agent.optimizer.stedfast import Affordable
 from agent.plan import AnalysisError, Answer, Frame, Note, Step
 from agent.plans.optimize import measure
+from agent.rules import LATEST, SPARING
 from agent.store.recording import REOPTIMIZE, REOPTIMIZED, TRIED
 from agent.trial import FRAMES_EACH, light_j, searching
 from devices.config import MicroscopeConfig, Value
@@ -45,6 +47,8 @@ class Reoptimizing:
         From a time point, how many frames of each field are still to come at least.
     skip_failed
         Give up a trial whose score failed, instead of ending the run.
+    rules
+        See `agent.rules`.
     """
 
     def __init__(
@@ -59,13 +63,14 @@ class Reoptimizing:
         scope: MicroscopeConfig,
         rest: Callable[[int], int],
         skip_failed: bool = False,
+        rules: int = LATEST,
     ) -> None:
         self.settings: Settings = {}
         """What frames are taken at; empty as long as that is the starting settings."""
         self._config, self._when, self._light = config, when, light
         self._engine, self._start, self._fresh = engine, dict(start), iter(fields)
         self._scope, self._rest, self._skip_failed = scope, rest, skip_failed
-        self._pixels = 0
+        self._pixels, self._sparing = 0, rules >= SPARING
 
     def see(self, frame: Frame) -> None:
         """Take in a frame of the time-lapse; waits for its score only if that may matter."""
@@ -149,7 +154,10 @@ class Reoptimizing:
         limit = self._config.bleaching_limit
         if found.doubtful or found.bleaching > limit:
             return False
-        return before.doubtful or before.bleaching > limit or found.score > before.score
+        if before.doubtful or before.bleaching > limit:
+            return True
+        noise = hypot(found.score_sd, before.score_sd) if self._sparing else 0.0
+        return found.score - before.score > noise
 
     def _each(self, settings: Mapping[str, Value]) -> Mapping[str, float]:
         """Light of a frame of the time-lapse at these settings (J), by laser."""

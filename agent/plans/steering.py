@@ -35,6 +35,8 @@ class Steering:
     ) -> None:
         self.trials = config.trials
         """How many there are to be."""
+        self.accepted: tuple[int, Settings] | None = None
+        """Number and settings of the trial that a person accepted; None where nobody did."""
         self._optimizer = optimizer
         self._start = dict(start)
         self._search = config.search
@@ -103,7 +105,11 @@ class Steering:
             settings = self._asked[value - 1]
             self._optimizer.pick(settings)
             return {"settings": settings}
+        elif key == "accept":
+            self.trials, self.accepted = self.done, (value, self._asked[value - 1])
+            return {"settings": self._asked[value - 1], "trials": self.trials}
         elif key in ("trials", "finish"):
+            self.accepted = None
             # What is done by the time that this is read is done.
             self.trials = self.done if key == "finish" else max(value, self.done)
             return {"trials": self.trials}

@@ -22,8 +22,8 @@ from agent.store.images import ImageStore, checksum
 from agent.store.recording import Recording, Taken
 from agent.summary import read, summary_of
 from agent.trial import is_searching, purpose
+from agent.verdict import best_trial, kind_of
 from devices.config import Value
-from models.quality.score import doubtful
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,10 +177,8 @@ class Run:
     def kind(self, found: Measured) -> str:
         """What a trial counts as: failed, flagged, over the limit, or within it."""
         if found.score is None:
-            return "failed"
-        if doubtful(found.flags):
-            return "flagged"
-        return "within" if self.within(found) else "over"
+            return kind_of(None, self.limit)
+        return kind_of({"bleaching": found.bleaching, "flags": found.flags}, self.limit)
 
     def typical(self, which: str) -> Measured | None:
         """Of a candidate's retests, the one that scored closest to their mean."""
@@ -192,8 +190,8 @@ class Run:
 
     def best_trial(self) -> Measured | None:
         """The trial that scored highest within the bleaching limit, lucky or not, unflagged."""
-        kept = [m for m in self.trials if self.kind(m) == "within"]
-        return max(kept, key=lambda m: m.score or 0.0, default=None)
+        number = best_trial(self.summary["trials"], self.limit)
+        return self.trials[number - 1] if number is not None else None
 
     def pixels(self, index: int | None) -> NDArray[Any] | None:
         """A frame as it was measured; None if it is not on disk as the ledger says."""

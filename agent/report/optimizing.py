@@ -65,52 +65,21 @@ def search(run: Run) -> str:
 
 
 def _verdict(run: Run) -> str:
-    start, best = run.summary["start"], run.summary["best"]
-    if not (start["score"]["n"] and best["score"]["n"]):
-        return _no_verdict(run)
-    rise = best["score"]["mean"] - start["score"]["mean"]
-    spread = ((best["score"]["sd"] or 0) ** 2 + (start["score"]["sd"] or 0) ** 2) ** 0.5
-    if rise <= 0:
-        judged = "The settings found are <b>no better</b> than the starting ones"
-    elif rise < spread:
-        judged = (
-            "The settings found score <b>higher</b> than the starting ones, "
-            "by less than the spread between fields"
-        )
-    else:
-        judged = "The settings found score <b>higher</b> than the starting ones"
-    fields = run.config.optimize.retest_fields
-    done = min(start["score"]["n"], best["score"]["n"])
-    short = f" Only {done} of {fields} fields were compared." if done < fields else ""
-    share = best["bleaching"]["mean"]
-    kept = "within" if share <= run.limit else '<b class="alarm">over</b>'
-    return (
-        f'<p class="verdict">{judged}: '
-        f"{text.spread_of_scores(best['score'])} against {text.spread_of_scores(start['score'])}. "
-        f"They bleach {text.percent(share)} of the dye in a frame, {kept} the limit of "
-        f"{_limit(run)}.</p>\n"
-        '<p class="quiet">Mean ± standard deviation over n fresh fields, measured after the '
-        f"search and not used in it.{short}</p>"
+    found = run.summary["result"]
+    tone = "" if found["ok"] is not False else ' class="alarm"'
+    words = " ".join(found["words"])
+    retested = any(run.summary[which]["score"]["n"] for which in ("start", "best"))
+    quiet = (
+        '\n<p class="quiet">Mean ± standard deviation over n fresh fields, measured after the '
+        "search and not used in it.</p>"
+        if retested
+        else ""
     )
+    return f'<p class="verdict"><b{tone}>{escape(found["head"])}</b> {escape(words)}</p>{quiet}'
 
 
 def _limit(run: Run) -> str:
     return text.exact_percent(run.limit)
-
-
-def _no_verdict(run: Run) -> str:
-    made, best = len(run.trials), run.best_trial()
-    yet = " yet" if run.summary["status"] == "running" else ""
-    said = f"No result{yet}: {made} of {run.config.optimize.trials} trials made"
-    if run.retests["start"] or run.retests["best"]:
-        said += ", and the comparison of start and best is not complete"
-    if best is None or best.score is None or best.bleaching is None:
-        return f'<p class="verdict">{said}.</p>'
-    return (
-        f'<p class="verdict">{said}. The best trial so far scored {text.score(best.score)} and '
-        f"bleached {text.percent(best.bleaching)}.</p>\n"
-        '<p class="quiet">One frame that was not measured again: partly luck.</p>'
-    )
 
 
 def _before_after(run: Run) -> str:

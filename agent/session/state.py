@@ -65,9 +65,9 @@ class Progress:
             self.faults += 1
         elif kind == "note" and data["topic"] == LAPSE:
             self.skipped += sum(mark["frame"] is None for mark in data["data"]["frames"])
-        elif kind == "note" and data["topic"] in (REOPTIMIZE, REOPTIMIZED):
+        elif kind == "note" and data["topic"] in (REOPTIMIZE, REOPTIMIZED, "recommendation"):
             if self.planned is not None:
-                self.planned += data["data"]["planned"]
+                self.planned += data["data"].get("planned", 0)
         elif kind == "note" and data["topic"] == "flagged":
             if self.planned is not None:
                 self.planned += FRAMES_EACH

@@ -16,9 +16,9 @@ from agent.instructions import FREE, Standing
 from agent.store.ledger import Entry
 from agent.store.recording import FILTER, LAPSE, REOPTIMIZE, REOPTIMIZED, as_received
 from agent.trial import FRAMES_EACH
+from agent.verdict import Verdict, best_trial, kind_of, of_notes
 from agent.view.lapsed import MEASURED, Lapsed
 from agent.view.series import RECENT, Series
-from models.quality.score import doubtful
 
 _PACE = 30
 """Frames, and seconds at least, that the time left is judged by."""
@@ -268,7 +268,8 @@ class Course:
         told = [n["trials"] for n in self.notes.get("enough", ()) if "trials" in n]
         trials = told[-1] if told else self.standing.trials
         more = trials - self.config.optimize.trials + len(self.notes.get("flagged", ()))
-        return int(planned + FRAMES_EACH * more)
+        untaken = sum(note.get("planned", 0) for note in self.notes.get("recommendation", ()))
+        return int(planned + FRAMES_EACH * more + untaken)
 
     @property
     def acquired(self) -> int:
@@ -294,13 +295,15 @@ class Course:
         return max(0.0, pace * (planned - self.done))
 
     def best(self) -> int | None:
-        """Number of the trial that scored highest within the limits, unflagged; from 1."""
-        found = [
-            (trial["objectives"]["score"], number)
-            for number, trial in enumerate(self.trials, 1)
-            if verdict(trial, self.config) == "within"
-        ]
-        return max(found)[1] if found else None
+        """Number of the best trial; see `agent.verdict.best_trial`."""
+        return best_trial(self.trials, self.config.optimize.bleaching_limit)
+
+    def result(self) -> Verdict:
+        """What the search came to."""
+        going_on = self.end is None
+        return of_notes(
+            self.config.optimize, {**self.notes, "trial": self.trials}, going_on=going_on
+        )
 
     def _show_lapsed(self) -> None:
         assert self.lapsed is not None
@@ -322,12 +325,7 @@ class Course:
 
 def verdict(trial: dict[str, Any], config: RunConfig) -> str:
     """What a trial counts as: `failed`, `flagged`, `over` the limit, or `within` it."""
-    found = trial["objectives"]
-    if found is None:
-        return "failed"
-    if doubtful(found.get("flags", ())):
-        return "flagged"
-    return "within" if found["bleaching"] <= config.optimize.bleaching_limit else "over"
+    return kind_of(trial["objectives"], config.optimize.bleaching_limit)
 
 
 def _field(shot: dict[str, Any]) -> int | None:

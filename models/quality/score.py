@@ -23,6 +23,11 @@ def doubtful(flags: Iterable[str]) -> bool:
     return any(flag != "blank" for flag in flags)
 
 
+def usable(flags: Iterable[str]) -> bool:
+    """Whether a score with these flags is one of a structure: neither doubtful nor of nothing."""
+    return not any(flags)
+
+
 @dataclass(frozen=True, slots=True)
 class Score:
     """Quality of one frame, and how far it can be trusted.
