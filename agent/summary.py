@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from math import isfinite
 from pathlib import Path
-from statistics import fmean, stdev
 from typing import Any
 
 from agent.config import RunConfig
@@ -16,17 +14,8 @@ from agent.store.folder import CONFIG, is_running, read_config
 from agent.store.ledger import FILE, reading
 from agent.store.recording import LAPSE, REOPTIMIZE, REOPTIMIZED, Recording
 from agent.trial import FRAMES_EACH, is_searching
-from agent.verdict import counted, of_notes
+from agent.verdict import of_notes, retested, spread
 from models.quality.score import Score
-
-
-def spread(values: Sequence[float]) -> dict[str, Any]:
-    """Mean, sample standard deviation and number; None where there is nothing to say."""
-    return {
-        "mean": fmean(values) if values else None,
-        "sd": stdev(values) if len(values) > 1 else None,
-        "n": len(values),
-    }
 
 
 def read(folder: Path) -> tuple[RunConfig, Recording]:
@@ -117,6 +106,7 @@ def summary_of(folder: Path, config: RunConfig, recording: Recording) -> dict[st
         "score": {
             **spread([score.value for score in scores]),
             "flagged": sum(bool(score.flags) for score in scores),
+            "latest": scores[-1].value if scores else None,
         },
         "filtered": _filtered(config, recording),
         "late": {
@@ -127,8 +117,7 @@ def summary_of(folder: Path, config: RunConfig, recording: Recording) -> dict[st
         "lapse": _lapse(config, recording),
         "reoptimized": recording.notes_on(REOPTIMIZED) if config.reoptimizes() else None,
         "result": _result(folder, config, recording),
-        "start": _retested(recording, "start"),
-        "best": _retested(recording, "best"),
+        **retested(recording.notes_on("recommendation"), recording.notes_on("retest")),
         "trials": recording.notes_on("trial"),
         "why": next((note.get("why", []) for note in recording.notes_on("belief")[-1:]), [])
         + [_reoptimized(note) for note in recording.notes_on(REOPTIMIZED)],
@@ -263,7 +252,7 @@ def _result(folder: Path, config: RunConfig, recording: Recording) -> dict[str, 
     """What a search came to; None where there was none."""
     if config.plan != "optimize":
         return None
-    topics = ("trial", "recommendation", "retest", "told", "enough")
+    topics = ("trial", "recommendation", "belief", "retest", "told", "enough")
     notes = {topic: recording.notes_on(topic) for topic in topics}
     going_on = _status(folder, recording) == "running"
     return of_notes(config.optimize, notes, going_on=going_on).as_dict()
@@ -278,16 +267,3 @@ def _status(folder: Path, recording: Recording) -> str:
         return "running"
     # A session that left no end was killed.
     return recording.end["status"] if recording.end else "interrupted"
-
-
-def _retested(recording: Recording, which: str) -> dict[str, Any]:
-    notes = [note for note in recording.notes_on("retest") if note["which"] == which]
-    settings = notes[0]["settings"] if notes else None
-    if settings is None and which == "best":
-        recommended = recording.notes_on("recommendation")
-        settings = recommended[-1]["settings"] if recommended else None
-    return {
-        "settings": settings,
-        "score": spread(counted(note["objectives"] for note in notes)),
-        "bleaching": spread([note["objectives"]["bleaching"] for note in notes]),
-    }

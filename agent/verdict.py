@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean, variance
+from statistics import fmean, stdev, variance
 from typing import Any, Literal
 
 from agent.report import text
@@ -22,6 +22,7 @@ Kind = Literal["failed", "flagged", "over", "within"]
 Which = Literal["start", "best"]
 _SURE = 2.0
 """Standard deviations of a difference that noise seldom exceeds."""
+_UNLIKELY = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +127,9 @@ class Search:
         The plan's notes of that name.
     recommendation
         Its note; None before the search is over.
+    allowed
+        Probability, by all trials, that the settings found keep the limit; None where the engine
+        cannot tell.
     going_on
         Whether somebody is at work in the run.
     """
@@ -135,6 +139,7 @@ class Search:
     fields: int
     trials: Sequence[Mapping[str, Any]]
     recommendation: Mapping[str, Any] | None
+    allowed: float | None
     retests: Sequence[Mapping[str, Any]]
     going_on: bool
 
@@ -142,17 +147,19 @@ class Search:
         """What it came to."""
         if self.recommendation is None:
             return self._unfinished()
-        start, best = self._score("start"), self._score("best")
+        made = {note["which"] for note in self.retests}
         complete = len(self.retests) >= 2 * self.fields or not self.going_on
-        if start is not None and best is not None and complete:
-            return self._compared(start, best)
+        if made == {"start", "best"} and complete:
+            return self._compared()
         learned = any(usable_score(trial["objectives"]) for trial in self.trials)
         if not learned and self._accepted is None:
             return self._nothing_learned()
         if self.recommendation.get("same_as_start"):
             head = "The settings found are the starting ones; there is nothing to compare."
             return self._verdict("same", "start", None, head, self._so("start"))
-        return self._not_compared()
+        yet = " yet" if self.going_on else ""
+        head = f"No result{yet}: {len(self.retests)} of {2 * self.fields} retests made."
+        return self._verdict("unfinished", None, None, head)
 
     # ------------------------------------------------------------------ the cases
 
@@ -177,48 +184,36 @@ class Search:
         head = f"Nothing was learned: {_lower(self._why_none())}"
         return self._verdict("unusable", "start", kept, head, "The starting settings stay.")
 
-    def _not_compared(self) -> Verdict:
-        notes = self.retests
-        if self.going_on or len(notes) < 2 * self.fields:
-            of = f"{len(notes)} of {2 * self.fields} retests made"
-            yet = " yet" if self.going_on else ""
-            return self._verdict("unfinished", None, None, f"No result{yet}: {of}.")
-        flags = _flags(note["objectives"] for note in notes)
-        head = f"No comparison: no score of the retests counts ({flags})."
-        which: Which = "start" if self._accepted is None else "best"
-        return self._verdict("unusable", which, self._kept(which), head, self._so(which))
-
-    def _compared(self, start: Mean, best: Mean) -> Verdict:
-        pair = f"{_spread(self._scores('best'))} against {_spread(self._scores('start'))}"
-        rise, noise = best.value - start.value, best.noise(start)
-        found: Literal["higher", "same", "lower"]
-        if rise > noise:
-            found = "higher"
-            head = f"The settings found score higher than the starting ones: {pair}."
-        elif rise < -noise:
-            found = "lower"
-            head = f"The settings found score lower than the starting ones: {pair}."
-        else:
-            found = "same"
-            head = (
-                f"No difference beyond the noise between the settings found and the starting "
-                f"ones: {pair}, where less than {text.score(noise)} says nothing."
-            )
+    def _compared(self) -> Verdict:
+        found, head = self._by_score()
         kept = {"start": self._kept("start"), "best": self._kept("best")}
         if not kept["start"] and not kept["best"]:
             return self._none_keeps(head)
-        which: Which
-        if self._accepted is not None:
-            which = "best"
-        elif not kept["best"]:
-            which = "start"
-        else:
-            which = "best" if found == "higher" or not kept["start"] else "start"
-        words = [self._bleached(which), self._so(which)]
+        better = kept["best"] and (found == "higher" or not kept["start"])
+        which: Which = "best" if better or self._accepted is not None else "start"
+        words = [self._bleached(which), self._so(which), *self._missing()]
         if not kept["best"] and which == "start":
-            bleached = self._bleached("best")
-            return self._verdict("over", which, True, bleached, head, *words, *self._missing())
-        return self._verdict(found, which, kept[which], head, *words, *self._missing())
+            return self._verdict("over", which, True, self._bleached("best"), head, *words)
+        return self._verdict(found, which, kept[which], head, *words)
+
+    def _by_score(self) -> tuple[Literal["higher", "same", "lower", "unusable"], str]:
+        """How the settings found compare with the starting ones, and that in words."""
+        start, best = self._score("start"), self._score("best")
+        if start is None or best is None:
+            flags = _flags(note["objectives"] for note in self.retests)
+            of = {(True, True): "of", (True, False): "of the starting settings in"}
+            which = of.get((start is None, best is None), "of the settings found in")
+            return "unusable", f"No comparison: no score {which} the retests counts ({flags})."
+        two = [text.spread_of_scores(spread(self._scores(which))) for which in ("best", "start")]
+        pair = " against ".join(two)
+        rise, noise = best.value - start.value, best.noise(start)
+        if abs(rise) <= noise:
+            return "same", (
+                "No difference beyond the noise between the settings found and the starting "
+                f"ones: {pair}, where less than {text.score(noise)} says nothing."
+            )
+        found: Literal["higher", "lower"] = "higher" if rise > 0 else "lower"
+        return found, f"The settings found score {found} than the starting ones: {pair}."
 
     def _none_keeps(self, compared: str) -> Verdict:
         shares = {which: fmean(self._shares(which)) for which in ("start", "best")}
@@ -269,7 +264,11 @@ class Search:
         """Whether a candidate keeps the limit, as far as the noise lets one say; None: unknown."""
         found = self._of(which)
         mean = Mean.of(self._shares(which), [one.get("bleaching_sd", 0.0) for one in found])
-        return None if mean is None else mean.value <= self.limit + mean.noise()
+        if mean is None or mean.value <= self.limit:
+            return None if mean is None else True
+        # A few retests within the noise do not outweigh what all trials say.
+        unlikely = which == "best" and self.allowed is not None and self.allowed < _UNLIKELY
+        return not unlikely and mean.value <= self.limit + mean.noise()
 
     def _bleached(self, which: Which) -> str:
         share = fmean(self._shares(which))
@@ -289,7 +288,7 @@ class Search:
     def _missing(self) -> tuple[str, ...]:
         """What of the comparison was not made, or does not count."""
         counts = [len(self._scores(which)) for which in ("start", "best")]
-        if min(counts) >= self.fields:
+        if not 0 < min(counts) < self.fields:
             return ()
         return (f"Only {min(counts)} of {self.fields} fields could be compared.",)
 
@@ -321,7 +320,7 @@ def of_notes(
     optimize
         The config's section.
     notes
-        `trial`, `recommendation`, `retest`, `told` and `enough`; absent ones are empty.
+        `trial`, `recommendation`, `belief`, `retest`, `told` and `enough`; absent ones are empty.
     going_on
         Whether somebody is at work in the run.
     """
@@ -332,15 +331,48 @@ def of_notes(
         for note in notes.get(topic, ())
         if "trials" in note
     ]
+    beliefs = notes.get("belief", ())
+    predicted = (beliefs[-1].get("predicted") if beliefs else None) or {}
     return Search(
         optimize.bleaching_limit,
         told[-1] if told else optimize.trials,
         optimize.retest_fields,
         notes.get("trial", ()),
         recommendations[-1] if recommendations else None,
+        predicted.get("allowed"),
         notes.get("retest", ()),
         going_on,
     ).judge()
+
+
+def retested(
+    recommendations: Sequence[Mapping[str, Any]], retests: Sequence[Mapping[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """Settings, score and bleaching of `start` and `best`, as they were measured again.
+
+    Scores that are doubtful do not count.
+    """
+    made = {}
+    for which in ("start", "best"):
+        notes = [note for note in retests if note["which"] == which]
+        settings = notes[0]["settings"] if notes else None
+        if settings is None and which == "best" and recommendations:
+            settings = recommendations[-1]["settings"]
+        made[which] = {
+            "settings": settings,
+            "score": spread(counted(note["objectives"] for note in notes)),
+            "bleaching": spread([note["objectives"]["bleaching"] for note in notes]),
+        }
+    return made
+
+
+def spread(values: Sequence[float]) -> dict[str, Any]:
+    """Mean, sample standard deviation and number; None where there is nothing to say."""
+    return {
+        "mean": fmean(values) if values else None,
+        "sd": stdev(values) if len(values) > 1 else None,
+        "n": len(values),
+    }
 
 
 def counted(found: Iterable[Objectives]) -> list[float]:
@@ -378,11 +410,6 @@ def best_trial(trials: Sequence[Mapping[str, Any]], limit: float) -> int | None:
 def _flags(found: Iterable[Objectives]) -> str:
     counts = Counter(flag for one in found for flag in one.get("flags", ()))
     return ", ".join(f"{count} {text.words(flag)}" for flag, count in counts.most_common())
-
-
-def _spread(values: Sequence[float]) -> str:
-    sd = variance(values) ** 0.5 if len(values) > 1 else None
-    return text.spread_of_scores({"mean": fmean(values), "sd": sd, "n": len(values)})
 
 
 def _lower(words: str) -> str:

@@ -40,15 +40,10 @@ def _summary_lines(summary: dict[str, Any], flagged: str) -> list[str]:
         lines.append(f"flagged    {flagged}")
     if (filtered := summary["filtered"]) is not None:
         lines.append(_filtered_line(filtered))
-    for which in ("start", "best"):
-        part = summary[which]
-        if part["score"]["n"]:
-            settings = ", ".join(f"{k} {_number(v)}" for k, v in part["settings"].items())
-            lines.append(
-                f"{which:<11}score {_pm(part['score'])}, bleaching {_pm(part['bleaching'])}"
-                f" (n = {part['score']['n']})"
-            )
-            lines.append(f"{'':11}{settings}")
+    if (score := _score_line(summary)) is not None:
+        lines.append(score)
+    if (result := summary["result"]) is not None:
+        lines += _result_lines(summary, result)
     lines += [_told_line(told) for told in summary["told"]]
     lines += [_command_line(command) for command in summary["commands"]]
     lines += [f"{'why' if not at else '':<11}{line}" for at, line in enumerate(summary["why"])]
@@ -57,6 +52,42 @@ def _summary_lines(summary: dict[str, Any], flagged: str) -> list[str]:
         state = "read back as it should" if safe["ok"] else "NOT SAFE"
         lines.append(f"safe state {state} at {safe['at']}")
     return lines
+
+
+def _score_line(summary: dict[str, Any]) -> str | None:
+    """The scores of a run that searches nothing."""
+    score = summary["score"]
+    if summary["result"] is not None or not score["n"]:
+        return None
+    last = f", latest {score['latest']:.3f}" if score["latest"] is not None else ""
+    flagged = f", {score['flagged']} flagged" if score["flagged"] else ""
+    return f"score      {_pm(score)} (n = {score['n']}{flagged}){last}"
+
+
+def _result_lines(summary: dict[str, Any], result: dict[str, Any]) -> list[str]:
+    """What a search came to, start against best, and the best trial as long as that is all."""
+    lines = [f"result     {result['head']}"]
+    lines += [f"{'':11}{words}" for words in result["words"]]
+    for which in ("start", "best"):
+        part = summary[which]
+        if not part["settings"]:
+            continue
+        found = []
+        if part["score"]["n"]:
+            found.append(f"score {_pm(part['score'])} (n = {part['score']['n']})")
+        if part["bleaching"]["n"]:
+            found.append(f"bleaching {_pm(part['bleaching'])} (n = {part['bleaching']['n']})")
+        chosen = ", recommended" if which == result["recommended"] else ""
+        lines.append(f"{which:<11}{', '.join(found) or 'not measured again'}{chosen}")
+        lines.append(f"{'':11}{_settings(part['settings'])}")
+    if result["recommended"] is None and (number := result["best_trial"]) is not None:
+        lines.append(f"best       so far: trial {number}, not measured again")
+        lines.append(f"{'':11}{_settings(summary['trials'][number - 1]['settings'])}")
+    return lines
+
+
+def _settings(settings: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {_number(value)}" for name, value in settings.items())
 
 
 def _filtered_line(filtered: dict[str, Any]) -> str:
