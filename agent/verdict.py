@@ -17,6 +17,8 @@ from typing import Any, Literal
 from agent.report import text
 from models.quality.score import doubtful, usable
 
+EXIT_CODE = 5
+"""Of a search that is completed, and whose recommendation cannot be relied on."""
 Objectives = Mapping[str, Any]
 Kind = Literal["failed", "flagged", "over", "within"]
 Which = Literal["start", "best"]

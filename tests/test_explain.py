@@ -176,6 +176,19 @@ def test_why_tells_what_each_setting_would_do(engine: StedfastOptimizer) -> None
     assert "64 % of this belief rests on earlier or simulated sessions" in why(recalled, best)[-1]
 
 
+def test_why_says_nothing_twice_of_a_setting_that_is_fixed(engine: StedfastOptimizer) -> None:
+    name = next(n for n, s in engine.space.settings.items() if s.kind == "integer")
+    best = engine.recommend()
+    try:
+        for fixed in (best[name], int(best[name]) + 1):
+            engine.restrict({name: [fixed, fixed]})
+            sentences = [line for line in why(engine, best) if line.lower().startswith(name[:4])]
+            for line in sentences:
+                assert line.count("at the") <= 1, line
+    finally:
+        engine.restrict({})
+
+
 def test_explanation_is_small_plain_data(engine: StedfastOptimizer, tmp_path: Path) -> None:
     data = explain(engine)
     assert data is not None

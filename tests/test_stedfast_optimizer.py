@@ -13,6 +13,7 @@ from agent.bench.optimizer.peers import make_peer
 from agent.optimizer import Optimizer, Outcome, Settings, Space, StedfastOptimizer
 from agent.optimizer.lookahead import expected_gains
 from agent.optimizer.ranking import ranking_weights
+from agent.rules import FIRST
 from devices.config import SettingConfig, Value
 
 LINE = {"power": SettingConfig(device="L", property="P", range=(0.0, 1.0), start=0.1)}
@@ -148,6 +149,48 @@ def test_recommendation_keeps_the_limit_even_where_the_score_is_higher_beyond() 
     assert 0.3 < best <= 0.4
     assert made.predict([{"power": best}]).allowed[0] >= 0.94
     assert made.predict([{"power": 0.6}]).allowed[0] < 0.05
+
+
+def burning(place: float, sd: float = 0.005) -> Outcome:
+    """The least that is possible bleaches 0.4, more light everything; and it looks ever better."""
+    return Outcome(0.2 + 0.7 * place, 1 - 0.6 * np.exp(-4 * place), 0.03, bleaching_sd=sd)
+
+
+def test_where_nothing_keeps_the_limit_the_gentlest_is_tried_and_recommended() -> None:
+    made, old = line(initial=4), line(initial=4, rules=FIRST)
+    tried: dict[StedfastOptimizer, list[float]] = {made: [], old: []}
+    for one, places in tried.items():
+        for _ in range(8):
+            places.append(float(one.ask()["power"]))
+            one.tell({"power": places[-1]}, burning(places[-1]))
+    assert tried[made][:4] == tried[old][:4], "both fill the space first"
+    assert max(tried[made][4:]) < 0.1
+    assert float(made.recommend()["power"]) < 0.05
+    # What was decided before the rule had a number is decided so again.
+    assert float(old.recommend()["power"]) > 0.8
+
+
+def test_settings_more_likely_over_the_limit_than_within_never_beat_others() -> None:
+    made = line()
+    for place in (0.0, 0.1, 0.2, 0.5, 0.8, 1.0):
+        # Hardly anything is to be seen within the limit of 0.3, and nearly all of it beyond.
+        made.tell({"power": place}, Outcome(place, 0.29 + 0.7 * place, 0.03, bleaching_sd=0.02))
+    best = made.recommend()
+    assert made.predict([best]).allowed[0] >= 0.5
+
+
+def test_bleaching_is_learned_from_frames_whose_score_is_doubtful() -> None:
+    made = line(initial=20)
+    tried = []
+    for _ in range(10):
+        tried.append(float(made.ask()["power"]))
+        bleached = 0.02 if tried[-1] < 0.4 else 0.9
+        made.tell({"power": tried[-1]}, Outcome(0.5, bleached, 0.05, ("unfamiliar",)))
+    assert max(tried[:3]) > 0.4, "it could not know yet"
+    assert sum(place > 0.5 for place in tried[4:]) <= 1
+    assert len(set(tried)) == 10, "settings whose frame said nothing were tried again"
+    with pytest.raises(ValueError, match="nothing to recommend"):
+        made.recommend()
 
 
 def test_settings_that_saturate_the_detector_are_kept_from() -> None:

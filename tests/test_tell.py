@@ -212,6 +212,17 @@ def test_a_pick_hands_over_the_settings_of_its_trial(monkeypatch: pytest.MonkeyP
     assert led.on("told")[0]["settings"] == led.tried[1]
 
 
+def test_settings_of_a_trial_that_a_person_accepts_are_recommended_as_they_are() -> None:
+    led = Led({4: [("accept", 2)]})
+    assert len(led.tried) == 3
+    found = led.on("recommendation")[0]
+    assert (found["settings"], found["accepted"]) == (led.tried[1], 2)
+    assert [note["settings"] for note in led.on("retest")][1] == led.tried[1]
+    # Who asks for more trials after all leaves the choice open again.
+    led = Led({4: [("accept", 2), ("trials", 4)]})
+    assert len(led.tried) == 4 and "accepted" not in led.on("recommendation")[0]
+
+
 def test_suggestions_that_no_trial_is_left_for_are_noted() -> None:
     led = Led({2: [("try", {"power": 7.0}), ("finish", True)]}, begin_with=({}, {"lines": 5}))
     assert len(led.tried) == 1
@@ -246,6 +257,7 @@ def every_kind(tmp_path: Path) -> RunConfig:
         ({"prefer": {"quality": 1, "bleaching": 0.5}}, {"quality": 1.0, "bleaching": 0.5}),
         ({"pick": 3}, 3),
         ({"trials": 10}, 10),
+        ({"accept": 2}, 2),
         ({"finish": True}, True),
     ],
 )
@@ -292,6 +304,8 @@ def test_what_can_be_told(every_kind: RunConfig, told: dict[str, Any], value: An
         ({"pick": 2}, ["`pick`: 2", "1, 3"]),
         ({"pick": 4}, ["`pick`: 4", "1, 3"]),
         ({"pick": True}, ["`pick`: True"]),
+        ({"accept": 4}, ["`accept`: 4", "1 … 3"]),
+        ({"accept": True}, ["`accept`: True", "1 … 3"]),
         ({"trials": 11}, ["`trials`: 11", "1 … 10"]),
         ({"trials": 0}, ["`trials`: 0", "1 … 10"]),
         ({"trials": True}, ["`trials`: True"]),

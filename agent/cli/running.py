@@ -196,6 +196,7 @@ def _work(session: Session) -> NoReturn:
     say(f"{result.status}: {result.reason}")
     if not result.safe:
         say("THE MICROSCOPE MAY NOT BE SAFE: see safe_state in `stedfast show`")
+    found = None
     if not result.thread_left:
         try:
             from agent.report import write_report
@@ -203,16 +204,19 @@ def _work(session: Session) -> NoReturn:
             write_report(result.folder, result.folder / REPORT)
         except Exception as error:  # the run itself is on disk; a drawing must not fail it
             say(f"the report could not be written: {error}")
-        print_summary(result.folder)
+        found = print_summary(result.folder)["result"]
     say(f"stedfast show {result.folder}")
-    _leave(result)
+    _leave(result, reliable=found is None or found["ok"] is not False)
 
 
-def _leave(result: Result) -> NoReturn:
+def _leave(result: Result, *, reliable: bool) -> NoReturn:
     """End with the run's exit code."""
     from agent.session import EXIT_CODES
+    from agent.verdict import EXIT_CODE
 
     code = EXIT_CODES[result.status]
+    if result.status == "completed" and not reliable:
+        code = EXIT_CODE
     if result.thread_left:
         # A driver still hangs in a thread; waiting for the interpreter's end could take for ever.
         sys.stdout.flush()

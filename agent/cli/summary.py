@@ -8,12 +8,14 @@ from typing import Any
 from agent.cli.shared import out
 
 
-def print_summary(folder: Path) -> None:
-    """Print what a run did, or is doing."""
+def print_summary(folder: Path) -> dict[str, Any]:
+    """Print what a run did, or is doing; returns the summary."""
     from agent.summary import flagged_frames, summarize
 
-    for line in _summary_lines(summarize(folder), flagged_frames(folder)):
+    summary = summarize(folder)
+    for line in _summary_lines(summary, flagged_frames(folder)):
         out.print(line, soft_wrap=True)
+    return summary
 
 
 def _summary_lines(summary: dict[str, Any], flagged: str) -> list[str]:

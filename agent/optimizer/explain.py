@@ -378,17 +378,19 @@ def _moves(
     else:
         step = 0.1 * (high - low)
         wanted = [("at", now - step), ("at", now + step)]
-    moves = []
+    moves: dict[Value, str] = {}
     for words, there in wanted:
         if not low <= there <= high:
             # The edge stands for a move that leads out, unless it is next to where one is.
             there = min(max(there, low), high)
-            if abs(there - now) < 0.02 * (high - low):
+            if abs(there - now) <= 0.02 * (high - low):
                 continue
             words = "at the most that is allowed," if there > now else "at the least allowed,"
         plain = setting.plain(there)
-        moves.append((f"{words} {_value(plain, setting)}", plain))
-    return moves
+        # Of a setting that is fixed elsewhere, both moves lead to the same edge.
+        if plain != value:
+            moves.setdefault(plain, f"{words} {_value(plain, setting)}")
+    return [(words, there) for there, words in moves.items()]
 
 
 def _consequence(words: str, here: Prediction, there: Prediction, number: int) -> str:
