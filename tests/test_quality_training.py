@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import tifffile
 import torch
 from safetensors.torch import load_file
 
+from agent.trainings.reading import read_rated
 from models import QualityScorer, train
 from models.quality.data import load, split
 from models.quality.figures import calibrate, covered, whitening
@@ -85,6 +87,10 @@ class TestTraining:
         with (tmp_path / "new" / "v1.2.csv").open() as file:
             assert len(list(csv.DictReader(file))) == 36
         assert not list((tmp_path / "new").glob("*.checkpoint*"))
+        mask = os.umask(0)
+        os.umask(mask)
+        for file in (tmp_path / "new").iterdir():
+            assert file.stat().st_mode & 0o777 == 0o666 & ~mask, file.name
 
     def test_same_seed_same_weights_in_any_order_of_rows(self, rated: Path, tmp_path: Path) -> None:
         header, *rows = (rated / "frames.csv").read_text().splitlines()
@@ -227,6 +233,46 @@ class TestSplits:
         parts = [{int(i) // 4 for i in part} for part in split(ratings, 3)]
         assert all(parts)
         assert not (parts[0] & parts[1] or parts[0] & parts[2] or parts[1] & parts[2])
+
+    def test_rows_of_one_file_stay_together(self, tmp_path: Path) -> None:
+        tifffile.imwrite(tmp_path / "a.tif", np.zeros((20, 20), np.uint8))
+        ratings = tuple(Rating(Path(f"{i // 4}.tif"), 0.5) for i in range(80))
+        parts = [{int(i) // 4 for i in part} for part in split(ratings, 3)]
+        assert all(parts)
+        assert not (parts[0] & parts[1] or parts[0] & parts[2] or parts[1] & parts[2])
+        table = tmp_path / "frames.csv"
+        table.write_text("file,score,split\na.tif,0.5,training\na.tif,0.6,validation\n")
+        with pytest.raises(ValueError, match=r"line 3: a\.tif is in 'validation' here and in"):
+            read_ratings(tmp_path)
+
+    def test_frames_have_the_pixel_size_of_their_file(self, rated: Path, tmp_path: Path) -> None:
+        rows = ["file,score"]
+        for name in ("00.tif", "01.tif"):
+            frame = tifffile.imread(rated / name)
+            about = {"unit": "micron"}
+            tifffile.imwrite(
+                tmp_path / name, frame, imagej=True, resolution=(20, 20), metadata=about
+            )
+            rows.append(f"{name},0.5")
+        table = tmp_path / "frames.csv"
+        table.write_text("\n".join(rows))
+        stated = load(tmp_path, read=read_rated)
+        assert all(rating.pixel_size_nm is None for rating in stated.ratings)
+        sized = {}
+        for size in (20, 50):
+            sizes = [f"{row},{size}" for row in rows[1:]]
+            table.write_text("\n".join([rows[0] + ",pixel_size_nm", *sizes]))
+            sized[size] = load(tmp_path, read=read_rated)
+        assert torch.equal(stated.tiles, sized[50].tiles)
+        assert stated.tiles.shape != sized[20].tiles.shape or not torch.equal(
+            stated.tiles, sized[20].tiles
+        )
+
+    def test_constant_frames_teach_nothing(self, tmp_path: Path) -> None:
+        tifffile.imwrite(tmp_path / "a.tif", np.full((40, 40), 3, np.uint8))
+        (tmp_path / "frames.csv").write_text("file,score\na.tif,0.5\n")
+        with pytest.raises(ValueError, match="every frame is constant"):
+            load(tmp_path)
 
     def test_another_column_can_be_learned(self, rated: Path, tmp_path: Path) -> None:
         table = rated / "tastes.csv"

@@ -357,6 +357,10 @@ class TestPairs:
             train(data, tmp_path / "w", small(patch=128))
 
 
+def write_grey(file: Path, data: Any) -> None:
+    tifffile.imwrite(file, data, photometric="minisblack")
+
+
 class TestCommand:
     def test_trains_on_tiff_and_ome_zarr(
         self, fields: Fields, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -367,7 +371,8 @@ class TestCommand:
             tifffile.imwrite(tmp_path / "mine" / f"{i}.tif", fields.a[i].astype(np.float32))
             group = zarr.open_group(tmp_path / "yours" / f"{i}.ome.zarr", mode="w")
             group.create_array("full", data=fields.b[i][None, None])
-            group.attrs["ome"] = {"multiscales": [{"datasets": [{"path": "full"}]}]}
+            axes = [{"name": axis} for axis in "tcyx"]
+            group.attrs["ome"] = {"multiscales": [{"axes": axes, "datasets": [{"path": "full"}]}]}
         config = tmp_path / "mine.yaml"
         config.write_text(
             "architecture: {depth: 1, kernel: 3, first: 4}\nloss: laplace\nepochs: 1\n"
@@ -380,8 +385,48 @@ class TestCommand:
         card = read_restoration(tmp_path / "w.safetensors").card
         assert (card["data"]["input"], card["data"]["target"]) == ("mine", "yours")
         (tmp_path / "yours" / "0.ome.zarr" / "zarr.json").write_text("{}")
-        with pytest.raises(ConfigError, match=r"0\.ome\.zarr: not a readable OME-Zarr image"):
+        with pytest.raises(ConfigError, match=r"0\.ome\.zarr: .*accepted is an OME-Zarr image"):
+            train_restoration(config, lines, Console(quiet=True), overwrite=True)
+
+    @pytest.mark.parametrize("shape", [(64, 96), (5, 48, 48)])
+    def test_noise2void_learns_from_one_image_or_one_stack(
+        self, tmp_path: Path, shape: tuple[int, ...]
+    ) -> None:
+        (tmp_path / "mine").mkdir()
+        image = np.random.default_rng(1).poisson(9, shape).astype(np.uint16)
+        write_grey(tmp_path / "mine" / "a.tif", image)
+        config = tmp_path / "mine.yaml"
+        config.write_text(
+            "method: n2v\narchitecture: {depth: 1, kernel: 3, first: 4}\nloss: laplace\n"
+            "epochs: 1\nsteps_per_epoch: 2\nbatch: 2\npatch: 32\ninput: mine\n"
+        )
+        lines = [f"data={tmp_path}", f"out={tmp_path / 'w'}"]
+        train_restoration(config, lines, Console(quiet=True))
+        card = read_restoration(tmp_path / "w.safetensors").card
+        parts = (
+            {"training": 4, "validation": 1}
+            if len(shape) == 3
+            else dict.fromkeys(("training", "validation"), 1)
+        )
+        assert card["data"]["split"] == parts | {"test": 0}
+        with pytest.raises(ConfigError, match=r"w\.safetensors: is there already; --overwrite"):
             train_restoration(config, lines, Console(quiet=True))
+        train_restoration(config, lines, Console(quiet=True), overwrite=True)
+        write_grey(tmp_path / "mine" / "a.tif", image[..., :40, :40])
+        if len(shape) == 2:
+            with pytest.raises(ConfigError, match=r"a is one frame of 40 × 40 .*32 × 64 or more"):
+                train_restoration(config, lines, Console(quiet=True), overwrite=True)
+
+    def test_constant_frames_teach_nothing(
+        self, tmp_path: Path, recwarn: pytest.WarningsRecorder
+    ) -> None:
+        for channel in ("label_a", "label_b"):
+            (tmp_path / channel).mkdir()
+            for i in range(4):
+                tifffile.imwrite(tmp_path / channel / f"{i}.tif", np.full((40, 40), i, np.uint16))
+        with pytest.raises(ValueError, match="label_a: every frame is constant"):
+            train(tmp_path, tmp_path / "w", small())
+        assert not (tmp_path / "w.safetensors").exists() and not len(recwarn)
 
     @pytest.mark.parametrize(
         ("lines", "message"),

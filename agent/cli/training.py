@@ -9,6 +9,9 @@ import typer
 
 from agent.cli.shared import ConfigFile, Overrides, err
 
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="replace weights of a finished training")
+]
 app = typer.Typer(help="Train a network.", no_args_is_help=True)
 
 Weights = Annotated[Path | None, typer.Option("--out", help="weights to write, without ending")]
@@ -26,12 +29,13 @@ def train_quality(
         typer.Option("--test", metavar="NAME=FOLDER", help="measure on this, too; repeatable"),
     ] = None,
     overrides: Overrides = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Train the quality network on labelled or rated frames; goes on where it stopped."""
     from agent.trainings.quality import train_quality as work
 
     tested = [f"tests.{test}" for test in tests or []]
-    work(config, _lines(overrides, data, weights) + tested, err)
+    work(config, _lines(overrides, data, weights) + tested, err, overwrite=overwrite)
 
 
 @app.command("restoration")
@@ -43,11 +47,12 @@ def train_restoration(
     ] = None,
     weights: Weights = None,
     overrides: Overrides = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Train a filter on pairs of labels or exposures; goes on where it stopped."""
     from agent.trainings.restoration import train_restoration as work
 
-    work(config, _lines(overrides, data, weights), err)
+    work(config, _lines(overrides, data, weights), err, overwrite=overwrite)
 
 
 @app.command("interpolation")
@@ -58,11 +63,12 @@ def train_interpolation(
     ] = None,
     weights: Weights = None,
     overrides: Overrides = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Train a network that rebuilds skipped frames; goes on where it stopped."""
     from agent.trainings.interpolation import train_interpolation as work
 
-    work(config, _lines(overrides, data, weights), err)
+    work(config, _lines(overrides, data, weights), err, overwrite=overwrite)
 
 
 def _lines(overrides: list[str] | None, data: Path | None, weights: Path | None) -> list[str]:

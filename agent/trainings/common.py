@@ -34,12 +34,22 @@ def config_of(kind: str, name: str) -> Path:
     return Path(__file__).parents[2] / "configs" / kind / f"{name}.yaml"
 
 
-def places(config: Path, asked: Training) -> tuple[Path, Path]:
-    """Where data are and where weights go; `ConfigError` where the one or the other is missing."""
+def places(config: Path, asked: Training, *, overwrite: bool) -> tuple[Path, Path]:
+    """Where data are and where weights go.
+
+    Raises
+    ------
+    ConfigError
+        The one or the other is missing; without `overwrite`, there are weights of a finished
+        training.
+    """
     for key, value in (("data", asked.data), ("out", asked.out)):
         if value is None:
             raise ConfigError(f"{config}: `{key}`: missing; give it here or as --{key}")
     assert asked.data is not None and asked.out is not None
+    there = asked.out.with_name(asked.out.name + ".safetensors")
+    if there.exists() and not overwrite:
+        raise ConfigError(f"{there}: is there already; --overwrite replaces it")
     return asked.data, asked.out
 
 

@@ -14,6 +14,7 @@ from rich.console import Console
 from agent.reading import ConfigError, read_checked
 from agent.trainings.common import Training, check_start, config_of, device_named, made_by, places
 from agent.trainings.epochs import shown_epochs
+from agent.trainings.reading import read_movie
 from models.interpolation.recipe import Recipe
 
 _DEFAULT = Recipe()
@@ -72,8 +73,10 @@ def _recipe(asked: InterpolationTraining) -> Recipe:
     )
 
 
-def train_interpolation(config: Path, overrides: Sequence[str], console: Console) -> None:
-    """Train an interpolator and print what it reached.
+def train_interpolation(
+    config: Path, overrides: Sequence[str], console: Console, *, overwrite: bool = False
+) -> None:
+    """Train an interpolator and print what it reached; `overwrite` weights that are there.
 
     Raises
     ------
@@ -81,7 +84,7 @@ def train_interpolation(config: Path, overrides: Sequence[str], console: Console
         The config, the movies or the weights to start from cannot be used.
     """
     asked = read_checked(config, InterpolationTraining, overrides)
-    data, out = places(config, asked)
+    data, out = places(config, asked, overwrite=overwrite)
     check_start(config, asked.architecture, asked.start_from)
     try:
         recipe = _recipe(asked)
@@ -112,12 +115,13 @@ def _trained(
     data: Path, out: Path, recipe: Recipe, device: str, console: Console
 ) -> tuple[dict[str, Any], list[dict[str, NDArray[np.float32]]]]:
     """Model card and examples of a training, with a bar that shows how far it is."""
+    from models.interpolation.movies import read_movies
     from models.interpolation.training import train
 
     examples: list[dict[str, NDArray[np.float32]]] = []
     with shown_epochs(console) as show:
         card = train(
-            data,
+            read_movies(data, screened=recipe.screen, read=read_movie),
             out,
             recipe,
             **made_by(),

@@ -12,6 +12,7 @@ from rich.console import Console
 from agent.reading import ConfigError, read_checked
 from agent.trainings.common import Training, check_start, config_of, device_named, made_by, places
 from agent.trainings.epochs import shown_epochs
+from agent.trainings.reading import read_rated
 from models.quality.recipe import Recipe
 
 SHIPPED = "shipped"
@@ -62,8 +63,10 @@ def _recipe(asked: QualityTraining) -> Recipe:
     return Recipe(**named, start_from=start or None)
 
 
-def train_quality(config: Path, overrides: Sequence[str], console: Console) -> None:
-    """Train the quality network and print what it reached.
+def train_quality(
+    config: Path, overrides: Sequence[str], console: Console, *, overwrite: bool = False
+) -> None:
+    """Train the quality network and print what it reached; `overwrite` weights that are there.
 
     Raises
     ------
@@ -73,7 +76,7 @@ def train_quality(config: Path, overrides: Sequence[str], console: Console) -> N
     from models.quality.training import train
 
     asked = read_checked(config, QualityTraining, overrides)
-    data, out = places(config, asked)
+    data, out = places(config, asked, overwrite=overwrite)
     check_start(config, asked.architecture, asked.start_from)
     recipe, device = _recipe(asked), device_named(asked.device)
     with shown_epochs(console) as show:
@@ -86,6 +89,7 @@ def train_quality(config: Path, overrides: Sequence[str], console: Console) -> N
                 **made_by(),
                 progress=show,
                 device=device,
+                read=read_rated,
             )
         except (ValueError, OSError) as error:
             raise ConfigError(str(error)) from None

@@ -14,6 +14,7 @@ from rich.console import Console
 from agent.reading import ConfigError, read_checked
 from agent.trainings.common import Training, config_of, device_named, made_by, places
 from agent.trainings.epochs import shown_epochs
+from agent.trainings.reading import read_frames
 from models.restoration.recipe import Recipe
 
 _DEFAULT = Recipe()
@@ -70,37 +71,10 @@ def _recipe(asked: RestorationTraining) -> Recipe:
     return Recipe(**asked.model_dump(exclude={"data", "out", "device"}, by_alias=True))
 
 
-def read_image(path: Path) -> NDArray[Any]:
-    """One frame (rows × columns) of a TIFF, or of an OME-Zarr image at its full resolution.
-
-    Raises
-    ------
-    ValueError
-        It cannot be read, or is more than one grey frame.
-    """
-    if path.suffix != ".zarr":
-        from models.quality.table import read_frame
-
-        return read_frame(path)
-    import zarr
-
-    try:
-        node: Any = zarr.open(path, mode="r")
-        if not isinstance(node, zarr.Array):
-            ome = dict(node.attrs).get("ome", dict(node.attrs))
-            node = node[ome["multiscales"][0]["datasets"][0]["path"]]
-        image = np.asarray(node)
-    except (KeyError, IndexError, TypeError, AttributeError, ValueError, OSError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"{path}: not a readable OME-Zarr image ({reason})") from None
-    # Time, channel and depth of a single frame.
-    while image.ndim > 2 and image.shape[0] == 1:
-        image = image[0]
-    return image
-
-
-def train_restoration(config: Path, overrides: Sequence[str], console: Console) -> None:
-    """Train a restoration network and print what it reached.
+def train_restoration(
+    config: Path, overrides: Sequence[str], console: Console, *, overwrite: bool = False
+) -> None:
+    """Train a restoration network and print what it reached; `overwrite` weights that are there.
 
     Raises
     ------
@@ -108,7 +82,7 @@ def train_restoration(config: Path, overrides: Sequence[str], console: Console) 
         The config, the data or the teacher cannot be used.
     """
     asked = read_checked(config, RestorationTraining, overrides)
-    data, out = places(config, asked)
+    data, out = places(config, asked, overwrite=overwrite)
     if not data.is_dir():
         raise ConfigError(f"{data}: no such folder; accepted is one with a folder for each channel")
     try:
@@ -151,7 +125,7 @@ def _trained(
     examples: list[dict[str, NDArray[np.float32]]] = []
     with shown_epochs(console) as show:
         paired = recipe.method != "cyclegan"
-        pairs = read_pairs(data, *recipe.channels, paired=paired, read=read_image)
+        pairs = read_pairs(data, *recipe.channels, paired=paired, read=read_frames)
         card = train(
             pairs,
             out,

@@ -83,6 +83,8 @@ class Series:
         Whether the file has the pixels of a frame at all.
     gaps
         Whether a frame that is not held is missing. (OME-Zarr leaves out dark ones, too.)
+    mapped
+        Maps the pixels where they lie on disk as they are; None where they do not.
     named
         Whether the file itself has names for the axes.
     """
@@ -97,6 +99,7 @@ class Series:
     description: Description
     held: Callable[[Place], bool]
     gaps: bool = True
+    mapped: Callable[[], NDArray[Any]] | None = None
     named: bool = True
 
     def __str__(self) -> str:
@@ -213,6 +216,17 @@ class Frames:
 
     def __iter__(self) -> Iterator[NDArray[Any]]:
         return (self[number] for number in range(len(self)))
+
+    def mapped(self) -> NDArray[Any] | None:
+        """All frames (n × rows × columns) on disk, where they lie there one after the other."""
+        series = self._series
+        if (
+            series.mapped is None
+            or self.offset
+            or math.prod(series.shape) != len(self) * math.prod(self.shape)
+        ):
+            return None
+        return series.mapped().reshape(-1, *self.shape)
 
     @cached_property
     def _pixels(self) -> Any:

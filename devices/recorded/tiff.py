@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from xml.etree import ElementTree
 import numpy as np
 import tifffile
 import zarr
+from numpy.typing import NDArray
 
 from devices.recorded.description import Description, Place
 from devices.recorded.errors import ImageError
@@ -128,9 +129,17 @@ def _series(
         pixels=lambda: _array(found),
         description=_description(tiff, keyframe, dtype, root, number),
         held=lambda place: _is_held(found, held, place),
+        mapped=_mapped(file, found),
         named=found.kind in ("imagej", "ome", "lsm")
         or (found.kind == "shaped" and "Q" not in found.axes),
     )
+
+
+def _mapped(file: Path, found: tifffile.TiffPageSeries) -> Callable[[], NDArray[Any]] | None:
+    start, dtype = found.dataoffset, found.dtype
+    if start is None or dtype is None or not dtype.isnative:
+        return None
+    return lambda: np.memmap(file, dtype, "r", start, tuple(found.shape))
 
 
 def _array(found: tifffile.TiffPageSeries) -> Any:

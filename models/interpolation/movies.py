@@ -17,7 +17,7 @@ from models.interpolation.screen import screen_movie
 
 CLEAN = "clean"
 """Folder beside the movies with what they would be without noise, under the same names."""
-ENDINGS = (".ome.tif", ".ome.tiff", ".tif", ".tiff")
+ENDINGS = (".ome.tif", ".ome.tiff", ".tif", ".tiff", ".ome.zarr", ".zarr")
 _VALIDATION = 0.15
 # Fewer movies than this are divided by time, each: one of three would be a third of all there is.
 _FEW = 4
@@ -178,7 +178,7 @@ def read_movies(source: Path, *, screened: bool = True, read: Reader | None = No
     screened
         See `movie`.
     read
-        Reads a file; by default a TIFF, which stays on disk where it is not compressed.
+        Reads a file; by default a plain TIFF, which stays on disk where it is not compressed.
 
     Raises
     ------
@@ -186,7 +186,7 @@ def read_movies(source: Path, *, screened: bool = True, read: Reader | None = No
         There is none, or one cannot be used; names the file.
     """
     read = read or read_tiff
-    if source.is_file():
+    if source.is_file() or (source.is_dir() and source.name.lower().endswith(".zarr")):
         return [movie(read(source), name=source.name, screened=screened)]
     if not source.is_dir():
         raise ValueError(f"{source}: no such folder or file; accepted is a movie or a folder")
@@ -195,7 +195,7 @@ def read_movies(source: Path, *, screened: bool = True, read: Reader | None = No
         if path.name.startswith(".") or not path.name.lower().endswith(ENDINGS):
             continue
         beside = source / CLEAN / path.name
-        clean = read(beside) if beside.is_file() else None
+        clean = read(beside) if beside.exists() else None
         found.append(movie(read(path), clean, str(path), screened=screened))
     if not found:
         raise ValueError(f"{source}: no movies; accepted are {', '.join(ENDINGS)}")

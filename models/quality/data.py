@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.quality.preparing import INPUT, prepare
-from models.quality.table import Rating, read_frame, read_ratings
+from models.quality.preparing import INPUT, PIXEL_SIZE_NM, prepare
+from models.quality.table import Rating, Reader, read_plain, read_ratings
 
 SPLITS = ("training", "validation", "test")
 
@@ -78,8 +78,16 @@ class RatedSet:
         }
 
 
-def load(data: Path, column: str = "score") -> RatedSet:
+def load(data: Path, column: str = "score", read: Reader = read_plain) -> RatedSet:
     """Read and prepare all frames of a folder or CSV.
+
+    Parameters
+    ----------
+    data, column
+        See `table.read_ratings`.
+    read
+        Reads a frame and its pixel size, which counts where the table has none; 20 nm where the
+        file has none either. By default a plain TIFF, without its pixel size.
 
     Raises
     ------
@@ -90,7 +98,9 @@ def load(data: Path, column: str = "score") -> RatedSet:
     tiles, weights, frame = [], [], []
     for index, rating in enumerate(ratings):
         try:
-            cut, share = prepare(read_frame(rating.path), rating.pixel_size_nm, INPUT)
+            image, stated = read(rating.path)
+            size = rating.pixel_size_nm or stated or PIXEL_SIZE_NM
+            cut, share = prepare(image, size, INPUT)
         except ValueError as error:
             reason = str(error).removeprefix(f"{rating.path}: ")
             raise ValueError(f"{rating.path}: {reason}") from None
@@ -98,6 +108,10 @@ def load(data: Path, column: str = "score") -> RatedSet:
         tiles.append(np.clip(cut, -6e4, 6e4).astype(np.float16))
         weights.append(share)
         frame += [index] * len(cut)
+    if not any(share.any() for share in weights):
+        raise ValueError(
+            f"{data}: every frame is constant; accepted are frames that show something"
+        )
     return RatedSet(
         torch.from_numpy(np.concatenate(tiles)[:, None]),
         torch.tensor(frame),
@@ -125,7 +139,8 @@ def split(ratings: tuple[Rating, ...], seed: int) -> Split:
                     " frames of training and validation, or no such column"
                 )
         return Split(*(torch.tensor(frames, dtype=torch.long) for frames in parts))
-    fields = [rating.field or str(i) for i, rating in enumerate(ratings)]
+    # A frame that several rows rate is one field, whatever else is said of it.
+    fields = [rating.field or str(rating.path.resolve()) for rating in ratings]
     names = sorted(set(fields), key=fields.index)
     order = np.random.default_rng(seed).permutation(len(names))
     tenth = max(1, len(names) // 10)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
+
+Reader = Callable[[Path], tuple[NDArray[np.generic], float | None]]
+"""Reads one frame, rows × columns, and its pixel size (nm) where the file says it."""
 
 TABLE = "frames.csv"
 _ACCEPTED = "accepted is a CSV with a header and at least the columns file, {}"
@@ -28,7 +32,7 @@ class Rating:
     structure
         What is labelled, "" where the table does not say.
     pixel_size_nm
-        Pixel size (nm); 20 where the table has no such column.
+        Pixel size (nm); None where the table does not say it: then it is the file's, or 20.
     split
         `training`, `validation` or `test`; "" where the table leaves that to chance.
     field
@@ -40,7 +44,7 @@ class Rating:
     path: Path
     score: float
     structure: str = ""
-    pixel_size_nm: float = 20.0
+    pixel_size_nm: float | None = None
     split: str = ""
     field: str = ""
     simulated: bool = False
@@ -55,6 +59,10 @@ def _number(table: Path, line: int, column: str, text: str, low: float, high: fl
         accepted = f"a number from {low:g} to {high:g}"
         raise ValueError(f"{table}, line {line}: {column} is {text!r}; accepted is {accepted}")
     return value
+
+
+def _size(table: Path, line: int, text: str) -> float | None:
+    return _number(table, line, "pixel_size_nm", text, 1, 1000) if text.strip() else None
 
 
 def _split(table: Path, line: int, text: str) -> str:
@@ -98,7 +106,7 @@ def read_ratings(data: Path, column: str = "score") -> list[Rating]:
         raise ValueError(f"{table}: found columns {', '.join(columns) or 'nothing'}; {accepted}")
     if not rows:
         raise ValueError(f"{table}: no rows below the header; {accepted}")
-    ratings = []
+    ratings: list[Rating] = []
     for line, row in enumerate(rows, start=2):
         path = table.parent / (row["file"] or "")
         if not row["file"] or not path.is_file():
@@ -111,19 +119,35 @@ def read_ratings(data: Path, column: str = "score") -> list[Rating]:
                 path=path,
                 score=_number(table, line, column, row[column] or "", 0, 1),
                 structure=row.get("structure") or "",
-                pixel_size_nm=_number(
-                    table, line, "pixel_size_nm", row.get("pixel_size_nm") or "20", 1, 1000
-                ),
+                pixel_size_nm=_size(table, line, row.get("pixel_size_nm") or ""),
                 split=_split(table, line, row.get("split") or ""),
                 field=row.get("field") or "",
                 simulated=bool(row.get("scan")),
             )
         )
+    _check_splits(table, ratings)
     return sorted(ratings, key=lambda rating: rating.path.name)
 
 
+def _check_splits(table: Path, ratings: list[Rating]) -> None:
+    """A frame that several rows rate is in one part only."""
+    parts: dict[Path, str] = {}
+    for line, rating in enumerate(ratings, start=2):
+        part = parts.setdefault(rating.path.resolve(), rating.split)
+        if part != rating.split:
+            raise ValueError(
+                f"{table}, line {line}: {rating.path.name} is in {rating.split!r} here and in"
+                f" {part!r} above; accepted is one split for all rows of a file"
+            )
+
+
+def read_plain(path: Path) -> tuple[NDArray[np.generic], float | None]:
+    """The frame of a plain TIFF; whatever it says of its pixel size is not read."""
+    return read_frame(path), None
+
+
 def read_frame(path: Path) -> NDArray[np.generic]:
-    """One frame, rows × columns.
+    """One frame, rows × columns, of a plain TIFF.
 
     Raises
     ------

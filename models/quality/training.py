@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
-import json
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
@@ -14,10 +12,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from models import checkpoint
+from models import weights as weight_files
 from models.checkpoint import State
 from models.layout import placed
 from models.quality.augmentation import augment, turn
@@ -33,6 +31,7 @@ from models.quality.network import (
 from models.quality.preparing import INPUT, PIXEL_SIZE_NM
 from models.quality.recipe import Recipe
 from models.quality.scorer import read_weights
+from models.quality.table import Reader, read_plain
 
 Progress = Callable[[int, int, dict[str, float]], None]
 """Called after each epoch with its number, how many there are at most, and figures."""
@@ -64,6 +63,7 @@ def train(
     commit: str = "",
     progress: Progress | None = None,
     device: str = "cpu",
+    read: Reader = read_plain,
 ) -> dict[str, Any]:
     """Train a quality network on rated frames and write weights and model card.
 
@@ -93,6 +93,8 @@ def train(
         Called after each epoch.
     device
         What torch computes on; on CUDA in bfloat16 where it is precise enough.
+    read
+        See `data.load`.
 
     Returns
     -------
@@ -108,7 +110,7 @@ def train(
     recipe = recipe or Recipe()
     if recipe.epochs < 1:
         raise ValueError(f"epochs: {recipe.epochs}; accepted is 1 or more")
-    rated = load(Path(data), recipe.column)
+    rated = load(Path(data), recipe.column, read)
     if len(rated.ratings) < _FEWEST:
         raise ValueError(f"{data}: {len(rated.ratings)} frames; accepted are {_FEWEST} or more")
     parts = split(rated.ratings, recipe.seed)
@@ -117,7 +119,7 @@ def train(
     identity = {"recipe": _plain(recipe), "data": about["sha256"], "parent": parent}
     history = _fit(network, rated, parts, recipe, device, progress, Path(out), identity)
     _calibrate(network, rated, parts, device)
-    predictions, metrics = _evaluate(network, rated, parts, tests or {}, recipe, device)
+    predictions, metrics = _evaluate(network, rated, parts, tests or {}, recipe, device, read)
     card: dict[str, Any] = {
         "model": type(network).__name__,
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -356,12 +358,13 @@ def _evaluate(
     tests: Mapping[str, Path],
     recipe: Recipe,
     device: str,
+    read: Reader,
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Every validation and test frame's score, and the figures of each part."""
     known = rated.score[parts.training]
     sets = [("validation", rated, parts.validation), ("test", rated, parts.test)]
     for name, folder in tests.items():
-        other = load(Path(folder), recipe.column)
+        other = load(Path(folder), recipe.column, read)
         sets.append((name, other, torch.arange(len(other.score))))
     rows, metrics = [], {}
     for name, own, frames in sets:
@@ -387,14 +390,7 @@ def _evaluate(
 def _write(
     out: Path, network: RatingNet, card: dict[str, Any], predictions: list[dict[str, Any]]
 ) -> None:
-    out.parent.mkdir(parents=True, exist_ok=True)
-    weights = {name: value.contiguous().cpu() for name, value in network.state_dict().items()}
-    # Not with_suffix: a name such as "v1.2" has a dot of its own.
-    file = out.with_name(out.name + ".safetensors")
-    save_file(weights, file)
-    card["weights_sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
-    text = json.dumps(card, indent=2, ensure_ascii=False)
-    out.with_name(out.name + ".json").write_text(text + "\n", encoding="utf-8")
+    weight_files.write(out, network.state_dict(), card)
     with out.with_name(out.name + ".csv").open("w", newline="", encoding="utf-8") as table:
         writer = csv.DictWriter(table, list(predictions[0]))
         writer.writeheader()

@@ -29,8 +29,8 @@ _SMOOTH, _HAZE = 2.0, 8.0
 # better. Noise alone finds a best shift, too.
 _GAIN = 4.0
 
-Reader = Callable[[Path], NDArray[Any]]
-"""Reads one frame, rows × columns."""
+Reader = Callable[[Path], Sequence[NDArray[Any]]]
+"""Reads the frames of a file, each rows × columns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +144,9 @@ def read_pairs(
     target: str,
     *,
     paired: bool = True,
-    read: Reader = read_frame,
+    read: Reader = lambda path: [read_frame(path)],
 ) -> Pairs:
-    """Frames of two channels of a folder, sorted by name.
+    """Frames of two channels of a folder, sorted by name; those of a stack are one field.
 
     Parameters
     ----------
@@ -158,7 +158,7 @@ def read_pairs(
     paired
         Whether the frames of one name must be a pair.
     read
-        Reads a file; by default a TIFF.
+        Reads a file; by default a plain TIFF of one frame.
 
     Raises
     ------
@@ -172,6 +172,11 @@ def read_pairs(
     targets = inputs if target == source else _frames(folder / target, table, read)
     if paired:
         _matched(folder, source, target, inputs, targets)
+    for name, frames in ((source, inputs), (target, targets)):
+        if all(np.ptp(frame.image) == 0 for frame in frames):
+            raise ValueError(
+                f"{folder / name}: every frame is constant; accepted are frames that show something"
+            )
     return Pairs(
         tuple(inputs), tuple(targets), paired, folder.name, (source, target), (), simulated
     )
@@ -246,14 +251,11 @@ def _frames(folder: Path, table: dict[str, dict[str, str]], read: Reader) -> lis
         if table and name not in table:
             raise ValueError(f"{path}: has no row in {TABLE}; accepted is one for every frame")
         row = table.get(name, {})
-        frames.append(
-            Frame(
-                name,
-                checked(read(path), str(path)),
-                row.get("field") or name,
-                row.get("split") or "",
-            )
-        )
+        field, part = row.get("field") or name, row.get("split") or ""
+        images = read(path)
+        for number, image in enumerate(images):
+            of_stack = f"{name}[{number}]" if len(images) > 1 else name
+            frames.append(Frame(of_stack, checked(image, str(path)), field, part))
     return frames
 
 
@@ -277,6 +279,51 @@ def _matched(
                 f"{folder / target}: {frame.name} has shape {found}, its partner in {source}"
                 f" {frame.image.shape}; accepted are pairs of one shape"
             )
+
+
+def divided(pairs: Pairs, smallest: int) -> Pairs:
+    """Frames of one field, of which the last part validates: of a stack frames, of one frame rows.
+
+    For noise2void: what a frame shows of the structure is no secret that validation could give
+    away, because it asks for noise that the network has not seen.
+
+    Parameters
+    ----------
+    pairs
+        Of which inputs and targets are the same.
+    smallest
+        Rows and columns that a frame must have.
+
+    Raises
+    ------
+    ValueError
+        There is too little to divide.
+    """
+    frames = pairs.inputs
+    if any(frame.split for frame in frames) or len({frame.field for frame in frames}) > 1:
+        return pairs
+    if len(frames) > 1:
+        last = max(1, round(_VALIDATION * len(frames)))
+        cut = [
+            replace(frame, split=SPLITS[number >= len(frames) - last])
+            for number, frame in enumerate(frames)
+        ]
+    else:
+        image, name = frames[0].image, frames[0].name
+        axis = int(image.shape[1] > image.shape[0])
+        last = max(smallest, round(_VALIDATION * image.shape[axis]))
+        if image.shape[axis] - last < smallest or min(image.shape) < smallest:
+            rows, columns = image.shape
+            raise ValueError(
+                f"{pairs.source}: {name} is one frame of {rows} × {columns} pixels; accepted alone"
+                f" are {smallest} × {2 * smallest} or more, or a smaller `patch`"
+            )
+        parts = np.split(image, [image.shape[axis] - last], axis)
+        cut = [
+            replace(frames[0], name=f"{name}, {part}", image=own, split=part)
+            for own, part in zip(parts, SPLITS, strict=False)
+        ]
+    return replace(pairs, inputs=tuple(cut), targets=tuple(cut))
 
 
 def split(pairs: Pairs, seed: int) -> Split:
@@ -363,6 +410,8 @@ def shift_of(source: Image, target: Image) -> tuple[int, int]:
     which noise leaves more alone; whichever makes the smoothed frames more alike where they
     overlap counts, and no shift if neither clearly does.
     """
+    if not (np.ptp(source) and np.ptp(target)):
+        return 0, 0
     smooth = [gaussian(image, _SMOOTH) - gaussian(image, _HAZE) for image in (source, target)]
     window = np.outer(*(np.hanning(size + 2)[1:-1] for size in source.shape))
     tapered = [image * window for image in smooth]

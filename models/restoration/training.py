@@ -29,7 +29,15 @@ from models.restoration.objective import (
     rate_at,
     whole,
 )
-from models.restoration.pairs import Frame, Pairs, Split, read_pairs, register, split
+from models.restoration.pairs import (
+    Frame,
+    Pairs,
+    Split,
+    divided,
+    read_pairs,
+    register,
+    split,
+)
 from models.restoration.recipe import METHODS, Recipe
 from models.restoration.weights import Loaded, read_restoration, save
 
@@ -166,6 +174,8 @@ def _load(data: Path | Pairs, recipe: Recipe) -> Pairs:
     needed = max(recipe.patch, SMALLEST.get(recipe.loss, 0))
     if not paired and recipe.patch < cyclegan.SMALLEST:
         raise ValueError(f"patch: {recipe.patch}; accepted with cyclegan is {cyclegan.SMALLEST}")
+    if recipe.method == "n2v":
+        pairs = divided(pairs, needed)
     for frame in (*pairs.inputs, *pairs.targets):
         if min(frame.image.shape) < needed:
             rows, columns = frame.image.shape
