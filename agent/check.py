@@ -1,11 +1,13 @@
-"""`stedfast check`: what a run would do, without any light."""
+"""`stedfast check`: what a run would do, without any light, and why it would not get far."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from agent.config import RunConfig
-from agent.planning import fewest_frames, planned_frames, searching_frames
+from agent.planning import build_plan, fewest_frames, planned_frames, searching_frames
+from agent.reading import located
 from agent.trial import FRAMES_EACH
 from devices.config import Value
 from devices.microscope import Microscope
@@ -34,6 +36,11 @@ class Expected:
         Light on the sample by laser (J), lowest and highest.
     fewest
         The lowest number of frames, where a time-lapse skips as many as it may and never searches.
+    least_J
+        The least light that a run takes (J), by laser: of its one frame at least where the plan has
+        no end.
+    field_J
+        The same of each field that it looks at; None where it looks at none in particular.
     """
 
     frames: int | None
@@ -42,13 +49,56 @@ class Expected:
     bytes: int | None
     dose_J: dict[str, tuple[float, float]] | None
     fewest: int | None = None
+    least_J: dict[str, float] = field(default_factory=dict)
+    field_J: dict[str, float] | None = None
+
+
+def check_parts(config: RunConfig, source: Path) -> None:
+    """Make what a run makes before it takes a frame: its scorer, its plan, its engine.
+
+    The filter and the interpolator are looked at when the microscope is opened.
+
+    Raises
+    ------
+    ConfigError
+        Weights, an earlier run or an extra that it needs is missing, or cannot be used.
+    """
+    if config.analysis.score:
+        from models.quality import QualityScorer
+
+        weights = config.analysis.weights
+        try:
+            QualityScorer(source.parent / weights if weights else None)
+        except (OSError, ValueError) as error:
+            raise located(source, ("analysis", "weights"), str(error)) from None
+    build_plan(config)
+
+
+def check_light(config: RunConfig, expected: Expected, source: Path) -> None:
+    """Check that the light budgets allow the least that the run takes.
+
+    Raises
+    ------
+    ConfigError
+        One does not.
+    """
+    for section, least in (("budget_J", expected.least_J), ("per_field_J", expected.field_J or {})):
+        for laser, joules in getattr(config.dose, section).items():
+            if (needed := least.get(laser, 0.0)) > joules:
+                raise located(
+                    source,
+                    ("dose", section, laser),
+                    f"{joules:g} J, and the run takes at least {needed:.3g} J; accepted: more, or "
+                    "a run that takes less",
+                )
 
 
 def expect(config: RunConfig, microscope: Microscope) -> Expected:
     """What the config's run would cost on this microscope."""
     frames, fewest = planned_frames(config), fewest_frames(config)
     if frames is None or fewest is None:
-        return Expected(None, None, None, None, None)
+        start = {**config.microscope.start(), **config.microscope.modes[config.live.mode]}
+        return Expected(None, None, None, None, None, least_J=microscope.dose_j(start))
     points = frames
     if config.rebuilds() and config.timelapse.acquire == "skip":
         frames = fewest
@@ -58,6 +108,8 @@ def expect(config: RunConfig, microscope: Microscope) -> Expected:
     trial = ["confocal", "sted", "confocal"]
     if config.plan == "optimize":
         modes = trial
+    # Of one field: a trial, or all its time points.
+    each = {"live": 0.0, "optimize": 1.0}.get(config.plan, fewest / config.timelapse.fields)
     waits = 0.0
     if config.plan == "timelapse":
         waits = (config.timelapse.frames - 1) * config.timelapse.interval_s
@@ -87,6 +139,10 @@ def expect(config: RunConfig, microscope: Microscope) -> Expected:
         + (points * microscope.frame_bytes if config.rebuilds() else 0),
         {laser: (joules[0], joules[1]) for laser, joules in dose.items()},
         fewest,
+        {laser: joules[0] for laser, joules in dose.items()},
+        {laser: joules[0] * len(modes) / fewest * each for laser, joules in dose.items()}
+        if each
+        else None,
     )
 
 

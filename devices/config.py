@@ -359,6 +359,16 @@ class MicroscopeConfig(Model):
             if setting.safe is not None
         }
 
+    def placed(self, x_um: float, y_um: float) -> MicroscopeConfig:
+        """The same with its fields around a place (µm), where they have none of their own."""
+        if self.fields.centre_um is not None:
+            return self
+        # To a nanometre, which goes to the ledger and back; adding 0 turns -0.0 into 0.0.
+        centre = (round(x_um, 3) + 0.0, round(y_um, 3) + 0.0)
+        return self.model_copy(
+            update={"fields": self.fields.model_copy(update={"centre_um": centre})}
+        )
+
     def start(self) -> dict[str, Value]:
         """The settings a run starts from."""
         return {name: setting.plain(setting.start) for name, setting in self.settings.items()}

@@ -9,7 +9,8 @@ from devices.shot import Field
 def grid(config: FieldsConfig) -> list[Field]:
     """The config's fields of view, from the centre outwards.
 
-    Where the config has no centre they are around (0, 0); a run has one, see `placed`.
+    Where the config has no centre they are around (0, 0); a run's has one, from
+    `MicroscopeConfig.placed`.
     """
     x0, y0 = config.centre_um or (0.0, 0.0)
     places = [

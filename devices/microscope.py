@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,7 +37,7 @@ class Microscope:
     core
         Micro-Manager's core with C++ and Python devices in it.
     config
-        What it was opened from.
+        What it was opened from; its fields are around where the stage was, if nobody said where.
     simulated
         True where the frames come from a simulation, a recording or a demo camera.
     fields
@@ -119,6 +120,8 @@ class Microscope:
                     raise BindingError(("properties", i), f"{what}: {error}") from error
         # Whatever those properties have switched on.
         held.darken("opened")
+        if core.getXYStageDevice():
+            config = config.placed(*core.getXYPosition())
         return cls(held, config)
 
     def close(self, reason: str = "closed", *, hung: bool = False) -> SafeState:
@@ -253,6 +256,28 @@ class Microscope:
                     raise LimitError(f"setting {name!r}: {why}")
 
     # ------------------------------------------------------------------ time and place
+
+    def travel(self) -> str:
+        """How far the stage goes to see all fields, in words."""
+        x, y = self.core.getXYPosition()
+        xs, ys = [f.x_um for f in self.fields], [f.y_um for f in self.fields]
+        far = max(math.hypot(field.x_um - x, field.y_um - y) for field in self.fields)
+        return (
+            f"up to {far:.4g} µm from where it is, ({x:.5g}, {y:.5g}) µm: "
+            f"x {min(xs):.5g} … {max(xs):.5g}, y {min(ys):.5g} … {max(ys):.5g} µm"
+        )
+
+    def check_fields(self) -> None:
+        """Check that the stage may go to every field.
+
+        Raises
+        ------
+        BindingError
+            One is beyond `stage_limits`.
+        """
+        for field in self.fields:
+            if why := self.config.stage_limits.refusal(field.x_um, field.y_um, field.z_um):
+                raise BindingError(("fields",), f"field {field.index}: {why}")
 
     def clock_s(self, clock: PropertyBinding) -> float:
         """The simulated clock (s)."""

@@ -113,12 +113,14 @@ def resume(folder: RunFolder, trust: Trust = False) -> None:
 
 def check(config: ConfigFile, overrides: Overrides = None) -> None:
     """Open the microscope, switch on no light, and say what the run would take."""
-    from agent.check import expect
+    from agent.check import check_light, check_parts, expect
     from agent.session import open_microscope
 
     checked = load(config, overrides or [])
+    check_parts(checked, config)
     with interrupts() as seen, open_microscope(checked, config, seen) as microscope:
         expected = expect(checked, microscope)
+        check_light(checked, expected, config)
         table = Table(show_header=False, box=None)
         table.add_row("plan", checked.plan + (" (simulated)" if microscope.simulated else ""))
         if checked.filter is not None:
@@ -136,6 +138,8 @@ def check(config: ConfigFile, overrides: Overrides = None) -> None:
                 budget = checked.dose.budget_J.get(laser)
                 note = f" (budget {budget:g} J)" if budget else ""
                 table.add_row(f"{laser} dose", _span(low, high, "J") + note)
+        if checked.plan != "live":
+            table.add_row("stage", microscope.travel())
         out.print(table)
     out.print(f"{config}: ready to run", soft_wrap=True)
 

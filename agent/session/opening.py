@@ -9,6 +9,7 @@ from pathlib import Path
 from agent.beside.filter_setup import check_filter
 from agent.beside.rebuild_setup import check_interpolator
 from agent.config import RunConfig
+from agent.engines import make_optimizer
 from agent.reading import located, noted
 from devices.errors import BindingError
 from devices.microscope import Microscope
@@ -37,6 +38,8 @@ def open_microscope(
     """
     check_filter(config, source)
     check_interpolator(config, source)
+    if config.reoptimizes():
+        make_optimizer(config)  # or the first search would find out, hours later
     try:
         with Microscope.open(
             config.microscope, base=source.parent, seed=config.seed, stop=stop
@@ -45,6 +48,8 @@ def open_microscope(
                 raise BindingError(
                     (), f"has no XY stage, and `plan: {config.plan}` moves to its fields"
                 )
+            if config.plan != "live":
+                microscope.check_fields()
             yield microscope
     except BindingError as error:
         wrong = located(source, ("microscope", *error.path), str(error))

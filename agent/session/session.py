@@ -154,6 +154,10 @@ class Session:
         seen: Interrupts,
         watch: Callable[[Progress], None],
     ) -> Result:
+        # The fields of a run stay where they are, wherever the stage is when it is gone on with.
+        if (centre := microscope.config.fields.centre_um) is not None:
+            scope = self.config.microscope.placed(*centre)
+            self.config = self.config.model_copy(update={"microscope": scope})
         work = prepare(self.config, self.folder, microscope, self._make_plan, beside, self.progress)
         reason = "failed"
         cause: BaseException | None = None
