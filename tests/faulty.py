@@ -265,17 +265,53 @@ def energy_j(laser: Laser, shutter: Shutter | None) -> float:
 
 
 class Stage(XYStageDevice):
-    """A stage that goes anywhere at once."""
+    """A stage that goes anywhere at once, or takes its time.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    x_um, y_um
+        Where it is when it is switched on (µm).
+    busy_s
+        How long it is on its way (s), ...
+    times
+        ... as often as this; None: always.
+    hangs
+        It does not say where it is once it has moved, until the last stage is `released`.
+    """
+
+    released = threading.Event()
+
+    def __init__(
+        self,
+        x_um: float = 0.0,
+        y_um: float = 0.0,
+        busy_s: float = 0.0,
+        times: int | None = None,
+        hangs: bool = False,
+    ) -> None:
         super().__init__()
-        self._position = (0.0, 0.0)
+        self._position = (x_um, y_um)
+        self._fault = _Fault(0 if busy_s else None, times, "")
+        self._busy_s, self._until = busy_s, 0.0
+        self._hangs = hangs
+        self.went: list[tuple[float, float]] = []
+        """Everywhere that it was sent."""
+        type(self).released = threading.Event()
+        made.setdefault(type(self).__name__, []).append(self)
 
     def get_position_um(self) -> tuple[float, float]:
+        if self._hangs and self.went:
+            type(self).released.wait(600)
         return self._position
 
     def set_position_um(self, x: float, y: float) -> None:
+        self.went.append((x, y))
         self._position = (x, y)
+        if self._fault.strikes(0):
+            self._until = time.monotonic() + self._busy_s
+
+    def busy(self) -> bool:
+        return time.monotonic() < self._until
 
     def home(self) -> None:
         self._position = (0.0, 0.0)
