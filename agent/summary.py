@@ -102,6 +102,8 @@ def summary_of(folder: Path, config: RunConfig, recording: Recording) -> dict[st
             **{f"{laser}_J": gate.total.get(laser, 0.0) for laser in _lasers(config)},
             "budget_fraction": gate.budget_fraction,
             "lost_shots": len(recording.lost),
+            "expected_s": gate.expected_s,
+            "lit_s": gate.lit_s,
         },
         "score": {
             **spread([score.value for score in scores]),

@@ -117,7 +117,9 @@ class StrictEngine(MDAEngine):
             raise
         except Exception as error:
             sender.forget()
-            raise DeviceFault(f"a device is not ready: {error}") from error
+            raise DeviceFault(
+                f"a device is not ready: {error}; `timeout_s` says how long it may take"
+            ) from error
 
     def exec_single_event(self, event: MDAEvent) -> Iterator[Any]:
         """Take one frame, with light on the sample no longer than that.

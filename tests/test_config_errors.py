@@ -64,7 +64,7 @@ LIVE: list[tuple[str, Any, list[str]]] = [
     ("microscope.pixelsize_nm", 20, ["`microscope.pixelsize_nm`", "`pixel_size_nm`"]),
     (f"{LASER}.rage", [0, 1], [f"`{LASER}.rage`", "did you mean `range`"]),
     ("microscope.fields.colums", 3, ["`microscope.fields.colums`", "did you mean `columns`"]),
-    ("microscope.exposure.camera", 3, ["`microscope.exposure.camera`", "camera_ms"]),
+    ("microscope.exposure.camera_s", 3, ["`microscope.exposure.camera_s`", "camera_ms"]),
     ("dose.budget", {"excitation": 1}, ["`dose.budget`", "budget_J", "per_field_J"]),
     ("faults.retry", 1, ["`faults.retry`", "did you mean `retries`"]),
     ("plan", GONE, ["`plan`", "missing"]),
@@ -111,7 +111,7 @@ LIVE: list[tuple[str, Any, list[str]]] = [
     ("live.mode", "sedt", ["`live.mode`", "'sedt'", "accepted: sted"]),
     ("dose.budget_J.exitation", 1, ["`dose.budget_J.exitation`", "excitation, depletion"]),
     ("dose.per_field_J.depletion", -1, ["`dose.per_field_J.depletion`", "above 0"]),
-    ("microscope.exposure", {}, ["`microscope.exposure`", "`dwell_time` or `camera_ms`"]),
+    ("microscope.exposure", {}, ["`microscope.exposure`", "`dwell_time`, `camera_ms`, `camera`"]),
     (
         "microscope.exposure",
         {"dwell_time": "dwell"},
