@@ -16,12 +16,14 @@ from agent.config import load
 from agent.control import FILE
 from agent.session import Session
 from agent.store.folder import new_folder
+from agent.summary import summarize
 from agent.view.beside import Beside
 from agent.web.access import Place
 from tests import faulty
-from tests.pages import run_pages
+from tests.pages import ask, run_pages
 from tests.runs import Work, assert_left_well, mean_score, posix, recorded, started, until
 from tests.searches import config_data_of_a_run
+from tests.stories import completed, drawn
 
 VIRTUAL = {
     "plan": "optimize",
@@ -219,12 +221,12 @@ def test_a_killed_run_is_shown_as_it_was_last_and_as_ended(tmp_path: Path, page:
         assert page.is_hidden("#acts")
 
 
-def test_a_search_is_finished_with_the_best_settings(tmp_path: Path, page: Any) -> None:
+def a_search(tmp_path: Path, told: threading.Event) -> Session:
+    """One whose third trial waits until something was told."""
     data = config_data_of_a_run()
     data["optimize"] |= {"trials": 6, "bleaching_limit": 1.0}
     file = faulty.write(tmp_path / "config.yaml", data)
     config = load(file)
-    told = threading.Event()
     scored = 0
 
     def score(frames: list[Any]) -> Any:
@@ -234,7 +236,94 @@ def test_a_search_is_finished_with_the_best_settings(tmp_path: Path, page: Any) 
             assert told.wait(30)
         return mean_score(frames)
 
-    session = Session(config, file, new_folder(config, tmp_path, tmp_path / "run"), scorer=score)
+    return Session(config, file, new_folder(config, tmp_path, tmp_path / "run"), scorer=score)
+
+
+def test_a_search_is_finished_with_the_settings_of_a_trial_that_a_person_accepts(
+    tmp_path: Path, page: Any
+) -> None:
+    told = threading.Event()
+    session = a_search(tmp_path, told)
+    thread = threading.Thread(target=session.run, daemon=True)
+    with run_pages(session.folder) as (_, links):
+        thread.start()
+        page.goto(links.control)
+        # Not only the one with the star.
+        page.click("[aria-label='Accept trial 1']")
+        page.click("#ask-yes")
+        until(lambda: (session.folder / FILE).exists())
+        told.set()
+        phase(page, "completed", seconds=40)
+        page.wait_for_selector("#result-words:has-text('Trial 1 was accepted by a person')")
+        page.wait_for_selector("#trials .v:has-text('accepted')")
+        assert page.locator("#trials button").count() == 0
+    thread.join(20)
+    recording = recorded(session.folder)
+    (first, *_) = recording.notes_on("trial")
+    (found,) = recording.notes_on("recommendation")
+    assert (found["accepted"], found["settings"]) == (1, first["settings"])
+    retested = [one for one in recording.notes_on("retest") if one["which"] == "best"]
+    assert [one["settings"] for one in retested] == [first["settings"]]
+    assert recording.notes_on("told")[0]["key"] == "accept"
+
+
+def words(text: str) -> str:
+    return " ".join(text.replace("\N{NO-BREAK SPACE}", " ").split())
+
+
+def test_the_page_of_a_finished_search_shows_start_against_best_as_the_report_does(
+    tmp_path: Path, page: Any
+) -> None:
+    folder = completed(tmp_path / "run")
+    result = summarize(folder)["result"]
+    report = drawn(folder).words
+    with run_pages(folder) as (_, links):
+        page.goto(links.read)  # who may only look sees it, too
+        page.wait_for_selector("#result:not([hidden])")
+        said = [page.inner_text("#result-head"), *result["words"]]
+        assert words(said[0]) == words(result["head"])
+        assert words(page.inner_text("#result-words")) == words(" ".join(result["words"]))
+        rows = page.locator("#compared tbody tr").all_inner_texts()
+        table = {row.split("\t")[0]: [words(cell) for cell in row.split("\t")[1:]] for row in rows}
+        assert table["score"] == ["0.250 ± 0.040 (n = 3)", "0.600 ± 0.100 (n = 3)"]
+        assert table["depletion power"] == ["30 mW", "123 mW"]
+        for cell in (words(one) for one in said + table["score"] + table["depletion power"]):
+            assert cell in words(report), cell
+        assert "settings found" in page.inner_text("#compared th.chosen")
+        # The best trial was the luckiest one; what counts is what was measured again.
+        assert (page.inner_text("#best-head"), page.inner_text("#best")) == ("Recommended", "0.60")
+        assert "★" not in page.inner_text("#trials")
+
+        with page.context.expect_page() as opened:
+            page.click("#result-report")
+        tab = opened.value
+        tab.wait_for_selector("h1")
+        assert words(tab.inner_text(".verdict b")) == words(result["head"])
+        assert tab.evaluate("getComputedStyle(document.querySelector('h1')).fontWeight") == "700"
+        assert ask(links, "/report/" + 32 * "a", token="")[0] == 404
+        assert ask(links, "/api/report", token="")[0] == 401
+
+
+def test_sted_frames_only(tmp_path: Path, page: Any) -> None:
+    folder = completed(tmp_path / "run")
+    with run_pages(folder) as (_, links):
+        page.goto(links.control)
+        page.wait_for_selector('canvas[data-frame="35"]')
+        page.keyboard.press("m")
+        page.wait_for_selector('canvas[data-frame="34"]')
+        page.keyboard.press("ArrowLeft")
+        page.wait_for_selector('canvas[data-frame="31"]')
+        page.wait_for_selector("#frame-words:has-text('sted')")
+        until(lambda: page.get_attribute("#strip", "aria-label") == "The last 12 frames")
+        page.keyboard.press("l")
+        page.wait_for_selector('canvas[data-frame="34"]')
+        page.click("#sted")
+        page.wait_for_selector('canvas[data-frame="35"]')
+
+
+def test_a_search_is_finished_with_what_is_predicted_best(tmp_path: Path, page: Any) -> None:
+    told = threading.Event()
+    session = a_search(tmp_path, told)
     thread = threading.Thread(target=session.run, daemon=True)
     with run_pages(session.folder) as (_, links):
         thread.start()

@@ -77,6 +77,10 @@ class Course:
         Number of the last entry that was taken.
     versions
         How often each part changed, so that a page fetches only what is new.
+    newest
+        Number of the newest frame of each kind.
+    modes
+        Of the frames that were taken.
     lapsed
         Time points of a time-lapse that skips; None elsewhere.
     """
@@ -94,6 +98,7 @@ class Course:
     frames: dict[int, Shown] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
     newest: dict[str, int] = field(default_factory=dict)
+    modes: set[str] = field(default_factory=set)
     trials: list[dict[str, Any]] = field(default_factory=list)
     notes: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     spans: dict[str, Any] = field(default_factory=dict)
@@ -159,6 +164,9 @@ class Course:
             self.gate.count(shot["dose_J"], _field(shot))
         self._add(Shown(entry.frame, MEASURED, entry.at, entry.data["time_s"], shot))
         self.newest["raw"] = entry.frame
+        self.modes.add(str(shot.get("mode")))
+        if shot.get("mode") == "sted":
+            self.newest["sted"] = entry.frame
         self._pace.append((_moment(entry.at), self.done))
         self.light.add(entry.frame, dict(self.gate.total))
 
@@ -208,7 +216,7 @@ class Course:
         kept = self.notes.setdefault(topic, [])
         kept.append(data)
         del kept[:-_LINES]
-        if topic in ("recommendation", "retest", "enough"):
+        if topic in ("recommendation", "retest", "enough", "belief"):
             self.versions["trials"] += 1
         if topic == "told":
             if data["key"] in self.config.adjustable() and "refused" not in data:
@@ -247,6 +255,7 @@ class Course:
 
     def _take_end(self, entry: Entry) -> None:
         self.end = {**entry.data, "at": entry.at}
+        self.versions["trials"] += 1
         self.paused = self.pausing = self.stopping = False
         self.under_way = None
         self._say("end", entry.at, f"{entry.data['status']}: {entry.data['reason']}")
@@ -298,9 +307,8 @@ class Course:
         """Number of the best trial; see `agent.verdict.best_trial`."""
         return best_trial(self.trials, self.config.optimize.bleaching_limit)
 
-    def result(self) -> Verdict:
-        """What the search came to."""
-        going_on = self.end is None
+    def result(self, *, going_on: bool) -> Verdict:
+        """What the search came to, or has so far."""
         return of_notes(
             self.config.optimize, {**self.notes, "trial": self.trials}, going_on=going_on
         )

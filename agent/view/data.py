@@ -8,6 +8,7 @@ from agent.config import RunConfig
 from agent.control import FILTERING
 from agent.report import text
 from agent.report.lapse import WHY
+from agent.verdict import retested
 from agent.view.course import Course, Shown, verdict
 from agent.view.lapsed import AUDITED, MEASURED, MISSING, RECONSTRUCTED, SKIPPED, TimePoint
 from agent.view.reader import Reader
@@ -33,6 +34,7 @@ def state(reader: Reader) -> dict[str, Any]:
         return head
     counts = course.counts
     newest = course.frames.get(course.newest.get("raw", -1))
+    sted = course.frames.get(course.newest.get("sted", -1))
     scored = course.frames.get(course.newest.get("scored", -1))
     end = course.end or {}
     faults = [line for line in course.log if line["kind"] == "fault"]
@@ -53,11 +55,13 @@ def state(reader: Reader) -> dict[str, Any]:
         "left_s": course.left_s(),
         "newest": course.newest,
         "frame": newest.as_dict() if newest else None,
+        "sted": sted.as_dict() if sted else None,
+        "only_sted": sted is not None and len(course.modes) > 1,
         "scored": scored.as_dict() if scored else None,
         "under_way": course.under_way,
         "light": _light(course, config),
         "bleaching": _bleaching(course, config),
-        "search": _search(course, config),
+        "search": _search(reader, course, config),
         "lapse": _lapse(course),
         "filter": _filter(course, config),
         "safe_state": course.safe_state,
@@ -67,12 +71,11 @@ def state(reader: Reader) -> dict[str, Any]:
 
 
 def trials(reader: Reader) -> dict[str, Any]:
-    """The trials of a search, its recommendation and the retests."""
+    """The trials of a search, and what it came to: the same as report and `show` say."""
     course, config = reader.course, reader.config
     if course is None or config is None:
-        return {"settings": [], "trials": [], "best": None, "recommended": None, "retests": []}
+        return {"settings": [], "trials": [], "best": None, "result": None}
     names = config.tuned() if config.plan == "optimize" else []
-    recommended = course.notes.get("recommendation", [])
     return {
         "settings": [_setting(config, name) for name in names],
         "limit": config.optimize.bleaching_limit,
@@ -81,8 +84,7 @@ def trials(reader: Reader) -> dict[str, Any]:
             for number, trial in enumerate(course.trials, 1)
         ],
         "best": course.best(),
-        "recommended": recommended[-1] if recommended else None,
-        "retests": course.notes.get("retest", []),
+        "result": _result(reader, course, config) if course.notes.get("recommendation") else None,
     }
 
 
@@ -238,19 +240,41 @@ def _bleaching(course: Course, config: RunConfig) -> dict[str, Any] | None:
     }
 
 
-def _search(course: Course, config: RunConfig) -> dict[str, Any] | None:
+def _result(reader: Reader, course: Course, config: RunConfig) -> dict[str, Any]:
+    """The verdict, and start and best as they were measured again, written as the report does."""
+    both = _scores(course)
+    return course.result(going_on=not reader.over).as_dict() | {
+        which: {
+            "settings": part["settings"] or config.microscope.start(),
+            "score": text.spread_of_scores(part["score"]),
+            "bleaching": text.spread_of_shares(part["bleaching"]),
+        }
+        for which, part in both.items()
+    }
+
+
+def _scores(course: Course) -> dict[str, dict[str, Any]]:
+    """Start and best, as they were measured again."""
+    return retested(course.notes.get("recommendation", ()), course.notes.get("retest", ()))
+
+
+def _search(reader: Reader, course: Course, config: RunConfig) -> dict[str, Any] | None:
     if config.plan != "optimize":
         return None
     assert course.standing is not None
     best = course.best()
-    recommended = course.notes.get("recommendation", [])
+    found = course.result(going_on=not reader.over)
     return {
         "done": len(course.trials),
         "trials": course.standing.trials,
         "over": course.standing.over,
         "best": best,
         "best_score": course.trials[best - 1]["objectives"]["score"] if best else None,
-        "recommended": recommended[-1]["settings"] if recommended else None,
+        "recommended": found.recommended,
+        "recommended_score": _scores(course)[found.recommended]["score"]["mean"]
+        if found.recommended
+        else None,
+        "ok": found.ok,
     }
 
 

@@ -23,6 +23,7 @@ from agent.view.course import Shown
 from agent.view.pace import Pace
 from agent.view.previews import KINDS, LARGEST, Previews
 from agent.view.reader import Reader
+from agent.view.reports import POLICY, Reports
 from agent.web.access import Place
 from agent.web.guard import ROLE, Refused, body_of
 from agent.web.serving import Site
@@ -35,6 +36,7 @@ FILES = {
     "/panes.js": ("agent.view", "panes.js"),
     "/together.js": ("agent.view", "together.js"),
     "/controls.js": ("agent.view", "controls.js"),
+    "/trials.js": ("agent.view", "trials.js"),
     "/base.css": ("agent.web", "base.css"),
     "/base.js": ("agent.web", "base.js"),
     "/icon.svg": ("agent.web", "icon.svg"),
@@ -69,6 +71,8 @@ class RunSite(Site):
         self._previews: Previews | None = None
         self._charts: dict[str, tuple[int, str | None]] = {}
         self._threads = ThreadPoolExecutor(_THREADS, "pages")
+        self._reports = Reports(folder)
+        self._drawing = ThreadPoolExecutor(1, "report")
         self._told: deque[float] = deque(maxlen=_COMMANDS_A_MINUTE)
         self._ids: set[str] = set()
         add = self.app.router.add_get
@@ -79,6 +83,8 @@ class RunSite(Site):
         add("/api/frames", partial(self._part, data.frames))
         add("/api/chart/{name:[a-z]{1,20}}", self._chart)
         add("/api/share", self._share)
+        add("/api/report", self._report)
+        add("/report/{word:[0-9A-Za-z_-]{32}}", self._drawn)
         add("/api/frame/{index:[0-9]{1,9}}", self._frame)
         add("/api/frame/{kind:[a-z]{1,20}}/{index:[0-9]{1,9}}", self._picture)
         self.app.router.add_post("/api/command", self._command)
@@ -136,6 +142,19 @@ class RunSite(Site):
         if request[ROLE] != "control":
             raise Refused(403, "only who may control the run shares it")
         return web.json_response({"link": self.links.read})
+
+    async def _report(self, request: web.Request) -> web.Response:
+        """Draw the report; answered with where it is."""
+        loop = asyncio.get_running_loop()
+        work = loop.run_in_executor(self._drawing, self._reports.draw, self.reader.version)
+        return web.json_response({"path": f"/report/{await asyncio.shield(work)}"})
+
+    async def _drawn(self, request: web.Request) -> web.Response:
+        page = self._reports.page(request.match_info["word"])
+        if page is None:
+            raise Refused(404, "this report is no longer kept; open it from the page again")
+        headers = {"Content-Security-Policy": POLICY}
+        return web.Response(body=page, content_type="text/html", charset="utf-8", headers=headers)
 
     async def _frame(self, request: web.Request) -> web.Response:
         index = int(request.match_info["index"])

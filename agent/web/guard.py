@@ -87,7 +87,8 @@ class Guard:
         except web.HTTPException as error:
             response = self._refuse(request, error.status, error.reason)
         if not response.prepared:
-            response.headers.update(_HEADERS)
+            for name, value in _HEADERS.items():
+                response.headers.setdefault(name, value)
         return response
 
     def log_damaged(self, why: str) -> None:

@@ -3,6 +3,7 @@ import { $, Refused, clock, gate, hasToken, make, newId, number, read, span, svg
 import { Pane, look, zoomTo } from "/panes.js";
 import { together } from "/together.js";
 import { ask, drawSettings, drawSpent, follow, tell, toast } from "/controls.js";
+import { accept, drawTrials } from "/trials.js";
 
 const SIGNS = { loading: "…", waiting: "…", starting: "●", running: "●", pausing: "‖", paused: "‖", stopping: "■", stopped: "■", interrupted: "▲", completed: "✓", failed: "✕", killed: "✕" };
 const WORDS = { waiting: "waiting", killed: "ended", pausing: "pausing", stopping: "stopping" };
@@ -21,6 +22,7 @@ let frames = [];
 let fields = [];
 let chart = "score";
 let best = null;
+let only = localStorage.getItem("sted only") === "true";
 const seen = {};
 const due = {};
 const later = {};
@@ -95,11 +97,11 @@ function apply(found) {
   $("faults").hidden = !faults;
   text("faults", faults === 1 ? "1 fault" : `${faults} faults`);
   $("bar").style.width = planned ? `${Math.min(100, (100 * found.done) / planned)}%` : "0";
-  const control = found.role === "control";
-  $("looking").hidden = control;
-  $("share").hidden = !control;
-  $("acts").hidden = !control || found.over || !found.plan;
-  $("steer").hidden = !control || found.over || !found.plan;
+  const may = found.role === "control";
+  $("looking").hidden = may;
+  $("share").hidden = !may;
+  $("report").hidden = !found.plan;
+  $("acts").hidden = $("steer").hidden = !control(found) || !found.plan;
   const standing = found.phase === "paused";
   text("pause", standing ? "Resume" : found.phase === "pausing" ? "Pausing…" : "Pause");
   $("pause").className = standing ? "go" : "hold";
@@ -118,9 +120,11 @@ function parts(found) {
   if (isSeen("frames") || found.lapse) part("frames", versions.frames, drawStrip);
   part("log", versions.log, drawLog);
   if (isSeen("chart")) part("chart", `${chart}/${grown(found)}/${versions.trials}/${found.over}`, drawChart, 2 * PART_MS);
-  if (found.plan === "optimize") part("trials", versions.trials, drawTrials);
-  if (found.role === "control" && !found.over) part("settings", `${versions.settings}/${found.filter?.frames}`, () => drawSettings(found.plan), 300);
+  if (found.plan === "optimize") part("trials", `${versions.trials}/${found.over}/${found.search.over}`, () => drawTrials(control(found) && !found.search.over));
+  if (control(found)) part("settings", `${versions.settings}/${found.filter?.frames}`, () => drawSettings(found.plan), 300);
 }
+
+const control = (found) => found.role === "control" && !found.over;
 
 // Changes when a chart over all frames does so visibly: with one frame more in four hundred.
 function grown(found) {
@@ -171,7 +175,7 @@ function tellBanner(found) {
   else if (phase === "paused") banner(tone || "hold", "Paused.", `${safe(found)} Nothing is exposed until somebody resumes.`);
   else if (phase === "pausing") banner("hold", "Pausing.", "The frame under way is finished first.");
   else if (phase === "stopping") banner("hold", "Stopping.", "The frame under way is finished, then the microscope is made safe.");
-  else if (phase === "completed") banner(tone || "good", "Completed.", `${found.acquired} frames${found.lapse?.skipped ? ` taken, ${found.lapse.skipped} skipped` : ""}. ${safe(found)} The report is in the run's folder.`);
+  else if (phase === "completed") banner(tone || (found.search?.ok === false ? "bad" : "good"), "Completed.", `${found.acquired} frames${found.lapse?.skipped ? ` taken, ${found.lapse.skipped} skipped` : ""}. ${safe(found)}`);
   else if (phase === "stopped" || phase === "interrupted") banner(tone || "hold", phase === "stopped" ? "Stopped." : "Interrupted.", `${found.reason || ""}. ${safe(found)} stedfast resume goes on with it.`);
   else if (phase === "failed") banner("bad", "Failed.", `${found.reason || ""}. ${safe(found)}`);
   else if (phase === "killed") banner("bad", "The run's process has ended without a word.", "Its lasers may still be on: look at the microscope. The next stedfast command on it makes it safe, and stedfast resume goes on. What is shown is what happened last.");
@@ -181,11 +185,14 @@ function tellBanner(found) {
 
 // ------------------------------------------------------------------ frames
 
+const onlySted = (found) => only && Boolean(found?.only_sted);
+const isWanted = (one) => !onlySted(state) || one[2] === "sted";
+
 function showNewest(found) {
   if (!following) return;
   const newest = found.newest || {};
   const held = found.filter && $("same").checked && newest.filtered !== undefined;
-  raw.want(held ? newest.filtered : newest.raw);
+  raw.want(held ? newest.filtered : onlySted(found) ? newest.sted : newest.raw);
   if (found.filter) second.want(newest.filtered);
   if (found.lapse) made.want(newest.reconstructed);
 }
@@ -209,7 +216,10 @@ function drawFrames(found) {
       pane.wait.firstChild.hidden = found.over || pane === made || (pane === second && !filtering);
     }
   }
-  if (following && found.frame) describe(found.frame);
+  $("sted").hidden = !found.only_sted;
+  $("sted").setAttribute("aria-pressed", String(only));
+  const newest = onlySted(found) ? found.sted : found.frame;
+  if (following && newest) describe(newest);
   for (const key of ["measured", "reconstructed", "audited", "missing", "flagged", "filtered"]) text(`n-${key}`, String(found.counts?.[key] ?? 0));
   $("filtered-box").hidden = !found.filter;
   $("missing-box").hidden = !found.counts?.missing;
@@ -271,7 +281,14 @@ function setFollowing(on) {
 }
 
 function step(by) {
-  if (!fields.length) { choose((chosen ?? raw.number ?? state?.newest?.raw ?? 0) + by); return; }
+  if (!fields.length) {
+    const now = chosen ?? raw.number ?? state?.newest?.raw ?? 0;
+    if (!onlySted(state)) { choose(now + by); return; }
+    const others = frames.filter(isWanted).map((one) => one[0]);
+    const next = by > 0 ? others.find((one) => one > now) : others.filter((one) => one < now).pop();
+    if (next !== undefined) choose(next);
+    return;
+  }
   const at = frames.findIndex((one) => one[6] === picked);
   const next = frames[at < 0 ? frames.length - 1 : at + by];
   if (next) pick(next);
@@ -295,7 +312,7 @@ function drawMarks() {
   pen.scale(ratio, ratio);
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const [measured, makes, audited, flagged, ink] = ["--within", "--model", "--best", "--alarm", "--ink"].map(colour);
-  const placed = frames.map((one, at) => (fields.length ? [one, one[8], fields.indexOf(one[7])] : [one, at, 0]));
+  const placed = (fields.length ? frames : frames.filter(isWanted)).map((one, at) => (fields.length ? [one, one[8], fields.indexOf(one[7])] : [one, at, 0]));
   const [first, last] = placed.length ? [placed[0][1], placed[placed.length - 1][1]] : [0, 0];
   const step = Math.max(3, Math.min(14, Math.floor((width - 8) / (last - first + 1))));
   const begin = Math.max(first, last + 1 - Math.floor((width - 8) / step));
@@ -332,12 +349,17 @@ function drawFigures(found) {
   $("score-words").classList.toggle("alarm", flags.length > 0);
   $("best-box").hidden = !search;
   if (search) {
-    text("best", search.best_score === null ? "–" : search.best_score.toFixed(2));
-    const trials = `trial ${Math.min(search.done + (search.over ? 0 : 1), search.trials)} of ${search.trials}`;
-    text("best-words", search.over ? `search over, ${search.done} trials` : search.best ? `by trial ${search.best}; now ${trials}` : `now ${trials}`);
+    const number = search.over ? search.recommended_score : search.best_score;
+    text("best-head", search.over ? "Recommended" : "Best so far");
+    text("best", number === null ? "–" : number.toFixed(2));
+    const trials = `trial ${Math.min(search.done + 1, search.trials)} of ${search.trials}`;
+    const found_by = { best: "settings found, measured again", start: "the starting settings" }[search.recommended] || "being measured again";
+    text("best-words", search.over ? found_by : search.best ? `by trial ${search.best}; now ${trials}` : `now ${trials}`);
     $("finish-box").hidden = false;
-    $("finish").disabled = search.over || search.best === null;
-    text("finish-words", search.over ? "The search is over: the recommended settings are being retested." : search.best === null ? "No trial has given a result within the limits yet." : `Trial ${search.best}, score ${search.best_score.toFixed(3)}. Ends the search; start and best are then retested on fresh fields.`);
+    $("accept").disabled = search.over || search.best === null;
+    $("finish").disabled = search.over || !search.done;
+    text("accept", search.best === null ? "Accept the best trial" : `Accept trial ${search.best}`);
+    text("finish-words", search.over ? "The search is over: the recommended settings are being retested." : search.best === null ? "No trial has given a result within the limits yet. Any other one can be accepted in the table of trials." : `Best so far: trial ${search.best}, score ${search.best_score.toFixed(3)}, whose settings are taken as they are. Any other one can be accepted in the table of trials. Or take what is predicted best, settings that perhaps no trial had. Either way start and best are then measured again on fresh fields.`);
     best = search.best;
   } else $("finish-box").hidden = true;
   for (const tab of $("tabs").children) if (tab.dataset.chart in OWN) tab.hidden = !OWN[tab.dataset.chart](found);
@@ -355,25 +377,6 @@ async function drawChart() {
   $("chart-words").hidden = !drawn || chart !== "error";
   $("no-chart").hidden = Boolean(drawn);
   text("no-chart", { score: "Nothing is scored yet.", bleaching: "No trial is done yet.", light: "No light is counted yet.", error: "Nothing is compared yet.", gap: "No gap is chosen yet." }[chart]);
-}
-
-async function drawTrials() {
-  const told = await read("/api/trials");
-  $("trials-card").hidden = false;
-  const head = ["trial", "score", "bleaching", ...told.settings.map((one) => one.words + (one.unit ? ` (${one.unit})` : "")), ""];
-  $("trials").tHead.replaceChildren(make("tr", {}, ...head.map((words) => make("th", { scope: "col" }, words))));
-  const rows = [...told.trials].reverse().map((trial) => {
-    const got = trial.objectives;
-    const verdict = { within: "", over: "◆ over the limit", flagged: `+ flagged: ${(got?.flags || []).join(", ").replaceAll("_", " ")}`, failed: "✕ failed" }[trial.verdict];
-    const mine = trial.suggested_by ? ` suggested by ${trial.suggested_by === "told" ? "a person" : "the config"}` : "";
-    return make("tr", { class: `${trial.verdict}${trial.number === told.best ? " best" : ""}` },
-      make("td", {}, `${trial.number}${trial.number === told.best ? " ★" : ""}`),
-      make("td", {}, got ? `${got.score.toFixed(3)} ± ${(got.score_sd ?? 0).toFixed(3)}` : "–"),
-      make("td", {}, got ? `${number(100 * got.bleaching)} %` : "–"),
-      ...told.settings.map((one) => make("td", {}, number(trial.settings[one.name]))),
-      make("td", { class: "v" }, (verdict + mine).trim()));
-  });
-  $("trials").tBodies[0].replaceChildren(...(rows.length ? rows : [make("tr", {}, make("td", { class: "quiet" }, "No trial is done yet."))]));
 }
 
 async function drawLog() {
@@ -400,8 +403,30 @@ async function stop() {
 }
 
 async function finish() {
-  const yes = await ask("Accept the best settings?", `The search ends after the trial under way, with what is expected to be best by then (so far trial ${best}), and goes on to the retests.`, "Accept and finish", "go");
+  const yes = await ask("Take what is predicted best?", "The search ends after the trial under way. Recommended is what is expected to be best by then, which may be settings that no trial had; they are retested against the start.", "Finish", "go");
   if (yes) tell({ finish: true }, "Finish");
+}
+
+// A link cannot carry the token: the report is drawn, and gets an address of its own.
+async function report() {
+  const page = open("", "_blank");
+  if (page) page.document.body.textContent = "Drawing the report …";
+  try {
+    const { path } = await read("/api/report");
+    if (page) page.location = path;
+    else location = path;
+  } catch (error) {
+    page?.close();
+    toast(error instanceof Refused ? `Report: ${error.message}.` : "The report could not be drawn.", "bad");
+  }
+}
+
+function toggleSted() {
+  if ($("sted").hidden) return;
+  only = !only;
+  localStorage.setItem("sted only", String(only));
+  drawFrames(state);
+  drawMarks();
 }
 
 async function share() {
@@ -442,6 +467,9 @@ function retone() {
 $("pause").onclick = pause;
 $("stop").onclick = stop;
 $("finish").onclick = finish;
+$("accept").onclick = () => best !== null && accept(best);
+$("report").onclick = $("result-report").onclick = report;
+$("sted").onclick = toggleSted;
 $("share").onclick = share;
 $("tone").onclick = retone;
 $("help").onclick = () => $("keys").showModal();
@@ -482,7 +510,7 @@ document.addEventListener("visibilitychange", () => { if (!document.hidden) pane
 addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
   if (["INPUT", "SELECT", "TEXTAREA"].includes(event.target.tagName)) return;
-  const act = { p: pause, s: stop, l: () => setFollowing(true), ArrowLeft: () => step(-1), ArrowRight: () => step(1), "+": () => zoom(1.5), "=": () => zoom(1.5), "-": () => zoom(1 / 1.5), 0: () => zoom(0), a: () => panes.forEach((pane) => pane.image && pane.toggleAuto()), c: recolour, t: retone, "?": () => $("keys").showModal() }[event.key];
+  const act = { p: pause, s: stop, l: () => setFollowing(true), ArrowLeft: () => step(-1), ArrowRight: () => step(1), "+": () => zoom(1.5), "=": () => zoom(1.5), "-": () => zoom(1 / 1.5), 0: () => zoom(0), a: () => panes.forEach((pane) => pane.image && pane.toggleAuto()), c: recolour, m: toggleSted, r: report, t: retone, "?": () => $("keys").showModal() }[event.key];
   if (act) { event.preventDefault(); act(); }
 });
 
