@@ -353,10 +353,6 @@ class RunConfig(Model):
             return value in span
         return float(span[0]) <= float(value) <= float(span[1])
 
-    def fixed_interval_s(self) -> float:
-        """Time between frames where it is fixed (s); 0 where it is not."""
-        return self.timelapse.interval_s if self.plan == "timelapse" else 0.0
-
     def rebuilds(self) -> bool:
         """Whether frames are skipped and rebuilt."""
         return self.plan == "timelapse" and self.timelapse.acquire != "every"

@@ -44,6 +44,8 @@ from devices.microscope import Microscope
 from devices.shot import Shot
 
 _GRACE_S = 2.0
+_EVEN = 0.1
+"""Share of the mean by which intervals may differ that are called the same."""
 
 
 @dataclass(slots=True)
@@ -120,6 +122,10 @@ class Loop:
             control=control,
         )
         self._leader = Leader(plan, Tape(recording, images), self._answers)
+        self._times = [
+            (where["index"] if (where := taken.shot["field"]) else None, taken.frame["time_s"])
+            for _, taken in sorted(recording.taken.items())
+        ]
         self._retries = retries
         self._tell = tell
         self._catch_up = catch_up
@@ -141,6 +147,15 @@ class Loop:
     def frames(self) -> int:
         """Frames of the run that are on disk."""
         return self._leader.frames
+
+    @property
+    def interval_s(self) -> float:
+        """Time from frame to frame (s) where it is always the same, at one field; else 0."""
+        if len(self._times) < 2 or len({field for field, _ in self._times}) > 1:
+            return 0.0
+        steps = np.diff([at for _, at in self._times])
+        mean = float(steps.mean())
+        return mean if np.abs(steps - mean).max() < _EVEN * mean else 0.0
 
     # ------------------------------------------------------------------ from the acquisition thread
 
@@ -271,6 +286,8 @@ class Loop:
         return self.microscope.config.timeout_s + _GRACE_S
 
     def _announce(self, pending: _Pending) -> None:
+        if self._images.anchor is not None:
+            self._images.anchor.check()
         where = pending.shot.field.index if pending.shot.field else None
         pending.dose = self._gate.likely(
             self.microscope.dose_j(pending.settings), self.microscope.exposure_s(pending.settings)
@@ -328,6 +345,7 @@ class Loop:
         self._record("frame", row, pending.index)
         self._settle(pending, row)
         self._leader.frames += 1
+        self._times.append((pending.shot.field.index if pending.shot.field else None, at))
         pixels.flags.writeable = False
         score = self._answers.scored(pending.index, pending.shot, pixels)
         unsure = self._answers.filtered(pending.index, pending.shot)

@@ -69,7 +69,7 @@ class FilterProcess:
         Makes the network, in the other process.
     folder
         The run's folder.
-    pixel_size_um, interval_s
+    pixel_size_um
         Of its images.
 
     Attributes
@@ -83,11 +83,9 @@ class FilterProcess:
         The weights cannot be used.
     """
 
-    def __init__(
-        self, restore: Restore, folder: Path, *, pixel_size_um: float, interval_s: float = 0.0
-    ) -> None:
+    def __init__(self, restore: Restore, folder: Path, *, pixel_size_um: float) -> None:
         self._folder, self._pixel_size_um = folder, pixel_size_um
-        self._process = RestartedProcess(_Filter, restore, folder, pixel_size_um, interval_s)
+        self._process = RestartedProcess(_Filter, restore, folder, pixel_size_um)
         self.weights_hash: str = self._process.ask("weights_hash")
 
     @property
@@ -125,12 +123,10 @@ class FilterProcess:
 class _Filter:
     """What lives in the other process."""
 
-    def __init__(
-        self, restore: Restore, folder: Path, pixel_size_um: float, interval_s: float
-    ) -> None:
+    def __init__(self, restore: Restore, folder: Path, pixel_size_um: float) -> None:
         self._restorer = restore()
         self._raw = ImageStore(folder, pixel_size_um=pixel_size_um)
-        self._filtered = FilteredStore(folder, pixel_size_um=pixel_size_um, interval_s=interval_s)
+        self._filtered = FilteredStore(folder, pixel_size_um=pixel_size_um)
         self._page = LivePage(folder, pixel_size_um)
 
     def weights_hash(self) -> str:

@@ -54,7 +54,6 @@ def filtering_process(
             restore or partial(open_restorer, asked.model, asked.device),
             folder,
             pixel_size_um=config.microscope.pixel_size_nm * 1e-3,
-            interval_s=config.fixed_interval_s(),
         )
     except (OSError, ValueError) as error:
         raise located(source, ("filter", "model"), str(error)) from None

@@ -21,7 +21,6 @@ from agent.cli.shared import (
     Overrides,
     Port,
     RunFolder,
-    Trust,
     err,
     out,
     say,
@@ -94,15 +93,13 @@ def view_(
     view(folder, Place(host, port, certificate, key, allow_plain), say, show=show)
 
 
-def resume(folder: RunFolder, trust: Trust = False) -> None:
+def resume(folder: RunFolder) -> None:
     """Go on with an interrupted run, from its ledger."""
     from agent.store.folder import read_config
     from agent.summary import summarize
-    from agent.trust import check_trusted
 
     with interrupts():
         config = read_config(folder)
-        check_trusted(folder, config, trust=trust)
         if summarize(folder)["status"] == "completed":
             say(f"{folder}: is complete already, nothing to do")
             return

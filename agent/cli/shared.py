@@ -19,14 +19,6 @@ Overrides = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="lay a value over the config's; repeatable"),
 ]
 
-Trust = Annotated[
-    bool,
-    typer.Option(
-        "--trust",
-        help="of a run that was not begun here: load the devices and configurations it names",
-    ),
-]
-
 Host = Annotated[str, typer.Option("--host", help="of the page: address to listen on")]
 Port = Annotated[int | None, typer.Option("--port", help="of the page")]
 Certificate = Annotated[Path | None, typer.Option("--certificate", help="of the page: TLS, PEM")]

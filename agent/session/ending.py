@@ -8,6 +8,7 @@ from typing import Literal
 
 from agent.commands import StopTold
 from agent.dose import BudgetReached
+from agent.store.anchor import FolderGone
 from devices.errors import DeviceFault
 
 Status = Literal["completed", "stopped", "interrupted", "failed"]
@@ -45,6 +46,6 @@ def why_of(reason: str, cause: BaseException | None) -> str:
     """The same in words."""
     if cause is None:
         return reason
-    if isinstance(cause, DeviceFault | BudgetReached | StopTold):
+    if isinstance(cause, DeviceFault | BudgetReached | StopTold | FolderGone):
         return str(cause)
     return f"{type(cause).__name__}: {cause}"

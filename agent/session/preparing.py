@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from agent import live_page
 from agent.beside.analysis import Analysis
@@ -22,18 +22,17 @@ from agent.control import Control
 from agent.dose import DoseGate
 from agent.loop import Loop
 from agent.plan import AnalysisError, Plan
+from agent.session.mending import mend
 from agent.session.processes import Processes
 from agent.session.state import Progress
 from agent.session.work import Work
+from agent.store.anchor import Anchor
 from agent.store.folder import versions, write_config
 from agent.store.images import ImageStore
 from agent.store.ledger import Ledger
 from agent.store.recording import Recording, score_as_dict
-from agent.trust import sign
 from devices.microscope import Microscope
 from models.quality.score import Score
-
-Images = TypeVar("Images", bound=ImageStore)
 
 
 def prepare(
@@ -60,7 +59,29 @@ def prepare(
         Brought up to date with what earlier sessions left, and told of every ledger entry.
     """
     ledger = Ledger(folder)
+    try:
+        return _prepared(config, folder, microscope, make_plan, beside, progress, ledger)
+    except BaseException:
+        ledger.close()
+        raise
+
+
+def _prepared(
+    config: RunConfig,
+    folder: Path,
+    microscope: Microscope,
+    make_plan: Callable[[RunConfig], Plan],
+    beside: Processes,
+    progress: Progress,
+    ledger: Ledger,
+) -> Work:
     recording = Recording.read(ledger)
+    pixel_um = config.microscope.pixel_size_nm * 1e-3
+    images = ImageStore(folder, pixel_size_um=pixel_um, anchor=Anchor(folder))
+    if mend(folder, images, recording, ledger):
+        recording = Recording.read(ledger)
+    # They are equidistant no more.
+    images.scale_time(0)
     gate = DoseGate.of(config.dose, recording)
     last = max(recording.taken, default=None)
     found = versions()
@@ -71,8 +92,6 @@ def prepare(
             "simulated": microscope.simulated,
         }
         write_config(folder, config, provenance)
-        sign(folder)
-    images = open_images(config, folder, ImageStore)
     ledger.add(
         "run",
         {
@@ -157,15 +176,6 @@ def prepare(
     stored = last + 1 if last is not None else 0
     return Work(
         loop, ledger, images, gate, analysis, filtering, rebuilding, tuning, obedience, stored
-    )
-
-
-def open_images(config: RunConfig, folder: Path, kind: type[Images]) -> Images:
-    """An image of this run on disk."""
-    return kind(
-        folder,
-        pixel_size_um=config.microscope.pixel_size_nm * 1e-3,
-        interval_s=config.fixed_interval_s(),
     )
 
 

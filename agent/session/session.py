@@ -29,11 +29,12 @@ from agent.planning import build_plan, planned_frames
 from agent.session import ending
 from agent.session.ending import Result, Status
 from agent.session.opening import open_microscope
-from agent.session.preparing import open_images, prepare
+from agent.session.preparing import prepare
 from agent.session.processes import Processes, processes
 from agent.session.state import Progress
 from agent.session.work import Work
 from agent.signals import Interrupts, interrupts
+from agent.store.anchor import FolderGone
 from agent.store.filtered import FilteredStore
 from agent.store.folder import REPORT, lock, write_status
 from devices.errors import DeviceFault
@@ -208,11 +209,21 @@ class Session:
                 # A session that ends while its plan is still being led through the frames
                 # of earlier ones has counted only some of them.
                 work.images.trim(max(work.loop.frames, work.stored))
+                work.images.scale_time(work.loop.interval_s)
             work.ledger.add("end", {"status": status, "reason": why})
             self._heartbeat(work.gate, status)
         except (OSError, sqlite3.Error) as error:
             status, why = "failed", f"{why}; and the ledger cannot be written: {error}"
-        return Result(self.folder, status, why, safe.ok, work.is_alive())
+        except FolderGone:  # of which `why` tells
+            status = "failed"
+        return Result(self._place(work), status, why, safe.ok, work.is_alive())
+
+    def _place(self, work: Work) -> Path:
+        """The run's folder, also where somebody renamed it."""
+        anchor = work.images.anchor
+        with suppress(FolderGone):
+            return self.folder if anchor is None else anchor.place()
+        return self.folder
 
     def _finish_beside(
         self,
@@ -244,14 +255,18 @@ class Session:
         if work.filtering is not None:
             work.filtering.close(finish=finish, go_on=partial(go_on, "filtering"))
             with suppress(OSError):
-                filtered = open_images(self.config, self.folder, FilteredStore)
+                pixel_um = self.config.microscope.pixel_size_nm * 1e-3
+                filtered = FilteredStore(self.folder, pixel_size_um=pixel_um)
                 filtered.trim(max(work.loop.frames, work.stored))
+                filtered.scale_time(work.loop.interval_s)
                 live_page.end(self.folder, REPORT)
         if work.rebuilding is not None or work.filtering is not None:
             self.progress.doing = "over"
             self._heartbeat(work.gate, status)
         with suppress(sqlite3.Error):
             work.ledger.close()
+        if work.images.anchor is not None:
+            work.images.anchor.close()
 
     def _supervise(self, work: Work, seen: Interrupts, watch: Callable[[Progress], None]) -> str:
         """Wait for the acquisition thread, or for a reason not to; returns that reason."""

@@ -55,6 +55,11 @@ class Work(threading.Thread):
             if self.error is None or isinstance(self.error, StopTold):
                 self.error = error
 
+    def join(self, timeout: float | None = None) -> None:
+        """Wait for the thread, which a signal may have kept from starting."""
+        if self.ident is not None:
+            super().join(timeout)
+
     def heed(self) -> None:
         """Do what a person told the session meanwhile."""
         told = self.obedience.heed()

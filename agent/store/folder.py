@@ -17,6 +17,7 @@ from agent import plain_yaml
 from agent.config import RunConfig, as_data, load
 from agent.reading import ConfigError
 from agent.rules import FIRST
+from agent.store.durable import write_file
 from agent.store.ledger import FILE as LEDGER
 
 CONFIG = "config.yaml"
@@ -92,7 +93,7 @@ def commit_of_this_code() -> str:
 def write_config(folder: Path, config: RunConfig, provenance: dict[str, Any]) -> None:
     """Write the fully resolved config; it can be run again as it is."""
     text = plain_yaml.write(as_data(config) | {"provenance": provenance})
-    (folder / CONFIG).write_text(text, encoding="utf-8")
+    write_file(folder / CONFIG, text.encode())
 
 
 def read_config(folder: Path) -> RunConfig:

@@ -1,13 +1,18 @@
 """The raw frames of a run: an OME-Zarr image that only ever grows.
 
 `raw.ome.zarr` is an NGFF 0.5 image with the axes t, y, x; frame i of the ledger is time point
-i. Every frame is a chunk of its own, written to a temporary file and moved into place, so that a
-killed process leaves whole frames only.
+i. Every frame is a chunk of its own, written to a temporary file, synced and moved into place, so
+that a killed process or a power cut leaves whole frames only. Its time axis counts frames, and has
+a scale only at the end, if the frames turn out to be equidistant.
 """
 
 from __future__ import annotations
 
+import json
+import os
+import tempfile
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +22,9 @@ from numpy.typing import NDArray
 from yaozarrs import DimSpec, v05
 from yaozarrs.write.v05 import prepare_image
 
+from agent.store.anchor import Anchor, FolderGone
+from agent.store.durable import move, write_file
+
 FOLDER = "raw.ome.zarr"
 GROWTH = 256
 """Time points by which an image grows at once."""
@@ -25,6 +33,10 @@ GROWTH = 256
 def checksum(pixels: NDArray[Any]) -> int:
     """CRC-32 of the pixels, kept in the ledger."""
     return zlib.crc32(np.ascontiguousarray(pixels).data)
+
+
+class FrameDamaged(ValueError):
+    """A frame that the ledger has is not on disk as it was written."""
 
 
 class ImageStore:
@@ -37,18 +49,31 @@ class ImageStore:
     pixel_size_um
         Side of a pixel on the sample (µm).
     interval_s
-        Time between frames where it is fixed (s); otherwise the time axis counts frames.
+        Time between time points where it is fixed (s); otherwise the time axis counts frames.
+    anchor
+        Says where the folder is, for who writes while somebody may rename it.
     """
 
     name = FOLDER
+    synced = True
+    """Whether the disk is waited for; not for what can be computed again."""
 
-    def __init__(self, folder: Path, *, pixel_size_um: float, interval_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        pixel_size_um: float,
+        interval_s: float = 0.0,
+        anchor: Anchor | None = None,
+    ) -> None:
         self.path = folder / self.name
+        self.anchor = anchor
         self._pixel_size_um = pixel_size_um
         self._interval_s = interval_s
         self._array: Any = None
         if self._is_there():
-            self._open()
+            with suppress(FrameDamaged):  # said by whoever reads, and mended by who goes on
+                self._open()
 
     def write(self, index: int, pixels: NDArray[Any]) -> None:
         """Put frame `index` (rows × columns) on disk.
@@ -59,8 +84,27 @@ class ImageStore:
             Its shape or type is not that of the frames before.
         OSError
             The disk refused.
+        FolderGone
+            The run's folder is no longer there.
         """
+        for again in (True, False):
+            self._follow()
+            try:
+                self._put(index, pixels)
+            except FileNotFoundError:
+                # It is renamed just now, or deleted file by file.
+                if self.anchor is None:
+                    raise
+                if not again:
+                    why = "was deleted while the run wrote in it"
+                    raise FolderGone(f"{self.anchor.folder}: {self.name} {why}") from None
+            else:
+                return
+
+    def _put(self, index: int, pixels: NDArray[Any]) -> None:
         if self._array is None:
+            if (self.path / "0" / "c").exists():
+                raise FrameDamaged(f"{self.path}: has frames, but does not say which")
             self._create(pixels)
         shape, dtype = self._array.shape[1:], self._array.dtype
         if pixels.shape != shape or pixels.dtype != dtype:
@@ -70,7 +114,15 @@ class ImageStore:
         if index >= self._array.shape[0]:
             # Growing rewrites the image's metadata; doing it for many frames at once is cheaper.
             self._array.resize((index + GROWTH, *shape))
+            self._sync_metadata()
         self._write_chunk(index, pixels)
+
+    def _follow(self) -> None:
+        """Go on where the folder is, if somebody renamed it: what is written has cost light."""
+        if self.anchor is not None and not self.anchor.holds():
+            self.path = self.anchor.place() / self.name
+            if self._is_there():
+                self._open()
 
     def _write_chunk(self, index: int, pixels: NDArray[Any]) -> None:
         """Write a frame's chunk as Zarr's specification lays it out.
@@ -82,39 +134,135 @@ class ImageStore:
         """
         self._write_chunk_at(self._chunk(index, pixels.ndim), pixels)
 
-    @staticmethod
-    def _write_chunk_at(chunk: Path, pixels: NDArray[Any]) -> None:
-        chunk.parent.mkdir(parents=True, exist_ok=True)
-        partial = chunk.with_suffix(".partial")
-        try:
-            with partial.open("wb") as file:
-                file.write(np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("<")).data)
-            partial.replace(chunk)
-        except OSError:
-            partial.unlink(missing_ok=True)
-            raise
+    def _write_chunk_at(self, chunk: Path, pixels: NDArray[Any]) -> None:
+        # Not `parents=True`, which would make a folder anew that somebody has renamed.
+        array = self.path / "0"
+        for level in reversed(chunk.relative_to(array).parents):
+            if level.parts:
+                (array / level).mkdir(exist_ok=True)
+        data = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("<")).data
+        write_file(chunk, data, sync=self.synced)
 
     def _chunk(self, index: int, axes: int) -> Path:
         """The file of a frame with this many axes."""
         return self.path.joinpath("0", "c", str(index), *["0"] * axes)
 
     def read(self, index: int) -> NDArray[Any]:
-        """Frame `index` as it was written, by this process or by another one since."""
+        """Frame `index` as it was written, by this process or by another one since.
+
+        Raises
+        ------
+        FrameDamaged
+            It is not there, or not whole.
+        """
+        self._find(index)
+        return self._read(index)
+
+    def look(self, index: int) -> None:
+        """Make sure that frame `index` has all its bytes, without reading them.
+
+        Raises
+        ------
+        FrameDamaged
+            It is not there, or not whole.
+        """
+        self._find(index)
+        chunk = self._chunk(index, len(self._array.shape) - 1)
+        if not chunk.is_file() or chunk.stat().st_size != self._bytes:
+            self._read(index)
+
+    def _find(self, index: int) -> None:
         if self._array is None or index >= self._array.shape[0]:
             if not self._is_there():
-                raise IndexError(f"no frame {index}: {self.path} is empty")
+                raise FrameDamaged(f"frame {index}: is missing, there is no {self.path}")
             self._open()
-        return np.asarray(self._array[index])
 
-    def _is_there(self) -> bool:
-        return (self.path / "0" / "zarr.json").exists()
+    @property
+    def _bytes(self) -> int:
+        """Size of a frame."""
+        return int(self._array.dtype.itemsize * np.prod(self._array.shape[1:]))
+
+    def _read(self, index: int) -> NDArray[Any]:
+        """A frame's chunk; zarr-python takes a missing one for a dark frame."""
+        shape, dtype = self._array.shape[1:], self._array.dtype
+        chunk = self._chunk(index, len(shape))
+        try:
+            data = chunk.read_bytes()
+        except FileNotFoundError:
+            raise FrameDamaged(f"frame {index}: is missing, there is no {chunk}") from None
+        if len(data) != self._bytes:
+            raise FrameDamaged(
+                f"frame {index}: is cut, {chunk} has {len(data)} bytes instead of {self._bytes}"
+            )
+        return np.frombuffer(data, dtype.newbyteorder("<")).reshape(shape).astype(dtype)
 
     def trim(self, frames: int) -> None:
         """Cut the image to the frames there really are."""
+        self._follow()
         if self._array is not None and self._array.shape[0] != frames:
             self._array.resize((max(frames, 1), *self._array.shape[1:]))
+            self._sync_metadata()
+
+    def scale_time(self, interval_s: float) -> None:
+        """Say how long it is from one time point to the next (s); 0: not always the same."""
+        self._follow()
+        if self._array is None:
+            return
+        group = zarr.open_group(self.path, mode="r+")
+        ome: Any = group.attrs["ome"]
+        (multiscale,) = ome["multiscales"]
+        axis = multiscale["axes"][0]
+        scale = multiscale["datasets"][0]["coordinateTransformations"][0]["scale"]
+        if scale[0] == (interval_s or 1.0) and ("unit" in axis) == bool(interval_s):
+            return
+        axis.pop("unit", None)
+        if interval_s:
+            axis["unit"] = "second"
+        scale[0] = interval_s or 1.0
+        group.attrs["ome"] = ome
+        self._sync_metadata()
+
+    def set_aside(self, index: int, folder: Path) -> None:
+        """Take a frame's file out of the image, into another folder; if there is one."""
+        if self._array is None:
+            return
+        axes = len(self._array.shape) - 1
+        if (chunk := self._chunk(index, axes)).exists():
+            folder.mkdir(exist_ok=True)
+            move(chunk, folder / f"frame_{index:06}.raw")
+
+    def mend(self, like: NDArray[Any]) -> bool:
+        """Write the metadata anew where a power cut left none; whether that was so.
+
+        Parameters
+        ----------
+        like
+            Has the shape and type of the frames.
+        """
+        files = (self.path / "zarr.json", self.path / "0" / "zarr.json")
+        if all(map(_is_json, files)):
+            return False
+        with tempfile.TemporaryDirectory(dir=self.path.parent, prefix=".mend") as made:
+            place, self.path = self.path, Path(made) / self.name
+            self._create(like)
+            made_files = (self.path / "zarr.json", self.path / "0" / "zarr.json")
+            self.path = place
+            (place / "0").mkdir(parents=True, exist_ok=True)
+            for source, target in zip(made_files, files, strict=True):
+                move(source, target)
+        taken = [int(chunk.name) for chunk in (place / "0" / "c").glob("[0-9]*")]
+        self._open()
+        self._array.resize((max(taken, default=0) + GROWTH, *like.shape))
+        return True
+
+    def _sync_metadata(self) -> None:
+        """Wait for the disk to have what zarr-python wrote."""
+        for file in (self.path / "zarr.json", self.path / "0" / "zarr.json"):
+            with file.open("rb+") as opened:
+                os.fsync(opened.fileno())
 
     def _create(self, pixels: NDArray[Any]) -> None:
+        self.path.parent.stat()  # it would be made anew where somebody renamed it
         prepare_image(
             self.path,
             v05.Image(multiscales=[v05.Multiscale.from_dims(self._axes(pixels.shape))]),
@@ -125,6 +273,7 @@ class ImageStore:
             overwrite=True,
         )
         self._open()
+        self._sync_metadata()
 
     def _axes(self, shape: tuple[int, ...]) -> list[DimSpec]:
         """Time, and rows and columns of frames of this shape."""
@@ -143,5 +292,19 @@ class ImageStore:
         ]
         return [time, *place]
 
+    def _is_there(self) -> bool:
+        return (self.path / "0" / "zarr.json").exists()
+
     def _open(self) -> None:
-        self._array = zarr.open_array(self.path / "0", mode="r+")
+        try:
+            self._array = zarr.open_array(self.path / "0", mode="r+")
+        except (ValueError, KeyError, TypeError) as error:
+            self._array = None
+            raise FrameDamaged(f"{self.path / '0' / 'zarr.json'}: is damaged: {error}") from None
+
+
+def _is_json(file: Path) -> bool:
+    try:
+        return isinstance(json.loads(file.read_bytes()), dict)
+    except (OSError, ValueError):
+        return False

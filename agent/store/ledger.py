@@ -6,6 +6,13 @@ disk is not waited for, as that would cost every frame as much again: its frame 
 and what a power cut can take away is one announcement of a frame that never came. Nor for what
 the filter or the interpolator did, which must not keep the acquisition waiting: the next frame or
 note makes it permanent, and a plan's decision on it is such a note.
+
+A session that ends leaves one file, without SQLite's log beside it. Who only reads writes nothing,
+so that runs on read-only media can be read as well.
+
+What a power cut took away all the same (a frame whose pixels did not reach the disk) a `cut`
+declares void, with the frames, decisions and instructions that followed: readers do not see them
+any more. The light of these frames was on the sample, and still counts.
 """
 
 from __future__ import annotations
@@ -13,13 +20,14 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from agent.reading import ConfigError
+from agent.store.looking import Look
 from agent.store.rows import LARGEST, checked
 
 Kind = Literal[
@@ -35,6 +43,7 @@ Kind = Literal[
     "told",  # what a person told the run, and how far the control file was read for it
     "command",  # what a person told the session at work: pause, resume, stop, filter
     "late",  # a time point came too late: by how much, and what that led to
+    "cut",  # pixels of a frame were lost with the power: it and what followed is void
     "pause",  # it stands still in the dark, or goes on
     "fault",
     "safe_state",
@@ -43,6 +52,10 @@ Kind = Literal[
 FILE = "ledger.sqlite"
 _AT_ONCE = 1000
 """Rows that are fetched from the file at once."""
+_OF_FRAMES = ("shot", "void", "frame", "score", "filtered", "fault", "cut")
+"""Kinds that concern a frame each."""
+_CUT = ("frame", "score", "filtered", "rebuilt", "note", "told", "late")
+"""Kinds that a cut makes void, with the faults of void frames; a plan knows of no others."""
 _SYNCHRONOUS = {"shot": "NORMAL", "filtered": "NORMAL", "rebuilt": "NORMAL", "tuned": "NORMAL"}
 
 
@@ -81,11 +94,12 @@ class Ledger:
     def __init__(self, folder: Path, *, readonly: bool = False) -> None:
         self.path = path = folder / FILE
         self._lock = threading.Lock()
+        self._look: Look | None = None
         if readonly:
             if not path.is_file():
                 raise FileNotFoundError(f"{folder}: not a run folder, it has no {FILE}")
-            uri = f"{path.absolute().as_uri()}?mode=ro"
-            self._db = sqlite3.connect(uri, uri=True, check_same_thread=False)
+            self._look = Look(path)
+            self._db = self._look.connect()
             self._check()
             return
         old = path.is_file() and path.stat().st_size > 0
@@ -135,17 +149,43 @@ class Ledger:
 
         All that follow where `most` is below 0.
         """
-        where = f" AND kind IN ({','.join('?' * len(kinds))})" if kinds else ""
-        return self._read(f"seq > ?{where} ORDER BY seq LIMIT ?", (after, *kinds, most), after)
+        where = f" AND kind IN ({_marks(kinds)})" if kinds else ""
+        return self._read(f"seq > ?{where}", (after, *kinds), most, after)
 
     def of_frame(self, index: int) -> list[Entry]:
         """Entries on one frame, in order."""
-        return list(self._read("frame = ? ORDER BY seq", (index,)))
+        # With their kinds named, the index is of use in ledgers of every version.
+        where = f"kind IN ({_marks(_OF_FRAMES)}) AND frame = ?"
+        return list(self._read(where, (*_OF_FRAMES, index)))
 
-    def _read(self, which: str, values: Iterable[Any], after: int = 0) -> Iterator[Entry]:
+    def cut(self, frame: int, why: str, set_aside: list[int]) -> None:
+        """Declare a frame void, and all that came after its pixels should have been on disk."""
+        rows = [entry for entry in self.of_frame(frame) if entry.kind == "frame"]
+        self.add("cut", {"first": rows[-1].seq, "why": why, "set_aside": set_aside}, frame)
+
+    def _read(
+        self, which: str, values: Sequence[Any], most: int = -1, after: int = 0
+    ) -> Iterator[Entry]:
+        with self._lock:
+            if self._look is not None and self._look.outdated:
+                self._db.close()
+                self._db = self._look.connect()
+                self._check()
+            cuts = self._db.execute(
+                "SELECT seq, at, kind, frame, data FROM entries WHERE kind = 'cut'"
+            ).fetchall()
+        for seq, at, kind, frame, data in cuts:
+            first = self._checked(seq, at, kind, frame, data)["first"]
+            which += (
+                " AND NOT (seq >= ? AND seq < ?"
+                f" AND (kind IN ({_marks(_CUT)}) OR (kind = 'fault' AND frame >= ?)))"
+            )
+            values = (*values, first, seq, *_CUT, frame)
         with self._lock:
             rows = self._db.execute(
-                f"SELECT seq, at, kind, frame, data FROM entries WHERE {which}", tuple(values)
+                f"SELECT seq, at, kind, frame, data FROM entries WHERE {which} "
+                "ORDER BY seq LIMIT ?",
+                (*values, most),
             )
         with closing(rows):
             while True:
@@ -163,19 +203,31 @@ class Ledger:
                     if type(seq) is not int or seq <= after:
                         raise DamagedLedger(f"{self.path}: a row after {after} is out of order")
                     after = seq
-                    try:
-                        found = checked(at, kind, frame, data)
-                    except ValueError as error:
-                        raise self.wrong(seq, kind, str(error)) from None
-                    yield Entry(seq, at, kind, frame, found)
+                    yield Entry(seq, at, kind, frame, self._checked(seq, at, kind, frame, data))
+
+    def _checked(self, seq: int, at: Any, kind: Any, frame: Any, data: Any) -> dict[str, Any]:
+        try:
+            return checked(at, kind, frame, data)
+        except ValueError as error:
+            raise self.wrong(seq, kind, str(error)) from None
 
     def wrong(self, seq: int, kind: str, why: str) -> DamagedLedger:
         """What to raise of a row that no run would have written."""
         return DamagedLedger(f"{self.path}, row {seq} ({str(kind)[:20]}): {why}")
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Let go of the file; who wrote leaves one, without a log beside it."""
         with self._lock:
+            if self._look is not None:
+                self._db.close()
+                self._look.close()
+                return
+            with suppress(sqlite3.Error):
+                self._db.execute("PRAGMA busy_timeout=0")
+                try:
+                    self._db.execute("PRAGMA journal_mode=DELETE")
+                except sqlite3.OperationalError:  # somebody looks on
+                    self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             self._db.close()
 
 
@@ -193,3 +245,8 @@ def reading(folder: Path) -> Iterator[Ledger]:
             yield ledger
         except sqlite3.Error as error:
             raise DamagedLedger(f"{ledger.path}: not the ledger of a run: {error}") from None
+
+
+def _marks(values: Sequence[Any]) -> str:
+    """A question mark for each value."""
+    return ",".join("?" * len(values))

@@ -1,0 +1,93 @@
+"""What a power cut did to the last frames of a run, found and mended before it is gone on with.
+
+Pixels are synced before their row is. A disk that lies about that, or a run of a version that did
+not sync them, may have rows of frames that are missing, cut or full of zeros all the same. Only
+frames taken last can be so: these are declared void and taken again. Anything else is no power cut,
+and no reason to take a night's frames again.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from agent.reading import ConfigError
+from agent.store.images import FrameDamaged, ImageStore, checksum
+from agent.store.ledger import Ledger
+from agent.store.recording import Recording
+
+SET_ASIDE = "set_aside"
+"""Folder of whole frames that followed a damaged one, in a run's folder."""
+_MOST = 64
+"""Whole frames behind the first damaged one, at most; as many are compared with their checksum."""
+_PAGE = 4096
+"""Bytes that a file system writes at once."""
+
+
+def mend(folder: Path, images: ImageStore, recording: Recording, ledger: Ledger) -> str:
+    """Have the ledger end behind the last whole frame, if a power cut damaged those that follow.
+
+    Parameters
+    ----------
+    folder
+        The run's.
+    images, recording, ledger
+        What is in it.
+
+    Returns
+    -------
+    str
+        What was found and done, in words; empty where all frames are whole.
+
+    Raises
+    ------
+    ConfigError
+        A frame is damaged long before the last one.
+    """
+    taken = sorted(recording.taken)
+    if not taken:
+        return ""
+    last = recording.taken[taken[-1]].frame
+    images.mend(np.empty(last["shape"], last["dtype"]))
+    damaged = {}
+    for index in taken:
+        row = recording.taken[index].frame
+        if why := _damage(images, index, row, closely=index in taken[-_MOST:]):
+            damaged[index] = why
+    if not damaged:
+        return ""
+    first = min(damaged)
+    whole = [index for index in taken if index > first and index not in damaged]
+    if len(whole) >= _MOST:
+        raise ConfigError(
+            f"{folder}: {damaged[first]}; {len(whole)} whole frames follow it, and cannot be "
+            "gone on with. Put its file back from a copy of the run, or begin a new run"
+        )
+    for index in whole:
+        images.set_aside(index, folder / SET_ASIDE)
+    aside = f"; {len(whole)} whole ones behind it are in {SET_ASIDE}/" if whole else ""
+    what = f"{damaged[first]}, as after a power cut: it goes on behind frame {first - 1}{aside}"
+    ledger.cut(first, damaged[first], whole)
+    ledger.add("fault", {"what": what, "policy": "go on"}, first)
+    return what
+
+
+def _damage(images: ImageStore, index: int, row: dict[str, Any], *, closely: bool) -> str:
+    """What a power cut did to a frame, in words; empty where it is as it was written.
+
+    That pixels differ otherwise is left to the tape to say.
+    """
+    try:
+        if not closely:
+            images.look(index)
+            return ""
+        pixels = images.read(index)
+    except FrameDamaged as damage:
+        return str(damage)
+    if checksum(pixels) == row["crc32"]:
+        return ""
+    data = pixels.tobytes()
+    lost = len(data) - len(data.rstrip(b"\0"))
+    return f"frame {index}: ends in zeros" if lost >= min(_PAGE, len(data)) else ""
