@@ -37,7 +37,7 @@ from agent.leading import Leader
 from agent.plan import Frame, Plan
 from agent.store.images import ImageStore, checksum
 from agent.store.ledger import Ledger
-from agent.store.recording import LIGHT, Recording, shot_as_dict
+from agent.store.recording import LIGHT, Recording, shot_as_dict, shot_from_dict
 from agent.tape import Tape
 from devices.errors import DeviceFault, GateClosed
 from devices.microscope import Microscope
@@ -122,8 +122,8 @@ class Loop:
             control=control,
         )
         self._leader = Leader(plan, Tape(recording, images), self._answers)
-        self._times = [
-            (where["index"] if (where := taken.shot["field"]) else None, taken.frame["time_s"])
+        self._taken = [
+            (shot_from_dict(taken.shot), float(taken.frame["time_s"]))
             for _, taken in sorted(recording.taken.items())
         ]
         self._retries = retries
@@ -150,10 +150,11 @@ class Loop:
 
     @property
     def interval_s(self) -> float:
-        """Time from frame to frame (s) where it is always the same, at one field; else 0."""
-        if len(self._times) < 2 or len({field for field, _ in self._times}) > 1:
+        """Time from frame to frame (s) where that is planned, always the same, and of one field."""
+        fields = {shot.field and shot.field.index for shot, _ in self._taken}
+        if len(self._taken) < 2 or len(fields) > 1 or self._taken[0][0].at_s is None:
             return 0.0
-        steps = np.diff([at for _, at in self._times])
+        steps = np.diff([time_s for _, time_s in self._taken])
         mean = float(steps.mean())
         return mean if np.abs(steps - mean).max() < _EVEN * mean else 0.0
 
@@ -345,7 +346,7 @@ class Loop:
         self._record("frame", row, pending.index)
         self._settle(pending, row)
         self._leader.frames += 1
-        self._times.append((pending.shot.field.index if pending.shot.field else None, at))
+        self._taken.append((pending.shot, at))
         pixels.flags.writeable = False
         score = self._answers.scored(pending.index, pending.shot, pixels)
         unsure = self._answers.filtered(pending.index, pending.shot)
