@@ -64,7 +64,11 @@ class Attempts(Generic[Place]):
         self._faults.append(f"{place.device}: {what}")
 
     def run(
-        self, work: Callable[[Place, int], Result], shape: tuple[int, ...], least: int
+        self,
+        work: Callable[[Place, int], Result],
+        shape: tuple[int, ...],
+        least: int,
+        first: Failure | None = None,
     ) -> Result:
         """Do some work where and in as many tiles as it works.
 
@@ -76,6 +80,8 @@ class Attempts(Generic[Place]):
             Of the frame, rows and columns (pixels).
         least
             The smallest tile (pixels).
+        first
+            Of an attempt that was made already, where there was one and it failed.
 
         Raises
         ------
@@ -84,8 +90,10 @@ class Attempts(Generic[Place]):
         Exception
             What the last place raised.
         """
-        retried: Failure | None = None
-        told = False
+        retried, told = None, False
+        if first is not None and len(self.places) > 1:
+            retried = first
+            self._give_back()
         while True:
             place = self.places[0]
             last = len(self.places) == 1
@@ -102,8 +110,7 @@ class Attempts(Generic[Place]):
                     self.note(place, f"{retried.text}; tried again")
                 return done
             # Only now, as the exception and all that its frames held are gone.
-            with suppress(RuntimeError):  # a GPU that is lost has nothing to give back
-                place.release()
+            self._give_back()
             if retried is None and not last:
                 retried = failure
                 continue
@@ -121,3 +128,7 @@ class Attempts(Generic[Place]):
                 self.places.pop(0)
                 self._tile = self._asked
                 self.note(place, f"{failure.text}; on {self.places[0].device} from here on")
+
+    def _give_back(self) -> None:
+        with suppress(RuntimeError):  # a GPU that is lost has nothing to give back
+            self.places[0].release()

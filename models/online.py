@@ -10,6 +10,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from models.accelerator import Accelerator, accelerator_of
 from models.devices import error_text
 from models.quality import QualityScorer
 from models.quality.preparing import PIXEL_SIZE_NM
@@ -49,7 +50,7 @@ class Online:
     pixel_size_nm
         Of the frames (nm).
     device
-        `auto` (a GPU if there is one), `cpu`, `cuda` or `cuda:N`.
+        `auto` (a GPU if there is one), `cpu`, `cuda` or `cuda:N`; or what takes a GPU's place.
 
     Raises
     ------
@@ -65,10 +66,11 @@ class Online:
         *,
         quality: Path | None = None,
         pixel_size_nm: float = PIXEL_SIZE_NM,
-        device: str = "auto",
+        device: str | Accelerator = "auto",
     ) -> None:
-        self.restorer = Restorer(model, device)
-        self.scorer = QualityScorer(quality, self.restorer.computes[0].device)
+        accelerator = accelerator_of(device)
+        self.restorer = Restorer(model, accelerator or "cpu")
+        self.scorer = QualityScorer(quality, accelerator.place if accelerator else "cpu")
         self._pixel_size_nm = pixel_size_nm
 
     def warm_up(self, shape: tuple[int, int]) -> None:

@@ -23,7 +23,7 @@ class Late(Emulated):
     """
 
     def __init__(self, *, spoils: int | None = None, **emulated: Any) -> None:
-        super().__init__(**emulated)
+        super().__init__(tries=False, **emulated)
         self.spoils = spoils
         self.captured = 0
         self.released = 0
@@ -53,9 +53,6 @@ class Late(Emulated):
                     "CUDA error: operation failed due to a previous error during capture"
                 )
         return launch, outputs
-
-    def peak(self, work: Callable[[], object]) -> int:
-        return self.peak_bytes
 
     def settle(self) -> None:
         while self._line:

@@ -142,13 +142,22 @@ class OnGpu:
         The GPU. Nothing is put on it before the first frame.
     both_ways
         Ask the network twice, the second time with time running backwards.
+    dtype
+        What is convolved in; single precision is for comparisons.
     """
 
     most = 2048
     """Largest side of what goes through at once (pixels)."""
 
-    def __init__(self, loaded: Loaded, accelerator: Accelerator, *, both_ways: bool) -> None:
-        self._accelerator = accelerator
+    def __init__(
+        self,
+        loaded: Loaded,
+        accelerator: Accelerator,
+        *,
+        both_ways: bool,
+        dtype: torch.dtype = torch.bfloat16,
+    ) -> None:
+        self._accelerator, self._dtype = accelerator, dtype
         self._weights = loaded.network
         self._normalization = loaded.normalization
         self._both_ways, self._blend = both_ways, loaded.calibration.blend
@@ -256,9 +265,13 @@ class OnGpu:
         """Location and standard deviation of normalized frames (2 × rows × columns)."""
         before, after = images[:, None, None]
         # A cast that is kept from one launch to the next would not be a part of the graph.
-        with torch.autocast(
-            torch.device(self._accelerator.place).type, torch.bfloat16, cache_enabled=False
-        ):
+        narrow = torch.autocast(
+            torch.device(self._accelerator.place).type,
+            self._dtype,
+            enabled=self._dtype != torch.float32,
+            cache_enabled=False,
+        )
+        with narrow:
             location, sd = rebuilt(
                 self._ready(), before, after, t, both_ways=self._both_ways, blend=self._blend
             )
@@ -270,7 +283,7 @@ class OnGpu:
             network = placed(copy.deepcopy(self._weights).eval(), self._accelerator.place)
             for part in network.modules():
                 if isinstance(part, nn.Conv2d):
-                    part.to(torch.bfloat16)
+                    part.to(self._dtype)
             self._network = network
         return self._network
 

@@ -128,6 +128,11 @@ class Interpolation:
         self._attempts = Attempts(places, tile)
 
     @property
+    def computes(self) -> list[Compute]:
+        """Where it is computed, the first first; shorter after a failure."""
+        return self._attempts.places
+
+    @property
     def device(self) -> str:
         """Where it is computed; the CPU after a failure of the GPU."""
         return self._attempts.places[0].device

@@ -190,6 +190,8 @@ class OnGpu:
     accelerator
         The GPU. Nothing is put on it before the first frame, so that a full one is met where
         `Restorer` can go on without.
+    dtype
+        What is convolved in; single precision is for comparisons.
     """
 
     ahead = 1
@@ -202,8 +204,10 @@ class OnGpu:
         calibration: float,
         normalization: Normalization,
         accelerator: Accelerator,
+        *,
+        dtype: torch.dtype = torch.bfloat16,
     ) -> None:
-        self._accelerator = accelerator
+        self._accelerator, self._dtype = accelerator, dtype
         self._networks = members
         self._calibration, self._normalization = calibration, normalization
         self._reach, self._multiple = members[0].reach, members[0].multiple
@@ -270,7 +274,7 @@ class OnGpu:
         if not self._members:
             with self._accelerator.working():
                 self._members = [
-                    Folded(network).to(self._accelerator.place).narrowed(torch.bfloat16).eval()
+                    Folded(network).to(self._accelerator.place).narrowed(self._dtype).eval()
                     for network in self._networks
                 ]
 

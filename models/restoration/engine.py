@@ -28,7 +28,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +37,7 @@ from numpy.typing import NDArray
 
 from models.accelerator import Accelerator, accelerator_of
 from models.attempts import Attempts
+from models.devices import Failure
 from models.restoration.compute import Answer, Compute, Image, OnCpu, OnGpu, Wait
 from models.restoration.tiles import smallest
 from models.restoration.weights import read_restoration
@@ -172,7 +172,7 @@ class Restorer:
         result comes when the frame after it was handed over; until then a frame must not be
         changed. Where each result is wanted before the next frame is there, use `restore`.
         """
-        waiting: deque[tuple[NDArray[Any], Wait | None]] = deque()
+        waiting: deque[tuple[NDArray[Any], Wait | Failure]] = deque()
         for frame in frames:
             checked = check(frame)
             waiting.append((checked, self._begin(checked)))
@@ -181,24 +181,26 @@ class Restorer:
         while waiting:
             yield self._end(*waiting.popleft())
 
-    def _begin(self, frame: NDArray[Any]) -> Wait | None:
-        """Submit a frame; None where that fails."""
+    def _begin(self, frame: NDArray[Any]) -> Wait | Failure:
+        """Submit a frame; what goes wrong here is for `_end`, when its turn comes."""
         compute = self.computes[0]
-        with suppress(RuntimeError, MemoryError):
-            # What goes wrong here goes wrong again in `_answer`, which says so and goes on.
+        try:
             return compute.submit(frame, self._attempts.side(compute))
-        return None
+        except (RuntimeError, MemoryError) as error:
+            return Failure.of(error)
 
-    def _end(self, frame: NDArray[Any], wait: Wait | None) -> Restored:
-        if wait is not None:
-            with suppress(RuntimeError, MemoryError):
-                return self._told(wait())
-        return self._told(self._answer(frame))
+    def _end(self, frame: NDArray[Any], begun: Wait | Failure) -> Restored:
+        if not isinstance(begun, Failure):
+            try:
+                return self._told(begun())
+            except (RuntimeError, MemoryError) as error:
+                begun = Failure.of(error)
+        return self._told(self._answer(frame, begun))
 
-    def _answer(self, frame: NDArray[Any]) -> Answer:
+    def _answer(self, frame: NDArray[Any], first: Failure | None = None) -> Answer:
         """Where and in as many tiles as it works."""
         return self._attempts.run(
-            lambda compute, side: compute.submit(frame, side)(), frame.shape, self._least
+            lambda compute, side: compute.submit(frame, side)(), frame.shape, self._least, first
         )
 
     def _told(self, answer: Answer) -> Restored:

@@ -1,0 +1,103 @@
+"""What a check found, what it is held against, and how much time is left."""
+
+from __future__ import annotations
+
+import operator
+import time
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+_HOLDS = {"<=": operator.le, ">=": operator.ge, "==": operator.eq}
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A figure and its bound.
+
+    Parameters
+    ----------
+    name
+        Of what.
+    value
+        What was found.
+    relation
+        How it must stand to the bound.
+    bound
+        What it is held against.
+    unit
+        Of both.
+    """
+
+    name: str
+    value: float
+    relation: Literal["<=", ">=", "=="]
+    bound: float
+    unit: str = ""
+
+    @property
+    def holds(self) -> bool:
+        """Whether it does; what is not a number never does."""
+        return bool(_HOLDS[self.relation](self.value, self.bound))
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the JSON."""
+        return {**asdict(self), "holds": self.holds}
+
+
+@dataclass(slots=True)
+class Section:
+    """Checks of one kind.
+
+    Parameters
+    ----------
+    name
+        What they are about.
+    checks
+        With a bound.
+    figures
+        Without one.
+    left_out
+        What there was no time for.
+    seconds
+        What they took.
+    """
+
+    name: str
+    checks: list[Check] = field(default_factory=list)
+    figures: dict[str, Any] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def holds(self) -> bool:
+        """Whether all do, and none was left out."""
+        return not self.left_out and all(check.holds for check in self.checks)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the JSON."""
+        return {**asdict(self), "checks": [c.as_dict() for c in self.checks], "holds": self.holds}
+
+
+class Watch:
+    """How much of the time is left.
+
+    Parameters
+    ----------
+    seconds
+        In all.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._end = time.monotonic() + seconds
+
+    @property
+    def left(self) -> float:
+        """Seconds."""
+        return self._end - time.monotonic()
+
+    def allows(self, section: Section, what: str) -> bool:
+        """Whether there is time for something; what there is none for is noted."""
+        if self.left > 0:
+            return True
+        section.left_out.append(what)
+        return False
