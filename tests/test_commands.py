@@ -244,8 +244,11 @@ def test_simulate_and_train_a_quality_network(stedfast: Command, tmp_path: Path)
         (["--set", "architecture={network: resnet}"], "accepted is stedfast, robitaille"),
         (["--data", tmp_path / "none"], "none: no such file"),
     ):
-        stedfast("train", "quality", config, "--data", data, "--out", weights, *map(str, wrong))
+        places = ("--data", data, "--out", weights, "--overwrite")
+        stedfast("train", "quality", config, *places, *map(str, wrong))
         assert stedfast.code == 2 and said in stedfast.err, stedfast.err
+    stedfast("train", "quality", config, "--data", data, "--out", weights)
+    assert stedfast.code == 2 and "--overwrite replaces it" in stedfast.err
     stedfast("train", "quality", config)
     assert stedfast.code == 2 and "`data`: missing" in stedfast.err
 

@@ -176,6 +176,16 @@ def test_one_of_several_channels_and_planes_is_asked_for(tmp_path: Path, pixels:
         np.testing.assert_array_equal(frames[1], pixels[3] + 1)
 
 
+def test_axes_without_names_are_frames(tmp_path: Path, pixels: Pixels) -> None:
+    file = tmp_path / "a.tif"
+    tifffile.imwrite(file, pixels.reshape(2, 1, 2, 24, 20), photometric="minisblack")
+    with open_frames(file) as frames:
+        np.testing.assert_array_equal(list(frames), pixels)
+        assert len(set(frames.axes)) == 3
+    with open_frames(file, Part(at={frames.axes[2]: 1})) as frames:
+        np.testing.assert_array_equal(list(frames), pixels[1::2])
+
+
 def test_channels_last_are_no_frames(tmp_path: Path, pixels: Pixels) -> None:
     last, file = np.moveaxis(pixels[:2], 0, -1), tmp_path / "a.tif"
     samples: dict[str, Any] = {"planarconfig": "contig", "metadata": None}

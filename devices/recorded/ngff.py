@@ -93,7 +93,7 @@ def _series(file: Path, group: zarr.Group, image: Any, attributes: dict[str, Any
         color=False,
         pixels=lambda: array,
         description=NgffDescription(axes, steps, attributes),
-        held=lambda place: _held(array, names, place),
+        held=lambda index: _held(array, names, index),
         gaps=False,
     )
 
@@ -126,14 +126,13 @@ def _steps(axes: int, changes: list[Any]) -> list[float]:
     return steps
 
 
-def _held(array: Any, axes: str, place: Place) -> bool:
+def _held(array: Any, axes: str, index: Sequence[int]) -> bool:
     """Whether any chunk of a frame is on disk."""
     root = Path(array.store_path.store.root) / array.path
     grid = array.shards or array.chunks
-    lengths = zip(axes, array.shape, grid, strict=True)
     spans = [
-        range(-(-length // step)) if axis in "yx" else [place.get(axis, 0) // step]
-        for axis, length, step in lengths
+        range(-(-length // step)) if axis in "yx" else [at // step]
+        for axis, length, step, at in zip(axes, array.shape, grid, index, strict=True)
     ]
     keys: list[tuple[int, ...]] = [()]
     for span in spans:

@@ -26,6 +26,7 @@ GREY = "accepted are grey frames of one channel, or a stack of them"
 # Fewer columns than this are no image but channels.
 _CHANNELS = 4
 _SMALLEST = 8
+_FREE = "qijklmnopuvw"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,8 @@ class Series:
     description
         What the file says of it.
     held
-        Whether the file has the pixels of a frame at all.
+        Whether the file has the pixels of a frame at all, by its place along each axis (0 for
+        y and x).
     gaps
         Whether a frame that is not held is missing. (OME-Zarr leaves out dark ones, too.)
     mapped
@@ -97,7 +99,7 @@ class Series:
     color: bool
     pixels: Callable[[], Any]
     description: Description
-    held: Callable[[Place], bool]
+    held: Callable[[Sequence[int]], bool]
     gaps: bool = True
     mapped: Callable[[], NDArray[Any]] | None = None
     named: bool = True
@@ -186,7 +188,8 @@ class Frames:
 
     def held(self, number: int) -> bool:
         """Whether the file has the pixels of a frame; what it lacks would read as zeros."""
-        return self._series.held(self.places[number])
+        place = self.places[number]
+        return self._series.held([place.get(axis, 0) for axis in self._series.axes])
 
     def __getitem__(self, number: int) -> NDArray[Any]:
         """A frame, rows × columns.
@@ -201,7 +204,7 @@ class Frames:
         if not 0 <= number < len(self):
             raise IndexError(f"{self.file}: no frame {number}, there are 0 … {len(self) - 1}")
         place = self.places[number]
-        if self._series.gaps and not self._series.held(place):
+        if self._series.gaps and not self.held(number):
             raise ImageError(f"{self.file}, frame {number}: is not in the file")
         key = tuple(slice(None) if axis in "yx" else place[axis] for axis in self._series.axes)
         try:
@@ -316,8 +319,13 @@ class Frames:
 
 
 def _named(series: Series) -> Series:
-    """The same image with samples as channels, and channels last where no name forbids it."""
+    """The same image, a letter of its own for each axis, samples and the last ones as channels."""
     axes, shape = series.axes, series.shape
+    free = iter(letter for letter in _FREE if letter not in axes)
+    axes = "".join(
+        next(free, axis) if axis in axes[:at] and axis not in "yx" else axis
+        for at, axis in enumerate(axes)
+    )
     if "s" in axes and "c" not in axes and not series.color:
         axes = axes.replace("s", "c")
     last = len(shape) > 2 and shape[-1] <= _CHANNELS and min(shape[-3:-1]) > _SMALLEST

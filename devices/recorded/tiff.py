@@ -20,7 +20,7 @@ import tifffile
 import zarr
 from numpy.typing import NDArray
 
-from devices.recorded.description import Description, Place
+from devices.recorded.description import Description
 from devices.recorded.errors import ImageError
 from devices.recorded.series import LARGEST_BYTES, Series, reason
 from devices.recorded.tiff_description import ImageJ, Lsm, OmeXml, Tags, ome_images
@@ -128,7 +128,7 @@ def _series(
         color="S" in found.axes and keyframe.photometric in _COLORS,
         pixels=lambda: _array(found),
         description=_description(tiff, keyframe, dtype, root, number),
-        held=lambda place: _is_held(found, held, place),
+        held=lambda index: _is_held(found.shape, held, index),
         mapped=_mapped(file, found),
         named=found.kind in ("imagej", "ome", "lsm")
         or (found.kind == "shaped" and "Q" not in found.axes),
@@ -204,13 +204,13 @@ def _is_whole(page: Any, keyframe: Any) -> bool:
     return True
 
 
-def _is_held(found: tifffile.TiffPageSeries, held: Sequence[bool], place: Place) -> bool:
+def _is_held(shape: Sequence[int], held: Sequence[bool], place: Sequence[int]) -> bool:
     """Whether the page of a frame is held; pages follow one another along the leading axes."""
     index, pages = 0, 1
-    for axis, length in zip(found.axes.lower(), found.shape, strict=True):
+    for length, at in zip(shape, place, strict=True):
         if pages >= len(held):
             break
-        index, pages = index * length + place.get(axis, 0), pages * length
+        index, pages = index * length + at, pages * length
     return held[index] if pages == len(held) else all(held)
 
 
