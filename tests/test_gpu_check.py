@@ -148,3 +148,17 @@ def test_recipes_come_from_the_cards() -> None:
         assert learning.recipe_of(kind, name).epochs > 1
     with pytest.raises(ValueError, match="kind: found 'filter'; accepted are restoration"):
         learning.recipe_of("filter", "actin")
+
+
+def test_it_is_a_benchmark_too() -> None:
+    from agent.bench import gpu
+
+    section = Section("time", [Check("x: on it", 1, "==", 1), Check("y", 2, "<=", 1, "ms")])
+    section.left_out.append("z")
+    section.figures["y"] = {"median_ms": 2.0, "devices": ["cuda:0"]}
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(gpu, "check", lambda *_, **__: ({"device": "emulated"}, [section]))
+        measured = gpu.measure(quick=True, seeds=None)
+    assert [one.holds for one in measured.checks] == [True, False, False]
+    assert measured.rows == [("time", "y", "median_ms 2, devices ['cuda:0']")]
+    assert measured.raw["holds"] is False

@@ -30,6 +30,7 @@ _BENCHES = {
     "interpolation": "dropped frames rebuilt, of generated and real movies, and fine-tuning",
     "tuning": "fine-tuning on the audits of a time-lapse, on real movies",
     "dose": "a moving, bleaching sample at the same light: every frame, fixed or adaptive skips",
+    "gpu": "the networks on a GPU against the CPU, their time, and failures that are provoked",
     "kill": "SIGKILL at random moments: no frame lost, resume completes",
 }
 _LONG = ("optimizer", "restoration", "interpolation", "tuning")

@@ -14,7 +14,8 @@ def bench(
     name: Annotated[
         str,
         typer.Argument(
-            help="loop, optimize, optimizer, objectives, quality, restoration, interpolation, kill"
+            help="loop, optimize, optimizer, objectives, quality, restoration, interpolation, gpu,"
+            " kill"
         ),
     ],
     quick: Annotated[bool, typer.Option("--quick", help="at most 3 minutes on 2 cores")] = False,
