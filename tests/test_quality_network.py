@@ -21,6 +21,7 @@ from models import QualityNet, QualityScorer
 from models.quality import scope
 from models.quality.augmentation import blur, score_left
 from models.quality.heatmap import heatmap
+from models.quality.hot import without_hot_pixels
 from models.quality.network import PowerSpectrum, RatingNet, RobitailleNet
 from models.quality.preparing import cover, normalize, prepare, resample
 from models.quality.score import Score
@@ -36,6 +37,37 @@ REAL_FRAMES = sorted(REAL.glob("*.tif"))
 @pytest.fixture(scope="module")
 def scorer() -> QualityScorer:
     return QualityScorer()
+
+
+class TestHotPixels:
+    def test_they_change_neither_score_nor_flags(self, scorer: QualityScorer) -> None:
+        frame = np.random.default_rng(1).poisson(8 * filaments(2, size_um=2.0)).astype(np.uint16)
+        hot = frame.copy()
+        hot[30, 40] = 65535
+        hot[60, 10:12] = 1000
+        plain, with_hot = scorer.score(frame), scorer.score(hot)
+        assert "blank" not in with_hot.flags and with_hot.flags == plain.flags
+        assert with_hot.value == pytest.approx(plain.value, abs=0.02)
+        assert with_hot.sd == pytest.approx(plain.sd, abs=0.02)
+
+    def test_other_frames_stay_as_they_are(self) -> None:
+        rng = np.random.default_rng(2)
+        frames = [rng.poisson(lam, (96, 96)) for lam in (0.001, 0.01, 0.1, 1, 30)]
+        frames += [filaments(3, size_um=2.0), np.zeros((40, 40)), np.zeros((2, 2))]
+        frames += [tifffile.imread(file) for file in REAL_FRAMES]
+        spot = np.exp(-np.square(np.indices((96, 96)) - 48).sum(0) / (2 * 1.2**2))
+        frames.append(rng.poisson(0.2 + 500 * spot))
+        for frame in frames:
+            assert without_hot_pixels(frame) is frame
+
+    def test_no_score_is_less_sure_than_not_knowing(self, scorer: QualityScorer) -> None:
+        frame = np.zeros((64, 64), np.float32)
+        frame[30:33, 30:33] = 1e6
+        assert scorer.score(frame).sd <= 0.5
+
+    def test_pixels_of_a_metre_are_refused(self, scorer: QualityScorer) -> None:
+        with pytest.raises(ValueError, match=r"pixels of 1e\+09 nm; accepted are up to"):
+            scorer.score(np.zeros((64, 64)), 1e9)
 
 
 class TestArchitecture:

@@ -167,6 +167,22 @@ class TestRestored:
         assert restorer.restore(np.eye(SMALLEST)).fault is None
 
 
+class TestEmptyFrames:
+    @pytest.mark.parametrize("counts", [0, 1, 4])
+    def test_gain_no_haze(self, file: Path, counts: int) -> None:
+        frame = np.full((64, 64), 3, np.uint16)
+        frame.flat[7 : 7 + 600 * counts : 600] += 1
+        found = Restorer(file, "cpu").restore(frame)
+        np.testing.assert_array_equal(found.image, frame)
+        assert found.image.dtype == found.sd.dtype == np.float32
+        assert found.sd[0, 0] == pytest.approx(frame.std())
+        assert np.isfinite(found.uncertainty) and (found.uncertainty > 1) == (counts > 0)
+
+    def test_frames_with_more_in_them_are_filtered(self, file: Path) -> None:
+        frame = np.random.default_rng(3).poisson(0.02, (64, 64))
+        assert not np.array_equal(Restorer(file, "cpu").restore(frame).image, frame)
+
+
 class TestTiles:
     @pytest.mark.parametrize("side", [112, 160, 300])
     def test_tiled_is_untiled(self, file: Path, frame: NDArray[np.uint16], side: int) -> None:

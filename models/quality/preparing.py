@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.quality.hot import without_hot_pixels
+
 PIXEL_SIZE_NM = 20.0
 """Pixel size at which frames are scored (nm)."""
 
@@ -19,6 +21,9 @@ INPUT = 224
 
 SMALLEST = 16
 """Rows or columns that a frame must have at 20 nm a pixel (320 nm, 1.5 confocal widths)."""
+
+LARGEST = 2**28
+"""Pixels that a frame may have at 20 nm a pixel: 330 µm on a side."""
 
 # Closer than this to 20 nm a frame is taken as it is: resampling it would correlate the noise
 # of neighbouring pixels, which changes a frame more than a size two percent off.
@@ -128,7 +133,7 @@ def corners(shape: tuple[int, ...], size: int) -> list[tuple[int, int]]:
 def prepare(
     frame: NDArray[Any], pixel_size_nm: float, size: int = INPUT
 ) -> tuple[Image, NDArray[np.float64]]:
-    """Turn a frame into the network's input.
+    """Turn a frame into the network's input, single hot pixels left out (see `hot`).
 
     Parameters
     ----------
@@ -170,7 +175,13 @@ def prepare(
     frame = frame.astype(np.float32)
     if not np.isfinite(frame).all():
         raise ValueError(f"frame with {int((~np.isfinite(frame)).sum())} values not finite")
-    cut = cover(resample(frame, pixel_size_nm), size)
+    scale = (pixel_size_nm / PIXEL_SIZE_NM) ** 2
+    if frame.size * scale > LARGEST:
+        raise ValueError(
+            f"frame of {frame.shape[0]} × {frame.shape[1]} pixels of {pixel_size_nm:g} nm;"
+            f" accepted are up to {LARGEST} pixels of {PIXEL_SIZE_NM:g} nm"
+        )
+    cut = cover(resample(without_hot_pixels(frame), pixel_size_nm), size)
     contrast = np.array([tile.std(dtype=np.float64) for tile in cut])
     total = contrast.sum()
     weights = contrast / total if total > 0 else contrast

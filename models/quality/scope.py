@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.quality.hot import without_hot_pixels
 from models.quality.score import Flag
 
 PIXEL_SIZES_NM = (10.0, 30.0)
@@ -20,7 +21,7 @@ _SATURATED = 5e-4
 def flags(frame: NDArray[Any], pixel_size_nm: float) -> list[Flag]:
     """Reasons not to believe a score of this frame (rows × columns); see `score.FLAGS`."""
     found: list[Flag] = []
-    if blank(frame):
+    if blank(without_hot_pixels(frame)):
         found.append("blank")
     if saturated(frame):
         found.append("saturated")

@@ -26,6 +26,8 @@ PAPERS = SHIPPED.with_name("robitaille.safetensors")
 _KIND = "a quality network"
 # Tiles that go through the network at once: more are no quicker on a CPU and cost memory.
 _AT_ONCE = 16
+# What lies between 0 and 1 cannot vary more.
+_LARGEST_SD = 0.5
 
 
 class QualityScorer:
@@ -100,7 +102,7 @@ class QualityScorer:
             reasons = flags(np.asarray(frame), pixel_size_nm)
             if distance > 1:
                 reasons.append("unfamiliar")
-            scores.append(Score(min(1.0, value), sd, tuple(reasons), len(tiles)))
+            scores.append(Score(min(1.0, value), min(_LARGEST_SD, sd), tuple(reasons), len(tiles)))
         return scores
 
     def score_tiles(self, tiles: NDArray[np.float32]) -> NDArray[np.float64]:
