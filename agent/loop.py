@@ -138,6 +138,8 @@ class Loop:
         self._pause = Pause()
         self._caught_up = False
         self._told_of_light = any(fault.get("part") == LIGHT for fault in recording.faults)
+        self.standing = False
+        """It stands still in the dark, for a pause."""
         self.finished = False
         """The plan came to its end."""
         self.deadline: float | None = None
@@ -269,7 +271,9 @@ class Loop:
             self._record("pause", {"paused": True, "safe_state": safe.as_dict()})
             if not safe.ok:
                 raise DeviceFault("the microscope could not be made safe for a pause")
+            self.standing = True
             self._pause.wait()
+            self.standing = False
             if self._stopping.is_set():
                 return False
             self.microscope.arm()
@@ -371,6 +375,11 @@ class Loop:
         self._tell(kind, data)
 
     # ------------------------------------------------------------------ from the owner's thread
+
+    @property
+    def pausing(self) -> bool:
+        """It stands still, or is about to."""
+        return self._pause.asked
 
     def pause(self) -> None:
         """Finish the frame under way, then stand still in the dark."""

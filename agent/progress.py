@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -29,18 +29,25 @@ def showing(state: State, console: Console) -> Iterator[Callable[[State], None]]
         TimeRemainingColumn(compact=True),
         TextColumn("{task.description}", markup=False),
     )
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task(state.plan, total=state.planned)
+    bar = Progress(*columns, console=console)
+    task = bar.add_task(state.plan, total=state.planned)
 
-        def watch(state: State) -> None:
-            bar.update(
-                task,
-                total=state.planned,
-                completed=state.frames,
-                description=describe(state),
-            )
+    def watch(state: State) -> None:
+        bar.update(
+            task,
+            total=state.planned,
+            completed=state.frames,
+            description=describe(state),
+        )
 
+    # A terminal that is gone refuses both; the run goes on without it.
+    with suppress(OSError):
+        bar.start()
+    try:
         yield watch
+    finally:
+        with suppress(OSError):
+            bar.stop()
 
 
 def describe(state: State) -> str:

@@ -8,7 +8,9 @@ gets the nearest thing that it can hold.
 from __future__ import annotations
 
 import codecs
+import os
 import sys
+from contextlib import suppress
 from io import TextIOWrapper
 
 from rich.console import Console
@@ -40,9 +42,18 @@ _SUBSTITUTES = {
 _HANDLER = "stedfast.nearest"
 
 
+class _Spoken(Console):
+    """What is said beside the results: where nobody listens any more, it is said to nobody."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
+
 def console(*, stderr: bool = False) -> Console:
     """A console that takes what it is given for plain text."""
-    return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+    kind = _Spoken if stderr else Console
+    return kind(stderr=stderr, markup=False, emoji=False, highlight=False)
 
 
 out = console()
@@ -51,7 +62,8 @@ err = console(stderr=True)
 
 def say(line: str) -> None:
     """A line for a person, on stderr, so that stdout stays for results."""
-    err.print(line, soft_wrap=True)
+    with suppress(OSError):  # the terminal is gone
+        err.print(line, soft_wrap=True)
 
 
 def hold_anything() -> None:

@@ -14,7 +14,7 @@ import yaml
 import zarr
 from PIL import Image
 
-from agent.cli import main
+from agent.cli import command
 from agent.config import load
 from agent.store.recording import Recording
 
@@ -41,7 +41,7 @@ class Command:
     def __call__(self, *words: str | Path) -> str:
         self._monkeypatch.setattr(sys, "argv", ["stedfast", *map(str, words)])
         with pytest.raises(SystemExit) as left:
-            main()
+            command()
         self.code = int(left.value.code or 0)
         out, self.err = self._capsys.readouterr()
         return out

@@ -16,7 +16,7 @@ import torch
 import zarr
 from numpy.typing import NDArray
 
-from agent.cli import main
+from agent.cli import command
 from agent.files.filtering import as_type, filter_file
 from agent.reading import ConfigError
 from devices.recorded import open_frames
@@ -71,7 +71,7 @@ def names(folder: Path) -> list[str]:
 def run(monkeypatch: pytest.MonkeyPatch, *words: str | Path) -> int:
     monkeypatch.setattr(sys, "argv", ["stedfast", "filter", *map(str, words)])
     with pytest.raises(SystemExit) as left:
-        main()
+        command()
     return int(left.value.code or 0)
 
 

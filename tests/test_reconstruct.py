@@ -16,7 +16,7 @@ import torch
 import zarr
 from numpy.typing import NDArray
 
-from agent.cli import main
+from agent.cli import command
 from agent.files.model_choice import choose
 from agent.files.movies import MovieFile
 from agent.files.reconstruction import Reconstruction, reconstruct_file
@@ -80,7 +80,7 @@ def names(folder: Path) -> list[str]:
 def run(monkeypatch: pytest.MonkeyPatch, *words: str | Path) -> int:
     monkeypatch.setattr(sys, "argv", ["stedfast", "reconstruct", *map(str, words)])
     with pytest.raises(SystemExit) as left:
-        main()
+        command()
     return int(left.value.code or 0)
 
 

@@ -10,7 +10,7 @@ from statistics import stdev
 
 import pytest
 
-from agent.cli import main
+from agent.cli import command
 from agent.reading import ConfigError
 from agent.study import (
     RATER_SD,
@@ -237,7 +237,7 @@ def stedfast(
 ) -> tuple[int, str, str]:
     monkeypatch.setattr(sys, "argv", ["stedfast", *map(str, words)])
     with pytest.raises(SystemExit) as left:
-        main()
+        command()
     return int(left.value.code or 0), *capsys.readouterr()
 
 

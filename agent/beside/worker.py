@@ -11,8 +11,8 @@ import os
 import pickle
 import signal
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from multiprocessing import util
 from multiprocessing.connection import Connection
 from typing import Any
@@ -55,7 +55,8 @@ class WorkerProcess:
         self._one_at_a_time = threading.Lock()
         # A process that hangs in a driver must not keep this one from ending.
         self._process = context.Process(target=_serve, args=(theirs, made_of, nicer), daemon=True)
-        self._process.start()
+        with _unheard():
+            self._process.start()
         # At its end Python asks daemons to terminate and waits for them; one that is stopped, or
         # hangs in a driver, would not hear it. This comes before.
         util.Finalize(None, self._process.kill, exitpriority=0)
@@ -125,6 +126,27 @@ class WorkerProcess:
         return WorkerDied(f"its process ended, with exit code {self._process.exitcode}")
 
 
+_THE_PARENTS = [
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTSTP", "SIGQUIT")
+    if hasattr(signal, name) and hasattr(signal, "pthread_sigmask")
+]
+"""What a terminal sends to all processes of a command, and only the one that owns it heeds."""
+
+
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """Start a process that does not hear them before it has settled."""
+    if not _THE_PARENTS:
+        yield
+        return
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, _THE_PARENTS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
+
+
 def _serve(pipe: Connection, made_of: bytes, nicer: int) -> None:
     """What the other process does."""
     _settle(nicer)
@@ -163,6 +185,8 @@ def _send(pipe: Connection, good: bool, answer: Any) -> None:
 def _settle(nicer: int) -> None:
     """Leave Ctrl-C to the parent, end when it ends, and let it go first."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in _THE_PARENTS:
+        signal.signal(number, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
 
     def follow() -> None:

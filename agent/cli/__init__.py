@@ -11,6 +11,7 @@ from typing import NoReturn
 
 import typer
 
+from agent import signals
 from agent.cli import images, looking, measuring, running, simulating, training
 from agent.cli.machine import in_words
 from agent.reading import ConfigError
@@ -48,14 +49,20 @@ app.add_typer(training.app, name="train")
 
 def main() -> NoReturn:
     """Entry point: the command as a process, which ends even if a device hangs in its driver."""
+    signals.last()
+    code = 1
     try:
         command()
     except SystemExit as left:
-        if hanging():
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(left.code if isinstance(left.code, int) else 1)
-        raise
+        code = left.code if isinstance(left.code, int) else 1
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:  # nobody reads it
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    if hanging():
+        os._exit(code)
+    sys.exit(code)
 
 
 def command() -> NoReturn:

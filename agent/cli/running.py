@@ -28,7 +28,7 @@ from agent.cli.shared import (
 from agent.cli.summary import print_summary
 from agent.config import load
 from agent.reading import ConfigError
-from agent.signals import interrupts
+from agent.signals import Interrupts, interrupts
 
 if TYPE_CHECKING:
     from agent.check import Expected
@@ -187,7 +187,7 @@ def tell(
 def _work(session: Session) -> NoReturn:
     from agent.live_page import FILE as LIVE
     from agent.progress import showing
-    from agent.store.folder import REPORT, RunBusy
+    from agent.store.folder import RunBusy
 
     if session.config.filter is not None:
         say(f"raw and filtered, live: {session.folder / LIVE}")
@@ -201,15 +201,33 @@ def _work(session: Session) -> NoReturn:
         say("THE MICROSCOPE MAY NOT BE SAFE: see safe_state in `stedfast show`")
     found = None
     if not result.thread_left:
-        try:
-            from agent.report import write_report
-
-            write_report(result.folder, result.folder / REPORT)
-        except Exception as error:  # the run itself is on disk; a drawing must not fail it
-            say(f"the report could not be written: {error}")
-        found = print_summary(result.folder)["result"]
+        with interrupts() as seen:
+            found = _sum_up(result, seen)
     say(f"stedfast show {result.folder}")
     _leave(result, reliable=found is None or found["ok"] is not False)
+
+
+def _sum_up(result: Result, seen: Interrupts) -> Mapping[str, Any] | None:
+    """Write the report and print the summary; returns what came of the run, if anybody asks.
+
+    Whatever happens here, the run has ended as it has.
+    """
+    from agent.report import write_report
+    from agent.store.folder import REPORT
+    from agent.summary import summarize
+
+    try:
+        with seen.breaking():
+            try:
+                write_report(result.folder, result.folder / REPORT)
+            except Exception as error:  # the run itself is on disk; a drawing must not fail it
+                say(f"the report could not be written: {error}")
+            return print_summary(result.folder)["result"]
+    except KeyboardInterrupt:
+        say(f"stedfast report {result.folder} writes the report")
+    except (OSError, SystemExit):  # nobody reads it
+        return summarize(result.folder)["result"]
+    return None
 
 
 def _leave(result: Result, *, reliable: bool) -> NoReturn:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -37,7 +37,8 @@ from agent.signals import Interrupts, interrupts
 from agent.store.anchor import FolderGone
 from agent.store.filtered import FilteredStore
 from agent.store.folder import REPORT, lock, write_status
-from devices.errors import DeviceFault
+from agent.store.ledger import Ledger
+from devices.errors import DeviceFault, Interrupted
 from devices.microscope import Microscope
 from devices.safety import SafeState
 
@@ -47,6 +48,25 @@ _HEARTBEAT_S = 1.0
 
 class Hung(DeviceFault):
     """A frame did not come in time."""
+
+
+class _Watched:
+    """What shows progress, until it fails: who only watches cannot end a run."""
+
+    def __init__(self, watch: Callable[[Progress], None], ledger: Ledger) -> None:
+        self._watch: Callable[[Progress], None] | None = watch
+        self._ledger = ledger
+
+    def __call__(self, progress: Progress) -> None:
+        if self._watch is None:
+            return
+        try:
+            self._watch(progress)
+        except (Exception, SystemExit) as error:
+            self._watch = None
+            what = f"progress is shown no longer: {type(error).__name__}: {error}"
+            with suppress(sqlite3.Error):
+                self._ledger.add("fault", {"what": what, "policy": "ignored"})
 
 
 class Session:
@@ -122,25 +142,36 @@ class Session:
             The config does not fit the microscope; nothing was done.
         RunBusy
             Another process is at work in this run.
+        Interrupted
+            Somebody ended it before it began.
         """
         taken = lock(self.folder)
         try:
-            with (
-                interrupts() as seen,
-                processes(
-                    self.config,
-                    self._source,
-                    self.folder,
-                    scorer=self._scorer,
-                    restore=self._restore,
-                    interpolate=self._interpolate,
-                    tuner=self._tuner,
-                ) as beside,
-                self._opened(seen) as microscope,
-            ):
+            with interrupts() as seen, ExitStack() as open_:
+                beside = self._begin_beside(open_, seen)
+                microscope = open_.enter_context(self._opened(seen))
                 return self._locked(microscope, beside, seen, watch)
         finally:
             taken.release()
+
+    def _begin_beside(self, open_: ExitStack, seen: Interrupts) -> Processes:
+        """Start what works beside the loop; it may take long, and nothing is lit."""
+        works = processes(
+            self.config,
+            self._source,
+            self.folder,
+            scorer=self._scorer,
+            restore=self._restore,
+            interpolate=self._interpolate,
+            tuner=self._tuner,
+        )
+        try:
+            with seen.breaking():
+                if not seen.asked:
+                    return open_.enter_context(works)
+        except KeyboardInterrupt:
+            pass
+        raise Interrupted("interrupted before the first frame")
 
     def _opened(self, seen: Interrupts) -> AbstractContextManager[Microscope]:
         if self._microscope is None:
@@ -160,6 +191,7 @@ class Session:
             scope = self.config.microscope.placed(*centre)
             self.config = self.config.model_copy(update={"microscope": scope})
         work = prepare(self.config, self.folder, microscope, self._make_plan, beside, self.progress)
+        watch = _Watched(watch, work.ledger)
         reason = "failed"
         cause: BaseException | None = None
         try:
@@ -243,6 +275,8 @@ class Session:
             nonlocal beat
             self.progress.doing = f"{doing}, frames left: {left}; Ctrl-C gives them up"
             watch(self.progress)
+            if seen.suspended:
+                seen.suspend()
             if time.monotonic() - beat > _HEARTBEAT_S:
                 beat = time.monotonic()
                 self._heartbeat(work.gate, status)
@@ -274,9 +308,12 @@ class Session:
         parts = (work.analysis, work.filtering, work.rebuilding)
         beside = [part for part in parts if part is not None]
         self._await_filter(work, seen, watch)
-        if not seen.asked:
-            work.start()
+        if seen.asked:
+            work.asked_to_stop = True
+            loop.stop()
+        work.start()
         beat = 0.0
+        suspending = paused = False
         while work.is_alive():
             work.join(_TICK_S)
             self.progress.budget_fraction = gate.budget_fraction
@@ -295,6 +332,14 @@ class Session:
                 loop.stop()
             if seen.count > 1:
                 return seen.name
+            if seen.suspended and not suspending:
+                suspending, paused = True, loop.pausing
+                loop.pause()
+            if suspending and loop.standing:
+                seen.suspend()
+                suspending = False
+                if not paused:
+                    loop.resume()
             deadline = loop.deadline
             if deadline is not None and time.monotonic() > deadline:
                 work.error = Hung(
@@ -319,6 +364,8 @@ class Session:
             self.progress.doing = "warming the filter up"
             watch(self.progress)
             work.heed()
+            if seen.suspended:  # nothing is lit yet
+                seen.suspend()
             if work.asked_to_stop:
                 return
         work.error = work.filtering.failure
