@@ -31,7 +31,7 @@ from agent.planning import build_plan
 from agent.session import Progress, Result, Session
 from agent.store.folder import new_folder, read_config
 from agent.store.images import checksum
-from agent.store.ledger import Kind, Ledger
+from agent.store.ledger import DamagedLedger, Kind, Ledger
 from agent.store.recording import Recording
 from devices.microscope import Microscope
 from devices.shot import Shot
@@ -133,7 +133,7 @@ def entries(run: Path, kind: Kind) -> int:
     try:
         with closing(Ledger(run, readonly=True)) as ledger:
             return sum(1 for _ in ledger.entries(kind))
-    except sqlite3.OperationalError:  # its table is being made
+    except (sqlite3.OperationalError, DamagedLedger):  # its table is being made
         return 0
 
 

@@ -31,6 +31,7 @@ _BENCHES = {
     "tuning": "fine-tuning on the audits of a time-lapse, on real movies",
     "dose": "a moving, bleaching sample at the same light: every frame, fixed or adaptive skips",
     "gpu": "the networks on a GPU against the CPU, their time, and failures that are provoked",
+    "storm": "signals at random moments of a run, with devices that stay on: dark after each",
     "kill": "SIGKILL at random moments: no frame lost, resume completes",
 }
 _LONG = ("optimizer", "restoration", "interpolation", "tuning")

@@ -25,7 +25,7 @@ import zarr
 
 from agent.bench.measurement import Check, Measurement
 from agent.store.images import FOLDER, checksum
-from agent.store.ledger import FILE, Ledger
+from agent.store.ledger import FILE, DamagedLedger, Ledger
 
 _KILLS = 20
 _QUICK_KILLS = 6
@@ -278,7 +278,7 @@ def _sessions(place: Path) -> int:
             return sum(1 for _ in ledger.entries("run"))
         finally:
             ledger.close()
-    except sqlite3.OperationalError:  # its table is being made
+    except (sqlite3.OperationalError, DamagedLedger):  # its table is being made
         return 0
 
 

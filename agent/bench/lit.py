@@ -47,6 +47,16 @@ def left_lit(log: Path) -> dict[str, str]:
     return {device: value for device, value in last.items() if value not in ("0", "closed", "at")}
 
 
+def switched_on(log: Path, after: float = 0.0) -> list[Command]:
+    """Commands that switched light on, or moved, after a moment; to come up lit is none."""
+    found, up = [], set()
+    for each in commands(log):
+        if each.at > after and each.device in up and each.value not in ("0", "closed"):
+            found.append(each)
+        up.add(each.device)
+    return found
+
+
 class _Logged:
     def __init__(self, log: str, name: str) -> None:
         self._log = Path(log)

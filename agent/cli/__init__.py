@@ -55,6 +55,8 @@ def main() -> NoReturn:
         command()
     except SystemExit as left:
         code = left.code if isinstance(left.code, int) else 1
+    except KeyboardInterrupt:
+        code = 130
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

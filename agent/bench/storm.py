@@ -1,0 +1,287 @@
+"""Signals at random moments, from the first line of `stedfast run` to the last: dark after each.
+
+The devices are lit when they are loaded, stay as they are when they are let go, and write down
+every command that reaches them. Most runs are forks of a process that has imported everything, so
+that the moments fall into the run and not into Python's start; every tenth one is a process of
+its own, whose start and end count, too.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from agent.bench import lit
+from agent.bench.measurement import Check, Measurement
+from agent.reading import ConfigError
+
+_SIGNALS = 200
+_QUICK_SIGNALS = 40
+_WHOLE = 10
+"""One in so many is a process of its own."""
+_KINDS = ("INT", "INT ×2", "INT ×10", "TERM", "HUP", "TSTP", "QUIT")
+_HEARD_S = 0.15
+"""Time (s) until a signal is heard: Python's main thread has its turn by then."""
+_TIMEOUT_S = 60.0
+_FRAMES = 8
+_INTERVAL_S = 0.05
+
+
+@dataclass(slots=True)
+class Case:
+    """A run and the signals that it got.
+
+    Attributes
+    ----------
+    kind, after_s, whole
+        Which signals, when the first one came, and whether the process was one of its own.
+    status
+        Exit code; negative where a signal ended the process.
+    loaded
+        A device had been loaded when the first signal came.
+    lit
+        Devices whose last word is light, and that word.
+    lit_asleep
+        The same while the process stood still after Ctrl-Z.
+    late
+        Commands that switched light on, or moved, after the first signal.
+    said
+        The end of what the process wrote, where something is wrong.
+    """
+
+    kind: str
+    after_s: float
+    whole: bool
+    status: int = 0
+    loaded: bool = False
+    lit: dict[str, str] | None = None
+    lit_asleep: dict[str, str] | None = None
+    late: list[str] | None = None
+    said: str = ""
+
+    @property
+    def as_documented(self) -> bool:
+        """Whether the exit code is one that the signal may lead to."""
+        if self.kind == "TSTP":
+            return self.status == 0
+        # Before the command's first line, and after its last, Python's own rules hold.
+        return self.status in (0, 130) or (self.status < 0 and not self.loaded)
+
+    @property
+    def good(self) -> bool:
+        """Dark, no light after the signal, and an exit code as documented."""
+        return not (self.lit or self.lit_asleep or self.late) and self.as_documented
+
+
+def storm(signals: int, seed: int, folder: Path) -> list[Case]:
+    """Start runs, one after the other, and send each its signals.
+
+    Parameters
+    ----------
+    signals
+        How many runs.
+    seed
+        Of the moments.
+    folder
+        Existing folder for the runs.
+    """
+    rng = random.Random(seed)
+    _import(folder / "imports")
+    parts = {False: _parts(folder / "undisturbed", whole=False)}
+    if signals >= _WHOLE:
+        parts[True] = _parts(folder / "undisturbed-whole", whole=True)
+    cases = []
+    for number in range(signals):
+        whole = number % _WHOLE == _WHOLE - 1
+        case = Case(_KINDS[number % len(_KINDS)], rng.uniform(*rng.choice(parts[whole])), whole)
+        _strike(case, folder / f"{number}", rng)
+        cases.append(case)
+    return cases
+
+
+def _import(place: Path) -> None:
+    """Import here whatever a run imports on its way, so that its forks need not."""
+    process = _start(place, whole=False)
+    _finished(process, place)
+    for name in (place / "modules.txt").read_text(encoding="utf-8").split():
+        with suppress(Exception):
+            import_module(name)
+
+
+def _parts(place: Path, *, whole: bool) -> list[tuple[float, float]]:
+    """When (s) a run that nobody disturbs opens, acquires and ends."""
+    began = time.monotonic()
+    _finished(_start(place, whole), place)
+    lasted = time.monotonic() - began
+    at = [each.at - began for each in lit.commands(place / "devices.log")]
+    frames = [each.at - began for each in lit.commands(place / "devices.log") if each.value == "5"]
+    return [(0, at[0]), (at[0], frames[0]), (frames[0], frames[-1]), (frames[-1], lasted)]
+
+
+def _finished(process: int, place: Path) -> None:
+    if (status := _wait(process, _TIMEOUT_S)) != 0:
+        raise RuntimeError(f"a run without any signal ended with {status}: {_said(place)}")
+
+
+def _strike(case: Case, place: Path, rng: random.Random) -> None:
+    process = _start(place, case.whole)
+    time.sleep(case.after_s)
+    name, _, times = case.kind.partition(" ×")
+    number = getattr(signal, f"SIG{name}")
+    log = place / "devices.log"
+    case.loaded = log.exists()
+    sent = time.monotonic()
+    status = None
+    for _ in range(int(times or 1)):
+        os.kill(process, number)
+        if status is None and int(times or 1) > 1:
+            status = _wait(process, rng.uniform(0.01, 0.5), give_up=False)
+        if status is not None:
+            break
+    if case.kind == "TSTP":
+        status = _wait(process, _TIMEOUT_S, stopped=True)
+        if status == "stopped":
+            case.lit_asleep = lit.left_lit(log)
+            os.kill(process, signal.SIGCONT)
+            status = None
+    if status is None:
+        status = _wait(process, _TIMEOUT_S)
+    case.status = int(status)
+    case.lit = lit.left_lit(log)
+    if case.kind != "TSTP":
+        late = lit.switched_on(log, sent + _HEARD_S)
+        case.late = [f"{each.device} {each.value} {each.at - sent:.2f} s later" for each in late]
+    if not case.good:
+        case.said = _said(place)
+    shutil.rmtree(place, ignore_errors=True)
+
+
+def _start(place: Path, whole: bool) -> int:
+    """Start `stedfast run` in a process, in a group of its own; returns its number."""
+    place.mkdir()
+    data = lit.config(place / "devices.log", frames=_FRAMES, interval_s=_INTERVAL_S)
+    data["analysis"] = {"score": False}
+    file = place / "storm.yaml"
+    file.write_text(yaml.safe_dump(data, sort_keys=False), encoding="utf-8")
+    arguments = ["run", str(file), "--out", str(place / "run")]
+    process = os.fork()
+    if process:
+        os.setpgid(process, process)
+        return process
+    try:
+        os.setpgid(0, 0)
+        said = os.open(place / "said.txt", os.O_WRONLY | os.O_CREAT)
+        for stream in (1, 2):
+            os.dup2(said, stream)
+        if whole:
+            os.execv(sys.executable, [sys.executable, "-m", "agent.cli", *arguments])
+        sys.argv = ["stedfast", *arguments]
+        _run(place)
+    except KeyboardInterrupt:  # likewise
+        os._exit(130)
+    finally:
+        os._exit(70)
+
+
+def _run(place: Path) -> None:
+    """The command in a forked process, up to where Python would end."""
+    from agent.cli import main
+
+    code = 71
+    try:
+        main()
+    except SystemExit as left:
+        code = left.code if isinstance(left.code, int) else 0
+    except KeyboardInterrupt:  # before its first line
+        code = 130
+    with suppress(KeyboardInterrupt):
+        (place / "modules.txt").write_text(" ".join(sys.modules), encoding="utf-8")
+    os._exit(code)
+
+
+def _wait(process: int, seconds: float, *, give_up: bool = True, stopped: bool = False) -> Any:
+    """The exit code, negative for a signal; None, or the process's end, where it takes longer."""
+    end = time.monotonic() + seconds
+    while True:
+        found, status = os.waitpid(process, os.WNOHANG | (os.WUNTRACED if stopped else 0))
+        if found and os.WIFSTOPPED(status):
+            return "stopped"
+        if found:
+            return os.waitstatus_to_exitcode(status)
+        if time.monotonic() > end:
+            break
+        time.sleep(0.005)
+    if not give_up:
+        return None
+    os.kill(process, signal.SIGKILL)
+    os.waitpid(process, 0)
+    return -int(signal.SIGKILL)
+
+
+def _said(place: Path) -> str:
+    try:
+        return (place / "said.txt").read_text(encoding="utf-8", errors="replace")[-1500:]
+    except OSError:
+        return ""
+
+
+def measure(*, quick: bool, seeds: int | None) -> Measurement:
+    """200 runs; quick: 40; `seeds`: that many.
+
+    Raises
+    ------
+    ConfigError
+        There are no such signals here.
+    """
+    if not hasattr(os, "fork"):
+        raise ConfigError("bench storm: sends POSIX signals, which this system does not have")
+    signals = seeds or (_QUICK_SIGNALS if quick else _SIGNALS)
+    folder = Path(tempfile.mkdtemp(prefix="stedfast-bench-"))
+    try:
+        cases = storm(signals, 1, folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def count(what: Callable[[Case], Any]) -> int:
+        return sum(bool(what(case)) for case in cases)
+
+    late, wrong = count(lambda case: case.late), count(lambda case: not case.as_documented)
+    rows = []
+    for kind in _KINDS:
+        these = [case for case in cases if case.kind == kind]
+        codes = sorted({case.status for case in these})
+        rows.append(
+            (
+                kind,
+                len(these),
+                sum(case.loaded for case in these),
+                sum(case.good for case in these),
+                ", ".join(map(str, codes)),
+            )
+        )
+    return Measurement(
+        columns=("signal", "runs", "devices loaded", "dark, as documented", "exit codes"),
+        rows=rows,
+        checks=[
+            Check("runs", len(cases), ">=", signals),
+            Check("left lit at the end", count(lambda case: case.lit), "<=", 0, "runs"),
+            Check("lit while it stood still", count(lambda case: case.lit_asleep), "<=", 0, "runs"),
+            Check("light or motion after a signal", late, "<=", 0, "runs"),
+            Check("exit code not as documented", wrong, "<=", 0, "runs"),
+        ],
+        raw={"cases": [asdict(case) for case in cases]},
+        seeds=[1],
+    )
