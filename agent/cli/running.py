@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.table import Table
@@ -98,8 +99,9 @@ def resume(folder: RunFolder) -> None:
     from agent.store.folder import read_config
     from agent.summary import summarize
 
+    config = read_config(folder)
+    check_trusted(folder, config, trust=trust)
     with interrupts():
-        config = read_config(folder)
         if summarize(folder)["status"] == "completed":
             say(f"{folder}: is complete already, nothing to do")
             return
@@ -216,18 +218,19 @@ def _sum_up(result: Result, seen: Interrupts) -> Mapping[str, Any] | None:
     from agent.store.folder import REPORT
     from agent.summary import summarize
 
+    found: Mapping[str, Any] | None = None
     try:
         with seen.breaking():
             try:
                 write_report(result.folder, result.folder / REPORT)
             except Exception as error:  # the run itself is on disk; a drawing must not fail it
                 say(f"the report could not be written: {error}")
-            return print_summary(result.folder)["result"]
+            found = print_summary(result.folder)["result"]
     except KeyboardInterrupt:
         say(f"stedfast report {result.folder} writes the report")
     except (OSError, SystemExit):  # nobody reads it
-        return summarize(result.folder)["result"]
-    return None
+        found = summarize(result.folder)["result"]
+    return found
 
 
 def _leave(result: Result, *, reliable: bool) -> NoReturn:
