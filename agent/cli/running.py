@@ -100,7 +100,6 @@ def resume(folder: RunFolder) -> None:
     from agent.summary import summarize
 
     config = read_config(folder)
-    check_trusted(folder, config, trust=trust)
     with interrupts():
         if summarize(folder)["status"] == "completed":
             say(f"{folder}: is complete already, nothing to do")
