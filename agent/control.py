@@ -19,6 +19,7 @@ from typing import Any
 
 from agent.config import RunConfig
 from agent.instructions import Standing, check, short
+from agent.linkless import open_to_append
 from agent.plan import Instruction
 from agent.reading import ConfigError
 from agent.store.recording import Recording, instructions_as_list
@@ -293,9 +294,7 @@ def append(folder: Path, told: Mapping[str, Any]) -> None:
     path = folder / FILE
     line = json.dumps(dict(told), ensure_ascii=False).encode("utf-8") + b"\n"
     try:
-        # `O_APPEND`, so that lines of several writers follow each other.
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
-        file = os.open(path, flags, 0o666)
+        file = open_to_append(path)
         try:
             if os.lseek(file, 0, os.SEEK_END):
                 os.lseek(file, -1, os.SEEK_END)

@@ -15,6 +15,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from agent.linkless import replace_text
+
 FILE = "live.html"
 _EVERY_S = 1.0
 _SHARE = 0.1
@@ -96,21 +98,14 @@ def end(folder: Path, report: str) -> None:
     with suppress(OSError):
         page = file.read_text(encoding="utf-8")
         link = f'The run is over: <a href="{escape(report)}">{escape(report)}</a>.'
-        _replace(file, page.replace(f"{_RELOAD}\n", "").replace(_GOES_ON, link))
+        replace_text(file, page.replace(f"{_RELOAD}\n", "").replace(_GOES_ON, link))
 
 
 def _write(folder: Path, words: str, shown: str = "", css: str = "") -> None:
     name = escape(folder.resolve().name)
-    _replace(
+    replace_text(
         folder / FILE,
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n{_RELOAD}\n'
         f"<title>{name} – live</title>\n<style>{css}</style>\n</head>\n<body>\n"
         f"<h1>{name}</h1>\n<p>{words} {_GOES_ON}</p>\n{shown}\n</body>\n</html>\n",
     )
-
-
-def _replace(file: Path, page: str) -> None:
-    """A browser sees the old page or the new one, never half."""
-    partial = file.with_name(f"{file.name}.partial")
-    partial.write_text(page, encoding="utf-8")
-    partial.replace(file)

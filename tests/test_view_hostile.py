@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import shutil
 import socket
 import ssl
@@ -17,7 +18,9 @@ from uuid import uuid4
 import pytest
 
 from agent.control import FILE, append
+from agent.linkless import replace_text
 from agent.reading import ConfigError
+from agent.store.folder import write_status
 from agent.view.beside import Beside
 from agent.view.site import FILES, LOG, RunSite
 from agent.web.access import Place, Tokens
@@ -114,6 +117,16 @@ HOSTILE: dict[str, tuple[Callable[[Links], Answer], tuple[int, ...]]] = {
     "rebound name": (
         lambda s: tell(s, headers={"Host": "evil.example", "Origin": "http://evil.example"}),
         (421,),
+    ),
+    "a port that is none": (lambda s: tell(s, headers={"Host": "localhost:80:evil"}), (421,)),
+    "a name behind the port": (
+        lambda s: ask(s, "/", headers={"Host": "localhost:80@evil"}),
+        (421,),
+    ),
+    "an address with more": (lambda s: ask(s, "/", headers={"Host": "[::1]evil"}), (421,)),
+    "two hosts": (
+        raw(b"GET / HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n"),
+        (400, 421),
     ),
     "a form": (
         lambda s: tell(s, headers={"Content-Type": "application/x-www-form-urlencoded"}),
@@ -378,3 +391,94 @@ def test_a_run_with_a_view_prints_two_links_and_leaves_it_open(
         view = ("--view", "--port", port, "--no-open")
         code, _, err = cli(capsys, "run", config, "--out", tmp_path / "other", *view)
     assert code == 0 and "the run goes on without a page" in err and port in err
+
+
+# ---------------------------------------------------------------------- connections, and the log
+
+
+def test_half_open_connections_hold_nothing_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As 1,100 of them once held every file descriptor of the view."""
+    monkeypatch.setattr("agent.web.doorway._SILENT_S", 1.0)
+    work = Work(tmp_path, live={"frames": 1}).start()
+    assert work.ended().status == "completed"
+    held: list[socket.socket] = []
+    with run_pages(work.run) as (site, links):
+        port = int(host_of(links).partition(":")[2])
+        for number in range(300):
+            held.append(socket.create_connection(("127.0.0.1", port), timeout=20))
+            if number % 2:
+                held[-1].sendall(b"GET /api/state HTTP/1.1\r\nHost: localh")
+        # Room is made for who asks something, though as many as are let in are there already.
+        assert ask(links, "/api/state")[0] == 200
+        assert site.connections <= 64
+        until(lambda: site.connections == 0)
+        assert ask(links, "/api/state")[0] == 200
+    for one in held:
+        one.close()
+    lines = (work.run / LOG).read_text(encoding="utf-8").splitlines()
+    assert any("asked nothing whole" in line for line in lines)
+    assert any("more than 64 connections" in line for line in lines)
+
+
+def test_a_page_that_is_looked_at_outlives_the_first_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.web.doorway._SILENT_S", 0.2)
+    work = Work(tmp_path, live={"frames": 1}).start()
+    assert work.ended().status == "completed"
+    with (
+        run_pages(work.run) as (_, links),
+        closing(http.client.HTTPConnection(host_of(links), timeout=20)) as kept,
+    ):
+        kept.request("GET", "/")
+        first = kept.getresponse()
+        assert first.status == 200 and first.read()
+        used, port = kept.sock, int(host_of(links).partition(":")[2])
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as silent:
+            # By the time that this one is ended, a limit that held for all would have passed.
+            assert silent.recv(1) == b""
+        kept.request("GET", "/view.js")
+        assert kept.getresponse().status == 200 and kept.sock is used
+
+
+def test_the_log_takes_so_many_lines_a_minute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("agent.web.refusals.time.monotonic", lambda: now[0])
+    log = Refusals(tmp_path / "log")
+    for _ in range(5000):
+        log.add(401, "127.0.0.1", "GET /", "a token is needed")
+    lines = (tmp_path / "log").read_text(encoding="utf-8").splitlines()
+    assert log.count == 5000 and len(lines) == 300
+    now[0] += 61
+    log.add(401, "127.0.0.1", "GET /", "a token is needed")
+    last = json.loads((tmp_path / "log").read_text(encoding="utf-8").splitlines()[-1])
+    assert last["not_logged_before"] == 4700
+
+
+def test_links_in_a_strangers_folder_are_not_written_through(tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    for name in (LOG, FILE, "report.html.partial", "status.json.partial"):
+        precious.write_text("mine", encoding="utf-8")
+        link = tmp_path / name
+        link.symlink_to(precious)
+        if name == LOG:
+            Refusals(link).add(401, "?", "GET /", "no token")
+        elif name == FILE:
+            with pytest.raises(ConfigError, match="link"):
+                append(tmp_path, {"stop": True})
+        elif name.startswith("report"):
+            replace_text(tmp_path / "report.html", "a report")
+            assert (tmp_path / "report.html").read_text(encoding="utf-8") == "a report"
+        else:
+            write_status(tmp_path, {"doing": "nothing"})
+        assert precious.read_text(encoding="utf-8") == "mine", name
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="has no pipes with names")
+def test_a_pipe_in_place_of_the_log_holds_nothing_up(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / LOG)
+    Refusals(tmp_path / LOG).add(401, "?", "GET /", "no token")

@@ -28,6 +28,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from agent.linkless import open_to_append, replace_text
 from agent.rating.images import Shown
 from agent.reading import ConfigError
 from agent.study.answers import CHOICES
@@ -267,7 +268,7 @@ class Book:
 
     def _append(self, entry: Mapping[str, Any]) -> None:
         line = json.dumps(entry, ensure_ascii=False).encode("utf-8") + b"\n"
-        with self._journal.open("a+b") as file:
+        with os.fdopen(open_to_append(self._journal), "a+b") as file:
             end = file.seek(0, os.SEEK_END)
             if end:
                 file.seek(end - 1)
@@ -371,12 +372,7 @@ def _write(table: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]
     writer = csv.DictWriter(text, columns, lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
     writer.writerows(rows)
-    partial = table.with_name(f"{table.name}.partial")
-    with partial.open("w", encoding="utf-8", newline="") as file:
-        file.write(text.getvalue())
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(table)
+    replace_text(table, text.getvalue(), sync=True)
 
 
 def _named(tester: str) -> str:

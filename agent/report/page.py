@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
 
+from agent.linkless import replace_text
 from agent.reading import ConfigError
 from agent.report import account, believing, filtering, lapse, optimizing, pieces, text, watching
 from agent.report.facts import Run
@@ -40,10 +41,8 @@ def write_report(folder: Path, target: Path) -> None:
         `folder` is no run folder, or `target` cannot be written.
     """
     page = render(Run.load(folder))
-    partial = target.with_name(f"{target.name}.partial")
     try:
-        partial.write_text(page, encoding="utf-8")
-        partial.replace(target)
+        replace_text(target, page)
     except OSError as error:
         raise ConfigError(f"{target}: cannot be written: {error.strerror}") from None
 

@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 
 from agent import plain_yaml
 from agent.config import RunConfig, as_data, load
+from agent.linkless import replace_text
 from agent.reading import ConfigError
 from agent.rules import FIRST
 from agent.store.durable import write_file
@@ -157,6 +158,4 @@ def is_running(folder: Path) -> bool:
 
 def write_status(folder: Path, status: dict[str, Any]) -> None:
     """Replace the heartbeat; a reader sees the old one or the new one, never half."""
-    partial = folder / f"{STATUS}.partial"
-    partial.write_text(json.dumps(status, indent=1) + "\n", encoding="utf-8")
-    partial.replace(folder / STATUS)
+    replace_text(folder / STATUS, json.dumps(status, indent=1) + "\n")

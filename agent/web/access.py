@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import re
 import secrets
 import socket
 import ssl
@@ -134,7 +135,9 @@ class Place:
 
         A page of somebody else's, whose name was made to lead here, names its own.
         """
-        name = _without_port(host[:_LETTERS]).lower()
+        name = _without_port(host.lower()) if len(host) <= _LETTERS else None
+        if name is None:
+            return False
         if name in LOOPBACK:
             return True
         if self.local:
@@ -158,7 +161,10 @@ def _own_address() -> str:
         return socket.gethostname()
 
 
-def _without_port(host: str) -> str:
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.partition(":")[0]
+_HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^\s:\[\]/@]+))(?::[0-9]{1,5})?")
+
+
+def _without_port(host: str) -> str | None:
+    """The name or address of a `Host` header; None where it is not written as one."""
+    found = _HOST.fullmatch(host)
+    return None if found is None else found[1] or found[2]

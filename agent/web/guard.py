@@ -95,6 +95,10 @@ class Guard:
         """Log what was no HTTP request at all."""
         self._refusals.add(400, "?", "damaged", why)
 
+    def log_turned_away(self, who: str, why: str) -> None:
+        """Log a connection that was ended before it asked anything."""
+        self._refusals.add(408, who, "connection", why)
+
     def _refuse(self, request: web.Request, status: int, why: str) -> web.Response:
         what = f"{request.method} {request.path}"
         self._refusals.add(status, request.remote or "?", what, why)
@@ -105,7 +109,8 @@ class Guard:
         return response
 
     def _check(self, request: web.Request) -> None:
-        if not self._place.knows(request.headers.get("Host", "")):
+        hosts = request.headers.getall("Host", [])
+        if len(hosts) != 1 or not self._place.knows(hosts[0]):
             raise Refused(421, "this host is not served here")
         if not request.path.startswith("/api/"):
             if request.method not in ("GET", "HEAD"):

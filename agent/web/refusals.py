@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
+
+from agent.linkless import open_to_append
 
 _MOST_BYTES = 2_000_000
 _LETTERS = 200
+_A_MINUTE = 300
+"""Lines; of what is refused beyond them, only how much it was."""
 
 
 class Refusals:
-    """A log that cannot fill the disk: it ends, and says so, at 2 MB.
+    """A log that cannot fill the disk: so many lines a minute, and it ends, and says so, at 2 MB.
 
     Parameters
     ----------
     file
-        Where to; appended to.
+        Where to; appended to. A link is not followed.
     """
 
     def __init__(self, file: Path) -> None:
         self._file = file
         self.count = 0
         """How many there were since the start."""
+        self._minute, self._lines, self._unsaid = 0.0, 0, 0
         try:
             self._bytes = file.stat().st_size
         except OSError:
@@ -32,19 +40,30 @@ class Refusals:
     def add(self, status: int, who: str, what: str, why: str) -> None:
         """Write one down; what comes from outside is cut, and its control characters escaped."""
         self.count += 1
-        if self._bytes > _MOST_BYTES:
+        now = time.monotonic()
+        if now - self._minute > 60:
+            self._minute, self._lines = now, 0
+        if self._bytes > _MOST_BYTES or self._lines >= _A_MINUTE:
+            self._unsaid += 1
             return
-        entry = {
+        entry: dict[str, Any] = {
             "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "status": status,
             "who": who[:_LETTERS],
             "what": what[:_LETTERS],
             "why": why[:_LETTERS],
         }
+        if self._unsaid:
+            entry["not_logged_before"], self._unsaid = self._unsaid, 0
         line = json.dumps(entry)
+        self._lines += 1
         self._bytes += len(line) + 1
         if self._bytes > _MOST_BYTES:
             line = json.dumps({"at": entry["at"], "why": "the log is full, no more is logged"})
         # Whether a refusal can be logged must not decide whether it is one.
-        with suppress(OSError), self._file.open("a", encoding="utf-8") as log:
-            log.write(f"{line}\n")
+        with suppress(OSError):
+            log = open_to_append(self._file)
+            try:
+                os.write(log, line.encode("ascii") + b"\n")
+            finally:
+                os.close(log)

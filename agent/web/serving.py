@@ -21,6 +21,7 @@ from aiohttp import web
 
 from agent.reading import ConfigError
 from agent.web.access import PORT, Place, Tokens
+from agent.web.doorway import HANDSHAKE_S, Doorway
 from agent.web.guard import MOST_BYTES, Guard, Handler
 from agent.web.refusals import Refusals
 
@@ -70,10 +71,17 @@ class Site:
         self.guard = Guard(place, self.tokens, self.refusals)
         self.asked_at = time.monotonic()
         """When the last request came (monotonic s)."""
-        self.app = web.Application(middlewares=[self.guard.middleware], client_max_size=MOST_BYTES)
+        self._doorway: Doorway | None = None
+        middlewares = [self._hear, self.guard.middleware]
+        self.app = web.Application(middlewares=middlewares, client_max_size=MOST_BYTES)
         for name, (package, file) in files.items():
             self.app.router.add_get(name, self._file(package, file))
         self._port = 0
+
+    @property
+    def connections(self) -> int:
+        """How many there are."""
+        return len(self._doorway) if self._doorway is not None else 0
 
     @property
     def links(self) -> Links:
@@ -90,6 +98,12 @@ class Site:
             return web.Response(body=body, content_type=kind, charset="utf-8")
 
         return answer
+
+    @web.middleware
+    async def _hear(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if self._doorway is not None:
+            self._doorway.heard(request)
+        return await handler(request)
 
     def serve(
         self,
@@ -124,20 +138,31 @@ class Site:
             shutdown_timeout=_LET_GO_S,
         )
         await runner.setup()
+        listening: asyncio.Server | None = None
         try:
-            await self._listen(runner)
+            listening = await self._listen(runner)
             begun(self.links)
             while go_on():
                 await asyncio.sleep(_TICK_S)
         finally:
+            if listening is not None:
+                listening.close()
             await runner.cleanup()
 
-    async def _listen(self, runner: web.AppRunner) -> None:
-        asked = self.place.port
+    async def _listen(self, runner: web.AppRunner) -> asyncio.Server:
+        assert runner.server is not None
+        self._doorway = Doorway(runner.server, self.guard.log_turned_away)
+        tls = self.place.tls()
+        loop, asked = asyncio.get_running_loop(), self.place.port
         for port in [PORT, 0] if asked is None else [asked]:
-            site = web.TCPSite(runner, self.place.host, port, ssl_context=self.place.tls())
             try:
-                await site.start()
+                server = await loop.create_server(
+                    self._doorway,
+                    self.place.host,
+                    port,
+                    ssl=tls,
+                    ssl_handshake_timeout=HANDSHAKE_S if tls else None,
+                )
             except OSError as error:
                 if error.errno == errno.EADDRINUSE and asked is None and port:
                     continue
@@ -145,8 +170,9 @@ class Site:
                 raise ConfigError(
                     f"--host {self.place.host}, --port {port}: cannot be listened on: {why}"
                 ) from None
-            self._port = runner.addresses[0][1]
-            return
+            self._port = server.sockets[0].getsockname()[1]
+            return server
+        raise AssertionError("the last port is any that is free")
 
     def _logger(self) -> logging.Logger:
         """Where aiohttp tells of requests that never came to be one."""
