@@ -135,7 +135,7 @@ def test_dose_budget_stops_before_it_is_exceeded(
         dose={"budget_J": {"excitation": 7.5 * each}},
         microscope=faulty.LONG,
     )
-    assert (result.status, EXIT_CODES[result.status]) == ("stopped", 0)
+    assert (result.status, EXIT_CODES[result.status]) == ("stopped", 3)
     summary = assert_left_well(capsys, run, "stopped", acquired=7)
     assert summary["dose"]["excitation_J"] == pytest.approx(7 * each)
     assert summary["dose"]["budget_fraction"] == pytest.approx(7 / 7.5)

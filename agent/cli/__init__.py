@@ -7,7 +7,7 @@ import os
 import sqlite3
 import sys
 import warnings
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -23,9 +23,27 @@ app = typer.Typer(
     name="stedfast",
     help="Closed-loop control of STED microscopes.",
     no_args_is_help=True,
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+@app.callback()
+def _stedfast(
+    version: Annotated[
+        bool, typer.Option("--version", help="say which version this is", is_eager=True)
+    ] = False,
+) -> None:
+    if version:
+        from agent.store.folder import versions
+
+        about = versions()
+        commit = f", commit {about['commit']}" if "commit" in about else ""
+        print(f"stedfast {about.get('stedfast', '(not installed)')}{commit}")
+        raise typer.Exit
+
+
 # Help lists them in this order.
 app.command()(running.run)
 app.command("view")(running.view_)

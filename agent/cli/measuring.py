@@ -14,8 +14,8 @@ def bench(
     name: Annotated[
         str,
         typer.Argument(
-            help="loop, optimize, optimizer, objectives, quality, restoration, interpolation, gpu,"
-            " kill"
+            help="loop, optimize, optimizer, objectives, quality, restoration, interpolation,"
+            " tuning, dose, gpu, kill, fuzz"
         ),
     ],
     quick: Annotated[bool, typer.Option("--quick", help="at most 3 minutes on 2 cores")] = False,
@@ -31,4 +31,6 @@ def bench(
     """Measure what the README claims."""
     from agent.bench import run_bench
 
-    run_bench(name, quick=quick, seeds=seeds, as_json=as_json, keep=keep, view=view)
+    passed = run_bench(name, quick=quick, seeds=seeds, as_json=as_json, keep=keep, view=view)
+    if not passed:
+        raise typer.Exit(1)

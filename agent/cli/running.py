@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -22,6 +23,7 @@ from agent.cli.shared import (
     Overrides,
     Port,
     RunFolder,
+    View,
     err,
     out,
     say,
@@ -43,7 +45,7 @@ def run(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="instead of the config's")] = None,
     overrides: Overrides = None,
-    view: Annotated[bool, typer.Option("--view", help="and a page to see and steer it")] = False,
+    view: View = False,
     host: Host = "127.0.0.1",
     port: Port = None,
     certificate: Certificate = None,
@@ -59,6 +61,7 @@ def run(
         checked = load(config, lines)
         from agent.session import Session, open_microscope
         from agent.store.folder import new_folder
+        from agent.view.command import viewed
         from agent.web.access import Place
 
         place = Place(host, port, certificate, key, allow_plain).check()
@@ -66,11 +69,7 @@ def run(
         with open_microscope(checked, config, seen) as microscope:
             made = new_folder(checked, Path(), folder)
             session = Session(checked, config, made, microscope=microscope)
-            if not view:
-                _work(session)
-            from agent.view.command import viewed
-
-            with viewed(made, place, say, show=show):
+            with viewed(made, place, say, show=show) if view else nullcontext():
                 _work(session)
 
 
@@ -94,7 +93,16 @@ def view_(
     view(folder, Place(host, port, certificate, key, allow_plain), say, show=show)
 
 
-def resume(folder: RunFolder) -> None:
+def resume(
+    folder: RunFolder,
+    view: View = False,
+    host: Host = "127.0.0.1",
+    port: Port = None,
+    certificate: Certificate = None,
+    key: Key = None,
+    allow_plain: AllowPlain = False,
+    show: Open = True,
+) -> None:
     """Go on with an interrupted run, from its ledger."""
     from agent.store.folder import read_config
     from agent.summary import summarize
@@ -105,8 +113,13 @@ def resume(folder: RunFolder) -> None:
             say(f"{folder}: is complete already, nothing to do")
             return
         from agent.session import Session
+        from agent.view.command import viewed
+        from agent.web.access import Place
 
-        _work(Session(config, folder / "config.yaml", folder))
+        place = Place(host, port, certificate, key, allow_plain).check()
+        session = Session(config, folder / "config.yaml", folder)
+        with viewed(folder, place, say, show=show) if view else nullcontext():
+            _work(session)
 
 
 def check(config: ConfigFile, overrides: Overrides = None) -> None:
@@ -190,6 +203,7 @@ def _work(session: Session) -> NoReturn:
     from agent.progress import showing
     from agent.store.folder import RunBusy
 
+    say(f"run: {session.folder}")
     if session.config.filter is not None:
         say(f"raw and filtered, live: {session.folder / LIVE}")
     try:

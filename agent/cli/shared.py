@@ -7,18 +7,48 @@ from typing import Annotated
 
 import typer
 
+from agent.reading import ConfigError
 from agent.terminal import err, out, say
 
 __all__ = ["err", "out", "say"]
 
+_RUNS = Path("runs")
+
 ConfigFile = Annotated[Path, typer.Argument(help="YAML config file", show_default=False)]
-RunFolder = Annotated[Path, typer.Argument(help="run folder", show_default=False)]
+LAST = "last"
+
+
+def named_run(folder: Path) -> Path:
+    """The run folder that was named; `last` is the newest one in `runs`.
+
+    Raises
+    ------
+    ConfigError
+        There is none in `runs`.
+    """
+    from agent.store.folder import CONFIG
+
+    if str(folder) != LAST or folder.exists():
+        return folder
+    begun = [(config.stat().st_mtime, config.parent) for config in _RUNS.glob(f"*/{CONFIG}")]
+    if not begun:
+        raise ConfigError(f"{LAST}: there is no run in {_RUNS.absolute()}; give a run folder")
+    return max(begun)[1]
+
+
+RunFolder = Annotated[
+    Path,
+    typer.Argument(
+        help=f"run folder; `{LAST}`: the newest in ./runs", show_default=False, callback=named_run
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="for scripts")]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="lay a value over the config's; repeatable"),
 ]
 
+View = Annotated[bool, typer.Option("--view", help="and a page to see and steer it")]
 Host = Annotated[str, typer.Option("--host", help="of the page: address to listen on")]
 Port = Annotated[int | None, typer.Option("--port", help="of the page")]
 Certificate = Annotated[Path | None, typer.Option("--certificate", help="of the page: TLS, PEM")]

@@ -12,7 +12,7 @@ from agent.store.anchor import FolderGone
 from devices.errors import DeviceFault
 
 Status = Literal["completed", "stopped", "interrupted", "failed"]
-EXIT_CODES: dict[Status, int] = {"completed": 0, "stopped": 0, "interrupted": 130, "failed": 1}
+EXIT_CODES: dict[Status, int] = {"completed": 0, "stopped": 3, "interrupted": 130, "failed": 1}
 LET_GO_S = 2.0
 """How long a thread that hangs in a driver is waited for (s)."""
 
