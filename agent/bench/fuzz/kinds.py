@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sqlite3
 import sys
@@ -63,7 +62,7 @@ def _config(folder: Path, originals: Path, rng: Chance, damaged: bool) -> Act:
         data, _ = next(drawn.configs(int(rng.integers(2**31))))
         for _ in range(rng.integers(1, 4)):
             data = mutate.changed(data, rng)
-        text = json.dumps(data)  # which is YAML, too, and may be as deep as it likes
+        text = mutate.as_json(data)  # which is YAML, too, and may be as deep as it likes
     else:
         shipped = sorted((Path(__file__).parents[3] / "configs").glob("*.yaml"))
         text = shipped[rng.integers(len(shipped))].read_text("utf-8")

@@ -132,9 +132,14 @@ def changed_json(text: str, rng: Chance) -> str:
         return damaged(raw, rng).decode(errors="surrogateescape")
     for _ in range(rng.integers(1, 4)):
         data = changed(data, rng)
+    return as_json(data)
+
+
+def as_json(data: Any) -> str:
+    """JSON of data that may be deeper than Python writes it."""
     try:
         return json.dumps(data)
-    except (RecursionError, ValueError):
+    except RecursionError:
         return "[" * 100_000
 
 
