@@ -39,7 +39,7 @@ from agent.store.images import ImageStore, checksum
 from agent.store.ledger import Ledger
 from agent.store.recording import LIGHT, Recording, shot_as_dict, shot_from_dict
 from agent.tape import Tape
-from devices.errors import DeviceFault, GateClosed
+from devices.errors import DeviceFault, GateClosed, StaysLit
 from devices.microscope import Microscope
 from devices.shot import Shot
 
@@ -197,7 +197,7 @@ class Loop:
                 except DeviceFault as fault:
                     self.deadline = None
                     retries = self._retries if self.frames > taken else retries
-                    if retries == 0 or self._stopping.is_set():
+                    if retries == 0 or self._stopping.is_set() or isinstance(fault, StaysLit):
                         raise
                     retries -= 1
                     self._record(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 
 _OPENS = re.compile("state|open|on[ _/]?off", re.IGNORECASE)
 """Names of the properties that open a shutter."""
+
+
+_TAKEN, _TAKEN_TEXT = 0.01, 1e-4
+"""Relative and absolute difference that a device's own steps and text may make."""
 
 
 def check_once(config: MicroscopeConfig) -> None:
@@ -68,6 +73,34 @@ def check_fixed(core: UniMMCore, config: MicroscopeConfig) -> None:
         if core.getDeviceType(device) == DeviceType.Shutter and _OPENS.search(prop):
             raise BindingError(
                 at, f"{device}.{prop}: a shutter is opened for each frame, and by nobody else"
+            )
+        if entry.safe is not None:
+            try:
+                _check_values(core, at, config.constant[f"{device}.{prop}"])
+            except BindingError as error:
+                raise BindingError(at, str(error)) from None
+
+
+def check_taken(core: UniMMCore, config: MicroscopeConfig) -> None:
+    """Check that every one of the config's `properties` reads back as it was set.
+
+    Raises
+    ------
+    BindingError
+        One does not: the device takes something else instead.
+    """
+    for i, entry in enumerate(config.properties):
+        if entry.safe is not None:
+            continue  # it has been made safe
+        device, prop = entry.device, entry.property
+        asked, has = number(entry.value), number(core.getProperty(device, prop))
+        # Texts may be spelled in other ways, and some properties are commands.
+        if asked is None or has is None or core.getAllowedPropertyValues(device, prop):
+            continue
+        if not math.isclose(asked, has, rel_tol=_TAKEN, abs_tol=_TAKEN_TEXT):
+            raise BindingError(
+                ("properties", i),
+                f"{device}.{prop} is {has:g} after it was set to {asked:g}",
             )
 
 

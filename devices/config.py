@@ -351,11 +351,30 @@ class MicroscopeConfig(Model):
         return tuple(s.laser for s in self.settings.values() if s.laser is not None)
 
     @property
+    def constant(self) -> dict[str, SettingConfig]:
+        """Fixed properties that have a safe value, as settings by `device.property`.
+
+        They are set for frames as settings are, after each time that they were made safe.
+        """
+        return {
+            f"{one.device}.{one.property}": SettingConfig(
+                device=one.device,
+                property=one.property,
+                kind="choice",
+                choices=(one.value, one.safe),
+                start=one.value,
+                safe=one.safe,
+            )
+            for one in self.properties
+            if one.safe is not None
+        }
+
+    @property
     def light(self) -> dict[str, str]:
-        """Settings that have a safe value, and the light source of each, or its own name."""
+        """What has a safe value, settings first, with the light source of each or its own name."""
         return {
             name: setting.laser or name
-            for name, setting in self.settings.items()
+            for name, setting in {**self.settings, **self.constant}.items()
             if setting.safe is not None
         }
 

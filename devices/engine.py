@@ -23,7 +23,7 @@ from pymmcore_plus.metadata import SummaryMetaV1
 from useq import MDAEvent, MDASequence
 
 from devices.config import MicroscopeConfig, Value
-from devices.errors import DeviceFault, LimitError
+from devices.errors import DeviceFault, LimitError, StaysLit
 from devices.light import FRAME, LightMeter
 from devices.safety import LightGate
 from devices.sending import Sender
@@ -64,7 +64,8 @@ class StrictEngine(MDAEngine):
         super().__init__(core, use_hardware_sequencing=False, restore_initial_state=False)
         self._guard = guard
         self._gate = gate
-        self._settings = config.settings
+        self._settings = {**config.settings, **config.constant}
+        self._constant = {name: one.start for name, one in config.constant.items()}
         self._bound = {(s.device, s.property): name for name, s in config.settings.items()}
         self._light = config.light
         self._lit: dict[str, Value] = {}
@@ -106,11 +107,14 @@ class StrictEngine(MDAEngine):
                     sender.put(device, prop, value)
                 else:
                     wanted[name] = value
+            # Last: a laser's power is there before its emission is switched on.
+            wanted |= self._constant
             self._lit = {}
             if not core.getShutterDevice():
                 self._lit = {name: wanted.pop(name) for name in self._light if name in wanted}
             sent = sender.send(wanted)
             core.waitForSystem()
+            sender.verify_position()
             sender.verify(wanted, sent, exposed=exposed)
         except (DeviceFault, LimitError):
             sender.forget()
@@ -152,14 +156,22 @@ class StrictEngine(MDAEngine):
         core = self.mmcore
         shutter = core.getShutterDevice()
         try:
-            with self._gate.passing():
-                self.meter.on([*self._light.values(), FRAME])
-                core.setShutterOpen(shutter, True)
-            core.waitForDevice(shutter)
+            try:
+                with self._gate.passing():
+                    self.meter.on([*self._light.values(), FRAME])
+                    core.setShutterOpen(shutter, True)
+                core.waitForDevice(shutter)
+            except DeviceFault:
+                raise
+            except Exception as error:
+                raise DeviceFault(f"shutter {shutter!r} did not open: {error}") from error
             yield
         finally:
-            core.setShutterOpen(shutter, False)
-            core.waitForDevice(shutter)
+            try:
+                core.setShutterOpen(shutter, False)
+                core.waitForDevice(shutter)
+            except Exception as error:
+                raise StaysLit(f"shutter {shutter!r} did not close: {error}") from error
             self.meter.off()
 
     @contextmanager
@@ -184,7 +196,7 @@ class StrictEngine(MDAEngine):
 
         Raises
         ------
-        DeviceFault
+        StaysLit
             One refused, or has another value.
         """
         core = self.mmcore
@@ -208,4 +220,4 @@ class StrictEngine(MDAEngine):
         self.meter.off([FRAME])
         if trouble:
             what = "; ".join(f"{name!r}: {why}" for name, why in trouble.items())
-            raise DeviceFault(f"light could not be switched off: {what}")
+            raise StaysLit(f"light could not be switched off: {what}")

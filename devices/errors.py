@@ -30,6 +30,10 @@ class DeviceFault(RuntimeError):
     """A device did not do what it was told, or delivered nothing."""
 
 
+class StaysLit(DeviceFault):
+    """Light could not be switched off after a frame; nothing is tried again before it is dark."""
+
+
 class GateClosed(DeviceFault):
     """Nothing may be moved or lit now; the device was not touched."""
 

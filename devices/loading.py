@@ -159,7 +159,7 @@ def assign_roles(core: UniMMCore, config: MicroscopeConfig) -> None:
     Raises
     ------
     BindingError
-        A label is not there, or there is no camera or more than one.
+        A label is not there, there is no camera, or nobody says which of several is meant.
     """
     from pymmcore_plus import DeviceType
 
@@ -183,6 +183,13 @@ def assign_roles(core: UniMMCore, config: MicroscopeConfig) -> None:
             label = there[0]
         if label is not None:
             assign(label)
+    shutters = list(core.getLoadedDevicesOfType(DeviceType.Shutter))
+    if config.shutter is None and not core.getShutterDevice() and len(shutters) > 1:
+        raise BindingError(
+            ("shutter",),
+            f"which one is opened for a frame? there is {', '.join(shutters)}; accepted: one of "
+            f"them, or {NO_SHUTTER}, with which all stay closed",
+        )
     if not core.getCameraDevice():
         cameras = list(core.getLoadedDevicesOfType(DeviceType.Camera))
         raise BindingError(("camera",), f"which one? there is {', '.join(cameras) or 'none'}")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from useq import MDAEvent
 
-from devices.binding import check_bindings, check_fixed, check_once
+from devices.binding import check_bindings, check_fixed, check_once, check_taken
 from devices.config import MicroscopeConfig, PropertyBinding, Value
 from devices.errors import BindingError, LimitError, one_of
 from devices.fields import grid
@@ -112,6 +112,8 @@ class Microscope:
         check_bindings(core, config)
         check_fixed(core, config)
         for i, entry in enumerate(config.properties):
+            if entry.safe is not None:
+                continue  # set for frames
             with held.gate.passing():
                 try:
                     send(core, entry.device, entry.property, entry.value)
@@ -120,6 +122,8 @@ class Microscope:
                     raise BindingError(("properties", i), f"{what}: {error}") from error
         # Whatever those properties have switched on.
         held.darken("opened")
+        core.waitForSystem()
+        check_taken(core, config)
         if core.getXYStageDevice():
             config = config.placed(*core.getXYPosition())
         return cls(held, config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ from devices.values import read_back, send
 if TYPE_CHECKING:
     from pymmcore_plus.experimental.unicore import UniMMCore
 
+_ARRIVED = 0.25
+"""Share of the distance between two fields that a stage may be off."""
 _EXPOSURE = 0.01
 """Relative difference between the exposure time sent and the one that the camera has."""
 _EXPOSURE_MS = 0.05
@@ -42,11 +45,14 @@ class Sender:
 
     def __init__(self, core: UniMMCore, config: MicroscopeConfig, gate: LightGate) -> None:
         self._core = core
-        self._settings = config.settings
+        self._settings = {**config.settings, **config.constant}
         self._exposure_name = config.exposure.camera
         self._gate = gate
         self._sent: dict[str, Value] = {}
         self._sent_ms: float | None = None
+        # Halfway to a neighbour nobody could tell which of the two it is.
+        self._near_um = _ARRIVED * config.fields.pitch_um
+        self._arrived = False
         self._xy: tuple[float, float] | None = None
         self._z: float | None = None
         self.has: dict[str, Value] = {}
@@ -68,13 +74,32 @@ class Sender:
             One refused, or the microscope was made safe.
         """
         if x_um is not None and y_um is not None and (x_um, y_um) != self._xy:
-            self._xy = None
+            self._xy, self._arrived = None, False
             self._pass("the XY stage", lambda: self._core.setXYPosition(x_um, y_um))
             self._xy = (x_um, y_um)
         if z_um is not None and z_um != self._z:
             self._z = None
             self._pass("the focus", lambda: self._core.setZPosition(z_um))
             self._z = z_um
+
+    def verify_position(self) -> None:
+        """Ask the XY stage, if it was sent somewhere since it was last asked, whether it is there.
+
+        Raises
+        ------
+        DeviceFault
+            It is too far from there for its field to be the one that is meant.
+        """
+        if self._xy is None or self._arrived:
+            return
+        x, y = self._core.getXYPosition()
+        if math.hypot(x - self._xy[0], y - self._xy[1]) > self._near_um:
+            to = "({:.6g}, {:.6g})".format(*self._xy)
+            self.forget()
+            raise DeviceFault(
+                f"the XY stage is at ({x:.6g}, {y:.6g}) µm, not at {to} where it was sent"
+            )
+        self._arrived = True
 
     # ------------------------------------------------------------------ settings
 

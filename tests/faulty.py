@@ -275,8 +275,8 @@ class Stage(XYStageDevice):
         How long it is on its way (s), ...
     times
         ... as often as this; None: always.
-    hangs
-        It does not say where it is once it has moved, until the last stage is `released`.
+    wall_um
+        It goes no further than this in x, and does not say so.
     """
 
     released = threading.Event()
@@ -287,26 +287,28 @@ class Stage(XYStageDevice):
         y_um: float = 0.0,
         busy_s: float = 0.0,
         times: int | None = None,
-        hangs: bool = False,
+        wall_um: float = float("inf"),
     ) -> None:
         super().__init__()
+        self._wall_um = wall_um
         self._position = (x_um, y_um)
         self._fault = _Fault(0 if busy_s else None, times, "")
         self._busy_s, self._until = busy_s, 0.0
-        self._hangs = hangs
+        self.hangs = False
+        """It does not say where it is, until the last stage is `released`."""
         self.went: list[tuple[float, float]] = []
         """Everywhere that it was sent."""
         type(self).released = threading.Event()
         made.setdefault(type(self).__name__, []).append(self)
 
     def get_position_um(self) -> tuple[float, float]:
-        if self._hangs and self.went:
+        if self.hangs:
             type(self).released.wait(600)
         return self._position
 
     def set_position_um(self, x: float, y: float) -> None:
         self.went.append((x, y))
-        self._position = (x, y)
+        self._position = (min(x, self._wall_um), y)
         if self._fault.strikes(0):
             self._until = time.monotonic() + self._busy_s
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from agent.session import Session
 from agent.store.folder import read_config
 from agent.store.ledger import Entry, Ledger
 from agent.summary import summarize
+from devices.errors import BindingError
 from devices.light import LightMeter
 from tests import faulty
 from tests.runs import Work, recorded, run_session, until
@@ -126,6 +128,54 @@ def test_without_a_shutter_lasers_are_on_for_frames_alone(tmp_path: Path) -> Non
     powers = [power for _, power in faulty.made["Laser"][-1].given]
     lit = [power for power, _ in itertools.groupby(powers)]
     assert lit == [0.0, 100.0] * 4 + [0.0]
+
+
+@pytest.mark.parametrize("shutter", [True, False])
+def test_emission_among_properties_is_on_for_frames(shutter: bool, tmp_path: Path) -> None:
+    """What has a safe value is made safe on opening and in a pause, and on again after it."""
+    microscope = scope(shutter=shutter, camera={"frame_s": 0.02})
+    microscope["python_devices"]["Key"] = faulty.device("Laser")
+    microscope["properties"] = [["Key", "Power_mW", 1, 0]]
+    work = Work(tmp_path, live={"frames": 30, "interval_s": 0.01}, microscope=microscope).start()
+    key = faulty.made["Laser"][-1]
+    until(lambda: work.progress.frames >= 3)
+    work.tell(pause=True)
+    until(lambda: work.progress.paused)
+    assert key.power == 0
+    work.tell(resume=True)
+    assert work.ended().status == "completed"
+    ons = [power for power, _ in itertools.groupby(power for _, power in key.given)]
+    assert ons == [0.0, 1.0] * (2 if shutter else 30) + [0.0]
+
+
+def test_which_of_two_shutters_must_be_said(tmp_path: Path) -> None:
+    microscope = scope()
+    microscope["python_devices"]["Epi"] = faulty.device("Shutter")
+    with pytest.raises(BindingError, match=r"which one is opened for a frame.*Shutter, Epi"):
+        Work(tmp_path, microscope=microscope)
+
+
+def test_a_shutter_that_does_not_close_is_not_opened_again(tmp_path: Path) -> None:
+    microscope = scope()
+    microscope["python_devices"]["Shutter"] = {"class": f"{__name__}:Sticking"}
+    result, run = run_session(
+        tmp_path, session={}, live={"frames": 3}, faults={"retries": 5}, microscope=microscope
+    )
+    assert result.status == "failed"
+    assert "shutter 'Shutter' did not close" in result.reason
+    assert [fault["policy"] for fault in recorded(run).faults] == ["stop"]
+    given = faulty.energy_j(faulty.made["Laser"][-1], faulty.made["Sticking"][-1])
+    assert summarize(run)["dose"]["depletion_J"] >= given > 0
+
+
+class Sticking(faulty.Shutter):
+    """It opens, and does not close when it is first told to after that."""
+
+    def set_open(self, open: bool) -> None:
+        if self.open and not open and len(self.given) < 6:
+            self.given.append((time.monotonic(), True))
+            raise RuntimeError("stuck")
+        super().set_open(open)
 
 
 def test_the_ledger_has_what_the_devices_have(tmp_path: Path) -> None:

@@ -108,6 +108,11 @@ REFUSED: dict[str, tuple[dict[str, Any], tuple[str, ...], str]] = {
         (),
         "exposes for 10 ms, not 20000",
     ),
+    "property that takes something else": (
+        {"properties": [["Camera", "Gain", 1.9]]},
+        ("properties", "0"),
+        "Camera.Gain is 1 after it was set to 1.9",
+    ),
     "colour": (
         {"properties": [["Camera", "PixelType", "32bitRGB"]]},
         ("camera",),

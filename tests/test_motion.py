@@ -107,6 +107,13 @@ def test_a_device_that_is_busy_for_too_long_is_tried_again(tmp_path: Path) -> No
     assert not recorded(run).lost
 
 
+def test_a_stage_that_does_not_arrive_is_a_fault(tmp_path: Path) -> None:
+    result, run = run_session(tmp_path, session={}, microscope=scope({"wall_um": 1}), **LAPSE)
+    assert result.status == "failed"
+    assert "the XY stage is at (1, 0) µm, not at (5, 0) where it was sent" in result.reason
+    assert list(recorded(run).taken) == [0]
+
+
 def test_a_slow_stage_is_waited_for(tmp_path: Path) -> None:
     """Micro-Manager itself waits for 5 s, whatever the config says."""
     config = faulty.config(microscope=scope({}, timeout_s=77))["microscope"]
@@ -122,17 +129,17 @@ def test_a_stage_that_hangs_before_a_first_shot_is_noticed(
     monkeypatch.setattr("agent.session.ending.LET_GO_S", 0.3)
     monkeypatch.setattr("devices.opening._LET_GO_S", 0.3)
     monkeypatch.setattr("devices.safety._STEP_TIMEOUT_S", 0.5)
-    microscope = scope({"hangs": True}, timeout_s=0.3)
+    microscope = scope({}, timeout_s=0.3)
     lapse = {"plan": "timelapse", "timelapse": {**LAPSE["timelapse"], "frames": 400, "fields": 1}}
     work = Work(tmp_path, microscope=microscope, **lapse)
     stage = faulty.made["Stage"][-1]
-    if not pause:
-        stage.went.append((0.0, 0.0))
+    stage.hangs = not pause
     work.start()
     if pause:
         until(lambda: work.progress.frames > 2)
         work.tell(pause=True)
         until(lambda: work.progress.paused)
+        stage.hangs = True
         work.tell(resume=True)
     until(lambda: work.result is not None)
     stage.released.set()

@@ -149,8 +149,9 @@ def check(config: ConfigFile, overrides: Overrides = None) -> None:
                 budget = checked.dose.budget_J.get(laser)
                 note = f" (budget {budget:g} J)" if budget else ""
                 table.add_row(f"{laser} dose", _span(low, high, "J") + note)
-        if checked.microscope.light and not microscope.core.getShutterDevice():
-            table.add_row("shutter", "none: lasers are switched on for each frame alone")
+        if microscope.config.light:
+            shutter = microscope.core.getShutterDevice()
+            table.add_row("shutter", shutter or "none: lasers are on for each frame alone")
         if checked.plan != "live":
             table.add_row("stage", microscope.travel())
         out.print(table)
