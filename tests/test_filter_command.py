@@ -259,6 +259,22 @@ def test_an_ome_zarr_and_plain_pages_become_ome_tiffs(
                 assert found.scale().x == (0.02, "micrometer")
 
 
+@pytest.mark.parametrize(
+    ("shape", "axes"), [((2, 1, 3), "tz"), ((2, 3), "tz"), ((2, 2, 2, 1), "t")]
+)
+def test_axes_that_ome_has_no_name_for(
+    tmp_path: Path, model: Path, shape: tuple[int, ...], axes: str
+) -> None:
+    frames = np.random.default_rng(0).poisson(90, (*shape, 16, 18)).astype(np.uint16)
+    write(tmp_path / "in.tif", frames)
+    out = tmp_path / "out.ome.tif"
+    filter_file(tmp_path / "in.tif", out, str(model), device="cpu", as_float=True)
+    with open_frames(out) as found:
+        assert (len(found), found.axes) == (np.prod(shape), axes)
+        exact = expected(model, frames.reshape(-1, 16, 18))
+        np.testing.assert_array_equal(list(found), exact)
+
+
 def test_a_plain_tiff_keeps_its_resolution(tmp_path: Path, model: Path, frames: Frames) -> None:
     write(tmp_path / "in.tif", frames[0], resolution=(5e5, 5e5), resolutionunit="CENTIMETER")
     filter_file(tmp_path / "in.tif", tmp_path / "out.tif", str(model), device="cpu")

@@ -17,6 +17,7 @@ import zarr
 from numpy.typing import NDArray
 
 from devices.recorded import ImageError, Part, Scale, images_in, open_frames
+from devices.recorded.tiff_description import Lsm
 
 Pixels = NDArray[Any]
 
@@ -115,6 +116,36 @@ def test_intervals_of_imagej(
 ) -> None:
     found = scale_of(imagej(tmp_path / "a.tif", pixels, (20, 20), unit="um", **about)).interval
     assert found is not None and found.seconds == pytest.approx(seconds)
+
+
+def test_lsm_is_in_metres_and_seconds() -> None:
+    told = Lsm({"VoxelSizeX": 5e-8, "VoxelSizeY": 6e-8, "VoxelSizeZ": 0.0, "TimeIntervall": 2.5})
+    x, y, interval = told.size("x"), told.size("y"), told.interval()
+    assert x is not None and y is not None and interval is not None
+    assert (x.nm, y.nm, interval.seconds) == pytest.approx((50, 60, 2.5))
+    assert told.size("z") is None
+
+
+def test_an_ome_tiff_in_several_files(tmp_path: Path, pixels: Pixels) -> None:
+    parts = "".join(
+        f'<TiffData FirstT="{start}" IFD="0" PlaneCount="2"><UUID FileName="{name}.ome.tif">'
+        f"urn:uuid:{name}</UUID></TiffData>"
+        for name, start in (("a", 0), ("b", 2))
+    )
+    for name, frames in (("a", pixels[:2]), ("b", pixels[2:])):
+        text = OME.format(t=4, data=parts).replace("uuid:a", f"uuid:{name}", 1)
+        text = text.replace('X="16" SizeY="16"', 'X="20" SizeY="24"').replace("uint8", "uint16")
+        with tifffile.TiffWriter(tmp_path / f"{name}.ome.tif") as tiff:
+            for number, frame in enumerate(frames):
+                about = text if number == 0 else None
+                tiff.write(frame, description=about, metadata=None, contiguous=False)
+    with open_frames(tmp_path / "a.ome.tif") as found:
+        np.testing.assert_array_equal(list(found), pixels)
+    (tmp_path / "b.ome.tif").unlink()
+    with open_frames(tmp_path / "a.ome.tif") as found:
+        assert [found.held(number) for number in range(4)] == [True, True, False, False]
+        with pytest.raises(ImageError, match="frame 2: is not in the file"):
+            found[2]
 
 
 def test_what_is_stated_and_cannot_be_used_is_an_error(tmp_path: Path, pixels: Pixels) -> None:
@@ -310,9 +341,9 @@ def hostile(file: Path, kind: str) -> None:
     else:
         text = {
             "entities": "<!DOCTYPE a [<!ENTITY a 'aaa'><!ENTITY b '&a;&a;'>]><OME>&b;</OME>",
-            "many planes": OME.format(t=10**9, data='<TiffData IFD="0"/>', name=""),
-            "planes counted": OME.format(t=1, data=f'<TiffData NumPlanes="{10**12}"/>', name=""),
-            "elsewhere": OME.format(t=1, data=ELSEWHERE, name=""),
+            "many planes": OME.format(t=10**9, data='<TiffData IFD="0"/>'),
+            "planes counted": OME.format(t=1, data=f'<TiffData NumPlanes="{10**12}"/>'),
+            "elsewhere": OME.format(t=1, data=ELSEWHERE),
         }[kind]
         tifffile.imwrite(file, image, metadata=None, description=text)
 

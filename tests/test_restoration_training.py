@@ -26,10 +26,9 @@ from models.restoration.pairs import (
     Pairs,
     from_arrays,
     read_pairs,
-    register,
-    shift_of,
     split,
 )
+from models.restoration.registration import register, shift_of
 from tests.filaments import filaments
 
 pytestmark = pytest.mark.usefixtures("one_thread")

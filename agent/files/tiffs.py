@@ -86,6 +86,7 @@ def write_tiff(
     metadata: dict[str, Any] = {"axes": axes.upper()}
     resolution, unit = _resolution(scale, about, ome=ome)
     if ome:
+        axes, shape = _ome_axes(axes, shape)
         metadata = _ome(axes, shape, scale, made, marks)
     elif imagej:
         metadata |= _imagej(about, made, math.prod(shape[:-2]), stored)
@@ -123,7 +124,7 @@ def _resolution(scale: Scale, about: About, *, ome: bool) -> tuple[Any, Any]:
 def _ome(
     axes: str, shape: tuple[int, ...], scale: Scale, made: Made, marks: Sequence[str]
 ) -> dict[str, Any]:
-    about: dict[str, Any] = {"axes": _ome_axes(axes)}
+    about: dict[str, Any] = {"axes": axes.upper()}
     sizes = {
         "PhysicalSizeX": scale.x,
         "PhysicalSizeY": scale.y,
@@ -149,11 +150,14 @@ def _ome(
     return about
 
 
-def _ome_axes(axes: str) -> str:
-    """OME has names for three axes but y and x; others take those that are left."""
-    free = [axis for axis in "tzc" if axis not in axes]
-    named = "".join(axis if axis in _IMAGEJ_ORDER else free.pop(0) for axis in axes)
-    return named.upper()
+def _ome_axes(axes: str, shape: tuple[int, ...]) -> tuple[str, tuple[int, ...]]:
+    """Time and depth for axes that OME has no name for; where these are too few, all are time."""
+    free = [axis for axis in "tz" if axis not in axes]
+    others = [axis for axis in axes if axis not in _IMAGEJ_ORDER]
+    if len(others) > len(free):
+        return "tyx", (math.prod(shape[:-2]), *shape[-2:])
+    named = dict(zip(others, free, strict=False))
+    return "".join(named.get(axis, axis) for axis in axes), shape
 
 
 def _imagej(about: About, made: Made, planes: int, stored: np.dtype[Any]) -> dict[str, Any]:

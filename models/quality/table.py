@@ -156,7 +156,7 @@ def read_frame(path: Path) -> NDArray[np.generic]:
     """
     try:
         frame: NDArray[np.generic] = tifffile.imread(path)
-    except (tifffile.TiffFileError, OSError) as error:
+    except Exception as error:  # whatever a damaged file leads to
         raise ValueError(f"{path}: not a readable TIFF ({error})") from None
     if frame.ndim != 2:
         raise ValueError(

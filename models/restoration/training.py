@@ -35,10 +35,10 @@ from models.restoration.pairs import (
     Split,
     divided,
     read_pairs,
-    register,
     split,
 )
 from models.restoration.recipe import METHODS, Recipe
+from models.restoration.registration import register
 from models.restoration.weights import Loaded, read_restoration, save
 
 Progress = Callable[[int, int, dict[str, float]], None]
