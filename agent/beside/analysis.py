@@ -17,7 +17,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from agent.beside.worker import WorkerDied
+from agent.beside.shared import WAITED_FOR
+from agent.beside.worker import TryAgain
 from agent.plan import AnalysisError
 from models.quality.score import Score
 
@@ -64,6 +65,8 @@ class Analysis:
         self._wanted: set[int] = set()
         """Those of the waiting frames that somebody asked for."""
         self._changed = threading.Condition()
+        self._asking = 0
+        """Plans that wait for a score."""
         self._closed = False
         self.longest = 0
         """Most frames that ever waited."""
@@ -103,8 +106,16 @@ class Analysis:
             It failed, or took longer than the timeout.
         """
         with self._changed:
+            self._asking += 1
             if index in self._waiting:
                 self._wanted.add(index)
+        try:
+            return self._awaited(index, pixels, future)
+        finally:
+            with self._changed:
+                self._asking -= 1
+
+    def _awaited(self, index: int, pixels: NDArray[Any], future: Future[Score]) -> Score:
         try:
             try:
                 return future.result(self._timeout_s)
@@ -148,6 +159,7 @@ class Analysis:
         self._wanted.clear()
 
     def _work(self) -> None:
+        WAITED_FOR.set(lambda: self._asking > 0)
         while True:
             with self._changed:
                 while not self._waiting:
@@ -191,7 +203,7 @@ class Analysis:
             try:
                 try:
                     score = self._scores([one])[0]
-                except (WorkerDied, TimeoutError) as error:
+                except (TryAgain, TimeoutError) as error:
                     # The next call starts it anew, and the end need not be this frame's doing.
                     if one[2].cancelled():
                         raise
@@ -202,7 +214,7 @@ class Analysis:
                 yield _failed(one[0], error)
 
     def _note_end(self, batch: list[_Waiting], error: Exception) -> None:
-        if isinstance(error, WorkerDied | TimeoutError):
+        if isinstance(error, TryAgain | TimeoutError):
             index = batch[0][0]
             with self._heeding():
                 self._again(index, _failed(index, error))

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.beside.restarted import RestartedProcess
+from agent.beside.shared import Start
 from agent.live_page import LivePage
 from agent.store.filtered import FilteredStore
 from agent.store.images import ImageStore
@@ -71,6 +72,8 @@ class FilterProcess:
         The run's folder.
     pixel_size_um
         Of its images.
+    start
+        Starts the process.
 
     Attributes
     ----------
@@ -83,9 +86,16 @@ class FilterProcess:
         The weights cannot be used.
     """
 
-    def __init__(self, restore: Restore, folder: Path, *, pixel_size_um: float) -> None:
+    def __init__(
+        self,
+        restore: Restore,
+        folder: Path,
+        *,
+        pixel_size_um: float,
+        start: Start = RestartedProcess,
+    ) -> None:
         self._folder, self._pixel_size_um = folder, pixel_size_um
-        self._process = RestartedProcess(_Filter, restore, folder, pixel_size_um)
+        self._process = start(_Filter, restore, folder, pixel_size_um)
         self.weights_hash: str = self._process.ask("weights_hash")
 
     @property

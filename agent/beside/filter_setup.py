@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from agent.beside.filter_process import Filtered, FilterProcess, Restore, open_restorer
+from agent.beside.restarted import RestartedProcess
+from agent.beside.shared import Start
 from agent.config import RunConfig
 from agent.plan import AnalysisError
 from agent.reading import located
@@ -42,7 +44,11 @@ def check_filter(config: RunConfig, source: Path) -> None:
 
 @contextmanager
 def filtering_process(
-    config: RunConfig, source: Path, folder: Path, restore: Restore | None
+    config: RunConfig,
+    source: Path,
+    folder: Path,
+    restore: Restore | None,
+    start: Start = RestartedProcess,
 ) -> Iterator[FilterProcess | None]:
     """What filters frames while the context lasts."""
     if config.filter is None:
@@ -54,6 +60,7 @@ def filtering_process(
             restore or partial(open_restorer, asked.model, asked.device),
             folder,
             pixel_size_um=config.microscope.pixel_size_nm * 1e-3,
+            start=start,
         )
     except (OSError, ValueError) as error:
         raise located(source, ("filter", "model"), str(error)) from None

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from agent.beside.filter_process import Filtered
+from agent.beside.shared import WAITED_FOR
 from agent.plan import AnalysisError
 
 _TICK_S = 0.05
@@ -112,6 +113,8 @@ class Filtering:
         """Those that somebody waits for; they may stand among the others as well."""
         self._changed = threading.Condition()
         self._closed = self._abandoned = False
+        self._asking = 0
+        """Plans that wait for an uncertainty."""
         self.ready = threading.Event()
         """Warmed up, or failed to."""
         self.failure: Exception | None = None
@@ -160,7 +163,9 @@ class Filtering:
                 task.wanted = True
                 self._first.append(task)
                 self._changed.notify_all()
+            self._asking += 1
             self._changed.wait_for(lambda: task.outcome is not None, self._timeout_s)
+            self._asking -= 1
             if task.outcome is None and task.known:  # it comes in this very moment
                 self._changed.wait_for(lambda: task.outcome is not None)
             late = task.outcome is None
@@ -210,6 +215,7 @@ class Filtering:
             self._thread.join(_LET_GO_S)
 
     def _work(self) -> None:
+        WAITED_FOR.set(lambda: self._asking > 0)
         try:
             self._filters.warm_up(self._shape)
         except Exception as error:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.beside.restarted import RestartedProcess
+from agent.beside.shared import Start
 from agent.lapse.aligned import audit, between
 from agent.lapse.error import UNKNOWN, Detector
 from agent.plan import Rebuild
@@ -95,6 +96,8 @@ class RebuildProcess:
         What the noise of frames is like.
     pixel_size_um, interval_s
         Of the run's images.
+    start
+        Starts the process.
 
     Attributes
     ----------
@@ -117,9 +120,10 @@ class RebuildProcess:
         *,
         pixel_size_um: float,
         interval_s: float = 0.0,
+        start: Start = RestartedProcess,
     ) -> None:
         made_of = (interpolate, folder, fields, points, detector, pixel_size_um, interval_s)
-        self._process = RestartedProcess(_Rebuilder, *made_of)
+        self._process = start(_Rebuilder, *made_of)
         self.weights_hash: str = self._process.ask("weights_hash")
 
     @property

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from agent.beside.rebuild_process import Done, Interpolate, RebuildProcess, open_interpolation
+from agent.beside.restarted import RestartedProcess
+from agent.beside.shared import Start
 from agent.config import RunConfig
 from agent.lapse.error import Detector
 from agent.plan import Rebuild
@@ -44,7 +46,11 @@ def check_interpolator(config: RunConfig, source: Path) -> None:
 
 @contextmanager
 def rebuilding_process(
-    config: RunConfig, source: Path, folder: Path, interpolate: Interpolate | None
+    config: RunConfig,
+    source: Path,
+    folder: Path,
+    interpolate: Interpolate | None,
+    start: Start = RestartedProcess,
 ) -> Iterator[RebuildProcess | None]:
     """What rebuilds frames while the context lasts."""
     if not config.rebuilds():
@@ -61,6 +67,7 @@ def rebuilding_process(
             Detector(**asked.detector.model_dump()),
             pixel_size_um=config.microscope.pixel_size_nm * 1e-3,
             interval_s=asked.interval_s,
+            start=start,
         )
     except (OSError, ValueError) as error:
         raise located(source, ("timelapse", "model"), str(error)) from None

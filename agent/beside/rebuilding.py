@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from agent.beside.rebuild_process import Done, Weights
+from agent.beside.shared import WAITED_FOR
 from agent.plan import Rebuild, Rebuilt
 from agent.store.recording import LAPSE
 
@@ -98,6 +99,8 @@ class Rebuilding:
         """To be used from the next moment on in which nobody waits."""
         self._changed = threading.Condition()
         self._closed = self._abandoned = False
+        self._asking = 0
+        """Plans that wait for an answer."""
         self.failure: Exception | None = None
         """What `done` raised, if it did: a full disk."""
         self._thread = threading.Thread(target=self._work, name="rebuilding", daemon=True)
@@ -142,7 +145,9 @@ class Rebuilding:
     def answer(self, task: Task) -> Rebuilt:
         """What came of a request; waits for it."""
         with self._changed:
+            self._asking += 1
             self._changed.wait_for(lambda: task.answer is not None, self._timeout_s)
+            self._asking -= 1
             if task.known:
                 self._changed.wait_for(lambda: task.answer is not None)
             if task.answer is not None:
@@ -178,6 +183,7 @@ class Rebuilding:
             self._thread.join(_LET_GO_S)
 
     def _work(self) -> None:
+        WAITED_FOR.set(lambda: self._asking > 0)
         while (one := self._next()) is not None:
             if isinstance(one, tuple):
                 self._swap(*one)

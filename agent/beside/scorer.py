@@ -9,7 +9,9 @@ from typing import Any
 from numpy.typing import NDArray
 
 from agent.beside.restarted import RestartedProcess
-from agent.beside.worker import START_S
+from agent.beside.shared import Start
+from agent.beside.worker import START_S, TryAgain
+from models.devices import Failure
 from models.quality.score import Score
 
 
@@ -24,6 +26,10 @@ class ScorerProcess:
         Of the frames (nm).
     timeout_s
         Longest time for one frame (s).
+    device
+        What torch computes on; the CPU after a failure of a GPU.
+    start
+        Starts the process.
 
     Attributes
     ----------
@@ -37,10 +43,16 @@ class ScorerProcess:
     """
 
     def __init__(
-        self, weights: Path | None, pixel_size_nm: float, *, timeout_s: float = START_S
+        self,
+        weights: Path | None,
+        pixel_size_nm: float,
+        *,
+        timeout_s: float = START_S,
+        device: str = "cpu",
+        start: Start = RestartedProcess,
     ) -> None:
         self._pixel_size_nm, self._timeout_s = pixel_size_nm, timeout_s
-        self._process = RestartedProcess(_Scorer, weights)
+        self._process = start(_Scorer, weights, device)
         self.weights_hash: str = self._process.ask("weights_hash")
 
     @property
@@ -53,8 +65,8 @@ class ScorerProcess:
 
         Raises
         ------
-        WorkerDied, TimeoutError
-            See `RestartedProcess.work`.
+        TryAgain, TimeoutError
+            The process ended, or was ended; or a GPU failed, and the next call is for the CPU.
         ValueError
             A frame cannot be scored, or the weights are no longer those of the beginning.
         """
@@ -75,13 +87,13 @@ class ScorerProcess:
 class _Scorer:
     """What lives in the other process."""
 
-    def __init__(self, weights: Path | None) -> None:
+    def __init__(self, weights: Path | None, device: str) -> None:
         import torch
 
         from models.quality import QualityScorer
 
         torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
-        self._scorer = QualityScorer(weights)
+        self._scorer = QualityScorer(weights, device)
 
     def weights_hash(self) -> str:
         return self._scorer.weights_hash()
@@ -94,4 +106,12 @@ class _Scorer:
                 f"{self._scorer.path}: sha256 is {found[:12]}…; the run began with"
                 f" {weights_hash[:12]}…"
             )
-        return self._scorer.score_batch(frames, pixel_size_nm)
+        device, failed = self._scorer.device, None
+        try:
+            return self._scorer.score_batch(frames, pixel_size_nm)
+        except RuntimeError as error:
+            if device == "cpu":
+                raise
+            failed = Failure.of(error)
+        self._scorer = type(self._scorer)(self._scorer.path)
+        raise TryAgain(f"{device}: {failed.text}; on cpu from here on")

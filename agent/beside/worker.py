@@ -23,7 +23,11 @@ _NICER = 15
 _LET_GO_S = 1.0
 
 
-class WorkerDied(RuntimeError):
+class TryAgain(RuntimeError):
+    """What failed will not fail in this way again: it is worth a second attempt."""
+
+
+class WorkerDied(TryAgain):
     """The process has ended, by itself or by somebody else."""
 
 

@@ -12,7 +12,9 @@ from agent.beside.filter_process import FilterProcess, Restore
 from agent.beside.filter_setup import filtering_process
 from agent.beside.rebuild_process import Interpolate, RebuildProcess
 from agent.beside.rebuild_setup import rebuilding_process
+from agent.beside.restarted import RestartedProcess
 from agent.beside.scorer import ScorerProcess
+from agent.beside.shared import SharedProcess, Start
 from agent.beside.tune_process import MakeTuner, TuneProcess
 from agent.beside.tune_setup import tuning_process
 from agent.config import RunConfig
@@ -56,10 +58,12 @@ def processes(
     ConfigError
         Weights of the config cannot be used.
     """
+    device = gpu_of(config, own_filter=restore is None, own_interpolator=interpolate is None)
+    start: Start = RestartedProcess if device is None else SharedProcess().start
     with (
-        _scoring(config, source, scorer) as (scores, weights),
-        filtering_process(config, source, folder, restore) as filters,
-        rebuilding_process(config, source, folder, interpolate) as rebuilds,
+        _scoring(config, source, scorer, device or "cpu", start) as (scores, weights),
+        filtering_process(config, source, folder, restore, start) as filters,
+        rebuilding_process(config, source, folder, interpolate, start) as rebuilds,
         tuning_process(config, folder, tuner) as tunes,
     ):
         if filters is not None:
@@ -69,9 +73,29 @@ def processes(
         yield Processes(scores, filters, rebuilds, tunes, weights)
 
 
+def gpu_of(config: RunConfig, *, own_filter: bool, own_interpolator: bool) -> str | None:
+    """The GPU that networks of the config would use, which one process then owns.
+
+    Where none is for a GPU, each network has a process, and cores, of its own.
+    """
+    asked = []
+    if config.filter is not None and own_filter:
+        asked.append(config.filter.device)
+    if config.rebuilds() and own_interpolator:
+        asked.append(config.timelapse.device)
+    if all(device == "cpu" for device in asked):
+        return None
+    from models.devices import gpu
+
+    try:
+        return next((found for device in asked if (found := gpu(device)) is not None), None)
+    except ValueError:  # of a device that is not there, its own process tells
+        return None
+
+
 @contextmanager
 def _scoring(
-    config: RunConfig, source: Path, scorer: Compute | None
+    config: RunConfig, source: Path, scorer: Compute | None, device: str, start: Start
 ) -> Iterator[tuple[Compute | None, dict[str, str]]]:
     """What scores frames while the context lasts, and the hashes of its weights."""
     if not config.analysis.score or scorer is not None:
@@ -83,6 +107,8 @@ def _scoring(
             source.parent / weights if weights else None,
             config.microscope.pixel_size_nm,
             timeout_s=config.analysis.timeout_s,
+            device=device,
+            start=start,
         )
     except (OSError, ValueError) as error:
         raise located(source, ("analysis", "weights"), str(error)) from None
