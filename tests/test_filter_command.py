@@ -259,9 +259,7 @@ def test_an_ome_zarr_and_plain_pages_become_ome_tiffs(
                 assert found.scale().x == (0.02, "micrometer")
 
 
-@pytest.mark.parametrize(
-    ("shape", "axes"), [((2, 1, 3), "tz"), ((2, 3), "tz"), ((2, 2, 2, 1), "t")]
-)
+@pytest.mark.parametrize(("shape", "axes"), [((2, 1, 3), "t"), ((2, 3), "tz"), ((2, 2, 2, 1), "t")])
 def test_axes_that_ome_has_no_name_for(
     tmp_path: Path, model: Path, shape: tuple[int, ...], axes: str
 ) -> None:

@@ -13,9 +13,12 @@ from numpy.typing import NDArray
 from agent.files.opening import opened, pixel_size_of
 from agent.reading import ConfigError
 from agent.study.answers import NETWORK
+from devices.recorded import Part
 
 ENDINGS = (".tif", ".tiff")
 TABLE = "frames.csv"
+# A folder has no options for each of its files.
+_AS_IT_IS = Part(spelled="")
 _ACCEPTED = "accepted is a CSV with a header and the columns image, target, prediction"
 
 
@@ -121,7 +124,7 @@ def comparisons(folder: Path, scores: Path, pixel_size_nm: float | None) -> list
 
 def _checked(path: Path, given: float | None, in_table: float | None) -> float | None:
     """The pixel size of a file that can be shown (nm); None where nobody knows it."""
-    with opened(path) as images:
+    with opened(path, _AS_IT_IS) as images:
         if len(images) != 1:
             raise ConfigError(f"{path}: {len(images)} frames; accepted is one grey image a file")
         size, source = pixel_size_of(images, given)
@@ -167,6 +170,6 @@ def _score(where: str, column: str, text: str) -> float:
 
 def pixels_of(path: Path) -> NDArray[np.generic]:
     """The image in a file (rows × columns)."""
-    with opened(path) as images:
+    with opened(path, _AS_IT_IS) as images:
         frame: NDArray[np.generic] = images[0]
     return frame

@@ -356,7 +356,8 @@ def chosen(images: Sequence[Series], part: Part) -> Series:
     if part.series is None:
         if len(images) > 1:
             raise ImageError(
-                f"{file}: holds {len(images)} images: {listed}{part.option('series', 'N')}"
+                f"{file}: holds {len(images)} images: {listed}"
+                f"{part.option('series', 'N') or '; accepted is one'}"
             )
         return images[0]
     if not 0 <= part.series < len(images):
