@@ -33,7 +33,8 @@ class Tags(Description):
     def size(self, axis: str) -> Quantity | None:
         """Of x and y, where the tags have a unit and are no printer's."""
         tag = self._page.tags.get("ResolutionUnit")
-        unit = _TAG_UNITS.get(int(tag.value)) if tag else None
+        number = tag.value if tag else None
+        unit = _TAG_UNITS.get(number) if isinstance(number, int) else None
         found = self._per_pixel(axis)
         if unit is None or found is None:
             return None

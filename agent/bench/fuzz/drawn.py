@@ -10,6 +10,7 @@ import copy
 import types
 import typing
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -54,6 +55,7 @@ def configs(seed: int) -> Iterator[tuple[dict[str, Any], RunConfig]]:
         yield data, found
 
 
+@cache
 def _shipped() -> list[dict[str, Any]]:
     folder = Path(__file__).parents[3] / "configs"
     return [plain_yaml.read(file.read_text("utf-8")) for file in sorted(folder.glob("*.yaml"))]
