@@ -122,7 +122,7 @@ class Ledger:
         try:
             made = self._db.execute("SELECT type, name, sql FROM sqlite_master").fetchall()
             columns = self._db.execute("PRAGMA table_xinfo(entries)").fetchall()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             self._db.close()
             raise DamagedLedger(f"{self.path}: not the ledger of a run: {error}") from None
         kinds = {name: kind for kind, name, _ in made}
