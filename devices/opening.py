@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -18,6 +18,7 @@ from devices.config import MicroscopeConfig
 from devices.errors import BindingError, DeviceFault, Interrupted
 from devices.lights import Lights, halt
 from devices.loading import load_devices, new_core
+from devices.occupied import occupy
 from devices.safety import LightGate, Never, Readback, SafeState, Stop, make_safe
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ class OpenCore:
         It was made safe and let go of; False while it is open, and where a device hangs in that.
     """
 
-    def __init__(self, config: MicroscopeConfig, stop: Stop) -> None:
+    def __init__(self, config: MicroscopeConfig, stop: Stop, taken: ExitStack) -> None:
+        self._taken = taken
         self.gate = LightGate(stop)
         self.core: UniMMCore = new_core(self._before_unloading, config.cfg)
         self.lights = Lights(self.core, config)
@@ -186,6 +188,7 @@ class OpenCore:
         # Without this the process aborts on every other exit, when a late callback finds no
         # Python: the core's threads may outlive the interpreter.
         CMMCore.registerCallback(self.core, None)
+        self._taken.close()
 
     def _before_unloading(self) -> None:
         """Micro-Manager itself unloads all devices where a line of a `.cfg` fails."""
@@ -247,11 +250,11 @@ def open_core(
     Raises
     ------
     BindingError
-        A device cannot be loaded, or not made safe.
+        Another session has them open, or a device cannot be loaded, or not made safe.
     Interrupted
         Somebody wants it to end.
     """
-    held = OpenCore(config, stop or Never())
+    held = OpenCore(config, stop or Never(), occupy(config, base))
     try:
         held.load(base, seed)
         yield held

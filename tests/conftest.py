@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
+# Tests that run side by side have devices of the same names, each its own.
+os.environ["STEDFAST_STATE"] = tempfile.mkdtemp(prefix="stedfast-state-")
 
 # Their assertions say as much as those of the tests.
 pytest.register_assert_rewrite("tests.runs", "tests.stories")

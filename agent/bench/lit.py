@@ -153,9 +153,9 @@ class Stage(XYStageDevice):
 
 
 class Camera(SimpleCameraDevice):
-    """A camera that takes as long as its exposure."""
+    """A camera that takes as long as its exposure; `serial` tells it from others."""
 
-    def __init__(self) -> None:
+    def __init__(self, serial: str = "") -> None:
         super().__init__()
         self._exposure_ms = 10.0
         self._taken = 0
@@ -220,7 +220,7 @@ def config(log: Path, *, frames: int = 3, interval_s: float = 0.0, **microscope:
                 "Excitation": python("LitLaser", log=to, name="excitation"),
                 "Shutter": python("LitShutter", log=to),
                 "Depletion": python("LitLaser", log=to, name="depletion"),
-                "Camera": python("Camera"),
+                "Camera": python("Camera", serial=to),
                 "Stage": python("Stage", log=to),
             },
             "pixel_size_nm": 20,

@@ -1,0 +1,120 @@
+"""One microscope, one session: whoever opens one holds it until it is let go.
+
+A microscope is known by its `.cfg` and by its Python devices with their options. What is simulated
+or recorded is each session's own. The system lets go of a lock when its process ends, however.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import os
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from datetime import datetime
+from getpass import getuser
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from platformdirs import user_state_path
+
+from devices.config import MicroscopeConfig
+from devices.errors import BindingError
+from devices.modules import module_named
+
+STATE = "STEDFAST_STATE"
+"""Environment variable: the folder for locks; for one that several people's sessions share."""
+
+
+def occupy(config: MicroscopeConfig, base: Path) -> ExitStack:
+    """Take a config's microscope for this process; closing what is returned lets go of it.
+
+    Parameters
+    ----------
+    config
+        The `microscope` section.
+    base
+        Folder that relative paths in it start from.
+
+    Raises
+    ------
+    BindingError
+        Another session has it open; says which.
+    """
+    taken = ExitStack()
+    try:
+        for at, what in _parts(config, base):
+            key = hashlib.sha256(what.encode()).hexdigest()[:20]
+            taken.callback(_take(_folder() / f"{key}.lock", at).release)
+    except BaseException:
+        taken.close()
+        raise
+    return taken
+
+
+def _parts(config: MicroscopeConfig, base: Path) -> Iterator[tuple[tuple[str, ...], str]]:
+    """What is shared by all who open this microscope, and where the config names it."""
+    if config.cfg is not None and config.cfg != "demo":
+        yield ("cfg",), f"cfg {os.path.realpath(base / config.cfg)}"
+    alike: Counter[str] = Counter()
+    for label, device in config.python_devices.items():
+        module, _, name = device.class_.partition(":")
+        place = module
+        with suppress(Exception):  # what is wrong with it is told when it is loaded
+            class_ = getattr(module_named(module, config.modules or base), name)
+            place = os.path.realpath(inspect.getfile(class_))
+        options = json.dumps(device.options, sort_keys=True, default=str)
+        what = f"python {place} {name} {options}"
+        alike[what] += 1  # two lasers of one make on one microscope
+        yield ("python_devices", label), f"{what} {alike[what]}"
+
+
+def _take(file: Path, at: tuple[str, ...]) -> FileLock:
+    lock = FileLock(file)
+    # Whoever takes a lock empties its file.
+    who = file.with_suffix(".json")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise BindingError(at, f"is in use by {_told(who)}; one session at a time") from None
+    with suppress(OSError):
+        about = {
+            "pid": os.getpid(),
+            "since": datetime.now().isoformat(" ", "seconds"),
+            "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            "folder": str(Path.cwd()),
+        }
+        who.write_text(json.dumps(about), encoding="utf-8")
+    return lock
+
+
+def _told(who: Path) -> str:
+    """Who holds a lock, as it said itself."""
+    try:
+        about = json.loads(who.read_text(encoding="utf-8"))
+        return (
+            f"process {about['pid']} since {about['since']} "
+            f"(`{about['command']}` in {about['folder']})"
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another process"
+
+
+def _folder() -> Path:
+    """Where the locks of this user are."""
+    named = os.environ.get(STATE)
+    places = [Path(named) if named else user_state_path("stedfast") / "microscopes"]
+    if not named:
+        places.append(Path(tempfile.gettempdir()) / f"stedfast-{getuser()}")
+    for place in places:
+        with suppress(OSError):
+            place.mkdir(parents=True, exist_ok=True)
+            if os.access(place, os.W_OK):
+                return place
+    raise BindingError(
+        (), f"{places[-1]}: cannot be written, so that nobody can tell who has it open; see {STATE}"
+    )

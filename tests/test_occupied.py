@@ -1,0 +1,107 @@
+"""A microscope that somebody has open is nobody else's, and free again when its process ends."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from agent.bench import lit
+from agent.config import RunConfig
+from devices.config import MicroscopeConfig
+from devices.errors import BindingError
+from devices.microscope import Microscope
+from tests import faulty
+from tests.faulty import ROOT, cli
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from agent.config import load
+from devices.microscope import Microscope
+config = load(Path(sys.argv[1])).microscope
+with Microscope.open(config):
+    print("open", flush=True)
+    time.sleep(600)
+"""
+
+
+def assert_in_use(config: MicroscopeConfig, base: Path = Path()) -> None:
+    with pytest.raises(BindingError, match="in use"), Microscope.open(config, base=base):
+        pass
+
+
+def scope(log: Path) -> MicroscopeConfig:
+    return RunConfig.model_validate(lit.config(log)).microscope
+
+
+def test_a_second_session_is_refused_and_told_who_has_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither `check` nor `devices` touches a device of a run that is under way."""
+    file = faulty.write(tmp_path / "c.yaml", lit.config(tmp_path / "log"))
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(file)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    try:
+        assert holder.stdout is not None and holder.stdout.readline() == "open\n"
+        said = lit.commands(tmp_path / "log")
+        for command in (["check", file], ["devices", file], ["run", file, "--out", tmp_path / "r"]):
+            code, _, err = cli(capsys, *command)
+            assert (code, len(err.splitlines())) == (2, 1), err
+            assert f"in use by process {holder.pid}" in err
+        assert lit.commands(tmp_path / "log") == said
+        assert not (tmp_path / "r").exists()
+    finally:
+        holder.kill()
+        holder.communicate()
+    # Killed, it has left its lasers on: the next session makes them safe.
+    code, _, err = cli(capsys, "check", file)
+    assert code == 0, err
+    assert lit.left_lit(tmp_path / "log") == {}
+
+
+def test_it_is_let_go_whatever_went_wrong(tmp_path: Path) -> None:
+    config = scope(tmp_path / "log")
+    with pytest.raises(KeyError), Microscope.open(config):
+        raise KeyError
+    wrong = config.model_copy(update={"camera": "None"})
+    with pytest.raises(BindingError, match="no 'None'"), Microscope.open(wrong):
+        pass
+    with Microscope.open(config):
+        assert_in_use(config)
+    with Microscope.open(config):
+        pass
+
+
+def test_other_devices_and_simulated_ones_are_another_microscope(tmp_path: Path) -> None:
+    demo = MicroscopeConfig.model_validate(
+        {"cfg": "demo", "pixel_size_nm": 20, "exposure": {"camera_ms": 10}}
+    )
+    with ExitStack() as open_:
+        for config in (scope(tmp_path / "a"), scope(tmp_path / "b"), demo, demo):
+            open_.enter_context(Microscope.open(config))
+
+
+def test_one_cfg_by_two_names_is_one_microscope(tmp_path: Path) -> None:
+    text = "Device,Camera,DemoCamera,DCam\nProperty,Core,Initialize,1\n"
+    (tmp_path / "a.cfg").write_text(text, encoding="utf-8")
+    try:
+        (tmp_path / "b.cfg").symlink_to(tmp_path / "a.cfg")
+    except OSError:
+        pytest.skip("no symbolic links here")
+
+    def named(cfg: str) -> MicroscopeConfig:
+        return MicroscopeConfig.model_validate(
+            {"cfg": cfg, "pixel_size_nm": 20, "exposure": {"camera_ms": 10}}
+        )
+
+    with Microscope.open(named("a.cfg"), base=tmp_path):
+        assert_in_use(named("b.cfg"), tmp_path)
