@@ -358,8 +358,9 @@ def retested(
     for which in ("start", "best"):
         notes = [note for note in retests if note["which"] == which]
         settings = notes[0]["settings"] if notes else None
-        if settings is None and which == "best" and recommendations:
-            settings = recommendations[-1]["settings"]
+        last = recommendations[-1] if recommendations else {}
+        if settings is None and (which == "best" or last.get("same_as_start")):
+            settings = last.get("settings")
         made[which] = {
             "settings": settings,
             "score": spread(counted(note["objectives"] for note in notes)),

@@ -178,6 +178,8 @@ def test_a_search_in_which_no_score_counts_is_told_by_its_exit_code(
     code, out, err = cli(capsys, "run", file, "--out", run)
     assert code == EXIT_CODE, err
     assert "completed" in err and "Nothing was learned" in out
+    assert "could not be written" not in err and "Nothing was learned" in drawn(run).words
+    assert "start      kept as it was, recommended" in out
     summary = show(capsys, run)
     # No light for a comparison of the start with itself.
     assert summary["frames"]["planned"] == summary["frames"]["acquired"] == 12

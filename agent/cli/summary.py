@@ -70,7 +70,8 @@ def _result_lines(summary: dict[str, Any], result: dict[str, Any]) -> list[str]:
     """What a search came to, start against best, and the best trial as long as that is all."""
     lines = [f"result     {result['head']}"]
     lines += [f"{'':11}{words}" for words in result["words"]]
-    for which in ("start", "best"):
+    same = summary["start"]["settings"] == summary["best"]["settings"]
+    for which in ("start",) if same else ("start", "best"):
         part = summary[which]
         if not part["settings"]:
             continue
@@ -80,7 +81,8 @@ def _result_lines(summary: dict[str, Any], result: dict[str, Any]) -> list[str]:
         if part["bleaching"]["n"]:
             found.append(f"bleaching {_pm(part['bleaching'])} (n = {part['bleaching']['n']})")
         chosen = ", recommended" if which == result["recommended"] else ""
-        lines.append(f"{which:<11}{', '.join(found) or 'not measured again'}{chosen}")
+        none = "kept as it was" if same else "not measured again"
+        lines.append(f"{which:<11}{', '.join(found) or none}{chosen}")
         lines.append(f"{'':11}{_settings(part['settings'])}")
     if result["recommended"] is None and (number := result["best_trial"]) is not None:
         lines.append(f"best       so far: trial {number}, not measured again")

@@ -7,7 +7,7 @@ from typing import Any
 
 from agent.store.recording import LAPSE, REOPTIMIZE, REOPTIMIZED
 from agent.trial import FRAMES_EACH
-from models.quality.score import doubtful
+from agent.verdict import kind_of, usable_score
 
 
 @dataclass(slots=True)
@@ -80,7 +80,6 @@ class Progress:
             self.trial += 1
             if (found := data["data"]["objectives"]) is not None:
                 self.bleaching = found["bleaching"]
-                if found["bleaching"] <= self.bleaching_limit and not doubtful(
-                    found.get("flags", ())
-                ):
+                within = kind_of(found, self.bleaching_limit) == "within"
+                if within and usable_score(found):
                     self.best = max(found["score"], self.best or 0.0)

@@ -243,13 +243,18 @@ def _bleaching(course: Course, config: RunConfig) -> dict[str, Any] | None:
 def _result(reader: Reader, course: Course, config: RunConfig) -> dict[str, Any]:
     """The verdict, and start and best as they were measured again, written as the report does."""
     both = _scores(course)
+    # What stays as it was is not compared with itself.
+    sides = ["start"] if course.notes["recommendation"][-1].get("same_as_start") else [*both]
     return course.result(going_on=not reader.over).as_dict() | {
-        which: {
-            "settings": part["settings"] or config.microscope.start(),
-            "score": text.spread_of_scores(part["score"]),
-            "bleaching": text.spread_of_shares(part["bleaching"]),
-        }
-        for which, part in both.items()
+        "sides": sides,
+        **{
+            which: {
+                "settings": part["settings"] or config.microscope.start(),
+                "score": text.spread_of_scores(part["score"]),
+                "bleaching": text.spread_of_shares(part["bleaching"]),
+            }
+            for which, part in both.items()
+        },
     }
 
 

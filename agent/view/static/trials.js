@@ -41,7 +41,7 @@ function drawResult({ result, settings }) {
   $("result").dataset.tone = TONES[result.verdict] || "hold";
   text("result-head", result.head);
   text("result-words", result.words.join(" "));
-  const sides = ["start", "best"];
+  const { sides } = result;
   const marked = (which) => (which === result.recommended ? "chosen" : "");
   const row = (words, cell) => make("tr", {}, make("td", {}, words), ...sides.map((which) => make("td", { class: marked(which) }, cell(result[which]))));
   $("compared").tHead.replaceChildren(make("tr", {}, make("th", { scope: "col" }, ""), ...sides.map((which) => make("th", { scope: "col", class: marked(which) }, which === "start" ? "start" : "settings found"))));
