@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from shutil import disk_usage
 
 from agent.config import RunConfig
+from agent.dose import ROUNDING
 from agent.planning import build_plan, fewest_frames, planned_frames, searching_frames
 from agent.reading import located
 from agent.trial import FRAMES_EACH
@@ -84,13 +86,33 @@ def check_light(config: RunConfig, expected: Expected, source: Path) -> None:
     """
     for section, least in (("budget_J", expected.least_J), ("per_field_J", expected.field_J or {})):
         for laser, joules in getattr(config.dose, section).items():
-            if (needed := least.get(laser, 0.0)) > joules:
+            if (needed := least.get(laser, 0.0)) > joules * (1 + ROUNDING):
                 raise located(
                     source,
                     ("dose", section, laser),
                     f"{joules:g} J, and the run takes at least {needed:.3g} J; accepted: more, or "
                     "a run that takes less",
                 )
+
+
+def check_disk(config: RunConfig, expected: Expected, source: Path) -> int:
+    """Check that the frames fit where runs are stored; returns what is free there (bytes).
+
+    Raises
+    ------
+    ConfigError
+        They do not.
+    """
+    place = config.runs.absolute()
+    place = next(folder for folder in (place, *place.parents) if folder.exists())
+    free = disk_usage(place).free
+    if (needed := expected.bytes or 0) > free:
+        raise located(
+            source,
+            ("runs",),
+            f"the run needs {needed / 1e9:.3g} GB, and {place} has {free / 1e9:.3g} GB left",
+        )
+    return free
 
 
 def expect(config: RunConfig, microscope: Microscope) -> Expected:

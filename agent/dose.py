@@ -14,6 +14,8 @@ from typing import Any
 from agent.config import DoseConfig
 from agent.store.recording import Recording
 
+ROUNDING = 1e-9
+"""Relative: a budget of exactly what a run takes is enough."""
 _MORE, _MORE_S = 0.2, 0.1
 _LESS, _LESS_S = 0.5, 1.0
 """Share of the time expected, and s, beyond which a difference in all is told of."""
@@ -117,7 +119,7 @@ class DoseGate:
 
 def _check(key: str, laser: str, spent: float, budgets: Mapping[str, float]) -> None:
     budget = budgets.get(laser)
-    if budget is not None and spent > budget:
+    if budget is not None and spent > budget * (1 + ROUNDING):
         raise BudgetReached(
             f"{key}.{laser}: the next frame would make it {spent:.3g} J of {budget:.3g} J"
         )

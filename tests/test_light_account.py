@@ -12,6 +12,7 @@ import pytest
 
 from agent.config import DoseConfig
 from agent.dose import DoseGate
+from agent.lapse.light import Light
 from agent.session import Session
 from agent.store.folder import read_config
 from agent.store.ledger import Entry, Ledger
@@ -270,6 +271,14 @@ def test_settings_and_position_are_sent_when_they_change_and_after_a_pause(tmp_p
     result = work.ended()
     assert result.status == "completed", result.reason
     assert [power for _, power in laser.given if power > 0] == [100.0] * 2
+
+
+def test_a_plan_counts_what_was_measured() -> None:
+    light = Light(lambda settings, pixels: {"depletion": 1.0}, {"depletion": 10.0}, {})
+    light.spend({}, 1, 0)
+    assert light.frames(0) == 9
+    light.spend({}, 1, 0, {"depletion": 3.0})
+    assert light.frames(0) == 2
 
 
 def test_the_meter_goes_on_while_a_laser_stays_on() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -236,6 +237,54 @@ class Forgetful(faulty.GenericDevice):
 
     def set_speed(self, value: float) -> None:
         self.gain, self.speed = 0.0, value
+
+
+@pytest.mark.parametrize(
+    ("section", "joules"), [("budget_J", 9.9e-3), ("budget_J", 10e-3), ("per_field_J", 4.9e-3)]
+)
+def test_check_refuses_a_budget_below_the_least_light(
+    section: str, joules: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ten frames, five of each field, of 100 mW for 10 ms each."""
+    lapse = {"frames": 5, "interval_s": 0.01, "fields": 2, "acquire": "every"}
+    file = faulty.write(
+        tmp_path / "c.yaml",
+        faulty.config(plan="timelapse", timelapse=lapse, dose={section: {"depletion": joules}}),
+    )
+    code, _, err = faulty.cli(capsys, "check", file)
+    if joules == 10e-3:
+        assert code == 0, err
+    else:
+        assert code == 2
+        assert f"`dose.{section}.depletion`" in err and "takes at least" in err
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"analysis": {"score": True, "weights": "none.safetensors"}}, ["`analysis.weights`"]),
+        ({"optimize": {"prior": ["none"]}}, ["none", "run folder"]),
+    ],
+)
+def test_check_opens_what_a_run_needs(
+    changes: dict[str, Any], words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fields = {"fields": {"rows": 7, "columns": 7}, "modes": {"sted": {}, "confocal": {}}}
+    parts = {"plan": "optimize", "analysis": {"score": True}, "microscope": fields, **changes}
+    file = faulty.write(tmp_path / "c.yaml", faulty.config(**parts))
+    code, _, err = faulty.cli(capsys, "check", file)
+    assert code == 2
+    assert all(word in err for word in words), err
+
+
+def test_check_looks_at_the_disk(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = faulty.write(tmp_path / "c.yaml", faulty.config())
+    left = shutil.disk_usage(tmp_path)._replace(free=20_000)
+    monkeypatch.setattr("agent.check.disk_usage", lambda place: left)
+    code, _, err = faulty.cli(capsys, "check", file)
+    assert code == 2 and "`runs`" in err and "GB left" in err
 
 
 def test_an_exposure_setting_must_be_in_ms() -> None:

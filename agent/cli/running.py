@@ -124,7 +124,7 @@ def resume(
 
 def check(config: ConfigFile, overrides: Overrides = None) -> None:
     """Open the microscope, switch on no light, and say what the run would take."""
-    from agent.check import check_light, check_parts, expect
+    from agent.check import check_disk, check_light, check_parts, expect
     from agent.session import open_microscope
 
     checked = load(config, overrides or [])
@@ -132,6 +132,7 @@ def check(config: ConfigFile, overrides: Overrides = None) -> None:
     with interrupts() as seen, open_microscope(checked, config, seen) as microscope:
         expected = expect(checked, microscope)
         check_light(checked, expected, config)
+        free = check_disk(checked, expected, config)
         table = Table(show_header=False, box=None)
         table.add_row("plan", checked.plan + (" (simulated)" if microscope.simulated else ""))
         if checked.filter is not None:
@@ -144,7 +145,7 @@ def check(config: ConfigFile, overrides: Overrides = None) -> None:
         if expected.exposure_s and expected.duration_s and expected.bytes:
             table.add_row("duration", f"at least {_span(*expected.duration_s, 's')}")
             table.add_row("light on for", _span(*expected.exposure_s, "s"))
-            table.add_row("disk", f"{expected.bytes / 1e6:.1f} MB")
+            table.add_row("disk", f"{expected.bytes / 1e6:.1f} MB, {free / 1e9:.3g} GB are free")
             for laser, (low, high) in (expected.dose_J or {}).items():
                 budget = checked.dose.budget_J.get(laser)
                 note = f" (budget {budget:g} J)" if budget else ""
