@@ -73,7 +73,7 @@ class DoseGate:
         row
             A frame's in the ledger, or that of a shot without one.
         """
-        if "lit_s" in row:
+        if "lit_s" in row and "expected_s" in row:
             self.expected_s += row["expected_s"]
             self.lit_s += row["lit_s"]
             self._late_s = max(0.0, row["lit_s"] - row["expected_s"])

@@ -69,8 +69,8 @@ def _starter(
     if core.getXYStageDevice():
         # Adding 0 turns -0.0 into 0.0.
         x, y = (round(at, 3) + 0.0 for at in core.getXYPosition())
-        yield "  fields:"
-        yield f"    centre_um: [{x}, {y}]  # check: where the stage was just now"
+        yield "  # Fields are around where the stage is when a run starts. Where it was just now:"
+        yield f"  # fields: {{centre_um: [{x}, {y}]}}"
     yield from _exposure(core)
     yield from _settings(devices)
     yield "live:"
@@ -111,6 +111,8 @@ def _exposure(core: UniMMCore) -> Iterator[str]:
     yield f"    camera_ms: {_number(exposure_ms or 10.0)}  # check: exposure time of a frame (ms)"
     yield "    # On a point scanner, instead: the setting below that is the pixel dwell time."
     yield "    # dwell_time: dwell"
+    yield "    # Where the exposure time is tuned, instead: the setting bound to Camera.Exposure."
+    yield "    # camera: exposure_time"
 
 
 def _settings(devices: list[DeviceInfo]) -> Iterator[str]:
