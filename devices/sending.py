@@ -45,7 +45,8 @@ class Sender:
 
     def __init__(self, core: UniMMCore, config: MicroscopeConfig, gate: LightGate) -> None:
         self._core = core
-        self._settings = {**config.settings, **config.constant}
+        self._constant = config.constant
+        self._settings = {**config.settings, **self._constant}
         self._exposure_name = config.exposure.camera
         self._gate = gate
         self._sent: dict[str, Value] = {}
@@ -205,10 +206,8 @@ class Sender:
             setting = self._settings[name]
             self.has[name], why = read_back(self._core, setting, wanted[name])
             if why is not None:
-                found[name] = (
-                    f"setting {name!r}: {setting.device}.{setting.property} {why} "
-                    f"(`settings.{name}`)"
-                )
+                where = "properties" if name in self._constant else f"settings.{name}"
+                found[name] = f"{setting.device}.{setting.property} {why} (`{where}`)"
         # Where the exposure time is a setting, that has a tolerance of its own.
         if exposure and self._sent_ms is not None and self._exposure_name is None:
             asked, self.exposure_ms = self._sent_ms, float(self._core.getExposure())
