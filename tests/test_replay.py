@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -307,6 +309,39 @@ def test_wrong_zarrs(tmp_path: Path, kind: str, says: str) -> None:
     with pytest.raises(ValueError, match=rf"wrong\.zarr.*{says}.*(accepted|takes one)") as caught:
         build_replay(ReplayConfig(file=Path("wrong.zarr")), tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_damaged_zarrs_are_named_in_a_line(tmp_path: Path) -> None:
+    rng = random.Random(4)
+    source = write_ome_zarr(tmp_path / "source.zarr", movie(), "tyx")
+    files = sorted(path.relative_to(source) for path in source.rglob("zarr.json"))
+    opened = 0
+    for number in range(60):
+        folder = tmp_path / "movie.zarr"
+        shutil.copytree(source, folder)
+        target = folder / files[number % len(files)]
+        content = bytearray(target.read_bytes())
+        for _ in range(rng.choice([1, 3])):
+            content[rng.randrange(len(content))] = rng.choice(b'0179"{}[],-. \xff')
+        target.write_bytes(content)
+        try:
+            Movie(folder).close()
+            opened += 1
+        except ValueError as error:
+            assert str(error).startswith(str(folder)) and "\n" not in str(error)
+        shutil.rmtree(folder)
+    assert 0 < opened < 60
+
+
+def test_one_of_several_images_is_played(tmp_path: Path) -> None:
+    pixels = movie()
+    both = np.stack([pixels[::-1], pixels], axis=1)
+    tifffile.imwrite(tmp_path / "movie.tif", both, imagej=True, metadata={"axes": "TCYX"})
+    core = load(tmp_path / "movie.tif", channel=1)
+    np.testing.assert_array_equal([snap(core) for _ in range(FRAMES)], pixels)
+    tifffile.imwrite(tmp_path / "z.ome.tif", both, ome=True, metadata={"axes": "TZYX"})
+    core = load(tmp_path / "z.ome.tif", axis={"z": 0})
+    np.testing.assert_array_equal([snap(core) for _ in range(FRAMES)], pixels[::-1])
 
 
 def test_a_frame_that_is_not_there(tmp_path: Path) -> None:
