@@ -70,7 +70,7 @@ class Online:
     ) -> None:
         accelerator = accelerator_of(device)
         self.restorer = Restorer(model, accelerator or "cpu")
-        self.scorer = QualityScorer(quality, accelerator.place if accelerator else "cpu")
+        self.scorer = QualityScorer(quality, accelerator or "cpu")
         self._pixel_size_nm = pixel_size_nm
 
     def warm_up(self, shape: tuple[int, int]) -> None:

@@ -119,6 +119,20 @@ def single(raw: Tensor, dtype: np.dtype[Any]) -> Tensor:
     return raw.float()
 
 
+def percentiles(values: Tensor, low: float, high: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Two percentiles, the least and the largest value, in double precision, on the same device."""
+    ordered = values.flatten().sort().values
+    last = ordered.numel() - 1
+
+    def at(percent: float) -> Tensor:
+        place = percent / 100 * last
+        below = min(int(place), last)
+        first, second = ordered[below].double(), ordered[min(below + 1, last)].double()
+        return first + (place - below) * (second - first)
+
+    return at(low), at(high), ordered[0].double(), ordered[last].double()
+
+
 def sorted_levels(values: Tensor, low: float, high: float) -> tuple[Tensor, Tensor]:
     """Offset and scale as `Normalization.of`, from the sorted pixels: what a GPU is good at.
 
@@ -134,18 +148,8 @@ def sorted_levels(values: Tensor, low: float, high: float) -> tuple[Tensor, Tens
     offset, scale
         Double precision, on the same device: nobody waits for them.
     """
-    ordered = values.flatten().sort().values
-    last = ordered.numel() - 1
-
-    def at(percent: float) -> Tensor:
-        place = percent / 100 * last
-        below = min(int(place), last)
-        first, second = ordered[below].double(), ordered[min(below + 1, last)].double()
-        return first + (place - below) * (second - first)
-
-    offset, top = at(low), at(high)
-    span = ordered[last].double() - ordered[0].double()
-    scale = torch.where(top > offset, top - offset, span)
+    offset, top, least, most = percentiles(values, low, high)
+    scale = torch.where(top > offset, top - offset, most - least)
     return offset, torch.where(scale > 0, scale, torch.ones_like(scale))
 
 

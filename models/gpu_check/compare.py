@@ -75,8 +75,9 @@ def _scores(section: Section, watch: Watch, accelerator: Accelerator, name: str)
     if not watch.allows(section, f"scores {name}"):
         return
     file = SHIPPED.with_name(f"{name}.safetensors")
-    frames = [frame(224, 224, seed) for seed in range(4)]
-    gpu, cpu = QualityScorer(file, accelerator.place), QualityScorer(file)
+    frames = [frame(*size, seed) for seed, size in enumerate([(224, 224), (150, 300), (64, 64)])]
+    frames.append(np.full((64, 80), 7, np.uint16))
+    gpu, cpu = QualityScorer(file, accelerator), QualityScorer(file)
     found, again = gpu.score_batch(frames), gpu.score_batch(frames)
     expected = cpu.score_batch(frames)
     values = [np.array([score.value for score in one]) for one in (found, expected)]
@@ -84,5 +85,11 @@ def _scores(section: Section, watch: Watch, accelerator: Accelerator, name: str)
     section.checks += [
         Check(f"scores {name}: value", float(np.abs(values[0] - values[1]).max()), "<=", SCORES),
         Check(f"scores {name}: deviation", float(np.abs(sds[0] - sds[1]).max()), "<=", SCORES),
+        Check(
+            f"scores {name}: flags",
+            float([score.flags for score in found] == [score.flags for score in expected]),
+            "==",
+            1,
+        ),
         Check(f"scores {name}: the same again", float(found == again), "==", 1),
     ]

@@ -56,7 +56,7 @@ def latency(accelerator: Accelerator, watch: Watch, *, quick: bool) -> Section:
     )
     model = "actin-small" if quick else _FILTER
     restorer = Restorer(model, accelerator)
-    scorer = QualityScorer(device=accelerator.place)
+    scorer = QualityScorer(device=accelerator)
     online = Online(model, device=accelerator)
     rebuilds: dict[str, Interpolation] = {}
     names = ("flow",) if quick else interpolators()

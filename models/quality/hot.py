@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 _LOW, _HIGH = 1.0, 99.8
 # Of (frame's upper − lower percentile). The brightest pixel of a frame, real or simulated, lies
 # within 3: the counts of a structure thin out towards the brightest, and a focus is no point.
-_FAR = 4.0
+FAR = 4.0
 _MOST = 1e-3
 _SOME = 8
 
@@ -28,15 +28,15 @@ def without_hot_pixels(frame: NDArray[Any]) -> NDArray[Any]:
     frame
         Rows × columns, finite, real numbers; 3 × 3 pixels or more.
     """
-    if min(frame.shape) < 3:
+    if min(frame.shape) < 3 or frame.dtype.kind == "b":
         return frame
     top = float(frame.max())
     # Most frames end here: sorting all pixels takes ten times as long as some.
     low, high = np.percentile(frame.ravel()[::_SOME], (_LOW, _HIGH))
-    if top <= low + _FAR / 2 * float(high - low):
+    if top <= low + FAR / 2 * float(high - low):
         return frame
     low, high = np.percentile(frame, (_LOW, _HIGH))
-    far = _FAR * float(high - low)
+    far = FAR * float(high - low)
     if far <= 0 or top <= low + far:
         return frame
     found = np.argwhere(frame > low + far)

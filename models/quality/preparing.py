@@ -28,7 +28,7 @@ LARGEST = 2**28
 # Closer than this to 20 nm a frame is taken as it is: resampling it would correlate the noise
 # of neighbouring pixels, which changes a frame more than a size two percent off.
 _CLOSE = 0.02
-_LOW, _HIGH = 1.0, 99.8
+_LOW, _HIGH = PERCENTILES = (1.0, 99.8)
 
 Image = NDArray[np.float32]
 
@@ -50,6 +50,11 @@ def _weights(size: int, step: float) -> NDArray[np.float64]:
     return normalized
 
 
+def as_it_is(pixel_size_nm: float) -> bool:
+    """Whether frames of this pixel size are not resampled."""
+    return abs(PIXEL_SIZE_NM / pixel_size_nm - 1) <= _CLOSE
+
+
 def resample(frame: Image, pixel_size_nm: float) -> Image:
     """Resample to 20 nm a pixel with the same factor along both axes.
 
@@ -65,9 +70,9 @@ def resample(frame: Image, pixel_size_nm: float) -> Image:
     pixel_size_nm
         Pixel size of `frame` (nm).
     """
-    step = PIXEL_SIZE_NM / pixel_size_nm
-    if abs(step - 1) <= _CLOSE:
+    if as_it_is(pixel_size_nm):
         return frame
+    step = PIXEL_SIZE_NM / pixel_size_nm
     rows, columns = (_weights(size, step) for size in frame.shape)
     resampled: Image = (rows @ frame @ columns.T).astype(np.float32)
     return resampled
@@ -159,6 +164,18 @@ def prepare(
         For a frame that is not 2-D, not of real numbers, not finite or too small, and for
         a pixel size that is not positive and finite.
     """
+    frame = accepted(frame, pixel_size_nm).astype(np.float32)
+    if not np.isfinite(frame).all():
+        raise ValueError(f"frame with {int((~np.isfinite(frame)).sum())} values not finite")
+    cut = cover(resample(without_hot_pixels(frame), pixel_size_nm), size)
+    contrast = np.array([tile.std(dtype=np.float64) for tile in cut])
+    total = contrast.sum()
+    weights = contrast / total if total > 0 else contrast
+    return np.stack([normalize(tile) for tile in cut]), weights
+
+
+def accepted(frame: NDArray[Any], pixel_size_nm: float) -> NDArray[Any]:
+    """A frame that can be scored if it is finite; errors are those of `prepare`."""
     frame = np.asarray(frame)
     if not (np.isfinite(pixel_size_nm) and pixel_size_nm > 0):
         raise ValueError(f"pixel size {pixel_size_nm} nm; accepted is a positive number")
@@ -172,17 +189,10 @@ def prepare(
             f"frame of {frame.shape[0]} × {frame.shape[1]} pixels of {pixel_size_nm:g} nm;"
             f" accepted are at least {least:g} nm on each side"
         )
-    frame = frame.astype(np.float32)
-    if not np.isfinite(frame).all():
-        raise ValueError(f"frame with {int((~np.isfinite(frame)).sum())} values not finite")
     scale = (pixel_size_nm / PIXEL_SIZE_NM) ** 2
     if frame.size * scale > LARGEST:
         raise ValueError(
             f"frame of {frame.shape[0]} × {frame.shape[1]} pixels of {pixel_size_nm:g} nm;"
             f" accepted are up to {LARGEST} pixels of {PIXEL_SIZE_NM:g} nm"
         )
-    cut = cover(resample(without_hot_pixels(frame), pixel_size_nm), size)
-    contrast = np.array([tile.std(dtype=np.float64) for tile in cut])
-    total = contrast.sum()
-    weights = contrast / total if total > 0 else contrast
-    return np.stack([normalize(tile) for tile in cut]), weights
+    return frame

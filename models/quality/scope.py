@@ -13,7 +13,7 @@ from models.quality.score import Flag
 PIXEL_SIZES_NM = (10.0, 30.0)
 """Pixel sizes that a frame can be resampled from without changing what it shows."""
 
-_BLOCK = 8
+BLOCK = 8
 _SURE = 5.0
 _SATURATED = 5e-4
 
@@ -30,24 +30,64 @@ def flags(frame: NDArray[Any], pixel_size_nm: float) -> list[Flag]:
     return found
 
 
+def without_structure(ratio: float, blocks: int) -> bool:
+    """Whether means over blocks vary no more than noise lets them; see `blank`.
+
+    Parameters
+    ----------
+    ratio
+        Their variance, over what is expected of it.
+    blocks
+        How many.
+    """
+    return bool(ratio < 1 + _SURE * np.sqrt(2 / blocks))
+
+
+def at_the_limit(
+    counts: tuple[int, int, int], values: tuple[float, float, float], dtype: np.dtype[Any]
+) -> bool:
+    """Whether the brightest pixels are many and all alike; see `saturated`.
+
+    Parameters
+    ----------
+    counts
+        Pixels in all, as bright as the brightest, and as bright as the next.
+    values
+        The brightest, the next (as bright as the brightest where there is none), the darkest.
+    dtype
+        Of the frame.
+    """
+    size, at_top, at_next = counts
+    top, next_to_top, least = values
+    if at_top <= max(4, _SATURATED * size):
+        return False
+    if dtype.kind in "ui" and top == np.iinfo(dtype).max:
+        return True
+    if next_to_top == top:
+        return False
+    # Of few counts, many pixels may well share the largest.
+    levels = (top - least) / max(top - next_to_top, 1e-12)
+    return levels >= 8 and at_top > 2 * at_next
+
+
 def blank(frame: NDArray[Any]) -> bool:
     """Whether the frame holds nothing that noise does not explain.
 
     Noise is alone in each pixel, so that means over blocks of 8 × 8 pixels vary by 1/64 of its
     variance, give or take the chance of as many blocks. A structure makes them vary more.
     """
-    rows, cols = (length // _BLOCK for length in frame.shape)
+    rows, cols = (length // BLOCK for length in frame.shape)
     if rows < 2 or cols < 2:
         return bool(frame.max() == frame.min())
-    cut = frame[: rows * _BLOCK, : cols * _BLOCK].astype(np.float32)
+    cut = frame[: rows * BLOCK, : cols * BLOCK].astype(np.float32)
     cut -= cut.mean(dtype=np.float64)
     variance = float(np.vdot(cut, cut)) / cut.size
     if variance == 0:
         return True
-    lines = cut.reshape(rows, _BLOCK, cols * _BLOCK).sum(1)
-    means = lines.reshape(rows, cols, _BLOCK).sum(2) / _BLOCK**2
-    ratio = float(means.var(dtype=np.float64)) * _BLOCK**2 / variance
-    return bool(ratio < 1 + _SURE * np.sqrt(2 / means.size))
+    lines = cut.reshape(rows, BLOCK, cols * BLOCK).sum(1)
+    means = lines.reshape(rows, cols, BLOCK).sum(2) / BLOCK**2
+    ratio = float(means.var(dtype=np.float64)) * BLOCK**2 / variance
+    return without_structure(ratio, means.size)
 
 
 def saturated(frame: NDArray[Any]) -> bool:
@@ -59,13 +99,9 @@ def saturated(frame: NDArray[Any]) -> bool:
     top = frame.max()
     at_top = int(np.count_nonzero(frame == top))
     if at_top <= max(4, _SATURATED * frame.size):
-        return False
-    if frame.dtype.kind in "ui" and top == np.iinfo(frame.dtype).max:
-        return True
+        return False  # of most frames no more needs to be known
     below = frame[frame < top]
-    if not below.size:
-        return False
-    next_to_top = below.max()
-    # Of few counts, many pixels may well share the largest.
-    levels = float(top - below.min()) / max(float(top - next_to_top), 1e-12)
-    return levels >= 8 and at_top > 2 * int(np.count_nonzero(frame == next_to_top))
+    next_to_top, least = (below.max(), below.min()) if below.size else (top, top)
+    at_next = int(np.count_nonzero(frame == next_to_top))
+    values = float(top), float(next_to_top), float(least)
+    return at_the_limit((frame.size, at_top, at_next), values, frame.dtype)

@@ -10,10 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from models.accelerator import Accelerator, accelerator_of
 from models.devices import exact
 from models.layout import placed
 from models.quality.network import RatingNet, build
-from models.quality.preparing import PIXEL_SIZE_NM, prepare
+from models.quality.on_gpu import Looked, OnGpu
+from models.quality.preparing import PIXEL_SIZE_NM, accepted, as_it_is, prepare
 from models.quality.scope import flags
 from models.quality.score import Score
 from models.weights import read, refused
@@ -42,7 +44,12 @@ class QualityScorer:
         A ``.safetensors`` file with its model card (``.json``) beside it; by default the
         shipped ones.
     device
-        What torch computes on.
+        `cpu`, `cuda`, `cuda:N` or `auto`; or what takes a GPU's place.
+
+    Attributes
+    ----------
+    device
+        Where it computes.
 
     Raises
     ------
@@ -52,11 +59,14 @@ class QualityScorer:
         If they are damaged or do not belong together.
     """
 
-    def __init__(self, weights: Path | None = None, device: str = "cpu") -> None:
+    def __init__(self, weights: Path | None = None, device: str | Accelerator = "cpu") -> None:
         self.path = Path(weights) if weights is not None else SHIPPED
-        self.device = device
+        accelerator = accelerator_of(device)
+        self.device = accelerator.name if accelerator else "cpu"
+        self._place = accelerator.place if accelerator else "cpu"
         self.network, self.card = read_weights(self.path)
-        placed(self.network, device).eval()
+        placed(self.network, self._place).eval()
+        self._gpu = OnGpu(self.network, accelerator) if accelerator else None
 
     def weights_hash(self) -> str:
         """SHA-256 of the weights file, in hexadecimal."""
@@ -90,20 +100,25 @@ class QualityScorer:
         """Score several frames of one pixel size, which need not be of one shape."""
         if not len(frames):
             return []
+        looked: list[Looked | None] = [None] * len(frames)
+        if self._gpu is not None and as_it_is(pixel_size_nm):
+            looked = [self._gpu.look(accepted(frame, pixel_size_nm)) for frame in frames]
+        rest = [frame for frame, one in zip(frames, looked, strict=True) if one is None]
+        by_cpu = iter(self._prepared(rest, pixel_size_nm))
+        return [_score(next(by_cpu) if one is None else one) for one in looked]
+
+    def _prepared(self, frames: Sequence[NDArray[Any]], pixel_size_nm: float) -> list[Looked]:
+        """What is known of frames whose tiles the CPU cuts."""
+        if not frames:
+            return []
         prepared = [prepare(frame, pixel_size_nm) for frame in frames]
         predicted = self._forward(np.concatenate([tiles for tiles, _ in prepared]))
-        scores, at = [], 0
+        found, at = [], 0
         for frame, (tiles, weights) in zip(frames, prepared, strict=True):
-            # The tiles of a frame err together, so that its error is their mean one, no less.
-            value, sd, distance = (
-                float(column[at : at + len(tiles)] @ weights) for column in predicted
-            )
+            own = tuple(column[at : at + len(tiles)] for column in predicted)
             at += len(tiles)
-            reasons = flags(np.asarray(frame), pixel_size_nm)
-            if distance > 1:
-                reasons.append("unfamiliar")
-            scores.append(Score(min(1.0, value), min(_LARGEST_SD, sd), tuple(reasons), len(tiles)))
-        return scores
+            found.append(Looked(own, weights, flags(np.asarray(frame), pixel_size_nm)))
+        return found
 
     def score_tiles(self, tiles: NDArray[np.float32]) -> NDArray[np.float64]:
         """Scores (n) of prepared tiles (n × 224 × 224)."""
@@ -113,13 +128,23 @@ class QualityScorer:
         """Value, standard deviation and distance of every tile."""
         with torch.inference_mode(), exact():
             parts = [
-                self.network(torch.from_numpy(batch).to(self.device))
+                self.network(torch.from_numpy(batch).to(self._place))
                 for batch in np.split(tiles[:, None], range(_AT_ONCE, len(tiles), _AT_ONCE))
             ]
         return tuple(
             torch.cat(column).cpu().numpy().astype(np.float64)
             for column in zip(*parts, strict=True)
         )
+
+
+def _score(looked: Looked) -> Score:
+    # The tiles of a frame err together, so that its error is their mean one, no less.
+    value, sd, distance = (float(column @ looked.weights) for column in looked.predicted)
+    reasons = list(looked.flags)
+    if distance > 1:
+        reasons.append("unfamiliar")
+    tiles = len(looked.weights)
+    return Score(min(1.0, value), min(_LARGEST_SD, sd), tuple(reasons), tiles)
 
 
 def read_weights(path: Path) -> tuple[RatingNet, dict[str, Any]]:

@@ -32,6 +32,9 @@ from models.restoration.tiles import cut, smallest
 
 Image = NDArray[np.float32]
 
+# Share of the pixels; what lies beyond the upper percentile of the normalization.
+_EMPTY = 2e-3
+
 
 class Answer(NamedTuple):
     """A frame as `engine.Restored` has it.
@@ -129,6 +132,8 @@ class OnCpu:
         refuse(0 if finite.all() else int((~finite).sum()))
 
         def wait() -> Answer:
+            if empty(int(np.count_nonzero(frame != frame.min())), frame.size):
+                return as_it_is(frame)
             offset, scale = self._normalization.of(checked)
             image = Normalization.apply(checked, offset, scale)
             gaps = [(0, -length % self._multiple) for length in checked.shape]
@@ -251,8 +256,10 @@ class OnGpu:
 
         def wait() -> Answer:
             image, sd, numbers = arrived()
-            signal, mean_sd, missing = numbers.tolist()
+            signal, mean_sd, missing, varied = numbers.tolist()
             refuse(int(missing))
+            if empty(int(varied), frame.size):
+                return as_it_is(frame)
             return Answer(image, sd, uncertainty(signal, mean_sd))
 
         return wait
@@ -325,6 +332,30 @@ def uncertainty(signal: float, mean_sd: float) -> float:
     return mean_sd / max(signal, 1e-6)
 
 
+def empty(varied: int, size: int) -> bool:
+    """Whether so few pixels differ from the background that there is nothing to scale a frame by.
+
+    The two percentiles then coincide, a single count would be a whole signal, and what a network
+    says of the background, a few hundredths of that, would be haze that nobody measured.
+
+    Parameters
+    ----------
+    varied
+        Pixels that are not the darkest.
+    size
+        Of all.
+    """
+    return varied <= _EMPTY * size
+
+
+def as_it_is(frame: NDArray[Any]) -> Answer:
+    """The frame itself, in which each pixel may be wrong by as much as all of them vary."""
+    image = frame.astype(np.float32)
+    sd = np.full_like(image, image.std(dtype=np.float64))
+    signal = float(np.abs(image - image.min()).mean(dtype=np.float64))
+    return Answer(image, sd, uncertainty(signal, float(sd.mean(dtype=np.float64))))
+
+
 def refuse(missing: int) -> None:
     """Refuse a frame with values that are not finite.
 
@@ -348,6 +379,7 @@ def _finished(
             location.abs().mean(dtype=torch.float64),
             sd.mean(dtype=torch.float64),
             (~torch.isfinite(pixels)).sum().double(),
+            (pixels != pixels.min()).sum().double(),
         ]
     )
     small = dtype.kind in "uib" and dtype.itemsize <= 2

@@ -38,13 +38,11 @@ from numpy.typing import NDArray
 from models.accelerator import Accelerator, accelerator_of
 from models.attempts import Attempts
 from models.devices import Failure
-from models.restoration.compute import Answer, Compute, Image, OnCpu, OnGpu, Wait, uncertainty
+from models.restoration.compute import Answer, Compute, Image, OnCpu, OnGpu, Wait
 from models.restoration.tiles import smallest
 from models.restoration.weights import read_restoration
 
 SMALLEST = 8
-# Share of the pixels; what lies beyond the upper percentile of the normalization.
-_EMPTY = 2e-3
 """Rows and columns (pixels) that a frame has at least."""
 
 
@@ -148,8 +146,9 @@ class Restorer:
 
         A fault meanwhile is told with the first frame.
         """
-        # A fault of this frame is kept for the next.
-        self._answer(np.zeros(shape, np.uint16))
+        rows, columns = shape
+        # Of an empty frame nothing would be computed. A fault of this one is kept for the next.
+        self._answer(np.add.outer(np.arange(rows), np.arange(columns)).astype(np.uint16))
 
     def restore(self, frame: NDArray[Any]) -> Restored:
         """Filter one frame.
@@ -165,7 +164,7 @@ class Restorer:
             For a frame that is not 2-D, not of real numbers, not finite or too small.
         """
         checked = check(frame)
-        return self._told(self._answer(checked), checked)
+        return self._told(self._answer(checked))
 
     def stream(self, frames: Iterable[NDArray[Any]]) -> Iterator[Restored]:
         """Filter frames one after the other, in their order.
@@ -194,10 +193,10 @@ class Restorer:
     def _end(self, frame: NDArray[Any], begun: Wait | Failure) -> Restored:
         if not isinstance(begun, Failure):
             try:
-                return self._told(begun(), frame)
+                return self._told(begun())
             except (RuntimeError, MemoryError) as error:
                 begun = Failure.of(error)
-        return self._told(self._answer(frame, begun), frame)
+        return self._told(self._answer(frame, begun))
 
     def _answer(self, frame: NDArray[Any], first: Failure | None = None) -> Answer:
         """Where and in as many tiles as it works."""
@@ -205,30 +204,11 @@ class Restorer:
             lambda compute, side: compute.submit(frame, side)(), frame.shape, self._least, first
         )
 
-    def _told(self, answer: Answer, frame: NDArray[Any]) -> Restored:
-        if _empty(frame):
-            answer = _as_it_is(frame)
+    def _told(self, answer: Answer) -> Restored:
         compute = self.computes[0]
         for note in compute.notes():
             self._attempts.note(compute, note)
         return Restored(*answer, compute.device, self._attempts.fault())
-
-
-def _empty(frame: NDArray[Any]) -> bool:
-    """Whether so few pixels differ from the background that there is nothing to scale a frame by.
-
-    The two percentiles then coincide, a single count would be a whole signal, and what a network
-    says of the background, a few hundredths of that, would be haze that nobody measured.
-    """
-    return bool(np.count_nonzero(frame != frame.min()) <= _EMPTY * frame.size)
-
-
-def _as_it_is(frame: NDArray[Any]) -> Answer:
-    """The frame itself, in which each pixel may be wrong by as much as all of them vary."""
-    image = frame.astype(np.float32)
-    sd = np.full_like(image, image.std(dtype=np.float64))
-    signal = float(np.abs(image - image.min()).mean(dtype=np.float64))
-    return Answer(image, sd, uncertainty(signal, float(sd.mean(dtype=np.float64))))
 
 
 def check(frame: NDArray[Any]) -> NDArray[Any]:
