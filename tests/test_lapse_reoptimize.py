@@ -311,6 +311,7 @@ class Advice(RandomSearch):
     [
         ((0.5, 0.6), (1.0, 1.0), True),
         ((0.6, 0.5), (1.0, 1.0), False),  # no better
+        ((0.5, 0.51), (1.0, 1.0), False),  # no more than the noise of two frames
         ((0.5, 0.6), (1.0, 0.5), False),  # but bleaches
         ((0.6, 0.5), (0.5, 1.0), True),  # no better, but the settings in use bleach
         ((0.6, 0.5), (0.5, 0.5), False),
