@@ -10,6 +10,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from agent.beside.filtering import not_filtered
+from agent.config import RunConfig
 from agent.leading import Leader
 from agent.plan import (
     AnalysisError,
@@ -22,6 +23,7 @@ from agent.plan import (
     Rebuilt,
 )
 from agent.planning import build_plan
+from agent.reading import ConfigError
 from agent.store.images import ImageStore
 from agent.store.recording import Recording
 from agent.summary import read
@@ -75,17 +77,30 @@ class Replayed:
         )
 
 
-def replay(folder: Path) -> Replayed:
+def replay(folder: Path, make_plan: Callable[[RunConfig], Plan] = build_plan) -> Replayed:
     """Lead the run's plan through its stored frames, without any microscope.
+
+    Parameters
+    ----------
+    folder
+        The run's.
+    make_plan
+        Makes the plan of a run that had one of its own.
 
     Raises
     ------
     ConfigError
-        `folder` is no run folder.
+        `folder` is no run folder, or its plan is none of a config's.
     """
     config, recording = read(folder)
+    made_by = recording.sessions[-1].get("plan_of") if recording.sessions else None
+    if made_by and make_plan is build_plan:
+        raise ConfigError(
+            f"{folder}: is a run of the plan {made_by}, which no config names; accepted: "
+            "`agent.replay.replay(folder, make_plan)` with this plan, in Python"
+        )
     images = ImageStore(folder, pixel_size_um=config.microscope.pixel_size_nm * 1e-3)
-    player = _Player(build_plan(config), recording, images, config.filtered_modes())
+    player = _Player(make_plan(config), recording, images, config.filtered_modes())
     try:
         player.play()
     except ReplayMismatch as mismatch:

@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +183,7 @@ def fails_at(number: int) -> Compute:
 def cut_after(frames: int) -> Callable[[RunConfig], Plan]:
     """The config's plan, ended by an exception after some frames."""
 
+    @wraps(build_plan)
     def plan(config: RunConfig) -> Plan:
         steps, answer, left = build_plan(config), None, frames
         while True:

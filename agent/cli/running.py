@@ -95,6 +95,10 @@ def view_(
 
 def resume(
     folder: RunFolder,
+    accept_changes: Annotated[
+        bool,
+        typer.Option("--accept-changes", help="other weights than those it was begun with"),
+    ] = False,
     view: View = False,
     host: Host = "127.0.0.1",
     port: Port = None,
@@ -117,7 +121,9 @@ def resume(
         from agent.web.access import Place
 
         place = Place(host, port, certificate, key, allow_plain).check()
-        session = Session(config, folder / "config.yaml", folder)
+        session = Session(
+            config, folder / "config.yaml", folder, accept_changes=accept_changes
+        )
         with viewed(folder, place, say, show=show) if view else nullcontext():
             _work(session)
 

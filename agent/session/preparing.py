@@ -23,6 +23,7 @@ from agent.dose import DoseGate
 from agent.loop import Loop
 from agent.plan import AnalysisError, Plan
 from agent.session.mending import mend
+from agent.session.origins import beside_the_run, check_origins, keep_priors, plan_of
 from agent.session.processes import Processes
 from agent.session.state import Progress
 from agent.session.work import Work
@@ -42,6 +43,8 @@ def prepare(
     make_plan: Callable[[RunConfig], Plan],
     beside: Processes,
     progress: Progress,
+    *,
+    accept_changes: bool = False,
 ) -> Work:
     """Everything a session needs, its thread not started yet.
 
@@ -57,10 +60,20 @@ def prepare(
         What scores, filters and rebuilds frames.
     progress
         Brought up to date with what earlier sessions left, and told of every ledger entry.
+    accept_changes
+        Go on with other weights than those that the run was begun with.
+
+    Raises
+    ------
+    ConfigError
+        The run cannot be gone on with as it is, or an earlier run that it is to learn from cannot
+        be read.
     """
     ledger = Ledger(folder)
     try:
-        return _prepared(config, folder, microscope, make_plan, beside, progress, ledger)
+        recording = Recording.read(ledger)
+        check_origins(folder, recording, plan_of(make_plan), beside.weights, accept=accept_changes)
+        return _prepared(config, folder, microscope, make_plan, beside, progress, ledger, recording)
     except BaseException:
         ledger.close()
         raise
@@ -74,8 +87,8 @@ def _prepared(
     beside: Processes,
     progress: Progress,
     ledger: Ledger,
+    recording: Recording,
 ) -> Work:
-    recording = Recording.read(ledger)
     pixel_um = config.microscope.pixel_size_nm * 1e-3
     images = ImageStore(folder, pixel_size_um=pixel_um, anchor=Anchor(folder))
     if mend(folder, images, recording, ledger):
@@ -91,7 +104,8 @@ def _prepared(
             "weights": beside.weights,
             "simulated": microscope.simulated,
         }
-        write_config(folder, config, provenance)
+        config = keep_priors(config, folder)
+        write_config(folder, beside_the_run(config, folder), provenance)
     ledger.add(
         "run",
         {
@@ -101,6 +115,7 @@ def _prepared(
             "planned": progress.planned,
             "versions": found,
             "weights": beside.weights,
+            "plan_of": plan_of(make_plan),
         },
     )
     progress.skipped = sum(late["frames"] for late in recording.late)

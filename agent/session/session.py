@@ -94,6 +94,8 @@ class Session:
     tuner
         Makes what tunes the interpolator, in the tuner's process; there is one only if the config
         has `timelapse.tune`.
+    accept_changes
+        Go on with other weights than those that the run was begun with.
     """
 
     def __init__(
@@ -108,6 +110,7 @@ class Session:
         restore: Restore | None = None,
         interpolate: Interpolate | None = None,
         tuner: MakeTuner | None = None,
+        accept_changes: bool = False,
     ) -> None:
         self.config = config
         self.folder = folder
@@ -118,6 +121,7 @@ class Session:
         self._restore = restore
         self._interpolate = interpolate
         self._tuner = tuner
+        self._accept_changes = accept_changes
         self.longest_queue = 0
         """Most frames that waited for their score at once."""
         optimizing = config.plan == "optimize"
@@ -190,7 +194,15 @@ class Session:
         if (centre := microscope.config.fields.centre_um) is not None:
             scope = self.config.microscope.placed(*centre)
             self.config = self.config.model_copy(update={"microscope": scope})
-        work = prepare(self.config, self.folder, microscope, self._make_plan, beside, self.progress)
+        work = prepare(
+            self.config,
+            self.folder,
+            microscope,
+            self._make_plan,
+            beside,
+            self.progress,
+            accept_changes=self._accept_changes,
+        )
         watch = _Watched(watch, work.ledger)
         reason = "failed"
         cause: BaseException | None = None

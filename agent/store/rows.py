@@ -55,6 +55,7 @@ class _Run(TypedDict):
     planned: Count | None
     versions: NotRequired[dict[str, Any]]
     weights: NotRequired[dict[str, Any]]
+    plan_of: NotRequired[str | None]
 
 
 @_row

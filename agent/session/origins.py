@@ -1,0 +1,109 @@
+"""What decides in a run besides its frames: kept with it, and compared when it is gone on with."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from pathlib import Path
+
+from agent.config import RunConfig
+from agent.plan import Plan
+from agent.planning import build_plan
+from agent.reading import ConfigError
+from agent.store.folder import write_config
+from agent.store.ledger import Ledger
+from agent.store.recording import Recording
+from agent.summary import read
+
+PRIOR = "prior"
+"""Folder of the trials of earlier runs that a run learned from, in its own."""
+
+
+def plan_of(make_plan: Callable[[RunConfig], Plan]) -> str | None:
+    """Name of a plan of one's own; None for the config's, also where it is wrapped."""
+    made = inspect.unwrap(make_plan)
+    if made is build_plan:
+        return None
+    return (
+        f"{getattr(made, '__module__', '?')}:{getattr(made, '__qualname__', type(made).__name__)}"
+    )
+
+
+def check_origins(
+    folder: Path,
+    recording: Recording,
+    plan: str | None,
+    weights: Mapping[str, str],
+    *,
+    accept: bool,
+) -> None:
+    """Make sure that a run is gone on with by what it was begun with.
+
+    Versions are only recorded: a run keeps to the rules it was born with, and a plan that decides
+    otherwise leaves its tape before there is any light.
+
+    Parameters
+    ----------
+    folder, recording
+        Of the run.
+    plan
+        See `plan_of`.
+    weights
+        Hashes of the weights in use, by what they are for.
+    accept
+        Whether other weights are as welcome.
+
+    Raises
+    ------
+    ConfigError
+        Something else would decide; says what, and how to go on.
+    """
+    if not recording.sessions:
+        return
+    last = recording.sessions[-1]
+    if plan is None and (made_by := last.get("plan_of")):
+        raise ConfigError(
+            f"{folder}: is a run of the plan {made_by}, which no config names; accepted: "
+            "`Session(…, make_plan=…)` with this plan, in Python"
+        )
+    old = last.get("weights", {})
+    changed = [
+        f"the {part} weights are {weights[part][:12]}…, were {str(old[part])[:12]}…"
+        for part in weights
+        if part in old and old[part] != weights[part]
+    ]
+    if changed and not accept:
+        raise ConfigError(
+            f"{folder}: {'; '.join(changed)}. Put those back, or go on with these by "
+            "`stedfast resume --accept-changes`"
+        )
+
+
+def keep_priors(config: RunConfig, folder: Path) -> RunConfig:
+    """Copy the trials that a run learns from into its folder; the config that finds them there.
+
+    Raises
+    ------
+    ConfigError
+        An earlier run cannot be read.
+    """
+    kept = []
+    for number, source in enumerate(config.optimize.prior, 1):
+        earlier, recording = read(source)
+        place = folder / PRIOR / str(number)
+        place.mkdir(parents=True)
+        write_config(place, earlier, {"copied_from": str(source)})
+        with closing(Ledger(place)) as ledger:
+            for trial in recording.notes_on("trial"):
+                ledger.add("note", {"topic": "trial", "data": trial})
+        kept.append(place.absolute())
+    optimize = config.optimize.model_copy(update={"prior": tuple(kept)})
+    return config.model_copy(update={"optimize": optimize})
+
+
+def beside_the_run(config: RunConfig, folder: Path) -> RunConfig:
+    """The config as it is written into the run's folder, which may be moved with its priors."""
+    prior = tuple(path.relative_to(folder.absolute()) for path in config.optimize.prior)
+    optimize = config.optimize.model_copy(update={"prior": prior})
+    return config.model_copy(update={"optimize": optimize})
