@@ -29,7 +29,7 @@ from agent.answers import Answers
 from agent.beside.analysis import Analysis
 from agent.beside.filtering import Filtering
 from agent.beside.rebuilding import Rebuilding
-from agent.clock import Clock
+from agent.clock import Clock, even_s
 from agent.commands import Pause
 from agent.control import Control
 from agent.dose import DoseGate
@@ -44,8 +44,6 @@ from devices.microscope import Microscope
 from devices.shot import Shot
 
 _GRACE_S = 2.0
-_EVEN = 0.1
-"""Share of the mean by which intervals may differ that are called the same."""
 
 
 @dataclass(slots=True)
@@ -154,11 +152,11 @@ class Loop:
     def interval_s(self) -> float:
         """Time from frame to frame (s) where that is planned, always the same, and of one field."""
         fields = {shot.field and shot.field.index for shot, _ in self._taken}
-        if len(self._taken) < 2 or len(fields) > 1 or self._taken[0][0].at_s is None:
+        if not fields:
             return 0.0
-        steps = np.diff([time_s for _, time_s in self._taken])
-        mean = float(steps.mean())
-        return mean if np.abs(steps - mean).max() < _EVEN * mean else 0.0
+        if len(fields) > 1 or self._taken[0][0].at_s is None:
+            return 0.0
+        return even_s([time_s for _, time_s in self._taken])
 
     # ------------------------------------------------------------------ from the acquisition thread
 

@@ -87,16 +87,20 @@ def test_optimize_from_check_to_export(stedfast: Command, tmp_path: Path) -> Non
 
     stedfast("export", run, tmp_path / "run.ome.tif")
     with tifffile.TiffFile(tmp_path / "run.ome.tif") as tiff:
-        assert tiff.series[0].axes == "TYX" and tiff.series[0].shape == (24, 48, 48)
-        pixels = tifffile.xml2dict(tiff.ome_metadata or "")["OME"]["Image"]["Pixels"]
+        # Four trials and two tests of two settings: each on a field of its own, in two modes.
+        assert len(tiff.series) == 16
+        images = tifffile.xml2dict(tiff.ome_metadata or "")["OME"]["Image"]
+        pixels = images[0]["Pixels"]
         assert (pixels["PhysicalSizeX"], pixels["PhysicalSizeXUnit"]) == (0.02, "µm")
         raw = zarr.open_array(run / "raw.ome.zarr" / "0", mode="r")
-        np.testing.assert_array_equal(tiff.asarray(), np.asarray(raw))
+        before, after = np.asarray(raw[0]), np.asarray(raw[2])
+        np.testing.assert_array_equal(tiff.series[0].asarray(), np.stack([before, after]))
+        np.testing.assert_array_equal(tiff.series[1].asarray().squeeze(), np.asarray(raw[1]))
     stedfast("export", run, tmp_path / "run.ome.tif")
     assert stedfast.code == 2 and "--overwrite" in stedfast.err
 
-    rows = json.loads(stedfast("score", tmp_path / "run.ome.tif", "--json"))
-    assert len(rows) == 24 and rows[0]["pixel_size_from"] == "file"
+    rows = json.loads(stedfast("score", tmp_path / "run.ome.tif", "--series", "1", "--json"))
+    assert len(rows) == 1 and rows[0]["pixel_size_from"] == "file"
     assert rows[0]["pixel_size_nm"] == pytest.approx(20)
 
 

@@ -10,6 +10,7 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from contextlib import closing, suppress
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,7 @@ def test_image_folder_becomes_unwritable(
         (closed / "file").touch()
         pytest.skip("this user may write anywhere")
 
+    @wraps(build_plan)
     def plan(config: RunConfig) -> Plan:
         for number in range(20):
             if number == 6:
@@ -133,6 +135,7 @@ def test_a_short_session_keeps_the_frames_of_long_ones(
     """A plan that fails while it is led through stored frames must not cost any of them."""
 
     def breaks_at(step: int) -> Callable[[RunConfig], Plan]:
+        @wraps(build_plan)
         def plan(config: RunConfig) -> Plan:
             for number in range(20):
                 if number == step:
@@ -167,6 +170,7 @@ def test_a_movie_named_relatively_goes_on_where_it_was(
     config = load(file)
     run = new_folder(config, tmp_path, tmp_path / "run")
 
+    @wraps(build_plan)
     def cut(config: RunConfig) -> Plan:
         for _ in range(7):
             yield Shot("sted")

@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import yaml
 
 from agent.config import RunConfig
 from agent.plan import Note, Plan
+from agent.planning import build_plan
 from agent.session import EXIT_CODES, Progress, Session
 from agent.store.folder import read_config
 from devices.shot import Shot
@@ -192,6 +194,7 @@ def test_second_interrupt_does_not_wait_for_a_score(
         stuck.wait(60)
         return mean_score(frames)
 
+    @wraps(build_plan)
     def plan(config: RunConfig) -> Plan:
         for _ in range(20):
             frame = yield Shot("sted")

@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import closing
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from agent import live_page
 from agent.config import RunConfig, load
 from agent.live_page import FILE as LIVE_PAGE
 from agent.plan import AnalysisError, Note, Plan
+from agent.planning import build_plan
 from agent.session import Progress, Result, Session, opening
 from agent.store.filtered import FilteredStore
 from agent.store.folder import read_config
@@ -247,6 +249,7 @@ def test_ctrl_c_gives_the_backlog_up_and_resume_filters_it(
         if progress.doing.startswith("filtering") and (progress.filtered or 0) > 1:
             signal.raise_signal(signal.SIGINT)
 
+    @wraps(build_plan)
     def breaks_off(config: RunConfig) -> Plan:
         for _ in range(10):
             yield Shot("sted")

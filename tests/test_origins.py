@@ -105,4 +105,4 @@ def test_what_a_run_learned_from_goes_with_it(tmp_path: Path) -> None:
     session = Session(read_config(moved), moved / "config.yaml", moved, scorer=mean_score)
     assert session.run().status == "completed"
     assert replay(moved).difference is None
-    assert str(tmp_path) not in (moved / "config.yaml").read_text(encoding="utf-8")
+    assert "prior: [prior/1]" in (moved / "config.yaml").read_text(encoding="utf-8")

@@ -8,6 +8,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +179,7 @@ def test_what_was_told_lasts_over_an_interruption(
     assert_replays(capsys, run, 3)
 
 
+@wraps(build_plan)
 def cut_when_told(config: RunConfig) -> Plan:
     """The config's plan, which breaks off once what it was told is in the ledger."""
     plan, answer = build_plan(config), None

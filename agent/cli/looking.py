@@ -28,11 +28,12 @@ def export(
     file: Annotated[Path, typer.Argument(help="OME-TIFF to write", show_default=False)],
     overwrite: Annotated[bool, typer.Option("--overwrite")] = False,
 ) -> None:
-    """Write a run's raw frames as one OME-TIFF."""
+    """Write a run's raw frames as one OME-TIFF, with a series for each field and mode."""
     from agent.files.export import export as write
 
-    frames = write(folder, file, overwrite=overwrite)
-    say(f"{file}: {frames} frames")
+    done = write(folder, file, overwrite=overwrite)
+    in_series = f" in {done.series} series, one a field and mode" if done.series > 1 else ""
+    say(f"{file}: {done.frames} frames{in_series}")
 
 
 def report(

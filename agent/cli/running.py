@@ -121,9 +121,7 @@ def resume(
         from agent.web.access import Place
 
         place = Place(host, port, certificate, key, allow_plain).check()
-        session = Session(
-            config, folder / "config.yaml", folder, accept_changes=accept_changes
-        )
+        session = Session(config, folder / "config.yaml", folder, accept_changes=accept_changes)
         with viewed(folder, place, say, show=show) if view else nullcontext():
             _work(session)
 
