@@ -17,6 +17,9 @@ from agent.trial import FRAMES_EACH, is_searching
 from agent.verdict import of_notes, retested, spread
 from models.quality.score import Score
 
+SIMULATED, RECORDED, MEASURED = "simulated", "recorded", "measured"
+"""Where frames come from: a model of a sample, a file, a microscope."""
+
 
 def read(folder: Path) -> tuple[RunConfig, Recording]:
     """Config and ledger of a run.
@@ -89,7 +92,8 @@ def summary_of(folder: Path, config: RunConfig, recording: Recording) -> dict[st
         "plan": config.plan,
         "status": _status(folder, recording),
         "reason": (recording.end or {}).get("reason"),
-        "simulated": last.get("simulated"),
+        "simulated": None if not recording.sessions else origin_of(config, last) == SIMULATED,
+        "origin": origin_of(config, last),
         "started": recording.sessions[0]["at"] if recording.sessions else None,
         "sessions": len(recording.sessions),
         "seed": config.seed,
@@ -128,6 +132,25 @@ def summary_of(folder: Path, config: RunConfig, recording: Recording) -> dict[st
         "safe_state": recording.safe_state,
         "faults": recording.faults,
     }
+
+
+def origin_of(config: RunConfig, session: dict[str, Any]) -> str | None:
+    """Where frames come from: `simulated`, `recorded` or `measured`; None before any session.
+
+    Parameters
+    ----------
+    config
+        The run's.
+    session
+        The entry of its latest session; empty where there was none.
+    """
+    simulated = session.get("simulated")
+    if simulated is None:
+        return None
+    scope = config.microscope
+    if scope.replay is not None and scope.virtual_sted is None:
+        return RECORDED
+    return SIMULATED if simulated else MEASURED
 
 
 def flagged_frames(folder: Path) -> str:
@@ -197,6 +220,7 @@ def _lapse(config: RunConfig, recording: Recording) -> dict[str, Any] | None:
     taken = [one for one in recording.taken.values() if not is_searching(one.shot)]
     points = len(expected) + len(taken)
     last = next((note for note in reversed(notes) if note.get("running_error")), None)
+    rebuilt = any(row["points"] and row["failed"] is None for row in recording.rebuilt.values())
     return {
         "acquire": config.timelapse.acquire,
         "bound": config.timelapse.error if config.timelapse.acquire == "adaptive" else None,
@@ -208,7 +232,7 @@ def _lapse(config: RunConfig, recording: Recording) -> dict[str, Any] | None:
             if note.get("event")
         ],
         "expected_error": sum(e**2 for e in known) ** 0.5 / len(known) ** 0.5 if known else None,
-        "error": last["running_error"] if last else None,
+        "error": last["running_error"] if last and rebuilt else None,
         "light_saved": len(expected) / points if points else None,
         "tuned": _tuned(recording) if config.tunes() else None,
     }

@@ -338,6 +338,21 @@ class TestShippedWeights:
         assert heat[:, 140:].mean() > 0
         assert heat[:, 140:].max() > 3 * np.abs(heat[:, :84]).max()
 
+    def test_heatmap_has_no_seam_between_overlapping_tiles(self) -> None:
+        class Contrast:
+            """Scores that differ much from one tile to the next."""
+
+            def score_tiles(self, tiles: Any) -> Any:
+                return np.asarray(tiles).std((1, 2)) ** 3
+
+        mean = np.ones((224, 336))
+        mean[:, :112] *= 20
+        mean *= 1 + np.sin(np.arange(336) / 3) ** 2
+        frame = np.random.default_rng(0).poisson(mean)
+        steps = np.abs(np.diff(heatmap(Contrast(), frame, 20.0), axis=1)).max(axis=0)  # type: ignore[arg-type]
+        seams = [111, 223]
+        assert steps[seams].max() < 1.5 * np.delete(steps, seams).max()
+
     @pytest.mark.parametrize(("shape", "pixel_nm"), [((100, 300), 20.0), ((460, 230), 10.0)])
     def test_heatmap_has_the_shape_of_the_frame(
         self, scorer: QualityScorer, shape: tuple[int, int], pixel_nm: float

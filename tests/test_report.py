@@ -126,6 +126,10 @@ def test_real_and_recorded_frames_are_named_so(tmp_path: Path) -> None:
     config = a_config("live", microscope__virtual_sted=None, microscope__replay={"file": "a.tif"})
     page = drawn(Story(tmp_path / "replay", config).begin().end("completed").closed())
     assert "Played back from a recording" in page.words
+    assert '<span class="badge">recording</span>' in page.html
+    assert '<span class="badge">simulated</span>' not in page.html
+    summary = summarize(tmp_path / "replay")
+    assert (summary["simulated"], summary["origin"]) == (False, "recorded")
 
 
 def test_flagged_scores_are_marked(tmp_path: Path) -> None:
@@ -156,6 +160,30 @@ def test_flagged_scores_are_marked(tmp_path: Path) -> None:
     trials = Run.load(story.folder).trials
     assert [trial.sted for trial in trials] == [4, 7], "not the frames of the last repeat"
     assert summarize(story.folder)["frames"]["planned"] == 99 + 3
+
+
+def test_without_a_rebuilt_frame_there_is_no_error_of_one(tmp_path: Path) -> None:
+    config = a_config("timelapse", timelapse__acquire="adaptive", timelapse__fields=1)
+    story = Story(tmp_path / "run", config).begin(4)
+    for point in range(4):
+        story.shot("sted", f"time point {point}", 0)
+        story.frame()
+        mark = {"point": point, "kind": "measured", "frame": point, "expected_error": None}
+        compared = {"error": 0.3, "error_squared_sd": 0.1, "gap": 2} if point == 2 else {}
+        story.note(
+            "lapse",
+            field=0,
+            point=point,
+            frames=[mark | compared],
+            gap=1,
+            why="learning",
+            event=None,
+            running_error=[0.3, 0.1],
+        )
+    page = drawn(story.end("completed").closed())
+    assert "0 frames were skipped" in page.words
+    assert "the error at the end" not in page.words and "Error of rebuilt" not in page.html
+    assert summarize(story.folder)["lapse"]["error"] is None
 
 
 # ---------------------------------------------------------------------- belief

@@ -34,8 +34,9 @@ _BENCHES = {
     "storm": "signals at random moments of a run, with devices that stay on: dark after each",
     "fuzz": "damaged and hostile files: each is read, or refused in words",
     "kill": "SIGKILL at random moments: no frame lost, resume completes",
+    "long": "a run of a night's length: time and memory of each frame and of each command",
 }
-_TESTS = ("fuzz",)
+_TESTS = ("fuzz", "long")
 _LONG = ("optimizer", "restoration", "interpolation", "tuning")
 
 

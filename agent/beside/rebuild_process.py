@@ -145,6 +145,10 @@ class RebuildProcess:
         """Copy the measured ones of some frames, and mark them all; errors likewise."""
         self._process.work("keep", [dict(mark) for mark in marks], timeout_s=timeout_s)
 
+    def finish(self, timeout_s: float) -> None:
+        """Put all marks where other programs find them; errors likewise."""
+        self._process.work("finish", timeout_s=timeout_s)
+
     def adopt(self, weights: Weights, timeout_s: float) -> None:
         """Rebuild with other weights from now on; errors likewise, and where they do not fit."""
         self._process.change("adopt", weights, timeout_s=timeout_s)
@@ -177,7 +181,6 @@ class _Rebuilder:
         self._movie = ReconstructedStore(
             folder, fields, points, pixel_size_um=pixel_size_um, interval_s=interval_s
         )
-        self._marks = {(one["field"], one["point"]): one for one in self._movie.marks()}
 
     def weights_hash(self) -> str:
         return str(self._interpolation.weights_hash())
@@ -220,12 +223,14 @@ class _Rebuilder:
         return Done(tuple(uncertainty), tuple(errors), device, ms, self.weights_hash(), fault)
 
     def keep(self, marks: Sequence[Mapping[str, Any]]) -> None:
-        before = dict(self._marks)
+        found = []
         for mark in marks:
             point, field = mark["point"], mark["field"]
             if mark["frame"] is not None and not self._movie.has(point, field):
                 self._movie.put(point, field, self._raw.read(mark["frame"]))
             there = self._movie.has(point, field)
-            self._marks[field, point] = {**mark, "kind": mark["kind"] if there else "missing"}
-        if self._marks != before:
-            self._movie.mark(self._marks[key] for key in sorted(self._marks))
+            found.append({**mark, "kind": mark["kind"] if there else "missing"})
+        self._movie.mark(found)
+
+    def finish(self) -> None:
+        self._movie.settle()

@@ -12,6 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from agent.beside.rebuild_process import Done, Weights
@@ -32,6 +33,10 @@ class Rebuilds(Protocol):
 
     def keep(self, marks: Sequence[Mapping[str, Any]], timeout_s: float) -> None:
         """Copy measured frames, and mark them and the rebuilt ones."""
+        ...
+
+    def finish(self, timeout_s: float) -> None:
+        """Put all marks where other programs find them."""
         ...
 
     def adopt(self, weights: Weights, timeout_s: float) -> None:
@@ -189,7 +194,7 @@ class Rebuilding:
                 self._swap(*one)
                 continue
             if not isinstance(one, Task):
-                self._mark(one)
+                self._tried(partial(self._rebuilds.keep, one))
                 continue
             outcome = self._outcome(one.request)
             with self._changed:
@@ -200,6 +205,10 @@ class Rebuilding:
             with self._changed:
                 one.answer = as_answer(outcome)
                 self._changed.notify_all()
+        with self._changed:
+            abandoned = self._abandoned
+        if not abandoned:
+            self._tried(self._rebuilds.finish)
 
     def _next(
         self,
@@ -233,9 +242,10 @@ class Rebuilding:
         except Exception as error:
             failed(str(error) or type(error).__name__)
 
-    def _mark(self, marks: Sequence[Mapping[str, Any]]) -> None:
+    def _tried(self, work: Callable[[float], None]) -> None:
+        """Do something about marks; that it failed is said and stops nothing."""
         try:
-            self._rebuilds.keep(marks, self._timeout_s)
+            work(self._timeout_s)
         except Exception as error:
             with self._changed:
                 said = self._abandoned or self._rebuilds.over

@@ -130,6 +130,7 @@ def check(config: ConfigFile, overrides: Overrides = None) -> None:
     """Open the microscope, switch on no light, and say what the run would take."""
     from agent.check import check_disk, check_light, check_parts, expect
     from agent.session import open_microscope
+    from agent.summary import MEASURED, origin_of
 
     checked = load(config, overrides or [])
     check_parts(checked, config)
@@ -138,7 +139,8 @@ def check(config: ConfigFile, overrides: Overrides = None) -> None:
         check_light(checked, expected, config)
         free = check_disk(checked, expected, config)
         table = Table(show_header=False, box=None)
-        table.add_row("plan", checked.plan + (" (simulated)" if microscope.simulated else ""))
+        origin = origin_of(checked, {"simulated": microscope.simulated})
+        table.add_row("plan", checked.plan + ("" if origin == MEASURED else f" ({origin})"))
         if checked.filter is not None:
             table.add_row("filter", f"{checked.filter.model}, {checked.filter.frames} frames")
         shape = f"{microscope.core.getImageWidth()} × {microscope.core.getImageHeight()} px"

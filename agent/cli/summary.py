@@ -20,9 +20,9 @@ def print_summary(folder: Path) -> dict[str, Any]:
 
 def _summary_lines(summary: dict[str, Any], flagged: str) -> list[str]:
     frames, dose = summary["frames"], summary["dose"]
-    simulated = ", simulated" if summary["simulated"] else ""
+    origin = {"simulated": ", simulated", "recorded": ", a recording"}.get(summary["origin"], "")
     lines = [
-        f"{summary['run']}: {summary['plan']}, {summary['status']}{simulated}",
+        f"{summary['run']}: {summary['plan']}, {summary['status']}{origin}",
         f"frames     {frames['acquired']} of {frames['planned'] or 'no fixed number'}",
     ]
     if (lapse := summary["lapse"]) is not None:

@@ -136,7 +136,7 @@ class Adaptive(Lapse):
                     math.hypot(error, self._change.missed((point - start) / steps))
                     for error, point in zip(self._expected, request.points, strict=True)
                 ]
-            self._rebuilt += kept
+            self._rebuilt = [*self._rebuilt, *kept][-4 * self._rules.gap :]
         audited = told[len(request.points) :]
         for (index, point), one, error in zip(request.audits, audited, answer.errors, strict=True):
             if error is None:
@@ -167,7 +167,7 @@ class Adaptive(Lapse):
         marks = self._marks(before, seen, expected)
         if self._compared is not None:
             marks.insert(0, self._compared)
-        running = self._belief.running(self._rebuilt[-4 * self._rules.gap :] or [0.1])
+        running = self._belief.running(self._rebuilt or [0.1])
         return {
             "field": self.field,
             "point": seen.point,

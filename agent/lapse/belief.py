@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from statistics import NormalDist
+
+import numpy as np
 
 from agent.objectives.estimate import Estimate
 
@@ -25,6 +26,8 @@ _MEMORY = 0.93
 _SCATTER = 0.32
 """Standard deviation of a frame's log error about what is expected of it."""
 _AFTER_EVENT = 0.3
+_NIL = 2.0**-200
+"""What an audit must count, of what the newest does, to be kept: some 1,900 audits, or fewer."""
 
 
 def foretold(likeness: float, uncertainty: float, t: float) -> float:
@@ -47,59 +50,77 @@ def foretold(likeness: float, uncertainty: float, t: float) -> float:
     return float(change**_OF_CHANGE * unsure**_OF_UNCERTAINTY * (4 * t * (1 - t)) ** _OF_PLACE)
 
 
-@dataclass(slots=True)
-class Audit:
-    """A rebuilt frame that was compared with the measured one.
-
-    Parameters
-    ----------
-    foretold
-        See `foretold`.
-    error
-        Its squared error; see `error.squared_error`.
-    weight
-        What it still counts.
-    """
-
-    foretold: float
-    error: Estimate
-    weight: float = 1.0
-
-
-@dataclass(slots=True)
 class Belief:
     """How large errors are, in terms of what is foretold of them.
 
-    Attributes
-    ----------
-    audits
-        All so far.
+    Of each audit it keeps what was foretold, the squared error and what that still counts. One
+    whose weight is nil is dropped: sums are made from the oldest audit on, and what is so small is
+    rounded away as soon as a few of the next ones are added, so that no result changes by a bit.
     """
 
-    audits: list[Audit] = field(default_factory=list)
+    def __init__(self) -> None:
+        self._square, self._error, self._weight = np.empty(0), np.empty(0), np.empty(0)
+        """Squared foretelling, squared error and weight of each audit, from the oldest on."""
+        self._dropped = 0
+        self._sums: tuple[float, float, float] | None = None
+        """Of weights, weighted errors and weighted squared foretellings, until they change."""
 
     def learn(self, foretold: float, error: Estimate) -> None:
-        """Take in an audit."""
-        for audit in self.audits:
-            audit.weight *= _MEMORY
-        self.audits.append(Audit(foretold, error))
+        """Take in an audit.
+
+        Parameters
+        ----------
+        foretold
+            See `foretold`; above 0.
+        error
+            Its squared error; see `error.squared_error`.
+        """
+        self._weigh(_MEMORY)
+        self._square = np.append(self._square, foretold**2)
+        self._error = np.append(self._error, error.value)
+        self._weight = np.append(self._weight, 1.0)
+        self._drop()
 
     def doubt(self) -> None:
         """Something happened: what was learned before counts less."""
-        for audit in self.audits:
-            audit.weight *= _AFTER_EVENT
+        self._weigh(_AFTER_EVENT)
+
+    def _weigh(self, share: float) -> None:
+        self._sums = None
+        self._weight *= share
+
+    def _drop(self) -> None:
+        # Weights grow from the oldest audit to the newest.
+        gone = int(np.searchsorted(self._weight, _NIL * self._weight[-1]))
+        if gone and np.isfinite(self._error[:gone]).all():
+            self._dropped += gone
+            self._square, self._error = self._square[gone:], self._error[gone:]
+            self._weight = self._weight[gone:]
+
+    def __len__(self) -> int:
+        """How many audits are kept."""
+        return len(self._weight)
+
+    def _summed(self) -> tuple[float, float, float]:
+        """Added one by one: another order gives other last digits, and another plan in a replay."""
+        if self._sums is None:
+            parts = self._weight, self._weight * self._error, self._weight * self._square
+            count, errors, squares = (float(sum(part.tolist())) for part in parts)
+            self._sums = count, errors, squares
+        return self._sums
 
     @property
     def count(self) -> float:
         """How many fresh audits those so far are worth."""
-        return sum(audit.weight for audit in self.audits)
+        return self._summed()[0]
 
     def ratio(self, foretold: float) -> float:
         """Error over foretelling, for frames of about this foretelling."""
+        _, errors, squares = self._summed()
         prior = _PRIOR_AUDITS * foretold**2
         above = prior * _PRIOR_RATIO**2
-        above += sum(audit.weight * audit.error.value for audit in self.audits)
-        below = prior + sum(audit.weight * audit.foretold**2 for audit in self.audits)
+        above += errors
+        below = prior + squares
         # Noise may make all of the few errors negative.
         return math.sqrt(max(above, 0.05 * below) / below)
 
@@ -118,19 +139,15 @@ class Belief:
         The standard deviation is that of the ratio estimator (Cochran 1977, eq. 6.9), with noise of
         the comparison in it as it scatters the audits.
         """
-        known = [audit for audit in self.audits if audit.foretold > 0]
-        if len(known) < 2 or not rebuilt:
+        known = len(self) + self._dropped
+        if known < 2 or not rebuilt:
             return None
         mean_square = sum(p**2 for p in rebuilt) / len(rebuilt)
-        weights = sum(audit.weight for audit in known)
-        below = sum(audit.weight * audit.foretold**2 for audit in known)
-        ratio = max(sum(audit.weight * audit.error.value for audit in known) / below, 0.0)
-        away = [audit.error.value - ratio * audit.foretold**2 for audit in known]
-        variance = (
-            sum((audit.weight * one) ** 2 for audit, one in zip(known, away, strict=True))
-            / weights**2
-        )
-        variance *= len(known) / (len(known) - 1)
+        weights, errors, below = self._summed()
+        ratio = max(errors / below, 0.0)
+        away = self._weight * (self._error - ratio * self._square)
+        variance = sum(one**2 for one in away.tolist()) / weights**2
+        variance *= known / (known - 1)
         sd = math.sqrt(variance) * weights / below * mean_square
         value = math.sqrt(ratio * mean_square)
         return Estimate(value, sd / (2 * value) if value > 0 else math.sqrt(sd))

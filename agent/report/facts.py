@@ -20,7 +20,7 @@ from agent.store.filtered import FilteredStore
 from agent.store.folder import CONFIG
 from agent.store.images import ImageStore, checksum
 from agent.store.recording import Recording, Taken
-from agent.summary import read, summary_of
+from agent.summary import MEASURED, RECORDED, read, summary_of
 from agent.trial import is_searching, purpose
 from agent.verdict import best_trial, kind_of
 from devices.config import Value
@@ -107,15 +107,15 @@ class Run:
     @property
     def origin(self) -> str:
         """Where the frames come from."""
-        scope, simulated = self.config.microscope, self.summary["simulated"]
-        if simulated is None:
+        origin = self.summary["origin"]
+        if origin is None:
             return "No session has begun"
-        if not simulated:
+        if origin == MEASURED:
             return "Measured on a microscope"
-        if scope.virtual_sted is not None:
-            return "Simulated by the virtual STED microscope (pySTED)"
-        if scope.replay is not None:
+        if origin == RECORDED:
             return "Played back from a recording; no microscope took part"
+        if self.config.microscope.virtual_sted is not None:
+            return "Simulated by the virtual STED microscope (pySTED)"
         return "Simulated by a demo camera"
 
     @property

@@ -47,14 +47,11 @@ def skipped(run: Run) -> str:
             ("best", "diamond", "measured by an audit"),
             ("limit", None, "bound"),
         ]
-        plots = (
-            pieces.plot(
-                errors(run.config.timelapse, notes),
-                "Relative root-mean-square error of the structure, photon noise aside.",
-            )
-            + plots
-        )
-        table = f"{pieces.legend(signs)}\n{_audits(notes)}"
+        table = _audits(notes)
+        if summary["error"] is not None:
+            said = "Relative root-mean-square error of the structure, photon noise aside."
+            plots = pieces.plot(errors(run.config.timelapse, notes), said) + plots
+            table = f"{pieces.legend(signs)}\n{table}"
     return f'{head}\n<div class="grid">{plots}</div>\n{table}'
 
 

@@ -11,9 +11,16 @@ from agent.reading import ConfigError
 from agent.report import account, believing, filtering, lapse, optimizing, pieces, text, watching
 from agent.report.facts import Run
 from agent.report.style import CSS
+from agent.summary import MEASURED, RECORDED, SIMULATED
 
 # Even if something slipped through the escaping, no browser would fetch or run it.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+_ORIGINS = {
+    SIMULATED: "simulated",
+    RECORDED: "recording",
+    MEASURED: "real",
+    None: "nothing taken",
+}
 _SIGNS = {
     "completed": "✓",
     "running": "●",
@@ -76,7 +83,7 @@ def render(run: Run) -> str:
 def _header(run: Run) -> str:
     summary = run.summary
     status, frames, sessions = summary["status"], summary["frames"], summary["sessions"]
-    kind = {True: "simulated", False: "real", None: "nothing taken"}[summary["simulated"]]
+    kind = _ORIGINS[summary["origin"]]
     planned = frames["planned"]
     taken = f"{frames['acquired']} of {planned}" if planned else f"{frames['acquired']}"
     if frames["skipped"] or frames["reconstructed"]:
@@ -124,7 +131,8 @@ def _footer(run: Run) -> str:
     believed = run.config.plan == "optimize" and run.recording.notes_on("belief")
     apart = ["what the model believes"] if believed else []
     apart += ["what the filter made of them"] if run.recording.filtered() else []
-    apart += ["the errors expected of rebuilt frames"] if run.summary["lapse"] else []
+    lapse = run.summary["lapse"]
+    apart += ["the errors expected of rebuilt frames"] if lapse and lapse["error"] else []
     only = f" outside of {' and '.join(apart)}" if apart else ""
     return (
         f"<footer>Drawn by stedfast on {now}{going_on}, from the ledger and the measured frames. "

@@ -7,10 +7,14 @@ the attributes of the group: for each frame `point` and `field`; `kind`, which i
 `audited` (measured, and a rebuilt one was compared with it), `reconstructed` or `missing`; and
 `expected_error`, the relative root-mean-square error that is expected of a rebuilt frame. What is
 not there yet reads as 0.
+
+All these marks stand in one file, which is written anew at each tenth part more of them, and at the
+end of a session; the latest are beside it in `marks.jsonl` until then, one a line.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +27,8 @@ from agent.store.channels import ChannelStore
 
 FOLDER = "reconstructed.ome.zarr"
 MARKS = "stedfast"
+_LATEST = "marks.jsonl"
+_MORE = 1.1
 
 
 class ReconstructedStore(ChannelStore):
@@ -56,6 +62,9 @@ class ReconstructedStore(ChannelStore):
     ) -> None:
         super().__init__(folder, pixel_size_um=pixel_size_um, interval_s=interval_s)
         self._fields, self.length = list(fields), points
+        self._marks: dict[tuple[int, int], dict[str, Any]] | None = None
+        self._settled = 0
+        """How many marks the image's attributes have."""
         self.channels = [f"field {field}" for field in fields]
 
     def put(self, point: int, field: int, pixels: NDArray[Any]) -> None:
@@ -83,16 +92,57 @@ class ReconstructedStore(ChannelStore):
         return self._place(point, field).exists()
 
     def mark(self, marks: Iterable[Mapping[str, Any]]) -> None:
-        """Say of all frames so far which are measured and which are rebuilt."""
-        if self._is_there():
-            zarr.open_group(self.path, mode="r+").attrs[MARKS] = {"frames": [*map(dict, marks)]}
+        """Say of frames whether they are measured or rebuilt; what is said last of one counts."""
+        known = self._known()
+        new = [dict(mark) for mark in marks if known.get(_key(mark)) != mark]
+        known.update((_key(mark), mark) for mark in new)
+        if new and self._is_there():
+            lines = "".join(f"{json.dumps(mark)}\n" for mark in new)
+            with (self.path / _LATEST).open("a", encoding="utf-8") as file:
+                file.write(lines)
+        if new and len(known) >= _MORE * self._settled:
+            self.settle()
+
+    def settle(self) -> None:
+        """Write all marks to the attributes of the image."""
+        known, latest = self._known(), self.path / _LATEST
+        if not self._is_there() or (len(known) == self._settled and not latest.exists()):
+            return
+        frames = [known[key] for key in sorted(known)]
+        zarr.open_group(self.path, mode="r+").attrs[MARKS] = {"frames": frames}
+        self._settled = len(known)
+        latest.unlink(missing_ok=True)
 
     def marks(self) -> list[dict[str, Any]]:
-        """What `mark` said last."""
-        if not self._is_there():
-            return []
-        attributes: Any = zarr.open_group(self.path, mode="r").attrs.asdict()
-        return list(attributes.get(MARKS, {}).get("frames", []))
+        """What was said of each frame last."""
+        known = self._known()
+        return [known[key] for key in sorted(known)]
+
+    def _known(self) -> dict[tuple[int, int], dict[str, Any]]:
+        """Marks by field and time point; those of a session that was killed are put with the rest.
+
+        The last line of such a session may be half a line.
+        """
+        if self._marks is None:
+            self._marks = {}
+            if self._is_there():
+                attributes: Any = zarr.open_group(self.path, mode="r").attrs.asdict()
+                said = attributes.get(MARKS, {}).get("frames", [])
+                self._marks.update((_key(mark), mark) for mark in said)
+                self._settled = len(self._marks)
+                latest = self.path / _LATEST
+                lines = latest.read_text(encoding="utf-8") if latest.exists() else ""
+                for line in lines.splitlines(keepends=True):
+                    if line.endswith("\n"):
+                        mark = json.loads(line)
+                        self._marks[_key(mark)] = mark
+                if lines:
+                    self.settle()
+        return self._marks
 
     def _place(self, point: int, field: int) -> Path:
         return self.path.joinpath("0", "c", str(point), str(self._fields.index(field)), "0", "0")
+
+
+def _key(mark: Mapping[str, Any]) -> tuple[int, int]:
+    return mark["field"], mark["point"]

@@ -9,6 +9,7 @@ from agent.config import RunConfig
 from agent.report import lapse, text
 from agent.report.svg import Axis, Chart
 from agent.view.course import Course, verdict
+from agent.view.lapsed import RECONSTRUCTED
 
 _SHAPES = {"failed": "cross", "flagged": "plus", "over": "diamond", "within": "dot"}
 _MOST_MARKED = 120
@@ -151,7 +152,8 @@ def light(course: Course, config: RunConfig) -> str | None:
 def error(course: Course, config: RunConfig) -> str | None:
     """Expected and measured errors of rebuilt frames."""
     notes = _notes(course)
-    return lapse.errors(config.timelapse, notes, **_SIZE) if notes else None
+    rebuilt = course.lapsed is not None and course.lapsed.counts[RECONSTRUCTED]
+    return lapse.errors(config.timelapse, notes, **_SIZE) if notes and rebuilt else None
 
 
 def gap(course: Course, config: RunConfig) -> str | None:

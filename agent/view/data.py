@@ -8,6 +8,7 @@ from agent.config import RunConfig
 from agent.control import FILTERING
 from agent.report import text
 from agent.report.lapse import WHY
+from agent.summary import origin_of
 from agent.verdict import retested
 from agent.view.course import Course, Shown, verdict
 from agent.view.lapsed import AUDITED, MEASURED, MISSING, RECONSTRUCTED, SKIPPED, TimePoint
@@ -40,7 +41,7 @@ def state(reader: Reader) -> dict[str, Any]:
     faults = [line for line in course.log if line["kind"] == "fault"]
     return head | {
         "plan": config.plan,
-        "simulated": course.sessions[-1]["simulated"] if course.sessions else None,
+        "origin": origin_of(config, course.sessions[-1] if course.sessions else {}),
         "sessions": len(course.sessions),
         "started": course.sessions[0]["at"] if course.sessions else None,
         "pixel_um": config.microscope.pixel_size_nm * 1e-3,
@@ -212,7 +213,7 @@ def _lapse(course: Course) -> dict[str, Any] | None:
         "bound": lapsed.asked.error if adaptive else None,
         "skipped": lapsed.skipped,
         "light_saved": lapsed.skipped / course.done if course.done else None,
-        "error": lapsed.error,
+        "error": lapsed.error if lapsed.counts[RECONSTRUCTED] else None,
         "gap": latest.get("gap"),
         "why": WHY.get(latest.get("why", ""), latest.get("why")),
         "event": latest.get("event"),

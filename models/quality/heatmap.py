@@ -49,10 +49,13 @@ def heatmap(
     shape = resample(np.asarray(frame, np.float32), pixel_size_nm).shape
     padded = tuple(max(n, INPUT) for n in shape)
     total, count = np.zeros(padded, np.float32), np.zeros(padded, np.float32)
+    # A tile counts less towards its edge, where the next one takes over: no seam is left.
+    ramp = np.minimum(np.arange(INPUT), np.arange(INPUT)[::-1]) + 0.5
+    share = np.outer(ramp, ramp).astype(np.float32)
     for tile, weight, (y, x) in zip(tiles, weights, corners(padded, INPUT), strict=True):
-        total[y : y + INPUT, x : x + INPUT] += float(weight) * _tile_heat(scorer, tile)
-        count[y : y + INPUT, x : x + INPUT] += 1
-    heat = (total / np.maximum(count, 1)).astype(np.float32)
+        total[y : y + INPUT, x : x + INPUT] += float(weight) * share * _tile_heat(scorer, tile)
+        count[y : y + INPUT, x : x + INPUT] += share
+    heat = (total / count).astype(np.float32)
     # Reflected borders were shown to the network, but are not part of the frame.
     top, left = ((big - n) // 2 for big, n in zip(padded, shape, strict=True))
     heat = heat[top : top + shape[0], left : left + shape[1]]

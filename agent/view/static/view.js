@@ -84,8 +84,9 @@ function apply(found) {
   if (document.title !== title) document.title = title;
   text("run", found.run);
   text("plan", found.plan || "no config yet");
-  $("origin").hidden = found.simulated !== true;
-  text("origin", "simulated");
+  const origin = { simulated: "simulated", recorded: "recording" }[found.origin];
+  $("origin").hidden = !origin;
+  text("origin", origin ?? "");
   $("phase").dataset.phase = found.phase;
   text($("phase").firstChild, SIGNS[found.phase] || "●");
   text("phase-words", WORDS[found.phase] || found.phase);
