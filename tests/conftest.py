@@ -17,6 +17,16 @@ os.environ["STEDFAST_STATE"] = tempfile.mkdtemp(prefix="stedfast-state-")
 pytest.register_assert_rewrite("tests.runs", "tests.stories")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What stedfast keeps for a user, apart from that of whoever runs the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        place = str(tmp_path_factory.mktemp("state"))
+        for name in ("XDG_STATE_HOME", "LOCALAPPDATA"):
+            patch.setenv(name, place)
+        yield
+
+
 @pytest.fixture
 def one_thread() -> Iterator[None]:
     """torch on one thread, so that its sums do not depend on the machine."""

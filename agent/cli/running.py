@@ -23,6 +23,7 @@ from agent.cli.shared import (
     Overrides,
     Port,
     RunFolder,
+    Trust,
     View,
     err,
     out,
@@ -99,6 +100,7 @@ def resume(
         bool,
         typer.Option("--accept-changes", help="other weights than those it was begun with"),
     ] = False,
+    trust: Trust = False,
     view: View = False,
     host: Host = "127.0.0.1",
     port: Port = None,
@@ -110,8 +112,10 @@ def resume(
     """Go on with an interrupted run, from its ledger."""
     from agent.store.folder import read_config
     from agent.summary import summarize
+    from agent.trust import check_trusted
 
     config = read_config(folder)
+    check_trusted(folder, config, trust=trust)
     with interrupts():
         if summarize(folder)["status"] == "completed":
             say(f"{folder}: is complete already, nothing to do")

@@ -49,6 +49,13 @@ Overrides = Annotated[
 ]
 
 View = Annotated[bool, typer.Option("--view", help="and a page to see and steer it")]
+Trust = Annotated[
+    bool,
+    typer.Option(
+        "--trust",
+        help="of a run that was not begun here: load the devices and configurations it names",
+    ),
+]
 Host = Annotated[str, typer.Option("--host", help="of the page: address to listen on")]
 Port = Annotated[int | None, typer.Option("--port", help="of the page")]
 Certificate = Annotated[Path | None, typer.Option("--certificate", help="of the page: TLS, PEM")]

@@ -32,6 +32,7 @@ from agent.store.folder import versions, write_config
 from agent.store.images import ImageStore
 from agent.store.ledger import Ledger
 from agent.store.recording import Recording, score_as_dict
+from agent.trust import sign
 from devices.microscope import Microscope
 from models.quality.score import Score
 
@@ -106,6 +107,7 @@ def _prepared(
         }
         config = keep_priors(config, folder)
         write_config(folder, beside_the_run(config, folder), provenance)
+        sign(folder)
     ledger.add(
         "run",
         {

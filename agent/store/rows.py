@@ -8,46 +8,36 @@ notes: a later version, and plans of one's own, may write them.
 from __future__ import annotations
 
 import json
-from datetime import datetime
 from typing import Annotated, Any, NotRequired
 
-from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError, with_config
+from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
+
+from agent.store.notes import TOPICS
+from agent.store.values import (
+    MOST,
+    Count,
+    Finite,
+    Moment,
+    Number,
+    Pair,
+    Place,
+    Scalar,
+    Words,
+    moment,
+    row,
+)
 
 LARGEST = 16 * 2**20
 """Bytes of a row; the largest that a run writes, what a model believes, has some 100,000."""
 _DEEPEST = 100
 """Lists and objects within each other."""
-_MOST = 2**53
-"""Bound of whole numbers."""
-_FARTHEST = 1e100
-"""Bound of what is reckoned with: sums, differences and squares of it are finite."""
-
-
-def _moment(text: str) -> str:
-    if datetime.fromisoformat(text).tzinfo is None:
-        raise ValueError("a moment without a time zone")
-    return text
-
-
-Count = Annotated[int, Field(ge=0, lt=_MOST)]
-Whole = Annotated[int, Field(gt=-_MOST, lt=_MOST)]
-Number = float | Whole
-Finite = Annotated[float, Field(ge=-_FARTHEST, le=_FARTHEST, allow_inf_nan=False)] | Whole
-Scalar = float | Whole | str | bool | None
-Moment = Annotated[str, AfterValidator(_moment)]
-Words = list[str]
-Pair = Annotated[list[Number], Field(min_length=2, max_length=2)]
-Place = Annotated[list[Count], Field(min_length=2, max_length=2)]
-Settings = dict[str, float | Whole | str | bool]
-
-_row = with_config(ConfigDict(extra="allow", strict=True))
 
 
 # ---------------------------------------------------------------------- rows by kind
 
 
-@_row
+@row
 class _Run(TypedDict):
     plan: str
     session: NotRequired[Count]
@@ -58,7 +48,7 @@ class _Run(TypedDict):
     plan_of: NotRequired[str | None]
 
 
-@_row
+@row
 class _Field(TypedDict):
     index: Count
     x_um: Finite
@@ -66,7 +56,7 @@ class _Field(TypedDict):
     z_um: Finite | None
 
 
-@_row
+@row
 class _Shot(TypedDict):
     mode: str
     asked: dict[str, Scalar]
@@ -77,7 +67,7 @@ class _Shot(TypedDict):
     dose_J: dict[str, Finite]
 
 
-@_row
+@row
 class _Frame(TypedDict):
     shape: Annotated[list[Count], Field(max_length=8)]
     dtype: str
@@ -90,7 +80,7 @@ class _Frame(TypedDict):
     expected_s: NotRequired[Finite]
 
 
-@_row
+@row
 class _Void(TypedDict):
     settings: NotRequired[dict[str, Scalar]]
     dose_J: NotRequired[dict[str, Finite]]
@@ -98,7 +88,7 @@ class _Void(TypedDict):
     expected_s: NotRequired[Finite]
 
 
-@_row
+@row
 class _Score(TypedDict):
     value: Number
     sd: NotRequired[Number]
@@ -106,14 +96,14 @@ class _Score(TypedDict):
     tiles: NotRequired[Count]
 
 
-@_row
+@row
 class _Filtered(TypedDict):
     uncertainty: Number
     device: str
     ms: NotRequired[Number]
 
 
-@_row
+@row
 class _Rebuilt(TypedDict):
     number: Count
     field: Count
@@ -126,7 +116,7 @@ class _Rebuilt(TypedDict):
     failed: str | None
 
 
-@_row
+@row
 class _Tuned(TypedDict):
     kept: bool
     judged: Count
@@ -137,25 +127,25 @@ class _Tuned(TypedDict):
     seconds: Number
 
 
-@_row
+@row
 class _Note(TypedDict):
     topic: str
     data: dict[str, Any]
 
 
-@_row
+@row
 class _Position(TypedDict):
     bytes: Count
     crc32: Count
 
 
-@_row
+@row
 class _Instruction(TypedDict):
     key: str
     value: Any
 
 
-@_row
+@row
 class _Stamp(TypedDict):
     id: NotRequired[str]
     by: NotRequired[str]
@@ -164,7 +154,7 @@ class _Stamp(TypedDict):
     refused: NotRequired[str]
 
 
-@_row
+@row
 class _Told(TypedDict):
     listen: Count
     instructions: list[_Instruction]
@@ -172,7 +162,7 @@ class _Told(TypedDict):
     stamps: NotRequired[list[_Stamp]]
 
 
-@_row
+@row
 class _Command(TypedDict):
     told: dict[str, Any]
     read: _Position
@@ -182,14 +172,14 @@ class _Command(TypedDict):
     refused: NotRequired[str]
 
 
-@_row
+@row
 class _ReadBack(TypedDict):
     expected: Any
     value: Any
     ok: bool
 
 
-@_row
+@row
 class _SafeState(TypedDict):
     reason: str
     at: Moment
@@ -197,7 +187,7 @@ class _SafeState(TypedDict):
     readback: dict[str, _ReadBack]
 
 
-@_row
+@row
 class _Late(TypedDict):
     due: Count
     at_s: Finite
@@ -207,157 +197,31 @@ class _Late(TypedDict):
     frames: Count
 
 
-@_row
+@row
 class _Cut(TypedDict):
     first: Count
     why: str
     set_aside: NotRequired[list[Count]]
 
 
-@_row
+@row
 class _Pause(TypedDict):
     paused: bool
     safe_state: NotRequired[_SafeState]
     lasted_s: NotRequired[Number]
 
 
-@_row
+@row
 class _Fault(TypedDict):
     what: str
     policy: str
     part: NotRequired[str | None]
 
 
-@_row
+@row
 class _End(TypedDict):
     status: str
     reason: str
-
-
-# ---------------------------------------------------------------------- notes by topic
-
-
-@_row
-class _Objectives(TypedDict):
-    score: Finite
-    bleaching: Finite
-    score_sd: NotRequired[Number | None]
-    flags: NotRequired[Words]
-    bleaching_sd: NotRequired[Number | None]
-
-
-@_row
-class _Trial(TypedDict):
-    settings: Settings
-    objectives: _Objectives | None
-
-
-@_row
-class _Retest(TypedDict):
-    which: str
-    settings: Settings
-    field: Count
-    objectives: _Objectives
-
-
-@_row
-class _Recommendation(TypedDict):
-    settings: Settings
-
-
-@_row
-class _Flagged(TypedDict):
-    trial: NotRequired[Count]
-
-
-@_row
-class _Heeded(TypedDict):
-    key: str
-    value: Any
-    trial: NotRequired[Count]
-    frame: NotRequired[Count]
-    trials: NotRequired[Count]
-    refused: NotRequired[str]
-
-
-@_row
-class _Enough(TypedDict):
-    trials: NotRequired[Count]
-
-
-@_row
-class _Mark(TypedDict):
-    point: Count
-    kind: str
-    frame: Count | None
-    expected_error: Number | None
-    error: NotRequired[Number]
-    error_squared_sd: NotRequired[Number]
-    gap: NotRequired[Count]
-
-
-@_row
-class _Lapse(TypedDict):
-    field: Count
-    point: Count
-    frames: list[_Mark]
-    gap: Count
-    why: str
-    running_error: NotRequired[Pair | None]
-    event: NotRequired[str | None]
-
-
-@_row
-class _Reoptimize(TypedDict):
-    point: Count
-    settings: Settings
-    planned: Whole
-
-
-@_row
-class _Reoptimized(TypedDict):
-    point: Count
-    trials: Count
-    before: Settings
-    settings: Settings
-    changed: bool
-    planned: Whole
-
-
-@_row
-class _Predicted(TypedDict):
-    settings: NotRequired[Settings]
-    score: Finite
-    score_sd: Finite
-    bleaching: Finite
-    allowed: NotRequired[Finite]
-
-
-@_row
-class _Effect(TypedDict):
-    values: Annotated[list[Finite | str], Field(min_length=1)]
-    score: list[Finite]
-    score_sd: list[Finite]
-    bleaching: list[Finite]
-    allowed: NotRequired[list[Finite]]
-    average_score: NotRequired[list[Finite] | None]
-    average_bleaching: NotRequired[list[Finite] | None]
-
-
-@_row
-class _Share(TypedDict):
-    first: Finite
-    total: Finite
-
-
-@_row
-class _Belief(TypedDict):
-    at: NotRequired[Settings]
-    predicted: NotRequired[_Predicted]
-    effects: NotRequired[dict[str, _Effect]]
-    importance: NotRequired[dict[str, dict[str, _Share]]]
-    front: NotRequired[list[_Predicted]]
-    why: NotRequired[Words]
 
 
 _KINDS: dict[str, TypeAdapter[Any]] = {
@@ -381,19 +245,6 @@ _KINDS: dict[str, TypeAdapter[Any]] = {
 }
 _OTHER: TypeAdapter[Any] = TypeAdapter(dict[str, Any])
 _OF_A_FRAME = frozenset({"shot", "void", "frame", "score", "filtered", "cut"})
-_TOPICS: dict[str, TypeAdapter[Any]] = {
-    "trial": TypeAdapter(_Trial),
-    "retest": TypeAdapter(_Retest),
-    "recommendation": TypeAdapter(_Recommendation),
-    "flagged": TypeAdapter(_Flagged),
-    "told": TypeAdapter(_Heeded),
-    "enough": TypeAdapter(_Enough),
-    "belief": TypeAdapter(_Belief),
-    "lapse": TypeAdapter(_Lapse),
-    "reoptimize": TypeAdapter(_Reoptimize),
-    "reoptimize trial": TypeAdapter(_Trial),
-    "reoptimized": TypeAdapter(_Reoptimized),
-}
 
 
 def checked(at: Any, kind: Any, frame: Any, text: Any) -> dict[str, Any]:
@@ -413,18 +264,14 @@ def checked(at: Any, kind: Any, frame: Any, text: Any) -> dict[str, Any]:
         if type(value) is not str:
             raise ValueError(f"`{name}`: {_short(value)} is no text")
     try:
-        _moment(at)
+        moment(at)
     except ValueError:
         raise ValueError(f"`at`: {_short(at)} is no moment with a time zone") from None
-    if (
-        not (type(frame) is int and 0 <= frame < _MOST)
-        if frame is not None
-        else kind in _OF_A_FRAME
-    ):
+    if not (type(frame) is int and 0 <= frame < MOST) if frame is not None else kind in _OF_A_FRAME:
         raise ValueError(f"`frame`: {_short(frame)} is no number of a frame")
     try:
         data: dict[str, Any] = _parsed(_KINDS.get(kind, _OTHER), text)
-        if kind == "note" and (topic := _TOPICS.get(data["topic"])) is not None:
+        if kind == "note" and (topic := TOPICS.get(data["topic"])) is not None:
             topic.validator.validate_python(data["data"])
     except ValidationError as error:
         raise ValueError(_said(error)) from None

@@ -1,0 +1,100 @@
+"""Whether a run folder may load what its config names: not if it came from somebody else.
+
+A config names Python classes and Micro-Manager configurations that are loaded with it, so that to
+go on with a run is to run its code. A run that was begun by this user on this machine may: at its
+birth it is signed, its config with a key that only this user has. Anything else, and a config that
+was changed since, is asked for once (`--trust`), and signed then.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from platformdirs import user_state_path
+
+from agent.config import RunConfig
+from agent.reading import ConfigError
+from agent.store.folder import CONFIG
+
+FILE = "signature"
+_BYTES = 32
+
+
+def code_of(config: RunConfig) -> list[str]:
+    """What is loaded with a config and may hold code of somebody's own."""
+    scope = config.microscope
+    named = [device.class_ for device in scope.python_devices.values()]
+    return named if scope.cfg is None or scope.cfg == "demo" else [scope.cfg, *named]
+
+
+def sign(folder: Path) -> None:
+    """Say that a run was begun here; where that cannot be written, it is asked for later."""
+    with suppress(OSError):
+        (folder / FILE).write_text(_signature(folder, _key()), encoding="ascii")
+
+
+def check_trusted(folder: Path, config: RunConfig, *, trust: bool) -> None:
+    """Make sure that what a run's config names may be loaded.
+
+    Parameters
+    ----------
+    folder, config
+        The run's.
+    trust
+        The user says so; from now on this run may.
+
+    Raises
+    ------
+    ConfigError
+        The run was not begun by this user on this machine, or its config was changed since.
+    """
+    named = code_of(config)
+    if not named or _is_signed(folder):
+        return
+    if trust:
+        sign(folder)
+        return
+    raise ConfigError(
+        f"{folder / CONFIG}: loads {', '.join(named)}, and was not written by you on this machine, "
+        "or changed since; look at what that is, then say --trust"
+    )
+
+
+def _is_signed(folder: Path) -> bool:
+    try:
+        with (folder / FILE).open("rb") as file:
+            found = file.read(200)
+        return hmac.compare_digest(found.strip(), _signature(folder, _key()).encode("ascii"))
+    except OSError:
+        return False
+
+
+def _signature(folder: Path, key: bytes) -> str:
+    return hmac.new(key, (folder / CONFIG).read_bytes(), hashlib.sha256).hexdigest()
+
+
+def _key() -> bytes:
+    """The key of this user on this machine; made when it is first needed."""
+    file = user_state_path("stedfast") / "key"
+    with suppress(FileNotFoundError):
+        return _read(file)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(FileExistsError):
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+        made = os.open(file, flags, 0o600)
+        try:
+            os.write(made, os.urandom(_BYTES))
+        finally:
+            os.close(made)
+    return _read(file)
+
+
+def _read(file: Path) -> bytes:
+    key = file.read_bytes()
+    if len(key) != _BYTES:
+        raise OSError(f"{file}: is no key")
+    return key
