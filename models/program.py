@@ -39,15 +39,17 @@ class Programs:
         self._accelerator = accelerator
         self._known: OrderedDict[Hashable, _Program] = OrderedDict()
 
-    def __call__(self, key: Hashable, work: Callable[..., Outputs], *inputs: Tensor) -> Outputs:
+    def __call__(
+        self, key: Hashable, make: Callable[[], Callable[..., Outputs]], *inputs: Tensor
+    ) -> Outputs:
         """Results of the work for these inputs, in memory of their own.
 
         Parameters
         ----------
         key
             Tells it from other work, and its shapes and types from others.
-        work
-            Called with tensors like the inputs.
+        make
+            Makes the work, which is called with tensors like the inputs; asked once for each key.
         inputs
             What it is to be done with.
         """
@@ -56,7 +58,7 @@ class Programs:
             while len(self._known) >= _PROGRAMS:
                 self._accelerator.settle()
                 self._known.popitem(last=False)
-            program = self._known[key] = _Program(self._accelerator, work, inputs)
+            program = self._known[key] = _Program(self._accelerator, make(), inputs)
         self._known.move_to_end(key)
         return program(inputs)
 
@@ -72,6 +74,8 @@ class _Program:
         self, accelerator: Accelerator, work: Callable[..., Outputs], inputs: tuple[Tensor, ...]
     ) -> None:
         self._inputs = [one.clone() for one in inputs]
+        # A captured graph reads what the work holds, and does not hold it itself.
+        self._work = work
         self._launch, self._outputs = accelerator.capture(lambda: work(*self._inputs))
 
     def __call__(self, inputs: tuple[Tensor, ...]) -> Outputs:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -230,9 +231,35 @@ class TestParts:
     def test_a_program_s_results_are_its_own(self) -> None:
         programs = Programs(Emulated())
         with torch.inference_mode():
-            first = programs("twice", lambda x: (2 * x,), torch.ones(3))[0]
-            second = programs("twice", lambda x: (2 * x,), torch.zeros(3))[0]
+            first = programs("twice", lambda: lambda x: (2 * x,), torch.ones(3))[0]
+            second = programs("twice", lambda: lambda x: (2 * x,), torch.zeros(3))[0]
         assert first.tolist() == [2, 2, 2] and second.tolist() == [0, 0, 0]
+
+    def test_what_a_graph_reads_is_kept_as_long_as_it_is(self) -> None:
+        """A graph holds nothing: memory that its work alone held would be given to others."""
+
+        class Forgets(Emulated):
+            def capture(self, work: Any) -> Any:
+                outputs = work()
+                return (lambda: None), outputs
+
+        held: list[weakref.ref[torch.Tensor]] = []
+
+        def make() -> Any:
+            table = torch.arange(3)
+            held.append(weakref.ref(table))
+            return lambda x: (x.index_select(0, table),)
+
+        programs = Programs(Forgets())
+        with torch.inference_mode():
+            programs("table", make, torch.ones(3))
+            gc.collect()
+            assert held[0]() is not None, "the graph would read another's memory"
+            programs("table", make, torch.ones(3))
+        assert len(held) == 1, "made once a key"
+        programs.clear()
+        gc.collect()
+        assert held[0]() is None
 
     def test_page_locked_memory_is_lent_and_comes_back(self) -> None:
         lent = Lent(2)

@@ -193,7 +193,7 @@ class OnGpu:
             time = self._accelerator.up(np.array(t, np.float32))
             if max(before.shape) <= side:
                 key = ("whole", before.shape, *(dtype.str for dtype in types))
-                outputs = self._programs(key, self._whole(*types), first, second, time)
+                outputs = self._programs(key, lambda: self._whole(*types), first, second, time)
             else:
                 outputs = self._in_tiles(first, second, time, types, side)
             arrived = self._accelerator.down(outputs)
@@ -245,12 +245,15 @@ class OnGpu:
             window = images[(slice(None), *tile.window)]
             (found,) = self._programs(
                 ("window", tuple(window.shape)),
-                lambda pair, t: (self._planes(pair, t),),
+                lambda: self._window,
                 window,
                 t,
             )
             whole[(slice(None), *tile.core)] = found[(slice(None), *tile.inner)]
         return _finished(pair, whole, offset, scale, types)
+
+    def _window(self, images: Tensor, t: Tensor) -> Outputs:
+        return (self._planes(images, t),)
 
     def _normalized(
         self, before: Tensor, after: Tensor, types: tuple[np.dtype[Any], ...]

@@ -6,6 +6,7 @@ rest.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -69,7 +70,7 @@ class OnGpu:
         with self._accelerator.working():
             raw = self._accelerator.up(raw_bits(frame))
             key = (frame.shape, frame.dtype.str)
-            outputs = self._programs(key, lambda raw: self._work(raw, frame.dtype), raw)
+            outputs = self._programs(key, lambda: partial(self._work, dtype=frame.dtype), raw)
             arrived = self._accelerator.down(outputs)
         found, numbers = arrived()
         told = dict(zip(_NUMBERS, numbers.tolist(), strict=True))
@@ -126,7 +127,8 @@ def _numbers(pixels: Tensor) -> Tensor:
     cut = pixels[: rows * BLOCK, : columns * BLOCK].double()
     variance = cut.var(unbiased=False)
     blocks = cut.reshape(rows, BLOCK, columns, BLOCK).mean((1, 3))
-    ratio = blocks.var(unbiased=False) * BLOCK**2 / torch.where(variance > 0, variance, 1.0)
+    expected = torch.where(variance > 0, variance, torch.ones_like(variance)) / BLOCK**2
+    ratio = blocks.var(unbiased=False) / expected
     far = FAR * (high - low)
     return torch.stack([low, far, top, next_, least, at_top, at_next, ratio, variance])
 

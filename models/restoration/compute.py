@@ -249,7 +249,7 @@ class OnGpu:
             padded = [length + -length % self._multiple for length in frame.shape]
             if max(padded) <= side:
                 key = ("whole", frame.shape, frame.dtype.str)
-                outputs = self._programs(key, self._whole(frame), raw)
+                outputs = self._programs(key, lambda: self._whole(frame), raw)
             else:
                 outputs = self._in_tiles(raw, frame, side)
             arrived = self._accelerator.down(outputs)
@@ -287,13 +287,13 @@ class OnGpu:
 
     def _whole(self, frame: NDArray[Any]) -> Callable[[Tensor], Outputs]:
         """What is captured for frames of one shape and type."""
-        continued = self._continued(frame)
+        continued, dtype = self._continued(frame), frame.dtype
 
         def work(raw: Tensor) -> Outputs:
-            pixels = single(raw, frame.dtype)
+            pixels = single(raw, dtype)
             offset, scale = self._levels(pixels)
             image = continued((pixels - offset.float()) / scale.float())
-            return _finished(pixels, self._planes(image), offset, scale, frame.dtype)
+            return _finished(pixels, self._planes(image), offset, scale, dtype)
 
         return work
 
@@ -305,11 +305,12 @@ class OnGpu:
         rows, columns = image.shape
         for tile in cut((rows, columns), side, self._reach, self._multiple):
             window = image[tile.window]
-            (found,) = self._programs(
-                ("window", tuple(window.shape)), lambda tile: (self._planes(tile),), window
-            )
+            (found,) = self._programs(("window", tuple(window.shape)), lambda: self._window, window)
             whole[(slice(None), *tile.core)] = found[(slice(None), *tile.inner)]
         return _finished(pixels, whole, offset, scale, frame.dtype)
+
+    def _window(self, image: Tensor) -> Outputs:
+        return (self._planes(image),)
 
     def _levels(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         return sorted_levels(pixels, self._normalization.low, self._normalization.high)
