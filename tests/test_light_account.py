@@ -229,7 +229,11 @@ def test_a_budget_counts_what_was_measured(tmp_path: Path) -> None:
     assert summarize(run)["frames"]["acquired"] == summary["frames"]["acquired"]
 
 
-def test_a_hang_with_the_shutter_open_is_counted(tmp_path: Path) -> None:
+def test_a_hang_with_the_shutter_open_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.session.ending.LET_GO_S", 0.3)
+    monkeypatch.setattr("devices.opening._LET_GO_S", 0.3)
     camera = faulty.device("HangingCamera", fail_at=1)
     microscope = scope(timeout_s=0.5)
     microscope["python_devices"]["Camera"] = camera
