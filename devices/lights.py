@@ -89,6 +89,13 @@ class Lights:
         """Labels of all shutters."""
         return [label for label, is_shutter in self._there.items() if is_shutter]
 
+    def kept(self) -> tuple[str, ...]:
+        """The safe state in words."""
+        return (
+            *(f"{label} closed" for label in self.shutters),
+            *(f"{name} at {safe}" for name, _, _, safe in self._kept),
+        )
+
     def steps(self) -> list[Step]:
         """How to make it dark: every shutter, every laser, then what else has a safe value."""
         return [

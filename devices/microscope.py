@@ -42,6 +42,8 @@ class Microscope:
         True where the frames come from a simulation, a recording or a demo camera.
     fields
         Fields of view, from the centre outwards.
+    kept
+        The safe state in words: each shutter, setting and property that is made safe.
     loose
         Light-like properties that stay as they are, whatever a run does.
     """
@@ -57,6 +59,7 @@ class Microscope:
             or core.getDeviceLibrary(core.getCameraDevice()) in _SIMULATED_LIBRARIES
         )
         self.fields = grid(config.fields)
+        self.kept = held.lights.kept()
         self.loose: tuple[Loose, ...] = tuple(held.lights.loose())
         self._bound = {(s.device, s.property): (n, s) for n, s in config.settings.items()}
         self._engine = StrictEngine(core, config, self._guard, held.gate)
@@ -98,7 +101,7 @@ class Microscope:
         """
         check_once(config)
         with open_core(config, base=base, seed=seed, stop=stop) as held:
-            microscope = held.within(config.timeout_s, lambda: cls._bind(held, config))
+            microscope = held.within(_LOOKING_S + config.timeout_s, lambda: cls._bind(held, config))
             held.within(_LOOKING_S + config.timeout_s, lambda: look(held.core, config, held.gate))
             # Whatever that has switched on.
             held.darken("opened")

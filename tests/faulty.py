@@ -219,6 +219,23 @@ class DeadLaser(Laser):
         raise OSError("laser not connected")
 
 
+class StuckLaser(Laser):
+    """A laser that never answers: on coming up, or else when it is set, until `released`."""
+
+    released = threading.Event()
+
+    def __init__(self, comes_up: bool = True) -> None:
+        super().__init__()
+        self._comes_up = comes_up
+
+    def initialize(self) -> None:
+        if not self._comes_up:
+            type(self).released.wait(600)
+
+    def accept(self, value: float) -> None:
+        type(self).released.wait(600)
+
+
 class SlowLaser(Laser):
     """A laser that takes `seconds` to accept a power above 0, as over a serial line."""
 

@@ -36,6 +36,8 @@ _KINDS = ("INT", "INT ×2", "INT ×10", "TERM", "HUP", "TSTP", "QUIT")
 _HEARD_S = 0.15
 """Time (s) until a signal is heard: Python's main thread has its turn by then."""
 _TIMEOUT_S = 60.0
+_EARLY = 0.15
+"""Share of the signals that come before any device is loaded."""
 _FRAMES = 8
 _INTERVAL_S = 0.05
 
@@ -46,8 +48,9 @@ class Case:
 
     Attributes
     ----------
-    kind, after_s, whole
-        Which signals, when the first one came, and whether the process was one of its own.
+    kind, early, after_s, whole
+        Which signals; how long after the start, or else after the first device was loaded, the
+        first one came; and whether the process was one of its own.
     status
         Exit code; negative where a signal ended the process.
     loaded
@@ -63,6 +66,7 @@ class Case:
     """
 
     kind: str
+    early: bool
     after_s: float
     whole: bool
     status: int = 0
@@ -100,13 +104,13 @@ def storm(signals: int, seed: int, folder: Path) -> list[Case]:
     """
     rng = random.Random(seed)
     _import(folder / "imports")
-    parts = {False: _parts(folder / "undisturbed", whole=False)}
-    if signals >= _WHOLE:
-        parts[True] = _parts(folder / "undisturbed-whole", whole=True)
+    starts, lasts = _lasts(folder / "undisturbed")
     cases = []
     for number in range(signals):
         whole = number % _WHOLE == _WHOLE - 1
-        case = Case(_KINDS[number % len(_KINDS)], rng.uniform(*rng.choice(parts[whole])), whole)
+        early = rng.random() < _EARLY
+        after = rng.uniform(0, starts if early else lasts)
+        case = Case(_KINDS[number % len(_KINDS)], early, after, whole)
         _strike(case, folder / f"{number}", rng)
         cases.append(case)
     return cases
@@ -121,14 +125,12 @@ def _import(place: Path) -> None:
             import_module(name)
 
 
-def _parts(place: Path, *, whole: bool) -> list[tuple[float, float]]:
-    """When (s) a run that nobody disturbs opens, acquires and ends."""
+def _lasts(place: Path) -> tuple[float, float]:
+    """Seconds that a run which nobody disturbs takes to its first device, and from there on."""
     began = time.monotonic()
-    _finished(_start(place, whole), place)
-    lasted = time.monotonic() - began
-    at = [each.at - began for each in lit.commands(place / "devices.log")]
-    frames = [each.at - began for each in lit.commands(place / "devices.log") if each.value == "5"]
-    return [(0, at[0]), (at[0], frames[0]), (frames[0], frames[-1]), (frames[-1], lasted)]
+    _finished(_start(place, whole=False), place)
+    first = lit.commands(place / "devices.log")[0].at
+    return first - began, time.monotonic() - first
 
 
 def _finished(process: int, place: Path) -> None:
@@ -138,10 +140,13 @@ def _finished(process: int, place: Path) -> None:
 
 def _strike(case: Case, place: Path, rng: random.Random) -> None:
     process = _start(place, case.whole)
-    time.sleep(case.after_s)
     name, _, times = case.kind.partition(" ×")
     number = getattr(signal, f"SIG{name}")
     log = place / "devices.log"
+    end = time.monotonic() + _TIMEOUT_S
+    while not case.early and not log.exists() and time.monotonic() < end:
+        time.sleep(0.002)
+    time.sleep(case.after_s)
     case.loaded = log.exists()
     sent = time.monotonic()
     status = None

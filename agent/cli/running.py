@@ -165,6 +165,10 @@ def check(config: ConfigFile, overrides: Overrides = None) -> None:
             table.add_row("shutter", shutter or "none: lasers are on for each frame alone")
         if checked.plan != "live":
             table.add_row("stage", microscope.travel())
+        table.add_row("made safe", ", ".join(microscope.kept) or "nothing here has a safe state")
+        for loose in microscope.loose:
+            is_at = f"{loose.device}.{loose.property} is {loose.value}"
+            table.add_row("left as it is", f"{is_at}: light? give it a `safe` value")
         out.print(table)
     out.print(f"{config}: ready to run", soft_wrap=True)
 
