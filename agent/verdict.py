@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from statistics import fmean, stdev, variance
 from typing import Any, Literal
 
@@ -257,7 +258,7 @@ class Search:
 
     def _score(self, which: Which) -> Mean | None:
         found = [one for one in self._of(which) if not doubtful(one.get("flags", ()))]
-        return Mean.of([one["score"] for one in found], [one.get("score_sd", 0.0) for one in found])
+        return Mean.of([one["score"] for one in found], [_sd(one, "score_sd") for one in found])
 
     def _shares(self, which: Which) -> list[float]:
         return [one["bleaching"] for one in self._of(which)]
@@ -265,7 +266,7 @@ class Search:
     def _kept(self, which: Which) -> bool | None:
         """Whether a candidate keeps the limit, as far as the noise lets one say; None: unknown."""
         found = self._of(which)
-        mean = Mean.of(self._shares(which), [one.get("bleaching_sd", 0.0) for one in found])
+        mean = Mean.of(self._shares(which), [_sd(one, "bleaching_sd") for one in found])
         if mean is None or mean.value <= self.limit:
             return None if mean is None else True
         # A few retests within the noise do not outweigh what all trials say.
@@ -408,6 +409,12 @@ def best_trial(trials: Sequence[Mapping[str, Any]], limit: float) -> int | None:
         if kind_of(trial["objectives"], limit) == "within" and usable_score(trial["objectives"])
     ]
     return -max(found)[1] if found else None
+
+
+def _sd(found: Objectives, name: str) -> float:
+    """A standard deviation; 0 where it is not known."""
+    value = found.get(name)
+    return float(value) if value is not None and isfinite(value) else 0.0
 
 
 def _flags(found: Iterable[Objectives]) -> str:

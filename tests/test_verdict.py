@@ -112,6 +112,17 @@ def test_retests_within_the_noise_do_not_outweigh_the_trials() -> None:
 NOISY = {"bleaching_sd": 0.05}
 
 
+@pytest.mark.parametrize("sd", [None, float("nan"), float("inf")])
+def test_a_deviation_that_nobody_knows_is_none(sd: float | None) -> None:
+    notes = [
+        {"which": which, "objectives": {"score": score, "bleaching": 0.1, "score_sd": sd}}
+        for which, score in (("start", 0.2), ("best", 0.4))
+    ]
+    asked = a_config("optimize", optimize__retest_fields=1).optimize
+    topics = {"recommendation": [{"settings": {}}], "retest": notes}
+    assert of_notes(asked, topics, going_on=False).verdict == "higher"
+
+
 @pytest.mark.parametrize("trial", [BAD, BLANK, None])
 def test_where_no_score_counts_the_start_stays(trial: Any) -> None:
     found = judged([], [], trial, trial)

@@ -36,6 +36,10 @@ class _Retest(TypedDict):
 @row
 class _Recommendation(TypedDict):
     settings: Settings
+    usable: NotRequired[Count]
+    accepted: NotRequired[Count]
+    same_as_start: NotRequired[bool]
+    planned: NotRequired[Whole]
 
 
 @row
