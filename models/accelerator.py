@@ -27,6 +27,7 @@ Outputs = tuple[Tensor, ...]
 Arrived = Callable[[], list[NDArray[Any]]]
 """Waits for what comes down, and returns it."""
 
+_AMPERE = (8, 0)
 _WARM_UPS = 3
 _LENT = 16
 
@@ -47,6 +48,10 @@ class Accelerator(Protocol):
     name: str
     place: str
     notes: list[str]
+
+    @property
+    def narrow(self) -> torch.dtype:
+        """What convolutions are computed in: half-size numbers, where it has units for them."""
 
     def working(self) -> AbstractContextManager[None]:
         """What is computed within follows what is in line; nothing can be differentiated."""
@@ -96,6 +101,12 @@ class Cuda:
         self._streams: tuple[torch.cuda.Stream, torch.cuda.Stream, torch.cuda.Stream] | None = None
         self._pool: Any = None
         self._lent = Lent(_LENT)
+
+    @property
+    def narrow(self) -> torch.dtype:
+        """See `Accelerator`; cards before Ampere have none for bfloat16."""
+        modern = torch.cuda.get_device_capability(self.name) >= _AMPERE
+        return torch.bfloat16 if modern else torch.float32
 
     def _lines(self) -> tuple[torch.cuda.Stream, torch.cuda.Stream, torch.cuda.Stream]:
         """Streams on which frames go up, are computed and come down."""
@@ -223,6 +234,7 @@ class Emulated:
         self.name, self.place = "emulated", "cpu"
         self.notes: list[str] = []
         self.memory, self.peak_bytes, self.tries = memory, peak_bytes, tries
+        self.narrow = torch.bfloat16
 
     def working(self) -> AbstractContextManager[None]:
         """See `Accelerator`."""

@@ -185,6 +185,15 @@ class TestRestorer:
         assert found.fault == "emulated: operation not permitted; without a captured graph"
         assert restorer.restore(frame_of(64, 64)).fault is None
 
+    def test_cards_without_half_size_numbers_compute_in_single(
+        self, file: Path, exact: Restorer
+    ) -> None:
+        accelerator = Late()
+        accelerator.narrow = torch.float32
+        frame = frame_of(61, 75)
+        found, expected = Restorer(file, accelerator).restore(frame), exact.restore(frame)
+        assert np.abs(found.image - expected.image).max() < 1e-5 * spread(expected.image)
+
     @pytest.mark.parametrize(("memory", "side"), [(1 << 40, 4096), (1 << 27, 560), (1 << 10, 112)])
     def test_the_tile_is_what_the_memory_is_enough_for(
         self, tmp_path: Path, memory: int, side: int

@@ -35,6 +35,11 @@ class Faulty:
         self._count = 0
 
     @property
+    def narrow(self) -> torch.dtype:
+        """See `Accelerator`."""
+        return self._of.narrow
+
+    @property
     def _lost(self) -> bool:
         return self._lost_from is not None and self._count >= self._lost_from
 

@@ -143,7 +143,7 @@ class OnGpu:
     both_ways
         Ask the network twice, the second time with time running backwards.
     dtype
-        What is convolved in; single precision is for comparisons.
+        What is convolved in; by default what the GPU has units for.
     """
 
     most = 2048
@@ -155,7 +155,7 @@ class OnGpu:
         accelerator: Accelerator,
         *,
         both_ways: bool,
-        dtype: torch.dtype = torch.bfloat16,
+        dtype: torch.dtype | None = None,
     ) -> None:
         self._accelerator, self._dtype = accelerator, dtype
         self._weights = loaded.network
@@ -270,8 +270,8 @@ class OnGpu:
         # A cast that is kept from one launch to the next would not be a part of the graph.
         narrow = torch.autocast(
             torch.device(self._accelerator.place).type,
-            self._dtype,
-            enabled=self._dtype != torch.float32,
+            self._narrow,
+            enabled=self._narrow != torch.float32,
             cache_enabled=False,
         )
         with narrow:
@@ -280,13 +280,17 @@ class OnGpu:
             )
         return torch.cat([location, self._factor * sd])[:, 0]
 
+    @property
+    def _narrow(self) -> torch.dtype:
+        return self._dtype or self._accelerator.narrow
+
     def _ready(self) -> Interpolator:
         """The network on the GPU."""
         if self._network is None:
             network = placed(copy.deepcopy(self._weights).eval(), self._accelerator.place)
             for part in network.modules():
                 if isinstance(part, nn.Conv2d):
-                    part.to(self._dtype)
+                    part.to(self._narrow)
             self._network = network
         return self._network
 

@@ -179,6 +179,8 @@ class OnCpu:
 class OnGpu:
     """Half-size numbers (bfloat16), one captured graph a shape, copies beside the computing.
 
+    Cards that have no units for bfloat16 compute in single precision.
+
     The frame goes up once, in its own type. Percentiles, normalization, the network, the way back
     to the frame's units and the mean signal and deviation are one graph, with offset and scale
     as numbers that stay on the GPU; what comes down is the frame in single precision and its
@@ -196,7 +198,7 @@ class OnGpu:
         The GPU. Nothing is put on it before the first frame, so that a full one is met where
         `Restorer` can go on without.
     dtype
-        What is convolved in; single precision is for comparisons.
+        What is convolved in; by default what the GPU has units for.
     """
 
     ahead = 1
@@ -210,7 +212,7 @@ class OnGpu:
         normalization: Normalization,
         accelerator: Accelerator,
         *,
-        dtype: torch.dtype = torch.bfloat16,
+        dtype: torch.dtype | None = None,
     ) -> None:
         self._accelerator, self._dtype = accelerator, dtype
         self._networks = members
@@ -279,9 +281,10 @@ class OnGpu:
     def _ready(self) -> None:
         """Put the weights on the GPU."""
         if not self._members:
+            narrow = self._dtype or self._accelerator.narrow
             with self._accelerator.working():
                 self._members = [
-                    Folded(network).to(self._accelerator.place).narrowed(self._dtype).eval()
+                    Folded(network).to(self._accelerator.place).narrowed(narrow).eval()
                     for network in self._networks
                 ]
 
