@@ -73,7 +73,8 @@ def test_optimize_from_check_to_export(stedfast: Command, tmp_path: Path) -> Non
     assert len(summary["trials"]) == 4
     for which in ("start", "best"):
         part = summary[which]
-        assert part["score"]["n"] == part["bleaching"]["n"] == 2
+        # A score that is flagged does not count.
+        assert part["bleaching"]["n"] == 2 and part["score"]["n"] in (1, 2)
         assert 0 <= part["score"]["mean"] <= 1
     assert summary["best"]["settings"].keys() == summary["trials"][0]["settings"].keys()
     assert summary["safe_state"]["ok"] and summary["faults"] == []
