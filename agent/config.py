@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import Field, model_validator
 
 from agent.config_paths import settle
 from agent.reading import read_checked
@@ -408,20 +408,3 @@ def load(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
         The file cannot be read or is no valid config.
     """
     return read_checked(path, RunConfig, overrides, settle)
-
-
-def as_data(config: BaseModel) -> dict[str, Any]:
-    """A config as plain data, without what is absent; `load` reads it back as the same config."""
-    return {
-        field.alias or name: _as_data(getattr(config, name))
-        for name, field in type(config).model_fields.items()
-        if not (field.default is None and getattr(config, name) is None)
-    }
-
-
-def _as_data(value: Any) -> Any:
-    if isinstance(value, BaseModel):
-        return as_data(value)
-    if isinstance(value, Mapping):
-        return {key: _as_data(inner) for key, inner in value.items()}
-    return [_as_data(inner) for inner in value] if isinstance(value, tuple | list) else value

@@ -12,7 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from agent import plain_yaml
-from agent.config import as_data, load
+from agent.config import load
+from agent.config_data import as_data
 from agent.reading import ConfigError, noted
 from agent.signals import interrupts
 from agent.terminal import say

@@ -70,7 +70,7 @@ def read_checked(
     try:
         return kind.model_validate(data)
     except ValidationError as error:
-        raise ConfigError(_explain(error, kind, path, node, overrides)) from None
+        raise ConfigError(_explain(error, kind, path, data, node, overrides)) from None
 
 
 def _needed(kind: type[BaseModel], colon: str = "") -> str:
@@ -153,20 +153,21 @@ def _explain(
     error: ValidationError,
     root: type[BaseModel],
     path: Path,
+    data: Any,
     node: yaml.Node | None,
     overrides: Sequence[str],
 ) -> str:
     found = error.errors(include_url=False)
     # One cause often fails several branches of a union; the first names the key best.
     first = min(found, key=lambda entry: entry["type"] != "extra_forbidden")
-    keys = tuple(k for k in first["loc"] if not _is_branch(k))
+    keys = _keys(first, data)
     text = _what(first, root, keys)
     # A check across keys starts its message with the key it is about.
     if first["type"] == "value_error" and (about := re.match(r"`([\w.]+)`: ", text)):
         keys = (*keys, *about[1].split("."))
         text = text[about.end() :]
     lines = [f"{_where(path, node, keys)}: {text}"]
-    others = {tuple(k for k in entry["loc"] if not _is_branch(k)) for entry in found}
+    others = {_keys(entry, data) for entry in found}
     # The branches of a union all complain, each about its own part of the same value.
     others = {other for other in others if not _within(other, keys) and not _within(keys, other)}
     if others:
@@ -182,9 +183,22 @@ def _within(keys: Path_, outer: Path_) -> bool:
     return keys[: len(outer)] == outer
 
 
-def _is_branch(key: str | int) -> bool:
-    """Pydantic puts the name of a union's branch into the path; the file has no such key."""
-    return isinstance(key, str) and ("[" in key or key in ("float", "int", "str"))
+def _keys(error: Any, data: Any) -> Path_:
+    """Where in a config's data an error is.
+
+    Pydantic puts the names of a union's branches into its path, too: what the data do not have
+    is none of their keys, but for the one that is missing.
+    """
+    keys: list[str | int] = []
+    place = data
+    for key in error["loc"]:
+        held = isinstance(place, list) and isinstance(key, int) and key < len(place)
+        if held or (isinstance(place, dict) and key in place):
+            place = place[key]
+            keys.append(key)
+    if error["type"] == "missing":
+        keys.append(error["loc"][-1])
+    return tuple(keys)
 
 
 def _where(path: Path, node: yaml.Node | None, keys: Path_) -> str:

@@ -10,7 +10,8 @@ import pytest
 
 from agent import plain_yaml
 from agent.bench.fuzz.drawn import TEXTS, configs
-from agent.config import RunConfig, as_data, load
+from agent.config import RunConfig, load
+from agent.config_data import as_data
 from agent.reading import ConfigError
 from agent.store.folder import CONFIG, write_config
 from tests import faulty

@@ -14,7 +14,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from agent import plain_yaml
-from agent.config import RunConfig, as_data, load
+from agent.config import RunConfig, load
+from agent.config_data import as_data
 from agent.linkless import replace_text
 from agent.reading import ConfigError
 from agent.rules import FIRST

@@ -67,4 +67,7 @@ def open_frames(file: Path, part: Part | None = None) -> Iterator[Frames]:
     """
     part = part or Part()
     with ExitStack() as files:
-        yield Frames(chosen(images_in(file, files), part), part)
+        images = images_in(file, files)
+        if not images:
+            raise ImageError(f"{file}: holds no image")
+        yield Frames(chosen(images, part), part)

@@ -55,7 +55,8 @@ def command(*args: str | Path) -> Act:
 
 
 def _config(folder: Path, originals: Path, rng: Chance, damaged: bool) -> Act:
-    from agent.config import as_data, load
+    from agent.config import load
+    from agent.config_data import as_data
 
     file = folder / "my.yaml"
     if damaged and rng.random() < 0.3:

@@ -92,7 +92,7 @@ def changed(data: Any, rng: Chance) -> Any:
             holder[key] = json.loads(json.dumps(other[there]))
     elif what == 3:
         holder[key] = _deep(int(rng.choice([3, 30, 900])), holder[key])
-    elif what == 4 and isinstance(holder[key], int | float):
+    elif what == 4 and isinstance(holder[key], int | float) and abs(holder[key]) < 1e300:
         holder[key] = holder[key] * float(rng.choice([-1.0, 0.5, 1e6, 1e-6, 1e300]))
     else:
         holder[key] = _odd(rng)
