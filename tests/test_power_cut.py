@@ -6,6 +6,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from agent.replay import replay
 from agent.session import Session
 from agent.store import durable
 from agent.store.folder import read_config
+from agent.store.ledger import Ledger
 from agent.summary import summarize
+from agent.view.reader import Reader
 from tests import faulty
 from tests.faulty import cli
 from tests.runs import (
@@ -146,6 +149,19 @@ def assert_mended(
     assert replay(run).difference is None
     code, _, err = cli(capsys, "export", run, run.with_suffix(".ome.tif"))
     assert code == 0, err
+
+
+def test_an_open_page_forgets_what_has_become_void(cut_search: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(cut_search, run)
+    reader = Reader(run)
+    reader.refresh()
+    assert reader.course is not None and len(reader.course.trials) == 2
+    of_a_trial_that_was_judged(run)
+    with closing(Ledger(run)) as ledger:
+        ledger.cut(4, "frame 4: is cut", [5])
+    until(lambda: reader.refresh() and reader.course and reader.course.acquired == 4)
+    assert len(reader.course.trials) == 1
 
 
 def test_a_frame_that_is_not_one_of_the_last_is_no_power_cut(tmp_path: Path) -> None:

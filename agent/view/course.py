@@ -81,6 +81,8 @@ class Course:
         Number of the newest frame of each kind.
     modes
         Of the frames that were taken.
+    outdated
+        Something that was taken has become void: the ledger is to be read anew.
     lapsed
         Time points of a time-lapse that skips; None elsewhere.
     """
@@ -109,6 +111,7 @@ class Course:
     lapsed: Lapsed | None = None
     standing: Standing | None = None
     gate: DoseGate | None = None
+    outdated: bool = False
     _announced: dict[int, dict[str, Any]] = field(default_factory=dict)
     _pace: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=_PACE + 1))
 
@@ -169,6 +172,10 @@ class Course:
             self.newest["sted"] = entry.frame
         self._pace.append((_moment(entry.at), self.done))
         self.light.add(entry.frame, dict(self.gate.total))
+
+    def _take_cut(self, entry: Entry) -> None:
+        # Who reads the ledger from its beginning does not come upon what is void.
+        self.outdated = self.outdated or entry.frame in self.frames
 
     def _take_late(self, entry: Entry) -> None:
         self.counts["missed"] += entry.data["frames"]

@@ -123,6 +123,8 @@ class Reader:
         try:
             while self.course.take(self._ledger.entries(after=self.course.read, most=_CHUNK)):
                 changed = True
+                if self.course.outdated:
+                    self.course = Course(self.course.config)
         except (sqlite3.Error, ValueError, KeyError, TypeError) as error:
             changed = self._is_damaged(error)
         else:
