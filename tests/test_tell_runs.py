@@ -277,7 +277,7 @@ def test_telling_checks_before_it_writes(run: Path, capsys: pytest.CaptureFixtur
         (["trials"], "not key=value"),
         (["trials=6", "trials=7"], "`trials`: stands here twice"),
         (["try={a: ]"], "not a YAML value"),
-        (["depletion_power=2020-01-01"], "datetime.date"),
+        (["depletion_power=2020-01-01"], "'2020-01-01' is not accepted"),
         (["pick=4"], "a trial that gave a result: 1, 2"),
     ):
         code, out, err = cli(capsys, "tell", run, *words)
