@@ -82,6 +82,9 @@ def test_axes_cover_what_they_show() -> None:
     assert Axis.linear("score", [0, 1]).at(0.25) == 0.25
     assert [words for _, words in Axis.linear("trial", [0.5, 3.5], whole=True).ticks] == list("123")
     assert Axis.of("gate", ["open", "late"]).at("late") == 0.75
+    for axis in (Axis.logarithmic("power", [1.0, 1e308]), Axis.linear("x", [1.0, 1e308, np.nan])):
+        assert len(axis.ticks) < 10, "what nobody can draw is left out"
+        assert "inf" not in "".join(words for _, words in axis.ticks)
     flat = Axis.linear("counts", [3.0, 3.0])
     assert 0 < flat.at(3.0) < 1
 

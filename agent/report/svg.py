@@ -62,7 +62,7 @@ class Axis:
     @classmethod
     def logarithmic(cls, label: str, values: Iterable[float]) -> Axis:
         """Cover all values, which are above 0."""
-        known = list(values)
+        known = [value for value in values if 1 / _FARTHEST < value < _FARTHEST] or [1.0]
         low, high = min(known), max(known)
         if low == high:
             low, high = low / 2, high * 2
