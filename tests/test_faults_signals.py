@@ -143,8 +143,8 @@ def test_sigterm_and_a_second_process(tmp_path: Path, capsys: pytest.CaptureFixt
         wait_until(lambda: entries(run, "frame") >= 2)
         # Nobody else may work in this run meanwhile, but anyone may look.
         code, _, err = cli(capsys, "resume", run)
-        assert (code, len(err.splitlines())) == (2, 1), err
-        assert str(run) in err
+        assert (code, len(err.splitlines())) == (2, 2), err
+        assert "at work in this run" in err.splitlines()[-1]
         assert show(capsys, run)["status"] == "running"
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=30)
