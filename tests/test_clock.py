@@ -140,7 +140,7 @@ def test_after_a_stall_time_points_are_skipped_if_so_asked(tmp_path: Path) -> No
     result, run = run_session(tmp_path, session={}, plan="timelapse", camera=STALL, timelapse=lapse)
     assert result.status == "completed", result.reason
     late = recorded(run).late
-    assert late[0]["policy"] == "skip" and late[0]["points"] >= 8
+    assert late[0]["policy"] == "skip" and max(one["points"] for one in late) >= 8
     skipped = sum(one["frames"] for one in late)
     assert skipped == 2 * sum(one["points"] for one in late)
     frames = summarize(run)["frames"]
@@ -194,7 +194,7 @@ def test_what_was_skipped_stays_skipped_when_the_run_is_resumed(tmp_path: Path) 
     )
     assert result.status == "failed"
     before, taken = recorded(run).late, points(run)
-    assert before[0]["points"] >= 8
+    assert max(one["points"] for one in before) >= 8
     faulty.made.clear()
     session = Session(read_config(run), run / "config.yaml", run)
     result = session.run()

@@ -86,7 +86,8 @@ def test_other_weights_are_asked_about(
 
 def search(base: Path, name: str, plan: Any = None, **optimize: Any) -> Path:
     data = config_data_of_a_run()
-    data["optimize"] |= {"trials": 6, "initial": 5, **optimize}
+    del data["optimize"]["initial"]
+    data["optimize"] |= {"library": False, **optimize}
     data["microscope"]["fields"] = {"rows": 4, "columns": 4}
     config = load(faulty.write(base / f"{name}.yaml", data))
     run = new_folder(config, base, base / name)
@@ -96,8 +97,8 @@ def search(base: Path, name: str, plan: Any = None, **optimize: Any) -> Path:
 
 
 def test_what_a_run_learned_from_goes_with_it(tmp_path: Path) -> None:
-    first = search(tmp_path, "first", library=False)
-    run = search(tmp_path, "second", cut_after(8), library=False, prior=["first"])
+    first = search(tmp_path, "first", engine="sobol", trials=5)
+    run = search(tmp_path, "second", cut_after(4), trials=2, prior=["first"])
     shutil.rmtree(first)
     moved = tmp_path / "elsewhere"
     run.rename(moved)

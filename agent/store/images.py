@@ -121,6 +121,7 @@ class ImageStore:
         """Go on where the folder is, if somebody renamed it: what is written has cost light."""
         if self.anchor is not None and not self.anchor.holds():
             self.path = self.anchor.place() / self.name
+            self._array = None  # it would be written where it was
             if self._is_there():
                 self._open()
 
