@@ -120,6 +120,6 @@ def _read(path: Path) -> tuple[bytes, dict[str, Any]]:
             )
     try:
         content = dict(json.loads(card.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise ValueError(f"{card}: not a model card ({error})") from None
     return path.read_bytes(), content

@@ -46,8 +46,9 @@ class Tags(Description):
         x, y = (self._page.tags.get(key) for key in ("XResolution", "YResolution"))
         if x is None or y is None or self._per_pixel("x") is None or self._per_pixel("y") is None:
             return None
-        unit = self._page.tags.get("ResolutionUnit")
-        return (x.value, y.value), unit.value if unit else None
+        tag = self._page.tags.get("ResolutionUnit")
+        known = tag is not None and isinstance(tag.value, int) and tag.value in (1, *_TAG_UNITS)
+        return (x.value, y.value), tag.value if tag is not None and known else None
 
     def made(self) -> dict[str, dict[str, str]]:
         """From the key `stedfast`."""
