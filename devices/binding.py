@@ -104,6 +104,32 @@ def check_taken(core: UniMMCore, config: MicroscopeConfig) -> None:
             )
 
 
+def with_whole_numbers(core: UniMMCore, config: MicroscopeConfig) -> MicroscopeConfig:
+    """The config with `kind: integer` for real settings whose property takes whole numbers.
+
+    A setting that asks for a fraction itself, as its start or in a mode, stays as it is and is
+    refused by `check_bindings`.
+    """
+    settings = dict(config.settings)
+    for name, setting in config.settings.items():
+        if setting.kind != "real" or setting.range is None:
+            continue
+        if setting.device not in core.getLoadedDevices():
+            continue
+        if setting.property not in core.getDevicePropertyNames(setting.device):
+            continue
+        pinned = [mode[name] for mode in config.modes.values() if name in mode]
+        safe = [] if setting.safe is None else [setting.safe]
+        values = [*setting.range, setting.start, *safe, *pinned]
+        if (
+            core.getPropertyType(setting.device, setting.property).name == "Integer"
+            and not core.getAllowedPropertyValues(setting.device, setting.property)
+            and all(float(value).is_integer() for value in values)
+        ):
+            settings[name] = setting.model_copy(update={"kind": "integer"})
+    return config.model_copy(update={"settings": settings})
+
+
 def check_bindings(core: UniMMCore, config: MicroscopeConfig) -> None:
     """Check that every setting of the config can be sent to the device it is bound to.
 

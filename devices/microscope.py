@@ -9,7 +9,13 @@ from pathlib import Path
 
 from useq import MDAEvent
 
-from devices.binding import check_bindings, check_fixed, check_once, check_taken
+from devices.binding import (
+    check_bindings,
+    check_fixed,
+    check_once,
+    check_taken,
+    with_whole_numbers,
+)
 from devices.config import MicroscopeConfig, PropertyBinding, Value
 from devices.errors import BindingError, LimitError, one_of
 from devices.fields import grid
@@ -37,7 +43,8 @@ class Microscope:
     core
         Micro-Manager's core with C++ and Python devices in it.
     config
-        What it was opened from; its fields are around where the stage was, if nobody said where.
+        What it was opened from; its fields are around where the stage was, if nobody said where,
+        and settings whose property takes whole numbers are integers.
     simulated
         True where the frames come from a simulation, a recording or a demo camera.
     fields
@@ -112,6 +119,7 @@ class Microscope:
     def _bind(cls, held: OpenCore, config: MicroscopeConfig) -> Microscope:
         core = held.core
         assign_roles(core, config)
+        config = with_whole_numbers(core, config)
         check_bindings(core, config)
         check_fixed(core, config)
         for i, entry in enumerate(config.properties):

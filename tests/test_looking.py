@@ -60,6 +60,14 @@ def opened(changes: Mapping[str, Any], base: Path) -> None:
         pass
 
 
+def test_a_property_of_whole_numbers_is_an_integer_setting() -> None:
+    settings = camera("Gain", range=[0, 8], start=2)
+    config = MicroscopeConfig.model_validate({**DEMO, "settings": settings})
+    assert config.settings["x"].kind == "real"
+    with Microscope.open(config) as microscope:
+        assert microscope.config.settings["x"].kind == "integer"
+
+
 REFUSED: dict[str, tuple[dict[str, Any], tuple[str, ...], str]] = {
     "pre-init property": (
         {"settings": camera("MaximumExposureMs", range=[0, 10000], start=500)},

@@ -115,7 +115,7 @@ class WorkerProcess:
         try:
             if not self._pipe.poll(timeout_s):
                 self.kill()
-                raise TimeoutError
+                raise TimeoutError(f"its process did not answer within {timeout_s:g} s")
             good, answer = self._pipe.recv()
         except (EOFError, OSError) as error:
             if isinstance(error, TimeoutError):

@@ -50,7 +50,16 @@ def open_microscope(
                 )
             if config.plan != "live":
                 microscope.check_fields()
+            _check_search(config, microscope, source)
             yield microscope
     except BindingError as error:
         wrong = located(source, ("microscope", *error.path), str(error))
         raise noted(wrong, error) from None
+
+
+def _check_search(config: RunConfig, microscope: Microscope, source: Path) -> None:
+    """What a config searches was checked against it; its devices may take whole numbers only."""
+    for name, values in config.optimize.search.items():
+        for value in values:
+            if why := microscope.config.settings[name].refusal(value):
+                raise located(source, ("optimize", "search", name), f"{why}, as its device takes")

@@ -190,10 +190,9 @@ class Session:
         seen: Interrupts,
         watch: Callable[[Progress], None],
     ) -> Result:
-        # The fields of a run stay where they are, wherever the stage is when it is gone on with.
-        if (centre := microscope.config.fields.centre_um) is not None:
-            scope = self.config.microscope.placed(*centre)
-            self.config = self.config.model_copy(update={"microscope": scope})
+        # What was found out in opening it belongs to the run: its fields stay where they are,
+        # wherever the stage is when it is gone on with.
+        self.config = self.config.model_copy(update={"microscope": microscope.config})
         work = prepare(
             self.config,
             self.folder,
