@@ -14,7 +14,7 @@ from rich.text import Text
 from agent import plain_yaml
 from agent.config import load
 from agent.config_data import as_data
-from agent.reading import ConfigError, noted
+from agent.reading import ConfigError, located, noted
 from agent.signals import interrupts
 from agent.terminal import say
 from devices.config import ExposureConfig, MicroscopeConfig
@@ -51,7 +51,7 @@ def list_devices(cfg: str, starter: Path | None, console: Console, *, as_json: b
             text = _starter(core, cfg, config, starter) if starter is not None else ""
             shutters = held.lights.shutters
     except BindingError as error:
-        raise noted(ConfigError(str(error)), error) from None
+        raise noted(_wrong(cfg, error), error) from None
     if as_json:
         print(json.dumps([asdict(info) for info in infos], indent=1, default=str))
     else:
@@ -63,10 +63,23 @@ def list_devices(cfg: str, starter: Path | None, console: Console, *, as_json: b
         say(f"{starter}: written; the lines to look at say `# check:`")
 
 
+def _wrong(cfg: str, error: BindingError) -> ConfigError:
+    """What is wrong with a microscope, and where: a line of its config, or its `.cfg`."""
+    file = Path(cfg)
+    if _is_config(file):
+        return located(file, ("microscope", *error.path), str(error))
+    # What Micro-Manager refuses already names the file.
+    return ConfigError(str(error) if cfg in str(error) else f"{cfg}: {error}")
+
+
+def _is_config(file: Path) -> bool:
+    return file.suffix in (".yaml", ".yml")
+
+
 def _microscope(cfg: str) -> tuple[MicroscopeConfig, Path]:
     """What to open, and the folder that its paths start from."""
     file = Path(cfg)
-    if file.suffix in (".yaml", ".yml"):
+    if _is_config(file):
         return load(file).microscope, file.parent
     exposure = ExposureConfig(camera_ms=1)
     return MicroscopeConfig(cfg=cfg, pixel_size_nm=1, exposure=exposure), Path()
@@ -86,8 +99,7 @@ def _starter(core: UniMMCore, cfg: str, config: MicroscopeConfig, starter: Path)
         del named["modules"]
     kept = {key: value for key, value in named.items() if value}
     lines = plain_yaml.write(kept, block=True).splitlines()
-    from_config = Path(cfg).suffix in (".yaml", ".yml")
-    pixel_nm = config.pixel_size_nm if from_config else None
+    pixel_nm = config.pixel_size_nm if _is_config(Path(cfg)) else None
     return starter_config(core, Path(cfg).name, lines, pixel_nm)
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _WRAPPED = re.compile(r"^Error executing command '\w+' with arguments \[.*?\]: ")
 _AT = re.compile(r" at line (\d+): ")
+_INITIALIZES = re.compile(r"^\s*(#py )?Property,Core,Initialize,1\b", re.MULTILINE)
 
 
 def load_cfg(core: UniMMCore, file: Path) -> None:
@@ -35,6 +36,8 @@ def load_cfg(core: UniMMCore, file: Path) -> None:
         load_from_string(core, text, str(file))
     except Exception as error:
         why = _refusal(core, file, text, error)
+        if "uninitialized device" in why and not _INITIALIZES.search(text):
+            why += "; the file lacks the line `Property,Core,Initialize,1`, after its devices"
         # Devices that are loaded but did not come up could end the process.
         with suppress(Exception):
             core.unloadAllDevices()

@@ -199,3 +199,30 @@ def test_a_module_that_cannot_be_imported_is_told(text: str, said: str, tmp_path
     with pytest.raises(BindingError) as refused, open_core(load(file).microscope):
         pass
     assert said in str(refused.value) and str(file.parent) in str(refused.value)
+
+
+def test_devices_names_a_cfg_that_is_in_use(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "c.cfg"
+    file.write_text(CFG, encoding="utf-8")
+    with open_core(config(file)):
+        code, _, err = cli(capsys, "devices", file)
+    assert (code, len(err.splitlines())) == (2, 1), err
+    assert err.startswith(f"{file}: is in use by process ")
+
+
+@pytest.mark.parametrize("labels", [True, False])
+def test_a_cfg_that_never_initializes_its_devices_is_told_which_line_it_lacks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], labels: bool
+) -> None:
+    """Micro-Manager would load it, and leave all of its devices useless."""
+    file = tmp_path / "c.cfg"
+    lines = [line for line in CFG.splitlines() if line != "Property,Core,Initialize,1"]
+    if not labels:  # then none of its lines is refused
+        lines = lines[: lines.index("Parent,Camera,DHub")]
+    file.write_text("\n".join(lines), encoding="utf-8")
+    code, _, err = cli(capsys, "devices", file)
+    assert (code, len(err.splitlines())) == (2, 1), err
+    assert str(file) in err
+    assert "Property,Core,Initialize,1" in err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -57,6 +58,8 @@ def test_a_second_session_is_refused_and_told_who_has_it(
             code, _, err = cli(capsys, *command)
             assert (code, len(err.splitlines())) == (2, 1), err
             assert f"in use by process {holder.pid}" in err
+            where = rf"{file}, line \d+: `microscope\.python_devices\.\w+`: is in use"
+            assert re.match(where, err), err
         assert lit.commands(tmp_path / "log") == said
         assert not (tmp_path / "r").exists()
     finally:
