@@ -125,7 +125,7 @@ def expect(config: RunConfig, microscope: Microscope) -> Expected:
     if config.rebuilds() and config.timelapse.acquire == "skip":
         frames = fewest
     low, high = _extremes(config)
-    pixels = microscope.core.getImageWidth() * microscope.core.getImageHeight()
+    pixels = microscope.pixels
     modes = [config.live.mode if config.plan == "live" else config.timelapse.mode]
     trial = ["confocal", "sted", "confocal"]
     if config.plan == "optimize":

@@ -47,6 +47,8 @@ class Microscope:
         and settings whose property takes whole numbers are integers.
     simulated
         True where the frames come from a simulation, a recording or a demo camera.
+    shape, frame_bytes
+        Rows and columns of a frame, and size of its raw pixels (bytes).
     fields
         Fields of view, from the centre outwards.
     kept
@@ -66,6 +68,10 @@ class Microscope:
             or core.getDeviceLibrary(core.getCameraDevice()) in _SIMULATED_LIBRARIES
         )
         self.fields = grid(config.fields)
+        # Asked once: a camera that does not answer later must not end more than its frame.
+        self.shape = (int(core.getImageHeight()), int(core.getImageWidth()))
+        self.frame_bytes = int(core.getImageBufferSize())
+        self._stood = core.getXYPosition() if core.getXYStageDevice() else (0.0, 0.0)
         self.kept = held.lights.kept()
         self.loose: tuple[Loose, ...] = tuple(held.lights.loose())
         self._bound = {(s.device, s.property): (n, s) for n, s in config.settings.items()}
@@ -153,12 +159,7 @@ class Microscope:
     @property
     def pixels(self) -> int:
         """Pixels of a frame."""
-        return int(self.core.getImageWidth() * self.core.getImageHeight())
-
-    @property
-    def frame_bytes(self) -> int:
-        """Size of a frame's raw pixels (bytes)."""
-        return int(self.core.getImageBufferSize())
+        return self.shape[0] * self.shape[1]
 
     def settings(self, shot: Shot) -> dict[str, Value]:
         """Every setting of a shot: starting values, then the shot's, then its mode's.
@@ -273,8 +274,8 @@ class Microscope:
     # ------------------------------------------------------------------ time and place
 
     def travel(self) -> str:
-        """How far the stage goes to see all fields, in words."""
-        x, y = self.core.getXYPosition()
+        """How far the stage goes from where it was on opening to see all fields, in words."""
+        x, y = self._stood
         xs, ys = [f.x_um for f in self.fields], [f.y_um for f in self.fields]
         far = max(math.hypot(field.x_um - x, field.y_um - y) for field in self.fields)
         return (

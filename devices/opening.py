@@ -99,7 +99,7 @@ class OpenCore:
         Raises
         ------
         DeviceFault
-            A device hangs.
+            A device hangs, or does not answer.
         Interrupted
             Somebody wants it to end.
         """
@@ -113,7 +113,12 @@ class OpenCore:
             raise Interrupted("interrupted before the microscope was open")
         if worker.is_alive():
             raise DeviceFault(f"a device hangs: the microscope is not open after {seconds:g} s")
-        return worker.result()
+        try:
+            return worker.result()
+        except (BindingError, DeviceFault):
+            raise
+        except Exception as error:  # whatever a driver raises on being asked
+            raise DeviceFault(f"a device does not answer: {error}") from error
 
     def arm(self) -> None:
         """Let devices be moved and lit."""

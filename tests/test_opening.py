@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -248,3 +248,50 @@ def test_a_property_is_given_back_and_light_that_nobody_keeps_is_told(
     assert "Excitation.Emission at Off" in said
     assert "left as it is Depletion.Emission is On" in said
     assert "left as it is Excitation" not in said
+
+
+class Silent:
+    """Makes one call of a device fail: its `at`th of that method."""
+
+    def __init__(self, method: Callable[..., Any], at: int) -> None:
+        self.method, self._at, self.calls = method, at, 0
+
+    def __get__(self, device: object, owner: type) -> Callable[..., Any]:
+        def call(*args: Any) -> Any:
+            self.calls += 1
+            if self.calls == self._at:
+                raise RuntimeError("cable is out")
+            return self.method(device, *args)
+
+        return call
+
+
+@pytest.mark.parametrize(
+    ("kind", "method"),
+    [
+        (lit.LitLaser, "busy"),
+        (lit.Stage, "busy"),
+        (lit.Stage, "get_position_um"),
+        (lit.Camera, "sensor_shape"),
+        (lit.Camera, "get_exposure"),
+    ],
+)
+def test_a_device_that_does_not_answer_while_it_is_opened_is_told_in_words(
+    kind: type,
+    method: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whichever question it is: the first of its kind, or one halfway to the end."""
+    asked = Silent(getattr(kind, method), sys.maxsize)
+    monkeypatch.setattr(kind, method, asked)
+    file = faulty.write(tmp_path / "c.yaml", lit.config(tmp_path / "log"))
+    assert cli(capsys, "check", file)[0] == 0
+    for at in {1, (asked.calls + 1) // 2}:
+        silent = Silent(asked.method, at)
+        monkeypatch.setattr(kind, method, silent)
+        code, _, err = cli(capsys, "check", file)
+        assert code in (1, 2), f"call {at}: {err}"
+        assert "cable is out" in err
+        assert lit.left_lit(tmp_path / "log") == {}

@@ -147,7 +147,7 @@ def check(config: ConfigFile, overrides: Overrides = None) -> None:
         table.add_row("plan", checked.plan + ("" if origin == MEASURED else f" ({origin})"))
         if checked.filter is not None:
             table.add_row("filter", f"{checked.filter.model}, {checked.filter.frames} frames")
-        shape = f"{microscope.core.getImageWidth()} × {microscope.core.getImageHeight()} px"
+        shape = f"{microscope.shape[1]} × {microscope.shape[0]} px"
         table.add_row("frames", f"{_frames(expected)} of {shape}")
         if checked.rebuilds():
             lapse = checked.timelapse

@@ -133,12 +133,11 @@ def _prepared(
         )
     filtering = None
     if filters is not None and config.filter is not None:
-        core = microscope.core
         progress.filtered = len(recording.filtered())
         live_page.begin(folder)
         filtering = Filtering(
             filters,
-            shape=(core.getImageHeight(), core.getImageWidth()),
+            shape=microscope.shape,
             modes=config.filtered_modes(),
             frames=config.filter.frames,
             timeout_s=config.filter.timeout_s,
