@@ -50,6 +50,30 @@ def showing(state: State, console: Console) -> Iterator[Callable[[State], None]]
             bar.stop()
 
 
+@contextmanager
+def counting(console: Console) -> Iterator[Callable[[int, int], None]]:
+    """Count a file's frames while the context lasts; yields what is told how many of how many.
+
+    The bar shows with the first count: what is refused before any work leaves none behind.
+    """
+    bar = Progress(console=console)
+    task = bar.add_task("frames", total=None)
+    started = False
+
+    def watch(done: int, frames: int) -> None:
+        nonlocal started
+        if not started:
+            started = True
+            bar.start()
+        bar.update(task, completed=done, total=frames)
+
+    try:
+        yield watch
+    finally:
+        if started:
+            bar.stop()
+
+
 def describe(state: State) -> str:
     """One line: what is being done, and how it looks."""
     parts = [state.doing]

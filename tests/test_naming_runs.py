@@ -5,10 +5,16 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from typer.main import get_command
 
+from agent.bench import _BENCHES
+from agent.bench.measurement import Check, Measurement
+from agent.cli import app
+from agent.control import COMMANDS
+from agent.instructions import KEYS
 from agent.session import EXIT_CODES
 from tests import faulty
 from tests.faulty import cli
@@ -33,6 +39,8 @@ def test_last_is_the_newest_run(place: Path, capsys: pytest.CaptureFixture[str])
     assert "runs/a" in err and "runs/b" not in err
     code, _, err = cli(capsys, "export", "last", "out.ome.tif")
     assert (code, err) == (0, "out.ome.tif: 2 frames\n")
+    code, _, err = cli(capsys, "reconstruct", "last", "twice.tif")
+    assert code == 0, err
     # A folder of that name is what it says.
     Path("last").mkdir()
     assert "last: not a run folder" in cli(capsys, "show", "last")[2]
@@ -83,3 +91,32 @@ def test_a_run_is_gone_on_with_and_viewed(
 def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = cli(capsys, "--version")
     assert code == 0 and re.match(r"stedfast \d+\.\d+", out)
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [("bench", tuple(_BENCHES)), ("tell", ("a setting", *KEYS, *COMMANDS))],
+)
+def test_help_names_all_that_is_accepted(command: str, words: tuple[str, ...]) -> None:
+    params = cast(Any, get_command(app)).commands[command].params
+    told = [param.help for param in params if param.param_type_name == "argument"][-1]
+    listed = re.split(r", | or ", told.split(";")[0])
+    assert sorted(listed) == sorted(words)
+
+
+@pytest.mark.parametrize("command", ["filter", "reconstruct"])
+def test_what_is_refused_before_any_work_shows_no_bar(
+    command: str, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _, err = cli(capsys, command, "none.tif", "out.tif", "--model", "flow")
+    assert code == 2 and len(err.splitlines()) == 1, err
+
+
+@pytest.mark.parametrize("name", ["gpu", "storm", "fuzz", "kill", "long"])
+def test_a_bench_that_checks_has_the_code_of_its_checks(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for left, code in ((0, 0), (1, 1)):
+        measured = Measurement(("runs",), [(1,)], [Check("lost", left, "<=", 0)])
+        monkeypatch.setattr(f"agent.bench.{name}.measure", lambda found=measured, **_: found)
+        assert cli(capsys, "bench", name)[0] == code

@@ -36,7 +36,7 @@ _BENCHES = {
     "kill": "SIGKILL at random moments: no frame lost, resume completes",
     "long": "a run of a night's length: time and memory of each frame and of each command",
 }
-_TESTS = ("fuzz", "long")
+_TESTS = ("gpu", "storm", "fuzz", "kill", "long")
 _LONG = ("optimizer", "restoration", "interpolation", "tuning")
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from agent.cli.shared import AsJson, err, say
+from agent.cli.shared import LAST, AsJson, err, named_run, say
 
 Series = Annotated[
     int | None, typer.Option("--series", metavar="N", help="which image of a file of several")
@@ -62,13 +62,11 @@ def filter_(
     as_json: AsJson = False,
 ) -> None:
     """Filter the frames of a file: what is left is the structure that the model knows."""
-    from rich.progress import Progress
-
     from agent.files.filtering import filter_file
     from agent.files.opening import part_of
+    from agent.progress import counting
 
-    with Progress(console=err) as bar:
-        task = bar.add_task("frames", total=None)
+    with counting(err) as progress:
         done = filter_file(
             file,
             target,
@@ -81,7 +79,7 @@ def filter_(
             interval_s=interval,
             part=part_of(series, channel, axes or ()),
             as_float=as_float,
-            progress=lambda done, frames: bar.update(task, completed=done, total=frames),
+            progress=progress,
         )
     if as_json:
         print(json.dumps(done.as_dict(), indent=1))
@@ -94,13 +92,19 @@ def filter_(
         flagged = f"  flagged: {', '.join(one.flags)}" if one.flags else ""
         print(f"{one.value:.3f} ± {one.sd:.3f}  {file} [{number}]{flagged}")
     mean = sum(done.uncertainty) / len(done.uncertainty)
-    say(f"{target}: {done.frames} frames on {done.device}, uncertainty {mean:.2f} of the signal")
+    frames = f"{done.frames} frame{'s' if done.frames != 1 else ''}"
+    say(f"{target}: {frames} on {done.device}, uncertainty {mean:.2f} of the signal")
 
 
 def reconstruct(
     file: Annotated[
         Path,
-        typer.Argument(metavar="IN", help="TIFF, OME-Zarr image or run folder", show_default=False),
+        typer.Argument(
+            metavar="IN",
+            help=f"TIFF, OME-Zarr image or run folder; `{LAST}`: the newest in ./runs",
+            show_default=False,
+            callback=named_run,
+        ),
     ],
     target: Annotated[
         Path,
@@ -125,13 +129,11 @@ def reconstruct(
     as_json: AsJson = False,
 ) -> None:
     """Rebuild frames between those of a movie; measured frames stay as they are."""
-    from rich.progress import Progress
-
     from agent.files.opening import part_of
     from agent.files.reconstruction import reconstruct_file
+    from agent.progress import counting
 
-    with Progress(console=err) as bar:
-        task = bar.add_task("frames", total=None)
+    with counting(err) as progress:
         done = reconstruct_file(
             file,
             target,
@@ -143,7 +145,7 @@ def reconstruct(
             pixel_size_nm=pixel_size,
             interval_s=interval,
             part=part_of(series, channel, axes or ()),
-            progress=lambda done, frames: bar.update(task, completed=done, total=frames),
+            progress=progress,
         )
     if as_json:
         print(json.dumps({"file": str(file), "out": str(target), **done.as_dict()}, indent=1))

@@ -167,8 +167,9 @@ def rate(
 ) -> None:
     """Score images in a browser, one at a time, or compare two scores of each (--study).
 
-    Answers are on disk before the next image shows, and a later start goes on where it stopped.
-    They end in FOLDER/ratings.csv, for `train quality`, or FOLDER/study.csv, for `study`.
+    Answers are on disk before the next image shows, and a later start goes on
+    where it stopped. They end in FOLDER/ratings.csv, for `train quality`, or
+    FOLDER/study.csv, for `study`.
     """
     from agent.rating.command import rate as serve
     from agent.web.access import Place

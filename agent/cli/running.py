@@ -85,8 +85,9 @@ def view_(
 ) -> None:
     """See a run in a browser, while it goes on or after, and steer it; also from another machine.
 
-    The page may be watched with the second link, which cannot change anything. Other machines
-    need --host, and --certificate with --key for TLS (or --allow-plain, inside a tunnel).
+    The page may be watched with the second link, which cannot change anything.
+    Other machines need --host, and --certificate with --key for TLS (or
+    --allow-plain, inside a tunnel).
     """
     from agent.view.command import view
     from agent.web.access import Place
@@ -195,19 +196,21 @@ def tell(
         list[str],
         typer.Argument(
             metavar="KEY=VALUE…",
-            help="a setting, try, prefer, pick, trials, finish, pause, resume, stop or filter;"
-            " values are YAML",
+            help="a setting, try, prefer, pick, accept, trials, finish, pause, resume, stop"
+            " or filter; values are YAML",
             show_default=False,
         ),
     ],
 ) -> None:
     """Change a run while it works: an optimization between two trials, live between two frames.
 
-    depletion_power=120 fixes a tuned setting, depletion_power=[50,120] narrows it and
-    depletion_power=free searches all of it again. try={depletion_power: 90} is tried next.
-    prefer={quality: 1, bleaching: 0.5} or pick=7 (a trial) says which trade-off to recommend.
-    trials=30 is another number of trials; finish=true ends the search. Any run that is at work
-    heeds pause=true, resume=true, stop=true and filter=none, newest or all.
+    depletion_power=120 fixes a tuned setting, depletion_power=[50,120]
+    narrows it, depletion_power=free searches all of it again.
+    try={depletion_power: 90} is tried next. prefer={quality: 1, bleaching: 0.5}
+    or pick=7 (a trial) says which trade-off to recommend; accept=7 takes that
+    trial's settings and ends the search. trials=30 is another number of trials;
+    finish=true ends the search. Any run that is at work heeds pause=true,
+    resume=true, stop=true and filter=none, newest or all.
     """
     from agent.tell import tell as write
 
@@ -234,6 +237,8 @@ def _work(session: Session) -> NoReturn:
     if not result.thread_left:
         with interrupts() as seen:
             found = _sum_up(result, seen)
+    if result.status == "interrupted":
+        say(f"stedfast resume {result.folder} goes on with it")
     say(f"stedfast show {result.folder}")
     _leave(result, reliable=found is None or found["ok"] is not False)
 

@@ -51,7 +51,7 @@ def _summary_lines(summary: dict[str, Any], flagged: str) -> list[str]:
     lines += [f"{'why' if not at else '':<11}{line}" for at, line in enumerate(summary["why"])]
     lines += [f"fault      {fault['what']}" for fault in summary["faults"]]
     if (safe := summary["safe_state"]) is not None:
-        state = "read back as it should" if safe["ok"] else "NOT SAFE"
+        state = "read back as it should be," if safe["ok"] else "NOT SAFE"
         lines.append(f"safe state {state} at {safe['at']}")
     return lines
 

@@ -19,6 +19,8 @@ MARKS = "stedfast"
 _WORDS = {"t": "frame interval", "y": "pixel size in y", "x": "pixel size in x", "z": "z step"}
 # Before 0.3 all images had five axes, and no names for them.
 _OLDEST = ("t", "c", "z", "y", "x")
+# Where a folder says that it is a group, in Zarr 3 and 2.
+_GROUP = ("zarr.json", ".zgroup")
 
 
 def open_ngff(file: Path) -> list[Series]:
@@ -30,6 +32,10 @@ def open_ngff(file: Path) -> list[Series]:
         It is no OME-Zarr image, or a damaged one.
     """
     try:
+        if not any((file / name).is_file() for name in _GROUP):
+            raise ImageError(
+                "a folder that is no OME-Zarr image; accepted are the files in it, one by one"
+            )
         group = zarr.open_group(file, mode="r")
         return [_series(file, *found) for found in _images(group)]
     except ImageError as error:

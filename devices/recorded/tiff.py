@@ -64,7 +64,10 @@ def open_tiff(file: Path, files: ExitStack) -> list[Series]:
     except ImageError as error:
         raise ImageError(f"{file}: {error}") from None
     except Exception as error:  # whatever a damaged file leads to
-        raise ImageError(f"{file}: not a readable TIFF file: {reason(error)}") from None
+        raise ImageError(
+            f"{file}: not a readable TIFF file: {reason(error)}; accepted are TIFFs and OME-Zarr"
+            " images, as which a microscope's own format is exported by its software"
+        ) from None
 
 
 def _checked_description(tiff: tifffile.TiffFile) -> Any:
