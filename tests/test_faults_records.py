@@ -380,3 +380,32 @@ def test_replay_agrees_on_a_run_that_ended_for_want_of_a_score(
     code, out, err = cli(capsys, "replay", run)
     assert code == 0, err
     assert "6 frames" in out
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [("ledger.sqlite*", "ledger cannot be written"), ("raw.ome.zarr/**/*.json", "images")],
+)
+def test_what_somebody_else_writes_over_fails_the_run_and_is_told(
+    files: str,
+    said: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The run ends as it has, without a traceback, whatever can still be read of it."""
+    snap = faulty.FlakyCamera.snap
+
+    def overwrite(camera: faulty.FlakyCamera, buffer: Any) -> Any:
+        if camera._count == 2:
+            for file in (tmp_path / "run").glob(files):
+                file.write_bytes(b"{" * 400)
+        return snap(camera, buffer)
+
+    monkeypatch.setattr(faulty.FlakyCamera, "snap", overwrite)
+    file = faulty.write(tmp_path / "c.yaml", faulty.config(live={"frames": 4}))
+    code, _, err = cli(capsys, "run", file, "--out", tmp_path / "run")
+    assert code == 1
+    assert said in err
+    assert not faulty.made["Shutter"][-1].open
+    assert faulty.made["Laser"][-1].power == 0

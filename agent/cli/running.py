@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -263,7 +263,10 @@ def _sum_up(result: Result, seen: Interrupts) -> Mapping[str, Any] | None:
     except KeyboardInterrupt:
         say(f"stedfast report {result.folder} writes the report")
     except (OSError, SystemExit):  # nobody reads it
-        found = summarize(result.folder)["result"]
+        with suppress(ConfigError, OSError):
+            found = summarize(result.folder)["result"]
+    except ConfigError as error:  # somebody else wrote into its folder
+        say(str(error))
     return found
 
 

@@ -255,10 +255,12 @@ class Session:
                 work.images.scale_time(work.loop.interval_s)
             work.ledger.add("end", {"status": status, "reason": why})
             self._heartbeat(work.gate, status)
-        except (OSError, sqlite3.Error) as error:
-            status, why = "failed", f"{why}; and the ledger cannot be written: {error}"
         except FolderGone:  # of which `why` tells
             status = "failed"
+        except (OSError, sqlite3.Error) as error:
+            status, why = "failed", f"{why}; and the ledger cannot be written: {error}"
+        except ValueError as error:  # somebody else wrote into the images
+            status, why = "failed", f"{why}; and the images cannot be read: {error}"
         return Result(self._place(work), status, why, safe.ok, work.is_alive())
 
     def _place(self, work: Work) -> Path:
@@ -299,7 +301,7 @@ class Session:
             work.rebuilding.close(finish=finish, go_on=partial(go_on, "rebuilding"))
         if work.filtering is not None:
             work.filtering.close(finish=finish, go_on=partial(go_on, "filtering"))
-            with suppress(OSError):
+            with suppress(OSError, ValueError):
                 pixel_um = self.config.microscope.pixel_size_nm * 1e-3
                 filtered = FilteredStore(self.folder, pixel_size_um=pixel_um)
                 filtered.trim(max(work.loop.frames, work.stored))
