@@ -117,8 +117,10 @@ class OpenCore:
             return worker.result()
         except (BindingError, DeviceFault):
             raise
-        except Exception as error:  # whatever a driver raises on being asked
-            raise DeviceFault(f"a device does not answer: {error}") from error
+        # Whatever a driver raises on being asked, an exit included: no signal reaches its thread.
+        except BaseException as error:
+            what = str(error) if isinstance(error, Exception) else type(error).__name__
+            raise DeviceFault(f"a device does not answer: {what}") from error
 
     def arm(self) -> None:
         """Let devices be moved and lit."""

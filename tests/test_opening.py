@@ -295,3 +295,14 @@ def test_a_device_that_does_not_answer_while_it_is_opened_is_told_in_words(
         assert code in (1, 2), f"call {at}: {err}"
         assert "cable is out" in err
         assert lit.left_lit(tmp_path / "log") == {}
+
+
+def test_a_driver_that_exits_is_no_end_without_a_word(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lit.Camera, "get_exposure", lambda _: sys.exit(0))
+    file = faulty.write(tmp_path / "c.yaml", lit.config(tmp_path / "log"))
+    code, _, err = cli(capsys, "check", file)
+    assert code == 1
+    assert "does not answer: SystemExit" in err
+    assert lit.left_lit(tmp_path / "log") == {}
