@@ -64,7 +64,8 @@ def replay(folder: RunFolder, as_json: AsJson = False) -> None:
     if as_json:
         print(json.dumps(found.as_dict(), indent=1))
     elif found.difference is None:
-        told = f", told {found.told} times" if found.told else ""
+        times = "once" if found.told == 1 else f"{found.told} times"
+        told = f", told {times}" if found.told else ""
         print(f"{found.frames} frames gave the same {found.notes} decisions{told}")
     if rounding := found.rounding():
         say(f"{folder}: {rounding}")
