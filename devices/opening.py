@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _LOADING_S = 300.0
 """How long devices have to come up, a stage's homing included (s)."""
+_ASKED_S = 5.0
+"""How long a device that is being loaded is waited for once somebody wants it to end (s)."""
 _LET_GO_S = 2.0
 """How long a device that hangs is waited for at the end (s)."""
 _TICK_S = 0.05
@@ -105,10 +107,12 @@ class OpenCore:
         """
         worker = self._worker = _Worker(work)
         worker.start()
-        end = time.monotonic() + seconds
-        stop = self.gate.stop
+        end, stop = time.monotonic() + seconds, self.gate.stop
+        asked = False
         while worker.is_alive() and time.monotonic() < end and not stop.now:
             worker.join(_TICK_S)
+            if stop.asked and not asked:
+                asked, end = True, min(end, time.monotonic() + _ASKED_S)
         if stop.asked:
             raise Interrupted("interrupted before the microscope was open")
         if worker.is_alive():

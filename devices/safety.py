@@ -178,12 +178,12 @@ class _Carried(threading.Thread):
         step, problem = self._step, ""
         try:
             step.act()
-        except Exception as error:
+        except BaseException as error:  # a driver may exit: what it says itself still counts
             problem = f"{type(error).__name__}: {error}"
         try:
             value = step.read()
             self._answer = Readback(step.name, step.expected, value, _same(value, step.expected))
-        except Exception as error:
+        except BaseException as error:
             problem = problem or f"{type(error).__name__}: {error}"
             self._answer = Readback(step.name, step.expected, problem, False)
 

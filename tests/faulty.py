@@ -220,11 +220,14 @@ class DeadLaser(Laser):
 
 
 class StuckLaser(Laser):
-    """A laser that never answers: on coming up, or else when it is set, until `released`."""
+    """A laser that never answers: on coming up, or else when it is set, until `released`.
+
+    One that hung stays occupied in its process; by another `name` it is another laser.
+    """
 
     released = threading.Event()
 
-    def __init__(self, comes_up: bool = True) -> None:
+    def __init__(self, comes_up: bool = True, name: str = "") -> None:
         super().__init__()
         self._comes_up = comes_up
 

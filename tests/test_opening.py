@@ -21,7 +21,7 @@ from agent.bench import lit
 from agent.config import RunConfig
 from devices import binding, lights, loading, microscope, opening
 from devices.config import MicroscopeConfig
-from devices.errors import BindingError, DeviceFault
+from devices.errors import BindingError, DeviceFault, Interrupted
 from devices.microscope import Microscope
 from tests import faulty
 from tests.faulty import cli
@@ -206,6 +206,28 @@ def test_a_device_that_hangs_keeps_nothing_lit_and_ends_the_opening(
     assert "stuck_power" in str(caught.value) or "hangs" in str(caught.value)
     assert lit.left_lit(tmp_path / "log") == {}
     assert opening.hanging()
+
+
+class Asked:
+    """One signal, and no second one."""
+
+    asked, now = True, False
+
+
+def test_one_signal_ends_the_opening_where_a_device_hangs(
+    tmp_path: Path, stuck: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("devices.opening._LOADING_S", 300.0)
+    monkeypatch.setattr("devices.opening._ASKED_S", 0.3)
+    data = lit.config(tmp_path / "log")
+    options = {"comes_up": False, "name": "second"}
+    laser = {"class": "tests.faulty:StuckLaser", "options": options}
+    others = data["microscope"]["python_devices"]
+    data["microscope"]["python_devices"] = {"Stuck": laser, **others}
+    config = RunConfig.model_validate(data).microscope
+    with pytest.raises(Interrupted), Microscope.open(config, stop=Asked()):
+        pass
+    assert lit.left_lit(tmp_path / "log") == {}
 
 
 def test_a_startup_preset_that_fails_halfway_leaves_nothing_lit(tmp_path: Path) -> None:
