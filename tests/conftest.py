@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from typing import Any
@@ -12,6 +13,13 @@ import pytest
 
 # Tests that run side by side have devices of the same names, each its own.
 os.environ["STEDFAST_STATE"] = tempfile.mkdtemp(prefix="stedfast-state-")
+
+# Whoever runs the tests in the background may have signals ignored, and what is ignored stays so
+# in the processes that tests start and signal.
+for _name, _default in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
+    _number = getattr(signal, _name, None)
+    if _number is not None and signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _default)
 
 # Their assertions say as much as those of the tests.
 pytest.register_assert_rewrite("tests.runs", "tests.stories")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -419,11 +420,8 @@ def test_not_a_run_folder(command: str, tmp_path: Path, capsys: pytest.CaptureFi
 def test_broken_run_folder(
     command: str, broken: str, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = tmp_path / "run"
-    folder.mkdir()
-    for name in ("config.yaml", "ledger.sqlite"):
-        content = b"rubbish " * 600 if name == broken else (run / name).read_bytes()
-        (folder / name).write_bytes(content)
+    folder = shutil.copytree(run, tmp_path / "run")
+    (folder / broken).write_bytes(b"rubbish " * 600)
     assert_refused(cli(capsys, *arguments(command, folder)), str(folder), broken)
 
 

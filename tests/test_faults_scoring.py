@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from agent.beside.analysis import Compute
 from agent.config import RunConfig
 from agent.plan import AnalysisError, Note, Plan
+from agent.planning import build_plan
 from agent.session import EXIT_CODES, Progress, Session
 from agent.store.images import ImageStore
 from agent.store.ledger import Ledger
@@ -42,6 +44,7 @@ SCORED = {"analysis": {"score": True}}
 
 
 def test_exception_in_a_plan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    @wraps(build_plan)  # it is gone on with by the config's
     def broken(config: RunConfig) -> Plan:
         for number in range(20):
             yield Shot("sted")

@@ -21,6 +21,7 @@ from agent.config import RunConfig, load
 from agent.live_page import FILE as LIVE_PAGE
 from agent.plan import AnalysisError, Note, Plan
 from agent.planning import build_plan
+from agent.replay import replay
 from agent.session import Progress, Result, Session, opening
 from agent.store.filtered import FilteredStore
 from agent.store.folder import read_config
@@ -383,10 +384,7 @@ def looking(frames: int, *, cut: int | None = None) -> Callable[[RunConfig], Pla
 
 
 def test_a_plan_reads_the_uncertainty_and_is_told_the_same_again(
-    unread: None,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    unread: None, tmp_path: Path
 ) -> None:
     """Frames that the newest one replaced are filtered when they are asked for."""
     restore = Doubling(fail_at=(1,), seconds=0.02)
@@ -414,10 +412,8 @@ def test_a_plan_reads_the_uncertainty_and_is_told_the_same_again(
         if isinstance(note["value"], float):
             assert note["value"] == rows[note["frame"]]["uncertainty"]
             assert note["value"] == pytest.approx(unsure(raw.read(note["frame"])))
-    monkeypatch.setattr("agent.replay.build_plan", looking(12))
-    code, out, err = cli(capsys, "replay", run)
-    assert (code, err) == (0, ""), err
-    assert "12 frames gave the same 6 decisions" in out
+    found = replay(run, make_plan=looking(12))
+    assert (found.difference, found.frames, found.notes) == (None, 12, 6)
 
 
 # ---------------------------------------------------------------------- on disk, and mistakes

@@ -7,7 +7,7 @@ import shutil
 import threading
 from collections import Counter
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, wraps
 from pathlib import Path
 from typing import Any
 
@@ -245,6 +245,7 @@ def test_a_budget_that_is_too_small_stops_the_run(tmp_path: Path) -> None:
 def test_a_shot_that_is_refused_in_the_middle(tmp_path: Path) -> None:
     """A shot that is refused ends the run; when it is gone on with, no time point is missing."""
 
+    @wraps(build_plan)  # it is gone on with by the config's
     def failing(asked: RunConfig) -> Plan:
         plan, answer, count = build_plan(asked), None, 0
         while True:

@@ -39,9 +39,12 @@ Answer = tuple[int, Any, dict[str, str]]
 @pytest.fixture(scope="module")
 def at_work(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Work, RunSite, Links]]:
     """A run that goes on, and its pages."""
-    work = Work(tmp_path_factory.mktemp("hostile"), live={"interval_s": 0.05}).start()
-    with run_pages(work.run) as (site, links):
+    with pytest.MonkeyPatch.context() as patch:
+        # Beside it, other tests have devices of the same names at work.
+        patch.setenv("STEDFAST_STATE", str(tmp_path_factory.mktemp("hostile-state")))
+        work = Work(tmp_path_factory.mktemp("hostile"), live={"interval_s": 0.05}).start()
         until(lambda: work.progress.frames > 1)
+    with run_pages(work.run) as (site, links):
         status, _, _ = ask(links, "/api/state")
         assert status == 200
         yield work, site, links
