@@ -123,6 +123,8 @@ class OpenCore:
             raise
         # Whatever a driver raises on being asked, an exit included: no signal reaches its thread.
         except BaseException as error:
+            if isinstance(error, OSError) and error.filename is not None:
+                raise  # a file's, not a device's
             what = str(error) if isinstance(error, Exception) else type(error).__name__
             raise DeviceFault(f"a device does not answer: {what}") from error
 

@@ -14,13 +14,6 @@ import pytest
 # Tests that run side by side have devices of the same names, each its own.
 os.environ["STEDFAST_STATE"] = tempfile.mkdtemp(prefix="stedfast-state-")
 
-# Whoever runs the tests in the background may have signals ignored, and what is ignored stays so
-# in the processes that tests start and signal.
-for _name, _default in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
-    _number = getattr(signal, _name, None)
-    if _number is not None and signal.getsignal(_number) is signal.SIG_IGN:
-        signal.signal(_number, _default)
-
 # Their assertions say as much as those of the tests.
 pytest.register_assert_rewrite("tests.runs", "tests.stories")
 
@@ -33,6 +26,19 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         for name in ("XDG_STATE_HOME", "LOCALAPPDATA"):
             patch.setenv(name, place)
         yield
+
+
+@pytest.fixture(autouse=True)
+def heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Signals that somebody hears, in this process and in those that it starts.
+
+    A command that is over leaves them ignored, as its process is about to end, and so are those
+    of a test run in the background.
+    """
+    monkeypatch.setattr("agent.signals._last", False)
+    for name, default in (("SIGINT", signal.default_int_handler), ("SIGTERM", signal.SIG_DFL)):
+        if signal.getsignal(getattr(signal, name)) is signal.SIG_IGN:
+            signal.signal(getattr(signal, name), default)
 
 
 @pytest.fixture
