@@ -32,7 +32,7 @@ def new_core(before_unloading: Callable[[], None], cfg: str | None = None) -> Un
     from pymmcore_plus.experimental.unicore import UniMMCore
 
     class Core(UniMMCore):
-        def unloadAllDevices(self) -> None:  # noqa: N802
+        def unloadAllDevices(self) -> None:  # noqa: N802  # the core's name
             before_unloading()
             super().unloadAllDevices()
 

@@ -163,7 +163,7 @@ class OmeXml(Tags):
     def size(self, axis: str) -> Quantity | None:
         """`PhysicalSizeX` and its like, in µm where no unit stands."""
         name = f"PhysicalSize{axis.upper()}"
-        if name not in self._pixels.keys():  # noqa: SIM118
+        if name not in self._pixels.keys():  # noqa: SIM118  # an XML element
             return super().size(axis)
         unit = self._pixels.get(f"{name}Unit", "µm")
         return quantity(self._pixels.get(name), unit, LENGTHS, name)
