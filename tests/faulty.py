@@ -99,7 +99,8 @@ class FlakyCamera(SimpleCameraDevice):
         self._fault = _Fault(fail_at, times, armed)
         self._frame_s = frame_s
         self._slow = range(slow_from, slow_to)
-        self._count = -1  # a frame in the dark, on opening
+        self.count = -1  # before a frame in the dark, on opening
+        """Frames that were begun after that one."""
         self._exposure = 10.0
         made.setdefault(type(self).__name__, []).append(self)
 
@@ -117,7 +118,7 @@ class FlakyCamera(SimpleCameraDevice):
             self._exposure = exposure
 
     def snap(self, buffer: NDArray[Any]) -> Mapping[str, str]:
-        count, self._count = self._count, self._count + 1
+        count, self.count = self.count, self.count + 1
         if count < 0:
             buffer[:] = 0
             return {}
@@ -155,7 +156,7 @@ class StillCamera(FlakyCamera):
         y, x = np.mgrid[:SIDE, :SIDE]
         spots = np.random.default_rng(7).uniform(4, SIDE - 4, (9, 2))
         counts = 4 + sum(80 * np.exp(-((y - r) ** 2 + (x - c) ** 2) / 8) for r, c in spots)
-        buffer[:] = np.random.default_rng(self._count).poisson(counts)
+        buffer[:] = np.random.default_rng(self.count).poisson(counts)
         return {}
 
 

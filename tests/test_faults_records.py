@@ -397,7 +397,7 @@ def test_what_somebody_else_writes_over_fails_the_run_and_is_told(
     snap = faulty.FlakyCamera.snap
 
     def overwrite(camera: faulty.FlakyCamera, buffer: Any) -> Any:
-        if camera._count == 2:
+        if camera.count == 2:
             for file in (tmp_path / "run").glob(files):
                 file.write_bytes(b"{" * 400)
         return snap(camera, buffer)

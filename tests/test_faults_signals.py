@@ -173,7 +173,7 @@ def test_a_frame_cut_off_by_the_second_interrupt_is_no_fault(
     result, run = run_session(
         tmp_path,
         session={},
-        watch=interrupt_when(lambda progress: progress.frames == 3),
+        watch=interrupt_when(lambda _: faulty.made["FlakyCamera"][-1].count == 4),
         camera=faulty.device("FlakyCamera", frame_s=1.0, slow_from=3),
     )
     assert (result.status, EXIT_CODES[result.status]) == ("interrupted", 130), result.reason

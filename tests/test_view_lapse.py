@@ -28,9 +28,11 @@ def test_time_points_are_shown_as_what_they_are(tmp_path: Path, page: Any) -> No
         until(lambda: page.locator(".pane:visible canvas[data-frame]").count() == 2)
         assert "light saved" in page.inner_text("#lapse-words")
         assert page.is_visible('#tabs button[data-chart="gap"]')
-        said = set()
+        said = {page.inner_text("#frame-words")}
         for _ in range(4):
+            before = page.inner_text("#frame-words")
             page.keyboard.press("ArrowLeft")
+            until(lambda before=before: page.inner_text("#frame-words") != before)
             said.add(page.inner_text("#frame-words"))
         rebuilt = [words for words in said if words.startswith("Time point")]
         assert rebuilt and all(

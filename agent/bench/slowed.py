@@ -58,11 +58,16 @@ def processor_s(browser: Any) -> dict[int, tuple[str, float]]:
 
 def _renderer(page: Any) -> int:
     """The process that a page is drawn by: the one that is busy when the page is."""
-    before = processor_s(page.context.browser)
-    page.evaluate(_SPIN)
-    after = processor_s(page.context.browser)
-    renderers = [pid for pid, (kind, _) in after.items() if kind == "renderer" and pid in before]
-    return max(renderers, key=lambda pid: after[pid][1] - before[pid][1])
+    while True:
+        before = processor_s(page.context.browser)
+        page.evaluate(_SPIN)
+        after = processor_s(page.context.browser)
+        renderers = [pid for pid, (kind, _) in after.items() if kind == "renderer" and pid in before]
+        busy = {pid: after[pid][1] - before[pid][1] for pid in renderers}
+        # Another page may be closing just now: only what is clearly the busiest is this one.
+        first, *others = sorted(renderers, key=lambda pid: busy[pid], reverse=True)
+        if busy[first] > 0.1 and all(busy[pid] < busy[first] / 3 for pid in others):
+            return first
 
 
 def _stop_and_go(pid: int, times: float, over: threading.Event) -> None:

@@ -343,6 +343,7 @@ class Session:
                 self.progress.doing = "finishing the frame, then stopping; again to stop now"
                 work.asked_to_stop = True
                 loop.stop()
+                watch(self.progress)  # the loop may end before the next turn
             if seen.count > 1:
                 return seen.name
             if seen.suspended and not suspending:
