@@ -17,6 +17,11 @@ from agent.reading import read_checked
 from agent.rules import FIRST, LATEST
 from devices.config import MicroscopeConfig, Model, Range, Value
 
+_MODE: str = Field("sted", description="mode of `microscope.modes` that is imaged")
+_DEVICE: Literal["auto", "cpu", "cuda"] = Field(
+    "auto", description="what the network computes on; auto: a GPU if there is one"
+)
+
 
 class AnalysisConfig(Model):
     """What is computed from each frame, beside the acquisition."""
@@ -41,7 +46,7 @@ class FilterConfig(Model):
     modes: tuple[str, ...] = Field(
         (), description="whose frames are filtered; sted if empty, all where there is no sted"
     )
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = _DEVICE
     on_error: Literal["skip", "stop"] = Field(
         "skip", description="a frame that fails: go on without it, or stop the run safely"
     )
@@ -53,8 +58,12 @@ class FilterConfig(Model):
 class DoseConfig(Model):
     """Light budgets, in J on the sample, by laser; a run stops before it exceeds one."""
 
-    budget_J: dict[str, float] = Field(default_factory=dict)
-    per_field_J: dict[str, float] = Field(default_factory=dict)
+    budget_J: dict[str, float] = Field(
+        default_factory=dict, description="of the whole run, {laser: J}; above 0"
+    )
+    per_field_J: dict[str, float] = Field(
+        default_factory=dict, description="of each field of view, {laser: J}; above 0"
+    )
 
 
 class FaultConfig(Model):
@@ -74,8 +83,10 @@ class LiveConfig(Model):
     """`plan: live`: frame after frame at the starting settings."""
 
     frames: int | None = Field(None, ge=1, description="how many; endless if absent")
-    mode: str = "sted"
-    interval_s: float = Field(0.0, ge=0)
+    mode: str = _MODE
+    interval_s: float = Field(
+        0.0, ge=0, description="time from one frame to the next (s); 0: as fast as possible"
+    )
     late: LatePolicy = LATE
 
 
@@ -107,10 +118,10 @@ class TimelapseConfig(Model):
     """`plan: timelapse`: the same fields at fixed intervals."""
 
     frames: int = Field(10, ge=1, description="time points")
-    interval_s: float = Field(10.0, ge=0)
+    interval_s: float = Field(10.0, ge=0, description="time from one time point to the next (s)")
     late: LatePolicy = LATE
     fields: int = Field(1, ge=1, description="how many of the microscope's fields, from the centre")
-    mode: str = "sted"
+    mode: str = _MODE
     acquire: Literal["every", "skip", "adaptive"] = Field(
         "every",
         description="every time point, each `gap`-th, or as few as `error` allows; what is skipped "
@@ -132,7 +143,7 @@ class TimelapseConfig(Model):
         "measure", description="take drift out before frames are rebuilt; follow it with the stage"
     )
     model: str = Field("flow", description="name of an interpolator, or a .safetensors file")
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = _DEVICE
     timeout_s: float = Field(
         60.0, gt=0, description="longest time for rebuilding, and longest wait of the plan for it"
     )
@@ -148,13 +159,17 @@ class TimelapseConfig(Model):
 class OptimizeConfig(Model):
     """`plan: optimize`: find good settings for this sample."""
 
-    trials: int = Field(24, ge=1, le=1000)
+    trials: int = Field(
+        24, ge=1, le=1000, description="settings tried at most, each on a fresh field of view"
+    )
     initial: int = Field(
         8,
         ge=1,
         description="space-filling trials before a model without memory decides; all, if fewer",
     )
-    engine: Literal["stedfast", "skopt", "botorch", "sobol", "random"] = "stedfast"
+    engine: Literal["stedfast", "skopt", "botorch", "sobol", "random"] = Field(
+        "stedfast", description="what proposes the next settings; botorch needs the extra `botorch`"
+    )
     goal: Literal["best", "front"] = Field(
         "best", description="engine stedfast: look for the best settings, or for the whole front"
     )
@@ -182,7 +197,12 @@ class OptimizeConfig(Model):
     saturation_limit: float = Field(
         0.01, ge=0, le=1, description="largest share of the pixels at the detector's limit"
     )
-    retest_fields: int = Field(4, ge=1, le=100)
+    retest_fields: int = Field(
+        4,
+        ge=1,
+        le=100,
+        description="fresh fields on which the starting and the best settings are compared",
+    )
     repeat_flagged: int = Field(
         0,
         ge=0,
@@ -194,8 +214,12 @@ class OptimizeConfig(Model):
 class RunConfig(Model):
     """A whole run."""
 
-    plan: Literal["live", "optimize", "timelapse"]
-    seed: int = Field(0, ge=0, le=2**31 - 1)
+    plan: Literal["live", "optimize", "timelapse"] = Field(
+        description="what the run does; the section of that name says how"
+    )
+    seed: int = Field(
+        0, ge=0, le=2**31 - 1, description="of every random choice that the run makes"
+    )
     runs: Path = Field(Path("runs"), description="folder that new run folders are made in")
     microscope: MicroscopeConfig
     analysis: AnalysisConfig = AnalysisConfig()

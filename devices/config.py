@@ -56,7 +56,9 @@ class SettingConfig(Model):
     device: str = Field(description="Micro-Manager device label")
     property: str = Field(description="property of that device")
     unit: Unit = Field("", description="unit of the values, as the device takes them")
-    kind: Literal["real", "integer", "choice"] = "real"
+    kind: Literal["real", "integer", "choice"] = Field(
+        "real", description="a number and a whole number need `range`, a choice needs `choices`"
+    )
     range: Range | None = Field(None, description="lowest and highest value ever sent")
     choices: tuple[Value, ...] | None = Field(None, min_length=1, description="kind: choice")
     scale: Literal["linear", "log"] = Field("linear", description="how it is tuned")
@@ -179,8 +181,8 @@ class ExposureConfig(Model):
 class FieldsConfig(Model):
     """Fields of view: a grid on the stage, visited from its centre outwards."""
 
-    rows: int = Field(1, ge=1, le=1000)
-    columns: int = Field(1, ge=1, le=1000)
+    rows: int = Field(1, ge=1, le=1000, description="fields along y")
+    columns: int = Field(1, ge=1, le=1000, description="fields along x")
     pitch_um: float = Field(10.0, gt=0, description="distance between neighbours (µm)")
     centre_um: tuple[float, float] | None = Field(
         None, description="where the first field is; where the stage is when a run starts if absent"
@@ -190,9 +192,9 @@ class FieldsConfig(Model):
 class StageLimits(Model):
     """How far the stages may go (µm); an axis without limits goes as far as it can."""
 
-    x_um: Range | None = None
-    y_um: Range | None = None
-    z_um: Range | None = None
+    x_um: Range | None = Field(None, description="lowest and highest x (µm)")
+    y_um: Range | None = Field(None, description="lowest and highest y (µm)")
+    z_um: Range | None = Field(None, description="lowest and highest position of the focus (µm)")
 
     def refusal(self, x: float | None, y: float | None, z: float | None) -> str | None:
         """Why the stages may not go there; None if they may."""
@@ -208,8 +210,8 @@ class StageLimits(Model):
 class PropertyBinding(Model):
     """A device property."""
 
-    device: str
-    property: str
+    device: str = Field(description="Micro-Manager device label")
+    property: str = Field(description="property of that device")
 
 
 def _from_list(value: object) -> object:
@@ -237,24 +239,38 @@ Structure = Literal[
 class VirtualStedConfig(Model):
     """The simulated STED microscope and its sample (pySTED)."""
 
-    structure: Structure = "actin"
-    dye: Literal["atto647n", "robust", "fragile", "dim", "stubborn"] = "atto647n"
-    molecules_per_pixel: float = Field(15.0, gt=0, le=1000)
+    structure: Structure = Field(
+        "actin", description="actin, tubulin, psd95: maps of real ones; the others are drawn"
+    )
+    dye: Literal["atto647n", "robust", "fragile", "dim", "stubborn"] = Field(
+        "atto647n", description="photophysics of the label; the others are simulated variants"
+    )
+    molecules_per_pixel: float = Field(
+        15.0, gt=0, le=1000, description="in 20 nm × 20 nm, where the structure is densest"
+    )
     background_hz: float = Field(3000.0, ge=0, le=1e7, description="detected photons per second")
-    size_um: float = Field(48.0, ge=8, le=200)
-    motion_nm_per_s: float = Field(0.0, ge=0, le=1000)
-    motion_length_um: float = Field(3.0, gt=0)
-    drift_nm_per_s: float = Field(0.0, ge=0, le=1000)
-    width_px: int = Field(224, ge=16, le=1024)
-    height_px: int = Field(224, ge=16, le=1024)
+    size_um: float = Field(48.0, ge=8, le=200, description="side of the sample (µm)")
+    motion_nm_per_s: float = Field(
+        0.0, ge=0, le=1000, description="root-mean-square speed of the structure (nm/s)"
+    )
+    motion_length_um: float = Field(
+        3.0, gt=0, description="distance over which neighbours move together (µm)"
+    )
+    drift_nm_per_s: float = Field(
+        0.0, ge=0, le=1000, description="speed of the stage against the sample (nm/s)"
+    )
+    width_px: int = Field(224, ge=16, le=1024, description="pixels of a line")
+    height_px: int = Field(224, ge=16, le=1024, description="lines of a frame")
     seed: int | None = Field(None, ge=0, description="of the sample; the run's seed if absent")
 
 
 class ReplayConfig(Model):
     """A recorded movie, played frame by frame as if a camera saw it."""
 
-    file: Path
-    exposure_ms: float = Field(10.0, gt=0)
+    file: Path = Field(description="TIFF or OME-Zarr, one plane a time point")
+    exposure_ms: float = Field(
+        10.0, gt=0, description="time that the camera takes for a frame (ms)"
+    )
     loop: bool = Field(False, description="start again after the last frame instead of failing")
     series: int | None = Field(None, ge=0, description="which image of a file of several")
     channel: int | None = Field(None, ge=0, description="which channel")
@@ -265,7 +281,9 @@ class PythonDevice(Model):
     """A device written in Python (a pymmcore-plus `unicore` device)."""
 
     class_: str = Field(alias="class", pattern=r"^[\w.]+:\w+$", description="module:Class")
-    options: dict[str, Any] = Field(default_factory=dict)
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="keyword arguments of the class"
+    )
 
 
 NO_SHUTTER = "none"
@@ -278,22 +296,28 @@ class MicroscopeConfig(Model):
     cfg: str | None = Field(
         None, description="Micro-Manager configuration file, or `demo` for the one that comes along"
     )
-    virtual_sted: VirtualStedConfig | None = None
-    replay: ReplayConfig | None = None
-    python_devices: dict[str, PythonDevice] = Field(default_factory=dict)
+    virtual_sted: VirtualStedConfig | None = Field(
+        None, description="the simulated STED microscope, instead of a real one"
+    )
+    replay: ReplayConfig | None = Field(None, description="a recorded movie, instead of a camera")
+    python_devices: dict[str, PythonDevice] = Field(
+        default_factory=dict, description="devices written in Python, by label"
+    )
     modules: Path | None = Field(
         None, description="folder that modules of `python_devices` lie in; the config's if absent"
     )
     camera: str | None = Field(None, description="label, if not the configuration's own")
     shutter: str | None = Field(None, description="likewise; `none` where it is not to be used")
-    xy_stage: str | None = None
-    focus: str | None = None
+    xy_stage: str | None = Field(None, description="label, if not the configuration's own")
+    focus: str | None = Field(None, description="label, if not the configuration's own")
     properties: tuple[Annotated[FixedProperty, BeforeValidator(_from_list)], ...] = Field(
         (),
         description="[device, property, value], or with a safe value behind them; set on opening",
     )
     pixel_size_nm: float = Field(gt=0, description="side of a pixel on the sample (nm)")
-    settings: dict[str, SettingConfig] = Field(default_factory=dict)
+    settings: dict[str, SettingConfig] = Field(
+        default_factory=dict, description="imaging settings, by a name of your choice"
+    )
     modes: dict[str, dict[str, Value]] = Field({"sted": {}}, description="settings a mode pins")
     exposure: ExposureConfig
     fields: FieldsConfig = FieldsConfig()
