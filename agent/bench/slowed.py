@@ -62,7 +62,9 @@ def _renderer(page: Any) -> int:
         before = processor_s(page.context.browser)
         page.evaluate(_SPIN)
         after = processor_s(page.context.browser)
-        renderers = [pid for pid, (kind, _) in after.items() if kind == "renderer" and pid in before]
+        renderers = [
+            pid for pid, (kind, _) in after.items() if kind == "renderer" and pid in before
+        ]
         busy = {pid: after[pid][1] - before[pid][1] for pid in renderers}
         # Another page may be closing just now: only what is clearly the busiest is this one.
         first, *others = sorted(renderers, key=lambda pid: busy[pid], reverse=True)
