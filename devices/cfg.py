@@ -36,8 +36,8 @@ def load_cfg(core: UniMMCore, file: Path) -> None:
         load_from_string(core, text, str(file))
     except Exception as error:
         why = _refusal(core, file, text, error)
-        if "uninitialized device" in why and not _INITIALIZES.search(text):
-            why += "; the file lacks the line `Property,Core,Initialize,1`, after its devices"
+        if "uninitialized device" in why:
+            why += _what_initializes(core, text)
         # Devices that are loaded but did not come up could end the process.
         with suppress(Exception):
             core.unloadAllDevices()
@@ -85,6 +85,22 @@ def _refusal(core: UniMMCore, file: Path, text: str, error: BaseException) -> st
     reason = _WRAPPED.sub("", _in_a_line(outer or inner))
     hint = f"; {how_to_find(core)}" if line.startswith("Device,") else ""
     return f"{said} {file}, line {at[1]}: {line}: {reason}{hint}"
+
+
+def _what_initializes(core: UniMMCore, text: str) -> str:
+    """Why devices of a .cfg did not come up."""
+    from pymmcore_plus import DeviceInitializationState, DeviceType
+
+    line = "`Property,Core,Initialize,1`"
+    if not _INITIALIZES.search(text):
+        return f"; the file lacks the line {line}, after its devices"
+    late = [
+        label
+        for label in core.getLoadedDevices()
+        if core.getDeviceType(label) != DeviceType.CoreDevice
+        and core.getDeviceInitializationState(label) == DeviceInitializationState.Uninitialized
+    ]
+    return f"; {line} must come after all devices, and before it there is no {', '.join(late)}"
 
 
 def _in_a_line(error: BaseException) -> str:

@@ -115,7 +115,8 @@ def started(config: Path, run: Path) -> Iterator[subprocess.Popen[str]]:
     path = os.pathsep.join([str(faulty.ROOT), os.environ.get("PYTHONPATH", "")])
     process = subprocess.Popen(
         [sys.executable, "-m", "agent.cli", "run", str(config), "--out", str(run)],
-        env={**os.environ, "PYTHONPATH": path},
+        env={name: os.environ[name] for name in os.environ if name != "PYMM_LOG_LEVEL"}
+        | {"PYTHONPATH": path},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -226,3 +226,24 @@ def test_a_cfg_that_never_initializes_its_devices_is_told_which_line_it_lacks(
     assert (code, len(err.splitlines())) == (2, 1), err
     assert str(file) in err
     assert "Property,Core,Initialize,1" in err
+
+
+@pytest.mark.parametrize(
+    ("line", "before", "said"),
+    [
+        ("Device,Focus,Utilities,DA Z Stage", True, "No DA Device loaded"),
+        ("Device,Wheel,DemoCamera,DWheel", False, "before it there is no Wheel"),
+    ],
+    ids=["fails to initialize", "is never initialized"],
+)
+def test_a_cpp_device_that_did_not_come_up_is_refused(
+    line: str, before: bool, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is not used as if it were there: neither one that fails, nor one that nobody asks."""
+    file = tmp_path / "c.cfg"
+    initializes = "Property,Core,Initialize,1"
+    lines = [line, initializes] if before else [initializes, line]
+    file.write_text("\n".join(["Device,Camera,DemoCamera,DCam", *lines]), encoding="utf-8")
+    code, _, err = cli(capsys, "devices", file)
+    assert (code, len(err.splitlines())) == (2, 1), err
+    assert str(file) in err and said in err

@@ -7,18 +7,22 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from agent.bench import lit
 from agent.config import RunConfig
+from agent.plan import Plan
 from agent.session import Progress, Result, Session
 from agent.signals import Interrupts, interrupts
 from agent.store.folder import new_folder
 from agent.store.ledger import Ledger
-from tests.runs import posix
+from devices.shot import Field, Shot
+from tests.runs import posix, until
 
 STOPS = ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
 
@@ -129,6 +133,37 @@ def test_no_light_begins_after_a_signal(tmp_path: Path) -> None:
     assert result.status == "interrupted"
     assert lit.switched_on(log) == []
     assert lit.left_lit(log) == {}
+
+
+@posix
+@pytest.mark.parametrize("names", [["SIGINT"], ["SIGINT", "SIGTERM"]])
+def test_the_stage_is_sent_nowhere_after_a_signal(names: list[str], tmp_path: Path) -> None:
+    """They come while a plan computes where to go next, and it goes on at once."""
+    work, run, log = session(tmp_path)
+    asked = []
+
+    def far(config: RunConfig) -> Plan:
+        yield Shot.sted(Field(0, 0.0, 0.0), {})
+        with interrupts() as seen:
+            for name in names:
+                signal.raise_signal(getattr(signal, name))
+            until(lambda: seen.count == len(names))
+        asked.append(time.monotonic())
+        yield Shot.sted(Field(1, 500.0, 500.0), {})
+
+    work._make_plan = far
+    result = work.run()
+    assert (result.status, result.safe) == ("interrupted", True), result.reason
+    assert lit.switched_on(log, after=asked[0]) == []
+    assert [each.value for each in lit.commands(log) if each.device == "stage"] == ["at"]
+    assert lit.left_lit(log) == {}
+    with closing(Ledger(run, readonly=True)) as ledger:
+        (safe,) = ledger.entries("safe_state")
+    assert safe.data["readback"]["XY stage moving"] == {
+        "expected": False,
+        "value": False,
+        "ok": True,
+    }
 
 
 @posix
