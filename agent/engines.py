@@ -18,8 +18,8 @@ from agent.optimizer import (
 )
 from agent.optimizer.hypotheses import Hypotheses
 from agent.optimizer.stedfast import Affordable
+from agent.plan import light_j
 from agent.reading import ConfigError
-from agent.trial import light_j
 from devices.config import Value
 
 _OVERHEAD_S = 2.0

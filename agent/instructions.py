@@ -23,12 +23,10 @@ from difflib import get_close_matches
 from typing import Any, NoReturn
 
 from agent.config import RunConfig
-from agent.plan import Instruction
+from agent.plan import FREE, KEYS, Instruction
 from agent.reading import ConfigError
 from devices.config import SettingConfig, Value
 
-KEYS = ("try", "prefer", "pick", "trials", "accept", "finish")
-FREE = "free"
 OBJECTIVES = ("quality", "bleaching")
 
 

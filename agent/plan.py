@@ -20,9 +20,23 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from devices.config import Value
+from devices.config import MicroscopeConfig, Value
 from devices.shot import Shot
 from models.quality.score import Score
+
+LAPSE = "lapse"
+"""Topic of the notes in which a time-lapse says what its frames are."""
+REOPTIMIZE, TRIED, REOPTIMIZED = "reoptimize", "reoptimize trial", "reoptimized"
+"""Topics of the notes on a search between time points: that it begins, its trials, what it found.
+
+The first and the last say as `planned` by how many frames the run has become longer or shorter.
+"""
+KEYS = ("try", "prefer", "pick", "trials", "accept", "finish")
+"""What a person may tell a search, beside its tuned settings."""
+FREE = "free"
+"""What a setting is told to be that is no longer fixed or narrowed."""
+FRAMES_EACH = 3
+"""Confocal, STED, confocal: frames of each trial, of each repeat and of each retest."""
 
 
 class AnalysisError(RuntimeError):
@@ -226,3 +240,46 @@ class Frame:
 Step = Shot | Note | Listen | Due | Rebuild
 Answer = Frame | tuple[Instruction, ...] | Late | Rebuilt | None
 Plan = Generator[Step, Answer, None]
+
+
+def purpose(number: int, repeat: int = 0) -> str:
+    """Purpose of a trial's shots.
+
+    Parameters
+    ----------
+    number
+        Of the trial, counted from 1.
+    repeat
+        How often it was taken before and flagged.
+    """
+    return f"trial {number}, repeat {repeat}" if repeat else f"trial {number}"
+
+
+def searching(number: int, trial: int) -> str:
+    """Purpose of a trial's shots in a search of a time-lapse, both counted from 1."""
+    return f"search {number}, trial {trial}"
+
+
+def is_searching(shot: Mapping[str, object]) -> bool:
+    """Whether a shot, as the ledger keeps it, is one of those."""
+    return str(shot["purpose"]).startswith("search ")
+
+
+def light_j(
+    scope: MicroscopeConfig, settings: Mapping[str, Value], pixels: int
+) -> dict[str, float]:
+    """Light of a STED frame between two confocals (J), by laser.
+
+    Parameters
+    ----------
+    scope
+        The microscope's config.
+    settings
+        Of the STED frame; absent ones keep their starting value.
+    pixels
+        Of a frame.
+    """
+    start, modes = scope.start(), scope.modes
+    frame = scope.dose_j({**start, **settings, **modes["sted"]}, pixels)
+    reference = scope.dose_j({**start, **modes["confocal"]}, pixels)
+    return {laser: joules + 2 * reference[laser] for laser, joules in frame.items()}

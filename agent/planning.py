@@ -14,9 +14,8 @@ from agent.lapse.light import Light
 from agent.lapse.when import When
 from agent.optimizer import Optimizer
 from agent.optimizer.stedfast import Affordable
-from agent.plan import Plan
+from agent.plan import FRAMES_EACH, Plan
 from agent.plans import Reoptimizing, live, optimize, skipping, timelapse
-from agent.trial import FRAMES_EACH
 from devices.fields import grid
 from devices.shot import Field
 

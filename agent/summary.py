@@ -9,11 +9,11 @@ from typing import Any
 
 from agent.config import RunConfig
 from agent.dose import DoseGate
+from agent.plan import FRAMES_EACH, LAPSE, REOPTIMIZE, REOPTIMIZED, is_searching
 from agent.reading import ConfigError
 from agent.store.folder import CONFIG, is_running, read_config
 from agent.store.ledger import FILE, reading
-from agent.store.recording import LAPSE, REOPTIMIZE, REOPTIMIZED, Recording
-from agent.trial import FRAMES_EACH, is_searching
+from agent.store.recording import Recording
 from agent.verdict import of_notes, retested, spread
 from models.quality.score import Score
 

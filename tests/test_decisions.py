@@ -11,9 +11,8 @@ import pytest
 
 from agent.config import OptimizeConfig
 from agent.optimizer import Outcome, SkoptOptimizer, Space
-from agent.plan import AnalysisError, Frame, Listen, Note
+from agent.plan import AnalysisError, Frame, Listen, Note, purpose
 from agent.plans import optimize
-from agent.trial import purpose
 from devices.config import SettingConfig, Value
 from devices.shot import Field, Shot
 from models.quality.score import Score

@@ -15,14 +15,13 @@ from agent.config import ReoptimizeConfig, RunConfig, load
 from agent.lapse.light import Light
 from agent.lapse.when import When
 from agent.optimizer import RandomSearch, Space
-from agent.plan import Answer, Frame, Note, Plan
+from agent.plan import LAPSE, REOPTIMIZE, REOPTIMIZED, TRIED, Answer, Frame, Note, Plan
 from agent.plans import Reoptimizing
 from agent.replay import replay
 from agent.report.facts import Run
 from agent.report.page import render
 from agent.session import Result, Session, opening
 from agent.store.folder import new_folder, read_config
-from agent.store.recording import LAPSE, REOPTIMIZE, REOPTIMIZED, TRIED
 from agent.summary import summarize
 from devices.config import Value
 from devices.shot import Field, Shot

@@ -14,7 +14,7 @@ from agent.bench import _BENCHES
 from agent.bench.measurement import Check, Measurement
 from agent.cli import app
 from agent.control import COMMANDS
-from agent.instructions import KEYS
+from agent.plan import KEYS
 from agent.session import EXIT_CODES
 from tests import faulty
 from tests.faulty import cli

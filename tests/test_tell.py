@@ -13,9 +13,9 @@ import pytest
 
 from agent.config import OptimizeConfig, RunConfig, load
 from agent.control import FILE, Control, append
-from agent.instructions import FREE, Standing, check
+from agent.instructions import Standing, check
 from agent.optimizer import Outcome
-from agent.plan import Frame, Instruction, Listen, Note
+from agent.plan import FREE, Frame, Instruction, Listen, Note
 from agent.plans import optimize
 from agent.reading import ConfigError
 from agent.store.recording import Recording

@@ -17,8 +17,7 @@ from typing import Any, Protocol
 
 from agent.beside.rebuild_process import Done, Weights
 from agent.beside.shared import WAITED_FOR
-from agent.plan import Rebuild, Rebuilt
-from agent.store.recording import LAPSE
+from agent.plan import LAPSE, Rebuild, Rebuilt
 
 _TICK_S = 0.05
 _LET_GO_S = 1.0

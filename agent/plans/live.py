@@ -5,8 +5,7 @@ from __future__ import annotations
 from itertools import count
 
 from agent.config import LiveConfig
-from agent.instructions import FREE
-from agent.plan import Due, Late, Listen, Note, Plan
+from agent.plan import FREE, Due, Late, Listen, Note, Plan
 from devices.config import Value
 from devices.shot import Shot
 

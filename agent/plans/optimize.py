@@ -8,11 +8,10 @@ from typing import Any
 from agent.config import OptimizeConfig
 from agent.objectives import bleaching, resolution_nm, saturated_share, signal_to_noise
 from agent.optimizer import Optimizer, Outcome, explain
-from agent.plan import AnalysisError, Answer, Frame, Listen, Note, Plan, Step
+from agent.plan import FRAMES_EACH, AnalysisError, Answer, Frame, Listen, Note, Plan, Step
+from agent.plan import purpose as purpose_of
 from agent.plans.steering import Steering
 from agent.rules import LATEST, SPARING
-from agent.trial import FRAMES_EACH
-from agent.trial import purpose as purpose_of
 from devices.config import MicroscopeConfig, Value
 from devices.shot import Field, Shot
 

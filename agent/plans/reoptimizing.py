@@ -11,11 +11,21 @@ from agent.lapse.light import Light
 from agent.lapse.when import When
 from agent.optimizer import Optimizer, Outcome, Settings
 from agent.optimizer.stedfast import Affordable
-from agent.plan import AnalysisError, Answer, Frame, Note, Step
+from agent.plan import (
+    FRAMES_EACH,
+    REOPTIMIZE,
+    REOPTIMIZED,
+    TRIED,
+    AnalysisError,
+    Answer,
+    Frame,
+    Note,
+    Step,
+    light_j,
+    searching,
+)
 from agent.plans.optimize import measure
 from agent.rules import LATEST, SPARING
-from agent.store.recording import REOPTIMIZE, REOPTIMIZED, TRIED
-from agent.trial import FRAMES_EACH, light_j, searching
 from devices.config import MicroscopeConfig, Value
 from devices.shot import Field
 from models.quality.score import doubtful

@@ -7,9 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from agent.config import OptimizeConfig
-from agent.instructions import FREE, KEYS
 from agent.optimizer import Optimizer
-from agent.plan import Instruction, Note
+from agent.plan import FREE, KEYS, Instruction, Note
 from devices.config import Value
 
 Settings = dict[str, Value]

@@ -7,9 +7,8 @@ from collections.abc import Generator, Sequence
 from agent.config import TimelapseConfig
 from agent.lapse.field import Lapse
 from agent.lapse.light import Light
-from agent.plan import Answer, Due, Frame, Late, Note, Plan, Rebuilt
+from agent.plan import LAPSE, Answer, Due, Frame, Late, Note, Plan, Rebuilt
 from agent.plans.reoptimizing import Reoptimizing
-from agent.store.recording import LAPSE
 from devices.shot import Field, Shot
 
 Missed = Generator[Due, Answer, int]

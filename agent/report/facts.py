@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from agent.config import RunConfig
 from agent.dose import DoseGate
+from agent.plan import is_searching, purpose
 from agent.store.filtered import FilteredStore
 from agent.store.folder import CONFIG
 from agent.store.images import ImageStore, checksum
 from agent.store.recording import Recording, Taken
 from agent.summary import MEASURED, RECORDED, read, summary_of
-from agent.trial import is_searching, purpose
 from agent.verdict import best_trial, kind_of
 from devices.config import Value
 

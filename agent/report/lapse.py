@@ -6,10 +6,10 @@ import math
 from typing import Any
 
 from agent.config import TimelapseConfig
+from agent.plan import LAPSE
 from agent.report import figures, pieces, text
 from agent.report.facts import Run
 from agent.report.svg import Axis, Chart
-from agent.store.recording import LAPSE
 from devices.config import Value
 
 _MOST_ROWS = 60

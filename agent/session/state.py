@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from agent.store.recording import LAPSE, REOPTIMIZE, REOPTIMIZED
-from agent.trial import FRAMES_EACH
+from agent.plan import FRAMES_EACH, LAPSE, REOPTIMIZE, REOPTIMIZED
 from agent.verdict import kind_of, usable_score
 
 

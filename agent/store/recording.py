@@ -19,13 +19,6 @@ TUNE = "tune"
 """What the faults of its fine-tuning name."""
 LIGHT = "light"
 """What those name that say that light was on the sample for another time than expected."""
-LAPSE = "lapse"
-"""Topic of the notes in which a time-lapse says what its frames are."""
-REOPTIMIZE, TRIED, REOPTIMIZED = "reoptimize", "reoptimize trial", "reoptimized"
-"""Topics of the notes on a search between time points: that it begins, its trials, what it found.
-
-The first and the last say as `planned` by how many frames the run has become longer or shorter.
-"""
 
 
 @dataclass(slots=True)

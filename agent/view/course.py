@@ -12,10 +12,10 @@ from typing import Any
 
 from agent.config import RunConfig
 from agent.dose import DoseGate
-from agent.instructions import FREE, Standing
+from agent.instructions import Standing
+from agent.plan import FRAMES_EACH, FREE, LAPSE, REOPTIMIZE, REOPTIMIZED
 from agent.store.ledger import Entry
-from agent.store.recording import FILTER, LAPSE, REOPTIMIZE, REOPTIMIZED, as_received
-from agent.trial import FRAMES_EACH
+from agent.store.recording import FILTER, as_received
 from agent.verdict import Verdict, best_trial, kind_of, of_notes
 from agent.view.lapsed import MEASURED, Lapsed
 from agent.view.series import RECENT, Series
