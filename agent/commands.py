@@ -19,9 +19,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agent.config.reading import ConfigError
 from agent.control import COMMANDS, FILE, FILTERING, ControlFile, Line, Position, said_of
 from agent.instructions import short
-from agent.reading import ConfigError
 
 if TYPE_CHECKING:  # who only tells a run something does not wait for these to be imported
     from agent.beside.filtering import Filtering

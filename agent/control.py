@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from agent.config import RunConfig
+from agent.config.reading import ConfigError
 from agent.instructions import Standing, check, short
 from agent.linkless import open_to_append
 from agent.plan import Instruction
-from agent.reading import ConfigError
 from agent.store.recording import Recording, instructions_as_list
 
 FILE = "control.jsonl"

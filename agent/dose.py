@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
-from agent.config import DoseConfig
+from agent.config.schema import DoseConfig
 from agent.store.recording import Recording
 
 ROUNDING = 1e-9

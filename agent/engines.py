@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from agent.config import RunConfig
+from agent.config.reading import ConfigError
 from agent.memory import Combined, Library, obstacle, past_sessions
 from agent.optimizer import (
     Optimizer,
@@ -19,7 +20,6 @@ from agent.optimizer import (
 from agent.optimizer.hypotheses import Hypotheses
 from agent.optimizer.stedfast import Affordable
 from agent.plan import light_j
-from agent.reading import ConfigError
 from devices.config import Value
 
 _OVERHEAD_S = 2.0

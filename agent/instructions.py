@@ -23,8 +23,8 @@ from difflib import get_close_matches
 from typing import Any, NoReturn
 
 from agent.config import RunConfig
+from agent.config.reading import ConfigError
 from agent.plan import FREE, KEYS, Instruction
-from agent.reading import ConfigError
 from devices.config import SettingConfig, Value
 
 OBJECTIVES = ("quality", "bleaching")

@@ -11,10 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from agent import plain_yaml
-from agent.config import load
-from agent.config_data import as_data
-from agent.reading import ConfigError, located, noted
+from agent.config import load, plain_yaml
+from agent.config.data import as_data
+from agent.config.reading import ConfigError, located, noted
 from agent.signals import interrupts
 from agent.terminal import say
 from devices.config import ExposureConfig, MicroscopeConfig

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from agent.beside.filtering import not_filtered
 from agent.config import RunConfig
+from agent.config.reading import ConfigError
 from agent.leading import Leader
 from agent.plan import (
     AnalysisError,
@@ -23,7 +24,6 @@ from agent.plan import (
     Rebuilt,
 )
 from agent.planning import build_plan
-from agent.reading import ConfigError
 from agent.store.images import ImageStore
 from agent.store.recording import Recording
 from agent.summary import read

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from agent.config import RunConfig
+from agent.config.reading import ConfigError
 from agent.dose import DoseGate
 from agent.plan import FRAMES_EACH, LAPSE, REOPTIMIZE, REOPTIMIZED, is_searching
-from agent.reading import ConfigError
 from agent.store.folder import CONFIG, is_running, read_config
 from agent.store.ledger import FILE, reading
 from agent.store.recording import Recording

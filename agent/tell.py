@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from agent import plain_yaml
 from agent.commands import check_command
+from agent.config import plain_yaml
+from agent.config.reading import ConfigError
 from agent.control import COMMANDS, append, stamp_of
 from agent.instructions import Standing, check, short
-from agent.reading import ConfigError
 from agent.store.folder import check_run_folder, is_running, read_config
 from agent.store.ledger import reading
 

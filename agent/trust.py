@@ -17,7 +17,7 @@ from pathlib import Path
 from platformdirs import user_state_path
 
 from agent.config import RunConfig
-from agent.reading import ConfigError
+from agent.config.reading import ConfigError
 from agent.store.folder import CONFIG
 
 FILE = "signature"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agent.config import OptimizeConfig
+from agent.config.plans import OptimizeConfig
 from agent.optimizer import Outcome, SkoptOptimizer, Space
 from agent.plan import AnalysisError, Frame, Listen, Note, purpose
 from agent.plans import optimize

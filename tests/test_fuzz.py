@@ -13,7 +13,7 @@ from agent.bench.fuzz import originals, summed_up, watched
 from agent.bench.fuzz.child import outcome_of
 from agent.bench.fuzz.kinds import KINDS
 from agent.bench.fuzz.watched import Ended, go_through
-from agent.reading import ConfigError
+from agent.config.reading import ConfigError
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ import pytest
 import yaml
 from pymmcore_plus.experimental.unicore import Device, GenericDevice, UniMMCore
 
-from agent import plain_yaml
 from agent.config import load as load_config
+from agent.config import plain_yaml
 from devices.config import MicroscopeConfig
 from devices.inventory import DeviceInfo, PropertyInfo, inventory
 from devices.starter import starter_config

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agent.config import ReoptimizeConfig, RunConfig, load
+from agent.config import RunConfig, load
+from agent.config.plans import ReoptimizeConfig
 from agent.lapse.light import Light
 from agent.lapse.when import When
 from agent.optimizer import RandomSearch, Space

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from agent.config import DoseConfig
+from agent.config.schema import DoseConfig
 from agent.dose import DoseGate
 from agent.lapse.light import Light
 from agent.session import Session

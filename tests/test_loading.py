@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from agent import plain_yaml
-from agent.config import load
+from agent.config import load, plain_yaml
 from agent.store.folder import read_config
 from devices import adapters
 from devices.config import ExposureConfig, MicroscopeConfig

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from agent.cli import app
 from agent.config import load
+from agent.config.reading import ConfigError
 from agent.memory import (
     CALIBRATIONS,
     SHIPPED,
@@ -28,7 +29,6 @@ from agent.memory import (
 from agent.memory.store import AXES
 from agent.optimizer import Outcome, Settings, Space
 from agent.optimizer.stedfast import StedfastOptimizer
-from agent.reading import ConfigError
 from devices.config import MicroscopeConfig, SettingConfig, Value
 from devices.virtual.dyes import DYES
 from devices.virtual.expected import Scanner, Spectrum

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from agent.config import RunConfig, load
+from agent.config.reading import ConfigError
 from agent.plan import Plan
-from agent.reading import ConfigError
 from agent.replay import replay
 from agent.session import Session, opening
 from agent.store.folder import new_folder, read_config

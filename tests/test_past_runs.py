@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from agent.config import RunConfig, load
+from agent.config.reading import ConfigError
 from agent.memory import Combined, Control, Library, Sessions, past_sessions
 from agent.optimizer import Outcome, Space
-from agent.reading import ConfigError
 from agent.store.folder import write_config
 from agent.store.ledger import Ledger
 from devices.config import Value

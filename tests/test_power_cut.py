@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from agent.reading import ConfigError
+from agent.config.reading import ConfigError
 from agent.replay import replay
 from agent.session import Session
 from agent.store import durable

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import tifffile
 
+from agent.config.reading import ConfigError
 from agent.rating.book import Book
 from agent.rating.images import Shown, comparisons, images_in
-from agent.reading import ConfigError
 from agent.study import read_answers
 from models.quality.table import read_ratings
 from tests.faulty import cli

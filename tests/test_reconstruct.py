@@ -17,10 +17,10 @@ import zarr
 from numpy.typing import NDArray
 
 from agent.cli import command
+from agent.config.reading import ConfigError
 from agent.files.model_choice import choose
 from agent.files.movies import MovieFile
 from agent.files.reconstruction import Reconstruction, reconstruct_file
-from agent.reading import ConfigError
 from agent.store.ledger import Ledger
 from agent.store.reconstructed import ReconstructedStore
 from devices.recorded import Part, Scale, open_frames

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from agent.reading import ConfigError
+from agent.config.reading import ConfigError
 from agent.report import save_picture, text, write_report
 from agent.report.facts import Run
 from agent.store.folder import lock

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from agent.reading import ConfigError
+from agent.config.reading import ConfigError
 from agent.report import save_picture, text
 from agent.report.picture import bar_length, contrast, picture
 from agent.report.svg import Axis, Chart

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from safetensors.torch import load_file
 
-from agent.reading import ConfigError
+from agent.config.reading import ConfigError
 from agent.trainings.restoration import RestorationTraining, recipe_of, train_restoration
 from models.restoration import Recipe, read_restoration, train
 from models.restoration.normalization import Normalization

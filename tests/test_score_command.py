@@ -13,8 +13,8 @@ import tifffile
 from numpy.typing import NDArray
 
 from agent.cli import main
+from agent.config.reading import ConfigError
 from agent.files.scoring import score_files
-from agent.reading import ConfigError
 from devices.recorded import Part
 
 pytestmark = pytest.mark.usefixtures("one_thread")

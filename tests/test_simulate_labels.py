@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from typer.testing import CliRunner
 
 from agent.cli import app
-from agent.reading import ConfigError
+from agent.config.reading import ConfigError
 from agent.simulate.label_fields import BARE_EVERY, FIELD_PX, VALIDATION_EVERY, Image, draw_field
 from agent.simulate.label_population import (
     LABEL_SETS,

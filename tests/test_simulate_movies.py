@@ -14,7 +14,7 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 from typer.testing import CliRunner
 
 from agent.cli import app
-from agent.reading import ConfigError
+from agent.config.reading import ConfigError
 from agent.simulate.movie_layers import GRAIN_PX, Network, Sheet
 from agent.simulate.movie_motion import (
     PER_FRAME,

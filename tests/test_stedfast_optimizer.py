@@ -10,10 +10,10 @@ import pytest
 from agent.bench.optimizer.analytic import LIMIT, SETTINGS, AnalyticLibrary, AnalyticTask, Samples
 from agent.bench.optimizer.campaign import Course, lead
 from agent.bench.optimizer.peers import make_peer
+from agent.config.rules import FIRST
 from agent.optimizer import Optimizer, Outcome, Settings, Space, StedfastOptimizer
 from agent.optimizer.lookahead import expected_gains
 from agent.optimizer.ranking import ranking_weights
-from agent.rules import FIRST
 from devices.config import SettingConfig, Value
 
 LINE = {"power": SettingConfig(device="L", property="P", range=(0.0, 1.0), start=0.1)}

@@ -13,7 +13,7 @@ import pytest
 import zarr
 
 from agent.beside.analysis import Analysis
-from agent.config import DoseConfig
+from agent.config.schema import DoseConfig
 from agent.dose import BudgetReached, DoseGate
 from agent.plan import AnalysisError
 from agent.store.folder import RunBusy, is_running, lock

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.reading import ConfigError
+from agent.config.reading import ConfigError
 from agent.store.folder import lock
 from agent.store.ledger import DamagedLedger, Ledger, reading
 from agent.store.recording import Recording

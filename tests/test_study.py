@@ -11,7 +11,7 @@ from statistics import stdev
 import pytest
 
 from agent.cli import command
-from agent.reading import ConfigError
+from agent.config.reading import ConfigError
 from agent.study import (
     RATER_SD,
     Answer,

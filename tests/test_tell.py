@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agent.config import OptimizeConfig, RunConfig, load
+from agent.config import RunConfig, load
+from agent.config.plans import OptimizeConfig
+from agent.config.reading import ConfigError
 from agent.control import FILE, Control, append
 from agent.instructions import Standing, check
 from agent.optimizer import Outcome
 from agent.plan import FREE, Frame, Instruction, Listen, Note
 from agent.plans import optimize
-from agent.reading import ConfigError
 from agent.store.recording import Recording
 from devices.config import Value
 from devices.shot import Field, Shot

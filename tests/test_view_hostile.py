@@ -17,9 +17,9 @@ from uuid import uuid4
 
 import pytest
 
+from agent.config.reading import ConfigError
 from agent.control import FILE, append
 from agent.linkless import replace_text
-from agent.reading import ConfigError
 from agent.store.folder import write_status
 from agent.view.beside import Beside
 from agent.view.site import FILES, LOG, RunSite

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from agent import plain_yaml
 from agent.bench.fuzz.drawn import TEXTS, configs
-from agent.config import RunConfig, load
-from agent.config_data import as_data
-from agent.reading import ConfigError
+from agent.config import RunConfig, load, plain_yaml
+from agent.config.data import as_data
+from agent.config.reading import ConfigError
 from agent.store.folder import CONFIG, write_config
 from tests import faulty
 from tests.faulty import cli

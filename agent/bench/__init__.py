@@ -16,7 +16,7 @@ from typing import Any
 from rich.table import Table
 
 from agent.bench.measurement import Measurement
-from agent.reading import ConfigError
+from agent.config.reading import ConfigError
 from agent.store.folder import versions
 from agent.terminal import out
 

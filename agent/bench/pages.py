@@ -20,7 +20,7 @@ from typing import Any
 from agent.bench.measurement import Check, Measurement
 from agent.bench.slowed import processor_s, slowed
 from agent.config import RunConfig
-from agent.reading import ConfigError
+from agent.config.reading import ConfigError
 from agent.session import Session
 from agent.store.ledger import Ledger
 from agent.view.beside import Beside

@@ -69,7 +69,7 @@ def _renderer(page: Any) -> int:
         # Another page may be closing just now: only what is clearly the busiest is this one.
         first, *others = sorted(renderers, key=lambda pid: busy[pid], reverse=True)
         if busy[first] > 0.1 and all(busy[pid] < busy[first] / 3 for pid in others):
-            return first
+            return int(first)
 
 
 def _stop_and_go(pid: int, times: float, over: threading.Event) -> None:

@@ -26,7 +26,7 @@ import yaml
 
 from agent.bench import lit
 from agent.bench.measurement import Check, Measurement
-from agent.reading import ConfigError
+from agent.config.reading import ConfigError
 
 _SIGNALS = 200
 _QUICK_SIGNALS = 40

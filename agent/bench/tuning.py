@@ -20,6 +20,7 @@ from rich.progress import track
 
 from agent.bench.interpolation.study import Movie, gaps, real_movies
 from agent.bench.measurement import Check, Measurement, kept_in
+from agent.config.reading import ConfigError
 from agent.lapse.error import Detector
 from agent.lapse.fine_tuning import (
     RECIPE,
@@ -32,7 +33,6 @@ from agent.lapse.fine_tuning import (
     learned,
     matched,
 )
-from agent.reading import ConfigError
 from agent.terminal import err
 from models.interpolation.recipe import Recipe
 

@@ -12,8 +12,8 @@ from agent.beside.filter_process import Filtered, FilterProcess, Restore, open_r
 from agent.beside.restarted import RestartedProcess
 from agent.beside.shared import Start
 from agent.config import RunConfig
+from agent.config.reading import located
 from agent.plan import AnalysisError
-from agent.reading import located
 from agent.store.ledger import Ledger
 from agent.store.recording import FILTER
 

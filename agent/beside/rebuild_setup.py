@@ -12,9 +12,9 @@ from agent.beside.rebuild_process import Done, Interpolate, RebuildProcess, open
 from agent.beside.restarted import RestartedProcess
 from agent.beside.shared import Start
 from agent.config import RunConfig
+from agent.config.reading import located
 from agent.lapse.error import Detector
 from agent.plan import Rebuild
-from agent.reading import located
 from agent.store.ledger import Ledger
 from agent.store.recording import REBUILD, rebuild_as_dict
 from devices.fields import grid

@@ -14,7 +14,7 @@ import typer
 from agent import signals
 from agent.cli import images, looking, measuring, running, simulating, training
 from agent.cli.machine import in_words
-from agent.reading import ConfigError
+from agent.config.reading import ConfigError
 from agent.terminal import hold_anything, say
 from devices.errors import DeviceFault, Interrupted
 from devices.opening import hanging

@@ -31,7 +31,7 @@ from agent.cli.shared import (
 )
 from agent.cli.summary import print_summary
 from agent.config import load
-from agent.reading import ConfigError
+from agent.config.reading import ConfigError
 from agent.signals import Interrupts, interrupts
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from agent.reading import ConfigError
+from agent.config.reading import ConfigError
 from agent.terminal import err, out, say
 
 __all__ = ["err", "out", "say"]

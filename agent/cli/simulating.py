@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from agent.cli.shared import err
-from agent.reading import ConfigError
+from agent.config.reading import ConfigError
 
 app = typer.Typer(help="Make data with the virtual microscope.", no_args_is_help=True)
 

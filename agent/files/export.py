@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from agent.clock import even_s
 from agent.config import RunConfig
-from agent.reading import ConfigError
+from agent.config.reading import ConfigError
 from agent.store.images import FrameDamaged, ImageStore, checksum
 from agent.store.recording import Recording, Taken
 from agent.summary import read

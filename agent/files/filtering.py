@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from agent.config.reading import ConfigError
 from agent.files.opening import check_interval, check_pixel_size, opened, pixel_size_of
 from agent.files.targets import Partial, check_targets, planes_in
 from agent.files.tiffs import write_tiff
-from agent.reading import ConfigError
 from devices.recorded import MEASURED, Frames, ImageError, Part
 
 if TYPE_CHECKING:

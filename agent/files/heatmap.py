@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from agent.config.reading import ConfigError
 from agent.files.opening import opened, pixel_size_of
 from agent.files.scoring import open_scorer
-from agent.reading import ConfigError
 from devices.recorded import Part
 
 

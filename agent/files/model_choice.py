@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from agent.config.reading import ConfigError
 from agent.files.movies import MovieFile
-from agent.reading import ConfigError
 
 if TYPE_CHECKING:
     from models.interpolation import Interpolation

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from agent.config.reading import ConfigError
 from agent.files.opening import opened
-from agent.reading import ConfigError
 from agent.store.images import FOLDER as RAW
 from agent.store.ledger import FILE as LEDGER
 from devices.recorded import AUDITED, MEASURED, Frames, Part, Quantity, Scale

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from agent.reading import ConfigError
+from agent.config.reading import ConfigError
 from devices.recorded import Frames, ImageError, Part, open_frames
 
 DEFAULT_NM = 20.0

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from agent.config.reading import ConfigError
 from agent.files.model_choice import AUTO, Choice, choose, opened_model
 from agent.files.movies import MovieFile, open_movie
 from agent.files.opening import check_interval, check_pixel_size
 from agent.files.reconstructed import ENDINGS, Mark, faster, write_movie
 from agent.files.targets import Partial, check_targets, planes_in
-from agent.reading import ConfigError
 from devices.recorded import MEASURED, RECONSTRUCTED, ImageError, Part
 
 # What OME's model has a name for.

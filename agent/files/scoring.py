@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agent.config.reading import ConfigError
 from agent.files.opening import check_pixel_size, opened, pixel_size_of
-from agent.reading import ConfigError
 from devices.recorded import Part
 
 if TYPE_CHECKING:

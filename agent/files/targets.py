@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.reading import ConfigError
+from agent.config.reading import ConfigError
 
 # The largest file that plain TIFF can address, less room for what is not pixels.
 CLASSIC_BYTES = 2**32 - 2**25

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
+from agent.config.reading import ConfigError
 from agent.optimizer.belief import Belief
 from agent.optimizer.gaussian import Array
 from agent.optimizer.hypotheses import Hypotheses
 from agent.optimizer.knowledge import FLOOR, PRICE, SCORE, measurements
 from agent.optimizer.outcome import Outcome, Settings
 from agent.optimizer.space import Space
-from agent.reading import ConfigError
 from agent.summary import read
 from devices.config import SettingConfig, Value
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from agent.reading import ConfigError
+from agent.config.reading import ConfigError
 
 SHIPPED = Path(__file__).with_name("sessions.safetensors")
 """The library that comes along; its card lies beside it."""

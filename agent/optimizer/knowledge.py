@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtr
 
+from agent.config.rules import SPARING
 from agent.optimizer.belief import Belief, Data, Scale, learn
 from agent.optimizer.gaussian import Array, Kernels
 from agent.optimizer.hypotheses import Hypotheses
 from agent.optimizer.outcome import Outcome, Settings
 from agent.optimizer.space import Space
-from agent.rules import SPARING
 from devices.config import Value
 
 SCORE = Scale(mean=0.25, constant=0.25, amplitude=0.25, slope=0.0, residual=(0.04, 0.12, 0.3))
@@ -68,8 +68,8 @@ class Knowledge:
         Weigh hypotheses by how well they rank the measurements (`agent.optimizer.ranking`) rather
         than by how close they come.
     rules
-        See `agent.rules`. From `SPARING` on, what a frame with a doubtful score bleached is learned
-        from, and its score never is.
+        See `agent.config.rules`. From `SPARING` on, what a frame with a doubtful score bleached is
+        learned from, and its score never is.
     """
 
     def __init__(

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from agent.config.rules import LATEST, SPARING
 from agent.optimizer.gaussian import Array
 from agent.optimizer.hypotheses import Hypotheses
 from agent.optimizer.knowledge import (
@@ -22,7 +23,6 @@ from agent.optimizer.knowledge import (
 from agent.optimizer.lookahead import expected_gains
 from agent.optimizer.outcome import Outcome, Settings
 from agent.optimizer.space import Space
-from agent.rules import LATEST, SPARING
 from devices.config import Value
 
 _CERTAINTY = 0.95
@@ -71,7 +71,7 @@ class StedfastOptimizer:
         How hypotheses gain weight: by how close they come to the measurements, or by how well they
         rank them (`agent.optimizer.ranking`).
     rules
-        See `agent.rules`.
+        See `agent.config.rules`.
     """
 
     def __init__(

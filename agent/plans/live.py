@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import count
 
-from agent.config import LiveConfig
+from agent.config.plans import LiveConfig
 from agent.plan import FREE, Due, Late, Listen, Note, Plan
 from devices.config import Value
 from devices.shot import Shot

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any
 
-from agent.config import OptimizeConfig
+from agent.config.plans import OptimizeConfig
+from agent.config.rules import LATEST, SPARING
 from agent.objectives import bleaching, resolution_nm, saturated_share, signal_to_noise
 from agent.optimizer import Optimizer, Outcome, explain
 from agent.plan import FRAMES_EACH, AnalysisError, Answer, Frame, Listen, Note, Plan, Step
 from agent.plan import purpose as purpose_of
 from agent.plans.steering import Steering
-from agent.rules import LATEST, SPARING
 from devices.config import MicroscopeConfig, Value
 from devices.shot import Field, Shot
 
@@ -70,7 +70,7 @@ def optimize(
     skip_failed
         Give up a trial whose score failed, instead of ending the run.
     rules
-        See `agent.rules`.
+        See `agent.config.rules`.
     """
     fresh = iter(fields)
     left, doubted, usable = config.repeat_flagged, 0, 0

@@ -6,7 +6,8 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from math import hypot
 from typing import Any
 
-from agent.config import ReoptimizeConfig
+from agent.config.plans import ReoptimizeConfig
+from agent.config.rules import LATEST, SPARING
 from agent.lapse.light import Light
 from agent.lapse.when import When
 from agent.optimizer import Optimizer, Outcome, Settings
@@ -25,7 +26,6 @@ from agent.plan import (
     searching,
 )
 from agent.plans.optimize import measure
-from agent.rules import LATEST, SPARING
 from devices.config import MicroscopeConfig, Value
 from devices.shot import Field
 from models.quality.score import doubtful
@@ -58,7 +58,7 @@ class Reoptimizing:
     skip_failed
         Give up a trial whose score failed, instead of ending the run.
     rules
-        See `agent.rules`.
+        See `agent.config.rules`.
     """
 
     def __init__(

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from agent.config import OptimizeConfig
+from agent.config.plans import OptimizeConfig
 from agent.optimizer import Optimizer
 from agent.plan import FREE, KEYS, Instruction, Note
 from devices.config import Value

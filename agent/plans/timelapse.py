@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 
-from agent.config import TimelapseConfig
+from agent.config.plans import TimelapseConfig
 from agent.lapse.field import Lapse
 from agent.lapse.light import Light
 from agent.plan import LAPSE, Answer, Due, Frame, Late, Note, Plan, Rebuilt

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from agent.config.reading import ConfigError
 from agent.files.opening import opened, pixel_size_of
-from agent.reading import ConfigError
 from agent.study.answers import NETWORK
 from devices.recorded import Part
 

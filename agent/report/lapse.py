@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from agent.config import TimelapseConfig
+from agent.config.plans import TimelapseConfig
 from agent.plan import LAPSE
 from agent.report import figures, pieces, text
 from agent.report.facts import Run

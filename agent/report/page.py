@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
 
+from agent.config.reading import ConfigError
 from agent.linkless import replace_text
-from agent.reading import ConfigError
 from agent.report import account, believing, filtering, lapse, optimizing, pieces, text, watching
 from agent.report.facts import Run
 from agent.report.style import CSS

@@ -20,7 +20,7 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 from PIL import Image
 
-from agent.reading import ConfigError
+from agent.config.reading import ConfigError
 from agent.report import text
 from agent.report.facts import Measured, Run
 from agent.report.levels import Limits, bar_length, contrast, reduced

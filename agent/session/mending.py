@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from agent.reading import ConfigError
+from agent.config.reading import ConfigError
 from agent.store.images import FrameDamaged, ImageStore, checksum
 from agent.store.ledger import Ledger
 from agent.store.recording import Recording

@@ -8,9 +8,9 @@ from contextlib import closing
 from pathlib import Path
 
 from agent.config import RunConfig
+from agent.config.reading import ConfigError
 from agent.plan import Plan
 from agent.planning import build_plan
-from agent.reading import ConfigError
 from agent.store.folder import write_config
 from agent.store.ledger import Ledger
 from agent.store.recording import Recording

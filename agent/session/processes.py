@@ -18,7 +18,7 @@ from agent.beside.shared import SharedProcess, Start
 from agent.beside.tune_process import MakeTuner, TuneProcess
 from agent.beside.tune_setup import tuning_process
 from agent.config import RunConfig
-from agent.reading import located
+from agent.config.reading import located
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from typing import Any
 
 import tifffile
 
-from agent.reading import ConfigError
+from agent.config.reading import ConfigError
 from agent.simulate.label_fields import LabelledField, Measured, draw_field
 from agent.simulate.label_population import LABEL_SETS, SOURCES, Label, LabelSet
 from agent.simulate.off_target import PIXEL_NM

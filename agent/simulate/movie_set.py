@@ -16,7 +16,7 @@ from typing import Any
 
 import tifffile
 
-from agent.reading import ConfigError
+from agent.config.reading import ConfigError
 from agent.simulate.movie_scenes import MOVIE_SETS, MovieSet
 from agent.simulate.movies import COLUMNS, draw_movie
 

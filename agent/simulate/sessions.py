@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from agent.config.reading import ConfigError
 from agent.memory.store import AXES, PIXEL_NM, Sessions, log_exponent
-from agent.reading import ConfigError
 from agent.simulate.population import POPULATIONS, REAL_SHARE, Chance, draw_dye
 from agent.store.folder import commit_of_this_code
 from devices.virtual.dyes import Dye

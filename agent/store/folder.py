@@ -13,12 +13,11 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from agent import plain_yaml
-from agent.config import RunConfig, load
-from agent.config_data import as_data
+from agent.config import RunConfig, load, plain_yaml
+from agent.config.data import as_data
+from agent.config.reading import ConfigError
+from agent.config.rules import FIRST
 from agent.linkless import replace_text
-from agent.reading import ConfigError
-from agent.rules import FIRST
 from agent.store.durable import write_file
 from agent.store.ledger import FILE as LEDGER
 

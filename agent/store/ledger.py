@@ -26,7 +26,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from agent.reading import ConfigError
+from agent.config.reading import ConfigError
 from agent.store.looking import Look
 from agent.store.rows import LARGEST, checked
 

@@ -25,7 +25,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.reading import ConfigError
+from agent.config.reading import ConfigError
 
 NETWORK, RANDOM = "network", "random"
 CHOICES = ("target", "prediction", "equivalent", "discard")

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import Field
 from rich.console import Console
 
-from agent.reading import ConfigError, read_checked
+from agent.config.reading import ConfigError, read_checked
 from agent.trainings.common import Training, check_start, config_of, device_named, made_by, places
 from agent.trainings.epochs import shown_epochs
 from agent.trainings.reading import read_rated

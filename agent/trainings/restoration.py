@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from rich.console import Console
 
-from agent.reading import ConfigError, read_checked
+from agent.config.reading import ConfigError, read_checked
 from agent.trainings.common import Training, config_of, device_named, made_by, places
 from agent.trainings.epochs import shown_epochs
 from agent.trainings.reading import read_frames

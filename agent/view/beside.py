@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from agent.reading import ConfigError
+from agent.config.reading import ConfigError
 from agent.web.access import Place
 from devices.extras import install
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from agent.reading import ConfigError
+from agent.config.reading import ConfigError
 from agent.view.beside import Beside, check_installed
 from agent.web.access import Place
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from agent.config import TimelapseConfig
+from agent.config.plans import TimelapseConfig
 from agent.view.series import RECENT, Series
 
 MEASURED, AUDITED = "measured", "audited"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from agent.config import RunConfig
-from agent.reading import ConfigError
+from agent.config.reading import ConfigError
 from agent.store.folder import STATUS, is_running, read_config
 from agent.store.ledger import FILE as LEDGER
 from agent.store.ledger import DamagedLedger, Ledger

@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 
 from aiohttp import web
 
+from agent.config.reading import ConfigError
 from agent.control import COMMANDS
-from agent.reading import ConfigError
 from agent.tell import submit
 from agent.view import data
 from agent.view.charts import CHARTS

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from agent.reading import ConfigError
+from agent.config.reading import ConfigError
 
 Role = Literal["control", "read"]
 LOOPBACK = ("127.0.0.1", "localhost", "::1")

@@ -16,7 +16,7 @@ from typing import Any
 
 from aiohttp import web
 
-from agent.reading import ConfigError
+from agent.config.reading import ConfigError
 from agent.web.access import Place, Role, Tokens
 from agent.web.refusals import Refusals
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from agent.reading import ConfigError
+from agent.config.reading import ConfigError
 from agent.web.access import PORT, Place, Tokens
 from agent.web.doorway import HANDSHAKE_S, Doorway
 from agent.web.guard import MOST_BYTES, Guard, Handler

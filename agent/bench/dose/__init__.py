@@ -25,11 +25,11 @@ from agent.bench.dose.drive import Filmed, film
 from agent.bench.dose.stage import Light, Scene, Stage
 from agent.bench.measurement import Check, Measurement
 from agent.bench.restoration.measures import fitted
+from agent.config.reading import ConfigError
 from agent.lapse.adaptive import Adaptive
 from agent.lapse.aligned import Interpolates
 from agent.lapse.field import Lapse, Rules, Skipping
 from agent.lapse.follow import Follower
-from agent.reading import ConfigError
 from devices.shot import Field
 
 BOUND, CONFIDENCE, MOST = 0.3, 0.65, 3

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.bench.dose.stage import Stage
-from agent.config import TimelapseConfig
+from agent.config.plans import TimelapseConfig
 from agent.lapse.aligned import Interpolates, audit, between
 from agent.lapse.error import PHOTONS, UNKNOWN, seen
 from agent.lapse.field import Lapse

@@ -24,7 +24,7 @@ from typing import Any, Literal, TextIO
 import numpy as np
 
 from agent.bench.fuzz.kinds import KINDS, Act
-from agent.reading import ConfigError
+from agent.config.reading import ConfigError
 
 Outcome = Literal["done", "refused", "traceback", "memory"]
 _ROOT = Path(__file__).parents[3]

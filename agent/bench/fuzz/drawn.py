@@ -18,8 +18,7 @@ import numpy as np
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from agent import plain_yaml
-from agent.config import RunConfig
+from agent.config import RunConfig, plain_yaml
 
 TEXTS = (
     *("red", "far red", "1e2", "1:30", "010", "0x1F", "yes", "null", "~", "=", "", " "),

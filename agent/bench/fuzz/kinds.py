@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from agent import plain_yaml
 from agent.bench.fuzz import drawn
 from agent.bench.fuzz import mutations as mutate
 from agent.bench.fuzz.mutations import Chance
+from agent.config import plain_yaml
 
 Act = Callable[[], object]
 """Does with a damaged file what a person would."""
@@ -56,7 +56,7 @@ def command(*args: str | Path) -> Act:
 
 def _config(folder: Path, originals: Path, rng: Chance, damaged: bool) -> Act:
     from agent.config import load
-    from agent.config_data import as_data
+    from agent.config.data import as_data
 
     file = folder / "my.yaml"
     if damaged and rng.random() < 0.3:
@@ -111,7 +111,7 @@ def _refusing(act: Act, *refusals: type[Exception]) -> Act:
     """The same, where these errors are told in a line by what calls it."""
 
     def carried_out() -> None:
-        from agent.reading import ConfigError
+        from agent.config.reading import ConfigError
 
         try:
             act()

@@ -12,8 +12,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from agent import plain_yaml
-from agent.config import load
+from agent.config import load, plain_yaml
 from agent.session import Session
 from agent.store.folder import new_folder
 

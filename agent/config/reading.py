@@ -16,8 +16,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from agent import plain_yaml
-from agent.plain_yaml import YamlError
+from agent.config import plain_yaml
+from agent.config.plain_yaml import YamlError
 
 Path_ = tuple[str | int, ...]
 Checked = TypeVar("Checked", bound=BaseModel)
