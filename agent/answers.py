@@ -14,7 +14,7 @@ from agent.beside.rebuilding import Rebuilding
 from agent.clock import Clock
 from agent.control import Control, Heard
 from agent.plan import AnalysisError, Due, Instruction, Late, Note, Rebuild, Rebuilt
-from agent.store.recording import Recording
+from agent.record.recording import Recording
 from devices.shot import Shot
 from models.quality.score import Score
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from agent.config import RunConfig
-from agent.store.recording import Recording, shot_from_dict
+from agent.record.recording import Recording, shot_from_dict
 from devices.microscope import Microscope
 
 

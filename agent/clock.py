@@ -11,16 +11,13 @@ living sample knows of no pause. Where the sample is simulated, its own clock is
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from itertools import pairwise
 
-from agent.store.recording import Recording
+from agent.record.recording import Recording
 from devices.shot import Shot
-
-_EVEN = 0.1
 
 
 def elapsed_s() -> float:
@@ -30,15 +27,6 @@ def elapsed_s() -> float:
     if hasattr(time, "CLOCK_MONOTONIC"):  # macOS, where `time.monotonic` is another one
         return time.clock_gettime(time.CLOCK_MONOTONIC)
     return time.perf_counter()
-
-
-def even_s(times: Sequence[float]) -> float:
-    """Time from each to the next (s) where that is always the same, within a tenth; else 0."""
-    if len(times) < 2:
-        return 0.0
-    steps = [later - earlier for earlier, later in pairwise(times)]
-    mean = sum(steps) / len(steps)
-    return mean if max(abs(step - mean) for step in steps) < _EVEN * mean else 0.0
 
 
 class Clock:

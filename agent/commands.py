@@ -25,8 +25,8 @@ from agent.instructions import short
 
 if TYPE_CHECKING:  # who only tells a run something does not wait for these to be imported
     from agent.beside.filtering import Filtering
-    from agent.store.ledger import Ledger
-    from agent.store.recording import Recording
+    from agent.record.ledger import Ledger
+    from agent.record.recording import Recording
 
 
 class StopTold(Exception):

@@ -20,9 +20,9 @@ from typing import Any
 from agent.config import RunConfig
 from agent.config.reading import ConfigError
 from agent.instructions import Standing, check, short
-from agent.linkless import open_to_append
 from agent.plan import Instruction
-from agent.store.recording import Recording, instructions_as_list
+from agent.record.recording import Recording, instructions_as_list
+from agent.record.safe_files import open_to_append
 
 FILE = "control.jsonl"
 STAMP = ("id", "by", "at")

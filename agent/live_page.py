@@ -15,7 +15,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from agent.linkless import replace_text
+from agent.record.safe_files import replace_text
 
 FILE = "live.html"
 _EVERY_S = 1.0

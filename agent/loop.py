@@ -29,15 +29,15 @@ from agent.answers import Answers
 from agent.beside.analysis import Analysis
 from agent.beside.filtering import Filtering
 from agent.beside.rebuilding import Rebuilding
-from agent.clock import Clock, even_s
+from agent.clock import Clock
 from agent.commands import Pause
 from agent.control import Control
-from agent.dose import DoseGate
 from agent.leading import Leader
 from agent.plan import Frame, Plan
-from agent.store.images import ImageStore, checksum
-from agent.store.ledger import Ledger
-from agent.store.recording import LIGHT, Recording, shot_as_dict, shot_from_dict
+from agent.record.dose import DoseGate
+from agent.record.images import ImageStore, checksum
+from agent.record.ledger import Ledger
+from agent.record.recording import LIGHT, Recording, even_s, shot_as_dict, shot_from_dict
 from agent.tape import Tape
 from devices.errors import DeviceFault, GateClosed, StaysLit
 from devices.microscope import Microscope

@@ -24,9 +24,9 @@ from agent.plan import (
     Rebuilt,
 )
 from agent.planning import build_plan
-from agent.store.images import ImageStore
-from agent.store.recording import Recording
-from agent.summary import read
+from agent.record.images import ImageStore
+from agent.record.load import read
+from agent.record.recording import Recording
 from agent.tape import Difference, ReplayMismatch, Tape
 from devices.shot import Shot
 from models.quality.score import Score

@@ -19,8 +19,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from agent.plan import Frame, Instruction, Late, Note, Rebuild, Rebuilt
-from agent.store.images import ImageStore, checksum
-from agent.store.recording import (
+from agent.record.images import ImageStore, checksum
+from agent.record.recording import (
     Recording,
     instructions_from_list,
     rebuild_as_dict,

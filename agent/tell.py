@@ -15,8 +15,8 @@ from agent.config import plain_yaml
 from agent.config.reading import ConfigError
 from agent.control import COMMANDS, append, stamp_of
 from agent.instructions import Standing, check, short
-from agent.store.folder import check_run_folder, is_running, read_config
-from agent.store.ledger import reading
+from agent.record.folder import check_run_folder, is_running, read_config
+from agent.record.ledger import reading
 
 
 def tell(folder: Path, pairs: Sequence[str]) -> str:

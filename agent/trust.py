@@ -18,7 +18,7 @@ from platformdirs import user_state_path
 
 from agent.config import RunConfig
 from agent.config.reading import ConfigError
-from agent.store.folder import CONFIG
+from agent.record.folder import CONFIG
 
 FILE = "signature"
 _BYTES = 32

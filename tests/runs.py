@@ -29,11 +29,11 @@ from agent.config import RunConfig, load
 from agent.control import append
 from agent.plan import Plan
 from agent.planning import build_plan
+from agent.record.folder import new_folder, read_config
+from agent.record.images import checksum
+from agent.record.ledger import DamagedLedger, Kind, Ledger
+from agent.record.recording import Recording
 from agent.session import Progress, Result, Session
-from agent.store.folder import new_folder, read_config
-from agent.store.images import checksum
-from agent.store.ledger import DamagedLedger, Kind, Ledger
-from agent.store.recording import Recording
 from devices.microscope import Microscope
 from devices.shot import Shot
 from models.quality.score import Score

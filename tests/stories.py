@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.config import RunConfig
+from agent.record.folder import write_config
+from agent.record.images import ImageStore, checksum
+from agent.record.ledger import Ledger
 from agent.report import write_report
-from agent.store.folder import write_config
-from agent.store.images import ImageStore, checksum
-from agent.store.ledger import Ledger
 
 VOID = {"meta", "br", "image", "path", "rect"}
 SIDE = 48

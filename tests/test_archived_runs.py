@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from agent.record import looking
+from agent.record.folder import read_config
+from agent.record.ledger import Ledger
 from agent.session import Session
-from agent.store import looking
-from agent.store.folder import read_config
-from agent.store.ledger import Ledger
 from tests.faulty import cli
 from tests.runs import cut_after, recorded, run_session
 

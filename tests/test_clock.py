@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from agent.clock import Clock
+from agent.record.folder import read_config
+from agent.record.recording import Recording, Taken
+from agent.record.summary import summarize
 from agent.replay import replay
 from agent.session import Session
-from agent.store.folder import read_config
-from agent.store.recording import Recording, Taken
-from agent.summary import summarize
 from devices.shot import Shot
 from tests import faulty
 from tests.faulty import cli

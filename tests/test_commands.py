@@ -16,7 +16,7 @@ from PIL import Image
 
 from agent.cli import command
 from agent.config import load
-from agent.store.recording import Recording
+from agent.record.recording import Recording
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 MOVIES = Path(__file__).resolve().parents[2] / "shared" / "data" / "movies"
@@ -122,7 +122,7 @@ def test_timelapse_keeps_its_interval_on_the_simulated_clock(
     run = tmp_path / "run"
     three = ["--set", "timelapse.frames=3", "--set", "timelapse.fields=1", *EVERY]
     stedfast("run", CONFIGS / "timelapse.yaml", "--out", run, *SMALL, *three)
-    from agent.store.ledger import Ledger
+    from agent.record.ledger import Ledger
 
     taken = Recording.read(Ledger(run, readonly=True)).taken
     exposure = 48 * 48 * 10e-6

@@ -21,7 +21,7 @@ from agent.optimizer.explain import (
 from agent.optimizer.outcome import Outcome, Settings
 from agent.optimizer.space import Space
 from agent.optimizer.stedfast import FLOOR, Prediction, StedfastOptimizer
-from agent.store.ledger import Ledger
+from agent.record.ledger import Ledger
 from devices.config import SettingConfig, Value
 
 LIMIT = 0.25

@@ -13,8 +13,8 @@ from types import FrameType
 import pytest
 import yaml
 
+from agent.record.folder import read_config
 from agent.session import EXIT_CODES, Progress, Session
-from agent.store.folder import read_config
 from devices import engine
 from devices.errors import DeviceFault
 from devices.microscope import Microscope

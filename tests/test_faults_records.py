@@ -22,10 +22,10 @@ import zarr
 from agent.config import RunConfig, load
 from agent.plan import Plan
 from agent.planning import build_plan
+from agent.record.folder import new_folder, read_config
+from agent.record.images import ImageStore
+from agent.record.ledger import Ledger
 from agent.session import Result, Session
-from agent.store.folder import new_folder, read_config
-from agent.store.images import ImageStore
-from agent.store.ledger import Ledger
 from devices.shot import Shot
 from tests import faulty
 from tests.faulty import cli

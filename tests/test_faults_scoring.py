@@ -17,10 +17,10 @@ from agent.beside.analysis import Compute
 from agent.config import RunConfig
 from agent.plan import AnalysisError, Note, Plan
 from agent.planning import build_plan
+from agent.record.images import ImageStore
+from agent.record.ledger import Ledger
+from agent.record.summary import flagged_frames
 from agent.session import EXIT_CODES, Progress, Session
-from agent.store.images import ImageStore
-from agent.store.ledger import Ledger
-from agent.summary import flagged_frames
 from devices.shot import Shot
 from models.quality.score import Score
 from tests import faulty

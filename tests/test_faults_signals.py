@@ -16,8 +16,8 @@ import yaml
 from agent.config import RunConfig
 from agent.plan import Note, Plan
 from agent.planning import build_plan
+from agent.record.folder import read_config
 from agent.session import EXIT_CODES, Progress, Session
-from agent.store.folder import read_config
 from devices.shot import Shot
 from models.quality.score import Score
 from tests import faulty

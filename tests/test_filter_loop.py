@@ -21,12 +21,12 @@ from agent.config import RunConfig, load
 from agent.live_page import FILE as LIVE_PAGE
 from agent.plan import AnalysisError, Note, Plan
 from agent.planning import build_plan
+from agent.record.filtered import FilteredStore
+from agent.record.folder import read_config
+from agent.record.images import ImageStore
+from agent.record.ledger import Ledger
 from agent.replay import replay
 from agent.session import Progress, Result, Session, opening
-from agent.store.filtered import FilteredStore
-from agent.store.folder import read_config
-from agent.store.images import ImageStore
-from agent.store.ledger import Ledger
 from devices.shot import Shot
 from tests import faulty
 from tests.faulty import cli

@@ -16,7 +16,7 @@ from agent.beside.rebuild_process import Done
 from agent.beside.rebuild_setup import rebuild_recorder
 from agent.files.reconstruction import reconstruct_file
 from agent.plan import Rebuild
-from agent.store.ledger import Ledger
+from agent.record.ledger import Ledger
 from models.interpolation import Interpolated, Interpolation, build
 from models.interpolation.weights import save, shipped
 from tests.late import Late

@@ -18,12 +18,12 @@ from agent.lapse.when import When
 from agent.optimizer import RandomSearch, Space
 from agent.plan import LAPSE, REOPTIMIZE, REOPTIMIZED, TRIED, Answer, Frame, Note, Plan
 from agent.plans import Reoptimizing
+from agent.record.folder import new_folder, read_config
+from agent.record.summary import summarize
 from agent.replay import replay
 from agent.report.facts import Run
 from agent.report.page import render
 from agent.session import Result, Session, opening
-from agent.store.folder import new_folder, read_config
-from agent.summary import summarize
 from devices.config import Value
 from devices.shot import Field, Shot
 from models.quality.score import Score

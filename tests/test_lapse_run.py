@@ -19,10 +19,10 @@ from agent.config import RunConfig, load
 from agent.control import append
 from agent.plan import Plan
 from agent.planning import build_plan
+from agent.record.folder import new_folder, read_config
+from agent.record.summary import summarize
 from agent.replay import replay
 from agent.session import Result, Session, opening
-from agent.store.folder import new_folder, read_config
-from agent.summary import summarize
 from devices.shot import Shot
 from tests import faulty
 from tests.faulty import cli

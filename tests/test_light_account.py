@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from agent.config.schema import DoseConfig
-from agent.dose import DoseGate
 from agent.lapse.light import Light
+from agent.record.dose import DoseGate
+from agent.record.folder import read_config
+from agent.record.ledger import Entry, Ledger
+from agent.record.summary import summarize
 from agent.session import Session
-from agent.store.folder import read_config
-from agent.store.ledger import Entry, Ledger
-from agent.summary import summarize
 from devices.errors import BindingError
 from devices.light import LightMeter
 from tests import faulty

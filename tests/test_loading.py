@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from agent.config import load, plain_yaml
-from agent.store.folder import read_config
+from agent.record.folder import read_config
 from devices import adapters
 from devices.config import ExposureConfig, MicroscopeConfig
 from devices.errors import BindingError

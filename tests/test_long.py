@@ -20,10 +20,10 @@ from agent.bench import long, run_bench
 from agent.bench.long.synthetic import write
 from agent.lapse.belief import Belief
 from agent.objectives.estimate import Estimate
+from agent.record.reconstructed import FOLDER, ReconstructedStore
 from agent.report.facts import Run
 from agent.report.page import render
 from agent.report.svg import Axis, Chart
-from agent.store.reconstructed import FOLDER, ReconstructedStore
 
 
 def calls(work: Callable[[], Any]) -> int:

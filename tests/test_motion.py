@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from useq import MDAEvent
 
+from agent.record.folder import read_config
 from agent.replay import replay
 from agent.session import Session
-from agent.store.folder import read_config
 from devices.config import MicroscopeConfig
 from devices.errors import LimitError
 from devices.microscope import Microscope

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from agent.record.folder import read_config
+from agent.record.recording import Recording
 from agent.replay import replay
 from agent.session import Session
-from agent.store.folder import read_config
-from agent.store.recording import Recording
 from tests.faulty import cli
 from tests.interpolators import Blend
 from tests.restorers import Doubling

@@ -13,8 +13,8 @@ from agent.config import RunConfig, load
 from agent.config.reading import ConfigError
 from agent.memory import Combined, Control, Library, Sessions, past_sessions
 from agent.optimizer import Outcome, Space
-from agent.store.folder import write_config
-from agent.store.ledger import Ledger
+from agent.record.folder import write_config
+from agent.record.ledger import Ledger
 from devices.config import Value
 
 CONFIG = Path(__file__).parents[1] / "configs" / "optimize.yaml"

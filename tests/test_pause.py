@@ -12,9 +12,9 @@ import pytest
 
 from agent.commands import Pause
 from agent.control import FILE
+from agent.record.folder import read_config
+from agent.record.ledger import Ledger
 from agent.session import Session
-from agent.store.folder import read_config
-from agent.store.ledger import Ledger
 from tests.faulty import cli
 from tests.restorers import Doubling
 from tests.runs import (

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from agent.config.reading import ConfigError
+from agent.record import durable
+from agent.record.folder import read_config
+from agent.record.ledger import Ledger
+from agent.record.summary import summarize
 from agent.replay import replay
 from agent.session import Session
-from agent.store import durable
-from agent.store.folder import read_config
-from agent.store.ledger import Ledger
-from agent.summary import summarize
 from agent.view.reader import Reader
 from tests import faulty
 from tests.faulty import cli

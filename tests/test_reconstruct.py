@@ -21,8 +21,8 @@ from agent.config.reading import ConfigError
 from agent.files.model_choice import choose
 from agent.files.movies import MovieFile
 from agent.files.reconstruction import Reconstruction, reconstruct_file
-from agent.store.ledger import Ledger
-from agent.store.reconstructed import ReconstructedStore
+from agent.record.ledger import Ledger
+from agent.record.reconstructed import ReconstructedStore
 from devices.recorded import Part, Scale, open_frames
 from models.interpolation import Interpolated, Interpolation, build, read_interpolator
 from models.interpolation import weights as interpolation_weights

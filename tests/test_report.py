@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 
 from agent.config.reading import ConfigError
-from agent.report import save_picture, text, write_report
+from agent.record import text
+from agent.record.folder import lock
+from agent.record.summary import summarize
+from agent.report import save_picture, write_report
 from agent.report.facts import Run
-from agent.store.folder import lock
-from agent.summary import summarize
 from tests.stories import Data, Story, a_config, completed, drawn
 
 EVIL = "<script>alert('x')</script>\"& $\\frac{$"

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from agent.config.reading import ConfigError
-from agent.report import save_picture, text
+from agent.record import text
+from agent.report import save_picture
 from agent.report.picture import bar_length, contrast, picture
 from agent.report.svg import Axis, Chart
 from tests.stories import completed

@@ -14,8 +14,8 @@ from agent.beside import scorer as scoring
 from agent.beside.filter_process import FilterProcess
 from agent.beside.shared import WAITED_FOR, SharedProcess, Turns
 from agent.beside.worker import TryAgain, WorkerDied
+from agent.record.images import ImageStore
 from agent.session import processes
-from agent.store.images import ImageStore
 from models.quality import QualityScorer
 from tests.restorers import Counting, Doubling
 from tests.runs import assert_left_well, recorded, run_session, until

@@ -14,12 +14,12 @@ import zarr
 
 from agent.beside.analysis import Analysis
 from agent.config.schema import DoseConfig
-from agent.dose import BudgetReached, DoseGate
 from agent.plan import AnalysisError
-from agent.store.folder import RunBusy, is_running, lock
-from agent.store.images import ImageStore
-from agent.store.ledger import Ledger
-from agent.store.recording import Recording, score_as_dict, score_from_dict
+from agent.record.dose import BudgetReached, DoseGate
+from agent.record.folder import RunBusy, is_running, lock
+from agent.record.images import ImageStore
+from agent.record.ledger import Ledger
+from agent.record.recording import Recording, score_as_dict, score_from_dict
 from models.quality.score import Score
 
 SHOT_ROW: dict[str, Any] = {
@@ -300,7 +300,7 @@ def test_a_score_reads_back_from_the_ledger_exactly(tmp_path: Path) -> None:
 
 
 def test_json_of_a_status_is_never_half_written(tmp_path: Path) -> None:
-    from agent.store.folder import write_status
+    from agent.record.folder import write_status
 
     write_status(tmp_path, {"frames": 0})
     stop = threading.Event()

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from agent.config.reading import ConfigError
-from agent.store.folder import lock
-from agent.store.ledger import DamagedLedger, Ledger, reading
-from agent.store.recording import Recording
-from agent.store.rows import LARGEST
+from agent.record.folder import lock
+from agent.record.ledger import DamagedLedger, Ledger, reading
+from agent.record.recording import Recording
+from agent.record.rows import LARGEST
 from agent.tell import tell
 from agent.view.reader import Reader
 from tests.faulty import cli

@@ -19,7 +19,7 @@ from agent.instructions import Standing, check
 from agent.optimizer import Outcome
 from agent.plan import FREE, Frame, Instruction, Listen, Note
 from agent.plans import optimize
-from agent.store.recording import Recording
+from agent.record.recording import Recording
 from devices.config import Value
 from devices.shot import Field, Shot
 from models.quality.score import Score

@@ -18,9 +18,9 @@ from agent.config import RunConfig, load
 from agent.control import FILE, append
 from agent.plan import Plan
 from agent.planning import build_plan
+from agent.record.folder import new_folder, read_config
+from agent.record.summary import summarize
 from agent.session import Progress, Result, Session
-from agent.store.folder import new_folder, read_config
-from agent.summary import summarize
 from models.quality.score import Score
 from tests import faulty
 from tests.faulty import cli

@@ -28,7 +28,7 @@ from agent.lapse.fine_tuning import (
     learned,
     matched,
 )
-from agent.store.images import ImageStore
+from agent.record.images import ImageStore
 from models.interpolation import Interpolation
 from models.interpolation.losses import of_structure
 from tests.drifting import drifting, train_tiny, write_movies

@@ -17,12 +17,12 @@ from agent.config import RunConfig
 from agent.lapse.error import PHOTONS
 from agent.plan import Plan, Rebuild
 from agent.planning import build_plan
+from agent.record.folder import new_folder, read_config
+from agent.record.images import ImageStore
+from agent.record.summary import summarize
 from agent.replay import replay
 from agent.report import write_report
 from agent.session import Result, Session
-from agent.store.folder import new_folder, read_config
-from agent.store.images import ImageStore
-from agent.summary import summarize
 from devices.shot import Shot
 from models.interpolation.weights import read_interpolator, save
 from tests.drifting import drifting, train_tiny, write_movies

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from agent.config import load
-from agent.summary import summarize
-from agent.verdict import EXIT_CODE, Verdict, best_trial, of_notes
+from agent.record.summary import summarize
+from agent.record.verdict import EXIT_CODE, Verdict, best_trial, of_notes
 from models.quality.score import Score
 from tests import faulty
 from tests.faulty import cli

@@ -14,9 +14,9 @@ import pytest
 
 from agent.config import load
 from agent.control import FILE
+from agent.record.folder import new_folder
+from agent.record.summary import summarize
 from agent.session import Session
-from agent.store.folder import new_folder
-from agent.summary import summarize
 from agent.view.beside import Beside
 from agent.web.access import Place
 from tests import faulty

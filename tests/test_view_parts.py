@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from agent.config import RunConfig, load
-from agent.store.ledger import Entry, Ledger
+from agent.record.ledger import Entry, Ledger
 from agent.view import course as made
 from agent.view.course import Course
 from agent.view.previews import Previews, draw

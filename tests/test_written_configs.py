@@ -12,7 +12,7 @@ from agent.bench.fuzz.drawn import TEXTS, configs
 from agent.config import RunConfig, load, plain_yaml
 from agent.config.data import as_data
 from agent.config.reading import ConfigError
-from agent.store.folder import CONFIG, write_config
+from agent.record.folder import CONFIG, write_config
 from tests import faulty
 from tests.faulty import cli
 

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from agent.bench.measurement import Measurement
 from agent.config.reading import ConfigError
-from agent.store.folder import versions
+from agent.record.folder import versions
 from agent.terminal import out
 
 _BENCHES = {

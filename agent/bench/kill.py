@@ -24,8 +24,8 @@ import yaml
 import zarr
 
 from agent.bench.measurement import Check, Measurement
-from agent.store.images import FOLDER, checksum
-from agent.store.ledger import FILE, DamagedLedger, Ledger
+from agent.record.images import FOLDER, checksum
+from agent.record.ledger import FILE, DamagedLedger, Ledger
 
 _KILLS = 20
 _QUICK_KILLS = 6

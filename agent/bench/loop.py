@@ -16,8 +16,8 @@ from typing import Any
 
 from agent.bench.measurement import Check, Measurement
 from agent.config import RunConfig
+from agent.record.load import read
 from agent.session import Session
-from agent.summary import read
 from devices.microscope import Microscope
 from devices.shot import Shot
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from agent.bench.measurement import Check, Measurement
 from agent.config import load
+from agent.record.summary import summarize
 from agent.session import Session
-from agent.summary import summarize
 
 _SEEDS = 5
 

@@ -21,8 +21,8 @@ from agent.bench.measurement import Check, Measurement
 from agent.bench.slowed import processor_s, slowed
 from agent.config import RunConfig
 from agent.config.reading import ConfigError
+from agent.record.ledger import Ledger
 from agent.session import Session
-from agent.store.ledger import Ledger
 from agent.view.beside import Beside
 from agent.web.access import Place
 from devices.microscope import Microscope

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 from agent.beside.restarted import RestartedProcess
 from agent.beside.shared import Start
 from agent.live_page import LivePage
-from agent.store.filtered import FilteredStore
-from agent.store.images import ImageStore
+from agent.record.filtered import FilteredStore
+from agent.record.images import ImageStore
 
 if TYPE_CHECKING:
     from models.restoration import Restored, Restorer

@@ -14,8 +14,8 @@ from agent.beside.shared import Start
 from agent.config import RunConfig
 from agent.config.reading import located
 from agent.plan import AnalysisError
-from agent.store.ledger import Ledger
-from agent.store.recording import FILTER
+from agent.record.ledger import Ledger
+from agent.record.recording import FILTER
 
 
 def check_filter(config: RunConfig, source: Path) -> None:

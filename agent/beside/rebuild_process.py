@@ -18,8 +18,8 @@ from agent.beside.shared import Start
 from agent.lapse.aligned import audit, between
 from agent.lapse.error import UNKNOWN, Detector
 from agent.plan import Rebuild
-from agent.store.images import ImageStore
-from agent.store.reconstructed import ReconstructedStore
+from agent.record.images import ImageStore
+from agent.record.reconstructed import ReconstructedStore
 
 if TYPE_CHECKING:
     from models.interpolation import Interpolation

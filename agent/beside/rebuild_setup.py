@@ -15,8 +15,8 @@ from agent.config import RunConfig
 from agent.config.reading import located
 from agent.lapse.error import Detector
 from agent.plan import Rebuild
-from agent.store.ledger import Ledger
-from agent.store.recording import REBUILD, rebuild_as_dict
+from agent.record.ledger import Ledger
+from agent.record.recording import REBUILD, rebuild_as_dict
 from devices.fields import grid
 
 

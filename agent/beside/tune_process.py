@@ -27,7 +27,7 @@ from agent.lapse.fine_tuning import (
     learned,
     matched,
 )
-from agent.store.images import ImageStore
+from agent.record.images import ImageStore
 from models.interpolation.recipe import Recipe
 
 FOLDER = "interpolator"

@@ -13,8 +13,8 @@ from agent.beside.tune_process import MakeTuner, Tuned, TuneProcess, open_tuner
 from agent.beside.tuning import Tuning
 from agent.config import RunConfig
 from agent.lapse.error import Detector
-from agent.store.ledger import Ledger
-from agent.store.recording import TUNE, Recording
+from agent.record.ledger import Ledger
+from agent.record.recording import TUNE, Recording
 
 Tell = Callable[[str, dict[str, Any]], None]
 

@@ -36,7 +36,7 @@ def _stedfast(
     ] = False,
 ) -> None:
     if version:
-        from agent.store.folder import versions
+        from agent.record.folder import versions
 
         about = versions()
         commit = f", commit {about['commit']}" if "commit" in about else ""

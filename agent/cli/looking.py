@@ -15,7 +15,7 @@ from agent.cli.summary import print_summary
 
 def show(folder: RunFolder, as_json: AsJson = False) -> None:
     """What a run did, or is doing."""
-    from agent.summary import summarize
+    from agent.record.summary import summarize
 
     if as_json:
         print(json.dumps(summarize(folder), indent=1))
@@ -44,8 +44,8 @@ def report(
     ] = None,
 ) -> None:
     """Draw a run: one self-contained HTML page, or the picture of what an optimization found."""
+    from agent.record.folder import REPORT
     from agent.report import save_picture, write_report
-    from agent.store.folder import REPORT
 
     if picture is not None:
         save_picture(folder, picture)

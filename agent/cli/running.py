@@ -60,8 +60,8 @@ def run(
         lines.append(f"seed={seed}")
     with interrupts() as seen:
         checked = load(config, lines)
+        from agent.record.folder import new_folder
         from agent.session import Session, open_microscope
-        from agent.store.folder import new_folder
         from agent.view.command import viewed
         from agent.web.access import Place
 
@@ -111,8 +111,8 @@ def resume(
     show: Open = True,
 ) -> None:
     """Go on with an interrupted run, from its ledger."""
-    from agent.store.folder import read_config
-    from agent.summary import summarize
+    from agent.record.folder import read_config
+    from agent.record.summary import summarize
     from agent.trust import check_trusted
 
     config = read_config(folder)
@@ -134,8 +134,8 @@ def resume(
 def check(config: ConfigFile, overrides: Overrides = None) -> None:
     """Open the microscope, switch on no light, and say what the run would take."""
     from agent.check import check_disk, check_light, check_parts, expect
+    from agent.record.summary import MEASURED, origin_of
     from agent.session import open_microscope
-    from agent.summary import MEASURED, origin_of
 
     checked = load(config, overrides or [])
     check_parts(checked, config)
@@ -220,7 +220,7 @@ def tell(
 def _work(session: Session) -> NoReturn:
     from agent.live_page import FILE as LIVE
     from agent.progress import showing
-    from agent.store.folder import RunBusy
+    from agent.record.folder import RunBusy
 
     say(f"run: {session.folder}")
     if session.config.filter is not None:
@@ -248,9 +248,9 @@ def _sum_up(result: Result, seen: Interrupts) -> Mapping[str, Any] | None:
 
     Whatever happens here, the run has ended as it has.
     """
+    from agent.record.folder import REPORT
+    from agent.record.summary import summarize
     from agent.report import write_report
-    from agent.store.folder import REPORT
-    from agent.summary import summarize
 
     found: Mapping[str, Any] | None = None
     try:
@@ -272,8 +272,8 @@ def _sum_up(result: Result, seen: Interrupts) -> Mapping[str, Any] | None:
 
 def _leave(result: Result, *, reliable: bool) -> NoReturn:
     """End with the run's exit code."""
+    from agent.record.verdict import EXIT_CODE
     from agent.session import EXIT_CODES
-    from agent.verdict import EXIT_CODE
 
     code = EXIT_CODES[result.status]
     if result.status == "completed" and not reliable:

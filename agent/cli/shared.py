@@ -26,7 +26,7 @@ def named_run(folder: Path) -> Path:
     ConfigError
         There is none in `runs`.
     """
-    from agent.store.folder import CONFIG
+    from agent.record.folder import CONFIG
 
     if str(folder) != LAST or folder.exists():
         return folder

@@ -10,7 +10,7 @@ from agent.cli.shared import out
 
 def print_summary(folder: Path) -> dict[str, Any]:
     """Print what a run did, or is doing; returns the summary."""
-    from agent.summary import flagged_frames, summarize
+    from agent.record.summary import flagged_frames, summarize
 
     summary = summarize(folder)
     for line in _summary_lines(summary, flagged_frames(folder)):

@@ -13,12 +13,11 @@ from typing import Any
 import tifffile
 from numpy.typing import NDArray
 
-from agent.clock import even_s
 from agent.config import RunConfig
 from agent.config.reading import ConfigError
-from agent.store.images import FrameDamaged, ImageStore, checksum
-from agent.store.recording import Recording, Taken
-from agent.summary import read
+from agent.record.images import FrameDamaged, ImageStore, checksum
+from agent.record.load import read
+from agent.record.recording import Recording, Taken, even_s
 
 _NAMESPACE = "stedfast/settings"
 _MOST_BYTES = 2**32 - 2**25

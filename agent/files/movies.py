@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from agent.config.reading import ConfigError
 from agent.files.opening import opened
-from agent.store.images import FOLDER as RAW
-from agent.store.ledger import FILE as LEDGER
+from agent.record.images import FOLDER as RAW
+from agent.record.ledger import FILE as LEDGER
 from devices.recorded import AUDITED, MEASURED, Frames, Part, Quantity, Scale
 
 Pixels = NDArray[Any]
@@ -130,8 +130,8 @@ def _read(frames: Frames, measured: tuple[int, ...] | None) -> Iterator[Pixels |
 
 def _of_run(folder: Path) -> MovieFile:
     """The frames of a run that all show one field with the same settings."""
-    from agent.store.images import ImageStore
-    from agent.summary import read as read_run
+    from agent.record.images import ImageStore
+    from agent.record.load import read as read_run
 
     config, recording = read_run(folder)
     if not recording.taken:

@@ -15,7 +15,7 @@ from agent.optimizer.hypotheses import Hypotheses
 from agent.optimizer.knowledge import FLOOR, PRICE, SCORE, measurements
 from agent.optimizer.outcome import Outcome, Settings
 from agent.optimizer.space import Space
-from agent.summary import read
+from agent.record.load import read
 from devices.config import SettingConfig, Value
 
 LEAST_TRIALS = 5

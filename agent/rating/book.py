@@ -29,8 +29,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from agent.config.reading import ConfigError
-from agent.linkless import open_to_append, replace_text
 from agent.rating.images import Shown
+from agent.record.safe_files import open_to_append, replace_text
 from agent.study.answers import CHOICES
 
 DISCARD = "discard"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
-from agent.report import figures, pieces, text
+from agent.record import text
+from agent.report import figures, pieces
 from agent.report.facts import Run
 
 _MOST_ROWS = 200

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from agent.report import figures, pieces, text
+from agent.record import text
+from agent.report import figures, pieces
 from agent.report.facts import Run
 from agent.report.svg import Axis, Chart, Row, swatch, thermometers
 from devices.config import SettingConfig, Value

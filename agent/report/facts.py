@@ -15,14 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.config import RunConfig
-from agent.dose import DoseGate
 from agent.plan import is_searching, purpose
-from agent.store.filtered import FilteredStore
-from agent.store.folder import CONFIG
-from agent.store.images import ImageStore, checksum
-from agent.store.recording import Recording, Taken
-from agent.summary import MEASURED, RECORDED, read, summary_of
-from agent.verdict import best_trial, kind_of
+from agent.record.dose import DoseGate
+from agent.record.filtered import FilteredStore
+from agent.record.folder import CONFIG
+from agent.record.images import ImageStore, checksum
+from agent.record.load import read
+from agent.record.recording import Recording, Taken
+from agent.record.summary import MEASURED, RECORDED, summary_of
+from agent.record.verdict import best_trial, kind_of
 from devices.config import Value
 
 

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from agent.engines import filling_trials
-from agent.report import text
+from agent.record import text
+from agent.record.recording import Taken
 from agent.report.facts import Measured, Run, field_of
 from agent.report.svg import Axis, Chart
-from agent.store.recording import Taken
 from devices.config import Value
 
 FIELD_KINDS = tuple(f"field{i}" for i in range(6))

@@ -5,11 +5,12 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
-from agent.report import figures, pieces, text
+from agent.record import text
+from agent.record.recording import Taken
+from agent.report import figures, pieces
 from agent.report.beside import beside
 from agent.report.facts import Run
 from agent.report.levels import BRIGHTEST, DARKEST
-from agent.store.recording import Taken
 
 _SHOWN = 3
 """Frames, of all that were filtered."""

@@ -7,7 +7,8 @@ from typing import Any
 
 from agent.config.plans import TimelapseConfig
 from agent.plan import LAPSE
-from agent.report import figures, pieces, text
+from agent.record import text
+from agent.report import figures, pieces
 from agent.report.facts import Run
 from agent.report.svg import Axis, Chart
 from devices.config import Value

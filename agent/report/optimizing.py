@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from html import escape
 
-from agent.report import figures, pieces, text
+from agent.record import text
+from agent.report import figures, pieces
 from agent.report.facts import Measured, Run
 from agent.report.levels import BRIGHTEST, DARKEST, contrast
 from agent.report.picture import picture

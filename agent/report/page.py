@@ -7,11 +7,12 @@ from html import escape
 from pathlib import Path
 
 from agent.config.reading import ConfigError
-from agent.linkless import replace_text
-from agent.report import account, believing, filtering, lapse, optimizing, pieces, text, watching
+from agent.record import text
+from agent.record.safe_files import replace_text
+from agent.record.summary import MEASURED, RECORDED, SIMULATED
+from agent.report import account, believing, filtering, lapse, optimizing, pieces, watching
 from agent.report.facts import Run
 from agent.report.style import CSS
-from agent.summary import MEASURED, RECORDED, SIMULATED
 
 # Even if something slipped through the escaping, no browser would fetch or run it.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"

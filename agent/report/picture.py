@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from agent.config.reading import ConfigError
-from agent.report import text
+from agent.record import text
 from agent.report.facts import Measured, Run
 from agent.report.levels import Limits, bar_length, contrast, reduced
 

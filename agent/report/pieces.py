@@ -7,7 +7,7 @@ from html import escape
 
 from matplotlib import colormaps
 
-from agent.report import text
+from agent.record import text
 from agent.report.picture import COLORMAP, Picture
 from agent.report.svg import swatch
 

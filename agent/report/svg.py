@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
 
-from agent.report.text import number
+from agent.record.text import number
 from devices.config import Value
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44.0, 14.0, 30.0, 46.0

@@ -7,7 +7,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from agent.report import figures, pieces, text
+from agent.record import text
+from agent.report import figures, pieces
 from agent.report.facts import Run, field_of
 from agent.report.levels import contrast
 from agent.report.picture import picture

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from agent.commands import StopTold
-from agent.dose import BudgetReached
-from agent.store.anchor import FolderGone
+from agent.record.anchor import FolderGone
+from agent.record.dose import BudgetReached
 from devices.errors import DeviceFault
 
 Status = Literal["completed", "stopped", "interrupted", "failed"]

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from agent.config.reading import ConfigError
-from agent.store.images import FrameDamaged, ImageStore, checksum
-from agent.store.ledger import Ledger
-from agent.store.recording import Recording
+from agent.record.images import FrameDamaged, ImageStore, checksum
+from agent.record.ledger import Ledger
+from agent.record.recording import Recording
 
 SET_ASIDE = "set_aside"
 """Folder of whole frames that followed a damaged one, in a run's folder."""

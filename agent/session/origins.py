@@ -11,10 +11,10 @@ from agent.config import RunConfig
 from agent.config.reading import ConfigError
 from agent.plan import Plan
 from agent.planning import build_plan
-from agent.store.folder import write_config
-from agent.store.ledger import Ledger
-from agent.store.recording import Recording
-from agent.summary import read
+from agent.record.folder import write_config
+from agent.record.ledger import Ledger
+from agent.record.load import read
+from agent.record.recording import Recording
 
 PRIOR = "prior"
 """Folder of the trials of earlier runs that a run learned from, in its own."""

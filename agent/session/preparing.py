@@ -19,19 +19,19 @@ from agent.clock import Clock
 from agent.commands import Commands, Obedience
 from agent.config import RunConfig
 from agent.control import Control
-from agent.dose import DoseGate
 from agent.loop import Loop
 from agent.plan import AnalysisError, Plan
+from agent.record.anchor import Anchor
+from agent.record.dose import DoseGate
+from agent.record.folder import versions, write_config
+from agent.record.images import ImageStore
+from agent.record.ledger import Ledger
+from agent.record.recording import Recording, score_as_dict
 from agent.session.mending import mend
 from agent.session.origins import beside_the_run, check_origins, keep_priors, plan_of
 from agent.session.processes import Processes
 from agent.session.state import Progress
 from agent.session.work import Work
-from agent.store.anchor import Anchor
-from agent.store.folder import versions, write_config
-from agent.store.images import ImageStore
-from agent.store.ledger import Ledger
-from agent.store.recording import Recording, score_as_dict
 from agent.trust import sign
 from devices.microscope import Microscope
 from models.quality.score import Score

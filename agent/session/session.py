@@ -23,9 +23,13 @@ from agent.beside.rebuild_process import Interpolate
 from agent.beside.tune_process import MakeTuner
 from agent.commands import StopTold
 from agent.config import RunConfig
-from agent.dose import DoseGate
 from agent.plan import Plan
 from agent.planning import build_plan, planned_frames
+from agent.record.anchor import FolderGone
+from agent.record.dose import DoseGate
+from agent.record.filtered import FilteredStore
+from agent.record.folder import REPORT, lock, write_status
+from agent.record.ledger import Ledger
 from agent.session import ending
 from agent.session.ending import Result, Status
 from agent.session.opening import open_microscope
@@ -34,10 +38,6 @@ from agent.session.processes import Processes, processes
 from agent.session.state import Progress
 from agent.session.work import Work
 from agent.signals import Interrupts, interrupts
-from agent.store.anchor import FolderGone
-from agent.store.filtered import FilteredStore
-from agent.store.folder import REPORT, lock, write_status
-from agent.store.ledger import Ledger
 from devices.errors import DeviceFault, Interrupted
 from devices.microscope import Microscope
 from devices.safety import SafeState

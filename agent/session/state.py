@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.plan import FRAMES_EACH, LAPSE, REOPTIMIZE, REOPTIMIZED
-from agent.verdict import kind_of, usable_score
+from agent.record.verdict import kind_of, usable_score
 
 
 @dataclass(slots=True)

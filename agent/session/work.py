@@ -9,10 +9,10 @@ from agent.beside.filtering import Filtering
 from agent.beside.rebuilding import Rebuilding
 from agent.beside.tuning import Tuning
 from agent.commands import Obedience, StopTold
-from agent.dose import DoseGate
 from agent.loop import Loop
-from agent.store.images import ImageStore
-from agent.store.ledger import Ledger
+from agent.record.dose import DoseGate
+from agent.record.images import ImageStore
+from agent.record.ledger import Ledger
 
 
 class Work(threading.Thread):

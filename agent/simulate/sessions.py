@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from agent.config.reading import ConfigError
 from agent.memory.store import AXES, PIXEL_NM, Sessions, log_exponent
+from agent.record.folder import commit_of_this_code
 from agent.simulate.population import POPULATIONS, REAL_SHARE, Chance, draw_dye
-from agent.store.folder import commit_of_this_code
 from devices.virtual.dyes import Dye
 from devices.virtual.expected import Scanner, Spectrum
 from devices.virtual.optics import Optics

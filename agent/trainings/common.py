@@ -10,7 +10,7 @@ from typing import TypedDict
 from pydantic import Field
 
 from agent.config.reading import ConfigError
-from agent.store.folder import commit_of_this_code
+from agent.record.folder import commit_of_this_code
 from devices.config import Model
 
 

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from agent.config import RunConfig
-from agent.report import lapse, text
+from agent.record import text
+from agent.report import lapse
 from agent.report.svg import Axis, Chart
 from agent.view.course import Course, verdict
 from agent.view.lapsed import RECONSTRUCTED

@@ -30,7 +30,7 @@ def view(folder: Path, place: Place, say: Callable[[str], None], *, show: bool) 
     ConfigError
         There is no such folder, or it may not be served there.
     """
-    from agent.store.folder import read_config
+    from agent.record.folder import read_config
 
     check_installed("stedfast view")
     if not folder.is_dir():

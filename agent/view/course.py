@@ -11,12 +11,12 @@ from statistics import median
 from typing import Any
 
 from agent.config import RunConfig
-from agent.dose import DoseGate
 from agent.instructions import Standing
 from agent.plan import FRAMES_EACH, FREE, LAPSE, REOPTIMIZE, REOPTIMIZED
-from agent.store.ledger import Entry
-from agent.store.recording import FILTER, as_received
-from agent.verdict import Verdict, best_trial, kind_of, of_notes
+from agent.record.dose import DoseGate
+from agent.record.ledger import Entry
+from agent.record.recording import FILTER, as_received
+from agent.record.verdict import Verdict, best_trial, kind_of, of_notes
 from agent.view.lapsed import MEASURED, Lapsed
 from agent.view.series import RECENT, Series
 
@@ -311,7 +311,7 @@ class Course:
         return max(0.0, pace * (planned - self.done))
 
     def best(self) -> int | None:
-        """Number of the best trial; see `agent.verdict.best_trial`."""
+        """Number of the best trial; see `agent.record.verdict.best_trial`."""
         return best_trial(self.trials, self.config.optimize.bleaching_limit)
 
     def result(self, *, going_on: bool) -> Verdict:

@@ -6,10 +6,10 @@ from typing import Any
 
 from agent.config import RunConfig
 from agent.control import FILTERING
-from agent.report import text
+from agent.record import text
+from agent.record.summary import origin_of
+from agent.record.verdict import retested
 from agent.report.lapse import WHY
-from agent.summary import origin_of
-from agent.verdict import retested
 from agent.view.course import Course, Shown, verdict
 from agent.view.lapsed import AUDITED, MEASURED, MISSING, RECONSTRUCTED, SKIPPED, TimePoint
 from agent.view.reader import Reader

@@ -15,10 +15,10 @@ import zarr
 from numpy.typing import NDArray
 from PIL import Image
 
+from agent.record.filtered import FilteredStore
+from agent.record.images import ImageStore
+from agent.record.reconstructed import FOLDER as RECONSTRUCTED
 from agent.report.levels import Limits, contrast, reduced
-from agent.store.filtered import FilteredStore
-from agent.store.images import ImageStore
-from agent.store.reconstructed import FOLDER as RECONSTRUCTED
 
 KINDS = ("raw", "filtered", "sd", "reconstructed")
 LARGEST = 2048

@@ -15,9 +15,9 @@ from typing import Any, TypeVar
 
 from agent.config import RunConfig
 from agent.config.reading import ConfigError
-from agent.store.folder import STATUS, is_running, read_config
-from agent.store.ledger import FILE as LEDGER
-from agent.store.ledger import DamagedLedger, Ledger
+from agent.record.folder import STATUS, is_running, read_config
+from agent.record.ledger import FILE as LEDGER
+from agent.record.ledger import DamagedLedger, Ledger
 from agent.view.course import Course
 
 _CHUNK = 2000

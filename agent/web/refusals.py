@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from agent.linkless import open_to_append
+from agent.record.safe_files import open_to_append
 
 _MOST_BYTES = 2_000_000
 _LETTERS = 200

@@ -214,7 +214,7 @@ def _control(folder: Path, originals: Path, rng: Chance, damaged: bool) -> Act:
 
     def heard() -> None:
         from agent.control import Control, ControlFile, Position
-        from agent.summary import read
+        from agent.record.load import read
 
         ControlFile(run, Position(0, 0)).lines(to_the_end=True)
         config, recording = read(run)

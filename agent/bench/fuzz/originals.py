@@ -13,8 +13,8 @@ import tifffile
 from numpy.typing import NDArray
 
 from agent.config import load, plain_yaml
+from agent.record.folder import new_folder
 from agent.session import Session
-from agent.store.folder import new_folder
 
 _SIDE = 32
 _CONFIGS = Path(__file__).parents[3] / "configs"

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from agent.files.export import export
+from agent.record.folder import read_config
+from agent.record.summary import summarize
 from agent.replay import replay
 from agent.report import write_report
 from agent.session import Session
-from agent.store.folder import read_config
-from agent.summary import summarize
 from agent.tell import tell
 from agent.view import data
 from agent.view.charts import CHARTS

@@ -9,7 +9,7 @@ import numpy as np
 
 from agent.lapse.belief import Belief
 from agent.objectives.estimate import Estimate
-from agent.store.reconstructed import ReconstructedStore
+from agent.record.reconstructed import ReconstructedStore
 
 _GAPS = 4
 """Gaps that are weighed for each decision."""

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from agent.config import RunConfig
-from agent.store.folder import versions, write_config
-from agent.store.ledger import FILE, Ledger
+from agent.record.folder import versions, write_config
+from agent.record.ledger import FILE, Ledger
 
 _BORN = datetime(2026, 1, 2, 20, tzinfo=UTC)
 _PERIOD_S = 0.1

@@ -11,8 +11,8 @@ from typing import Any
 
 from agent.bench.long.synthetic import demo
 from agent.control import append
+from agent.record.ledger import reading
 from agent.session import Session
-from agent.store.ledger import reading
 
 _TENTHS = 10
 

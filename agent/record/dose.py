@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from agent.config.schema import DoseConfig
-from agent.store.recording import Recording
+from agent.record.recording import Recording
 
 ROUNDING = 1e-9
 """Relative: a budget of exactly what a run takes is enough."""

@@ -17,9 +17,9 @@ from agent.config import RunConfig, load, plain_yaml
 from agent.config.data import as_data
 from agent.config.reading import ConfigError
 from agent.config.rules import FIRST
-from agent.linkless import replace_text
-from agent.store.durable import write_file
-from agent.store.ledger import FILE as LEDGER
+from agent.record.durable import write_file
+from agent.record.ledger import FILE as LEDGER
+from agent.record.safe_files import replace_text
 
 CONFIG = "config.yaml"
 STATUS = "status.json"

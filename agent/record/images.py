@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from yaozarrs import DimSpec, v05
 from yaozarrs.write.v05 import prepare_image
 
-from agent.store.anchor import Anchor, FolderGone
-from agent.store.durable import move, write_file
+from agent.record.anchor import Anchor, FolderGone
+from agent.record.durable import move, write_file
 
 FOLDER = "raw.ome.zarr"
 GROWTH = 256

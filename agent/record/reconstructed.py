@@ -23,7 +23,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from agent.store.channels import ChannelStore
+from agent.record.channels import ChannelStore
 
 FOLDER = "reconstructed.ome.zarr"
 MARKS = "stedfast"

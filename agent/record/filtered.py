@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.store.channels import ChannelStore
+from agent.record.channels import ChannelStore
 
 FOLDER = "filtered.ome.zarr"
 CHANNELS = ("filtered", "sd")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from agent.plan import Instruction, Rebuild, Rebuilt
-from agent.store.ledger import Entry, Ledger
+from agent.record.ledger import Entry, Ledger
 from devices.shot import Field, Shot
 from models.quality.score import Score
 
@@ -19,6 +20,10 @@ TUNE = "tune"
 """What the faults of its fine-tuning name."""
 LIGHT = "light"
 """What those name that say that light was on the sample for another time than expected."""
+
+
+_EVEN = 0.1
+"""Share of the mean by which steps of time may differ and still count as equal."""
 
 
 @dataclass(slots=True)
@@ -232,3 +237,12 @@ def score_from_dict(data: dict[str, Any]) -> Score:
     return Score(
         data["value"], data.get("sd", 0.0), tuple(data.get("flags", ())), data.get("tiles", 1)
     )
+
+
+def even_s(times: Sequence[float]) -> float:
+    """Time from each to the next (s) where that is always the same, within a tenth; else 0."""
+    if len(times) < 2:
+        return 0.0
+    steps = [later - earlier for earlier, later in pairwise(times)]
+    mean = sum(steps) / len(steps)
+    return mean if max(abs(step - mean) for step in steps) < _EVEN * mean else 0.0

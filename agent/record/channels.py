@@ -13,7 +13,7 @@ from yaozarrs import DimSpec, v05
 from yaozarrs.write.v05 import prepare_image
 from zarr.codecs import BytesCodec
 
-from agent.store.images import GROWTH, ImageStore
+from agent.record.images import GROWTH, ImageStore
 
 
 class ChannelStore(ImageStore):

@@ -27,8 +27,8 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from agent.config.reading import ConfigError
-from agent.store.looking import Look
-from agent.store.rows import LARGEST, checked
+from agent.record.looking import Look
+from agent.record.rows import LARGEST, checked
 
 Kind = Literal[
     "run",  # a session of the run starts: what, where, versions
@@ -76,7 +76,7 @@ class Entry(NamedTuple):
 class Ledger:
     """An open ledger; safe to use from several threads.
 
-    Whatever is read from it was checked: see `agent.store.rows`.
+    Whatever is read from it was checked: see `agent.record.rows`.
 
     Parameters
     ----------

@@ -7,7 +7,7 @@ from typing import Annotated, Any, NotRequired
 from pydantic import Field, TypeAdapter
 from typing_extensions import TypedDict
 
-from agent.store.values import Count, Finite, Number, Pair, Settings, Whole, Words, row
+from agent.record.values import Count, Finite, Number, Pair, Settings, Whole, Words, row
 
 
 @row

@@ -13,8 +13,8 @@ from typing import Annotated, Any, NotRequired
 from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
-from agent.store.notes import TOPICS
-from agent.store.values import (
+from agent.record.notes import TOPICS
+from agent.record.values import (
     MOST,
     Count,
     Finite,

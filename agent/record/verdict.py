@@ -15,7 +15,7 @@ from math import isfinite
 from statistics import fmean, stdev, variance
 from typing import Any, Literal
 
-from agent.report import text
+from agent.record import text
 from models.quality.score import doubtful, usable
 
 EXIT_CODE = 5

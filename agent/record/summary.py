@@ -3,58 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from agent.config import RunConfig
-from agent.config.reading import ConfigError
-from agent.dose import DoseGate
 from agent.plan import FRAMES_EACH, LAPSE, REOPTIMIZE, REOPTIMIZED, is_searching
-from agent.store.folder import CONFIG, is_running, read_config
-from agent.store.ledger import FILE, reading
-from agent.store.recording import Recording
-from agent.verdict import of_notes, retested, spread
+from agent.record.dose import DoseGate
+from agent.record.folder import is_running
+from agent.record.load import read
+from agent.record.recording import Recording
+from agent.record.verdict import of_notes, retested, spread
 from models.quality.score import Score
 
 SIMULATED, RECORDED, MEASURED = "simulated", "recorded", "measured"
 """Where frames come from: a model of a sample, a file, a microscope."""
-
-
-def read(folder: Path) -> tuple[RunConfig, Recording]:
-    """Config and ledger of a run.
-
-    Raises
-    ------
-    ConfigError
-        `folder` is no run folder, or its ledger is damaged.
-    """
-    config = read_config(folder)
-    with reading(folder) as ledger:
-        recording = Recording.read(ledger)
-    _check_settings(folder, config, recording)
-    return config, recording
-
-
-def _check_settings(folder: Path, config: RunConfig, recording: Recording) -> None:
-    """Refuse a ledger that tells of settings which its config does not have."""
-    if config.plan != "optimize":
-        return
-    tuned = {name: config.microscope.settings[name] for name in config.tuned()}
-    for topic in ("trial", "retest", "recommendation"):
-        for number, note in enumerate(recording.notes_on(topic), 1):
-            for name, setting in tuned.items():
-                value = note["settings"].get(name)
-                fits = value in setting.choices if setting.choices else _is_number(value)
-                if not fits:
-                    raise ConfigError(
-                        f"{folder / FILE}: {topic} {number}: `{name}` is {value!r}; accepted: "
-                        f"what the run's {CONFIG} says of it"
-                    )
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
 
 
 def summarize(folder: Path) -> dict[str, Any]:
