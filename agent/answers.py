@@ -12,9 +12,9 @@ from agent.beside.analysis import Analysis
 from agent.beside.filtering import Filtering, Task, not_filtered
 from agent.beside.rebuilding import Rebuilding
 from agent.clock import Clock
-from agent.control import Control, Heard
 from agent.plan import AnalysisError, Due, Instruction, Late, Note, Rebuild, Rebuilt
 from agent.record.recording import Recording
+from agent.steering.inbox import PlanInbox, PlanMessages
 from devices.shot import Shot
 from models.quality.score import Score
 
@@ -48,7 +48,7 @@ class Answers:
         analysis: Analysis | None,
         filtering: Filtering | None,
         rebuilding: Rebuilding | None,
-        control: Control | None,
+        control: PlanInbox | None,
     ) -> None:
         self._clock, self._record, self._tell = clock, record, tell
         self._analysis, self._filtering = analysis, filtering
@@ -132,7 +132,7 @@ class Answers:
             if (heard := self._control.hear()) is not None:
                 self._record_heard(heard, number)
 
-    def _record_heard(self, heard: Heard, number: int) -> None:
+    def _record_heard(self, heard: PlanMessages, number: int) -> None:
         for why in heard.refused:
             self._record("fault", {"what": why, "policy": "ignored"})
         self._record("told", {"listen": number, **heard.as_dict()})

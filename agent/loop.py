@@ -30,14 +30,14 @@ from agent.beside.analysis import Analysis
 from agent.beside.filtering import Filtering
 from agent.beside.rebuilding import Rebuilding
 from agent.clock import Clock
-from agent.commands import Pause
-from agent.control import Control
 from agent.leading import Leader
+from agent.pause import Pause
 from agent.plan import Frame, Plan
 from agent.record.dose import DoseGate
 from agent.record.images import ImageStore, checksum
 from agent.record.ledger import Ledger
 from agent.record.recording import LIGHT, Recording, even_s, shot_as_dict, shot_from_dict
+from agent.steering.inbox import PlanInbox
 from agent.tape import Tape
 from devices.errors import DeviceFault, GateClosed, StaysLit
 from devices.microscope import Microscope
@@ -100,7 +100,7 @@ class Loop:
         tell: Callable[[str, dict[str, Any]], None] = lambda kind, data: None,
         clock: Clock | None = None,
         catch_up: Callable[[Callable[[], bool]], None] = lambda go_on: None,
-        control: Control | None = None,
+        control: PlanInbox | None = None,
         rebuilding: Rebuilding | None = None,
     ) -> None:
         self.microscope = microscope

@@ -107,7 +107,7 @@ class Late:
 
 @dataclass(frozen=True, slots=True)
 class Instruction:
-    """One thing that a person told a run; see `agent.instructions` for what there is.
+    """One thing that a person told a run; see `agent.steering.instructions` for what there is.
 
     Parameters
     ----------

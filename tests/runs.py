@@ -26,7 +26,6 @@ import zarr
 
 from agent.beside.analysis import Compute
 from agent.config import RunConfig, load
-from agent.control import append
 from agent.plan import Plan
 from agent.planning import build_plan
 from agent.record.folder import new_folder, read_config
@@ -34,6 +33,7 @@ from agent.record.images import checksum
 from agent.record.ledger import DamagedLedger, Kind, Ledger
 from agent.record.recording import Recording
 from agent.session import Progress, Result, Session
+from agent.steering.control_file import append
 from devices.microscope import Microscope
 from devices.shot import Shot
 from models.quality.score import Score

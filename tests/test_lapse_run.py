@@ -16,13 +16,13 @@ import pytest
 import zarr
 
 from agent.config import RunConfig, load
-from agent.control import append
 from agent.plan import Plan
 from agent.planning import build_plan
 from agent.record.folder import new_folder, read_config
 from agent.record.summary import summarize
 from agent.replay import replay
 from agent.session import Result, Session, opening
+from agent.steering.control_file import append
 from devices.shot import Shot
 from tests import faulty
 from tests.faulty import cli

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from agent.commands import Pause
-from agent.control import FILE
+from agent.pause import Pause
 from agent.record.folder import read_config
 from agent.record.ledger import Ledger
 from agent.session import Session
+from agent.steering.control_file import FILE
 from tests.faulty import cli
 from tests.restorers import Doubling
 from tests.runs import (

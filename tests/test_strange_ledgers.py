@@ -15,7 +15,7 @@ from agent.record.folder import lock
 from agent.record.ledger import DamagedLedger, Ledger, reading
 from agent.record.recording import Recording
 from agent.record.rows import LARGEST
-from agent.tell import tell
+from agent.steering.tell import tell
 from agent.view.reader import Reader
 from tests.faulty import cli
 from tests.stories import Story, a_config, completed

@@ -14,12 +14,13 @@ import pytest
 from agent.config import RunConfig, load
 from agent.config.plans import OptimizeConfig
 from agent.config.reading import ConfigError
-from agent.control import FILE, Control, append
-from agent.instructions import Standing, check
 from agent.optimizer import Outcome
 from agent.plan import FREE, Frame, Instruction, Listen, Note
 from agent.plans import optimize
 from agent.record.recording import Recording
+from agent.steering.control_file import FILE, append
+from agent.steering.inbox import PlanInbox
+from agent.steering.instructions import Standing, check
 from devices.config import Value
 from devices.shot import Field, Shot
 from models.quality.score import Score
@@ -336,7 +337,7 @@ def test_a_search_without_any_result_cannot_be_ended(every_kind: RunConfig, told
 # ---------------------------------------------------------------------- the control file
 
 
-def heard(control: Control) -> list[tuple[str, Any]]:
+def heard(control: PlanInbox) -> list[tuple[str, Any]]:
     found = control.hear()
     assert found is None or not found.refused
     return [(one.key, one.value) for one in found.instructions] if found else []
@@ -346,7 +347,7 @@ def test_a_line_is_read_once_and_only_when_it_is_whole(
     every_kind: RunConfig, tmp_path: Path
 ) -> None:
     file = tmp_path / FILE
-    control = Control(tmp_path, every_kind, Recording())
+    control = PlanInbox(tmp_path, every_kind, Recording())
     assert control.hear() is None
     file.write_bytes(b'{"trials": 3}\n\n{"tri')
     assert heard(control) == [("trials", 3)]
@@ -377,7 +378,7 @@ def test_lines_of_many_writers_do_not_mix(tmp_path: Path) -> None:
 
 
 def test_a_file_that_was_written_anew_is_not_heeded(every_kind: RunConfig, tmp_path: Path) -> None:
-    control = Control(tmp_path, every_kind, Recording())
+    control = PlanInbox(tmp_path, every_kind, Recording())
     append(tmp_path, {"trials": 3})
     assert heard(control) == [("trials", 3)]
     (tmp_path / FILE).write_text('{"finish": true}\n{"trials": 9}\n', encoding="utf-8")
@@ -390,7 +391,7 @@ def test_a_file_that_was_written_anew_is_not_heeded(every_kind: RunConfig, tmp_p
 
 def test_a_file_that_cannot_be_read_is_told_of_once(every_kind: RunConfig, tmp_path: Path) -> None:
     (tmp_path / FILE).mkdir()
-    control = Control(tmp_path, every_kind, Recording())
+    control = PlanInbox(tmp_path, every_kind, Recording())
     found = control.hear()
     assert found is not None and "cannot be read" in found.refused[0]
     assert control.hear() is None

@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 
 from agent.config import RunConfig, load
-from agent.control import FILE, append
 from agent.plan import Plan
 from agent.planning import build_plan
 from agent.record.folder import new_folder, read_config
 from agent.record.summary import summarize
 from agent.session import Progress, Result, Session
+from agent.steering.control_file import FILE, append
 from models.quality.score import Score
 from tests import faulty
 from tests.faulty import cli

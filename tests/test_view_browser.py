@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from agent.config import load
-from agent.control import FILE
 from agent.record.folder import new_folder
 from agent.record.summary import summarize
 from agent.session import Session
+from agent.steering.control_file import FILE
 from agent.view.beside import Beside
 from agent.web.access import Place
 from tests import faulty

@@ -18,9 +18,9 @@ from uuid import uuid4
 import pytest
 
 from agent.config.reading import ConfigError
-from agent.control import FILE, append
 from agent.record.folder import write_status
 from agent.record.safe_files import replace_text
+from agent.steering.control_file import FILE, append
 from agent.view.beside import Beside
 from agent.view.site import FILES, LOG, RunSite
 from agent.web.access import Place, Tokens

@@ -212,7 +212,7 @@ def tell(
     finish=true ends the search. Any run that is at work heeds pause=true,
     resume=true, stop=true and filter=none, newest or all.
     """
-    from agent.tell import tell as write
+    from agent.steering.tell import tell as write
 
     say(write(folder, pairs))
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from agent.commands import StopTold
+from agent.pause import StopTold
 from agent.record.anchor import FolderGone
 from agent.record.dose import BudgetReached
 from devices.errors import DeviceFault

@@ -16,10 +16,9 @@ from agent.beside.tune_setup import begin_tuning
 from agent.beside.tuning import Tuning
 from agent.catch_up import catch_up
 from agent.clock import Clock
-from agent.commands import Commands, Obedience
 from agent.config import RunConfig
-from agent.control import Control
 from agent.loop import Loop
+from agent.pause import CommandHandler
 from agent.plan import AnalysisError, Plan
 from agent.record.anchor import Anchor
 from agent.record.dose import DoseGate
@@ -32,6 +31,7 @@ from agent.session.origins import beside_the_run, check_origins, keep_priors, pl
 from agent.session.processes import Processes
 from agent.session.state import Progress
 from agent.session.work import Work
+from agent.steering.inbox import PlanInbox, SessionInbox
 from agent.trust import sign
 from devices.microscope import Microscope
 from models.quality.score import Score
@@ -177,10 +177,10 @@ def _prepared(
         tell=progress.take,
         clock=Clock.of(recording, lambda: microscope.simulated_time_s),
         catch_up=lambda go_on: catch_up(config, microscope, recording, go_on, progress.take),
-        control=Control(folder, config, recording) if config.adjustable() else None,
+        control=PlanInbox(folder, config, recording) if config.adjustable() else None,
         rebuilding=rebuilding,
     )
-    commands = Commands(
+    commands = SessionInbox(
         folder,
         recording,
         ledger,
@@ -188,7 +188,7 @@ def _prepared(
         filters=filtering is not None,
         for_plan=bool(config.adjustable()),
     )
-    obedience = Obedience(commands, pause=loop.pause, resume=loop.resume, filtering=filtering)
+    obedience = CommandHandler(commands, pause=loop.pause, resume=loop.resume, filtering=filtering)
     stored = last + 1 if last is not None else 0
     return Work(
         loop, ledger, images, gate, analysis, filtering, rebuilding, tuning, obedience, stored

@@ -21,8 +21,8 @@ from agent.beside.analysis import Compute
 from agent.beside.filter_process import Restore
 from agent.beside.rebuild_process import Interpolate
 from agent.beside.tune_process import MakeTuner
-from agent.commands import StopTold
 from agent.config import RunConfig
+from agent.pause import StopTold
 from agent.plan import Plan
 from agent.planning import build_plan, planned_frames
 from agent.record.anchor import FolderGone

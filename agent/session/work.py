@@ -8,8 +8,8 @@ from agent.beside.analysis import Analysis
 from agent.beside.filtering import Filtering
 from agent.beside.rebuilding import Rebuilding
 from agent.beside.tuning import Tuning
-from agent.commands import Obedience, StopTold
 from agent.loop import Loop
+from agent.pause import CommandHandler, StopTold
 from agent.record.dose import DoseGate
 from agent.record.images import ImageStore
 from agent.record.ledger import Ledger
@@ -28,7 +28,7 @@ class Work(threading.Thread):
         filtering: Filtering | None,
         rebuilding: Rebuilding | None,
         tuning: Tuning | None,
-        obedience: Obedience,
+        obedience: CommandHandler,
         stored: int,
     ) -> None:
         # A driver that never returns must not keep the process alive.

@@ -11,12 +11,12 @@ from statistics import median
 from typing import Any
 
 from agent.config import RunConfig
-from agent.instructions import Standing
 from agent.plan import FRAMES_EACH, FREE, LAPSE, REOPTIMIZE, REOPTIMIZED
 from agent.record.dose import DoseGate
 from agent.record.ledger import Entry
 from agent.record.recording import FILTER, as_received
 from agent.record.verdict import Verdict, best_trial, kind_of, of_notes
+from agent.steering.instructions import Standing
 from agent.view.lapsed import MEASURED, Lapsed
 from agent.view.series import RECENT, Series
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from agent.config import RunConfig
-from agent.control import FILTERING
 from agent.record import text
 from agent.record.summary import origin_of
 from agent.record.verdict import retested
 from agent.report.lapse import WHY
+from agent.steering.control_file import FILTERING
 from agent.view.course import Course, Shown, verdict
 from agent.view.lapsed import AUDITED, MEASURED, MISSING, RECONSTRUCTED, SKIPPED, TimePoint
 from agent.view.reader import Reader

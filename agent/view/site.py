@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 from aiohttp import web
 
 from agent.config.reading import ConfigError
-from agent.control import COMMANDS
-from agent.tell import submit
+from agent.steering.control_file import COMMANDS
+from agent.steering.tell import submit
 from agent.view import data
 from agent.view.charts import CHARTS
 from agent.view.course import Shown

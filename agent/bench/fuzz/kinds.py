@@ -213,13 +213,14 @@ def _control(folder: Path, originals: Path, rng: Chance, damaged: bool) -> Act:
     file.write_text("\n".join(lines) + "\n", encoding="utf-8", errors="surrogateescape")
 
     def heard() -> None:
-        from agent.control import Control, ControlFile, Position
         from agent.record.load import read
+        from agent.steering.control_file import ControlFile, Position
+        from agent.steering.inbox import PlanInbox
 
         ControlFile(run, Position(0, 0)).lines(to_the_end=True)
         config, recording = read(run)
         if config.adjustable():
-            Control(run, config, recording).hear()
+            PlanInbox(run, config, recording).hear()
 
     return heard
 

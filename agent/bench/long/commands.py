@@ -16,7 +16,7 @@ from agent.record.summary import summarize
 from agent.replay import replay
 from agent.report import write_report
 from agent.session import Session
-from agent.tell import tell
+from agent.steering.tell import tell
 from agent.view import data
 from agent.view.charts import CHARTS
 from agent.view.reader import Reader

@@ -10,9 +10,9 @@ from statistics import median
 from typing import Any
 
 from agent.bench.long.synthetic import demo
-from agent.control import append
 from agent.record.ledger import reading
 from agent.session import Session
+from agent.steering.control_file import append
 
 _TENTHS = 10
 

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from agent.commands import check_command
 from agent.config import plain_yaml
 from agent.config.reading import ConfigError
-from agent.control import COMMANDS, append, stamp_of
-from agent.instructions import Standing, check, short
 from agent.record.folder import check_run_folder, is_running, read_config
 from agent.record.ledger import reading
+from agent.steering.commands import check_command
+from agent.steering.control_file import COMMANDS, append, stamp_of
+from agent.steering.instructions import Standing, check, short
 
 
 def tell(folder: Path, pairs: Sequence[str]) -> str:
@@ -27,8 +27,8 @@ def tell(folder: Path, pairs: Sequence[str]) -> str:
     folder
         Of the run, which may be at work or interrupted.
     pairs
-        `key=value`, values read as YAML; the keys are those of `agent.instructions` and
-        `agent.commands`. All are written or none.
+        `key=value`, values read as YAML; the keys are those of `agent.steering.instructions` and
+        `agent.steering.commands`. All are written or none.
 
     Returns
     -------

@@ -1,10 +1,10 @@
 """The control file of a run: what a person tells it while it works.
 
-One JSON object a line, {key: value, …}. Its keys are those of `agent.instructions`, which a plan
-heeds, or one of `agent.commands`, which the session heeds at once; beside them it may be stamped
-with `id`, `by` and `at`: a line whose id was there before is not heeded again. The file is only
-ever appended to. How far it was read is part of the ledger's entry on what was read, so that
-after a kill nothing is heeded twice and nothing is lost.
+One JSON object a line, {key: value, …}. Its keys are those of `agent.steering.instructions`, which
+a plan heeds, or one of `agent.steering.commands`, which the session heeds at once; beside them it
+may be stamped with `id`, `by` and `at`: a line whose id was there before is not heeded again. The
+file is only ever appended to. How far it was read is part of the ledger's entry on what was read,
+so that after a kill nothing is heeded twice and nothing is lost.
 """
 
 from __future__ import annotations
@@ -13,16 +13,13 @@ import json
 import os
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agent.config import RunConfig
 from agent.config.reading import ConfigError
-from agent.instructions import Standing, check, short
-from agent.plan import Instruction
-from agent.record.recording import Recording, instructions_as_list
 from agent.record.safe_files import open_to_append
+from agent.steering.instructions import short
 
 FILE = "control.jsonl"
 STAMP = ("id", "by", "at")
@@ -129,92 +126,6 @@ class ControlFile:
         except ConfigError as error:
             damage = str(error)
         return Line(number, {k: v for k, v in told.items() if k not in STAMP}, stamp, damage)
-
-
-@dataclass(frozen=True, slots=True)
-class Heard:
-    """What the control file said to the plan since it was last read.
-
-    Attributes
-    ----------
-    instructions
-        To be heeded, in order.
-    refused
-        Why other lines are not, one sentence each.
-    read
-        How far the file was read.
-    stamps
-        Who told what, and when, where the lines say so: {id, by, at, keys, refused}.
-    """
-
-    instructions: tuple[Instruction, ...]
-    refused: tuple[str, ...]
-    read: Position
-    stamps: tuple[dict[str, Any], ...] = ()
-
-    def as_dict(self) -> dict[str, Any]:
-        """For the ledger."""
-        entry = {
-            "instructions": instructions_as_list(self.instructions),
-            "read": asdict(self.read),
-        }
-        return entry | ({"stamps": list(self.stamps)} if self.stamps else {})
-
-
-class Control:
-    """The control file as the plan of a session reads it; commands are not for it.
-
-    Parameters
-    ----------
-    folder
-        The run's.
-    config
-        What the file's lines are checked against.
-    recording
-        Says how far earlier sessions read the file.
-    """
-
-    def __init__(self, folder: Path, config: RunConfig, recording: Recording) -> None:
-        told = recording.told
-        read = Position(**told[-1]["read"]) if told else Position()
-        ids = [stamp["id"] for one in told for stamp in one.get("stamps", ()) if "id" in stamp]
-        self._file = ControlFile(folder, read, ids)
-        self._config = config
-        self._standing = Standing(config.optimize.trials)
-
-    def learn(self, note: Mapping[str, Any]) -> None:
-        """Take in what the plan notes, {topic, data}: it decides what can be heeded."""
-        self._standing.learn(note)
-
-    def close(self) -> None:
-        """The plan is at its end: whatever else comes is refused."""
-        self._standing.over = True
-
-    def hear(self) -> Heard | None:
-        """Read on; None if there is nothing new. A line is heeded as a whole or not at all."""
-        lines, damage = self._file.lines(to_the_end=self._standing.over)
-        instructions: list[Instruction] = []
-        refused = [f"{FILE} {damage}"] if damage else []
-        stamps = []
-        for line in lines:
-            if line.is_command:
-                continue
-            stamp = {**line.stamp, "keys": list(line.told)}
-            try:
-                if line.damage:
-                    raise ConfigError(line.damage)
-                found = check(self._config, line.told, self._standing)
-            except ConfigError as error:
-                refused.append(said_of(line, str(error)))
-                stamp["refused"] = str(error)
-            else:
-                self._standing.expect(found)
-                instructions += found
-            if line.stamp:
-                stamps.append(stamp)
-        if not instructions and not refused:
-            return None
-        return Heard(tuple(instructions), tuple(refused), self._file.read, tuple(stamps))
 
 
 def said_of(line: Line, why: str) -> str:

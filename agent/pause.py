@@ -1,0 +1,88 @@
+"""Pausing, resuming and stopping a session at work, and what its filter does."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from agent.beside.filtering import Filtering
+from agent.steering.inbox import SessionInbox
+
+
+class StopTold(Exception):
+    """A person told the run to stop; that is no failure."""
+
+
+class Pause:
+    """Lets the loop stand still between two frames."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._wanted = self._asked = False
+
+    @property
+    def asked(self) -> bool:
+        """Somebody wants it, or has wanted it since `over` was called."""
+        return self._asked
+
+    def ask(self) -> None:
+        """Begin with the next frame."""
+        with self._changed:
+            self._wanted = self._asked = True
+
+    def end(self) -> None:
+        """Go on, whoever else wanted to pause."""
+        with self._changed:
+            self._wanted = False
+            self._changed.notify_all()
+
+    def wait(self) -> None:
+        """Return when nobody wants it any more."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._wanted)
+
+    def over(self) -> None:
+        """Forget that it was asked for, unless it is again."""
+        with self._changed:
+            self._asked = self._wanted
+
+
+class CommandHandler:
+    """Does what a session is told.
+
+    Parameters
+    ----------
+    commands
+        What it is told.
+    pause, resume
+        Of the loop.
+    filtering
+        None where nobody filters.
+    """
+
+    def __init__(
+        self,
+        commands: SessionInbox,
+        *,
+        pause: Callable[[], None],
+        resume: Callable[[], None],
+        filtering: Filtering | None,
+    ) -> None:
+        self._commands = commands
+        self._pause = pause
+        self._resume = resume
+        self._filtering = filtering
+
+    def heed(self) -> StopTold | None:
+        """Do what is new; says so if that is to stop."""
+        stop = None
+        for key, value, by in self._commands.hear():
+            if key == "pause":
+                self._pause()
+            elif key == "resume":
+                self._resume()
+            elif key == "stop":
+                stop = StopTold(f"told to stop by {by}")
+            elif self._filtering is not None:
+                self._filtering.change(value)
+        return stop

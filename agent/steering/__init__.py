@@ -1,0 +1,1 @@
+"""What a person tells a run while it works: checked, appended to its control file, read back."""
