@@ -9,7 +9,7 @@ from shutil import disk_usage
 from agent.config import RunConfig
 from agent.config.reading import located
 from agent.plan import FRAMES_EACH
-from agent.planning import build_plan, fewest_frames, planned_frames, searching_frames
+from agent.plans.build import build_plan, fewest_frames, planned_frames, searching_frames
 from agent.record.dose import ROUNDING
 from devices.config import Value
 from devices.microscope import Microscope

@@ -162,7 +162,7 @@ class Rebuilt:
         `models.interpolation.Interpolated`.
     errors
         (squared error, its standard deviation) at each of `audits`, or None where no structure is
-        seen; see `agent.lapse.error.squared_error`.
+        seen; see `agent.plans.adaptive.error.squared_error`.
     failed
         Why there is nothing of all that; None where there is.
     """

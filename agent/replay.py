@@ -23,7 +23,7 @@ from agent.plan import (
     Rebuild,
     Rebuilt,
 )
-from agent.planning import build_plan
+from agent.plans.build import build_plan
 from agent.record.images import ImageStore
 from agent.record.load import read
 from agent.record.recording import Recording

@@ -27,7 +27,7 @@ import zarr
 from agent.beside.analysis import Compute
 from agent.config import RunConfig, load
 from agent.plan import Plan
-from agent.planning import build_plan
+from agent.plans.build import build_plan
 from agent.record.folder import new_folder, read_config
 from agent.record.images import checksum
 from agent.record.ledger import DamagedLedger, Kind, Ledger

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from agent.config import load
-from agent.engines import make_optimizer
 from agent.optimizer import (
     Outcome,
     RandomSearch,
@@ -16,6 +15,7 @@ from agent.optimizer import (
     SobolSearch,
     StedfastOptimizer,
 )
+from agent.optimizer.build import make_optimizer
 
 CONFIG = Path(__file__).parents[1] / "configs" / "optimize.yaml"
 GENTLE: dict[str, Any] = {

@@ -16,7 +16,7 @@ import pytest
 from agent.beside.analysis import Compute
 from agent.config import RunConfig
 from agent.plan import AnalysisError, Note, Plan
-from agent.planning import build_plan
+from agent.plans.build import build_plan
 from agent.record.images import ImageStore
 from agent.record.ledger import Ledger
 from agent.record.summary import flagged_frames

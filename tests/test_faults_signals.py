@@ -15,7 +15,7 @@ import yaml
 
 from agent.config import RunConfig
 from agent.plan import Note, Plan
-from agent.planning import build_plan
+from agent.plans.build import build_plan
 from agent.record.folder import read_config
 from agent.session import EXIT_CODES, Progress, Session
 from devices.shot import Shot

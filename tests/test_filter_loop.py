@@ -20,7 +20,7 @@ from agent import live_page
 from agent.config import RunConfig, load
 from agent.live_page import FILE as LIVE_PAGE
 from agent.plan import AnalysisError, Note, Plan
-from agent.planning import build_plan
+from agent.plans.build import build_plan
 from agent.record.filtered import FilteredStore
 from agent.record.folder import read_config
 from agent.record.images import ImageStore

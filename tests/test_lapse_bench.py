@@ -9,8 +9,8 @@ import pytest
 
 from agent.bench.dose import BOUND, decibels, judged, one, scene_of
 from agent.bench.dose.stage import Light, Stage
-from agent.lapse.follow import Follower
-from agent.lapse.motion import drift
+from agent.plans.adaptive.drift_tracking import Follower
+from agent.plans.adaptive.motion import drift
 from devices.shot import Field
 from tests.interpolators import Blend
 

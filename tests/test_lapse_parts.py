@@ -10,9 +10,10 @@ import pytest
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, shift
 
-from agent.lapse.aligned import between
-from agent.lapse.belief import Belief, foretold
-from agent.lapse.error import (
+from agent.optimizer.objectives.estimate import Estimate
+from agent.plans.adaptive.alignment import between
+from agent.plans.adaptive.drift_tracking import Follower
+from agent.plans.adaptive.error import (
     PHOTONS,
     UNKNOWN,
     Detector,
@@ -21,12 +22,11 @@ from agent.lapse.error import (
     seen,
     squared_error,
 )
-from agent.lapse.events import Change, Watch
-from agent.lapse.follow import Follower
-from agent.lapse.gap import Gap, affordable, widest
-from agent.lapse.light import Light
-from agent.lapse.motion import Look, drift, likeness, local_change, look
-from agent.objectives.estimate import Estimate
+from agent.plans.adaptive.error_model import Belief, foretold
+from agent.plans.adaptive.events import Change, Watch
+from agent.plans.adaptive.gap import Gap, affordable, widest
+from agent.plans.adaptive.light_budget import Light
+from agent.plans.adaptive.motion import Look, drift, likeness, local_change, look
 from devices.shot import Field
 from tests.interpolators import Blend
 

@@ -17,7 +17,7 @@ import zarr
 
 from agent.config import RunConfig, load
 from agent.plan import Plan
-from agent.planning import build_plan
+from agent.plans.build import build_plan
 from agent.record.folder import new_folder, read_config
 from agent.record.summary import summarize
 from agent.replay import replay

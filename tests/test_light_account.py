@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from agent.config.schema import DoseConfig
-from agent.lapse.light import Light
+from agent.plans.adaptive.light_budget import Light
 from agent.record.dose import DoseGate
 from agent.record.folder import read_config
 from agent.record.ledger import Entry, Ledger

@@ -18,8 +18,8 @@ import zarr
 
 from agent.bench import long, run_bench
 from agent.bench.long.synthetic import write
-from agent.lapse.belief import Belief
-from agent.objectives.estimate import Estimate
+from agent.optimizer.objectives.estimate import Estimate
+from agent.plans.adaptive.error_model import Belief
 from agent.record.reconstructed import FOLDER, ReconstructedStore
 from agent.report.facts import Run
 from agent.report.page import render

@@ -18,7 +18,8 @@ from typer.testing import CliRunner
 from agent.cli import app
 from agent.config import load
 from agent.config.reading import ConfigError
-from agent.memory import (
+from agent.optimizer import Outcome, Settings, Space
+from agent.optimizer.memory import (
     CALIBRATIONS,
     SHIPPED,
     Control,
@@ -26,8 +27,7 @@ from agent.memory import (
     Sessions,
     obstacle,
 )
-from agent.memory.store import AXES
-from agent.optimizer import Outcome, Settings, Space
+from agent.optimizer.memory.store import AXES
 from agent.optimizer.stedfast import StedfastOptimizer
 from devices.config import MicroscopeConfig, SettingConfig, Value
 from devices.virtual.dyes import DYES

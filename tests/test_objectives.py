@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.signal import fftconvolve
 from skimage.filters import threshold_otsu
 
-from agent.objectives import bleaching, resolution_nm, saturated_share, signal_to_noise
+from agent.optimizer.objectives import bleaching, resolution_nm, saturated_share, signal_to_noise
 from devices.config import Structure
 from devices.virtual.dyes import DYES
 from devices.virtual.optics import Optics

@@ -14,8 +14,8 @@ import pytest
 
 from agent.bench.optimizer.peers import PEERS, FixedThompson, LinTSDiag, make_peer
 from agent.optimizer import Outcome, RandomSearch, Settings, Space, merit
+from agent.optimizer.base import Told
 from agent.optimizer.botorch import BotorchOptimizer, non_dominated, spread_out
-from agent.optimizer.told import Told
 from devices.config import SettingConfig
 
 LIMIT = 0.25

@@ -11,8 +11,8 @@ import pytest
 
 from agent.config import RunConfig, load
 from agent.config.reading import ConfigError
-from agent.memory import Combined, Control, Library, Sessions, past_sessions
 from agent.optimizer import Outcome, Space
+from agent.optimizer.memory import Combined, Control, Library, Sessions, past_sessions
 from agent.record.folder import write_config
 from agent.record.ledger import Ledger
 from devices.config import Value

@@ -12,7 +12,7 @@ from agent.bench.optimizer.campaign import Course, lead
 from agent.bench.optimizer.peers import make_peer
 from agent.config.rules import FIRST
 from agent.optimizer import Optimizer, Outcome, Settings, Space, StedfastOptimizer
-from agent.optimizer.lookahead import expected_gains
+from agent.optimizer.knowledge_gradient import expected_gains
 from agent.optimizer.ranking import ranking_weights
 from devices.config import SettingConfig, Value
 

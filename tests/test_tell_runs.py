@@ -16,7 +16,7 @@ import pytest
 
 from agent.config import RunConfig, load
 from agent.plan import Plan
-from agent.planning import build_plan
+from agent.plans.build import build_plan
 from agent.record.folder import new_folder, read_config
 from agent.record.summary import summarize
 from agent.session import Progress, Result, Session

@@ -14,9 +14,10 @@ from agent.bench.interpolation.study import real_movies
 from agent.bench.tuning import measure
 from agent.beside.tune_process import FOLDER, TuneProcess, Tuner
 from agent.beside.tuning import audits_of
-from agent.lapse.aligned import comparable
-from agent.lapse.error import Detector, seen
-from agent.lapse.fine_tuning import (
+from agent.plans.adaptive.alignment import comparable
+from agent.plans.adaptive.error import Detector, seen
+from agent.record.images import ImageStore
+from agent.workers.fine_tuning import (
     FIRST,
     JUDGES,
     RECIPE,
@@ -28,7 +29,6 @@ from agent.lapse.fine_tuning import (
     learned,
     matched,
 )
-from agent.record.images import ImageStore
 from models.interpolation import Interpolation
 from models.interpolation.losses import of_structure
 from tests.drifting import drifting, train_tiny, write_movies

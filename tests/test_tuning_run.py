@@ -14,9 +14,9 @@ import pytest
 from agent.beside import tune_process
 from agent.beside.rebuild_process import RebuildProcess, Weights, open_interpolation
 from agent.config import RunConfig
-from agent.lapse.error import PHOTONS
 from agent.plan import Plan, Rebuild
-from agent.planning import build_plan
+from agent.plans.adaptive.error import PHOTONS
+from agent.plans.build import build_plan
 from agent.record.folder import new_folder, read_config
 from agent.record.images import ImageStore
 from agent.record.summary import summarize

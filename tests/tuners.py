@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.beside.tune_process import FOLDER, Tuned
-from agent.lapse.error import Detector
-from agent.lapse.fine_tuning import Audit, Verdict
-from agent.objectives.estimate import Estimate
+from agent.optimizer.objectives.estimate import Estimate
+from agent.plans.adaptive.error import Detector
+from agent.workers.fine_tuning import Audit, Verdict
 
 
 @dataclass

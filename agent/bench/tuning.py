@@ -21,8 +21,9 @@ from rich.progress import track
 from agent.bench.interpolation.study import Movie, gaps, real_movies
 from agent.bench.measurement import Check, Measurement, kept_in
 from agent.config.reading import ConfigError
-from agent.lapse.error import Detector
-from agent.lapse.fine_tuning import (
+from agent.plans.adaptive.error import Detector
+from agent.terminal import err
+from agent.workers.fine_tuning import (
     RECIPE,
     Audit,
     Example,
@@ -33,7 +34,6 @@ from agent.lapse.fine_tuning import (
     learned,
     matched,
 )
-from agent.terminal import err
 from models.interpolation.recipe import Recipe
 
 _MODEL = "flow"

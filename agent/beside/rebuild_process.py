@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from agent.beside.restarted import RestartedProcess
 from agent.beside.shared import Start
-from agent.lapse.aligned import audit, between
-from agent.lapse.error import UNKNOWN, Detector
 from agent.plan import Rebuild
+from agent.plans.adaptive.alignment import audit, between
+from agent.plans.adaptive.error import UNKNOWN, Detector
 from agent.record.images import ImageStore
 from agent.record.reconstructed import ReconstructedStore
 

@@ -13,8 +13,8 @@ from agent.beside.restarted import RestartedProcess
 from agent.beside.shared import Start
 from agent.config import RunConfig
 from agent.config.reading import located
-from agent.lapse.error import Detector
 from agent.plan import Rebuild
+from agent.plans.adaptive.error import Detector
 from agent.record.ledger import Ledger
 from agent.record.recording import REBUILD, rebuild_as_dict
 from devices.fields import grid

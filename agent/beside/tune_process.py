@@ -15,8 +15,9 @@ from typing import Any
 
 from agent.beside.restarted import RestartedProcess
 from agent.beside.worker import WorkerDied
-from agent.lapse.error import Detector
-from agent.lapse.fine_tuning import (
+from agent.plans.adaptive.error import Detector
+from agent.record.images import ImageStore
+from agent.workers.fine_tuning import (
     RECIPE,
     Audit,
     Example,
@@ -27,7 +28,6 @@ from agent.lapse.fine_tuning import (
     learned,
     matched,
 )
-from agent.record.images import ImageStore
 from models.interpolation.recipe import Recipe
 
 FOLDER = "interpolator"

@@ -12,7 +12,7 @@ from agent.beside.rebuilding import Rebuilding
 from agent.beside.tune_process import MakeTuner, Tuned, TuneProcess, open_tuner
 from agent.beside.tuning import Tuning
 from agent.config import RunConfig
-from agent.lapse.error import Detector
+from agent.plans.adaptive.error import Detector
 from agent.record.ledger import Ledger
 from agent.record.recording import TUNE, Recording
 

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from agent.beside.rebuild_process import Weights
 from agent.beside.tune_process import Tuned
-from agent.lapse.fine_tuning import FIRST, MORE, Audit
+from agent.workers.fine_tuning import FIRST, MORE, Audit
 
 _TIMEOUT_S = 4 * 3600.0
 

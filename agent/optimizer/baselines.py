@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from agent.optimizer.base import Told
 from agent.optimizer.outcome import Settings
 from agent.optimizer.space import Space
-from agent.optimizer.told import Told
 
 
 class RandomSearch(Told):

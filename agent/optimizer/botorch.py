@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from agent.optimizer.base import Told, merit
 from agent.optimizer.outcome import Settings
 from agent.optimizer.space import Space
-from agent.optimizer.told import Told, merit
 from devices.config import Value
 from devices.extras import install
 

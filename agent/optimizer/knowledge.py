@@ -10,10 +10,10 @@ import numpy as np
 from scipy.special import ndtr
 
 from agent.config.rules import SPARING
-from agent.optimizer.belief import Belief, Data, Scale, learn
 from agent.optimizer.gaussian import Array, Kernels
 from agent.optimizer.hypotheses import Hypotheses
 from agent.optimizer.outcome import Outcome, Settings
+from agent.optimizer.posterior import Belief, Data, Scale, learn
 from agent.optimizer.space import Space
 from devices.config import Value
 
@@ -52,7 +52,7 @@ class Knowledge:
     """What was told of a sample, and what is believed of settings after it.
 
     A mixture over earlier and simulated sessions and over "nothing is known"
-    (`agent.optimizer.belief`); a function of what was told, in that order, and of the seed.
+    (`agent.optimizer.posterior`); a function of what was told, in that order, and of the seed.
 
     Parameters
     ----------

@@ -20,7 +20,7 @@ from agent.optimizer.knowledge import (
     chance_within,
     expected_excess,
 )
-from agent.optimizer.lookahead import expected_gains
+from agent.optimizer.knowledge_gradient import expected_gains
 from agent.optimizer.outcome import Outcome, Settings
 from agent.optimizer.space import Space
 from devices.config import Value
@@ -39,12 +39,12 @@ Affordable = Callable[[Mapping[str, Value], Sequence[Trial]], bool]
 class StedfastOptimizer:
     """Finds the settings with the best score whose bleaching is within a limit.
 
-    Every trial is the one that is expected to add most to the settings that could be
-    recommended after it, per second (`agent.optimizer.lookahead`); the recommendation has the
-    best expected score among all settings, tried or not, that keep the limit with a
-    probability of 0.95. Where none is likely to keep it, what bleaches least is tried and
-    recommended. What is believed is in `agent.optimizer.knowledge`. All of it is a function of
-    what was told, in that order, and of the seed.
+    Every trial is the one that is expected to add most to the settings that could be recommended
+    after it, per second (`agent.optimizer.knowledge_gradient`); the recommendation has the best
+    expected score among all settings, tried or not, that keep the limit with a probability of 0.95.
+    Where none is likely to keep it, what bleaches least is tried and recommended. What is believed
+    is in `agent.optimizer.knowledge`. All of it is a function of what was told, in that order, and
+    of the seed.
 
     Parameters
     ----------

@@ -7,11 +7,11 @@ from typing import Any
 
 from agent.config.plans import OptimizeConfig
 from agent.config.rules import LATEST, SPARING
-from agent.objectives import bleaching, resolution_nm, saturated_share, signal_to_noise
 from agent.optimizer import Optimizer, Outcome, explain
+from agent.optimizer.objectives import bleaching, resolution_nm, saturated_share, signal_to_noise
 from agent.plan import FRAMES_EACH, AnalysisError, Answer, Frame, Listen, Note, Plan, Step
 from agent.plan import purpose as purpose_of
-from agent.plans.steering import Steering
+from agent.plans.trial_queue import Steering
 from devices.config import MicroscopeConfig, Value
 from devices.shot import Field, Shot
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 
 from agent.config.plans import TimelapseConfig
-from agent.lapse.field import Lapse
-from agent.lapse.light import Light
 from agent.plan import LAPSE, Answer, Due, Frame, Late, Note, Plan, Rebuilt
-from agent.plans.reoptimizing import Reoptimizing
+from agent.plans.adaptive.light_budget import Light
+from agent.plans.adaptive.schedule import Lapse
+from agent.plans.reoptimize import Reoptimizing
 from devices.shot import Field, Shot
 
 Missed = Generator[Due, Answer, int]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from agent.engines import filling_trials
+from agent.optimizer.build import filling_trials
 from agent.record import text
 from agent.record.recording import Taken
 from agent.report.facts import Measured, Run, field_of

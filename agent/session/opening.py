@@ -10,7 +10,7 @@ from agent.beside.filter_setup import check_filter
 from agent.beside.rebuild_setup import check_interpolator
 from agent.config import RunConfig
 from agent.config.reading import located, noted
-from agent.engines import make_optimizer
+from agent.optimizer.build import make_optimizer
 from devices.errors import BindingError
 from devices.microscope import Microscope
 from devices.safety import Stop

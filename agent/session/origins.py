@@ -10,7 +10,7 @@ from pathlib import Path
 from agent.config import RunConfig
 from agent.config.reading import ConfigError
 from agent.plan import Plan
-from agent.planning import build_plan
+from agent.plans.build import build_plan
 from agent.record.folder import write_config
 from agent.record.ledger import Ledger
 from agent.record.load import read

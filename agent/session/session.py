@@ -24,7 +24,7 @@ from agent.beside.tune_process import MakeTuner
 from agent.config import RunConfig
 from agent.pause import StopTold
 from agent.plan import Plan
-from agent.planning import build_plan, planned_frames
+from agent.plans.build import build_plan, planned_frames
 from agent.record.anchor import FolderGone
 from agent.record.dose import DoseGate
 from agent.record.filtered import FilteredStore

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.config.reading import ConfigError
-from agent.memory.store import AXES, PIXEL_NM, Sessions, log_exponent
+from agent.optimizer.memory.store import AXES, PIXEL_NM, Sessions, log_exponent
 from agent.record.folder import commit_of_this_code
 from agent.simulate.population import POPULATIONS, REAL_SHARE, Chance, draw_dye
 from devices.virtual.dyes import Dye

@@ -27,7 +27,7 @@ class TimePoint:
     kind
         `measured`, `audited`, `reconstructed`, `missing` or `skipped`.
     mark
-        What the time-lapse said of it; see `agent.lapse.field`.
+        What the time-lapse said of it; see `agent.plans.adaptive.schedule`.
     """
 
     number: int

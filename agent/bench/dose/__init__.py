@@ -26,10 +26,10 @@ from agent.bench.dose.stage import Light, Scene, Stage
 from agent.bench.measurement import Check, Measurement
 from agent.bench.restoration.measures import fitted
 from agent.config.reading import ConfigError
-from agent.lapse.adaptive import Adaptive
-from agent.lapse.aligned import Interpolates
-from agent.lapse.field import Lapse, Rules, Skipping
-from agent.lapse.follow import Follower
+from agent.plans.adaptive.adaptive_schedule import Adaptive
+from agent.plans.adaptive.alignment import Interpolates
+from agent.plans.adaptive.drift_tracking import Follower
+from agent.plans.adaptive.schedule import Lapse, Rules, Skipping
 from devices.shot import Field
 
 BOUND, CONFIDENCE, MOST = 0.3, 0.65, 3

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from agent.bench.dose.stage import Stage
 from agent.config.plans import TimelapseConfig
-from agent.lapse.aligned import Interpolates, audit, between
-from agent.lapse.error import PHOTONS, UNKNOWN, seen
-from agent.lapse.field import Lapse
-from agent.lapse.light import Light
 from agent.plan import Answer, Due, Frame, Late, Note, Rebuild, Rebuilt
+from agent.plans.adaptive.alignment import Interpolates, audit, between
+from agent.plans.adaptive.error import PHOTONS, UNKNOWN, seen
+from agent.plans.adaptive.light_budget import Light
+from agent.plans.adaptive.schedule import Lapse
 from agent.plans.timelapse import skipping
 from devices.shot import Shot
 from models.quality.score import Score

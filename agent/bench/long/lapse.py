@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from agent.lapse.belief import Belief
-from agent.objectives.estimate import Estimate
+from agent.optimizer.objectives.estimate import Estimate
+from agent.plans.adaptive.error_model import Belief
 from agent.record.reconstructed import ReconstructedStore
 
 _GAPS = 4

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from agent.bench.optimizer.task import Task
 from agent.optimizer import Outcome, Space
-from agent.optimizer.told import PENALTY
+from agent.optimizer.base import PENALTY
 from devices.config import SettingConfig, Value
 
 Array = NDArray[np.float64]

@@ -11,9 +11,9 @@ from agent.bench.optimizer.contest import TRIALS, Maker
 from agent.bench.optimizer.families import Family
 from agent.bench.optimizer.peers import PEERS, make_peer
 from agent.bench.optimizer.task import Task
-from agent.memory import Control, Library, Sessions
 from agent.optimizer import Optimizer, StedfastOptimizer
 from agent.optimizer.hypotheses import Hypotheses
+from agent.optimizer.memory import Control, Library, Sessions
 
 OURS = "stedfast, no memory"
 REMEMBERING = "stedfast, library"

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from agent.optimizer.base import Told, merit
 from agent.optimizer.baselines import RandomSearch, SobolSearch
 from agent.optimizer.botorch import BotorchOptimizer, one_thread
 from agent.optimizer.outcome import Outcome, Settings
-from agent.optimizer.scikit import SkoptOptimizer
+from agent.optimizer.skopt import SkoptOptimizer
 from agent.optimizer.space import Space
-from agent.optimizer.told import Told, merit
 from devices.config import Value
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from agent.objectives.estimate import Estimate
+from agent.optimizer.objectives.estimate import Estimate
 
 Map = NDArray[np.float64]
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import convolve
 
-from agent.objectives.structure import parts
+from agent.optimizer.objectives.structure import parts
 
 _BLUR_PX = 1.5
 # Two second derivatives, one along each axis: blind to whatever is locally a plane or a ridge
@@ -22,7 +22,7 @@ def signal_to_noise(frame: NDArray[Any]) -> float:
 
     (mean of the structure − mean of the darker half of the field) / standard deviation of the
     noise of the structure's pixels. With photon noise alone that is S / √(S + B) for S counts of
-    signal and B of background. Structure and background: `agent.objectives.structure`.
+    signal and B of background. Structure and background: `agent.optimizer.objectives.structure`.
 
     Source: the numerator is the signal of Durand et al., Nat. Commun. 9, 5247 (2018), who divide
     it by the signal of a confocal frame. Here the divisor is the noise of the frame itself,

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from agent.config.reading import ConfigError
-from agent.optimizer.belief import Belief
 from agent.optimizer.gaussian import Array
 from agent.optimizer.hypotheses import Hypotheses
 from agent.optimizer.knowledge import FLOOR, PRICE, SCORE, measurements
 from agent.optimizer.outcome import Outcome, Settings
+from agent.optimizer.posterior import Belief
 from agent.optimizer.space import Space
 from agent.record.load import read
 from devices.config import SettingConfig, Value

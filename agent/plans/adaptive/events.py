@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from statistics import median
 
-from agent.lapse.motion import Look
+from agent.plans.adaptive.motion import Look
 
 _REMEMBERED = 7
 _FASTER = 2.2

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.lapse.error import PHOTONS, Detector
-from agent.lapse.follow import Follower
-from agent.lapse.gap import Gap
-from agent.lapse.motion import Look, drift, likeness, look, moved
 from agent.plan import Frame, Rebuild, Rebuilt
+from agent.plans.adaptive.drift_tracking import Follower
+from agent.plans.adaptive.error import PHOTONS, Detector
+from agent.plans.adaptive.gap import Gap
+from agent.plans.adaptive.motion import Look, drift, likeness, look, moved
 from devices.shot import Field
 
 REMEMBERED = 3

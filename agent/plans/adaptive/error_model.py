@@ -16,7 +16,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from agent.objectives.estimate import Estimate
+from agent.optimizer.objectives.estimate import Estimate
 
 _OF_CHANGE, _OF_UNCERTAINTY, _OF_PLACE = 0.4, 0.9, 0.4
 _LEAST_CHANGE, _LEAST_UNCERTAINTY = 0.01, 0.005

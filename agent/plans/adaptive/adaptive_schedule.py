@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from agent.lapse.belief import Belief, foretold
-from agent.lapse.events import Change, Watch
-from agent.lapse.field import REMEMBERED, Drift, Lapse, Mark, Rules, Seen
-from agent.lapse.follow import Follower
-from agent.lapse.gap import Gap, affordable, at_gap, widest
-from agent.lapse.motion import likeness, local_change, look, moved
-from agent.objectives.estimate import Estimate
+from agent.optimizer.objectives.estimate import Estimate
 from agent.plan import Frame, Rebuild, Rebuilt
+from agent.plans.adaptive.drift_tracking import Follower
+from agent.plans.adaptive.error_model import Belief, foretold
+from agent.plans.adaptive.events import Change, Watch
+from agent.plans.adaptive.gap import Gap, affordable, at_gap, widest
+from agent.plans.adaptive.motion import likeness, local_change, look, moved
+from agent.plans.adaptive.schedule import REMEMBERED, Drift, Lapse, Mark, Rules, Seen
 
 _ENOUGH_AUDITS = 0.9
 _PACES = 3

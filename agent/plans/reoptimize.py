@@ -8,8 +8,6 @@ from typing import Any
 
 from agent.config.plans import ReoptimizeConfig
 from agent.config.rules import LATEST, SPARING
-from agent.lapse.light import Light
-from agent.lapse.when import When
 from agent.optimizer import Optimizer, Outcome, Settings
 from agent.optimizer.stedfast import Affordable
 from agent.plan import (
@@ -25,7 +23,9 @@ from agent.plan import (
     light_j,
     searching,
 )
+from agent.plans.adaptive.light_budget import Light
 from agent.plans.optimize import measure
+from agent.plans.search_trigger import When
 from devices.config import MicroscopeConfig, Value
 from devices.shot import Field
 from models.quality.score import doubtful

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.objectives.spectrum import Spectrum, spectrum
+from agent.optimizer.objectives.spectrum import Spectrum, spectrum
 
 _WIDTHS_NM = np.geomspace(40, 320, 60)
 _STEEPNESS = np.arange(0, 4.01, 0.25)

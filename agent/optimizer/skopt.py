@@ -8,9 +8,9 @@ from typing import Any, Literal
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from agent.optimizer.base import Told, merit
 from agent.optimizer.outcome import Outcome, Settings
 from agent.optimizer.space import Space
-from agent.optimizer.told import Told, merit
 from devices.config import Value
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.objectives.estimate import Estimate
-from agent.objectives.structure import Parts, parts
+from agent.optimizer.objectives.estimate import Estimate
+from agent.optimizer.objectives.structure import Parts, parts
 
 _BLUR_PX = 3.0
 _EDGE_PX = 10
@@ -21,13 +21,13 @@ UNKNOWN = Estimate(0.0, 1.0)
 def bleaching(before: NDArray[Any], after: NDArray[Any]) -> Estimate:
     """Share of the dye that was lost between two confocal frames of one field.
 
-    With c(·) the mean over the structure minus the mean over the dark half of the field, the
-    result is 1 − c(after) / c(before). The background cancels in c, whatever it is, and so does
-    what the structure spills into the dark half, which loses the same share. Structure and dark
-    half are told from the sum of both frames, each pixel from its neighbours alone
-    (`agent.objectives.structure`), so that noise cannot choose them in favour of either frame.
-    A border of 10 pixels (at most a tenth of the field) is left out: a confocal sees dye there
-    that the scan in between never reached.
+    With c(·) the mean over the structure minus the mean over the dark half of the field, the result
+    is 1 − c(after) / c(before). The background cancels in c, whatever it is, and so does what the
+    structure spills into the dark half, which loses the same share. Structure and dark half are
+    told from the sum of both frames, each pixel from its neighbours alone
+    (`agent.optimizer.objectives.structure`), so that noise cannot choose them in favour of either
+    frame. A border of 10 pixels (at most a tenth of the field) is left out: a confocal sees dye
+    there that the scan in between never reached.
 
     Source: the share of confocal foreground lost is the bleaching of Durand et al., Nat.
     Commun. 9, 5247 (2018), who take the foreground from the first frame; that reports up to half

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 from agent.config import RunConfig
 from agent.config.reading import ConfigError
-from agent.memory import Combined, Library, obstacle, past_sessions
 from agent.optimizer import (
     Optimizer,
     Outcome,
@@ -18,6 +17,7 @@ from agent.optimizer import (
     StedfastOptimizer,
 )
 from agent.optimizer.hypotheses import Hypotheses
+from agent.optimizer.memory import Combined, Library, obstacle, past_sessions
 from agent.optimizer.stedfast import Affordable
 from agent.plan import light_j
 from devices.config import Value

@@ -1,8 +1,8 @@
 """What other sessions know: simulated ones that come along, and earlier runs of this microscope."""
 
-from agent.memory.library import CALIBRATIONS, Control, Library, obstacle
-from agent.memory.past import Combined, past_sessions
-from agent.memory.store import SHIPPED, Sessions
+from agent.optimizer.memory.library import CALIBRATIONS, Control, Library, obstacle
+from agent.optimizer.memory.past import Combined, past_sessions
+from agent.optimizer.memory.store import SHIPPED, Sessions
 
 __all__ = [
     "CALIBRATIONS",

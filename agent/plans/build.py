@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from agent.config import RunConfig
-from agent.engines import make_optimizer
-from agent.lapse.adaptive import Adaptive
-from agent.lapse.error import Detector
-from agent.lapse.field import Rules, Skipping
-from agent.lapse.follow import Follower
-from agent.lapse.light import Light
-from agent.lapse.when import When
 from agent.optimizer import Optimizer
+from agent.optimizer.build import make_optimizer
 from agent.optimizer.stedfast import Affordable
 from agent.plan import FRAMES_EACH, Plan
 from agent.plans import Reoptimizing, live, optimize, skipping, timelapse
+from agent.plans.adaptive.adaptive_schedule import Adaptive
+from agent.plans.adaptive.drift_tracking import Follower
+from agent.plans.adaptive.error import Detector
+from agent.plans.adaptive.light_budget import Light
+from agent.plans.adaptive.schedule import Rules, Skipping
+from agent.plans.search_trigger import When
 from devices.fields import grid
 from devices.shot import Field
 

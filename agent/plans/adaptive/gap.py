@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from agent.lapse.belief import Belief
+from agent.plans.adaptive.error_model import Belief
 
 _GROWS_WITH = 0.8
 """Exponent with which what is foretold grows with the gap."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from skimage.registration import phase_cross_correlation
 
-from agent.lapse.error import Detector, Map, noise, seen, spread, structure
+from agent.plans.adaptive.error import Detector, Map, noise, seen, spread, structure
 
 _UPSAMPLING = 20
 _TURNS = 3

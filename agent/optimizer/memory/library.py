@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from agent.memory.store import AXES, PIXEL_NM, Sessions
 from agent.optimizer.gaussian import Array
+from agent.optimizer.memory.store import AXES, PIXEL_NM, Sessions
 from devices.config import MicroscopeConfig, SettingConfig, Value
 
 CALIBRATIONS: tuple[tuple[float, float], ...] = (

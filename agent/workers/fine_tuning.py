@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.lapse.aligned import Interpolates, audit, comparable
-from agent.lapse.error import UNKNOWN, Detector
-from agent.objectives.estimate import Estimate
+from agent.optimizer.objectives.estimate import Estimate
+from agent.plans.adaptive.alignment import Interpolates, audit, comparable
+from agent.plans.adaptive.error import UNKNOWN, Detector
 from models.interpolation.recipe import Recipe
 
 FIRST, MORE = 12, 4
@@ -94,7 +94,8 @@ class Verdict:
         How many.
     before, after
         Squared error with the old and with the new weights (see
-        `agent.lapse.error.squared_error`): mean over the audits, and its standard deviation.
+        `agent.plans.adaptive.error.squared_error`): mean over the audits, and its standard
+        deviation.
     gain
         The same of what each audit's squared error fell by.
     unsure

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import shift
 
-from agent.lapse.error import Detector, inherited_noise, squared_error
-from agent.lapse.motion import moved
-from agent.objectives.estimate import Estimate
+from agent.optimizer.objectives.estimate import Estimate
+from agent.plans.adaptive.error import Detector, inherited_noise, squared_error
+from agent.plans.adaptive.motion import moved
 
 _LEAST_PX = 0.02
 _CUBIC = 3
