@@ -14,7 +14,7 @@ from rich.text import Text
 from agent.config import load, plain_yaml
 from agent.config.data import as_data
 from agent.config.reading import ConfigError, located, noted
-from agent.signals import interrupts
+from agent.run.signals import interrupts
 from agent.terminal import say
 from devices.config import ExposureConfig, MicroscopeConfig
 from devices.errors import BindingError

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
-    from agent.session import Progress as State
+    from agent.run import Progress as State
 
 _PLAIN_INTERVAL_S = 10.0
 

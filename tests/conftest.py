@@ -35,7 +35,7 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> None:
     A command that is over leaves them ignored, as its process is about to end, and so are those
     of a test run in the background.
     """
-    monkeypatch.setattr("agent.signals._last", False)
+    monkeypatch.setattr("agent.run.signals._last", False)
     for name, default in (("SIGINT", signal.default_int_handler), ("SIGTERM", signal.SIG_DFL)):
         if signal.getsignal(getattr(signal, name)) is signal.SIG_IGN:
             signal.signal(getattr(signal, name), default)

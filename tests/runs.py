@@ -24,7 +24,6 @@ import numpy as np
 import pytest
 import zarr
 
-from agent.beside.analysis import Compute
 from agent.config import RunConfig, load
 from agent.plan import Plan
 from agent.plans.build import build_plan
@@ -32,8 +31,9 @@ from agent.record.folder import new_folder, read_config
 from agent.record.images import checksum
 from agent.record.ledger import DamagedLedger, Kind, Ledger
 from agent.record.recording import Recording
-from agent.session import Progress, Result, Session
+from agent.run import Progress, Result, Session
 from agent.steering.control_file import append
+from agent.workers.score import Compute
 from devices.microscope import Microscope
 from devices.shot import Shot
 from models.quality.score import Score

@@ -13,7 +13,7 @@ import pytest
 from agent.record import looking
 from agent.record.folder import read_config
 from agent.record.ledger import Ledger
-from agent.session import Session
+from agent.run import Session
 from tests.faulty import cli
 from tests.runs import cut_after, recorded, run_session
 

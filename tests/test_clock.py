@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from agent.clock import Clock
 from agent.record.folder import read_config
 from agent.record.recording import Recording, Taken
 from agent.record.summary import summarize
-from agent.replay import replay
-from agent.session import Session
+from agent.run import Session
+from agent.run.clock import Clock
+from agent.run.replay import replay
 from devices.shot import Shot
 from tests import faulty
 from tests.faulty import cli

@@ -387,7 +387,7 @@ def test_wrong_override(
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small run that is complete."""
     from agent.config import load
-    from agent.session import Session
+    from agent.run import Session
 
     folder = tmp_path_factory.mktemp("run")
     file = faulty.write(folder / "my.yaml", faulty.config(live={"frames": 2}))

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from agent.record.folder import read_config
-from agent.session import EXIT_CODES, Progress, Session
+from agent.run import EXIT_CODES, Progress, Session
 from devices import engine
 from devices.errors import DeviceFault
 from devices.microscope import Microscope
@@ -184,7 +184,7 @@ def test_a_laser_that_hangs_keeps_nothing_else_on(
 ) -> None:
     """Nor does it keep the process: who has been told of the laser can go to it."""
     monkeypatch.setattr("devices.safety._STEP_TIMEOUT_S", 0.3)
-    monkeypatch.setattr("agent.session.ending.LET_GO_S", 0.3)
+    monkeypatch.setattr("agent.run.ending.LET_GO_S", 0.3)
     monkeypatch.setattr("devices.opening._LET_GO_S", 0.3)
     try:
         result, run = run_session(tmp_path, session={}, laser=faulty.device("Laser", hangs=True))
@@ -202,7 +202,7 @@ def test_a_laser_that_hangs_keeps_nothing_else_on(
 def test_a_camera_that_comes_back_late_finds_the_light_off(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agent.session.ending.LET_GO_S", 0.3)
+    monkeypatch.setattr("agent.run.ending.LET_GO_S", 0.3)
     monkeypatch.setattr("devices.opening._LET_GO_S", 0.3)
     config, file, run = checked(
         tmp_path,

@@ -25,7 +25,7 @@ from agent.plans.build import build_plan
 from agent.record.folder import new_folder, read_config
 from agent.record.images import ImageStore
 from agent.record.ledger import Ledger
-from agent.session import Result, Session
+from agent.run import Result, Session
 from devices.shot import Shot
 from tests import faulty
 from tests.faulty import cli
@@ -123,7 +123,7 @@ def test_heartbeat_that_cannot_be_written_ends_nothing(
     def locked(*args: Any) -> None:
         raise PermissionError(errno.EACCES, "used by another process")
 
-    monkeypatch.setattr("agent.session.session.write_status", locked)
+    monkeypatch.setattr("agent.run.session.write_status", locked)
     result, run = run_session(tmp_path, session={})
     assert result.status == "completed", result.reason
     assert_left_well(capsys, run, "completed", acquired=20)

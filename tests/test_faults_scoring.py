@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
-from agent.beside.analysis import Compute
 from agent.config import RunConfig
 from agent.plan import AnalysisError, Note, Plan
 from agent.plans.build import build_plan
 from agent.record.images import ImageStore
 from agent.record.ledger import Ledger
 from agent.record.summary import flagged_frames
-from agent.session import EXIT_CODES, Progress, Session
+from agent.run import EXIT_CODES, Progress, Session
+from agent.workers.score import Compute
 from devices.shot import Shot
 from models.quality.score import Score
 from tests import faulty

@@ -17,7 +17,7 @@ from agent.config import RunConfig
 from agent.plan import Note, Plan
 from agent.plans.build import build_plan
 from agent.record.folder import read_config
-from agent.session import EXIT_CODES, Progress, Session
+from agent.run import EXIT_CODES, Progress, Session
 from devices.shot import Shot
 from models.quality.score import Score
 from tests import faulty

@@ -25,8 +25,8 @@ from agent.record.filtered import FilteredStore
 from agent.record.folder import read_config
 from agent.record.images import ImageStore
 from agent.record.ledger import Ledger
-from agent.replay import replay
-from agent.session import Progress, Result, Session, opening
+from agent.run import Progress, Result, Session, opening
+from agent.run.replay import replay
 from devices.shot import Shot
 from tests import faulty
 from tests.faulty import cli

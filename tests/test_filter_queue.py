@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from numpy.typing import NDArray
 
-from agent.beside.filter_process import Filtered
-from agent.beside.filtering import Filtering, Outcome
 from agent.plan import AnalysisError
+from agent.workers.filter import Filtering, Outcome
+from agent.workers.filter_process import Filtered
 from tests.runs import until
 
 Frames = list[NDArray[Any]]

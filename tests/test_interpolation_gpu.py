@@ -12,11 +12,11 @@ import tifffile
 import torch
 from numpy.typing import NDArray
 
-from agent.beside.rebuild_process import Done
-from agent.beside.rebuild_setup import rebuild_recorder
 from agent.files.reconstruction import reconstruct_file
 from agent.plan import Rebuild
 from agent.record.ledger import Ledger
+from agent.workers.rebuild_process import Done
+from agent.workers.rebuild_setup import rebuild_recorder
 from models.interpolation import Interpolated, Interpolation, build
 from models.interpolation.weights import save, shipped
 from tests.late import Late

@@ -20,8 +20,8 @@ from agent.plan import Plan
 from agent.plans.build import build_plan
 from agent.record.folder import new_folder, read_config
 from agent.record.summary import summarize
-from agent.replay import replay
-from agent.session import Result, Session, opening
+from agent.run import Result, Session, opening
+from agent.run.replay import replay
 from agent.steering.control_file import append
 from devices.shot import Shot
 from tests import faulty

@@ -16,7 +16,7 @@ from agent.record.dose import DoseGate
 from agent.record.folder import read_config
 from agent.record.ledger import Entry, Ledger
 from agent.record.summary import summarize
-from agent.session import Session
+from agent.run import Session
 from devices.errors import BindingError
 from devices.light import LightMeter
 from tests import faulty
@@ -232,7 +232,7 @@ def test_a_budget_counts_what_was_measured(tmp_path: Path) -> None:
 def test_a_hang_with_the_shutter_open_is_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agent.session.ending.LET_GO_S", 0.3)
+    monkeypatch.setattr("agent.run.ending.LET_GO_S", 0.3)
     monkeypatch.setattr("devices.opening._LET_GO_S", 0.3)
     camera = faulty.device("HangingCamera", fail_at=1)
     microscope = scope(timeout_s=0.5)

@@ -290,7 +290,7 @@ def test_check_looks_at_the_disk(
 ) -> None:
     file = faulty.write(tmp_path / "c.yaml", faulty.config())
     left = shutil.disk_usage(tmp_path)._replace(free=20_000)
-    monkeypatch.setattr("agent.check.disk_usage", lambda place: left)
+    monkeypatch.setattr("agent.run.estimate.disk_usage", lambda place: left)
     code, _, err = faulty.cli(capsys, "check", file)
     assert code == 2 and "`runs`" in err and "GB left" in err
 

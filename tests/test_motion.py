@@ -9,8 +9,8 @@ import pytest
 from useq import MDAEvent
 
 from agent.record.folder import read_config
-from agent.replay import replay
-from agent.session import Session
+from agent.run import Session
+from agent.run.replay import replay
 from devices.config import MicroscopeConfig
 from devices.errors import LimitError
 from devices.microscope import Microscope
@@ -126,7 +126,7 @@ def test_a_stage_that_hangs_before_a_first_shot_is_noticed(
     pause: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The runner asks it where it is before it asks for the first event, also after a pause."""
-    monkeypatch.setattr("agent.session.ending.LET_GO_S", 0.3)
+    monkeypatch.setattr("agent.run.ending.LET_GO_S", 0.3)
     monkeypatch.setattr("devices.opening._LET_GO_S", 0.3)
     monkeypatch.setattr("devices.safety._STEP_TIMEOUT_S", 0.5)
     microscope = scope({}, timeout_s=0.3)

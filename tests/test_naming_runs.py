@@ -14,7 +14,7 @@ from agent.bench import _BENCHES
 from agent.bench.measurement import Check, Measurement
 from agent.cli import app
 from agent.plan import KEYS
-from agent.session import EXIT_CODES
+from agent.run import EXIT_CODES
 from agent.steering.control_file import COMMANDS
 from tests import faulty
 from tests.faulty import cli

@@ -11,8 +11,8 @@ import pytest
 
 from agent.record.folder import read_config
 from agent.record.recording import Recording
-from agent.replay import replay
-from agent.session import Session
+from agent.run import Session
+from agent.run.replay import replay
 from tests.faulty import cli
 from tests.interpolators import Blend
 from tests.restorers import Doubling

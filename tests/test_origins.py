@@ -13,8 +13,8 @@ from agent.config import RunConfig, load
 from agent.config.reading import ConfigError
 from agent.plan import Plan
 from agent.record.folder import new_folder, read_config
-from agent.replay import replay
-from agent.session import Session, opening
+from agent.run import Session, opening
+from agent.run.replay import replay
 from devices.shot import Shot
 from tests import faulty
 from tests.faulty import cli

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from agent.pause import Pause
 from agent.record.folder import read_config
 from agent.record.ledger import Ledger
-from agent.session import Session
+from agent.run import Session
+from agent.run.pause import Pause
 from agent.steering.control_file import FILE
 from tests.faulty import cli
 from tests.restorers import Doubling
@@ -158,7 +158,7 @@ def test_live_settings_are_changed_between_frames_and_stay_within_their_range(
 def test_the_filter_is_switched_off_and_on_while_the_run_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agent.session.opening.check_filter", lambda config, source: None)
+    monkeypatch.setattr("agent.run.opening.check_filter", lambda config, source: None)
     work = Work(
         tmp_path,
         session={"restore": Doubling()},

@@ -17,8 +17,8 @@ from agent.record import durable
 from agent.record.folder import read_config
 from agent.record.ledger import Ledger
 from agent.record.summary import summarize
-from agent.replay import replay
-from agent.session import Session
+from agent.run import Session
+from agent.run.replay import replay
 from agent.view.reader import Reader
 from tests import faulty
 from tests.faulty import cli

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agent.beside.analysis import Analysis
-from agent.beside.scorer import ScorerProcess
-from agent.beside.worker import WorkerDied
 from agent.plan import AnalysisError
+from agent.workers.process import WorkerDied
+from agent.workers.score import Analysis
+from agent.workers.score_process import ScorerProcess
 from models.quality.score import Score
 from tests.runs import mean_score, recorded, run_session
 
@@ -112,7 +112,7 @@ def test_the_network_s_process_is_started_again() -> None:
 def test_a_worker_that_is_stopped_for_good_does_not_keep_its_parent_from_ending() -> None:
     script = (
         "import os, signal, sys\n"
-        "from agent.beside.worker import WorkerProcess\n"
+        "from agent.workers.process import WorkerProcess\n"
         "from tests.restorers import Doubling\n"
         "if __name__ == '__main__':\n"
         "    worker = WorkerProcess(Doubling)\n"

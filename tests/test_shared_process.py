@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from agent.beside import scorer as scoring
-from agent.beside.filter_process import FilterProcess
-from agent.beside.shared import WAITED_FOR, SharedProcess, Turns
-from agent.beside.worker import TryAgain, WorkerDied
 from agent.record.images import ImageStore
-from agent.session import processes
+from agent.workers import score_process as scoring
+from agent.workers import start
+from agent.workers.filter_process import FilterProcess
+from agent.workers.process import TryAgain, WorkerDied
+from agent.workers.shared_process import WAITED_FOR, SharedProcess, Turns
 from models.quality import QualityScorer
 from tests.restorers import Counting, Doubling
 from tests.runs import assert_left_well, recorded, run_session, until
@@ -123,8 +123,8 @@ def test_a_run_with_one_process_for_all(
         return part
 
     monkeypatch.setattr(SharedProcess, "start", noted)
-    monkeypatch.setattr(processes, "gpu_of", lambda *_, **__: "cpu")
-    monkeypatch.setattr("agent.session.opening.check_filter", lambda config, source: None)
+    monkeypatch.setattr(start, "gpu_of", lambda *_, **__: "cpu")
+    monkeypatch.setattr("agent.run.opening.check_filter", lambda config, source: None)
     result, run = run_session(
         tmp_path,
         session={"restore": Doubling()},
@@ -163,9 +163,9 @@ def test_one_process_owns_the_gpu_where_there_is_one(
         filter=SimpleNamespace(device=filters) if filters else None,
         rebuilds=lambda: rebuilds is not None,
     )
-    assert processes.gpu_of(config, own_filter=own[0], own_interpolator=own[1]) == found
+    assert start.gpu_of(config, own_filter=own[0], own_interpolator=own[1]) == found
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert processes.gpu_of(config, own_filter=own[0], own_interpolator=own[1]) is None
+    assert start.gpu_of(config, own_filter=own[0], own_interpolator=own[1]) is None
 
 
 def test_a_score_that_a_gpu_fails_at_is_computed_on_the_cpu(

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import zarr
 
-from agent.beside.analysis import Analysis
 from agent.config.schema import DoseConfig
 from agent.plan import AnalysisError
 from agent.record.dose import BudgetReached, DoseGate
@@ -20,6 +19,7 @@ from agent.record.folder import RunBusy, is_running, lock
 from agent.record.images import ImageStore
 from agent.record.ledger import Ledger
 from agent.record.recording import Recording, score_as_dict, score_from_dict
+from agent.workers.score import Analysis
 from models.quality.score import Score
 
 SHOT_ROW: dict[str, Any] = {

@@ -19,7 +19,7 @@ from agent.plan import Plan
 from agent.plans.build import build_plan
 from agent.record.folder import new_folder, read_config
 from agent.record.summary import summarize
-from agent.session import Progress, Result, Session
+from agent.run import Progress, Result, Session
 from agent.steering.control_file import FILE, append
 from models.quality.score import Score
 from tests import faulty

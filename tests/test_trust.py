@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from agent import trust
 from agent.config import load
 from agent.record.folder import read_config
-from agent.session import Session
+from agent.run import Session, trust
 from tests import faulty
 from tests.faulty import cli
 from tests.runs import checked

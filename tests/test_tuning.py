@@ -12,8 +12,6 @@ import torch
 
 from agent.bench.interpolation.study import real_movies
 from agent.bench.tuning import measure
-from agent.beside.tune_process import FOLDER, TuneProcess, Tuner
-from agent.beside.tuning import audits_of
 from agent.plans.adaptive.alignment import comparable
 from agent.plans.adaptive.error import Detector, seen
 from agent.record.images import ImageStore
@@ -29,6 +27,8 @@ from agent.workers.fine_tuning import (
     learned,
     matched,
 )
+from agent.workers.tune import audits_of
+from agent.workers.tune_process import FOLDER, TuneProcess, Tuner
 from models.interpolation import Interpolation
 from models.interpolation.losses import of_structure
 from tests.drifting import drifting, train_tiny, write_movies

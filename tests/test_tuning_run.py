@@ -11,8 +11,6 @@ from typing import Any
 
 import pytest
 
-from agent.beside import tune_process
-from agent.beside.rebuild_process import RebuildProcess, Weights, open_interpolation
 from agent.config import RunConfig
 from agent.plan import Plan, Rebuild
 from agent.plans.adaptive.error import PHOTONS
@@ -20,9 +18,11 @@ from agent.plans.build import build_plan
 from agent.record.folder import new_folder, read_config
 from agent.record.images import ImageStore
 from agent.record.summary import summarize
-from agent.replay import replay
 from agent.report import write_report
-from agent.session import Result, Session
+from agent.run import Result, Session
+from agent.run.replay import replay
+from agent.workers import tune_process
+from agent.workers.rebuild_process import RebuildProcess, Weights, open_interpolation
 from devices.shot import Shot
 from models.interpolation.weights import read_interpolator, save
 from tests.drifting import drifting, train_tiny, write_movies

@@ -183,7 +183,7 @@ def test_a_search_in_which_no_score_counts_is_told_by_its_exit_code(
     def doubting(*_: Any) -> Iterator[tuple[Any, dict[str, str]]]:
         yield lambda frames: [Score(0.5, 0.1, ("unfamiliar",)) for _ in frames], {}
 
-    monkeypatch.setattr("agent.session.processes._scoring", doubting)
+    monkeypatch.setattr("agent.workers.start._scoring", doubting)
     run = tmp_path / "run"
     file = faulty.write(tmp_path / "config.yaml", config_data_of_a_run())
     code, out, err = cli(capsys, "run", file, "--out", run)

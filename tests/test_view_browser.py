@@ -15,7 +15,7 @@ import pytest
 from agent.config import load
 from agent.record.folder import new_folder
 from agent.record.summary import summarize
-from agent.session import Session
+from agent.run import Session
 from agent.steering.control_file import FILE
 from agent.view.beside import Beside
 from agent.web.access import Place

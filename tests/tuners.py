@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.beside.tune_process import FOLDER, Tuned
 from agent.optimizer.objectives.estimate import Estimate
 from agent.plans.adaptive.error import Detector
 from agent.workers.fine_tuning import Audit, Verdict
+from agent.workers.tune_process import FOLDER, Tuned
 
 
 @dataclass

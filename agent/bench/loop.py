@@ -17,7 +17,7 @@ from typing import Any
 from agent.bench.measurement import Check, Measurement
 from agent.config import RunConfig
 from agent.record.load import read
-from agent.session import Session
+from agent.run import Session
 from devices.microscope import Microscope
 from devices.shot import Shot
 

@@ -11,7 +11,7 @@ from typing import Any
 from agent.bench.measurement import Check, Measurement
 from agent.config import load
 from agent.record.summary import summarize
-from agent.session import Session
+from agent.run import Session
 
 _SEEDS = 5
 

@@ -22,7 +22,7 @@ from agent.bench.slowed import processor_s, slowed
 from agent.config import RunConfig
 from agent.config.reading import ConfigError
 from agent.record.ledger import Ledger
-from agent.session import Session
+from agent.run import Session
 from agent.view.beside import Beside
 from agent.web.access import Place
 from devices.microscope import Microscope

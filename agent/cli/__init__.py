@@ -11,10 +11,10 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from agent import signals
 from agent.cli import images, looking, measuring, running, simulating, training
 from agent.cli.machine import in_words
 from agent.config.reading import ConfigError
+from agent.run import signals
 from agent.terminal import hold_anything, say
 from devices.errors import DeviceFault, Interrupted
 from devices.opening import hanging

@@ -58,7 +58,7 @@ def report(
 
 def replay(folder: RunFolder, as_json: AsJson = False) -> None:
     """Lead a run's plan through its stored frames: the decisions must be the same."""
-    from agent.replay import replay as lead
+    from agent.run.replay import replay as lead
 
     found = lead(folder)
     if as_json:

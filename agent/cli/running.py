@@ -32,11 +32,11 @@ from agent.cli.shared import (
 from agent.cli.summary import print_summary
 from agent.config import load
 from agent.config.reading import ConfigError
-from agent.signals import Interrupts, interrupts
+from agent.run.signals import Interrupts, interrupts
 
 if TYPE_CHECKING:
-    from agent.check import Expected
-    from agent.session import Result, Session
+    from agent.run import Result, Session
+    from agent.run.estimate import Expected
 
 
 def run(
@@ -61,7 +61,7 @@ def run(
     with interrupts() as seen:
         checked = load(config, lines)
         from agent.record.folder import new_folder
-        from agent.session import Session, open_microscope
+        from agent.run import Session, open_microscope
         from agent.view.command import viewed
         from agent.web.access import Place
 
@@ -113,7 +113,7 @@ def resume(
     """Go on with an interrupted run, from its ledger."""
     from agent.record.folder import read_config
     from agent.record.summary import summarize
-    from agent.trust import check_trusted
+    from agent.run.trust import check_trusted
 
     config = read_config(folder)
     check_trusted(folder, config, trust=trust)
@@ -121,7 +121,7 @@ def resume(
         if summarize(folder)["status"] == "completed":
             say(f"{folder}: is complete already, nothing to do")
             return
-        from agent.session import Session
+        from agent.run import Session
         from agent.view.command import viewed
         from agent.web.access import Place
 
@@ -133,9 +133,9 @@ def resume(
 
 def check(config: ConfigFile, overrides: Overrides = None) -> None:
     """Open the microscope, switch on no light, and say what the run would take."""
-    from agent.check import check_disk, check_light, check_parts, expect
     from agent.record.summary import MEASURED, origin_of
-    from agent.session import open_microscope
+    from agent.run import open_microscope
+    from agent.run.estimate import check_disk, check_light, check_parts, expect
 
     checked = load(config, overrides or [])
     check_parts(checked, config)
@@ -273,7 +273,7 @@ def _sum_up(result: Result, seen: Interrupts) -> Mapping[str, Any] | None:
 def _leave(result: Result, *, reliable: bool) -> NoReturn:
     """End with the run's exit code."""
     from agent.record.verdict import EXIT_CODE
-    from agent.session import EXIT_CODES
+    from agent.run import EXIT_CODES
 
     code = EXIT_CODES[result.status]
     if result.status == "completed" and not reliable:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from agent.config import load, plain_yaml
 from agent.record.folder import new_folder
-from agent.session import Session
+from agent.run import Session
 
 _SIDE = 32
 _CONFIGS = Path(__file__).parents[3] / "configs"

@@ -13,9 +13,9 @@ from typing import Any
 from agent.files.export import export
 from agent.record.folder import read_config
 from agent.record.summary import summarize
-from agent.replay import replay
 from agent.report import write_report
-from agent.session import Session
+from agent.run import Session
+from agent.run.replay import replay
 from agent.steering.tell import tell
 from agent.view import data
 from agent.view.charts import CHARTS

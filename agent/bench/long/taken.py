@@ -11,7 +11,7 @@ from typing import Any
 
 from agent.bench.long.synthetic import demo
 from agent.record.ledger import reading
-from agent.session import Session
+from agent.run import Session
 from agent.steering.control_file import append
 
 _TENTHS = 10

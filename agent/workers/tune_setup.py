@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from agent.beside.rebuild_process import RebuildProcess, Weights
-from agent.beside.rebuilding import Rebuilding
-from agent.beside.tune_process import MakeTuner, Tuned, TuneProcess, open_tuner
-from agent.beside.tuning import Tuning
 from agent.config import RunConfig
 from agent.plans.adaptive.error import Detector
 from agent.record.ledger import Ledger
 from agent.record.recording import TUNE, Recording
+from agent.workers.rebuild import Rebuilding
+from agent.workers.rebuild_process import RebuildProcess, Weights
+from agent.workers.tune import Tuning
+from agent.workers.tune_process import MakeTuner, Tuned, TuneProcess, open_tuner
 
 Tell = Callable[[str, dict[str, Any]], None]
 

@@ -7,18 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from agent import live_page
-from agent.beside.analysis import Analysis
-from agent.beside.filter_setup import recorder
-from agent.beside.filtering import Filtering
-from agent.beside.rebuild_setup import rebuild_recorder
-from agent.beside.rebuilding import Rebuilding
-from agent.beside.tune_setup import begin_tuning
-from agent.beside.tuning import Tuning
-from agent.catch_up import catch_up
-from agent.clock import Clock
 from agent.config import RunConfig
-from agent.loop import Loop
-from agent.pause import CommandHandler
 from agent.plan import AnalysisError, Plan
 from agent.record.anchor import Anchor
 from agent.record.dose import DoseGate
@@ -26,13 +15,24 @@ from agent.record.folder import versions, write_config
 from agent.record.images import ImageStore
 from agent.record.ledger import Ledger
 from agent.record.recording import Recording, score_as_dict
-from agent.session.mending import mend
-from agent.session.origins import beside_the_run, check_origins, keep_priors, plan_of
-from agent.session.processes import Processes
-from agent.session.state import Progress
-from agent.session.work import Work
+from agent.run.acquisition_thread import Work
+from agent.run.catch_up import catch_up
+from agent.run.clock import Clock
+from agent.run.loop import Loop
+from agent.run.origins import beside_the_run, check_origins, keep_priors, plan_of
+from agent.run.pause import CommandHandler
+from agent.run.progress import Progress
+from agent.run.repair import mend
+from agent.run.trust import sign
 from agent.steering.inbox import PlanInbox, SessionInbox
-from agent.trust import sign
+from agent.workers.filter import Filtering
+from agent.workers.filter_setup import recorder
+from agent.workers.rebuild import Rebuilding
+from agent.workers.rebuild_setup import rebuild_recorder
+from agent.workers.score import Analysis
+from agent.workers.start import Processes
+from agent.workers.tune import Tuning
+from agent.workers.tune_setup import begin_tuning
 from devices.microscope import Microscope
 from models.quality.score import Score
 

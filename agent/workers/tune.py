@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from agent.beside.rebuild_process import Weights
-from agent.beside.tune_process import Tuned
 from agent.workers.fine_tuning import FIRST, MORE, Audit
+from agent.workers.rebuild_process import Weights
+from agent.workers.tune_process import Tuned
 
 _TIMEOUT_S = 4 * 3600.0
 

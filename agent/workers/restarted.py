@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from agent.beside.worker import START_S, WorkerDied, WorkerProcess
+from agent.workers.process import START_S, WorkerDied, WorkerProcess
 
 _MOST_STARTS = 3
 """In a row, without anything done in between: what ends it will end it again."""

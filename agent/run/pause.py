@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from agent.beside.filtering import Filtering
 from agent.steering.inbox import SessionInbox
+from agent.workers.filter import Filtering
 
 
 class StopTold(Exception):

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent.beside.restarted import RestartedProcess
-from agent.beside.shared import Start
 from agent.live_page import LivePage
 from agent.record.filtered import FilteredStore
 from agent.record.images import ImageStore
+from agent.workers.restarted import RestartedProcess
+from agent.workers.shared_process import Start
 
 if TYPE_CHECKING:
     from models.restoration import Restored, Restorer

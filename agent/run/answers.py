@@ -8,13 +8,13 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from agent.beside.analysis import Analysis
-from agent.beside.filtering import Filtering, Task, not_filtered
-from agent.beside.rebuilding import Rebuilding
-from agent.clock import Clock
 from agent.plan import AnalysisError, Due, Instruction, Late, Note, Rebuild, Rebuilt
 from agent.record.recording import Recording
+from agent.run.clock import Clock
 from agent.steering.inbox import PlanInbox, PlanMessages
+from agent.workers.filter import Filtering, Task, not_filtered
+from agent.workers.rebuild import Rebuilding
+from agent.workers.score import Analysis
 from devices.shot import Shot
 from models.quality.score import Score
 

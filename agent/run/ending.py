@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from agent.pause import StopTold
 from agent.record.anchor import FolderGone
 from agent.record.dose import BudgetReached
+from agent.run.pause import StopTold
 from devices.errors import DeviceFault
 
 Status = Literal["completed", "stopped", "interrupted", "failed"]

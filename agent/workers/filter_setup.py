@@ -8,14 +8,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from agent.beside.filter_process import Filtered, FilterProcess, Restore, open_restorer
-from agent.beside.restarted import RestartedProcess
-from agent.beside.shared import Start
 from agent.config import RunConfig
 from agent.config.reading import located
 from agent.plan import AnalysisError
 from agent.record.ledger import Ledger
 from agent.record.recording import FILTER
+from agent.workers.filter_process import Filtered, FilterProcess, Restore, open_restorer
+from agent.workers.restarted import RestartedProcess
+from agent.workers.shared_process import Start
 
 
 def check_filter(config: RunConfig, source: Path) -> None:

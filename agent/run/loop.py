@@ -4,8 +4,8 @@
       ^                                                             │ frame
       └──Frame── ledger <── raw pixels on disk <────────────────────┘
 
-What a plan asks besides is answered within the iterator as well (`agent.answers`), and the answer
-is in the ledger before the plan has it, as a frame is.
+What a plan asks besides is answered within the iterator as well (`agent.run.answers`), and the
+answer is in the ledger before the plan has it, as a frame is.
 
 The runner asks for the next event only after it delivered the last frame, so that a plan
 decides on the newest pixels. Its listener must neither raise (the runner would log that and go
@@ -25,20 +25,20 @@ import numpy as np
 from numpy.typing import NDArray
 from useq import MDAEvent
 
-from agent.answers import Answers
-from agent.beside.analysis import Analysis
-from agent.beside.filtering import Filtering
-from agent.beside.rebuilding import Rebuilding
-from agent.clock import Clock
-from agent.leading import Leader
-from agent.pause import Pause
 from agent.plan import Frame, Plan
 from agent.record.dose import DoseGate
 from agent.record.images import ImageStore, checksum
 from agent.record.ledger import Ledger
 from agent.record.recording import LIGHT, Recording, even_s, shot_as_dict, shot_from_dict
+from agent.run.answers import Answers
+from agent.run.clock import Clock
+from agent.run.driver import Leader
+from agent.run.pause import Pause
+from agent.run.tape import Tape
 from agent.steering.inbox import PlanInbox
-from agent.tape import Tape
+from agent.workers.filter import Filtering
+from agent.workers.rebuild import Rebuilding
+from agent.workers.score import Analysis
 from devices.errors import DeviceFault, GateClosed, StaysLit
 from devices.microscope import Microscope
 from devices.shot import Shot

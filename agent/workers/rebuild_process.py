@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent.beside.restarted import RestartedProcess
-from agent.beside.shared import Start
 from agent.plan import Rebuild
 from agent.plans.adaptive.alignment import audit, between
 from agent.plans.adaptive.error import UNKNOWN, Detector
 from agent.record.images import ImageStore
 from agent.record.reconstructed import ReconstructedStore
+from agent.workers.restarted import RestartedProcess
+from agent.workers.shared_process import Start
 
 if TYPE_CHECKING:
     from models.interpolation import Interpolation

@@ -17,12 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from agent import live_page
-from agent.beside.analysis import Compute
-from agent.beside.filter_process import Restore
-from agent.beside.rebuild_process import Interpolate
-from agent.beside.tune_process import MakeTuner
 from agent.config import RunConfig
-from agent.pause import StopTold
 from agent.plan import Plan
 from agent.plans.build import build_plan, planned_frames
 from agent.record.anchor import FolderGone
@@ -30,14 +25,19 @@ from agent.record.dose import DoseGate
 from agent.record.filtered import FilteredStore
 from agent.record.folder import REPORT, lock, write_status
 from agent.record.ledger import Ledger
-from agent.session import ending
-from agent.session.ending import Result, Status
-from agent.session.opening import open_microscope
-from agent.session.preparing import prepare
-from agent.session.processes import Processes, processes
-from agent.session.state import Progress
-from agent.session.work import Work
-from agent.signals import Interrupts, interrupts
+from agent.run import ending
+from agent.run.acquisition_thread import Work
+from agent.run.ending import Result, Status
+from agent.run.opening import open_microscope
+from agent.run.pause import StopTold
+from agent.run.prepare import prepare
+from agent.run.progress import Progress
+from agent.run.signals import Interrupts, interrupts
+from agent.workers.filter_process import Restore
+from agent.workers.rebuild_process import Interpolate
+from agent.workers.score import Compute
+from agent.workers.start import Processes, processes
+from agent.workers.tune_process import MakeTuner
 from devices.errors import DeviceFault, Interrupted
 from devices.microscope import Microscope
 from devices.safety import SafeState

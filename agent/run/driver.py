@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from agent.plan import Answer, Due, Instruction, Late, Listen, Note, Plan, Rebuild, Rebuilt
-from agent.tape import Tape
+from agent.run.tape import Tape
 from devices.shot import Shot
 from models.quality.score import Score
 

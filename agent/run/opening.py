@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from agent.beside.filter_setup import check_filter
-from agent.beside.rebuild_setup import check_interpolator
 from agent.config import RunConfig
 from agent.config.reading import located, noted
 from agent.optimizer.build import make_optimizer
+from agent.workers.filter_setup import check_filter
+from agent.workers.rebuild_setup import check_interpolator
 from devices.errors import BindingError
 from devices.microscope import Microscope
 from devices.safety import Stop

@@ -8,9 +8,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from agent.beside.restarted import RestartedProcess
-from agent.beside.shared import Start
-from agent.beside.worker import START_S, TryAgain
+from agent.workers.process import START_S, TryAgain
+from agent.workers.restarted import RestartedProcess
+from agent.workers.shared_process import Start
 from models.devices import Failure
 from models.quality.score import Score
 

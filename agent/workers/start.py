@@ -7,18 +7,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.beside.analysis import Compute
-from agent.beside.filter_process import FilterProcess, Restore
-from agent.beside.filter_setup import filtering_process
-from agent.beside.rebuild_process import Interpolate, RebuildProcess
-from agent.beside.rebuild_setup import rebuilding_process
-from agent.beside.restarted import RestartedProcess
-from agent.beside.scorer import ScorerProcess
-from agent.beside.shared import SharedProcess, Start
-from agent.beside.tune_process import MakeTuner, TuneProcess
-from agent.beside.tune_setup import tuning_process
 from agent.config import RunConfig
 from agent.config.reading import located
+from agent.workers.filter_process import FilterProcess, Restore
+from agent.workers.filter_setup import filtering_process
+from agent.workers.rebuild_process import Interpolate, RebuildProcess
+from agent.workers.rebuild_setup import rebuilding_process
+from agent.workers.restarted import RestartedProcess
+from agent.workers.score import Compute
+from agent.workers.score_process import ScorerProcess
+from agent.workers.shared_process import SharedProcess, Start
+from agent.workers.tune_process import MakeTuner, TuneProcess
+from agent.workers.tune_setup import tuning_process
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ def processes(
     config, source, folder
         What to do, the file that says so, and the run's folder.
     scorer, restore, interpolate, tuner
-        Instead of the config's networks; see `agent.session.Session`.
+        Instead of the config's networks; see `agent.run.Session`.
 
     Raises
     ------

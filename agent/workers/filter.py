@@ -16,9 +16,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from agent.beside.filter_process import Filtered
-from agent.beside.shared import WAITED_FOR
 from agent.plan import AnalysisError
+from agent.workers.filter_process import Filtered
+from agent.workers.shared_process import WAITED_FOR
 
 _TICK_S = 0.05
 _LET_GO_S = 1.0

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, Protocol
 
-from agent.beside.worker import START_S, WorkerDied, WorkerProcess
+from agent.workers.process import START_S, WorkerDied, WorkerProcess
 
 WAITED_FOR: ContextVar[Callable[[], bool]] = ContextVar("WAITED_FOR", default=lambda: False)
 """Whether a plan waits for what this thread asks for, now."""

@@ -9,10 +9,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from agent.beside.filtering import not_filtered
 from agent.config import RunConfig
 from agent.config.reading import ConfigError
-from agent.leading import Leader
 from agent.plan import (
     AnalysisError,
     Due,
@@ -27,7 +25,9 @@ from agent.plans.build import build_plan
 from agent.record.images import ImageStore
 from agent.record.load import read
 from agent.record.recording import Recording
-from agent.tape import Difference, ReplayMismatch, Tape
+from agent.run.driver import Leader
+from agent.run.tape import Difference, ReplayMismatch, Tape
+from agent.workers.filter import not_filtered
 from devices.shot import Shot
 from models.quality.score import Score
 
@@ -97,7 +97,7 @@ def replay(folder: Path, make_plan: Callable[[RunConfig], Plan] = build_plan) ->
     if made_by and make_plan is build_plan:
         raise ConfigError(
             f"{folder}: is a run of the plan {made_by}, which no config names; accepted: "
-            "`agent.replay.replay(folder, make_plan)` with this plan, in Python"
+            "`agent.run.replay.replay(folder, make_plan)` with this plan, in Python"
         )
     images = ImageStore(folder, pixel_size_um=config.microscope.pixel_size_nm * 1e-3)
     player = _Player(make_plan(config), recording, images, config.filtered_modes())

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import threading
 
-from agent.beside.analysis import Analysis
-from agent.beside.filtering import Filtering
-from agent.beside.rebuilding import Rebuilding
-from agent.beside.tuning import Tuning
-from agent.loop import Loop
-from agent.pause import CommandHandler, StopTold
 from agent.record.dose import DoseGate
 from agent.record.images import ImageStore
 from agent.record.ledger import Ledger
+from agent.run.loop import Loop
+from agent.run.pause import CommandHandler, StopTold
+from agent.workers.filter import Filtering
+from agent.workers.rebuild import Rebuilding
+from agent.workers.score import Analysis
+from agent.workers.tune import Tuning
 
 
 class Work(threading.Thread):

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
-from agent.beside.rebuild_process import Done, Weights
-from agent.beside.shared import WAITED_FOR
 from agent.plan import LAPSE, Rebuild, Rebuilt
+from agent.workers.rebuild_process import Done, Weights
+from agent.workers.shared_process import WAITED_FOR
 
 _TICK_S = 0.05
 _LET_GO_S = 1.0

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agent.beside.restarted import RestartedProcess
-from agent.beside.worker import WorkerDied
 from agent.plans.adaptive.error import Detector
 from agent.record.images import ImageStore
 from agent.workers.fine_tuning import (
@@ -28,6 +26,8 @@ from agent.workers.fine_tuning import (
     learned,
     matched,
 )
+from agent.workers.process import WorkerDied
+from agent.workers.restarted import RestartedProcess
 from models.interpolation.recipe import Recipe
 
 FOLDER = "interpolator"

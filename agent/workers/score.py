@@ -17,9 +17,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from agent.beside.shared import WAITED_FOR
-from agent.beside.worker import TryAgain
 from agent.plan import AnalysisError
+from agent.workers.process import TryAgain
+from agent.workers.shared_process import WAITED_FOR
 from models.quality.score import Score
 
 Compute = Callable[[list[NDArray[Any]]], list[Score]]

@@ -8,15 +8,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from agent.beside.rebuild_process import Done, Interpolate, RebuildProcess, open_interpolation
-from agent.beside.restarted import RestartedProcess
-from agent.beside.shared import Start
 from agent.config import RunConfig
 from agent.config.reading import located
 from agent.plan import Rebuild
 from agent.plans.adaptive.error import Detector
 from agent.record.ledger import Ledger
 from agent.record.recording import REBUILD, rebuild_as_dict
+from agent.workers.rebuild_process import Done, Interpolate, RebuildProcess, open_interpolation
+from agent.workers.restarted import RestartedProcess
+from agent.workers.shared_process import Start
 from devices.fields import grid
 
 
