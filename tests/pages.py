@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from agent.web.access import Place
+from agent.ui.web.access import Place
 
 pytest.importorskip("aiohttp")
 
-from agent.view.site import RunSite
-from agent.web.serving import Links, Site
+from agent.ui.view.site import RunSite
+from agent.ui.web.server import Links, Site
 
 
 @contextmanager

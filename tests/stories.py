@@ -13,7 +13,7 @@ from agent.config import RunConfig
 from agent.record.folder import write_config
 from agent.record.images import ImageStore, checksum
 from agent.record.ledger import Ledger
-from agent.report import write_report
+from agent.ui.report import write_report
 
 VOID = {"meta", "br", "image", "path", "rect"}
 SIDE = 48

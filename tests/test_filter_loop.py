@@ -16,9 +16,7 @@ import pytest
 import zarr
 from numpy.typing import NDArray
 
-from agent import live_page
 from agent.config import RunConfig, load
-from agent.live_page import FILE as LIVE_PAGE
 from agent.plan import AnalysisError, Note, Plan
 from agent.plans.build import build_plan
 from agent.record.filtered import FilteredStore
@@ -27,6 +25,8 @@ from agent.record.images import ImageStore
 from agent.record.ledger import Ledger
 from agent.run import Progress, Result, Session, opening
 from agent.run.replay import replay
+from agent.ui.report import live_page
+from agent.ui.report.live_page import FILE as LIVE_PAGE
 from devices.shot import Shot
 from tests import faulty
 from tests.faulty import cli

@@ -20,10 +20,10 @@ from agent.plans.adaptive.light_budget import Light
 from agent.plans.search_trigger import When
 from agent.record.folder import new_folder, read_config
 from agent.record.summary import summarize
-from agent.report.facts import Run
-from agent.report.page import render
 from agent.run import Result, Session, opening
 from agent.run.replay import replay
+from agent.ui.report.page import render
+from agent.ui.report.run_data import Run
 from devices.config import Value
 from devices.shot import Field, Shot
 from models.quality.score import Score

@@ -325,19 +325,19 @@ def test_a_filter_beside_it_changes_neither_frames_nor_decisions(
 
 
 def test_the_view_shows_what_was_rebuilt_and_how_good_that_is(plain: Path) -> None:
-    from agent.view import charts, data
-    from agent.view.reader import Reader
+    from agent.ui.view import charts, payloads
+    from agent.ui.view.reader import Reader
     from tests.pages import ask, run_pages
 
     reader = Reader(plain)
     reader.refresh()
-    told, kinds = data.state(reader), Counter(mark["kind"] for mark in marks(plain))
+    told, kinds = payloads.state(reader), Counter(mark["kind"] for mark in marks(plain))
     for kind in ("measured", "reconstructed", "audited", "missing"):
         assert told["counts"][kind] == kinds[kind]
     assert told["done"] == told["planned"] == 12 and told["lapse"]["skipped"] > 0
     assert told["lapse"]["light_saved"] == summarize(plain)["lapse"]["light_saved"]
     assert tuple(told["lapse"]["error"]) == tuple(summarize(plain)["lapse"]["error"])
-    strip = data.frames(reader)["frames"]
+    strip = payloads.frames(reader)["frames"]
     assert [(row[8], row[1], row[0]) for row in strip] == [
         (mark["point"], mark["kind"], mark["frame"]) for mark in marks(plain)
     ]

@@ -19,7 +19,7 @@ from agent.record.ledger import Ledger
 from agent.record.summary import summarize
 from agent.run import Session
 from agent.run.replay import replay
-from agent.view.reader import Reader
+from agent.ui.view.reader import Reader
 from tests import faulty
 from tests.faulty import cli
 from tests.runs import (

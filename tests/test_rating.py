@@ -23,8 +23,8 @@ from tests.faulty import cli
 pytest.importorskip("aiohttp")
 
 from agent.rating.site import RateSite
-from agent.web.access import Place
-from agent.web.serving import Links
+from agent.ui.web.access import Place
+from agent.ui.web.server import Links
 from tests.pages import ask, served
 from tests.runs import until
 

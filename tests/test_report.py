@@ -16,8 +16,8 @@ from agent.config.reading import ConfigError
 from agent.record import text
 from agent.record.folder import lock
 from agent.record.summary import summarize
-from agent.report import save_picture, write_report
-from agent.report.facts import Run
+from agent.ui.report import save_picture, write_report
+from agent.ui.report.run_data import Run
 from tests.stories import Data, Story, a_config, completed, drawn
 
 EVIL = "<script>alert('x')</script>\"& $\\frac{$"
@@ -324,7 +324,7 @@ def test_neither_network_nor_microscope_nor_pyplot_is_loaded(tmp_path: Path) -> 
     folder = completed(tmp_path / "run")
     code = (
         "import json, sys; from pathlib import Path\n"
-        "from agent.report import save_picture, write_report\n"
+        "from agent.ui.report import save_picture, write_report\n"
         "write_report(Path(sys.argv[1]), Path(sys.argv[2]))\n"
         "save_picture(Path(sys.argv[1]), Path(sys.argv[3]))\n"
         "print(json.dumps(sorted(sys.modules)))"

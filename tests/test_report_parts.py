@@ -13,9 +13,9 @@ from PIL import Image
 
 from agent.config.reading import ConfigError
 from agent.record import text
-from agent.report import save_picture
-from agent.report.picture import bar_length, contrast, picture
-from agent.report.svg import Axis, Chart
+from agent.ui.report import save_picture
+from agent.ui.report.picture import bar_length, contrast, picture
+from agent.ui.report.svg import Axis, Chart
 from tests.stories import completed
 
 

@@ -16,7 +16,7 @@ from agent.record.ledger import DamagedLedger, Ledger, reading
 from agent.record.recording import Recording
 from agent.record.rows import LARGEST
 from agent.steering.tell import tell
-from agent.view.reader import Reader
+from agent.ui.view.reader import Reader
 from tests.faulty import cli
 from tests.stories import Story, a_config, completed
 

@@ -18,9 +18,9 @@ from agent.plans.build import build_plan
 from agent.record.folder import new_folder, read_config
 from agent.record.images import ImageStore
 from agent.record.summary import summarize
-from agent.report import write_report
 from agent.run import Result, Session
 from agent.run.replay import replay
+from agent.ui.report import write_report
 from agent.workers import tune_process
 from agent.workers.rebuild_process import RebuildProcess, Weights, open_interpolation
 from devices.shot import Shot

@@ -17,8 +17,8 @@ from agent.record.folder import new_folder
 from agent.record.summary import summarize
 from agent.run import Session
 from agent.steering.control_file import FILE
-from agent.view.beside import Beside
-from agent.web.access import Place
+from agent.ui.view.process import Beside
+from agent.ui.web.access import Place
 from tests import faulty
 from tests.pages import ask, run_pages
 from tests.runs import Work, assert_left_well, mean_score, posix, recorded, started, until

@@ -21,11 +21,11 @@ from agent.config.reading import ConfigError
 from agent.record.folder import write_status
 from agent.record.safe_files import replace_text
 from agent.steering.control_file import FILE, append
-from agent.view.beside import Beside
-from agent.view.site import FILES, LOG, RunSite
-from agent.web.access import Place, Tokens
-from agent.web.refusals import Refusals
-from agent.web.serving import Links
+from agent.ui.view.process import Beside
+from agent.ui.view.site import FILES, LOG, RunSite
+from agent.ui.web.access import Place, Tokens
+from agent.ui.web.refusal_log import Refusals
+from agent.ui.web.server import Links
 from tests import faulty
 from tests.faulty import cli
 from tests.pages import ask, run_pages, served
@@ -369,7 +369,7 @@ def test_a_run_with_a_view_prints_two_links_and_leaves_it_open(
             super().__init__(*args)
             begun.append(self)
 
-    monkeypatch.setattr("agent.view.command.Beside", Remembered)
+    monkeypatch.setattr("agent.ui.view.serve.Beside", Remembered)
     config = faulty.write(tmp_path / "config.yaml", faulty.config(live={"frames": 3}))
     run = tmp_path / "run"
     view = ("--view", "--port", "0", "--no-open")
@@ -403,7 +403,7 @@ def test_half_open_connections_hold_nothing_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As 1,100 of them once held every file descriptor of the view."""
-    monkeypatch.setattr("agent.web.doorway._SILENT_S", 1.0)
+    monkeypatch.setattr("agent.ui.web.doorway._SILENT_S", 1.0)
     work = Work(tmp_path, live={"frames": 1}).start()
     assert work.ended().status == "completed"
     held: list[socket.socket] = []
@@ -428,7 +428,7 @@ def test_half_open_connections_hold_nothing_up(
 def test_a_page_that_is_looked_at_outlives_the_first_seconds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agent.web.doorway._SILENT_S", 0.2)
+    monkeypatch.setattr("agent.ui.web.doorway._SILENT_S", 0.2)
     work = Work(tmp_path, live={"frames": 1}).start()
     assert work.ended().status == "completed"
     with (
@@ -450,7 +450,7 @@ def test_the_log_takes_so_many_lines_a_minute(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [1000.0]
-    monkeypatch.setattr("agent.web.refusals.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("agent.ui.web.refusal_log.time.monotonic", lambda: now[0])
     log = Refusals(tmp_path / "log")
     for _ in range(5000):
         log.add(401, "127.0.0.1", "GET /", "a token is needed")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.bench.slowed import processor_s, slowed
-from agent.view.pace import Pace
+from agent.ui.view.turns import Pace
 from tests.pages import ask, run_pages
 from tests.runs import Work, posix, until
 

@@ -13,11 +13,11 @@ from PIL import Image
 
 from agent.config import RunConfig, load
 from agent.record.ledger import Entry, Ledger
-from agent.view import course as made
-from agent.view.course import Course
-from agent.view.previews import Previews, draw
-from agent.view.reader import Reader
-from agent.view.series import Series
+from agent.ui.view import run_state as made
+from agent.ui.view.previews import Previews, draw
+from agent.ui.view.reader import Reader
+from agent.ui.view.run_state import Course
+from agent.ui.view.thinned_curve import Series
 from tests import faulty
 from tests.faulty import cli
 from tests.runs import run_session

@@ -23,8 +23,8 @@ from agent.config import RunConfig
 from agent.config.reading import ConfigError
 from agent.record.ledger import Ledger
 from agent.run import Session
-from agent.view.beside import Beside
-from agent.web.access import Place
+from agent.ui.view.process import Beside
+from agent.ui.web.access import Place
 from devices.microscope import Microscope
 
 _REPEATS = 7

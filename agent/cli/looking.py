@@ -45,7 +45,7 @@ def report(
 ) -> None:
     """Draw a run: one self-contained HTML page, or the picture of what an optimization found."""
     from agent.record.folder import REPORT
-    from agent.report import save_picture, write_report
+    from agent.ui.report import save_picture, write_report
 
     if picture is not None:
         save_picture(folder, picture)
@@ -173,7 +173,7 @@ def rate(
     FOLDER/study.csv, for `study`.
     """
     from agent.rating.command import rate as serve
-    from agent.web.access import Place
+    from agent.ui.web.access import Place
 
     serve(
         folder,

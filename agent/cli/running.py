@@ -62,8 +62,8 @@ def run(
         checked = load(config, lines)
         from agent.record.folder import new_folder
         from agent.run import Session, open_microscope
-        from agent.view.command import viewed
-        from agent.web.access import Place
+        from agent.ui.view.serve import viewed
+        from agent.ui.web.access import Place
 
         place = Place(host, port, certificate, key, allow_plain).check()
         # Opened before the folder is made, so that a wrong config leaves nothing behind.
@@ -89,8 +89,8 @@ def view_(
     Other machines need --host, and --certificate with --key for TLS (or
     --allow-plain, inside a tunnel).
     """
-    from agent.view.command import view
-    from agent.web.access import Place
+    from agent.ui.view.serve import view
+    from agent.ui.web.access import Place
 
     view(folder, Place(host, port, certificate, key, allow_plain), say, show=show)
 
@@ -122,8 +122,8 @@ def resume(
             say(f"{folder}: is complete already, nothing to do")
             return
         from agent.run import Session
-        from agent.view.command import viewed
-        from agent.web.access import Place
+        from agent.ui.view.serve import viewed
+        from agent.ui.web.access import Place
 
         place = Place(host, port, certificate, key, allow_plain).check()
         session = Session(config, folder / "config.yaml", folder, accept_changes=accept_changes)
@@ -218,9 +218,9 @@ def tell(
 
 
 def _work(session: Session) -> NoReturn:
-    from agent.live_page import FILE as LIVE
     from agent.progress import showing
     from agent.record.folder import RunBusy
+    from agent.ui.report.live_page import FILE as LIVE
 
     say(f"run: {session.folder}")
     if session.config.filter is not None:
@@ -250,7 +250,7 @@ def _sum_up(result: Result, seen: Interrupts) -> Mapping[str, Any] | None:
     """
     from agent.record.folder import REPORT
     from agent.record.summary import summarize
-    from agent.report import write_report
+    from agent.ui.report import write_report
 
     found: Mapping[str, Any] | None = None
     try:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from agent.rating.book import Book
 from agent.rating.images import comparisons, images_in
-from agent.view.beside import check_installed
-from agent.web.access import Place
+from agent.ui.view.process import check_installed
+from agent.ui.web.access import Place
 
 
 def rate(
@@ -63,7 +63,7 @@ def rate(
     target = out or folder
     book = Book(target, folder, shown, tester or getpass.getuser(), seed)
     from agent.rating.site import LOG, RateSite
-    from agent.web.serving import Links, opened
+    from agent.ui.web.server import Links, opened
 
     with ExitStack() as after:
         after.callback(book.close)

@@ -13,19 +13,19 @@ from aiohttp import web
 
 from agent.rating.book import Book
 from agent.rating.images import pixels_of
-from agent.view.previews import draw
-from agent.web.access import Place
-from agent.web.guard import Refused, body_of
-from agent.web.serving import Site
+from agent.ui.view.previews import draw
+from agent.ui.web.access import Place
+from agent.ui.web.guard import Refused, body_of
+from agent.ui.web.server import Site
 
 LOG = "rate.log"
 FILES = {
     "/": ("agent.rating", "rate.html"),
     "/rate.css": ("agent.rating", "rate.css"),
     "/rate.js": ("agent.rating", "rate.js"),
-    "/base.css": ("agent.web", "base.css"),
-    "/base.js": ("agent.web", "base.js"),
-    "/icon.svg": ("agent.web", "icon.svg"),
+    "/base.css": ("agent.ui.web", "base.css"),
+    "/base.js": ("agent.ui.web", "base.js"),
+    "/icon.svg": ("agent.ui.web", "icon.svg"),
 }
 _SIDE = 1024
 Made = TypeVar("Made")

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-from agent import live_page
 from agent.config import RunConfig
 from agent.plan import AnalysisError, Plan
 from agent.record.anchor import Anchor
@@ -25,6 +24,7 @@ from agent.run.progress import Progress
 from agent.run.repair import mend
 from agent.run.trust import sign
 from agent.steering.inbox import PlanInbox, SessionInbox
+from agent.ui.report import live_page
 from agent.workers.filter import Filtering
 from agent.workers.filter_setup import recorder
 from agent.workers.rebuild import Rebuilding

@@ -16,7 +16,6 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from agent import live_page
 from agent.config import RunConfig
 from agent.plan import Plan
 from agent.plans.build import build_plan, planned_frames
@@ -33,6 +32,7 @@ from agent.run.pause import StopTold
 from agent.run.prepare import prepare
 from agent.run.progress import Progress
 from agent.run.signals import Interrupts, interrupts
+from agent.ui.report import live_page
 from agent.workers.filter_process import Restore
 from agent.workers.rebuild_process import Interpolate
 from agent.workers.score import Compute
@@ -168,6 +168,7 @@ class Session:
             restore=self._restore,
             interpolate=self._interpolate,
             tuner=self._tuner,
+            page=live_page.LivePage,
         )
         try:
             with seen.breaking():

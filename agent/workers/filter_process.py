@@ -13,9 +13,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from agent.live_page import LivePage
+from numpy.typing import NDArray
+
 from agent.record.filtered import FilteredStore
 from agent.record.images import ImageStore
 from agent.workers.restarted import RestartedProcess
@@ -27,6 +28,25 @@ if TYPE_CHECKING:
 Restore = Callable[[], Any]
 """Makes what has `warm_up`, `restore` and `weights_hash`, as `models.restoration.Restorer` does;
 called in the filter's process."""
+
+
+class Page(Protocol):
+    """What shows filtered frames to a person; it is made and called in the filter's process."""
+
+    def show(
+        self,
+        index: int,
+        raw: NDArray[Any],
+        filtered: NDArray[Any],
+        sd: NDArray[Any],
+        uncertainty: float,
+    ) -> None:
+        """Show a frame."""
+        ...
+
+
+MakePage = Callable[[Path, float], Page]
+"""Makes it of the run's folder and the side of a pixel (µm)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +92,8 @@ class FilterProcess:
         The run's folder.
     pixel_size_um
         Of its images.
+    page
+        Shows the frames; None: nothing does.
     start
         Starts the process.
 
@@ -92,10 +114,11 @@ class FilterProcess:
         folder: Path,
         *,
         pixel_size_um: float,
+        page: MakePage | None = None,
         start: Start = RestartedProcess,
     ) -> None:
         self._folder, self._pixel_size_um = folder, pixel_size_um
-        self._process = start(_Filter, restore, folder, pixel_size_um)
+        self._process = start(_Filter, restore, folder, pixel_size_um, page)
         self.weights_hash: str = self._process.ask("weights_hash")
 
     @property
@@ -133,11 +156,13 @@ class FilterProcess:
 class _Filter:
     """What lives in the other process."""
 
-    def __init__(self, restore: Restore, folder: Path, pixel_size_um: float) -> None:
+    def __init__(
+        self, restore: Restore, folder: Path, pixel_size_um: float, page: MakePage | None
+    ) -> None:
         self._restorer = restore()
         self._raw = ImageStore(folder, pixel_size_um=pixel_size_um)
         self._filtered = FilteredStore(folder, pixel_size_um=pixel_size_um)
-        self._page = LivePage(folder, pixel_size_um)
+        self._page = None if page is None else page(folder, pixel_size_um)
 
     def weights_hash(self) -> str:
         return str(self._restorer.weights_hash())
@@ -151,6 +176,7 @@ class _Filter:
         done: Restored = self._restorer.restore(raw)
         ms = 1e3 * (time.perf_counter() - started)
         self._filtered.put(index, done.image, done.sd)
-        with suppress(Exception):  # a drawing that fails must not cost the frame
-            self._page.show(index, raw, done.image, done.sd, float(done.uncertainty))
+        if self._page is not None:
+            with suppress(Exception):  # a drawing that fails must not cost the frame
+                self._page.show(index, raw, done.image, done.sd, float(done.uncertainty))
         return Filtered(float(done.uncertainty), done.device, ms, done.fault)

@@ -13,7 +13,13 @@ from agent.config.reading import located
 from agent.plan import AnalysisError
 from agent.record.ledger import Ledger
 from agent.record.recording import FILTER
-from agent.workers.filter_process import Filtered, FilterProcess, Restore, open_restorer
+from agent.workers.filter_process import (
+    Filtered,
+    FilterProcess,
+    MakePage,
+    Restore,
+    open_restorer,
+)
 from agent.workers.restarted import RestartedProcess
 from agent.workers.shared_process import Start
 
@@ -48,6 +54,7 @@ def filtering_process(
     source: Path,
     folder: Path,
     restore: Restore | None,
+    page: MakePage,
     start: Start = RestartedProcess,
 ) -> Iterator[FilterProcess | None]:
     """What filters frames while the context lasts."""
@@ -60,6 +67,7 @@ def filtering_process(
             restore or partial(open_restorer, asked.model, asked.device),
             folder,
             pixel_size_um=config.microscope.pixel_size_nm * 1e-3,
+            page=page,
             start=start,
         )
     except (OSError, ValueError) as error:

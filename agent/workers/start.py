@@ -9,7 +9,7 @@ from pathlib import Path
 
 from agent.config import RunConfig
 from agent.config.reading import located
-from agent.workers.filter_process import FilterProcess, Restore
+from agent.workers.filter_process import FilterProcess, MakePage, Restore
 from agent.workers.filter_setup import filtering_process
 from agent.workers.rebuild_process import Interpolate, RebuildProcess
 from agent.workers.rebuild_setup import rebuilding_process
@@ -43,6 +43,7 @@ def processes(
     restore: Restore | None,
     interpolate: Interpolate | None,
     tuner: MakeTuner | None,
+    page: MakePage,
 ) -> Iterator[Processes]:
     """Start what the config asks for, and end it with the context.
 
@@ -52,6 +53,8 @@ def processes(
         What to do, the file that says so, and the run's folder.
     scorer, restore, interpolate, tuner
         Instead of the config's networks; see `agent.run.Session`.
+    page
+        Shows filtered frames.
 
     Raises
     ------
@@ -62,7 +65,7 @@ def processes(
     start: Start = RestartedProcess if device is None else SharedProcess().start
     with (
         _scoring(config, source, scorer, device or "cpu", start) as (scores, weights),
-        filtering_process(config, source, folder, restore, start) as filters,
+        filtering_process(config, source, folder, restore, page, start) as filters,
         rebuilding_process(config, source, folder, interpolate, start) as rebuilds,
         tuning_process(config, folder, tuner) as tunes,
     ):

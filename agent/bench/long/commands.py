@@ -13,13 +13,13 @@ from typing import Any
 from agent.files.export import export
 from agent.record.folder import read_config
 from agent.record.summary import summarize
-from agent.report import write_report
 from agent.run import Session
 from agent.run.replay import replay
 from agent.steering.tell import tell
-from agent.view import data
-from agent.view.charts import CHARTS
-from agent.view.reader import Reader
+from agent.ui.report import write_report
+from agent.ui.view import payloads
+from agent.ui.view.charts import CHARTS
+from agent.ui.view.reader import Reader
 
 Seconds = dict[str, float]
 
@@ -46,7 +46,7 @@ def of_the_frames(folder: Path) -> Seconds:
 def _first_page(folder: Path) -> None:
     reader = Reader(folder)
     reader.refresh()
-    for part in (data.state, data.trials, data.settings, data.log, data.frames):
+    for part in (payloads.state, payloads.trials, payloads.settings, payloads.log, payloads.frames):
         reader.look(part)
     assert reader.course is not None and reader.config is not None
     for chart in CHARTS.values():

@@ -22,8 +22,8 @@ from PIL import Image
 
 from agent.config.reading import ConfigError
 from agent.record import text
-from agent.report.facts import Measured, Run
-from agent.report.levels import Limits, bar_length, contrast, reduced
+from agent.ui.report.contrast import Limits, bar_length, contrast, reduced
+from agent.ui.report.run_data import Measured, Run
 
 COLORMAP = "inferno"  # even in lightness, so that it reads without colour vision and in print
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from agent.config import RunConfig
 from agent.record import text
-from agent.report import lapse
-from agent.report.svg import Axis, Chart
-from agent.view.course import Course, verdict
-from agent.view.lapsed import RECONSTRUCTED
+from agent.ui.report import reconstruction
+from agent.ui.report.svg import Axis, Chart
+from agent.ui.view.run_state import Course, verdict
+from agent.ui.view.timelapse_state import RECONSTRUCTED
 
 _SHAPES = {"failed": "cross", "flagged": "plus", "over": "diamond", "within": "dot"}
 _MOST_MARKED = 120
@@ -154,13 +154,13 @@ def error(course: Course, config: RunConfig) -> str | None:
     """Expected and measured errors of rebuilt frames."""
     notes = _notes(course)
     rebuilt = course.lapsed is not None and course.lapsed.counts[RECONSTRUCTED]
-    return lapse.errors(config.timelapse, notes, **_SIZE) if notes and rebuilt else None
+    return reconstruction.errors(config.timelapse, notes, **_SIZE) if notes and rebuilt else None
 
 
 def gap(course: Course, config: RunConfig) -> str | None:
     """Time points from one frame to the next, of each field."""
     notes = _notes(course)
-    return lapse.gaps(notes, **_SIZE) if notes else None
+    return reconstruction.gaps(notes, **_SIZE) if notes else None
 
 
 def _notes(course: Course) -> list[dict[str, Any]]:

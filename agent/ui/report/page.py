@@ -10,9 +10,17 @@ from agent.config.reading import ConfigError
 from agent.record import text
 from agent.record.safe_files import replace_text
 from agent.record.summary import MEASURED, RECORDED, SIMULATED
-from agent.report import account, believing, filtering, lapse, optimizing, pieces, watching
-from agent.report.facts import Run
-from agent.report.style import CSS
+from agent.ui.report import (
+    elements,
+    filter,
+    frames,
+    optimization,
+    predictions,
+    provenance,
+    reconstruction,
+)
+from agent.ui.report.run_data import Run
+from agent.ui.report.style import CSS
 
 # Even if something slipped through the escaping, no browser would fetch or run it.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -58,15 +66,15 @@ def write_report(folder: Path, target: Path) -> None:
 def render(run: Run) -> str:
     """The page of a run."""
     if run.config.plan == "optimize":
-        sections = [optimizing.result, optimizing.search, believing.belief]
+        sections = [optimization.result, optimization.search, predictions.belief]
     else:
-        sections = [watching.course, lapse.skipped]
+        sections = [frames.course, reconstruction.skipped]
     sections += [
-        filtering.filtered,
-        account.light,
-        account.faults,
-        account.safe_state,
-        account.provenance,
+        filter.filtered,
+        provenance.light,
+        provenance.faults,
+        provenance.safe_state,
+        provenance.provenance,
     ]
     body = [section(run) for section in sections]
     # Only now is it known which frames could not be shown.
@@ -112,7 +120,7 @@ def _header(run: Run) -> str:
         f"<header>\n<h1>{escape(run.name)}</h1>\n"
         f'<div class="badges"><span class="badge">{escape(run.config.plan)}</span>'
         f'<span class="badge {escape(status)}">{_SIGNS.get(status, "")} {escape(status)}</span>'
-        f'<span class="badge">{kind}</span></div>\n{pieces.definitions(rows, "facts")}\n</header>'
+        f'<span class="badge">{kind}</span></div>\n{elements.definitions(rows, "facts")}\n</header>'
     )
 
 

@@ -1,6 +1,6 @@
 """The view in a process of its own, beside a session that it neither waits for nor dies with.
 
-    python -m agent.view.beside < JSON of folder and place      prints JSON of the links, once
+    python -m agent.ui.view.process < JSON of folder and place      prints JSON of the links, once
 
 It goes on when the run is over, or was killed, and ends when nobody has looked for a while.
 """
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.config.reading import ConfigError
-from agent.web.access import Place
+from agent.ui.web.access import Place
 from devices.extras import install
 
 _NICER = 10
@@ -52,7 +52,7 @@ class Beside:
         asked = {"folder": str(folder.absolute()), "place": _as_dict(place)}
         # A session of its own: Ctrl-C in the terminal is for the run.
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "agent.view.beside"],
+            [sys.executable, "-m", "agent.ui.view.process"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -130,8 +130,8 @@ def main() -> None:
             os.nice(_NICER)
     asked = json.loads(sys.stdin.read())
     parent = os.getppid()
-    from agent.view.site import RunSite
-    from agent.web.serving import Links
+    from agent.ui.view.site import RunSite
+    from agent.ui.web.server import Links
 
     try:
         site = RunSite(Path(asked["folder"]), _place(asked["place"]))

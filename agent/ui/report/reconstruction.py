@@ -8,9 +8,9 @@ from typing import Any
 from agent.config.plans import TimelapseConfig
 from agent.plan import LAPSE
 from agent.record import text
-from agent.report import figures, pieces
-from agent.report.facts import Run
-from agent.report.svg import Axis, Chart
+from agent.ui.report import charts, elements
+from agent.ui.report.run_data import Run
+from agent.ui.report.svg import Axis, Chart
 from devices.config import Value
 
 _MOST_ROWS = 60
@@ -39,7 +39,7 @@ def skipped(run: Run) -> str:
     head = f"<h2>Skipped frames</h2>\n{_account(run, summary)}"
     if not notes:
         return head
-    plots = pieces.plot(gaps(notes), "Time points from one frame to the next.")
+    plots = elements.plot(gaps(notes), "Time points from one frame to the next.")
     table = ""
     if summary["acquire"] == "adaptive":
         signs = [
@@ -51,8 +51,8 @@ def skipped(run: Run) -> str:
         table = _audits(notes)
         if summary["error"] is not None:
             said = "Relative root-mean-square error of the structure, photon noise aside."
-            plots = pieces.plot(errors(run.config.timelapse, notes), said) + plots
-            table = f"{pieces.legend(signs)}\n{table}"
+            plots = elements.plot(errors(run.config.timelapse, notes), said) + plots
+            table = f"{elements.legend(signs)}\n{table}"
     return f'{head}\n<div class="grid">{plots}</div>\n{table}'
 
 
@@ -122,7 +122,7 @@ def errors(asked: TimelapseConfig, notes: list[Note], **size: float) -> str:
         chart.points(
             [
                 (one["point"], one["error"], f"time point {one['point']}, gap {one['gap']}")
-                for one in figures.spaced(
+                for one in charts.spaced(
                     [one for one in compared if (one["kind"] == "audited") == audited], most
                 )
             ],
@@ -145,11 +145,11 @@ def gaps(notes: list[Note], **size: float) -> str:
     by_field: dict[int, list[Note]] = {}
     for note in notes:
         by_field.setdefault(note["field"], []).append(note)
-    for position, mine in enumerate([*by_field.values()][: len(figures.FIELD_KINDS)]):
-        kind, shape = figures.field_sign(position)
+    for position, mine in enumerate([*by_field.values()][: len(charts.FIELD_KINDS)]):
+        kind, shape = charts.field_sign(position)
         chart.line([(note["point"], note["gap"]) for note in mine], kind, steps=True)
         events = [(n["point"], n["gap"], f"event: {n['event']}") for n in mine if n.get("event")]
-        chart.points(figures.spaced(events, _MOST_AUDITS), kind, shape)
+        chart.points(charts.spaced(events, _MOST_AUDITS), kind, shape)
     return chart.svg()
 
 
@@ -177,5 +177,5 @@ def _audits(notes: list[Note]) -> str:
     more = len(rows) - _MOST_ROWS
     rest = f'<p class="quiet">And {more} more in the ledger.</p>' if more > 0 else ""
     head = ["time point", "field", "gap", "expected error", "measured error", "next gap"]
-    table = pieces.table(head, rows[:_MOST_ROWS], numbers=range(5))
+    table = elements.table(head, rows[:_MOST_ROWS], numbers=range(5))
     return f"<h3>Audits and events</h3>\n{table}\n{rest}"

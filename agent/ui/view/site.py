@@ -17,29 +17,29 @@ from aiohttp import web
 from agent.config.reading import ConfigError
 from agent.steering.control_file import COMMANDS
 from agent.steering.tell import submit
-from agent.view import data
-from agent.view.charts import CHARTS
-from agent.view.course import Shown
-from agent.view.pace import Pace
-from agent.view.previews import KINDS, LARGEST, Previews
-from agent.view.reader import Reader
-from agent.view.reports import POLICY, Reports
-from agent.web.access import Place
-from agent.web.guard import ROLE, Refused, body_of
-from agent.web.serving import Site
+from agent.ui.view import payloads
+from agent.ui.view.charts import CHARTS
+from agent.ui.view.previews import KINDS, LARGEST, Previews
+from agent.ui.view.reader import Reader
+from agent.ui.view.reports import POLICY, Reports
+from agent.ui.view.run_state import Shown
+from agent.ui.view.turns import Pace
+from agent.ui.web.access import Place
+from agent.ui.web.guard import ROLE, Refused, body_of
+from agent.ui.web.server import Site
 
 LOG = "view.log"
 FILES = {
-    "/": ("agent.view", "view.html"),
-    "/view.css": ("agent.view", "view.css"),
-    "/view.js": ("agent.view", "view.js"),
-    "/panes.js": ("agent.view", "panes.js"),
-    "/together.js": ("agent.view", "together.js"),
-    "/controls.js": ("agent.view", "controls.js"),
-    "/trials.js": ("agent.view", "trials.js"),
-    "/base.css": ("agent.web", "base.css"),
-    "/base.js": ("agent.web", "base.js"),
-    "/icon.svg": ("agent.web", "icon.svg"),
+    "/": ("agent.ui.view", "view.html"),
+    "/view.css": ("agent.ui.view", "view.css"),
+    "/view.js": ("agent.ui.view", "view.js"),
+    "/panes.js": ("agent.ui.view", "panes.js"),
+    "/together.js": ("agent.ui.view", "together.js"),
+    "/controls.js": ("agent.ui.view", "controls.js"),
+    "/trials.js": ("agent.ui.view", "trials.js"),
+    "/base.css": ("agent.ui.web", "base.css"),
+    "/base.js": ("agent.ui.web", "base.js"),
+    "/icon.svg": ("agent.ui.web", "icon.svg"),
 }
 _WAIT_S = 12.0
 """Longest time that a page waits for something new in one request."""
@@ -77,10 +77,10 @@ class RunSite(Site):
         self._ids: set[str] = set()
         add = self.app.router.add_get
         add("/api/state", self._state)
-        add("/api/trials", partial(self._part, data.trials))
-        add("/api/settings", partial(self._part, data.settings))
-        add("/api/log", partial(self._part, data.log))
-        add("/api/frames", partial(self._part, data.frames))
+        add("/api/trials", partial(self._part, payloads.trials))
+        add("/api/settings", partial(self._part, payloads.settings))
+        add("/api/log", partial(self._part, payloads.log))
+        add("/api/frames", partial(self._part, payloads.frames))
         add("/api/chart/{name:[a-z]{1,20}}", self._chart)
         add("/api/share", self._share)
         add("/api/report", self._report)
@@ -112,7 +112,7 @@ class RunSite(Site):
                 break
             await asyncio.sleep(_TICK_S if now >= due else min(2 * _TICK_S, due - now))
         self.asked_at = time.monotonic()
-        state = await self._beside(self.reader.look, data.state)
+        state = await self._beside(self.reader.look, payloads.state)
         return web.json_response({**state, "role": request[ROLE], "rest_s": rest_s})
 
     def _rest_s(self, request: web.Request, now: float) -> float:
@@ -158,7 +158,7 @@ class RunSite(Site):
 
     async def _frame(self, request: web.Request) -> web.Response:
         index = int(request.match_info["index"])
-        found = await self._beside(self.reader.look, partial(data.frame, index=index))
+        found = await self._beside(self.reader.look, partial(payloads.frame, index=index))
         if found is None:
             raise Refused(404, "there is no such frame")
         return web.json_response(found)
@@ -173,7 +173,7 @@ class RunSite(Site):
             raise Refused(404, "there is no such frame")
         words: str | None = _mode_of(course.frames.get(index))
         if kind == "reconstructed":
-            words = await self._beside(self.reader.look, partial(data.rebuilt, number=index))
+            words = await self._beside(self.reader.look, partial(payloads.rebuilt, number=index))
             if words is None:
                 raise Refused(404, "no such frame was rebuilt")
         if self._previews is None:

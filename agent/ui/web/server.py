@@ -20,10 +20,10 @@ from pathlib import Path
 from aiohttp import web
 
 from agent.config.reading import ConfigError
-from agent.web.access import PORT, Place, Tokens
-from agent.web.doorway import HANDSHAKE_S, Doorway
-from agent.web.guard import MOST_BYTES, Guard, Handler
-from agent.web.refusals import Refusals
+from agent.ui.web.access import PORT, Place, Tokens
+from agent.ui.web.doorway import HANDSHAKE_S, Doorway
+from agent.ui.web.guard import MOST_BYTES, Guard, Handler
+from agent.ui.web.refusal_log import Refusals
 
 _TYPES = {
     ".html": "text/html",

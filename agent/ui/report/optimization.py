@@ -5,11 +5,11 @@ from __future__ import annotations
 from html import escape
 
 from agent.record import text
-from agent.report import figures, pieces
-from agent.report.facts import Measured, Run
-from agent.report.levels import BRIGHTEST, DARKEST, contrast
-from agent.report.picture import picture
-from agent.report.svg import swatch
+from agent.ui.report import charts, elements
+from agent.ui.report.contrast import BRIGHTEST, DARKEST, contrast
+from agent.ui.report.picture import picture
+from agent.ui.report.run_data import Measured, Run
+from agent.ui.report.svg import swatch
 
 _THUMB = 256
 
@@ -34,31 +34,31 @@ def search(run: Run) -> str:
         "failed": "score failed",
     }
     legend = [
-        (kind, figures.TRIAL_SHAPES[kind], said) for kind, said in words.items() if kind in kinds
+        (kind, charts.TRIAL_SHAPES[kind], said) for kind, said in words.items() if kind in kinds
     ]
     retested = any(run.summary[which]["score"]["n"] for which in ("start", "best"))
     plots = [
-        pieces.plot(
-            figures.convergence(run),
+        elements.plot(
+            charts.convergence(run),
             "Line: best so far within the limit."
             + (" Dashed: starting settings, retested (mean ± sd)." if run.retests["start"] else ""),
         ),
-        pieces.plot(
-            figures.trade_off(run),
+        elements.plot(
+            charts.trade_off(run),
             f"{swatch('start', 'square')}start and {swatch('best', 'triangle')}best, retested "
             "(mean ± sd)."
             if retested
             else "",
         ),
     ]
-    settings = "".join(pieces.plot(figures.setting(run, name)) for name in run.config.tuned())
+    settings = "".join(elements.plot(charts.setting(run, name)) for name in run.config.tuned())
     lines = [("start", None, "starting value")]
     if run.summary["best"]["settings"]:
         lines.append(("best", None, "value found"))
     return (
-        f"<h2>Search</h2>\n{pieces.legend(legend)}\n"
+        f"<h2>Search</h2>\n{elements.legend(legend)}\n"
         f'<div class="grid">{"".join(plots)}</div>\n'
-        f"<h3>Each setting against score</h3>\n{pieces.legend([*legend, *lines])}\n"
+        f"<h3>Each setting against score</h3>\n{elements.legend([*legend, *lines])}\n"
         f'<div class="grid four">{settings}</div>\n'
         f'<p class="quiet">All settings change at once from trial to trial, so no panel shows the '
         f"effect of its setting alone.</p>\n{_trials(run)}"
@@ -106,7 +106,9 @@ def _before_after(run: Run) -> str:
         pixels = run.pixels(index)
         if pixels is not None:
             made = picture(pixels, run.pixel_um)
-            parts.append(pieces.shown(made, f"<b>{title}</b><br>{words}<br>{pieces.limits(made)}"))
+            parts.append(
+                elements.shown(made, f"<b>{title}</b><br>{words}<br>{elements.limits(made)}")
+            )
     if not parts:
         return ""
     chosen = " Shown are the retests closest to the mean score." if start and best else ""
@@ -151,7 +153,7 @@ def _comparison(run: Run) -> str:
     for laser in run.config.microscope.lasers:
         cells = [text.joules(shot["dose_J"].get(laser, 0.0)) if shot else "–" for shot in shots]
         rows.append([f"{laser} light in one frame", *cells])
-    return pieces.table(["", "start", "best"], rows, kind="result", first_is_head=True)
+    return elements.table(["", "start", "best"], rows, kind="result", first_is_head=True)
 
 
 def _sheet(run: Run) -> str:
@@ -162,7 +164,7 @@ def _sheet(run: Run) -> str:
         for found in run.retests[which]:
             if (pixels := run.pixels(found.sted)) is not None:
                 made = picture(pixels, run.pixel_um, side=_THUMB)
-                parts.append(pieces.shown(made, _frame_score(found), small=True))
+                parts.append(elements.shown(made, _frame_score(found), small=True))
         if parts:
             groups.append(f'<h3>{title}</h3>\n<div class="grid thumbs">{"".join(parts)}</div>')
     pair = [
@@ -174,13 +176,13 @@ def _sheet(run: Run) -> str:
         limits = contrast(pair)
         made_pair = [picture(pixels, run.pixel_um, limits, side=_THUMB) for pixels in pair]
         drawn = "".join(
-            pieces.shown(made, title, small=True)
+            elements.shown(made, title, small=True)
             for made, title in zip(made_pair, ("start", "best"), strict=True)
         )
         groups.append(
             "<h3>The pair at the same contrast limits</h3>\n"
             f'<div class="grid thumbs">{drawn}</div>\n'
-            f'<p class="quiet">{pieces.limits(made_pair[0])}. {pieces.bars(made_pair[0])}</p>'
+            f'<p class="quiet">{elements.limits(made_pair[0])}. {elements.bars(made_pair[0])}</p>'
         )
     if not groups:
         return ""
@@ -209,5 +211,5 @@ def _trials(run: Run) -> str:
             ]
         )
         rows.append([str(at), *found, *(text.number(trial.settings.get(n, "–")) for n in names)])
-    table = pieces.table(head, rows, numbers=range(len(head)))
+    table = elements.table(head, rows, numbers=range(len(head)))
     return f"<details><summary>Table of trials ({len(rows)})</summary>\n{table}</details>"

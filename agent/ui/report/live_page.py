@@ -46,8 +46,8 @@ class LivePage:
         self._next = 0.0
 
     def _import(self) -> None:
-        from agent.report.beside import beside
-        from agent.report.style import CSS
+        from agent.ui.report.comparison import beside
+        from agent.ui.report.style import CSS
 
         self._css = CSS
         self._draw = beside

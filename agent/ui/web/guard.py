@@ -17,8 +17,8 @@ from typing import Any
 from aiohttp import web
 
 from agent.config.reading import ConfigError
-from agent.web.access import Place, Role, Tokens
-from agent.web.refusals import Refusals
+from agent.ui.web.access import Place, Role, Tokens
+from agent.ui.web.refusal_log import Refusals
 
 MOST_BYTES = 16_384
 """Largest body of a request."""

@@ -18,7 +18,7 @@ from agent.config.reading import ConfigError
 from agent.record.folder import STATUS, is_running, read_config
 from agent.record.ledger import FILE as LEDGER
 from agent.record.ledger import DamagedLedger, Ledger
-from agent.view.course import Course
+from agent.ui.view.run_state import Course
 
 _CHUNK = 2000
 Made = TypeVar("Made")

@@ -18,7 +18,7 @@ from PIL import Image
 from agent.record.filtered import FilteredStore
 from agent.record.images import ImageStore
 from agent.record.reconstructed import FOLDER as RECONSTRUCTED
-from agent.report.levels import Limits, contrast, reduced
+from agent.ui.report.contrast import Limits, contrast, reduced
 
 KINDS = ("raw", "filtered", "sd", "reconstructed")
 LARGEST = 2048

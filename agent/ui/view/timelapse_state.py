@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.config.plans import TimelapseConfig
-from agent.view.series import RECENT, Series
+from agent.ui.view.thinned_curve import RECENT, Series
 
 MEASURED, AUDITED = "measured", "audited"
 RECONSTRUCTED, MISSING = "reconstructed", "missing"

@@ -8,8 +8,8 @@ from html import escape
 from matplotlib import colormaps
 
 from agent.record import text
-from agent.report.picture import COLORMAP, Picture
-from agent.report.svg import swatch
+from agent.ui.report.picture import COLORMAP, Picture
+from agent.ui.report.svg import swatch
 
 
 def definitions(rows: Iterable[tuple[str, str]], kind: str = "plain") -> str:

@@ -8,11 +8,18 @@ from agent.config import RunConfig
 from agent.record import text
 from agent.record.summary import origin_of
 from agent.record.verdict import retested
-from agent.report.lapse import WHY
 from agent.steering.control_file import FILTERING
-from agent.view.course import Course, Shown, verdict
-from agent.view.lapsed import AUDITED, MEASURED, MISSING, RECONSTRUCTED, SKIPPED, TimePoint
-from agent.view.reader import Reader
+from agent.ui.report.reconstruction import WHY
+from agent.ui.view.reader import Reader
+from agent.ui.view.run_state import Course, Shown, verdict
+from agent.ui.view.timelapse_state import (
+    AUDITED,
+    MEASURED,
+    MISSING,
+    RECONSTRUCTED,
+    SKIPPED,
+    TimePoint,
+)
 
 MOST_FRAMES = 300
 """Frames that the strip of a page gets at once."""

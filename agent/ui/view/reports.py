@@ -44,8 +44,8 @@ class Reports:
         ConfigError
             The folder cannot be read.
         """
-        from agent.report.facts import Run
-        from agent.report.page import render
+        from agent.ui.report.page import render
+        from agent.ui.report.run_data import Run
 
         for word, (drawn, _) in self._drawn.items():
             if drawn == version:

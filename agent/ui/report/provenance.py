@@ -6,8 +6,8 @@ from html import escape
 from typing import Any
 
 from agent.record import text
-from agent.report import figures, pieces
-from agent.report.facts import Run
+from agent.ui.report import charts, elements
+from agent.ui.report.run_data import Run
 
 _MOST_ROWS = 200
 
@@ -43,13 +43,13 @@ def light(run: Run) -> str:
             budget = dose.budget_J.get(laser)
             share = gate.total.get(laser, 0.0) / budget if budget else None
             of = f"{text.percent(share)} of the budget" if share is not None else "no budget"
-            plots += pieces.plot(figures.dose(run, laser), of)
+            plots += elements.plot(charts.dose(run, laser), of)
     lost = ""
     if run.recording.lost:
         lost = '<p class="quiet">The table counts shots that left no frame; the curves do not.</p>'
-    near = any(figures.budget_in_reach(run, laser) for laser in lasers)
-    legend = pieces.legend([("within", None, "spent"), ("limit", None, "budget")]) if near else ""
-    table = pieces.table(head, rows, numbers=range(1, 6), first_is_head=True)
+    near = any(charts.budget_in_reach(run, laser) for laser in lasers)
+    legend = elements.legend([("within", None, "spent"), ("limit", None, "budget")]) if near else ""
+    table = elements.table(head, rows, numbers=range(1, 6), first_is_head=True)
     return f'<h2>Light</h2>\n{table}\n{lost}{legend}\n<div class="grid">{plots}</div>'
 
 
@@ -69,7 +69,7 @@ def faults(run: Run) -> str:
     ]
     more = len(found) - len(rows)
     rest = f"<p>And {more} more: <code>stedfast show</code> lists all.</p>" if more > 0 else ""
-    return f"<h2>Faults</h2>\n{pieces.table(['when', 'frame', 'what', 'policy'], rows)}{rest}"
+    return f"<h2>Faults</h2>\n{elements.table(['when', 'frame', 'what', 'policy'], rows)}{rest}"
 
 
 def safe_state(run: Run) -> str:
@@ -100,7 +100,7 @@ def safe_state(run: Run) -> str:
         if state["ok"]
         else '<p class="alarm">NOT SAFE: check lasers and shutter'
     )
-    return f"{head}{said}, at {escape(text.moment(state['at']))}.</p>\n" + pieces.table(
+    return f"{head}{said}, at {escape(text.moment(state['at']))}.</p>\n" + elements.table(
         ["", "should be", "read back", "ok"], rows, first_is_head=True
     )
 
@@ -111,7 +111,7 @@ def provenance(run: Run) -> str:
     rows = [(str(name), str(value)) for name, value in last.get("versions", {}).items()]
     rows += [(f"weights: {k}", str(v)) for k, v in last.get("weights", {}).items()]
     return (
-        f"<h2>Provenance</h2>\n{pieces.definitions(rows)}\n"
+        f"<h2>Provenance</h2>\n{elements.definitions(rows)}\n"
         "<details><summary>The full config of this run</summary>\n"
         f"<pre>{escape(run.config_text)}</pre></details>"
     )

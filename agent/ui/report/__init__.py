@@ -6,11 +6,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from agent.report.page import write_report
-    from agent.report.picture import save_picture
+    from agent.ui.report.page import write_report
+    from agent.ui.report.picture import save_picture
 
 # Drawing a whole report takes long to import; who needs one of its charts only does not wait.
-_HOMES = {"save_picture": "agent.report.picture", "write_report": "agent.report.page"}
+_HOMES = {"save_picture": "agent.ui.report.picture", "write_report": "agent.ui.report.page"}
 
 __all__ = ["save_picture", "write_report"]
 

@@ -4,7 +4,7 @@
         └── asks nothing whole within a few seconds ── goes
 
 A connection costs a file descriptor, of which a process has some thousand; whoever asks nothing
-holds it for nothing. What was asked is the guard's business (`agent.web.guard`).
+holds it for nothing. What was asked is the guard's business (`agent.ui.web.guard`).
 """
 
 from __future__ import annotations

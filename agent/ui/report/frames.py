@@ -8,10 +8,10 @@ from typing import Any
 from numpy.typing import NDArray
 
 from agent.record import text
-from agent.report import figures, pieces
-from agent.report.facts import Run, field_of
-from agent.report.levels import contrast
-from agent.report.picture import picture
+from agent.ui.report import charts, elements
+from agent.ui.report.contrast import contrast
+from agent.ui.report.picture import picture
+from agent.ui.report.run_data import Run, field_of
 
 _THUMB = 256
 _ACROSS, _DOWN = 6, 4
@@ -26,12 +26,12 @@ def course(run: Run) -> str:
 
 
 def _thumbnails(run: Run) -> str:
-    shown = figures.fields(run)[:_DOWN]
+    shown = charts.fields(run)[:_DOWN]
     rows: list[tuple[str, list[tuple[str, NDArray[Any]]]]] = []
     for where in shown:
         mine = [(index, taken) for index, taken in run.watched if field_of(taken) == where]
         chosen = []
-        for index, taken in figures.spaced(mine, _ACROSS):
+        for index, taken in charts.spaced(mine, _ACROSS):
             if (pixels := run.pixels(index)) is not None:
                 said = ""
                 if (score := taken.score) is not None:
@@ -50,7 +50,7 @@ def _thumbnails(run: Run) -> str:
         cells = []
         for words, frame in chosen:
             made = picture(frame, run.pixel_um, limits, side=_THUMB)
-            cells.append(pieces.shown(made, words, small=True))
+            cells.append(elements.shown(made, words, small=True))
         heading = f"<h3>{escape(title)}</h3>\n" if title else ""
         drawn.append(f'{heading}<div class="grid thumbs">{"".join(cells)}</div>')
     assert made is not None
@@ -65,24 +65,24 @@ def _thumbnails(run: Run) -> str:
     return (
         settings
         + "\n".join(drawn)
-        + f'\n<p class="quiet">All at the same contrast limits: {pieces.limits(made)}. '
-        f"{pieces.bars(made)}{few}{fields}</p>"
+        + f'\n<p class="quiet">All at the same contrast limits: {elements.limits(made)}. '
+        f"{elements.bars(made)}{few}{fields}</p>"
     )
 
 
 def _over_time(run: Run) -> str:
-    scores = figures.scores_over_time(run)
-    signal = figures.signal_over_time(run)
-    plots = [pieces.plot(chart) for chart in (scores, signal) if chart is not None]
-    shown = figures.fields(run)
+    scores = charts.scores_over_time(run)
+    signal = charts.signal_over_time(run)
+    plots = [elements.plot(chart) for chart in (scores, signal) if chart is not None]
+    shown = charts.fields(run)
     part = run.summary["score"]
     signs = []
     if len(shown) > 1:
-        signs = [(*figures.field_sign(i), f"field {where}") for i, where in enumerate(shown)]
+        signs = [(*charts.field_sign(i), f"field {where}") for i, where in enumerate(shown)]
     if part["flagged"]:
-        few = ", some of them" if part["flagged"] > figures.MOST_MARKED else ""
+        few = ", some of them" if part["flagged"] > charts.MOST_MARKED else ""
         signs.append(("flagged", "plus", f"score flagged{few}"))
-    legend = pieces.legend(signs) if signs else ""
+    legend = elements.legend(signs) if signs else ""
     if part["n"]:
         words = f"Score {text.spread_of_scores(part)}, over frames."
     elif run.config.analysis.score:

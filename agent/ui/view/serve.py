@@ -7,8 +7,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from agent.config.reading import ConfigError
-from agent.view.beside import Beside, check_installed
-from agent.web.access import Place
+from agent.ui.view.process import Beside, check_installed
+from agent.ui.web.access import Place
 
 
 def view(folder: Path, place: Place, say: Callable[[str], None], *, show: bool) -> None:
@@ -37,8 +37,8 @@ def view(folder: Path, place: Place, say: Callable[[str], None], *, show: bool) 
         raise ConfigError(f"{folder}: no such folder; a run folder is needed")
     if any(folder.iterdir()):
         read_config(folder)  # says what is wrong with it
-    from agent.view.site import RunSite
-    from agent.web.serving import Links, opened
+    from agent.ui.view.site import RunSite
+    from agent.ui.web.server import Links, opened
 
     site = RunSite(folder, place)
 
@@ -63,7 +63,7 @@ def viewed(folder: Path, place: Place, say: Callable[[str], None], *, show: bool
         except (ConfigError, OSError) as error:
             say(f"{error}; the run goes on without a page")
         else:
-            from agent.web.serving import opened
+            from agent.ui.web.server import opened
 
             say_links(say, links["control"], links["read"], place)
             shown.enter_context(opened(links["control"], wanted=show))

@@ -17,8 +17,8 @@ from agent.record.ledger import Entry
 from agent.record.recording import FILTER, as_received
 from agent.record.verdict import Verdict, best_trial, kind_of, of_notes
 from agent.steering.instructions import Standing
-from agent.view.lapsed import MEASURED, Lapsed
-from agent.view.series import RECENT, Series
+from agent.ui.view.thinned_curve import RECENT, Series
+from agent.ui.view.timelapse_state import MEASURED, Lapsed
 
 _PACE = 30
 """Frames, and seconds at least, that the time left is judged by."""

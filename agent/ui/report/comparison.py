@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.report import pieces
-from agent.report.picture import picture
+from agent.ui.report import elements
+from agent.ui.report.picture import picture
 
 _SIDE = 384
 
@@ -38,6 +38,6 @@ def beside(
     shown = []
     for title, words, pixels in zip(titles, said, (raw, filtered, sd), strict=True):
         made = picture(np.nan_to_num(pixels), pixel_um, side=_SIDE)
-        lines = [f"<b>{title}</b>", *([words] if words else []), pieces.limits(made)]
-        shown.append(pieces.shown(made, "<br>".join(lines)))
+        lines = [f"<b>{title}</b>", *([words] if words else []), elements.limits(made)]
+        shown.append(elements.shown(made, "<br>".join(lines)))
     return f'<div class="grid three">{"".join(shown)}</div>'

@@ -8,9 +8,9 @@ from html import escape
 from typing import Any
 
 from agent.record import text
-from agent.report import figures, pieces
-from agent.report.facts import Run
-from agent.report.svg import Axis, Chart, Row, swatch, thermometers
+from agent.ui.report import charts, elements
+from agent.ui.report.run_data import Run
+from agent.ui.report.svg import Axis, Chart, Row, swatch, thermometers
 from devices.config import SettingConfig, Value
 
 
@@ -45,7 +45,7 @@ def _overview(run: Run, note: Mapping[str, Any]) -> str:
             + "; other marks are the trials, as in the search above; those that bleached far more "
             "are left out."
         )
-        plots.append(pieces.plot(_front(run, note), caption))
+        plots.append(elements.plot(_front(run, note), caption))
     shares = [
         chart for objective in ("score", "bleaching") if (chart := _importance(note, objective))
     ]
@@ -55,7 +55,7 @@ def _overview(run: Run, note: Mapping[str, Any]) -> str:
             "light and written what it takes part in. What settings do together counts for each "
             "of them."
         )
-        plots.append(pieces.plot("".join(shares), caption))
+        plots.append(elements.plot("".join(shares), caption))
     return f'<div class="grid">{"".join(plots)}</div>' if plots else ""
 
 
@@ -103,7 +103,7 @@ def _front(run: Run, note: Mapping[str, Any]) -> str:
                 f"bleaching {text.percent(trial.bleaching or 0.0)}"
             )
             groups[run.kind(trial)].append((100 * (trial.bleaching or 0.0), trial.score, words))
-    for kind, shape in figures.TRIAL_SHAPES.items():
+    for kind, shape in charts.TRIAL_SHAPES.items():
         chart.points(groups[kind], kind, shape)
     points = [(100 * row["bleaching"], row["score"], _words(run, row)) for row in front]
     chart.line([point[:2] for point in points], "model")
@@ -123,7 +123,7 @@ def _effects(run: Run, note: Mapping[str, Any]) -> str:
         return ""
     at = note.get("at", {})
     plots = "".join(
-        pieces.plot(_effect(run, name, bound[name], part, at.get(name)))
+        elements.plot(_effect(run, name, bound[name], part, at.get(name)))
         for name, part in effects.items()
     )
     signs = [
@@ -135,7 +135,7 @@ def _effects(run: Run, note: Mapping[str, Any]) -> str:
     if at:
         signs.append(("best", None, "recommended value"))
     return (
-        f"<h3>If only this setting moved</h3>\n{pieces.legend(signs)}\n"
+        f"<h3>If only this setting moved</h3>\n{elements.legend(signs)}\n"
         f'<div class="grid four">{plots}</div>\n'
         '<p class="quiet">The other settings stay as recommended. Fine lines: the mean over all '
         "that they could be.</p>"

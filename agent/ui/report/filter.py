@@ -7,10 +7,10 @@ from typing import Any
 
 from agent.record import text
 from agent.record.recording import Taken
-from agent.report import figures, pieces
-from agent.report.beside import beside
-from agent.report.facts import Run
-from agent.report.levels import BRIGHTEST, DARKEST
+from agent.ui.report import charts, elements
+from agent.ui.report.comparison import beside
+from agent.ui.report.contrast import BRIGHTEST, DARKEST
+from agent.ui.report.run_data import Run
 
 _SHOWN = 3
 """Frames, of all that were filtered."""
@@ -25,9 +25,9 @@ def filtered(run: Run) -> str:
     rows = [(index, taken) for index, taken in run.frames if taken.filtered is not None]
     if not rows:
         return head
-    shown = [_beside(run, *row) for row in figures.spaced(rows, _SHOWN)]
-    chart = pieces.plot(
-        figures.uncertainty_over_time(run),
+    shown = [_beside(run, *row) for row in charts.spaced(rows, _SHOWN)]
+    chart = elements.plot(
+        charts.uncertainty_over_time(run),
         "Mean standard deviation over mean signal above the background, of each frame.",
     )
     return (
