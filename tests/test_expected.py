@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from agent.simulate.population import Chance
-from agent.simulate.sessions import even_tiles
+from agent.offline.simulate.population import Chance
+from agent.offline.simulate.sessions import even_tiles
 from devices.config import Structure
 from devices.virtual.dyes import DYES
 from devices.virtual.expected import Scanner, Spectrum

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from agent.cli import command
 from agent.config.reading import ConfigError
-from agent.files.filtering import as_type, filter_file
+from agent.offline.files.filtering import as_type, filter_file
 from devices.recorded import open_frames
 from models.quality.scorer import SHIPPED, QualityScorer
 from models.restoration import RestorationNet, Restorer

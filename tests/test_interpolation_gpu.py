@@ -12,7 +12,7 @@ import tifffile
 import torch
 from numpy.typing import NDArray
 
-from agent.files.reconstruction import reconstruct_file
+from agent.offline.files.reconstruction import reconstruct_file
 from agent.plan import Rebuild
 from agent.record.ledger import Ledger
 from agent.workers.rebuild_process import Done

@@ -12,7 +12,7 @@ import pytest
 import tifffile
 from numpy.typing import NDArray
 
-from agent.simulate import POPULATIONS, SETS, draw_frame, read_table, simulate_quality
+from agent.offline.simulate import POPULATIONS, SETS, draw_frame, read_table, simulate_quality
 from devices.config import Structure
 from devices.virtual.dyes import DYES
 from devices.virtual.optics import Optics

@@ -15,7 +15,7 @@ import tifffile
 import torch
 from safetensors.torch import load_file
 
-from agent.trainings.reading import read_rated
+from agent.offline.training.reading import read_rated
 from models import QualityScorer, train
 from models.quality.data import load, split
 from models.quality.figures import calibrate, covered, whitening

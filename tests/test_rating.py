@@ -14,15 +14,15 @@ import pytest
 import tifffile
 
 from agent.config.reading import ConfigError
-from agent.rating.book import Book
-from agent.rating.images import Shown, comparisons, images_in
-from agent.study import read_answers
+from agent.offline.rating.book import Book
+from agent.offline.rating.images import Shown, comparisons, images_in
+from agent.offline.user_study import read_answers
 from models.quality.table import read_ratings
 from tests.faulty import cli
 
 pytest.importorskip("aiohttp")
 
-from agent.rating.site import RateSite
+from agent.offline.rating.site import RateSite
 from agent.ui.web.access import Place
 from agent.ui.web.server import Links
 from tests.pages import ask, served
@@ -387,7 +387,7 @@ def test_a_full_disk_is_said_and_the_answer_does_not_count(
     with rating(folder, images_in(folder, 20.0, nothing)) as (book, links):
         page.goto(links.control)
         at(page, 0)
-        monkeypatch.setattr("agent.rating.book.os.fsync", full)
+        monkeypatch.setattr("agent.offline.rating.book.os.fsync", full)
         page.keyboard.type("0.5")
         page.keyboard.press("Enter")
         page.wait_for_selector("#problem:has-text('No space left')")

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from agent.cli import command
 from agent.config.reading import ConfigError
-from agent.files.model_choice import choose
-from agent.files.movies import MovieFile
-from agent.files.reconstruction import Reconstruction, reconstruct_file
+from agent.offline.files.model_choice import choose
+from agent.offline.files.movies import MovieFile
+from agent.offline.files.reconstruction import Reconstruction, reconstruct_file
 from agent.record.ledger import Ledger
 from agent.record.reconstructed import ReconstructedStore
 from devices.recorded import Part, Scale, open_frames

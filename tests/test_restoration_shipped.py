@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from agent.bench.restoration.measures import covered, off_target_left, similarity
-from agent.simulate.label_fields import draw_field
+from agent.offline.simulate.label_fields import draw_field
 from models.restoration import Restorer, read_restoration
 from models.restoration.weights import FOLDER, shipped
 

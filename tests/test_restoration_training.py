@@ -17,7 +17,7 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 from agent.config.reading import ConfigError
-from agent.trainings.restoration import RestorationTraining, recipe_of, train_restoration
+from agent.offline.training.restoration import RestorationTraining, recipe_of, train_restoration
 from models.restoration import Recipe, read_restoration, train
 from models.restoration.normalization import Normalization
 from models.restoration.objective import whole

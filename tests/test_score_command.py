@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from agent.cli import main
 from agent.config.reading import ConfigError
-from agent.files.scoring import score_files
+from agent.offline.files.scoring import score_files
 from devices.recorded import Part
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -15,8 +15,14 @@ from typer.testing import CliRunner
 
 from agent.cli import app
 from agent.config.reading import ConfigError
-from agent.simulate.label_fields import BARE_EVERY, FIELD_PX, VALIDATION_EVERY, Image, draw_field
-from agent.simulate.label_population import (
+from agent.offline.simulate.label_fields import (
+    BARE_EVERY,
+    FIELD_PX,
+    VALIDATION_EVERY,
+    Image,
+    draw_field,
+)
+from agent.offline.simulate.label_population import (
     LABEL_SETS,
     RANGES,
     SOURCES,
@@ -24,9 +30,9 @@ from agent.simulate.label_population import (
     draw_label,
     draw_resolution,
 )
-from agent.simulate.labels import CHANNELS, COLUMNS, asked, read_fields, simulate_labels
-from agent.simulate.off_target import diffuse, smooth_field, spots
-from agent.simulate.population import Chance
+from agent.offline.simulate.labels import CHANNELS, COLUMNS, asked, read_fields, simulate_labels
+from agent.offline.simulate.off_target import diffuse, smooth_field, spots
+from agent.offline.simulate.population import Chance
 from devices.config import Structure
 
 Array = NDArray[np.float64]

@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 
 from agent.cli import app
 from agent.config.reading import ConfigError
-from agent.simulate.movie_layers import GRAIN_PX, Network, Sheet
-from agent.simulate.movie_motion import (
+from agent.offline.simulate.movie_layers import GRAIN_PX, Network, Sheet
+from agent.offline.simulate.movie_motion import (
     PER_FRAME,
     Flow,
     Tracks,
@@ -26,10 +26,10 @@ from agent.simulate.movie_motion import (
     runs,
     steps_of,
 )
-from agent.simulate.movie_objects import Bodies, Spots
-from agent.simulate.movie_scenes import KINDS, MAPS, Window, draw_scene
-from agent.simulate.movie_set import CLEAN, asked, read_movies, simulate_movies
-from agent.simulate.movies import (
+from agent.offline.simulate.movie_objects import Bodies, Spots
+from agent.offline.simulate.movie_scenes import KINDS, MAPS, Window, draw_scene
+from agent.offline.simulate.movie_set import CLEAN, asked, read_movies, simulate_movies
+from agent.offline.simulate.movies import (
     BRIGHTEST,
     COLUMNS,
     FRAMES,
@@ -37,8 +37,8 @@ from agent.simulate.movies import (
     VALIDATION_EVERY,
     draw_movie,
 )
-from agent.simulate.off_target import smooth_field
-from agent.simulate.population import Chance
+from agent.offline.simulate.off_target import smooth_field
+from agent.offline.simulate.population import Chance
 
 Array = NDArray[np.float64]
 SIDE = 120
@@ -277,7 +277,7 @@ class TestMovie:
         window = Window(SIZE_PX + 20, FRAMES)
         # The same scene again, as `draw_movie` draws it, and its ratio to the movie.
         rng = Chance(0, 3, index)
-        from agent.simulate import movies
+        from agent.offline.simulate import movies
 
         movies._draw_exposure(rng)
         scene = draw_scene(rng, "training", index, window)
@@ -331,7 +331,7 @@ class TestSets:
 
     @pytest.mark.parametrize("name", ["training", "test"])
     def test_maps_are_those_of_the_set(self, name: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        from agent.simulate import movie_scenes
+        from agent.offline.simulate import movie_scenes
 
         asked_for = []
         original = movie_scenes.canvas

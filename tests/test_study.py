@@ -12,7 +12,7 @@ import pytest
 
 from agent.cli import command
 from agent.config.reading import ConfigError
-from agent.study import (
+from agent.offline.user_study import (
     RATER_SD,
     Answer,
     Figure,

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from agent.cli.machine import in_words
-from agent.terminal import hold_anything, out, say
+from agent.cli.terminal import hold_anything, out, say
 from devices.extras import install
 from tests import faulty
 from tests.faulty import cli

@@ -16,9 +16,9 @@ from typing import Any
 from rich.table import Table
 
 from agent.bench.measurement import Measurement
+from agent.cli.terminal import out
 from agent.config.reading import ConfigError
 from agent.record.folder import versions
-from agent.terminal import out
 
 _BENCHES = {
     "loop": "what the loop costs beside Micro-Manager's bare runner",

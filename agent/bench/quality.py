@@ -17,8 +17,8 @@ from rich.progress import Progress
 from scipy.ndimage import gaussian_filter
 
 from agent.bench.measurement import Check, Measurement
-from agent.simulate import SetName, simulate_quality
-from agent.terminal import err
+from agent.cli.terminal import err
+from agent.offline.simulate import SetName, simulate_quality
 
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "sted"
 """Real STED frames, which are not part of the project; without them that part is left out."""
@@ -207,7 +207,7 @@ def _fine_tuning(folder: Path, seed: int, quick: bool) -> dict[str, float]:
     """RMSE against another (simulated) person's taste, before and after 50 of their ratings."""
     import torch
 
-    from agent.trainings.quality import recipe_of
+    from agent.offline.training.quality import recipe_of
     from models.quality import QualityScorer
     from models.quality.data import load
     from models.quality.figures import rmse

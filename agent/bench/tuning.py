@@ -20,9 +20,9 @@ from rich.progress import track
 
 from agent.bench.interpolation.study import Movie, gaps, real_movies
 from agent.bench.measurement import Check, Measurement, kept_in
+from agent.cli.terminal import err
 from agent.config.reading import ConfigError
 from agent.plans.adaptive.error import Detector
-from agent.terminal import err
 from agent.workers.fine_tuning import (
     RECIPE,
     Audit,

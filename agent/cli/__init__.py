@@ -11,11 +11,11 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from agent.cli import images, looking, measuring, running, simulating, training
+from agent.cli import bench, images, inspect, run, simulate, train
 from agent.cli.machine import in_words
+from agent.cli.terminal import hold_anything, say
 from agent.config.reading import ConfigError
 from agent.run import signals
-from agent.terminal import hold_anything, say
 from devices.errors import DeviceFault, Interrupted
 from devices.opening import hanging
 
@@ -45,24 +45,24 @@ def _stedfast(
 
 
 # Help lists them in this order.
-app.command()(running.run)
-app.command("view")(running.view_)
-app.command()(running.resume)
-app.command()(running.check)
-app.command()(running.devices)
-app.command()(looking.score)
+app.command()(run.run)
+app.command("view")(run.view_)
+app.command()(run.resume)
+app.command()(run.check)
+app.command()(run.devices)
+app.command()(inspect.score)
 app.command("filter")(images.filter_)
 app.command()(images.reconstruct)
-app.command()(looking.study)
-app.command()(looking.rate)
-app.command()(looking.show)
-app.command()(looking.export)
-app.command()(looking.report)
-app.command()(looking.replay)
-app.command()(running.tell)
-app.command()(measuring.bench)
-app.add_typer(simulating.app, name="simulate")
-app.add_typer(training.app, name="train")
+app.command()(inspect.study)
+app.command()(inspect.rate)
+app.command()(inspect.show)
+app.command()(inspect.export)
+app.command()(inspect.report)
+app.command()(inspect.replay)
+app.command()(run.tell)
+app.command()(bench.bench)
+app.add_typer(simulate.app, name="simulate")
+app.add_typer(train.app, name="train")
 
 
 def main() -> NoReturn:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from agent.cli.shared import LAST, AsJson, err, named_run, say
+from agent.cli.options import LAST, AsJson, err, named_run, say
 
 Series = Annotated[
     int | None, typer.Option("--series", metavar="N", help="which image of a file of several")
@@ -62,9 +62,9 @@ def filter_(
     as_json: AsJson = False,
 ) -> None:
     """Filter the frames of a file: what is left is the structure that the model knows."""
-    from agent.files.filtering import filter_file
-    from agent.files.opening import part_of
-    from agent.progress import counting
+    from agent.cli.progress_bar import counting
+    from agent.offline.files.filtering import filter_file
+    from agent.offline.files.opening import part_of
 
     with counting(err) as progress:
         done = filter_file(
@@ -129,9 +129,9 @@ def reconstruct(
     as_json: AsJson = False,
 ) -> None:
     """Rebuild frames between those of a movie; measured frames stay as they are."""
-    from agent.files.opening import part_of
-    from agent.files.reconstruction import reconstruct_file
-    from agent.progress import counting
+    from agent.cli.progress_bar import counting
+    from agent.offline.files.opening import part_of
+    from agent.offline.files.reconstruction import reconstruct_file
 
     with counting(err) as progress:
         done = reconstruct_file(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from agent.cli.shared import out
+from agent.cli.options import out
 
 
 def print_summary(folder: Path) -> dict[str, Any]:

@@ -1,13 +1,14 @@
 """What a scan is expected to give, from the sample's power spectrum: no photon is drawn.
 
-The reference label compares a frame with its sample by correlations of both, and those are
-sums over the power spectrum: the sample's, the squared transfer of the focus, and the white
-noise of photons and of molecules that bleach. So a label costs one Fourier transform of
-the effective PSF, a hundredth of a simulated frame. It is for libraries of simulated sessions,
-where a million of them are needed. Against the mean label of simulated frames it is right within
-0.02 RMS for dense structures and 0.08 for sparse ones if the fields are handed in as overlapping
-tiles (`agent.simulate.sessions.even_tiles`). Tiles side by side are tapered where they meet, which
-costs 0.1, and up to 0.3 where a sparse structure happens to lie there (`tests/test_expected.py`).
+The reference label compares a frame with its sample by correlations of both, and those are sums
+over the power spectrum: the sample's, the squared transfer of the focus, and the white noise of
+photons and of molecules that bleach. So a label costs one Fourier transform of the effective PSF, a
+hundredth of a simulated frame. It is for libraries of simulated sessions, where a million of them
+are needed. Against the mean label of simulated frames it is right within 0.02 RMS for dense
+structures and 0.08 for sparse ones if the fields are handed in as overlapping tiles
+(`agent.offline.simulate.sessions.even_tiles`). Tiles side by side are tapered where they meet,
+which costs 0.1, and up to 0.3 where a sparse structure happens to lie there
+(`tests/test_expected.py`).
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from agent.bench.fuzz import originals
 from agent.bench.fuzz.kinds import KINDS
 from agent.bench.fuzz.watched import HANGS_S, MEMORY_MB, Ended, go_through
 from agent.bench.measurement import Check, Measurement, kept_in
-from agent.terminal import err
+from agent.cli.terminal import err
 
 _QUICK = 0.05
 _BAD = ("traceback", "hang", "memory", "died")

@@ -171,7 +171,7 @@ def _table(folder: Path, originals: Path, rng: Chance, damaged: bool) -> Act:
     file.write_text(text, encoding="utf-8", errors="surrogateescape")
 
     def compared() -> None:
-        from agent.rating.images import comparisons
+        from agent.offline.rating.images import comparisons
 
         comparisons(originals / "csv", file, None)
 

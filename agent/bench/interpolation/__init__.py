@@ -27,7 +27,7 @@ from agent.bench.interpolation.study import (
 )
 from agent.bench.interpolation.tuning import AFTER, BEFORE, tuned
 from agent.bench.measurement import Check, Measurement, kept_in
-from agent.terminal import err
+from agent.cli.terminal import err
 from models.interpolation.weights import shipped
 
 LINEAR, DIS = "linear", "DIS"

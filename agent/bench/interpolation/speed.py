@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from agent.bench.measurement import Check, Part
-from agent.trainings.interpolation import recipe_of
+from agent.offline.training.interpolation import recipe_of
 from models.interpolation import Interpolation, build
 from models.interpolation.weights import shipped
 

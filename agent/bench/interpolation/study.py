@@ -18,7 +18,7 @@ from agent.bench.interpolation.methods import (
     blurred_blends,
     classical,
 )
-from agent.simulate.movie_set import CLEAN, simulate_movies
+from agent.offline.simulate.movie_set import CLEAN, simulate_movies
 
 REAL_FOLDER = Path(__file__).resolve().parents[4] / "shared" / "data" / "movies"
 """Real movies that developers have beside the project; not part of it."""

@@ -9,7 +9,7 @@ from typing import Any
 from agent.bench.interpolation.measures import Judge
 from agent.bench.interpolation.methods import network
 from agent.bench.interpolation.study import Movie, Row, compared
-from agent.trainings.interpolation import recipe_of
+from agent.offline.training.interpolation import recipe_of
 from models.interpolation import movie as checked_movie
 from models.interpolation import train
 from models.interpolation.weights import FOLDER, read_interpolator

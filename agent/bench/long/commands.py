@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from agent.files.export import export
+from agent.offline.files.export import export
 from agent.record.folder import read_config
 from agent.record.summary import summarize
 from agent.run import Session

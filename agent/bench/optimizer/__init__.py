@@ -26,7 +26,7 @@ from agent.bench.optimizer.entrants import entrants
 from agent.bench.optimizer.families import FAMILIES, Family
 from agent.bench.optimizer.pace import paces
 from agent.bench.optimizer.verdict import judge
-from agent.terminal import err
+from agent.cli.terminal import err
 
 _SEEDS, _QUICK_SEEDS, _QUICK_TRIALS = 20, 1, 8
 

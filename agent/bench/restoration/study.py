@@ -15,9 +15,9 @@ import tifffile
 from numpy.typing import NDArray
 from rich.progress import Progress
 
-from agent.simulate.labels import CHANNELS, asked, simulate_labels
-from agent.terminal import err
-from agent.trainings.restoration import recipe_of
+from agent.cli.terminal import err
+from agent.offline.simulate.labels import CHANNELS, asked, simulate_labels
+from agent.offline.training.restoration import recipe_of
 from models.restoration import Recipe
 
 TRAINED = ("actin", "tubulin")

@@ -1,0 +1,297 @@
+"""Commands that run a microscope, and those that steer a run while it works."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from contextlib import nullcontext, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+from rich.table import Table
+
+from agent.cli.options import (
+    AllowPlain,
+    AsJson,
+    Certificate,
+    ConfigFile,
+    Host,
+    Key,
+    Open,
+    Overrides,
+    Port,
+    RunFolder,
+    Trust,
+    View,
+    err,
+    out,
+    say,
+)
+from agent.cli.summary import print_summary
+from agent.config import load
+from agent.config.reading import ConfigError
+from agent.run.signals import Interrupts, interrupts
+
+if TYPE_CHECKING:
+    from agent.run import Result, Session
+    from agent.run.estimate import Expected
+
+
+def run(
+    config: ConfigFile,
+    folder: Annotated[
+        Path | None, typer.Option("--out", help="folder of this run; new or empty")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="instead of the config's")] = None,
+    overrides: Overrides = None,
+    view: View = False,
+    host: Host = "127.0.0.1",
+    port: Port = None,
+    certificate: Certificate = None,
+    key: Key = None,
+    allow_plain: AllowPlain = False,
+    show: Open = True,
+) -> None:
+    """Run a config: live, automated optimization or time-lapse."""
+    lines = list(overrides or [])
+    if seed is not None:
+        lines.append(f"seed={seed}")
+    with interrupts() as seen:
+        checked = load(config, lines)
+        from agent.record.folder import new_folder
+        from agent.run import Session, open_microscope
+        from agent.ui.view.serve import viewed
+        from agent.ui.web.access import Place
+
+        place = Place(host, port, certificate, key, allow_plain).check()
+        # Opened before the folder is made, so that a wrong config leaves nothing behind.
+        with open_microscope(checked, config, seen) as microscope:
+            made = new_folder(checked, Path(), folder)
+            session = Session(checked, config, made, microscope=microscope)
+            with viewed(made, place, say, show=show) if view else nullcontext():
+                _work(session)
+
+
+def view_(
+    folder: RunFolder,
+    host: Host = "127.0.0.1",
+    port: Port = None,
+    certificate: Certificate = None,
+    key: Key = None,
+    allow_plain: AllowPlain = False,
+    show: Open = True,
+) -> None:
+    """See a run in a browser, while it goes on or after, and steer it; also from another machine.
+
+    The page may be watched with the second link, which cannot change anything.
+    Other machines need --host, and --certificate with --key for TLS (or
+    --allow-plain, inside a tunnel).
+    """
+    from agent.ui.view.serve import view
+    from agent.ui.web.access import Place
+
+    view(folder, Place(host, port, certificate, key, allow_plain), say, show=show)
+
+
+def resume(
+    folder: RunFolder,
+    accept_changes: Annotated[
+        bool,
+        typer.Option("--accept-changes", help="other weights than those it was begun with"),
+    ] = False,
+    trust: Trust = False,
+    view: View = False,
+    host: Host = "127.0.0.1",
+    port: Port = None,
+    certificate: Certificate = None,
+    key: Key = None,
+    allow_plain: AllowPlain = False,
+    show: Open = True,
+) -> None:
+    """Go on with an interrupted run, from its ledger."""
+    from agent.record.folder import read_config
+    from agent.record.summary import summarize
+    from agent.run.trust import check_trusted
+
+    config = read_config(folder)
+    check_trusted(folder, config, trust=trust)
+    with interrupts():
+        if summarize(folder)["status"] == "completed":
+            say(f"{folder}: is complete already, nothing to do")
+            return
+        from agent.run import Session
+        from agent.ui.view.serve import viewed
+        from agent.ui.web.access import Place
+
+        place = Place(host, port, certificate, key, allow_plain).check()
+        session = Session(config, folder / "config.yaml", folder, accept_changes=accept_changes)
+        with viewed(folder, place, say, show=show) if view else nullcontext():
+            _work(session)
+
+
+def check(config: ConfigFile, overrides: Overrides = None) -> None:
+    """Open the microscope, switch on no light, and say what the run would take."""
+    from agent.record.summary import MEASURED, origin_of
+    from agent.run import open_microscope
+    from agent.run.estimate import check_disk, check_light, check_parts, expect
+
+    checked = load(config, overrides or [])
+    check_parts(checked, config)
+    with interrupts() as seen, open_microscope(checked, config, seen) as microscope:
+        expected = expect(checked, microscope)
+        check_light(checked, expected, config)
+        free = check_disk(checked, expected, config)
+        table = Table(show_header=False, box=None)
+        origin = origin_of(checked, {"simulated": microscope.simulated})
+        table.add_row("plan", checked.plan + ("" if origin == MEASURED else f" ({origin})"))
+        if checked.filter is not None:
+            table.add_row("filter", f"{checked.filter.model}, {checked.filter.frames} frames")
+        shape = f"{microscope.shape[1]} × {microscope.shape[0]} px"
+        table.add_row("frames", f"{_frames(expected)} of {shape}")
+        if checked.rebuilds():
+            lapse = checked.timelapse
+            table.add_row("skipped ones", f"rebuilt by {lapse.model}, {lapse.acquire}")
+        if expected.exposure_s and expected.duration_s and expected.bytes:
+            table.add_row("duration", f"at least {_span(*expected.duration_s, 's')}")
+            table.add_row("light on for", _span(*expected.exposure_s, "s"))
+            table.add_row("disk", f"{expected.bytes / 1e6:.1f} MB, {free / 1e9:.3g} GB are free")
+            for laser, (low, high) in (expected.dose_J or {}).items():
+                budget = checked.dose.budget_J.get(laser)
+                note = f" (budget {budget:g} J)" if budget else ""
+                table.add_row(f"{laser} dose", _span(low, high, "J") + note)
+        if microscope.config.light:
+            shutter = microscope.core.getShutterDevice()
+            table.add_row("shutter", shutter or "none: lasers are on for each frame alone")
+        if checked.plan != "live":
+            table.add_row("stage", microscope.travel())
+        table.add_row("made safe", ", ".join(microscope.kept) or "nothing here has a safe state")
+        for loose in microscope.loose:
+            is_at = f"{loose.device}.{loose.property} is {loose.value}"
+            table.add_row("left as it is", f"{is_at}: light? give it a `safe` value")
+        out.print(table)
+    out.print(f"{config}: ready to run", soft_wrap=True)
+
+
+def devices(
+    cfg: Annotated[
+        str,
+        typer.Argument(help="Micro-Manager .cfg, `demo`, or a stedfast config", show_default=False),
+    ],
+    starter: Annotated[
+        Path | None, typer.Option("--write", help="write a commented starter config here")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List devices, properties and limits; write a starter config for this microscope."""
+    from agent.cli.devices import list_devices
+
+    list_devices(cfg, starter, out, as_json=as_json)
+
+
+def tell(
+    folder: RunFolder,
+    pairs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="KEY=VALUE…",
+            help="a setting, try, prefer, pick, accept, trials, finish, pause, resume, stop"
+            " or filter; values are YAML",
+            show_default=False,
+        ),
+    ],
+) -> None:
+    """Change a run while it works: an optimization between two trials, live between two frames.
+
+    depletion_power=120 fixes a tuned setting, depletion_power=[50,120]
+    narrows it, depletion_power=free searches all of it again.
+    try={depletion_power: 90} is tried next. prefer={quality: 1, bleaching: 0.5}
+    or pick=7 (a trial) says which trade-off to recommend; accept=7 takes that
+    trial's settings and ends the search. trials=30 is another number of trials;
+    finish=true ends the search. Any run that is at work heeds pause=true,
+    resume=true, stop=true and filter=none, newest or all.
+    """
+    from agent.steering.tell import tell as write
+
+    say(write(folder, pairs))
+
+
+def _work(session: Session) -> NoReturn:
+    from agent.cli.progress_bar import showing
+    from agent.record.folder import RunBusy
+    from agent.ui.report.live_page import FILE as LIVE
+
+    say(f"run: {session.folder}")
+    if session.config.filter is not None:
+        say(f"raw and filtered, live: {session.folder / LIVE}")
+    try:
+        with showing(session.progress, err) as watch:
+            result = session.run(watch)
+    except RunBusy as error:
+        raise ConfigError(str(error)) from None
+    say(f"{result.status}: {result.reason}")
+    if not result.safe:
+        say("THE MICROSCOPE MAY NOT BE SAFE: see safe_state in `stedfast show`")
+    found = None
+    if not result.thread_left:
+        with interrupts() as seen:
+            found = _sum_up(result, seen)
+    if result.status == "interrupted":
+        say(f"stedfast resume {result.folder} goes on with it")
+    say(f"stedfast show {result.folder}")
+    _leave(result, reliable=found is None or found["ok"] is not False)
+
+
+def _sum_up(result: Result, seen: Interrupts) -> Mapping[str, Any] | None:
+    """Write the report and print the summary; returns what came of the run, if anybody asks.
+
+    Whatever happens here, the run has ended as it has.
+    """
+    from agent.record.folder import REPORT
+    from agent.record.summary import summarize
+    from agent.ui.report import write_report
+
+    found: Mapping[str, Any] | None = None
+    try:
+        with seen.breaking():
+            try:
+                write_report(result.folder, result.folder / REPORT)
+            except Exception as error:  # the run itself is on disk; a drawing must not fail it
+                say(f"the report could not be written: {error}")
+            found = print_summary(result.folder)["result"]
+    except KeyboardInterrupt:
+        say(f"stedfast report {result.folder} writes the report")
+    except (OSError, SystemExit):  # nobody reads it
+        with suppress(ConfigError, OSError):
+            found = summarize(result.folder)["result"]
+    except ConfigError as error:  # somebody else wrote into its folder
+        say(str(error))
+    return found
+
+
+def _leave(result: Result, *, reliable: bool) -> NoReturn:
+    """End with the run's exit code."""
+    from agent.record.verdict import EXIT_CODE
+    from agent.run import EXIT_CODES
+
+    code = EXIT_CODES[result.status]
+    if result.status == "completed" and not reliable:
+        code = EXIT_CODE
+    if result.thread_left:
+        # A driver still hangs in a thread; waiting for the interpreter's end could take for ever.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    raise typer.Exit(code)
+
+
+def _frames(expected: Expected) -> str:
+    if expected.frames is None:
+        return "until stopped"
+    fewest, most = expected.fewest, expected.frames
+    return f"{most}" if fewest in (None, most) else f"{fewest} … {most}"
+
+
+def _span(low: float, high: float, unit: str) -> str:
+    return f"{low:.3g} {unit}" if low == high else f"{low:.3g} … {high:.3g} {unit}"

@@ -1,0 +1,163 @@
+"""One structure with two labels: fields for networks that keep what both labels share.
+
+What is in a field says `label_fields`, what the sets are drawn from `label_population`. Unpaired
+images, as for a cycle-consistent GAN, are `label_a` and `label_b` of different fields.
+
+Folder layout: `<channel>/<name>.tif`, same names in each channel, and `fields.csv`. Channels:
+
+- `label_a`, `label_b`: an exposure of each label; uint16, counts.
+- `label_a_again`: another exposure of the same molecules of label A.
+- `label_a_low`: one with a tenth of the light. With `label_a` it is a semi-synthetic pair as for
+  content-aware restoration.
+- `empty_a`: one of label A's off-target signal and background, without the structure.
+- `clean`: mean image of the structure as label A would show it with every site bound; float32,
+  counts of label A, neither background nor offset.
+- `off_target_a`: mean image of label A's off-target signal in this field; likewise.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import fields
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import tifffile
+
+from agent.config.reading import ConfigError
+from agent.offline.simulate.label_fields import LabelledField, Measured, draw_field
+from agent.offline.simulate.label_population import LABEL_SETS, SOURCES, Label, LabelSet
+from agent.offline.simulate.off_target import PIXEL_NM
+from devices.config import Structure
+
+FIELDS = "fields.csv"
+CHANNELS = (
+    "label_a",
+    "label_a_again",
+    "label_a_low",
+    "label_b",
+    "clean",
+    "off_target_a",
+    "empty_a",
+)
+COLUMNS = [field.name for field in fields(LabelledField)] + [
+    f"{label}_{field.name}"
+    for label in "ab"
+    for part in (Label, Measured)
+    for field in fields(part)
+]
+
+
+def asked(structure: str, name: str) -> tuple[Structure, LabelSet]:
+    """The structure and set of these names.
+
+    Raises
+    ------
+    ConfigError
+        There is no such set, or none of this structure.
+    """
+    if name not in LABEL_SETS:
+        raise ConfigError(f"--set {name}: no such set; accepted: {', '.join(LABEL_SETS)}")
+    for of in SOURCES:
+        if of == (structure, name):
+            return of
+    known = ", ".join(kind for kind, of in SOURCES if of == name)
+    raise ConfigError(f"--structure {structure}: no {name} set of it; accepted: {known}")
+
+
+def read_fields(folder: Path) -> list[dict[str, str]]:
+    """Rows of a data set's table; empty where there is none yet.
+
+    A last line without an end, which a killed process may leave, is not one.
+    """
+    path = folder / FIELDS
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(line for line in file if line.endswith("\n")))
+
+
+def _make(
+    folder: Path, structure: Structure, name: LabelSet, seed: int, index: int
+) -> dict[str, Any]:
+    images, row = draw_field(structure, name, seed, index)
+    for channel, image in images.items():
+        (folder / channel).mkdir(exist_ok=True)
+        tifffile.imwrite(
+            folder / channel / f"{row['name']}.tif",
+            image,
+            resolution=(1e7 / PIXEL_NM, 1e7 / PIXEL_NM),
+            resolutionunit="CENTIMETER",
+        )
+    return row
+
+
+def _complete(folder: Path, name: str) -> bool:
+    return all((folder / channel / f"{name}.tif").exists() for channel in CHANNELS)
+
+
+def simulate_labels(
+    folder: Path,
+    structure: Structure,
+    name: LabelSet,
+    number: int,
+    seed: int,
+    workers: int | None = None,
+) -> Iterator[int]:
+    """Make `number` fields in `folder`, going on where an earlier call stopped.
+
+    Parameters
+    ----------
+    folder
+        Gets a folder for each channel and `fields.csv` (see `LabelledField`, `Label` and
+        `Measured`).
+    structure, name
+        What is labelled, and which set: `training` (with a share for validation) or `test`.
+    number
+        How many fields the finished set has.
+    seed
+        Of the whole set.
+    workers
+        Processes; by default one a core.
+
+    Yields
+    ------
+    int
+        How many fields are done, after each.
+
+    Raises
+    ------
+    ConfigError
+        The folder holds fields of another structure, set or seed.
+    """
+    rows = read_fields(folder)
+    wanted = {"structure": structure, "set": name, "seed": str(seed)}
+    for row in rows:
+        for key, value in wanted.items():
+            if row.get(key) != value:
+                raise ConfigError(
+                    f"{folder / FIELDS}: {key} is {row.get(key)}, asked for is {value}; "
+                    "go on with what it was made with, or name another folder"
+                )
+    folder.mkdir(parents=True, exist_ok=True)
+    whole = [row for row in rows if _complete(folder, row["name"])]
+    done = {row["name"] for row in whole}
+    missing = [i for i in range(number) if f"{i:05d}" not in done]
+    with (
+        (folder / FIELDS).open("w", newline="") as file,
+        ProcessPoolExecutor(workers or os.cpu_count()) as pool,
+    ):
+        table = csv.DictWriter(file, COLUMNS)
+        table.writeheader()
+        table.writerows(whole)
+        file.flush()
+        made = len(done)
+        for row in pool.map(partial(_make, folder, structure, name, seed), missing):
+            table.writerow(row)
+            file.flush()
+            made += 1
+            yield made

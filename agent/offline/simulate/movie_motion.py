@@ -1,0 +1,262 @@
+"""How generated movies move: smooth flows that carry everything, and tracks of single objects.
+
+Time is continuous and counted in frames, places are in pixels, rows first. A flow is a velocity
+field; where a place comes from is found by following it back. So nothing folds or tears however
+long it moves, and the fastest that anything moves in one frame is known.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.interpolate import CubicSpline
+from scipy.ndimage import gaussian_filter1d
+
+from agent.offline.simulate.population import Chance
+
+Map = NDArray[np.float64]
+
+PER_FRAME = 8
+"""Points of a track in one frame; straight between them."""
+_WAVES = 4
+_SHORTEST_WAVE_PX = 40.0
+_NODES_PX = 5
+_STEP = 0.5
+_SMOOTH_FRAMES = 0.4
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """A velocity field: a drift that turns and changes its pace, and waves of deformation.
+
+    Parameters
+    ----------
+    drift
+        Speed of the common drift (px/frame).
+    heading, turn
+        Its direction at time 0 (rad, from along the columns to along the rows), and how that
+        changes (rad/frame).
+    amplitude, wave
+        Velocity amplitude (px/frame) and wave vector (rad/px) of each wave, n × 2.
+    phase, omega
+        Phase (rad) and angular frequency (rad/frame) of each wave, n.
+    swing, pace, start
+        All of it is faster and slower by turns: depth in [0, 1], angular frequency (rad/frame)
+        and phase (rad).
+    """
+
+    drift: float = 0.0
+    heading: float = 0.0
+    turn: float = 0.0
+    amplitude: Map = field(default_factory=lambda: np.zeros((0, 2)))
+    wave: Map = field(default_factory=lambda: np.zeros((0, 2)))
+    phase: Map = field(default_factory=lambda: np.zeros(0))
+    omega: Map = field(default_factory=lambda: np.zeros(0))
+    swing: float = 0.0
+    pace: float = 0.0
+    start: float = 0.0
+
+    def velocity(self, at: Map, t: float) -> Map:
+        """Velocity (px/frame) at places (2, …) and a time; same shape."""
+        heading = self.heading + self.turn * t
+        drift = self.drift * np.array([np.sin(heading), np.cos(heading)])
+        out = np.broadcast_to(drift.reshape(2, *[1] * (at.ndim - 1)), at.shape)
+        if len(self.wave):
+            change = (self.phase + self.omega * t).reshape(-1, *[1] * (at.ndim - 1))
+            place = np.tensordot(self.wave, at, 1) + change
+            out = out + np.tensordot(self.amplitude.T, np.cos(place), 1)
+        paced: Map = out * (1 - self.swing * 0.5 * (1 + np.sin(self.pace * t + self.start)))
+        return paced
+
+    def carried(self, at: Map, start: float, end: float) -> Map:
+        """Where that is at time `end` what was at places (2, …) at time `start`."""
+        steps = max(1, int(np.ceil(abs(end - start) / _STEP)))
+        h = (end - start) / steps
+        for i in range(steps):
+            t = start + i * h
+            # Runge and Kutta's fourth order.
+            a = self.velocity(at, t)
+            b = self.velocity(at + h / 2 * a, t + h / 2)
+            c = self.velocity(at + h / 2 * b, t + h / 2)
+            d = self.velocity(at + h * c, t + h)
+            at = at + h / 6 * (a + 2 * b + 2 * c + d)
+        return at
+
+    def origin(self, size_px: int, t: float, reference: float) -> tuple[Map, Map]:
+        """Where what is in a window at time `t` was at time `reference`, and how much denser.
+
+        Parameters
+        ----------
+        size_px
+            Side of the square window, whose first pixel is at (0, 0).
+        t, reference
+            Times (frames).
+
+        Returns
+        -------
+        tuple
+            Places (2 × rows × columns, px), and the density relative to that at the reference
+            (rows × columns): what is pressed together is brighter, so that nothing is lost.
+        """
+        nodes, value, slope = _splines(size_px)
+        coarse = np.stack(np.meshgrid(nodes, nodes, indexing="ij"))
+        row, col = self.carried(coarse, t, reference)
+        places = np.stack([value @ row @ value.T, value @ col @ value.T])
+        stretch = (slope @ row @ value.T) * (value @ col @ slope.T)
+        shear = (value @ row @ slope.T) * (slope @ col @ value.T)
+        return places, stretch - shear
+
+
+@lru_cache(maxsize=8)
+def _splines(size_px: int) -> tuple[Map, Map, Map]:
+    """Places of nodes along a side, and matrices from values there to pixels and their slopes.
+
+    A flow is smooth: it is followed from some nodes only, and a cubic spline does the rest.
+    """
+    nodes = np.linspace(0, size_px - 1, -(-size_px // _NODES_PX) + 1)
+    spline = CubicSpline(nodes, np.eye(len(nodes)))
+    pixels = np.arange(size_px)
+    return nodes, spline(pixels), spline(pixels, 1)
+
+
+def draw_flow(
+    rng: Chance, speed: float, strain: float, drifting: float, size_px: int, frames: int
+) -> Flow:
+    """A random flow.
+
+    Parameters
+    ----------
+    rng
+        Where chance comes from.
+    speed
+        The fastest anywhere in the window at any time (px/frame).
+    strain
+        How much neighbours a pixel apart may differ in velocity, roughly (1/frame): what is
+        fast deforms over long distances.
+    drifting
+        Share of the speed that is common to all, in [0, 1].
+    size_px, frames
+        Of the movie.
+    """
+    deforming = (1 - drifting) * speed
+    length = max(_SHORTEST_WAVE_PX, 2 * np.pi * deforming / strain)
+    along = rng.uniform(0, 2 * np.pi, _WAVES)
+    number = 2 * np.pi / (length * rng.uniform(1.0, 1.8, _WAVES))
+    # Cells flow and shear more than they shrink: velocities are mostly across their wave.
+    across = along + np.pi / 2 + rng.normal(0, 0.35, _WAVES)
+    strength = rng.dirichlet(np.full(_WAVES, 3.0))
+    flow = Flow(
+        drift=drifting,
+        heading=rng.uniform(0, 2 * np.pi),
+        turn=rng.normal(0, 0.12),
+        amplitude=(1 - drifting) * (strength * np.stack([np.sin(across), np.cos(across)])).T,
+        wave=(number * np.stack([np.sin(along), np.cos(along)])).T,
+        phase=rng.uniform(0, 2 * np.pi, _WAVES),
+        omega=rng.normal(0, 0.25, _WAVES),
+        swing=rng.uniform(0, 1) if rng.happens(0.6) else 0.0,
+        pace=rng.log_uniform(0.15, 1.2),
+        start=rng.uniform(0, 2 * np.pi),
+    )
+    side = np.linspace(0, size_px - 1, 12)
+    places = np.stack(np.meshgrid(side, side, indexing="ij"))
+    times = np.linspace(0, frames - 1, 2 * frames)
+    fastest = max(float(np.hypot(*flow.velocity(places, t)).max()) for t in times)
+    scale = speed / fastest
+    return replace(flow, drift=scale * flow.drift, amplitude=scale * flow.amplitude)
+
+
+@dataclass(frozen=True, slots=True)
+class Tracks:
+    """Where objects are, `PER_FRAME` times a frame from time 0 on.
+
+    Parameters
+    ----------
+    places
+        Steps × objects × 2 (px, rows first).
+    """
+
+    places: Map
+
+    def at(self, t: float) -> Map:
+        """Places of all objects at a time, objects × 2 (px); at rest before and after."""
+        step = min(max(t * PER_FRAME, 0.0), len(self.places) - 1.0)
+        before = int(step)
+        part = step - before
+        after = min(before + 1, len(self.places) - 1)
+        between: Map = (1 - part) * self.places[before] + part * self.places[after]
+        return between
+
+
+def steps_of(frames: int) -> int:
+    """Points that a track of so many frames has."""
+    return (frames - 1) * PER_FRAME + 1
+
+
+def follow(start: Map, own: Map, flow: Flow) -> Tracks:
+    """Tracks of objects that move on their own while a flow carries them.
+
+    Parameters
+    ----------
+    start
+        Places at time 0, objects × 2 (px).
+    own
+        Their own velocities, steps × objects × 2 (px/frame).
+    flow
+        What carries them.
+    """
+    h = 1 / PER_FRAME
+    places = np.empty((len(own), len(start), 2))
+    places[0] = start
+    for i in range(len(own) - 1):
+        at, t = places[i], i * h
+        middle = at + h / 2 * (own[i] + flow.velocity(at.T, t).T)
+        places[i + 1] = at + h * (own[i] + flow.velocity(middle.T, t + h / 2).T)
+    return Tracks(places)
+
+
+def jitter(rng: Chance, objects: int, frames: int, speed: float) -> Map:
+    """Velocities (steps × objects × 2, px/frame) of objects that wander, none above `speed`."""
+    steps = steps_of(frames)
+    remembers = rng.log_uniform(0.5, 2.5) * PER_FRAME
+    before = int(4 * remembers)
+    noise = rng.normal(size=(steps + 2 * before, objects, 2))
+    smooth = gaussian_filter1d(noise, remembers, axis=0, truncate=4)[before : before + steps]
+    # White noise behind a Gaussian blur has this standard deviation.
+    unit = smooth * np.sqrt(2 * np.sqrt(np.pi) * remembers)
+    return _no_faster(unit * speed / 2.5, speed)
+
+
+def runs(rng: Chance, objects: int, frames: int, speed: float) -> Map:
+    """Velocities (steps × objects × 2, px/frame) of directed transport.
+
+    Objects run, pause, turn back and swerve, each at a speed of its own and none faster than
+    `speed`; in half of the cases they keep to one axis, as along a neurite.
+    """
+    steps = steps_of(frames)
+    axis = rng.uniform(0, 2 * np.pi)
+    if rng.happens(0.5):
+        heading = axis + np.pi * rng.integers(0, 2, objects) + rng.normal(0, 0.2, objects)
+        swerve = 0.05
+    else:
+        heading, swerve = rng.uniform(0, 2 * np.pi, objects), rng.log_uniform(0.05, 0.6)
+    heading = heading + np.cumsum(
+        rng.normal(0, swerve / np.sqrt(PER_FRAME), (steps, objects)), axis=0
+    )
+    changes = rng.random((steps, objects)) < rng.log_uniform(0.02, 0.4) / PER_FRAME
+    drawn = rng.choice((1.0, 0.0, -1.0), (steps, objects), p=(0.6, 0.25, 0.15))
+    latest = np.maximum.accumulate(np.where(changes, np.arange(steps)[:, None], 0), axis=0)
+    state = np.take_along_axis(drawn, latest, axis=0)
+    # What starts or stops takes a part of a frame to do so.
+    state = gaussian_filter1d(state, _SMOOTH_FRAMES * PER_FRAME, axis=0, mode="nearest")
+    pace = speed * rng.uniform(0.2, 1.0, objects) * state
+    velocity: Map = pace[..., None] * np.stack([np.sin(heading), np.cos(heading)], axis=-1)
+    return velocity
+
+
+def _no_faster(velocity: Map, speed: float) -> Map:
+    size = np.hypot(velocity[..., 0], velocity[..., 1])
+    kept: Map = velocity * np.minimum(1.0, speed / np.maximum(size, 1e-9))[..., None]
+    return kept

@@ -1,0 +1,120 @@
+"""A set of generated movies on disk: TIFFs and a table, made in parallel, taken up again.
+
+Folder layout: `<name>.tif`, the movie as it is measured (frames × rows × columns, uint16
+counts); `clean/<name>.tif`, the mean of every frame (float32 counts); and `movies.csv`.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import tifffile
+
+from agent.config.reading import ConfigError
+from agent.offline.simulate.movie_scenes import MOVIE_SETS, MovieSet
+from agent.offline.simulate.movies import COLUMNS, draw_movie
+
+MOVIES = "movies.csv"
+CLEAN = "clean"
+
+
+def asked(name: str) -> MovieSet:
+    """The set of this name.
+
+    Raises
+    ------
+    ConfigError
+        There is none.
+    """
+    for known in MOVIE_SETS:
+        if known == name:
+            return known
+    raise ConfigError(f"--set {name}: no such set; accepted: {', '.join(MOVIE_SETS)}")
+
+
+def read_movies(folder: Path) -> list[dict[str, str]]:
+    """Rows of a data set's table; empty where there is none yet.
+
+    A last line without an end, which a killed process may leave, is not one.
+    """
+    path = folder / MOVIES
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(line for line in file if line.endswith("\n")))
+
+
+def _files(folder: Path, name: str) -> tuple[Path, Path]:
+    """Noisy and clean file of a movie."""
+    return folder / f"{name}.tif", folder / CLEAN / f"{name}.tif"
+
+
+def _make(folder: Path, name: MovieSet, seed: int, index: int) -> dict[str, Any]:
+    clean, noisy, row = draw_movie(name, seed, index)
+    measured, truth = _files(folder, row["name"])
+    tifffile.imwrite(measured, noisy, photometric="minisblack", metadata={"axes": "TYX"})
+    tifffile.imwrite(truth, clean, photometric="minisblack", metadata={"axes": "TYX"})
+    return row
+
+
+def simulate_movies(
+    folder: Path, name: MovieSet, number: int, seed: int, workers: int | None = None
+) -> Iterator[int]:
+    """Make `number` movies in `folder`, going on where an earlier call stopped.
+
+    Parameters
+    ----------
+    folder
+        Gets the movies, their truth in `clean`, and `movies.csv` (see `movies.Movie`,
+        `movies.Exposure` and `movie_scenes.Facts`).
+    name
+        Which set: `training` (with a share for validation) or `test`.
+    number
+        How many movies the finished set has.
+    seed
+        Of the whole set.
+    workers
+        Processes; by default one a core.
+
+    Yields
+    ------
+    int
+        How many movies are done, after each.
+
+    Raises
+    ------
+    ConfigError
+        The folder holds movies of another set or seed.
+    """
+    rows = read_movies(folder)
+    for row in rows:
+        for key, value in (("set", name), ("seed", str(seed))):
+            if row.get(key) != value:
+                raise ConfigError(
+                    f"{folder / MOVIES}: {key} is {row.get(key)}, asked for is {value}; "
+                    "go on with what it was made with, or name another folder"
+                )
+    (folder / CLEAN).mkdir(parents=True, exist_ok=True)
+    whole = [row for row in rows if all(file.exists() for file in _files(folder, row["name"]))]
+    done = {row["name"] for row in whole}
+    missing = [i for i in range(number) if f"{i:05d}" not in done]
+    with (
+        (folder / MOVIES).open("w", newline="") as file,
+        ProcessPoolExecutor(workers or os.cpu_count()) as pool,
+    ):
+        table = csv.DictWriter(file, COLUMNS)
+        table.writeheader()
+        table.writerows(whole)
+        file.flush()
+        made = len(done)
+        for row in pool.map(partial(_make, folder, name, seed), missing):
+            table.writerow(row)
+            file.flush()
+            made += 1
+            yield made

@@ -1,0 +1,80 @@
+"""What all trainings ask of their config, and what they say about themselves."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TypedDict
+
+from pydantic import Field
+
+from agent.config.reading import ConfigError
+from agent.record.folder import commit_of_this_code
+from devices.config import Model
+
+
+class Training(Model):
+    """What the configs of all trainings have."""
+
+    data: Path | None = Field(None, description="what to learn from; from where you are")
+    out: Path | None = Field(None, description="weights to write, without ending")
+    device: str = Field("auto", description="what torch computes on; auto: CUDA if there is one")
+
+
+class Provenance(TypedDict):
+    """What a model card says about how its weights were made."""
+
+    command: str
+    commit: str
+
+
+def config_of(kind: str, name: str) -> Path:
+    """The file `configs/<kind>/<name>.yaml`."""
+    return Path(__file__).parents[3] / "configs" / kind / f"{name}.yaml"
+
+
+def places(config: Path, asked: Training, *, overwrite: bool) -> tuple[Path, Path]:
+    """Where data are and where weights go.
+
+    Raises
+    ------
+    ConfigError
+        The one or the other is missing; without `overwrite`, there are weights of a finished
+        training.
+    """
+    for key, value in (("data", asked.data), ("out", asked.out)):
+        if value is None:
+            raise ConfigError(f"{config}: `{key}`: missing; give it here or as --{key}")
+    assert asked.data is not None and asked.out is not None
+    there = asked.out.with_name(asked.out.name + ".safetensors")
+    if there.exists() and not overwrite:
+        raise ConfigError(f"{there}: is there already; --overwrite replaces it")
+    return asked.data, asked.out
+
+
+def check_start(config: Path, architecture: object, start_from: object) -> None:
+    """`ConfigError` unless there is either a network to build or weights to go on from."""
+    if (architecture is None) == (start_from is None):
+        raise ConfigError(f"{config}: one of `architecture` and `start_from` is needed, not both")
+
+
+def device_named(name: str) -> str:
+    """What torch computes on; `ConfigError` if it is not there."""
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(
+            f"`device`: {name!r} is not there ({reason}); accepted: auto, cpu, cuda, …"
+        ) from None
+    return name
+
+
+def made_by() -> Provenance:
+    """The command that is being carried out, and the commit of this code."""
+    return {"command": shlex.join(["stedfast", *sys.argv[1:]]), "commit": commit_of_this_code()}
