@@ -17,10 +17,10 @@ import pytest
 from agent.bench import lit
 from agent.config import RunConfig
 from agent.plan import Plan
-from agent.session import Progress, Result, Session
-from agent.signals import Interrupts, interrupts
-from agent.store.folder import new_folder
-from agent.store.ledger import Ledger
+from agent.record.folder import new_folder
+from agent.record.ledger import Ledger
+from agent.run import Progress, Result, Session
+from agent.run.signals import Interrupts, interrupts
 from devices.shot import Field, Shot
 from tests.runs import posix, until
 
