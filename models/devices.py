@@ -1,12 +1,13 @@
-"""Which device computes, and what its failures mean."""
+"""Which device computes, and what its failures mean.
+
+A session asks that and computes nothing itself, so that it does not wait for torch to be imported.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
-
-import torch
 
 # The CPU's allocator and the libraries on a GPU say it in words only.
 _SHORT = ("can't allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")
@@ -48,6 +49,8 @@ def gpu(asked: str) -> str | None:
     """
     if asked == "cpu":
         return None
+    import torch
+
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if asked == "auto":
         return "cuda:0" if count else None
@@ -66,6 +69,8 @@ def exact() -> Iterator[None]:
     By default cuDNN rounds what convolutions take to ten bits (TF32), and picks algorithms that
     add in whatever order their threads come.
     """
+    import torch
+
     before = torch.backends.cuda.matmul.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = False
     try:
@@ -88,9 +93,7 @@ def short_of_memory(error: BaseException | None) -> bool:
     end is the error of the capture, with the cause behind it.
     """
     while error is not None:
-        if isinstance(error, torch.OutOfMemoryError | MemoryError):
-            return True
-        if any(words in str(error) for words in _SHORT):
+        if isinstance(error, MemoryError) or any(words in str(error) for words in _SHORT):
             return True
         error = error.__cause__ or error.__context__
     return False

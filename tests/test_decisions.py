@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from agent.config.plans import OptimizeConfig
-from agent.optimizer import Outcome, SkoptOptimizer, Space
+from agent.optimizer.outcome import Outcome
+from agent.optimizer.skopt import SkoptOptimizer
+from agent.optimizer.space import Space
 from agent.plan import AnalysisError, Frame, Listen, Note, purpose
-from agent.plans import optimize
+from agent.plans.optimize import optimize
 from devices.config import SettingConfig, Value
 from devices.shot import Field, Shot
 from models.quality.score import Score

@@ -8,14 +8,11 @@ from typing import Any
 import pytest
 
 from agent.config import load
-from agent.optimizer import (
-    Outcome,
-    RandomSearch,
-    SkoptOptimizer,
-    SobolSearch,
-    StedfastOptimizer,
-)
+from agent.optimizer.baselines import RandomSearch, SobolSearch
 from agent.optimizer.build import make_optimizer
+from agent.optimizer.outcome import Outcome
+from agent.optimizer.skopt import SkoptOptimizer
+from agent.optimizer.stedfast import StedfastOptimizer
 
 CONFIG = Path(__file__).parents[1] / "configs" / "optimize.yaml"
 GENTLE: dict[str, Any] = {

@@ -13,10 +13,11 @@ import pytest
 
 from agent.config import RunConfig, load
 from agent.config.plans import ReoptimizeConfig
-from agent.optimizer import RandomSearch, Space
+from agent.optimizer.baselines import RandomSearch
+from agent.optimizer.space import Space
 from agent.plan import LAPSE, REOPTIMIZE, REOPTIMIZED, TRIED, Answer, Frame, Note, Plan
-from agent.plans import Reoptimizing
 from agent.plans.adaptive.light_budget import Light
+from agent.plans.reoptimize import Reoptimizing
 from agent.plans.search_trigger import When
 from agent.record.folder import new_folder, read_config
 from agent.record.summary import summarize

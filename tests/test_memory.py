@@ -18,7 +18,6 @@ from typer.testing import CliRunner
 from agent.cli import app
 from agent.config import load
 from agent.config.reading import ConfigError
-from agent.optimizer import Outcome, Settings, Space
 from agent.optimizer.memory import (
     CALIBRATIONS,
     SHIPPED,
@@ -28,6 +27,8 @@ from agent.optimizer.memory import (
     obstacle,
 )
 from agent.optimizer.memory.store import AXES
+from agent.optimizer.outcome import Outcome, Settings
+from agent.optimizer.space import Space
 from agent.optimizer.stedfast import StedfastOptimizer
 from devices.config import MicroscopeConfig, SettingConfig, Value
 from devices.virtual.dyes import DYES

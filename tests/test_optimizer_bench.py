@@ -13,7 +13,7 @@ from agent.bench.optimizer.entrants import OURS, entrants
 from agent.bench.optimizer.families import make_task
 from agent.bench.optimizer.verdict import hypervolume, judge
 from agent.config.reading import ConfigError
-from agent.optimizer import merit
+from agent.optimizer.base import merit
 
 
 def test_all_engines_meet_the_same_noise() -> None:

@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 
 from agent.bench.optimizer.peers import PEERS, FixedThompson, LinTSDiag, make_peer
-from agent.optimizer import Outcome, RandomSearch, Settings, Space, merit
-from agent.optimizer.base import Told
+from agent.optimizer.base import Told, merit
+from agent.optimizer.baselines import RandomSearch
 from agent.optimizer.botorch import BotorchOptimizer, non_dominated, spread_out
+from agent.optimizer.outcome import Outcome, Settings
+from agent.optimizer.space import Space
 from devices.config import SettingConfig
 
 LIMIT = 0.25

@@ -11,8 +11,9 @@ import pytest
 
 from agent.config import RunConfig, load
 from agent.config.reading import ConfigError
-from agent.optimizer import Outcome, Space
 from agent.optimizer.memory import Combined, Control, Library, Sessions, past_sessions
+from agent.optimizer.outcome import Outcome
+from agent.optimizer.space import Space
 from agent.record.folder import write_config
 from agent.record.ledger import Ledger
 from devices.config import Value

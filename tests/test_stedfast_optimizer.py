@@ -11,9 +11,12 @@ from agent.bench.optimizer.analytic import LIMIT, SETTINGS, AnalyticLibrary, Ana
 from agent.bench.optimizer.campaign import Course, lead
 from agent.bench.optimizer.peers import make_peer
 from agent.config.rules import FIRST
-from agent.optimizer import Optimizer, Outcome, Settings, Space, StedfastOptimizer
 from agent.optimizer.knowledge_gradient import expected_gains
+from agent.optimizer.outcome import Outcome, Settings
+from agent.optimizer.protocol import Optimizer
 from agent.optimizer.ranking import ranking_weights
+from agent.optimizer.space import Space
+from agent.optimizer.stedfast import StedfastOptimizer
 from devices.config import SettingConfig, Value
 
 LINE = {"power": SettingConfig(device="L", property="P", range=(0.0, 1.0), start=0.1)}

@@ -14,9 +14,9 @@ import pytest
 from agent.config import RunConfig, load
 from agent.config.plans import OptimizeConfig
 from agent.config.reading import ConfigError
-from agent.optimizer import Outcome
+from agent.optimizer.outcome import Outcome
 from agent.plan import FREE, Frame, Instruction, Listen, Note
-from agent.plans import optimize
+from agent.plans.optimize import optimize
 from agent.record.recording import Recording
 from agent.steering.control_file import FILE, append
 from agent.steering.inbox import PlanInbox

@@ -6,19 +6,14 @@ from collections.abc import Mapping, Sequence
 
 from agent.config import RunConfig
 from agent.config.reading import ConfigError
-from agent.optimizer import (
-    Optimizer,
-    Outcome,
-    RandomSearch,
-    Settings,
-    SkoptOptimizer,
-    SobolSearch,
-    Space,
-    StedfastOptimizer,
-)
+from agent.optimizer.baselines import RandomSearch, SobolSearch
 from agent.optimizer.hypotheses import Hypotheses
 from agent.optimizer.memory import Combined, Library, obstacle, past_sessions
-from agent.optimizer.stedfast import Affordable
+from agent.optimizer.outcome import Outcome, Settings
+from agent.optimizer.protocol import Optimizer
+from agent.optimizer.skopt import SkoptOptimizer
+from agent.optimizer.space import Space
+from agent.optimizer.stedfast import Affordable, StedfastOptimizer
 from agent.plan import light_j
 from devices.config import Value
 

@@ -1,23 +1,30 @@
-"""From a config to its plan."""
+"""From a config to its plan.
+
+The engines take a second to import, which a plan that does not search need not wait for.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from agent.config import RunConfig
-from agent.optimizer import Optimizer
-from agent.optimizer.build import make_optimizer
-from agent.optimizer.stedfast import Affordable
 from agent.plan import FRAMES_EACH, Plan
-from agent.plans import Reoptimizing, live, optimize, skipping, timelapse
 from agent.plans.adaptive.adaptive_schedule import Adaptive
 from agent.plans.adaptive.drift_tracking import Follower
 from agent.plans.adaptive.error import Detector
 from agent.plans.adaptive.light_budget import Light
 from agent.plans.adaptive.schedule import Rules, Skipping
+from agent.plans.live import live
 from agent.plans.search_trigger import When
+from agent.plans.timelapse import skipping, timelapse
 from devices.fields import grid
 from devices.shot import Field
+
+if TYPE_CHECKING:
+    from agent.optimizer.protocol import Optimizer
+    from agent.optimizer.stedfast import Affordable
+    from agent.plans.reoptimize import Reoptimizing
 
 _SETTLING = 4
 """Frames more than the largest gap needs, until something is known of new settings."""
@@ -66,6 +73,9 @@ def build_plan(config: RunConfig) -> Plan:
         return live(config.live)
     if config.plan == "timelapse":
         return _timelapse(config, fields)
+    from agent.optimizer.build import make_optimizer
+    from agent.plans.optimize import optimize
+
     tuned = config.tuned()
     start = {name: value for name, value in config.microscope.start().items() if name in tuned}
     skip = config.analysis.on_error == "skip"
@@ -113,6 +123,9 @@ def _reoptimizing(config: RunConfig, fields: Sequence[Field], light: Light) -> R
     lapse, asked, scope = config.timelapse, config.timelapse.reoptimize, config.microscope
     if asked is None:
         return None
+    from agent.optimizer.build import make_optimizer
+    from agent.plans.reoptimize import Reoptimizing
+
     only = {"trials": asked.trials, "bleaching_limit": asked.bleaching_limit}
 
     def engine(number: int, affordable: Affordable) -> Optimizer:

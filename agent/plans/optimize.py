@@ -7,8 +7,10 @@ from typing import Any
 
 from agent.config.plans import OptimizeConfig
 from agent.config.rules import LATEST, SPARING
-from agent.optimizer import Optimizer, Outcome, explain
+from agent.optimizer.explain import explain
 from agent.optimizer.objectives import bleaching, resolution_nm, saturated_share, signal_to_noise
+from agent.optimizer.outcome import Outcome
+from agent.optimizer.protocol import Optimizer
 from agent.plan import FRAMES_EACH, AnalysisError, Answer, Frame, Listen, Note, Plan, Step
 from agent.plan import purpose as purpose_of
 from agent.plans.trial_queue import Steering

@@ -8,7 +8,8 @@ from typing import Any
 
 from agent.config.plans import ReoptimizeConfig
 from agent.config.rules import LATEST, SPARING
-from agent.optimizer import Optimizer, Outcome, Settings
+from agent.optimizer.outcome import Outcome, Settings
+from agent.optimizer.protocol import Optimizer
 from agent.optimizer.stedfast import Affordable
 from agent.plan import (
     FRAMES_EACH,

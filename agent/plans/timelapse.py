@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from typing import TYPE_CHECKING
 
 from agent.config.plans import TimelapseConfig
 from agent.plan import LAPSE, Answer, Due, Frame, Late, Note, Plan, Rebuilt
 from agent.plans.adaptive.light_budget import Light
 from agent.plans.adaptive.schedule import Lapse
-from agent.plans.reoptimize import Reoptimizing
 from devices.shot import Field, Shot
+
+if TYPE_CHECKING:
+    from agent.plans.reoptimize import Reoptimizing
 
 Missed = Generator[Due, Answer, int]
 

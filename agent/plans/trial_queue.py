@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from agent.config.plans import OptimizeConfig
-from agent.optimizer import Optimizer
+from agent.optimizer.protocol import Optimizer
 from agent.plan import FREE, KEYS, Instruction, Note
 from devices.config import Value
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from agent.config import RunConfig
 from agent.config.reading import located, noted
-from agent.optimizer.build import make_optimizer
 from agent.workers.filter_setup import check_filter
 from agent.workers.rebuild_setup import check_interpolator
 from devices.errors import BindingError
@@ -39,6 +38,8 @@ def open_microscope(
     check_filter(config, source)
     check_interpolator(config, source)
     if config.reoptimizes():
+        from agent.optimizer.build import make_optimizer
+
         make_optimizer(config)  # or the first search would find out, hours later
     try:
         with Microscope.open(

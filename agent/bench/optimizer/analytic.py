@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.bench.optimizer.task import Task
-from agent.optimizer import Outcome, Space
 from agent.optimizer.base import PENALTY
+from agent.optimizer.outcome import Outcome
+from agent.optimizer.space import Space
 from devices.config import SettingConfig, Value
 
 Array = NDArray[np.float64]

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from agent.bench.optimizer.task import Task
-from agent.optimizer import Optimizer, Settings
+from agent.optimizer.outcome import Settings
+from agent.optimizer.protocol import Optimizer
 
 FRONT_AFTER = 30
 """Trials before the Pareto fronts are compared."""

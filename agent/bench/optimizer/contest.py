@@ -10,7 +10,7 @@ from pathlib import Path
 from agent.bench.optimizer.campaign import Course, lead
 from agent.bench.optimizer.families import Family, make_task
 from agent.bench.optimizer.task import Task
-from agent.optimizer import Optimizer
+from agent.optimizer.protocol import Optimizer
 
 LOOK_AT = (1, 2, 3, 4, 5, 6, 7, 8, 10, 15, 20, 30, 40)
 TRIALS = 40

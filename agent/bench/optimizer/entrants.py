@@ -11,9 +11,10 @@ from agent.bench.optimizer.contest import TRIALS, Maker
 from agent.bench.optimizer.families import Family
 from agent.bench.optimizer.peers import PEERS, make_peer
 from agent.bench.optimizer.task import Task
-from agent.optimizer import Optimizer, StedfastOptimizer
 from agent.optimizer.hypotheses import Hypotheses
 from agent.optimizer.memory import Control, Library, Sessions
+from agent.optimizer.protocol import Optimizer
+from agent.optimizer.stedfast import StedfastOptimizer
 
 OURS = "stedfast, no memory"
 REMEMBERING = "stedfast, library"

@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 from agent.bench.optimizer.task import Task
 from agent.offline.simulate.population import Chance, draw_dye
-from agent.optimizer import Outcome, Space, merit
+from agent.optimizer.base import merit
 from agent.optimizer.objectives import bleaching
+from agent.optimizer.outcome import Outcome
+from agent.optimizer.space import Space
 from devices.config import SettingConfig, Structure, Value
 from devices.virtual.dyes import Dye
 from devices.virtual.expected import Scanner, Spectrum

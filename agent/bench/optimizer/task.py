@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from agent.optimizer import Outcome, Settings, Space, merit
+from agent.optimizer.base import merit
+from agent.optimizer.outcome import Outcome, Settings
+from agent.optimizer.space import Space
 from devices.config import Value
 
 
