@@ -172,7 +172,7 @@ def _section(path: tuple[str, ...], about: str, found: list[Key], top: str) -> s
     rows = [
         (
             f"`{key.path[-1]}`",
-            _accepted(key.schema),
+            _accepted(key.schema, key.path),
             _unit(key),
             "**required**" if key.required else _default(key.schema),
             key.description,
@@ -200,26 +200,33 @@ def _unit(key: Key) -> str:
     return next((unit for end, unit in _UNITS.items() if key.path[-1].endswith(end)), "")
 
 
-def _accepted(schema: dict[str, Any]) -> str:
-    """Type and limits of a value."""
+def _accepted(schema: dict[str, Any], path: tuple[str, ...]) -> str:
+    """Type and limits of the value at a path."""
     if "anyOf" in schema:
-        one = [_accepted(part) for part in schema["anyOf"] if part.get("type") != "null"]
+        one = [_accepted(part, path) for part in schema["anyOf"] if part.get("type") != "null"]
         if set(one) == {"a number", "a whole number", "a text"}:
             return "a number or a text"
         return " or ".join(dict.fromkeys(one))
     if "const" in schema or "enum" in schema:
         return ", ".join(f"`{value}`" for value in schema.get("enum", [schema.get("const")]))
     if "$ref" in schema:
-        return "a section"
+        title = ".".join(path)
+        return f"[{title}](#{re.sub(r'[^a-zA-Z_]', '', title).lower()})"
     kind = schema.get("type")
     if kind == "object":
         inner = _as_dict(schema.get("additionalProperties"))
-        return f"`{{NAME: …}}`, each {_accepted(inner)}" if inner else "`{NAME: …}`"
+        return (
+            f"`{{NAME: …}}`, each {_accepted(inner, (*path, 'NAME'))}" if inner else "`{NAME: …}`"
+        )
     if kind == "array":
         if "prefixItems" in schema:
-            low = _accepted(schema["prefixItems"][0])
+            low = _accepted(schema["prefixItems"][0], path)
             return f"`[low, high]`, each {low}" if len(schema["prefixItems"]) == 2 else "a list"
-        return f"a list, each {_accepted(schema['items'])}" if "items" in schema else "a list"
+        return (
+            f"a list, each {_accepted(schema['items'], (*path, 'N'))}"
+            if "items" in schema
+            else "a list"
+        )
     name = {
         "integer": "a whole number",
         "number": "a number",
@@ -252,7 +259,7 @@ def _number(value: float) -> str:
 
 def _default(schema: dict[str, Any]) -> str:
     if "default" not in schema:
-        return "empty" if schema.get("type") in ("object", "array") else "as below"
+        return "empty" if schema.get("type") in ("object", "array") else "its defaults"
     value = schema["default"]
     if value is None:
         return "none"
@@ -261,7 +268,7 @@ def _default(schema: dict[str, Any]) -> str:
     if value in ({}, [], ""):
         return "empty"
     if isinstance(value, dict) and "$ref" in schema:
-        return "as below"
+        return "its defaults"
     return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
 
 
