@@ -7,6 +7,8 @@ import re
 import shlex
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
+from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
@@ -110,6 +112,22 @@ def test_every_benchmark_is_in_the_list_of_them() -> None:
     text = (DOCS / "benchmarks" / "index.md").read_text(encoding="utf-8")
     for name in _BENCHES:
         assert f"`stedfast bench {name}`" in text, name
+
+
+def test_the_pages_of_python_have_every_public_name() -> None:
+    text = "".join(page.read_text(encoding="utf-8") for page in DOCS.rglob("python*.md"))
+    asked = re.findall(r"^::: (\S+)$", text, re.M)
+    assert asked
+    for place in asked:
+        outer, _, name = place.rpartition(".")
+        with suppress(ModuleNotFoundError):  # it is no module itself
+            import_module(place)
+        assert hasattr(import_module(outer), name), place
+        # A function of a package is not found where a module bears its name.
+        package = DOCS.parent / place.replace(".", "/")
+        for hidden in getattr(sys.modules.get(place), "__all__", ()):
+            if (package / f"{hidden}.py").exists():
+                assert f"{place}.{hidden}.{hidden}" in asked, hidden
 
 
 # ---------------------------------------------------------------------- links
