@@ -17,7 +17,7 @@ import zarr
 from numpy.typing import NDArray
 
 from agent.cli import command
-from agent.config.reading import ConfigError
+from agent.config.reading import UserError
 from agent.offline.files.filtering import as_type, filter_file
 from devices.recorded import open_frames
 from models.quality.scorer import SHIPPED, QualityScorer
@@ -315,7 +315,7 @@ def refused(work: Path, model: Path | str, says: str, **options: Any) -> None:
     """It is, and no file is written."""
     before = names(work)
     options = {"file": work / "in.tif", "out": work / "out.tif"} | options
-    with pytest.raises(ConfigError, match=says) as raised:
+    with pytest.raises(UserError, match=says) as raised:
         filter_file(model=str(model), **options)
     assert len(str(raised.value).splitlines()) <= 3
     assert names(work) == before

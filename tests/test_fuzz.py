@@ -13,7 +13,7 @@ from agent.bench.fuzz import originals, summed_up, watched
 from agent.bench.fuzz.child import outcome_of
 from agent.bench.fuzz.kinds import KINDS
 from agent.bench.fuzz.watched import Ended, go_through
-from agent.config.reading import ConfigError
+from agent.config.reading import UserError
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def raises(error: BaseException) -> Any:
 @pytest.mark.parametrize(
     ("error", "outcome"),
     [
-        (ConfigError("wrong"), "refused"),
+        (UserError("wrong"), "refused"),
         (FileNotFoundError(2, "No such file"), "refused"),
         (SystemExit(2), "refused"),
         (SystemExit(0), "done"),

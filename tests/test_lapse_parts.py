@@ -12,20 +12,20 @@ from scipy.ndimage import gaussian_filter, shift
 
 from agent.optimizer.objectives.estimate import Estimate
 from agent.plans.adaptive.alignment import between
-from agent.plans.adaptive.drift_tracking import Follower
+from agent.plans.adaptive.drift_tracking import DriftTracker
 from agent.plans.adaptive.error import (
     PHOTONS,
     UNKNOWN,
     Detector,
     inherited_noise,
     noise,
-    seen,
+    smooth,
     squared_error,
 )
-from agent.plans.adaptive.error_model import Belief, foretold
+from agent.plans.adaptive.error_model import ErrorModel, foretold
 from agent.plans.adaptive.events import Change, Watch
 from agent.plans.adaptive.gap import Gap, affordable, widest
-from agent.plans.adaptive.light_budget import Light
+from agent.plans.adaptive.light_budget import LightBudget
 from agent.plans.adaptive.motion import Look, drift, likeness, local_change, look
 from devices.shot import Field
 from tests.interpolators import Blend
@@ -67,7 +67,7 @@ def test_a_perfect_frame_has_no_error_however_few_photons_there_are(counts: floa
 def test_the_error_is_that_against_the_truth(pixels: float) -> None:
     truth = scene(3)
     wrong = moved(truth, pixels)
-    expected = float(np.mean(seen(wrong - truth) ** 2) / np.var(seen(truth)))
+    expected = float(np.mean(smooth(wrong - truth) ** 2) / np.var(smooth(truth)))
     found = [squared_error(wrong, photons(truth, seed), PHOTONS).value for seed in range(20)]
     assert np.mean(found) == pytest.approx(expected, rel=0.05)
 
@@ -91,7 +91,7 @@ def test_a_camera_with_gain_and_offset_gives_the_same_error() -> None:
     rng = np.random.default_rng(1)
     wrong = moved(truth, 1.5)
     frame = 3.0 * rng.poisson(truth) + 100 + rng.normal(0, 4, truth.shape)
-    expected = float(np.mean(seen(wrong - truth) ** 2) / np.var(seen(truth)))
+    expected = float(np.mean(smooth(wrong - truth) ** 2) / np.var(smooth(truth)))
     found = squared_error(3 * wrong + 100, frame, camera)
     assert found.value == pytest.approx(expected, rel=0.15)
 
@@ -136,13 +136,13 @@ def test_drift_is_taken_out_before_a_frame_is_rebuilt() -> None:
 
 def test_a_stage_that_runs_the_other_way_is_not_followed_for_long() -> None:
     field = Field(3, 10.0, 20.0)
-    follower = Follower(field, 0.02, 5.0)
+    follower = DriftTracker(field, 0.02, 5.0)
     follower.see((0.0, 2.0))
     assert follower.place == Field(3, 10.04, 20.0)
     for drifted in (4.0, 8.0):
         follower.see((0.0, drifted))
     assert not follower.following and follower.place == field
-    steady = Follower(field, 0.02, 5.0)
+    steady = DriftTracker(field, 0.02, 5.0)
     there = [0.0, 0.0]
     for step in range(1, 10):
         there.append(steady.place.y_um - 20)
@@ -150,7 +150,7 @@ def test_a_stage_that_runs_the_other_way_is_not_followed_for_long() -> None:
         steady.see((1.0 - (there[-1] - there[-2]) / 0.02, 0.0))
         assert steady.place.y_um == pytest.approx(20 + 0.02 * step)
     assert steady.following
-    far = Follower(field, 0.02, 0.1)
+    far = DriftTracker(field, 0.02, 0.1)
     far.see((50.0, 0.0))
     assert far.place.y_um == pytest.approx(20.1)
 
@@ -196,7 +196,7 @@ def test_what_noise_can_do_is_no_event() -> None:
 
 def test_audits_teach_how_large_errors_are() -> None:
     rng = np.random.default_rng(1)
-    belief = Belief()
+    belief = ErrorModel()
     assert belief.running([0.1]) is None
     told = 0.05 * np.exp(rng.normal(0, 0.5, 300))
     errors = (3.0 * told) ** 2 * np.exp(rng.normal(0, 0.5, 300) - 0.125)
@@ -221,7 +221,7 @@ def test_more_change_less_certainty_and_the_middle_foretell_larger_errors() -> N
 
 
 def test_the_gap_is_the_widest_that_keeps_the_bound_and_grows_step_by_step() -> None:
-    belief = Belief()
+    belief = ErrorModel()
     for _ in range(20):
         belief.learn(0.1, Estimate(0.01, 0.0001))
 
@@ -245,7 +245,7 @@ def test_light_that_would_not_last_widens_the_gap() -> None:
 
 
 def test_light_is_counted_by_laser_and_field() -> None:
-    light = Light(
+    light = LightBudget(
         lambda settings, pixels: {"depletion": settings["power"] * pixels, "excitation": 0.0},
         {"depletion": 100.0},
         {"depletion": 35.0},

@@ -16,9 +16,9 @@ from agent.config.plans import ReoptimizeConfig
 from agent.optimizer.baselines import RandomSearch
 from agent.optimizer.space import Space
 from agent.plan import LAPSE, REOPTIMIZE, REOPTIMIZED, TRIED, Answer, Frame, Note, Plan
-from agent.plans.adaptive.light_budget import Light
+from agent.plans.adaptive.light_budget import LightBudget
 from agent.plans.reoptimize import Reoptimizing
-from agent.plans.search_trigger import When
+from agent.plans.search_trigger import SearchTrigger
 from agent.record.folder import new_folder, read_config
 from agent.record.summary import summarize
 from agent.run import Result, Session, opening
@@ -264,7 +264,7 @@ def test_what_does_not_fit_is_refused(
 
 
 def test_a_fall_of_the_score_is_due_once() -> None:
-    when = When(points=100, least=5, searches=3, fall=0.1)
+    when = SearchTrigger(points=100, least=5, searches=3, fall=0.1)
     for point, score in enumerate([0.6, 0.61, 0.2, 0.6, 0.58, 0.45, 0.44]):
         assert when.due(point) is None
         when.see(0, score)
@@ -276,7 +276,7 @@ def test_a_fall_of_the_score_is_due_once() -> None:
 
 
 def test_few_time_points_are_not_worth_a_search() -> None:
-    when = When(points=20, least=5, searches=2, every=4)
+    when = SearchTrigger(points=20, least=5, searches=2, every=4)
     assert next(p for p in range(20) if when.due(p)) == 3
     when.searched(3)
     assert [p for p in range(20) if when.due(p)] == list(range(7, 15))
@@ -285,7 +285,9 @@ def test_few_time_points_are_not_worth_a_search() -> None:
 
 
 def test_light_is_kept_for_the_rest_in_all_and_for_each_field() -> None:
-    light = Light(lambda settings, pixels: {"depletion": 1.0}, {"depletion": 20.0}, {}, fields=2)
+    light = LightBudget(
+        lambda settings, pixels: {"depletion": 1.0}, {"depletion": 20.0}, {}, fields=2
+    )
     light.spend({}, 1, 0)
     light.spend({}, 1, 1)
     # 18 J are left: 2 fields × 6 frames of 1 J, and 6 J for trials.
@@ -293,7 +295,7 @@ def test_light_is_kept_for_the_rest_in_all_and_for_each_field() -> None:
     assert not light.allows({"depletion": 6.1}, {"depletion": 1.0}, 6)
     light.spend_elsewhere({"depletion": 6.0})
     assert light.frames(0) == 6
-    field = Light(lambda settings, pixels: {"depletion": 1.0}, {}, {"depletion": 5.0})
+    field = LightBudget(lambda settings, pixels: {"depletion": 1.0}, {}, {"depletion": 5.0})
     field.spend({}, 1, 0)
     assert field.allows({"depletion": 5.0}, {"depletion": 2.0}, 2)
     assert not field.allows({"depletion": 5.1}, {"depletion": 2.0}, 2)
@@ -328,8 +330,8 @@ def test_the_recommended_settings_must_be_better(
     space = Space(power, asked.optimize.search)
     better = Reoptimizing(
         reoptimize,
-        When(points=50, least=3, searches=1, every=1),
-        Light(lambda settings, pixels: {}, {}, {}),
+        SearchTrigger(points=50, least=3, searches=1, every=1),
+        LightBudget(lambda settings, pixels: {}, {}, {}),
         engine=lambda number, affordable: Advice(space, bleaching_limit=0.2, seed=number),
         start={"excitation_power": 4.0},
         fields=[Field(i, i, 0) for i in range(3)],

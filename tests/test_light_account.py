@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from agent.config.schema import DoseConfig
-from agent.plans.adaptive.light_budget import Light
+from agent.plans.adaptive.light_budget import LightBudget
 from agent.record.dose import DoseGate
 from agent.record.folder import read_config
 from agent.record.ledger import Entry, Ledger
@@ -278,7 +278,7 @@ def test_settings_and_position_are_sent_when_they_change_and_after_a_pause(tmp_p
 
 
 def test_a_plan_counts_what_was_measured() -> None:
-    light = Light(lambda settings, pixels: {"depletion": 1.0}, {"depletion": 10.0}, {})
+    light = LightBudget(lambda settings, pixels: {"depletion": 1.0}, {"depletion": 10.0}, {})
     light.spend({}, 1, 0)
     assert light.frames(0) == 9
     light.spend({}, 1, 0, {"depletion": 3.0})

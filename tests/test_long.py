@@ -19,7 +19,7 @@ import zarr
 from agent.bench import long, run_bench
 from agent.bench.long.synthetic import write
 from agent.optimizer.objectives.estimate import Estimate
-from agent.plans.adaptive.error_model import Belief
+from agent.plans.adaptive.error_model import ErrorModel
 from agent.record.reconstructed import FOLDER, ReconstructedStore
 from agent.ui.report.page import render
 from agent.ui.report.run_data import Run
@@ -70,7 +70,7 @@ def test_a_thinned_line_keeps_its_peaks() -> None:
 
 
 class Plain:
-    """`Belief` as it is written down: all audits, each sum over all of them."""
+    """`ErrorModel` as it is written down: all audits, each sum over all of them."""
 
     def __init__(self) -> None:
         self.audits: list[list[float]] = []
@@ -104,7 +104,7 @@ class Plain:
 
 def test_old_audits_are_dropped_and_no_decision_changes_by_a_bit() -> None:
     rng = random.Random(5)
-    belief, plain = Belief(), Plain()
+    belief, plain = ErrorModel(), Plain()
     for number in range(2000):
         if rng.random() < 0.1:
             belief.doubt()

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from agent.cli import app
 from agent.config import load
-from agent.config.reading import ConfigError
+from agent.config.reading import UserError
 from agent.optimizer.memory import (
     CALIBRATIONS,
     SHIPPED,
@@ -310,15 +310,15 @@ class TestShippedLibrary:
     @pytest.mark.parametrize("name", ["library.npz", "nowhere/library.safetensors"])
     def test_is_written_where_it_can_be(self, tmp_path: Path, name: str) -> None:
         made = CliRunner().invoke(app, ["simulate", "sessions", str(tmp_path / name)])
-        assert isinstance(made.exception, ConfigError)
+        assert isinstance(made.exception, UserError)
         assert "NAME.safetensors in a folder that exists" in str(made.exception)
 
     def test_other_files_are_refused(self, tmp_path: Path) -> None:
-        with pytest.raises(ConfigError, match="no such file"):
+        with pytest.raises(UserError, match="no such file"):
             Sessions.read(tmp_path / "none.safetensors")
         other = tmp_path / "other.safetensors"
         other.write_bytes(b"not this")
-        with pytest.raises(ConfigError, match="not a library"):
+        with pytest.raises(UserError, match="not a library"):
             Sessions.read(other)
 
 

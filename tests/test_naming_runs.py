@@ -75,7 +75,7 @@ def test_a_run_is_gone_on_with_and_viewed(
         def links(self) -> dict[str, str]:
             return {"control": "http://here/c", "read": "http://here/r"}
 
-    monkeypatch.setattr("agent.ui.view.serve.Beside", Page)
+    monkeypatch.setattr("agent.ui.view.serve.ViewProcess", Page)
     data = faulty.config(live={"frames": 3})
     flag = place.parent / "fails"
     flag.touch()

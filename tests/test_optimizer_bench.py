@@ -12,7 +12,7 @@ from agent.bench.optimizer.contest import Kept, contest
 from agent.bench.optimizer.entrants import OURS, entrants
 from agent.bench.optimizer.families import make_task
 from agent.bench.optimizer.verdict import hypervolume, judge
-from agent.config.reading import ConfigError
+from agent.config.reading import UserError
 from agent.optimizer.base import merit
 
 
@@ -78,5 +78,5 @@ def test_a_worse_engine_fails_and_a_better_one_holds() -> None:
 
 
 def test_only_long_benchmarks_keep_a_file(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="--keep"):
+    with pytest.raises(UserError, match="--keep"):
         run_bench("loop", quick=True, seeds=None, as_json=True, keep=tmp_path / "x")

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from agent.bench.optimizer.peers import PEERS, FixedThompson, LinTSDiag, make_peer
-from agent.optimizer.base import Told, merit
+from agent.optimizer.base import BaseEngine, merit
 from agent.optimizer.baselines import RandomSearch
 from agent.optimizer.botorch import BotorchOptimizer, non_dominated, spread_out
 from agent.optimizer.outcome import Outcome, Settings
@@ -51,7 +51,7 @@ def botorch(seed: int, space: Space, **options: Any) -> BotorchOptimizer:
     return BotorchOptimizer(space, bleaching_limit=LIMIT, initial=8, seed=seed, **options)
 
 
-ENGINES: dict[str, Callable[[int, Space], Told]] = {
+ENGINES: dict[str, Callable[[int, Space], BaseEngine]] = {
     "fixed kernel": lambda seed, space: FixedThompson(
         space, bleaching_limit=LIMIT, initial=8, seed=seed
     ),
@@ -64,7 +64,7 @@ ENGINES: dict[str, Callable[[int, Space], Told]] = {
 }
 
 
-def session(engine: Told, trials: int) -> list[Settings]:
+def session(engine: BaseEngine, trials: int) -> list[Settings]:
     rng, asked = np.random.default_rng(engine.seed), []
     for _ in range(trials):
         asked.append(engine.ask())
@@ -91,7 +91,7 @@ def by_chance(trials: int) -> np.floating[Any]:
     return np.mean([short(session(engine, trials)) for engine in engines])
 
 
-def restricted_session(engine: Told) -> list[Settings]:
+def restricted_session(engine: BaseEngine) -> list[Settings]:
     """Two suggestions of the model, the second in a narrower space."""
     asked = session(engine, 9)
     engine.restrict({"power": [0.1, 2.0], "lines": [2, 4], "filter": ["far red", "none"]})

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from agent.config import RunConfig, load
-from agent.config.reading import ConfigError
+from agent.config.reading import UserError
 from agent.plan import Plan
 from agent.record.folder import new_folder, read_config
 from agent.run import Session, opening
@@ -75,7 +75,7 @@ def test_other_weights_are_asked_about(
     def again(**options: Any) -> Any:
         return Session(read_config(run), run / "config.yaml", run, restore=Other(), **options).run()
 
-    with pytest.raises(ConfigError, match=r"filter weights are ffffffffffff….*--accept-changes"):
+    with pytest.raises(UserError, match=r"filter weights are ffffffffffff….*--accept-changes"):
         again()
     assert light_of(run) == 3 and len(recorded(run).sessions) == 1
     assert again(accept_changes=True).status == "completed"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from agent.config import RunConfig, load
-from agent.config.reading import ConfigError
+from agent.config.reading import UserError
 from agent.optimizer.memory import Combined, Control, Library, Sessions, past_sessions
 from agent.optimizer.outcome import Outcome
 from agent.optimizer.space import Space
@@ -106,21 +106,21 @@ class TestEarlierRuns:
         config = load(CONFIG)
         space = run_space(config)
         few = run_folder(tmp_path / "few", 4)
-        with pytest.raises(ConfigError, match=r"few: 4 usable trials; .* at least 5"):
+        with pytest.raises(UserError, match=r"few: 4 usable trials; .* at least 5"):
             past_sessions([few], space)
         doubted = run_folder(tmp_path / "doubted", 8, flags=["unknown"])
-        with pytest.raises(ConfigError, match="doubted: 0 usable trials"):
+        with pytest.raises(UserError, match="doubted: 0 usable trials"):
             past_sessions([doubted], space)
-        with pytest.raises(ConfigError, match="not a run folder"):
+        with pytest.raises(UserError, match="not a run folder"):
             past_sessions([tmp_path], space)
         less = Space({"dwell_time": space.settings["dwell_time"]}, {})
-        with pytest.raises(ConfigError, match=r"few: tuned excitation_power, .*accepted.*dwell"):
+        with pytest.raises(UserError, match=r"few: tuned excitation_power, .*accepted.*dwell"):
             past_sessions([few], less)
         slower = {
             **space.settings,
             "dwell_time": space.settings["dwell_time"].model_copy(update={"unit": "ms"}),
         }
-        with pytest.raises(ConfigError, match="`dwell_time` in µs; accepted: ms"):
+        with pytest.raises(UserError, match="`dwell_time` in µs; accepted: ms"):
             past_sessions([few], Space(slower, space.search))
 
 

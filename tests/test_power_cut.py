@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from agent.config.reading import ConfigError
+from agent.config.reading import UserError
 from agent.record import durable
 from agent.record.folder import read_config
 from agent.record.ledger import Ledger
@@ -169,7 +169,7 @@ def test_a_frame_that_is_not_one_of_the_last_is_no_power_cut(tmp_path: Path) -> 
     assert result.status == "failed"
     chunk(run, 3).write_bytes(b"")
     seq = len(recorded(run).sessions)
-    with pytest.raises(ConfigError, match=r"frame 3: is cut.*66 whole frames follow it"):
+    with pytest.raises(UserError, match=r"frame 3: is cut.*66 whole frames follow it"):
         Session(read_config(run), run / "config.yaml", run).run()
     assert len(recorded(run).sessions) == seq and len(recorded(run).taken) == 70
 

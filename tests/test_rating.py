@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from agent.config.reading import ConfigError
+from agent.config.reading import UserError
 from agent.offline.rating.book import Book
 from agent.offline.rating.images import Shown, comparisons, images_in
 from agent.offline.user_study import read_answers
@@ -227,7 +227,7 @@ def test_the_last_answers_are_taken_back(folder: Path, page: Any) -> None:
     with closing(Book(folder, folder, shown, "Ana", 1)) as book:
         assert (book.given(0), book.next()) == (0.1, 1)
         assert book.undo() == 0 and not book.answers and rows(book.table) == []
-        with pytest.raises(ConfigError, match="nothing is answered"):
+        with pytest.raises(UserError, match="nothing is answered"):
             book.undo()
 
 
@@ -276,7 +276,7 @@ def test_testers_have_their_own_orders_and_a_common_mean(folder: Path) -> None:
             orders[tester] = list(book.order)
             assert sorted(book.order) == sorted(one.file for one in shown)
             book.answer(book.order.index("secret-03.tif"), score)
-            with pytest.raises(ConfigError, match="in use"):
+            with pytest.raises(UserError, match="in use"):
                 Book(folder, folder, shown, tester, 1)
     assert orders["Ana"] != orders["Ben Ö."]
     (row,) = rows(folder / "ratings.csv")
@@ -303,7 +303,7 @@ def test_half_a_line_and_new_images_leave_the_answers_as_they_are(folder: Path) 
         book.answer(1, 0.1)
     with closing(Book(folder, folder, shown[:10], "Ana", 1)) as book:
         assert (book.given(0), book.given(1), book.next()) == (0.7, 0.1, 2)
-    with pytest.raises(ConfigError, match="another name"):
+    with pytest.raises(UserError, match="another name"):
         Book(folder, folder, shown, "ANA", 1)
 
 
@@ -352,7 +352,7 @@ def test_requests_that_are_not_a_testers_are_refused(folder: Path) -> None:
 def test_a_table_of_scores_that_cannot_be_used(folder: Path, text: str, named: list[str]) -> None:
     table = folder / "scores.csv"
     table.write_text(text, encoding="utf-8")
-    with pytest.raises(ConfigError) as refused:
+    with pytest.raises(UserError) as refused:
         comparisons(folder, table, None)
     assert all(words in str(refused.value) for words in named), refused.value
 

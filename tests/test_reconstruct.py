@@ -17,7 +17,7 @@ import zarr
 from numpy.typing import NDArray
 
 from agent.cli import command
-from agent.config.reading import ConfigError
+from agent.config.reading import UserError
 from agent.offline.files.model_choice import choose
 from agent.offline.files.movies import MovieFile
 from agent.offline.files.reconstruction import Reconstruction, reconstruct_file
@@ -341,7 +341,7 @@ def refused(work: Path, model: Path | str, says: str, **options: Any) -> None:
     """It is, and no file is written."""
     before = names(work)
     options.setdefault("out", work / "new.tif")
-    with pytest.raises(ConfigError, match=says) as raised:
+    with pytest.raises(UserError, match=says) as raised:
         reconstruct(work, model, **options)  # type: ignore[arg-type]
     assert len(str(raised.value).splitlines()) <= 3
     assert names(work) == before

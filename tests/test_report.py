@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from agent.config.reading import ConfigError
+from agent.config.reading import UserError
 from agent.record import text
 from agent.record.folder import lock
 from agent.record.summary import summarize
@@ -294,7 +294,7 @@ def test_damaged_frames_are_named_and_not_shown(tmp_path: Path) -> None:
     chunk.write_bytes(b"\1" * chunk.stat().st_size)
     page = drawn(folder)
     assert "Not on disk as the ledger recorded" in page.words and f"frames {best}." in page.words
-    with pytest.raises(ConfigError, match="damaged"):
+    with pytest.raises(UserError, match="damaged"):
         save_picture(folder, tmp_path / "picture.png")
 
 
@@ -337,10 +337,10 @@ def test_neither_network_nor_microscope_nor_pyplot_is_loaded(tmp_path: Path) -> 
 
 
 def test_mistakes_are_told_in_a_line(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="not a run folder"):
+    with pytest.raises(UserError, match="not a run folder"):
         write_report(tmp_path, tmp_path / "r.html")
     folder = Story(tmp_path / "run", a_config("optimize")).begin().closed()
-    with pytest.raises(ConfigError, match="cannot be written"):
+    with pytest.raises(UserError, match="cannot be written"):
         write_report(folder, tmp_path / "nowhere" / "r.html")
-    with pytest.raises(ConfigError, match="retested"):
+    with pytest.raises(UserError, match="retested"):
         save_picture(folder, tmp_path / "p.png")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from agent.config.reading import ConfigError
+from agent.config.reading import UserError
 from agent.record import text
 from agent.ui.report import save_picture
 from agent.ui.report.picture import bar_length, contrast, picture
@@ -24,7 +24,7 @@ def test_picture_for_the_readme(tmp_path: Path) -> None:
     save_picture(folder, tmp_path / "p.png")
     with Image.open(tmp_path / "p.png") as image:
         assert image.width == 1200 and 450 < image.height < 700
-    with pytest.raises(ConfigError, match="cannot be written"):
+    with pytest.raises(UserError, match="cannot be written"):
         save_picture(folder, tmp_path / "nowhere" / "p.png")
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from safetensors.torch import load_file
 
-from agent.config.reading import ConfigError
+from agent.config.reading import UserError
 from agent.offline.training.restoration import RestorationTraining, recipe_of, train_restoration
 from models.restoration import Recipe, read_restoration, train
 from models.restoration.normalization import Normalization
@@ -384,7 +384,7 @@ class TestCommand:
         card = read_restoration(tmp_path / "w.safetensors").card
         assert (card["data"]["input"], card["data"]["target"]) == ("mine", "yours")
         (tmp_path / "yours" / "0.ome.zarr" / "zarr.json").write_text("{}")
-        with pytest.raises(ConfigError, match=r"0\.ome\.zarr: .*accepted is an OME-Zarr image"):
+        with pytest.raises(UserError, match=r"0\.ome\.zarr: .*accepted is an OME-Zarr image"):
             train_restoration(config, lines, Console(quiet=True), overwrite=True)
 
     @pytest.mark.parametrize("shape", [(64, 96), (5, 48, 48)])
@@ -408,12 +408,12 @@ class TestCommand:
             else dict.fromkeys(("training", "validation"), 1)
         )
         assert card["data"]["split"] == parts | {"test": 0}
-        with pytest.raises(ConfigError, match=r"w\.safetensors: is there already; --overwrite"):
+        with pytest.raises(UserError, match=r"w\.safetensors: is there already; --overwrite"):
             train_restoration(config, lines, Console(quiet=True))
         train_restoration(config, lines, Console(quiet=True), overwrite=True)
         write_grey(tmp_path / "mine" / "a.tif", image[..., :40, :40])
         if len(shape) == 2:
-            with pytest.raises(ConfigError, match=r"a is one frame of 40 × 40 .*32 × 64 or more"):
+            with pytest.raises(UserError, match=r"a is one frame of 40 × 40 .*32 × 64 or more"):
                 train_restoration(config, lines, Console(quiet=True), overwrite=True)
 
     def test_constant_frames_teach_nothing(
@@ -440,7 +440,7 @@ class TestCommand:
     )
     def test_mistakes_are_named(self, lines: list[str], message: str) -> None:
         config = Path(__file__).parents[1] / "configs" / "restoration" / "default.yaml"
-        with pytest.raises(ConfigError, match=message):
+        with pytest.raises(UserError, match=message):
             train_restoration(config, lines, Console(quiet=True))
 
     def test_every_config_is_a_recipe(self) -> None:

@@ -13,7 +13,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from agent.cli import main
-from agent.config.reading import ConfigError
+from agent.config.reading import UserError
 from agent.offline.files.scoring import score_files
 from devices.recorded import Part
 
@@ -60,7 +60,7 @@ def test_one_bad_file_or_frame_does_not_end_the_others(
     for words in ("text.tif: not a readable TIFF", "frames.tif, frame 1: frame with 1 values"):
         assert words in said.err
     assert "none.tif: no such file" in said.err and len(said.err.splitlines()) == 3
-    with pytest.raises(ConfigError, match="not a readable TIFF"):
+    with pytest.raises(UserError, match="not a readable TIFF"):
         score_files(files, None)
 
 
@@ -74,7 +74,7 @@ def test_pixel_sizes_are_those_of_the_file(tmp_path: Path, frame: NDArray[np.uin
 
     found = sized(0.025, 0.025)
     assert (found["pixel_size_nm"], found["pixel_size_from"]) == (pytest.approx(25), "file")
-    with pytest.raises(ConfigError, match=r"50 × 25 nm .*accepted are square ones"):
+    with pytest.raises(UserError, match=r"50 × 25 nm .*accepted are square ones"):
         sized(0.025, 0.05)
     assert score_files([file], 30)[0]["pixel_size_from"] == "given"
     tifffile.imwrite(file, frame)

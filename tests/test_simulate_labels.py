@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from typer.testing import CliRunner
 
 from agent.cli import app
-from agent.config.reading import ConfigError
+from agent.config.reading import UserError
 from agent.offline.simulate.label_fields import (
     BARE_EVERY,
     FIELD_PX,
@@ -30,7 +30,7 @@ from agent.offline.simulate.label_population import (
     draw_label,
     draw_resolution,
 )
-from agent.offline.simulate.labels import CHANNELS, COLUMNS, asked, read_fields, simulate_labels
+from agent.offline.simulate.labels import CHANNELS, COLUMNS, parse_set, read_fields, simulate_labels
 from agent.offline.simulate.off_target import diffuse, smooth_field, spots
 from agent.offline.simulate.population import Chance
 from devices.config import Structure
@@ -270,19 +270,19 @@ class TestCommand:
     def test_will_not_mix_sets_in_a_folder(self, tmp_path: Path) -> None:
         list(simulate_labels(tmp_path, "psd95", "test", 1, 3, 1))
         before = (tmp_path / "fields.csv").read_text()
-        with pytest.raises(ConfigError, match="seed is 3, asked for is 4"):
+        with pytest.raises(UserError, match="seed is 3, asked for is 4"):
             list(simulate_labels(tmp_path, "psd95", "test", 2, 4, 1))
-        with pytest.raises(ConfigError, match="structure is psd95, asked for is actin"):
+        with pytest.raises(UserError, match="structure is psd95, asked for is actin"):
             list(simulate_labels(tmp_path, "actin", "test", 2, 3, 1))
         assert (tmp_path / "fields.csv").read_text() == before
 
     def test_says_which_sets_there_are(self, tmp_path: Path) -> None:
-        assert asked("psd95", "test") == ("psd95", "test")
-        with pytest.raises(ConfigError, match="no training set of it; accepted: actin, tubulin"):
-            asked("psd95", "training")
+        assert parse_set("psd95", "test") == ("psd95", "test")
+        with pytest.raises(UserError, match="no training set of it; accepted: actin, tubulin"):
+            parse_set("psd95", "training")
         line = ["simulate", "labels", str(tmp_path / "set"), "--set", "tset"]
         refused = CliRunner().invoke(app, line)
-        assert isinstance(refused.exception, ConfigError)
+        assert isinstance(refused.exception, UserError)
         assert "accepted: training, test" in str(refused.exception)
         assert not (tmp_path / "set").exists()
 

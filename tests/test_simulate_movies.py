@@ -14,7 +14,7 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 from typer.testing import CliRunner
 
 from agent.cli import app
-from agent.config.reading import ConfigError
+from agent.config.reading import UserError
 from agent.offline.simulate.movie_layers import GRAIN_PX, Network, Sheet
 from agent.offline.simulate.movie_motion import (
     PER_FRAME,
@@ -28,7 +28,7 @@ from agent.offline.simulate.movie_motion import (
 )
 from agent.offline.simulate.movie_objects import Bodies, Spots
 from agent.offline.simulate.movie_scenes import KINDS, MAPS, Window, draw_scene
-from agent.offline.simulate.movie_set import CLEAN, asked, read_movies, simulate_movies
+from agent.offline.simulate.movie_set import CLEAN, parse_set, read_movies, simulate_movies
 from agent.offline.simulate.movies import (
     BRIGHTEST,
     COLUMNS,
@@ -388,16 +388,16 @@ class TestCommand:
         np.testing.assert_array_equal(tifffile.imread(folder / CLEAN / "00001.tif"), movie(1)[0])
 
         before = table.read_text()
-        with pytest.raises(ConfigError, match="seed is 3, asked for is 4"):
+        with pytest.raises(UserError, match="seed is 3, asked for is 4"):
             list(simulate_movies(folder, "training", 4, 4, 1))
-        with pytest.raises(ConfigError, match="set is training, asked for is test"):
+        with pytest.raises(UserError, match="set is training, asked for is test"):
             list(simulate_movies(folder, "test", 4, 3, 1))
         assert table.read_text() == before
 
     def test_says_which_sets_there_are(self, tmp_path: Path) -> None:
-        assert asked("test") == "test"
+        assert parse_set("test") == "test"
         line = ["simulate", "movies", str(tmp_path / "set"), "--set", "tset"]
         refused = CliRunner().invoke(app, line)
-        assert isinstance(refused.exception, ConfigError)
+        assert isinstance(refused.exception, UserError)
         assert "accepted: training, test" in str(refused.exception)
         assert not (tmp_path / "set").exists()

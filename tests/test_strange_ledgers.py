@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.config.reading import ConfigError
+from agent.config.reading import UserError
 from agent.record.folder import lock
 from agent.record.ledger import DamagedLedger, Ledger, reading
 from agent.record.recording import Recording
@@ -194,9 +194,9 @@ def test_a_command_needs_neither_the_config_nor_the_whole_ledger(tmp_path: Path)
     try:
         assert "at once" in tell(folder, ["stop=true"])
         assert "at once" in tell(folder, ["pause=true"])
-        with pytest.raises(ConfigError, match="YAML"):
+        with pytest.raises(UserError, match="YAML"):
             tell(folder, ["filter=all"])
     finally:
         taken.release()
-    with pytest.raises(ConfigError, match="nobody is at work"):
+    with pytest.raises(UserError, match="nobody is at work"):
         tell(folder, ["stop=true"])

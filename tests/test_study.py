@@ -11,7 +11,7 @@ from statistics import stdev
 import pytest
 
 from agent.cli import command
-from agent.config.reading import ConfigError
+from agent.config.reading import UserError
 from agent.offline.user_study import (
     RATER_SD,
     Answer,
@@ -158,18 +158,18 @@ def test_results_are_read_as_spreadsheets_write_them(tmp_path: Path) -> None:
 )
 def test_what_is_wrong_with_results_is_said(tmp_path: Path, text: str, words: list[str]) -> None:
     file = results(tmp_path, text)
-    with pytest.raises(ConfigError) as error:
+    with pytest.raises(UserError) as error:
         read_answers(file)
     for word in [str(file), *words]:
         assert word in str(error.value)
 
 
 def test_files_that_cannot_be_read_are_said(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no such file; accepted is a CSV"):
+    with pytest.raises(UserError, match="no such file; accepted is a CSV"):
         read_answers(tmp_path / "none.csv")
-    with pytest.raises(ConfigError, match="not a readable CSV"):
+    with pytest.raises(UserError, match="not a readable CSV"):
         read_answers(tmp_path)
-    with pytest.raises(ConfigError, match="not a readable CSV"):
+    with pytest.raises(UserError, match="not a readable CSV"):
         read_answers(results(tmp_path, HEADER, encoding="utf-16"))
 
 

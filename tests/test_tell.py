@@ -13,14 +13,14 @@ import pytest
 
 from agent.config import RunConfig, load
 from agent.config.plans import OptimizeConfig
-from agent.config.reading import ConfigError
+from agent.config.reading import UserError
 from agent.optimizer.outcome import Outcome
 from agent.plan import FREE, Frame, Instruction, Listen, Note
 from agent.plans.optimize import optimize
 from agent.record.recording import Recording
 from agent.steering.control_file import FILE, append
 from agent.steering.inbox import PlanInbox
-from agent.steering.instructions import Standing, check
+from agent.steering.instructions import SearchState, check
 from devices.config import Value
 from devices.shot import Field, Shot
 from models.quality.score import Score
@@ -264,7 +264,7 @@ def every_kind(tmp_path: Path) -> RunConfig:
     ],
 )
 def test_what_can_be_told(every_kind: RunConfig, told: dict[str, Any], value: Any) -> None:
-    (instruction,) = check(every_kind, told, Standing(4, [True, False, True]))
+    (instruction,) = check(every_kind, told, SearchState(4, [True, False, True]))
     assert instruction == Instruction(next(iter(told)), value)
     assert repr(instruction.value) == repr(value), "another type of number"
 
@@ -319,8 +319,8 @@ def test_what_can_be_told(every_kind: RunConfig, told: dict[str, Any], value: An
     ids=lambda part: part[0] if isinstance(part, list) else "",
 )
 def test_what_cannot_be_told(every_kind: RunConfig, told: dict[str, Any], named: list[str]) -> None:
-    with pytest.raises(ConfigError) as refused:
-        check(every_kind, told, Standing(4, [True, False, True]))
+    with pytest.raises(UserError) as refused:
+        check(every_kind, told, SearchState(4, [True, False, True]))
     message = str(refused.value)
     assert all(name in message for name in named), message
     assert len(message.splitlines()) == 1 and len(message) < 250
@@ -329,9 +329,9 @@ def test_what_cannot_be_told(every_kind: RunConfig, told: dict[str, Any], named:
 @pytest.mark.parametrize("told", [{"finish": True}, {"trials": 2}])
 def test_a_search_without_any_result_cannot_be_ended(every_kind: RunConfig, told: Any) -> None:
     """There would be nothing to recommend, and the run would end as failed."""
-    with pytest.raises(ConfigError, match="none of 2 trials gave a result"):
-        check(every_kind, told, Standing(4, [False, False]))
-    check(every_kind, told, Standing(4, [False, True]))
+    with pytest.raises(UserError, match="none of 2 trials gave a result"):
+        check(every_kind, told, SearchState(4, [False, False]))
+    check(every_kind, told, SearchState(4, [False, True]))
 
 
 # ---------------------------------------------------------------------- the control file
@@ -395,7 +395,7 @@ def test_a_file_that_cannot_be_read_is_told_of_once(every_kind: RunConfig, tmp_p
     found = control.hear()
     assert found is not None and "cannot be read" in found.refused[0]
     assert control.hear() is None
-    with pytest.raises(ConfigError, match="cannot be written"):
+    with pytest.raises(UserError, match="cannot be written"):
         append(tmp_path, {"trials": 3})
     (tmp_path / FILE).rmdir()
     append(tmp_path, {"trials": 3})

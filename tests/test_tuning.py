@@ -13,19 +13,19 @@ import torch
 from agent.bench.interpolation.study import real_movies
 from agent.bench.tuning import measure
 from agent.plans.adaptive.alignment import comparable
-from agent.plans.adaptive.error import Detector, seen
+from agent.plans.adaptive.error import Detector, smooth
 from agent.record.images import ImageStore
 from agent.workers.fine_tuning import (
     FIRST,
     JUDGES,
     RECIPE,
-    Audit,
+    AuditTriplet,
     Example,
     affordable,
-    divided,
-    judged,
-    learned,
-    matched,
+    compare_weights,
+    fine_tune,
+    split_audits,
+    write_rescaled,
 )
 from agent.workers.tune import audits_of
 from agent.workers.tune_process import FOLDER, TuneProcess, Tuner
@@ -65,14 +65,14 @@ def row(index: int, *, failed: str | None = None, dark: bool = False) -> dict[st
 
 
 def test_what_the_ledger_has_becomes_audits() -> None:
-    assert audits_of(row(3)) == [Audit(3, 4, 5, 0.4, (1.0, -2.0))]
+    assert audits_of(row(3)) == [AuditTriplet(3, 4, 5, 0.4, (1.0, -2.0))]
     assert audits_of(row(3, failed="it died")) == audits_of(row(3, dark=True)) == []
 
 
 def test_no_frame_is_learned_from_that_judges() -> None:
     for count in (FIRST, 40):
-        audits = [Audit(i, i + 1, i + 2, 0.5) for i in range(count)]
-        older, latest = divided(audits)
+        audits = [AuditTriplet(i, i + 1, i + 2, 0.5) for i in range(count)]
+        older, latest = split_audits(audits)
         assert latest == audits[-max(JUDGES, count // 3) :]
         assert len(older) == count - len(latest) - 2  # those that share a frame with these
         judges = frozenset[int]().union(*(one.frames for one in latest))
@@ -80,7 +80,7 @@ def test_no_frame_is_learned_from_that_judges() -> None:
 
 
 def test_large_frames_are_fewer() -> None:
-    audits = [Audit(i, i + 1, i + 2, 0.5) for i in range(200)]
+    audits = [AuditTriplet(i, i + 1, i + 2, 0.5) for i in range(200)]
     assert affordable(audits, (64, 64)) == audits[-48:]
     assert affordable(audits, (4096, 4096)) == audits[-FIRST:]
 
@@ -98,16 +98,16 @@ def test_drift_is_taken_out_of_all_three() -> None:
 
 def test_weights_that_rebuild_badly_are_better_after_it(tiny: Path, tmp_path: Path) -> None:
     known = examples()
-    learned(tiny, known[:10], tmp_path / "better", QUICK)
+    fine_tune(tiny, known[:10], tmp_path / "better", QUICK)
     old = Interpolation(tiny, "cpu")
     new = Interpolation(tmp_path / "better.safetensors", "cpu")
-    found = judged(old, new, known[12:], DETECTOR)
+    found = compare_weights(old, new, known[12:], DETECTOR)
     assert found.better and found.after.value < 0.8 * found.before.value
     assert found.gain.value == pytest.approx(found.before.value - found.after.value)
     # They say that they are as unsure as the old ones, whatever a training made of that.
-    matched(tmp_path / "better.safetensors", found, tmp_path / "matched")
+    write_rescaled(tmp_path / "better.safetensors", found, tmp_path / "matched")
     kept = Interpolation(tmp_path / "matched.safetensors", "cpu")
-    again = judged(old, kept, known[12:], DETECTOR)
+    again = compare_weights(old, kept, known[12:], DETECTOR)
     assert again.unsure == pytest.approx(1.0, abs=1e-4)
     assert again.after == found.after
 
@@ -116,16 +116,16 @@ def test_what_is_learned_from_wrong_frames_is_not_kept(tiny: Path, tmp_path: Pat
     known = examples()
     # As if the structure jumped aside between two frames, and back.
     wrong = [replace(one, measured=np.roll(one.measured, 6, axis=0)) for one in known[:10]]
-    card = learned(tiny, wrong, tmp_path / "worse", QUICK)
+    card = fine_tune(tiny, wrong, tmp_path / "worse", QUICK)
     assert card["training"]["best_epoch"]  # by the frames it learned from it is better
     worse = Interpolation(tmp_path / "worse.safetensors", "cpu")
-    found = judged(Interpolation(tiny, "cpu"), worse, known[12:], DETECTOR)
+    found = compare_weights(Interpolation(tiny, "cpu"), worse, known[12:], DETECTOR)
     assert not found.better and found.after.value > found.before.value
 
 
 def test_its_loss_looks_through_the_blur_that_errors_are_measured_behind() -> None:
     first, second = np.random.default_rng(3).normal(size=(2, 1, 1, 40, 40)).astype(np.float32)
-    wanted = np.mean((seen(first[0, 0]) - seen(second[0, 0])) ** 2)
+    wanted = np.mean((smooth(first[0, 0]) - smooth(second[0, 0])) ** 2)
     found = float(of_structure(torch.from_numpy(first), torch.from_numpy(second)))
     assert found == pytest.approx(wanted, rel=1e-3)
 
@@ -141,16 +141,16 @@ def test_the_benchmark_runs() -> None:
 
 def test_the_same_weights_are_no_better(tiny: Path) -> None:
     same = Interpolation(tiny, "cpu")
-    assert not judged(same, same, examples()[12:], DETECTOR).better
+    assert not compare_weights(same, same, examples()[12:], DETECTOR).better
 
 
 def test_too_few_audits_are_refused(tiny: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="3 audits to learn from; needed are 4"):
-        learned(tiny, examples()[:3], tmp_path / "none", QUICK)
+        fine_tune(tiny, examples()[:3], tmp_path / "none", QUICK)
     same = Interpolation(tiny, "cpu")
     dark = replace(examples()[0], measured=np.full((40, 40), 100, np.uint16))
     with pytest.raises(ValueError, match="0 audits with a structure to judge by"):
-        judged(same, same, [dark, dark], DETECTOR)
+        compare_weights(same, same, [dark, dark], DETECTOR)
 
 
 @pytest.mark.skipif(not hasattr(os, "getpriority"), reason="knows no priorities")
@@ -171,7 +171,7 @@ def test_the_run_s_frames_are_read_and_better_weights_left(tiny: Path, tmp_path:
     raw = ImageStore(tmp_path, pixel_size_um=0.02)
     for number, frame in enumerate(frames):
         raw.write(number, frame)
-    audits = [Audit(i, i + 1, i + 2, 0.5) for i in range(16)]
+    audits = [AuditTriplet(i, i + 1, i + 2, 0.5) for i in range(16)]
     tuner = Tuner(tmp_path, DETECTOR, 0.02, QUICK)
     done = tuner.tune(str(tiny), audits, 1)
     assert (done.audits, done.learned, done.verdict.audits) == (16, 9, 5)

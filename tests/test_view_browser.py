@@ -17,7 +17,7 @@ from agent.record.folder import new_folder
 from agent.record.summary import summarize
 from agent.run import Session
 from agent.steering.control_file import FILE
-from agent.ui.view.process import Beside
+from agent.ui.view.process import ViewProcess
 from agent.ui.web.access import Place
 from tests import faulty
 from tests.pages import ask, run_pages
@@ -183,7 +183,7 @@ def test_a_killed_view_and_a_browser_that_goes_leave_the_run_as_it_is(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     work = Work(tmp_path, live={"frames": 40, "interval_s": 0.05})
-    beside = Beside(work.run, Place(port=0))
+    beside = ViewProcess(work.run, Place(port=0))
     links = beside.links()
     work.start()
     address, _, token = links["control"].partition("/#")

@@ -17,11 +17,11 @@ from uuid import uuid4
 
 import pytest
 
-from agent.config.reading import ConfigError
+from agent.config.reading import UserError
 from agent.record.folder import write_status
 from agent.record.safe_files import replace_text
 from agent.steering.control_file import FILE, append
-from agent.ui.view.process import Beside
+from agent.ui.view.process import ViewProcess
 from agent.ui.view.site import FILES, LOG, RunSite
 from agent.ui.web.access import Place, Tokens
 from agent.ui.web.refusal_log import Refusals
@@ -286,7 +286,7 @@ def test_limits_hold_whatever_reaches_the_control_file(tmp_path: Path) -> None:
     ids=str,
 )
 def test_where_it_may_not_be_served(tmp_path: Path, place: Place, named: list[str]) -> None:
-    with pytest.raises(ConfigError) as refused:
+    with pytest.raises(UserError) as refused:
         RunSite(tmp_path, place)
     assert all(words in str(refused.value) for words in named), refused.value
 
@@ -355,21 +355,21 @@ def test_other_machines_are_served_with_tls(tmp_path: Path) -> None:
             plain.request("GET", "/api/state", headers=told)
             plain.getresponse()
     key.write_text("nonsense", encoding="utf-8")
-    with pytest.raises(ConfigError, match="cannot be used"):
+    with pytest.raises(UserError, match="cannot be used"):
         RunSite(run, Place("0.0.0.0", 0, certificate, key))
 
 
 def test_a_run_with_a_view_prints_two_links_and_leaves_it_open(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun: list[Beside] = []
+    begun: list[ViewProcess] = []
 
-    class Remembered(Beside):
+    class Remembered(ViewProcess):
         def __init__(self, *args: Any) -> None:
             super().__init__(*args)
             begun.append(self)
 
-    monkeypatch.setattr("agent.ui.view.serve.Beside", Remembered)
+    monkeypatch.setattr("agent.ui.view.serve.ViewProcess", Remembered)
     config = faulty.write(tmp_path / "config.yaml", faulty.config(live={"frames": 3}))
     run = tmp_path / "run"
     view = ("--view", "--port", "0", "--no-open")
@@ -471,7 +471,7 @@ def test_links_in_a_strangers_folder_are_not_written_through(tmp_path: Path) -> 
         if name == LOG:
             Refusals(link).add(401, "?", "GET /", "no token")
         elif name == FILE:
-            with pytest.raises(ConfigError, match="link"):
+            with pytest.raises(UserError, match="link"):
                 append(tmp_path, {"stop": True})
         elif name.startswith("report"):
             replace_text(tmp_path / "report.html", "a report")

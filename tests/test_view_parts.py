@@ -16,7 +16,7 @@ from agent.record.ledger import Entry, Ledger
 from agent.ui.view import run_state as made
 from agent.ui.view.previews import Previews, draw
 from agent.ui.view.reader import Reader
-from agent.ui.view.run_state import Course
+from agent.ui.view.run_state import RunState
 from agent.ui.view.thinned_curve import Series
 from tests import faulty
 from tests.faulty import cli
@@ -57,7 +57,7 @@ def test_frames_that_are_skipped_rebuilt_and_audited_are_counted_as_what_they_ar
     file = faulty.write(
         tmp_path / "lapse.yaml", faulty.config(plan="timelapse", timelapse=timelapse)
     )
-    course = Course(load(file))
+    course = RunState(load(file))
     assert course.take(
         told(
             ("run", RUN),
@@ -90,7 +90,7 @@ def test_frames_that_are_skipped_rebuilt_and_audited_are_counted_as_what_they_ar
 
 
 def test_light_that_never_fell_is_given_back_and_lost_light_is_not(config: RunConfig) -> None:
-    course = Course(config)
+    course = RunState(config)
     course.take(
         told(
             ("run", RUN),
@@ -106,7 +106,7 @@ def test_light_that_never_fell_is_given_back_and_lost_light_is_not(config: RunCo
 
 
 def test_the_time_left_follows_the_latest_pace(config: RunConfig) -> None:
-    course = Course(config)
+    course = RunState(config)
     rows: list[tuple[Any, ...]] = [("run", RUN)]
     for index in range(10):
         rows += [("shot", SHOT, index), ("frame", {"time_s": float(index)}, index)]
@@ -118,7 +118,7 @@ def test_memory_does_not_grow_with_the_run(
     config: RunConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(made, "RECENT", 20)
-    course = Course(config)
+    course = RunState(config)
     for start in range(0, 300, 10):
         course.take(
             told(*(("frame", {"time_s": float(start + at)}, start + at) for at in range(10)))
@@ -135,7 +135,7 @@ def test_memory_does_not_grow_with_the_run(
 
 def test_a_search_that_is_told_of_trials_and_settings(tmp_path: Path) -> None:
     config = load(faulty.write(tmp_path / "search.yaml", config_data_of_a_run()))
-    course = Course(config)
+    course = RunState(config)
     trial = {"settings": {}, "objectives": {"score": 0.5, "bleaching": 0.1}}
     over = {"settings": {}, "objectives": {"score": 0.9, "bleaching": 0.9}}
     notes: list[tuple[str, dict[str, Any]]] = [

@@ -11,7 +11,7 @@ import pytest
 from agent.bench.fuzz.drawn import TEXTS, configs
 from agent.config import RunConfig, load, plain_yaml
 from agent.config.data import as_data
-from agent.config.reading import ConfigError
+from agent.config.reading import UserError
 from agent.record.folder import CONFIG, write_config
 from tests import faulty
 from tests.faulty import cli
@@ -129,6 +129,6 @@ def test_a_path_that_is_no_text_is_still_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = faulty.write(tmp_path / "my.yaml", faulty.config(optimize={"prior": [3]}))
-    with pytest.raises(ConfigError, match=r"optimize\.prior"):
+    with pytest.raises(UserError, match=r"optimize\.prior"):
         load(file)
     assert cli(capsys, "check", file)[0] == 2

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from agent.optimizer.objectives.estimate import Estimate
 from agent.plans.adaptive.error import Detector
-from agent.workers.fine_tuning import Audit, Verdict
+from agent.workers.fine_tuning import AuditTriplet, Verdict
 from agent.workers.tune_process import FOLDER, Tuned
 
 
@@ -34,7 +34,7 @@ class Pretends:
         self.folder = folder
         return self
 
-    def tune(self, model: str, audits: Sequence[Audit], number: int) -> Tuned:
+    def tune(self, model: str, audits: Sequence[AuditTriplet], number: int) -> Tuned:
         time.sleep(self.seconds)
         if self.dies:
             os._exit(9)

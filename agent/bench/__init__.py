@@ -17,7 +17,7 @@ from rich.table import Table
 
 from agent.bench.measurement import Measurement
 from agent.cli.terminal import out
-from agent.config.reading import ConfigError
+from agent.config.reading import UserError
 from agent.record.folder import versions
 
 _BENCHES = {
@@ -58,18 +58,18 @@ def run_bench(
 
     Raises
     ------
-    ConfigError
+    UserError
         There is no such benchmark.
     """
     if name not in _BENCHES:
         known = "; ".join(f"{key}: {what}" for key, what in _BENCHES.items())
-        raise ConfigError(f"bench {name}: no such measurement; {known}")
+        raise UserError(f"bench {name}: no such measurement; {known}")
     if seeds is not None and seeds < 1:
-        raise ConfigError(f"--seeds {seeds}: at least 1")
+        raise UserError(f"--seeds {seeds}: at least 1")
     if keep is not None and name not in _LONG:
-        raise ConfigError(f"--keep: only for {', '.join(_LONG)}, which take hours")
+        raise UserError(f"--keep: only for {', '.join(_LONG)}, which take hours")
     if view and name != "loop":
-        raise ConfigError("--view: only for loop, whose runs it shows in a browser")
+        raise UserError("--view: only for loop, whose runs it shows in a browser")
     more: dict[str, Any] = {"keep": keep} if keep else {}
     if view:
         more["view"] = True

@@ -20,10 +20,10 @@ from typing import Any
 from agent.bench.measurement import Check, Measurement
 from agent.bench.slowed import processor_s, slowed
 from agent.config import RunConfig
-from agent.config.reading import ConfigError
+from agent.config.reading import UserError
 from agent.record.ledger import Ledger
 from agent.run import Session
-from agent.ui.view.process import Beside
+from agent.ui.view.process import ViewProcess
 from agent.ui.web.access import Place
 from devices.microscope import Microscope
 
@@ -54,7 +54,7 @@ def measure_pages(
 
     Raises
     ------
-    ConfigError
+    UserError
         There is no browser here.
     """
     repeats = seeds or (3 if quick else _REPEATS)
@@ -131,10 +131,10 @@ def _browser() -> Iterator[Any]:
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
-        raise ConfigError("bench loop --view: needs playwright: pip install playwright") from None
+        raise UserError("bench loop --view: needs playwright: pip install playwright") from None
     found = shutil.which("chromium") or shutil.which("chromium-browser")
     if found is None:
-        raise ConfigError("bench loop --view: needs Chromium: apt-get install chromium")
+        raise UserError("bench loop --view: needs Chromium: apt-get install chromium")
     with sync_playwright() as made:
         browser = made.chromium.launch(executable_path=found, args=["--no-sandbox"])
         yield browser
@@ -149,7 +149,7 @@ def _session(config: RunConfig, run: Path, browser: Any) -> tuple[float, list[in
         session = Session(config, run.parent / "bench.yaml", run, microscope=microscope)
         pages = []
         if browser is not None:
-            beside = Beside(run, Place(port=0))
+            beside = ViewProcess(run, Place(port=0))
             after.callback(beside.end)
             link = beside.links()["control"]
             pages = [_page(browser, link, after) for _ in range(_PAGES)]
@@ -189,7 +189,7 @@ def _latency(config: RunConfig, run: Path, browser: Any) -> list[float]:
     with ExitStack() as after:
         microscope = after.enter_context(Microscope.open(config.microscope))
         session = Session(config, run.parent / "bench.yaml", run, microscope=microscope)
-        beside = Beside(run, Place(port=0))
+        beside = ViewProcess(run, Place(port=0))
         after.callback(beside.end)
         page = _page(browser, beside.links()["control"], after)
         session.run()

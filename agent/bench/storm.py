@@ -26,7 +26,7 @@ import yaml
 
 from agent.bench import lit
 from agent.bench.measurement import Check, Measurement
-from agent.config.reading import ConfigError
+from agent.config.reading import UserError
 
 _SIGNALS = 200
 _QUICK_SIGNALS = 40
@@ -248,11 +248,11 @@ def measure(*, quick: bool, seeds: int | None) -> Measurement:
 
     Raises
     ------
-    ConfigError
+    UserError
         There are no such signals here.
     """
     if not hasattr(os, "fork"):
-        raise ConfigError("bench storm: sends POSIX signals, which this system does not have")
+        raise UserError("bench storm: sends POSIX signals, which this system does not have")
     signals = seeds or (_QUICK_SIGNALS if quick else _SIGNALS)
     folder = Path(tempfile.mkdtemp(prefix="stedfast-bench-"))
     try:

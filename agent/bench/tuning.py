@@ -21,18 +21,18 @@ from rich.progress import track
 from agent.bench.interpolation.study import Movie, gaps, real_movies
 from agent.bench.measurement import Check, Measurement, kept_in
 from agent.cli.terminal import err
-from agent.config.reading import ConfigError
+from agent.config.reading import UserError
 from agent.plans.adaptive.error import Detector
 from agent.workers.fine_tuning import (
     RECIPE,
-    Audit,
+    AuditTriplet,
     Example,
     Verdict,
     affordable,
-    divided,
-    judged,
-    learned,
-    matched,
+    compare_weights,
+    fine_tune,
+    split_audits,
+    write_rescaled,
 )
 from models.interpolation.recipe import Recipe
 
@@ -54,14 +54,14 @@ def measure(*, quick: bool, seeds: int | None, keep: Path | None = None) -> Meas
 
     Raises
     ------
-    ConfigError
+    UserError
         There are no real movies.
     """
     import torch
 
     movies = real_movies()
     if not movies:
-        raise ConfigError("bench tuning: the real movies are not beside the project")
+        raise UserError("bench tuning: the real movies are not beside the project")
     recipe = RECIPE
     if quick:
         recipe = replace(RECIPE, epochs=1, steps_per_epoch=2, patch=32)
@@ -117,19 +117,19 @@ def _tuned(movie: Movie, out: Path, recipe: Recipe) -> dict[str, Any]:
     frames = np.asarray(movie.frames, np.float32)
     half = len(frames) // 2
     detector = Detector(gain=_NOISELESS, offset=float(frames.min()))
-    audits = [Audit(i, i + 1, i + 2, 0.5) for i in range(half - 2)]
-    older, latest = divided(affordable(audits, frames[0].shape))
+    audits = [AuditTriplet(i, i + 1, i + 2, 0.5) for i in range(half - 2)]
+    older, latest = split_audits(affordable(audits, frames[0].shape))
     began = time.perf_counter()
-    learned(_MODEL, _examples(frames, older), out, recipe)
+    fine_tune(_MODEL, _examples(frames, older), out, recipe)
     old, new = Interpolation(_MODEL, "cpu"), Interpolation(_file(out), "cpu")
-    verdict = judged(old, new, _examples(frames, latest), detector)
+    verdict = compare_weights(old, new, _examples(frames, latest), detector)
     minutes = (time.perf_counter() - began) / 60
-    matched(_file(out), verdict, out.with_name(f"{out.name}-matched"))
+    write_rescaled(_file(out), verdict, out.with_name(f"{out.name}-matched"))
     skipped = [
-        Audit(half + gap.before, half + gap.target, half + gap.after, gap.t)
+        AuditTriplet(half + gap.before, half + gap.target, half + gap.after, gap.t)
         for gap in gaps(len(frames) - half, 2)
     ]
-    later = judged(old, new, _examples(frames, skipped), detector)
+    later = compare_weights(old, new, _examples(frames, skipped), detector)
     before, after = (_rms(one) for one in (later.before.value, later.after.value))
     return {
         "audits": len(audits),
@@ -145,7 +145,7 @@ def _file(out: Path) -> Path:
     return out.with_name(f"{out.name}.safetensors")
 
 
-def _examples(frames: NDArray[Any], audits: list[Audit]) -> list[Example]:
+def _examples(frames: NDArray[Any], audits: list[AuditTriplet]) -> list[Example]:
     return [
         Example(frames[one.before], frames[one.frame], frames[one.after], one.t) for one in audits
     ]

@@ -14,7 +14,7 @@ import typer
 from agent.cli import bench, images, inspect, run, simulate, train
 from agent.cli.machine import in_words
 from agent.cli.terminal import hold_anything, say
-from agent.config.reading import ConfigError
+from agent.config.reading import UserError
 from agent.run import signals
 from devices.errors import DeviceFault, Interrupted
 from devices.opening import hanging
@@ -103,7 +103,7 @@ def command() -> NoReturn:
     warnings.filterwarnings("ignore", category=UserWarning, module="skopt")
     try:
         app()
-    except ConfigError as error:
+    except UserError as error:
         _leave(2, error)
     except DeviceFault as error:
         _leave(1, error)

@@ -14,7 +14,7 @@ from rich.text import Text
 from agent.cli.terminal import say
 from agent.config import load, plain_yaml
 from agent.config.data import as_data
-from agent.config.reading import ConfigError, located, noted
+from agent.config.reading import UserError, located, noted
 from agent.run.signals import interrupts
 from devices.config import ExposureConfig, MicroscopeConfig
 from devices.errors import BindingError
@@ -35,13 +35,13 @@ def list_devices(cfg: str, starter: Path | None, console: Console, *, as_json: b
 
     Raises
     ------
-    ConfigError
+    UserError
         The file cannot be loaded, or `starter` is there already.
     """
     if starter is not None and starter.exists():
-        raise ConfigError(f"{starter}: is there already; give --write a new file")
+        raise UserError(f"{starter}: is there already; give --write a new file")
     if starter is not None and not starter.parent.is_dir():
-        raise ConfigError(f"{starter}: there is no folder {starter.parent}")
+        raise UserError(f"{starter}: there is no folder {starter.parent}")
     config, base = _microscope(cfg)
     try:
         with interrupts() as seen, open_core(config, base=base, stop=seen) as held:
@@ -62,13 +62,13 @@ def list_devices(cfg: str, starter: Path | None, console: Console, *, as_json: b
         say(f"{starter}: written; the lines to look at say `# check:`")
 
 
-def _wrong(cfg: str, error: BindingError) -> ConfigError:
+def _wrong(cfg: str, error: BindingError) -> UserError:
     """What is wrong with a microscope, and where: a line of its config, or its `.cfg`."""
     file = Path(cfg)
     if _is_config(file):
         return located(file, ("microscope", *error.path), str(error))
     # What Micro-Manager refuses already names the file.
-    return ConfigError(str(error) if cfg in str(error) else f"{cfg}: {error}")
+    return UserError(str(error) if cfg in str(error) else f"{cfg}: {error}")
 
 
 def _is_config(file: Path) -> bool:

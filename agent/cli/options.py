@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from agent.cli.terminal import err, out, say
-from agent.config.reading import ConfigError
+from agent.config.reading import UserError
 
 __all__ = ["err", "out", "say"]
 
@@ -23,7 +23,7 @@ def named_run(folder: Path) -> Path:
 
     Raises
     ------
-    ConfigError
+    UserError
         There is none in `runs`.
     """
     from agent.record.folder import CONFIG
@@ -32,7 +32,7 @@ def named_run(folder: Path) -> Path:
         return folder
     begun = [(config.stat().st_mtime, config.parent) for config in _RUNS.glob(f"*/{CONFIG}")]
     if not begun:
-        raise ConfigError(f"{LAST}: there is no run in {_RUNS.absolute()}; give a run folder")
+        raise UserError(f"{LAST}: there is no run in {_RUNS.absolute()}; give a run folder")
     return max(begun)[1]
 
 

@@ -31,7 +31,7 @@ from agent.cli.options import (
 )
 from agent.cli.summary import print_summary
 from agent.config import load
-from agent.config.reading import ConfigError
+from agent.config.reading import UserError
 from agent.run.signals import Interrupts, interrupts
 
 if TYPE_CHECKING:
@@ -229,7 +229,7 @@ def _work(session: Session) -> NoReturn:
         with showing(session.progress, err) as watch:
             result = session.run(watch)
     except RunBusy as error:
-        raise ConfigError(str(error)) from None
+        raise UserError(str(error)) from None
     say(f"{result.status}: {result.reason}")
     if not result.safe:
         say("THE MICROSCOPE MAY NOT BE SAFE: see safe_state in `stedfast show`")
@@ -263,9 +263,9 @@ def _sum_up(result: Result, seen: Interrupts) -> Mapping[str, Any] | None:
     except KeyboardInterrupt:
         say(f"stedfast report {result.folder} writes the report")
     except (OSError, SystemExit):  # nobody reads it
-        with suppress(ConfigError, OSError):
+        with suppress(UserError, OSError):
             found = summarize(result.folder)["result"]
-    except ConfigError as error:  # somebody else wrote into its folder
+    except UserError as error:  # somebody else wrote into its folder
         say(str(error))
     return found
 

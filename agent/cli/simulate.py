@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from agent.cli.options import err
-from agent.config.reading import ConfigError
+from agent.config.reading import UserError
 
 app = typer.Typer(help="Make data with the virtual microscope.", no_args_is_help=True)
 
@@ -31,7 +31,7 @@ def simulate_quality(
     from agent.offline.simulate import simulate_quality as make
 
     if name not in SETS:
-        raise ConfigError(f"--set {name}: no such set; accepted: {', '.join(SETS)}")
+        raise UserError(f"--set {name}: no such set; accepted: {', '.join(SETS)}")
     with Progress(console=err) as bar:
         task = bar.add_task("frames", total=frames)
         for done in make(folder, frames, seed, workers, name):
@@ -69,10 +69,10 @@ def simulate_labels(
     """Fields with two labels of one structure, for restoration; goes on where it stopped."""
     from rich.progress import Progress
 
-    from agent.offline.simulate.labels import asked
+    from agent.offline.simulate.labels import parse_set
     from agent.offline.simulate.labels import simulate_labels as make
 
-    what = asked(structure, name)
+    what = parse_set(structure, name)
     with Progress(console=err) as bar:
         task = bar.add_task("fields", total=fields)
         for done in make(folder, *what, fields, seed, workers):
@@ -90,10 +90,10 @@ def simulate_movies(
     """Movies with their noise-free truth, for interpolation; goes on where it stopped."""
     from rich.progress import Progress
 
-    from agent.offline.simulate.movie_set import asked
+    from agent.offline.simulate.movie_set import parse_set
     from agent.offline.simulate.movie_set import simulate_movies as make
 
-    wanted = asked(name)
+    wanted = parse_set(name)
     with Progress(console=err) as bar:
         task = bar.add_task("movies", total=movies)
         for done in make(folder, wanted, movies, seed, workers):

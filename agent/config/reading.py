@@ -1,6 +1,6 @@
 """Reading a YAML file as a checked model, and saying what is wrong with it.
 
-Whatever cannot be used raises `ConfigError`, whose message names file, line, key, the value found
+Whatever cannot be used raises `UserError`, whose message names file, line, key, the value found
 and what is accepted.
 """
 
@@ -24,7 +24,7 @@ Checked = TypeVar("Checked", bound=BaseModel)
 _MAX_BYTES = 4 * plain_yaml.MAX_CHARACTERS
 
 
-class ConfigError(ValueError):
+class UserError(ValueError):
     """A config that cannot be used; the message is complete and fits in three lines."""
 
 
@@ -50,18 +50,18 @@ def read_checked(
 
     Raises
     ------
-    ConfigError
+    UserError
         The file cannot be read or is no valid config.
     """
     try:
         data, node = plain_yaml.read_with_nodes(read_text(path))
     except YamlError as error:
         line = f", line {error.line}" if error.line else ""
-        raise ConfigError(f"{path}{line}: not valid YAML: {error}") from None
+        raise UserError(f"{path}{line}: not valid YAML: {error}") from None
     if data is None:
-        raise ConfigError(f"{path}: empty; a config needs at least {_needed(kind)}")
+        raise UserError(f"{path}: empty; a config needs at least {_needed(kind)}")
     if not isinstance(data, dict):
-        raise ConfigError(
+        raise UserError(
             f"{path}: {_short(data)} is not a config; keys like {_needed(kind, colon=':')} are"
         )
     settle(data, path.parent)
@@ -70,7 +70,7 @@ def read_checked(
     try:
         return kind.model_validate(data)
     except ValidationError as error:
-        raise ConfigError(_explain(error, kind, path, data, node, overrides)) from None
+        raise UserError(_explain(error, kind, path, data, node, overrides)) from None
 
 
 def _needed(kind: type[BaseModel], colon: str = "") -> str:
@@ -79,23 +79,23 @@ def _needed(kind: type[BaseModel], colon: str = "") -> str:
 
 
 def read_text(path: Path) -> str:
-    """Text of a file; `ConfigError` if it is missing, a folder, not text or too long."""
+    """Text of a file; `UserError` if it is missing, a folder, not text or too long."""
     try:
         with path.open("rb") as file:
             raw = file.read(_MAX_BYTES + 1)
         if len(raw) > _MAX_BYTES:
-            raise ConfigError(f"{path}: larger than {_MAX_BYTES / 1e6:g} MB, no config is")
+            raise UserError(f"{path}: larger than {_MAX_BYTES / 1e6:g} MB, no config is")
         return raw.decode("utf-8-sig")
     except FileNotFoundError:
         near = get_close_matches(path.name, _siblings(path), n=1, cutoff=0.75)
         hint = f"; did you mean {path.parent / near[0]}?" if near else ""
-        raise ConfigError(f"{path}: no such file{hint}") from None
+        raise UserError(f"{path}: no such file{hint}") from None
     except IsADirectoryError:
-        raise ConfigError(f"{path}: is a folder, a YAML file is needed") from None
+        raise UserError(f"{path}: is a folder, a YAML file is needed") from None
     except UnicodeDecodeError:
-        raise ConfigError(f"{path}: not a text file, a YAML file is needed") from None
+        raise UserError(f"{path}: not a text file, a YAML file is needed") from None
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def _siblings(path: Path) -> list[str]:
@@ -110,11 +110,11 @@ def _lay_over(
 ) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key:
-        raise ConfigError(f"--set {override}: not key=value, like optimize.trials=12")
+        raise UserError(f"--set {override}: not key=value, like optimize.trials=12")
     try:
         value = plain_yaml.read(text)
     except YamlError as error:
-        raise ConfigError(f"--set {override}: not a YAML value: {error}") from None
+        raise UserError(f"--set {override}: not a YAML value: {error}") from None
     *parents, last = key.split(".")
     alone: dict[str, Any] = {last: value}
     whole = alone
@@ -125,7 +125,7 @@ def _lay_over(
     for parent in parents:
         inner = place.setdefault(parent, {})
         if not isinstance(inner, dict):
-            raise ConfigError(f"--set {override}: `{parent}` has no keys, it is {_short(inner)}")
+            raise UserError(f"--set {override}: `{parent}` has no keys, it is {_short(inner)}")
         place = inner
     place[last] = alone[last]
 
@@ -133,20 +133,20 @@ def _lay_over(
 # ---------------------------------------------------------------------- errors
 
 
-def noted(error: ConfigError, cause: BaseException) -> ConfigError:
+def noted(error: UserError, cause: BaseException) -> UserError:
     """The error, with what was noted on its cause."""
     for note in getattr(cause, "__notes__", ()):
         error.add_note(note)
     return error
 
 
-def located(path: Path, keys: Path_, message: str) -> ConfigError:
-    """A `ConfigError` about one key of a file, with the line it stands in."""
+def located(path: Path, keys: Path_, message: str) -> UserError:
+    """A `UserError` about one key of a file, with the line it stands in."""
     try:
         _, node = plain_yaml.read_with_nodes(read_text(path))
-    except (ConfigError, YamlError):
+    except (UserError, YamlError):
         node = None
-    return ConfigError(f"{_where(path, node, keys)}: {message}")
+    return UserError(f"{_where(path, node, keys)}: {message}")
 
 
 def _explain(

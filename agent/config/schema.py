@@ -1,7 +1,7 @@
 """The config: one YAML file, checked before any device is opened.
 
 The models say which keys a run's config has and what fits together; `load` turns a file into a
-frozen `RunConfig` or raises `ConfigError`.
+frozen `RunConfig` or raises `UserError`.
 """
 
 from __future__ import annotations
@@ -285,7 +285,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
 
     Raises
     ------
-    ConfigError
+    UserError
         The file cannot be read or is no valid config.
     """
     return read_checked(path, RunConfig, overrides, settle)

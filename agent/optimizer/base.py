@@ -26,7 +26,7 @@ def merit(outcome: Outcome, limit: float) -> float:
     return outcome.score - PENALTY * max(0.0, outcome.bleaching - limit)
 
 
-class Told(ABC):
+class BaseEngine(ABC):
     """An engine that keeps what it is told, and recommends by two Gaussian processes.
 
     The recommendation takes the tried settings with the best predicted score among those that

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from agent.optimizer.base import Told
+from agent.optimizer.base import BaseEngine
 from agent.optimizer.outcome import Settings
 from agent.optimizer.space import Space
 
 
-class RandomSearch(Told):
-    """Every trial drawn at random; parameters as in `Told`."""
+class RandomSearch(BaseEngine):
+    """Every trial drawn at random; parameters as in `BaseEngine`."""
 
     def ask(self) -> Settings:
         """Settings to try next."""
@@ -18,8 +18,8 @@ class RandomSearch(Told):
         return self.space.random(1, np.random.default_rng((self.seed, at)))[0]
 
 
-class SobolSearch(Told):
-    """Trials that fill the space evenly; parameters as in `Told`, and how many there will be."""
+class SobolSearch(BaseEngine):
+    """Trials that fill the space evenly; parameters as in `BaseEngine`, and their number."""
 
     def __init__(self, space: Space, *, bleaching_limit: float, seed: int, trials: int) -> None:
         super().__init__(space, bleaching_limit=bleaching_limit, seed=seed)

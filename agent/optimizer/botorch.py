@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from agent.optimizer.base import Told, merit
+from agent.optimizer.base import BaseEngine, merit
 from agent.optimizer.outcome import Settings
 from agent.optimizer.space import Space
 from devices.config import Value
@@ -34,7 +34,7 @@ _NEARBY = 0.1
 _PENDING = 8
 
 
-class BotorchOptimizer(Told):
+class BotorchOptimizer(BaseEngine):
     """BoTorch's Gaussian processes and acquisition functions.
 
     The acquisition is looked at on a Sobol set of settings and on variations of the best trials,
@@ -45,7 +45,7 @@ class BotorchOptimizer(Told):
     Parameters
     ----------
     space, bleaching_limit, seed
-        As in `Told`.
+        As in `BaseEngine`.
     initial
         Space-filling trials (Sobol) before the model decides.
     acquisition

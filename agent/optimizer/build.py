@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from agent.config import RunConfig
-from agent.config.reading import ConfigError
+from agent.config.reading import UserError
 from agent.optimizer.baselines import RandomSearch, SobolSearch
 from agent.optimizer.hypotheses import Hypotheses
 from agent.optimizer.memory import Combined, Library, obstacle, past_sessions
@@ -53,7 +53,7 @@ def make_optimizer(config: RunConfig, affordable: Affordable | None = None) -> O
 
     Raises
     ------
-    ConfigError
+    UserError
         It needs an extra that is not installed, or an earlier run that cannot be used.
     """
     asked, scope = config.optimize, config.microscope
@@ -72,7 +72,7 @@ def make_optimizer(config: RunConfig, affordable: Affordable | None = None) -> O
         try:
             return BotorchOptimizer(space, bleaching_limit=limit, seed=seed, initial=initial)
         except ValueError as error:
-            raise ConfigError(f"`optimize.engine`: {error}") from None
+            raise UserError(f"`optimize.engine`: {error}") from None
     pinned = {**scope.start(), **scope.modes["sted"]}
 
     def seconds(settings: Mapping[str, Value]) -> float:

@@ -13,7 +13,7 @@ from agent.config.rules import SPARING
 from agent.optimizer.gaussian import Array, Kernels
 from agent.optimizer.hypotheses import Hypotheses
 from agent.optimizer.outcome import Outcome, Settings
-from agent.optimizer.posterior import Belief, Data, Scale, learn
+from agent.optimizer.posterior import Data, Posterior, Scale, learn
 from agent.optimizer.space import Space
 from devices.config import Value
 
@@ -92,10 +92,10 @@ class Knowledge:
         self._sparing = rules >= SPARING
         self._priced: list[Trial] = []
         self._saturation: list[tuple[Settings, float]] = []
-        self._glare: Belief | None = None
+        self._glare: Posterior | None = None
         empty = np.zeros((0 if hypotheses is None else len(hypotheses.log_prior), 0))
         self._expected, self._expected_price = empty, empty
-        self._beliefs: tuple[Belief, Belief] | None = None
+        self._beliefs: tuple[Posterior, Posterior] | None = None
         self._settled: dict[tuple[int, int], tuple[Kernels, Kernels]] = {}
 
     def hear(self, settings: Mapping[str, Value], outcome: Outcome) -> None:
@@ -161,7 +161,7 @@ class Knowledge:
             return where, log, variance
         where = self._space.features(points)
         _, price = self._measured()
-        belief = Belief(price, PRICE, None, np.zeros(0), 0.0, self._seed + 1)
+        belief = Posterior(price, PRICE, None, np.zeros(0), 0.0, self._seed + 1)
         log, variance = belief.at(where, None, joint=False)
         return where, log, variance
 
@@ -175,7 +175,7 @@ class Knowledge:
                 np.log(np.array([share for _, share in self._saturation]) + _DIM),
                 np.full(len(self._saturation), _GLARE_SD),
             )
-            self._glare = Belief(data, GLARE, None, np.zeros(0), 0.0, self._seed + 2)
+            self._glare = Posterior(data, GLARE, None, np.zeros(0), 0.0, self._seed + 2)
         log, variance = self._glare.at(where, None, joint=False)
         limit = np.log(self._saturation_limit + _DIM)
         chance: Array = ndtr((limit - log) / np.sqrt(variance))
@@ -192,12 +192,12 @@ class Knowledge:
 
     # ------------------------------------------------------------------ beliefs
 
-    def _believed(self) -> tuple[Belief, Belief]:
+    def _believed(self) -> tuple[Posterior, Posterior]:
         if self._beliefs is None:
             self._beliefs = self._learn()
         return self._beliefs
 
-    def _learn(self, *, remember: bool = True) -> tuple[Belief, Belief]:
+    def _learn(self, *, remember: bool = True) -> tuple[Posterior, Posterior]:
         if not self.believes:
             raise ValueError("no trial gave a score, there is nothing to recommend")
         score, price = self._measured()
@@ -206,14 +206,14 @@ class Knowledge:
         if self._hypotheses is None or not remember or only_doubted:
             none = np.zeros(0)
             return (
-                Belief(score, SCORE, None, none, 0.0, self._seed, settled[0]),
-                Belief(price, PRICE, None, none, 0.0, self._seed + 1, settled[1]),
+                Posterior(score, SCORE, None, none, 0.0, self._seed, settled[0]),
+                Posterior(price, PRICE, None, none, 0.0, self._seed + 1, settled[1]),
             )
         prior = self._hypotheses.log_prior + np.log1p(-_NOTHING)
         nothing = float(np.log(_NOTHING))
         logs = np.log(self._expected_price + FLOOR)
         # One session explains both: what the bleaching says of it counts for the score, too.
-        dear = Belief(
+        dear = Posterior(
             price,
             PRICE,
             logs,
@@ -223,7 +223,7 @@ class Knowledge:
             settled[1],
             by_ranking=self._by_ranking,
         )
-        good = Belief(
+        good = Posterior(
             score,
             SCORE,
             self._expected,
@@ -316,7 +316,7 @@ def measurements(where: Array, outcomes: Sequence[Outcome]) -> tuple[Data, Data]
     return score, price
 
 
-def _shared(prior: Array, price: Belief, nothing: float) -> Array:
+def _shared(prior: Array, price: Posterior, nothing: float) -> Array:
     """Prior of the hypotheses for the score, after the bleaching has spoken."""
     share = price.hypotheses.sum(axis=0)
     told = np.full(len(prior), 1e-6 / len(prior))

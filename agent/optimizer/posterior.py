@@ -67,7 +67,7 @@ class Data:
         return Data(self.where[:count], self.values[:count], self.sd[:count])
 
 
-class Belief:
+class Posterior:
     """Posterior of one objective.
 
     Parameters

@@ -8,19 +8,19 @@ from typing import Any, Literal
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from agent.optimizer.base import Told, merit
+from agent.optimizer.base import BaseEngine, merit
 from agent.optimizer.outcome import Outcome, Settings
 from agent.optimizer.space import Space
 from devices.config import Value
 
 
-class SkoptOptimizer(Told):
-    """scikit-optimize's Gaussian process, told `merit`; parameters as in `Told`.
+class SkoptOptimizer(BaseEngine):
+    """scikit-optimize's Gaussian process, told `merit`; parameters as in `BaseEngine`.
 
     Parameters
     ----------
     space, bleaching_limit, seed
-        As in `Told`.
+        As in `BaseEngine`.
     initial
         Space-filling trials (Sobol) before the model decides.
     acquisition

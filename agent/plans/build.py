@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from agent.config import RunConfig
 from agent.plan import FRAMES_EACH, Plan
-from agent.plans.adaptive.adaptive_schedule import Adaptive
-from agent.plans.adaptive.drift_tracking import Follower
+from agent.plans.adaptive.adaptive_schedule import AdaptiveGaps
+from agent.plans.adaptive.drift_tracking import DriftTracker
 from agent.plans.adaptive.error import Detector
-from agent.plans.adaptive.light_budget import Light
-from agent.plans.adaptive.schedule import Rules, Skipping
+from agent.plans.adaptive.light_budget import LightBudget
+from agent.plans.adaptive.schedule import FixedGaps, Rules
 from agent.plans.live import live
-from agent.plans.search_trigger import When
+from agent.plans.search_trigger import SearchTrigger
 from agent.plans.timelapse import skipping, timelapse
 from devices.fields import grid
 from devices.shot import Field
@@ -92,7 +92,7 @@ def build_plan(config: RunConfig) -> Plan:
 
 def _timelapse(config: RunConfig, fields: Sequence[Field]) -> Plan:
     asked, scope = config.timelapse, config.microscope
-    light = Light(
+    light = LightBudget(
         lambda settings, pixels: scope.dose_j(dict(settings), pixels),
         config.dose.budget_J,
         config.dose.per_field_J,
@@ -110,15 +110,19 @@ def _timelapse(config: RunConfig, fields: Sequence[Field]) -> Plan:
         detector=Detector(**asked.detector.model_dump()),
         drift=asked.drift,
     )
-    kind = Adaptive if asked.acquire == "adaptive" else Skipping
+    kind = AdaptiveGaps if asked.acquire == "adaptive" else FixedGaps
     # Followed too far, a field would meet its neighbour.
     reach_um = scope.fields.pitch_um / 2
     pixel_um = scope.pixel_size_nm * 1e-3
-    lapses = [kind(Follower(field, pixel_um, reach_um), rules) for field in fields[: asked.fields]]
+    lapses = [
+        kind(DriftTracker(field, pixel_um, reach_um), rules) for field in fields[: asked.fields]
+    ]
     return skipping(asked, lapses, light, better)
 
 
-def _reoptimizing(config: RunConfig, fields: Sequence[Field], light: Light) -> Reoptimizing | None:
+def _reoptimizing(
+    config: RunConfig, fields: Sequence[Field], light: LightBudget
+) -> Reoptimizing | None:
     """What looks for better settings between time points, if the config asks for that."""
     lapse, asked, scope = config.timelapse, config.timelapse.reoptimize, config.microscope
     if asked is None:
@@ -139,7 +143,9 @@ def _reoptimizing(config: RunConfig, fields: Sequence[Field], light: Light) -> R
     tuned = config.tuned()
     return Reoptimizing(
         asked,
-        When(lapse.frames, asked.trials, asked.searches, asked.every, asked.when_score_falls_by),
+        SearchTrigger(
+            lapse.frames, asked.trials, asked.searches, asked.every, asked.when_score_falls_by
+        ),
         light,
         engine=engine,
         start={name: value for name, value in scope.start().items() if name in tuned},

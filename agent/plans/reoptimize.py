@@ -24,9 +24,9 @@ from agent.plan import (
     light_j,
     searching,
 )
-from agent.plans.adaptive.light_budget import Light
+from agent.plans.adaptive.light_budget import LightBudget
 from agent.plans.optimize import measure
-from agent.plans.search_trigger import When
+from agent.plans.search_trigger import SearchTrigger
 from devices.config import MicroscopeConfig, Value
 from devices.shot import Field
 from models.quality.score import doubtful
@@ -65,8 +65,8 @@ class Reoptimizing:
     def __init__(
         self,
         config: ReoptimizeConfig,
-        when: When,
-        light: Light,
+        when: SearchTrigger,
+        light: LightBudget,
         *,
         engine: Callable[[int, Affordable], Optimizer],
         start: Mapping[str, Value],

@@ -10,7 +10,7 @@ _FRAMES = 3
 
 
 @dataclass(slots=True)
-class When:
+class SearchTrigger:
     """Says when a search is due.
 
     Parameters

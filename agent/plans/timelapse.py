@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from agent.config.plans import TimelapseConfig
 from agent.plan import LAPSE, Answer, Due, Frame, Late, Note, Plan, Rebuilt
-from agent.plans.adaptive.light_budget import Light
-from agent.plans.adaptive.schedule import Lapse
+from agent.plans.adaptive.light_budget import LightBudget
+from agent.plans.adaptive.schedule import Schedule
 from devices.shot import Field, Shot
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ Missed = Generator[Due, Answer, int]
 def timelapse(
     config: TimelapseConfig,
     fields: Sequence[Field],
-    light: Light,
+    light: LightBudget,
     better: Reoptimizing | None = None,
 ) -> Plan:
     """Visit the fields at every time point, and wait for the next one.
@@ -56,8 +56,8 @@ def timelapse(
 
 def skipping(
     config: TimelapseConfig,
-    lapses: Sequence[Lapse],
-    light: Light,
+    lapses: Sequence[Schedule],
+    light: LightBudget,
     better: Reoptimizing | None = None,
 ) -> Plan:
     """Take the frames that are due at each time point, and decide when each field's next one is.

@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 
 from agent.config import RunConfig, load, plain_yaml
 from agent.config.data import as_data
-from agent.config.reading import ConfigError
+from agent.config.reading import UserError
 from agent.config.rules import FIRST
 from agent.record.durable import write_file
 from agent.record.ledger import FILE as LEDGER
@@ -37,14 +37,14 @@ def new_folder(config: RunConfig, base: Path, out: Path | None) -> Path:
 
     Raises
     ------
-    ConfigError
+    UserError
         `out` holds something already, or cannot be made.
     """
     try:
         return _made(config, base, out)
     except OSError as error:
         named = out or base / config.runs
-        raise ConfigError(f"{named}: cannot be made: {error.strerror}") from None
+        raise UserError(f"{named}: cannot be made: {error.strerror}") from None
 
 
 def _made(config: RunConfig, base: Path, out: Path | None) -> Path:
@@ -57,7 +57,7 @@ def _made(config: RunConfig, base: Path, out: Path | None) -> Path:
             number += 1
             out = runs / f"{stamp}_{config.plan}_{number}"
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ConfigError(f"{out}: is there already; give --out a new or empty folder")
+        raise UserError(f"{out}: is there already; give --out a new or empty folder")
     out.mkdir(parents=True, exist_ok=True)
     return out
 
@@ -102,7 +102,7 @@ def read_config(folder: Path) -> RunConfig:
 
     Raises
     ------
-    ConfigError
+    UserError
         `folder` is no run folder.
     """
     check_run_folder(folder)
@@ -118,13 +118,13 @@ def check_run_folder(folder: Path) -> None:
 
     Raises
     ------
-    ConfigError
+    UserError
         It is none.
     """
     if not folder.is_dir():
-        raise ConfigError(f"{folder}: no such folder; a run folder is needed")
+        raise UserError(f"{folder}: no such folder; a run folder is needed")
     if not (folder / LEDGER).is_file() or not (folder / CONFIG).is_file():
-        raise ConfigError(f"{folder}: not a run folder, it lacks {LEDGER} or {CONFIG}")
+        raise UserError(f"{folder}: not a run folder, it lacks {LEDGER} or {CONFIG}")
 
 
 def lock(folder: Path) -> FileLock:

@@ -26,7 +26,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from agent.config.reading import ConfigError
+from agent.config.reading import UserError
 from agent.record.looking import Look
 from agent.record.rows import LARGEST, checked
 
@@ -59,7 +59,7 @@ _CUT = ("frame", "score", "filtered", "rebuilt", "note", "told", "late")
 _SYNCHRONOUS = {"shot": "NORMAL", "filtered": "NORMAL", "rebuilt": "NORMAL", "tuned": "NORMAL"}
 
 
-class DamagedLedger(ConfigError):
+class DamagedLedger(UserError):
     """A ledger that no run wrote, or that was changed since; names file, row and what is wrong."""
 
 

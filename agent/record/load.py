@@ -6,7 +6,7 @@ from math import isfinite
 from pathlib import Path
 
 from agent.config import RunConfig
-from agent.config.reading import ConfigError
+from agent.config.reading import UserError
 from agent.record.folder import CONFIG, read_config
 from agent.record.ledger import FILE, reading
 from agent.record.recording import Recording
@@ -17,7 +17,7 @@ def read(folder: Path) -> tuple[RunConfig, Recording]:
 
     Raises
     ------
-    ConfigError
+    UserError
         `folder` is no run folder, or its ledger is damaged.
     """
     config = read_config(folder)
@@ -38,7 +38,7 @@ def _check_settings(folder: Path, config: RunConfig, recording: Recording) -> No
                 value = note["settings"].get(name)
                 fits = value in setting.choices if setting.choices else _is_number(value)
                 if not fits:
-                    raise ConfigError(
+                    raise UserError(
                         f"{folder / FILE}: {topic} {number}: `{name}` is {value!r}; accepted: "
                         f"what the run's {CONFIG} says of it"
                     )

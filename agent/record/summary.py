@@ -24,7 +24,7 @@ def summarize(folder: Path) -> dict[str, Any]:
 
     Raises
     ------
-    ConfigError
+    UserError
         `folder` is no run folder.
     """
     config, recording = read(folder)
@@ -120,7 +120,7 @@ def flagged_frames(folder: Path) -> str:
 
     Raises
     ------
-    ConfigError
+    UserError
         `folder` is no run folder.
     """
     flagged = [score.flags for score in _scores(read(folder)[1]) if score.flags]

@@ -15,7 +15,7 @@ from agent.workers.score import Analysis
 from agent.workers.tune import Tuning
 
 
-class Work(threading.Thread):
+class AcquisitionThread(threading.Thread):
     """The acquisition thread with its parts, and what it ended with."""
 
     def __init__(

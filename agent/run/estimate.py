@@ -62,7 +62,7 @@ def check_parts(config: RunConfig, source: Path) -> None:
 
     Raises
     ------
-    ConfigError
+    UserError
         Weights, an earlier run or an extra that it needs is missing, or cannot be used.
     """
     if config.analysis.score:
@@ -81,7 +81,7 @@ def check_light(config: RunConfig, expected: Expected, source: Path) -> None:
 
     Raises
     ------
-    ConfigError
+    UserError
         One does not.
     """
     for section, least in (("budget_J", expected.least_J), ("per_field_J", expected.field_J or {})):
@@ -100,7 +100,7 @@ def check_disk(config: RunConfig, expected: Expected, source: Path) -> int:
 
     Raises
     ------
-    ConfigError
+    UserError
         They do not.
     """
     place = config.runs.absolute()

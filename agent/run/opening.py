@@ -30,7 +30,7 @@ def open_microscope(
 
     Raises
     ------
-    ConfigError
+    UserError
         The config does not fit the microscope; says where.
     Interrupted
         Somebody wants it to end.

@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 from agent.config import RunConfig
-from agent.config.reading import ConfigError
+from agent.config.reading import UserError
 from agent.plan import Plan
 from agent.plans.build import build_plan
 from agent.record.folder import write_config
@@ -56,14 +56,14 @@ def check_origins(
 
     Raises
     ------
-    ConfigError
+    UserError
         Something else would decide; says what, and how to go on.
     """
     if not recording.sessions:
         return
     last = recording.sessions[-1]
     if plan is None and (made_by := last.get("plan_of")):
-        raise ConfigError(
+        raise UserError(
             f"{folder}: is a run of the plan {made_by}, which no config names; accepted: "
             "`Session(…, make_plan=…)` with this plan, in Python"
         )
@@ -74,7 +74,7 @@ def check_origins(
         if part in old and old[part] != weights[part]
     ]
     if changed and not accept:
-        raise ConfigError(
+        raise UserError(
             f"{folder}: {'; '.join(changed)}. Put those back, or go on with these by "
             "`stedfast resume --accept-changes`"
         )
@@ -85,7 +85,7 @@ def keep_priors(config: RunConfig, folder: Path) -> RunConfig:
 
     Raises
     ------
-    ConfigError
+    UserError
         An earlier run cannot be read.
     """
     kept = []

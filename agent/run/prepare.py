@@ -14,7 +14,7 @@ from agent.record.folder import versions, write_config
 from agent.record.images import ImageStore
 from agent.record.ledger import Ledger
 from agent.record.recording import Recording, score_as_dict
-from agent.run.acquisition_thread import Work
+from agent.run.acquisition_thread import AcquisitionThread
 from agent.run.catch_up import catch_up
 from agent.run.clock import Clock
 from agent.run.loop import Loop
@@ -46,7 +46,7 @@ def prepare(
     progress: Progress,
     *,
     accept_changes: bool = False,
-) -> Work:
+) -> AcquisitionThread:
     """Everything a session needs, its thread not started yet.
 
     Parameters
@@ -66,7 +66,7 @@ def prepare(
 
     Raises
     ------
-    ConfigError
+    UserError
         The run cannot be gone on with as it is, or an earlier run that it is to learn from cannot
         be read.
     """
@@ -89,7 +89,7 @@ def _prepared(
     progress: Progress,
     ledger: Ledger,
     recording: Recording,
-) -> Work:
+) -> AcquisitionThread:
     pixel_um = config.microscope.pixel_size_nm * 1e-3
     images = ImageStore(folder, pixel_size_um=pixel_um, anchor=Anchor(folder))
     if mend(folder, images, recording, ledger):
@@ -190,7 +190,7 @@ def _prepared(
     )
     obedience = CommandHandler(commands, pause=loop.pause, resume=loop.resume, filtering=filtering)
     stored = last + 1 if last is not None else 0
-    return Work(
+    return AcquisitionThread(
         loop, ledger, images, gate, analysis, filtering, rebuilding, tuning, obedience, stored
     )
 

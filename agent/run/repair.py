@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from agent.config.reading import ConfigError
+from agent.config.reading import UserError
 from agent.record.images import FrameDamaged, ImageStore, checksum
 from agent.record.ledger import Ledger
 from agent.record.recording import Recording
@@ -43,7 +43,7 @@ def mend(folder: Path, images: ImageStore, recording: Recording, ledger: Ledger)
 
     Raises
     ------
-    ConfigError
+    UserError
         A frame is damaged long before the last one.
     """
     taken = sorted(recording.taken)
@@ -61,7 +61,7 @@ def mend(folder: Path, images: ImageStore, recording: Recording, ledger: Ledger)
     first = min(damaged)
     whole = [index for index in taken if index > first and index not in damaged]
     if len(whole) >= _MOST:
-        raise ConfigError(
+        raise UserError(
             f"{folder}: {damaged[first]}; {len(whole)} whole frames follow it, and cannot be "
             "gone on with. Put its file back from a copy of the run, or begin a new run"
         )

@@ -10,7 +10,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from agent.config import RunConfig
-from agent.config.reading import ConfigError
+from agent.config.reading import UserError
 from agent.plan import (
     AnalysisError,
     Due,
@@ -89,13 +89,13 @@ def replay(folder: Path, make_plan: Callable[[RunConfig], Plan] = build_plan) ->
 
     Raises
     ------
-    ConfigError
+    UserError
         `folder` is no run folder, or its plan is none of a config's.
     """
     config, recording = read(folder)
     made_by = recording.sessions[-1].get("plan_of") if recording.sessions else None
     if made_by and make_plan is build_plan:
-        raise ConfigError(
+        raise UserError(
             f"{folder}: is a run of the plan {made_by}, which no config names; accepted: "
             "`agent.run.replay.replay(folder, make_plan)` with this plan, in Python"
         )

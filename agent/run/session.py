@@ -25,7 +25,7 @@ from agent.record.filtered import FilteredStore
 from agent.record.folder import REPORT, lock, write_status
 from agent.record.ledger import Ledger
 from agent.run import ending
-from agent.run.acquisition_thread import Work
+from agent.run.acquisition_thread import AcquisitionThread
 from agent.run.ending import Result, Status
 from agent.run.opening import open_microscope
 from agent.run.pause import StopTold
@@ -142,7 +142,7 @@ class Session:
 
         Raises
         ------
-        ConfigError
+        UserError
             The config does not fit the microscope; nothing was done.
         RunBusy
             Another process is at work in this run.
@@ -227,7 +227,7 @@ class Session:
 
     def _finish(
         self,
-        work: Work,
+        work: AcquisitionThread,
         safe: SafeState,
         reason: str,
         cause: BaseException | None,
@@ -264,7 +264,7 @@ class Session:
             status, why = "failed", f"{why}; and the images cannot be read: {error}"
         return Result(self._place(work), status, why, safe.ok, work.is_alive())
 
-    def _place(self, work: Work) -> Path:
+    def _place(self, work: AcquisitionThread) -> Path:
         """The run's folder, also where somebody renamed it."""
         anchor = work.images.anchor
         with suppress(FolderGone):
@@ -273,7 +273,7 @@ class Session:
 
     def _finish_beside(
         self,
-        work: Work,
+        work: AcquisitionThread,
         status: Status,
         seen: Interrupts,
         watch: Callable[[Progress], None],
@@ -316,7 +316,9 @@ class Session:
         if work.images.anchor is not None:
             work.images.anchor.close()
 
-    def _supervise(self, work: Work, seen: Interrupts, watch: Callable[[Progress], None]) -> str:
+    def _supervise(
+        self, work: AcquisitionThread, seen: Interrupts, watch: Callable[[Progress], None]
+    ) -> str:
         """Wait for the acquisition thread, or for a reason not to; returns that reason."""
         loop, gate = work.loop, work.gate
         parts = (work.analysis, work.filtering, work.rebuilding)
@@ -370,7 +372,7 @@ class Session:
         return "finished"
 
     def _await_filter(
-        self, work: Work, seen: Interrupts, watch: Callable[[Progress], None]
+        self, work: AcquisitionThread, seen: Interrupts, watch: Callable[[Progress], None]
     ) -> None:
         """Let the filter warm up while it is dark; who stops the run now gets no light at all."""
         if work.filtering is None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from platformdirs import user_state_path
 
 from agent.config import RunConfig
-from agent.config.reading import ConfigError
+from agent.config.reading import UserError
 from agent.record.folder import CONFIG
 
 FILE = "signature"
@@ -49,7 +49,7 @@ def check_trusted(folder: Path, config: RunConfig, *, trust: bool) -> None:
 
     Raises
     ------
-    ConfigError
+    UserError
         The run was not begun by this user on this machine, or its config was changed since.
     """
     named = code_of(config)
@@ -58,7 +58,7 @@ def check_trusted(folder: Path, config: RunConfig, *, trust: bool) -> None:
     if trust:
         sign(folder)
         return
-    raise ConfigError(
+    raise UserError(
         f"{folder / CONFIG}: loads {', '.join(named)}, and was not written by you on this machine, "
         "or changed since; look at what that is, then say --trust"
     )

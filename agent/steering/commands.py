@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from agent.config.reading import ConfigError
+from agent.config.reading import UserError
 from agent.steering.control_file import COMMANDS, FILTERING
 from agent.steering.instructions import short
 
@@ -33,21 +33,21 @@ def check_command(told: Mapping[str, Any], *, filters: bool) -> tuple[str, Any]:
 
     Raises
     ------
-    ConfigError
+    UserError
         It is none that can be heeded: names key, value and what is accepted.
     """
     if len(told) != 1:
         listed = ", ".join(f"`{key}`" for key in told)
-        raise ConfigError(
+        raise UserError(
             f"{short(listed, quoted=False)}: accepted: one of {', '.join(COMMANDS)} a line"
         )
     ((key, value),) = told.items()
     if key != "filter":
         if value is not True:
-            raise ConfigError(f"`{key}`: {short(value)} is not accepted; accepted: true")
+            raise UserError(f"`{key}`: {short(value)} is not accepted; accepted: true")
     elif not isinstance(value, str) or value not in FILTERING:
         known = ", ".join(FILTERING)
-        raise ConfigError(f"`filter`: {short(value)} is not accepted; accepted: {known}")
+        raise UserError(f"`filter`: {short(value)} is not accepted; accepted: {known}")
     elif not filters:
-        raise ConfigError(f"`filter`: {short(value)}: this run has no filter in its config")
+        raise UserError(f"`filter`: {short(value)}: this run has no filter in its config")
     return key, value

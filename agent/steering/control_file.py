@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agent.config.reading import ConfigError
+from agent.config.reading import UserError
 from agent.record.safe_files import open_to_append
 from agent.steering.instructions import short
 
@@ -121,9 +121,9 @@ class ControlFile:
             stamp = stamp_of(told)
             if (known := stamp.get("id")) is not None:
                 if known in self._ids:
-                    raise ConfigError(f"id {short(known)}: was told before; accepted: a new id")
+                    raise UserError(f"id {short(known)}: was told before; accepted: a new id")
                 self._ids.add(known)
-        except ConfigError as error:
+        except UserError as error:
             damage = str(error)
         return Line(number, {k: v for k, v in told.items() if k not in STAMP}, stamp, damage)
 
@@ -139,13 +139,13 @@ def stamp_of(told: Mapping[str, Any]) -> dict[str, str]:
 
     Raises
     ------
-    ConfigError
+    UserError
         A part of it is no short text.
     """
     stamp = {key: told[key] for key in STAMP if key in told}
     for key, value in stamp.items():
         if not isinstance(value, str) or not 0 < len(value) <= 80 or not value.isprintable():
-            raise ConfigError(f"`{key}`: {short(value)}; accepted: a text of 1 … 80 letters")
+            raise UserError(f"`{key}`: {short(value)}; accepted: a text of 1 … 80 letters")
     return stamp
 
 
@@ -158,7 +158,7 @@ def _whole_lines(text: bytes) -> bytes:
     end = text.rfind(b"\n") + 1
     try:
         parse(text[end:])
-    except ConfigError:
+    except UserError:
         return text[:end]
     return text
 
@@ -168,20 +168,20 @@ def parse(line: bytes) -> dict[str, Any]:
 
     Raises
     ------
-    ConfigError
+    UserError
         There is none, or a key stands in it twice.
     """
     try:
         data = json.loads(line.decode("utf-8"), object_pairs_hook=_unique)
-    except ConfigError:
+    except UserError:
         raise
     except (ValueError, RecursionError):  # UnicodeDecodeError and JSONDecodeError are ValueErrors
         found = line.decode("utf-8", "replace").strip()
-        raise ConfigError(
+        raise UserError(
             f'{short(found)} is damaged; accepted: a JSON object, like {{"trials": 30}}'
         ) from None
     if not isinstance(data, dict):
-        raise ConfigError(f'{short(data)}; accepted: a JSON object, like {{"trials": 30}}')
+        raise UserError(f'{short(data)}; accepted: a JSON object, like {{"trials": 30}}')
     return data
 
 
@@ -190,7 +190,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(data) < len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in keys if keys.count(key) > 1)
-        raise ConfigError(f"`{short(twice, quoted=False)}`: stands here twice; accepted: once")
+        raise UserError(f"`{short(twice, quoted=False)}`: stands here twice; accepted: once")
     return data
 
 
@@ -199,7 +199,7 @@ def append(folder: Path, told: Mapping[str, Any]) -> None:
 
     Raises
     ------
-    ConfigError
+    UserError
         It cannot be written.
     """
     path = folder / FILE
@@ -212,9 +212,9 @@ def append(folder: Path, told: Mapping[str, Any]) -> None:
                 # Whoever wrote the last line by hand may have left it without an end.
                 line = line if os.read(file, 1) == b"\n" else b"\n" + line
             if os.write(file, line) < len(line):
-                raise ConfigError(f"{path}: cannot be written: the disk is full")
+                raise UserError(f"{path}: cannot be written: the disk is full")
             os.fsync(file)
         finally:
             os.close(file)
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be written: {error.strerror}") from None
+        raise UserError(f"{path}: cannot be written: {error.strerror}") from None

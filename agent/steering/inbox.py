@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from agent.config import RunConfig
-from agent.config.reading import ConfigError
+from agent.config.reading import UserError
 from agent.plan import Instruction
 from agent.record.ledger import Ledger
 from agent.record.recording import Recording, instructions_as_list
 from agent.steering.commands import check_command
 from agent.steering.control_file import FILE, ControlFile, Line, Position, said_of
-from agent.steering.instructions import Standing, check
+from agent.steering.instructions import SearchState, check
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class PlanInbox:
         ids = [stamp["id"] for one in told for stamp in one.get("stamps", ()) if "id" in stamp]
         self._file = ControlFile(folder, read, ids)
         self._config = config
-        self._standing = Standing(config.optimize.trials)
+        self._standing = SearchState(config.optimize.trials)
 
     def learn(self, note: Mapping[str, Any]) -> None:
         """Take in what the plan notes, {topic, data}: it decides what can be heeded."""
@@ -88,9 +88,9 @@ class PlanInbox:
             stamp = {**line.stamp, "keys": list(line.told)}
             try:
                 if line.damage:
-                    raise ConfigError(line.damage)
+                    raise UserError(line.damage)
                 found = check(self._config, line.told, self._standing)
-            except ConfigError as error:
+            except UserError as error:
                 refused.append(said_of(line, str(error)))
                 stamp["refused"] = str(error)
             else:
@@ -173,9 +173,9 @@ class SessionInbox:
             entry = {**line.stamp, "told": line.told, "read": asdict(self._file.read)}
             try:
                 if late:
-                    raise ConfigError(late)
+                    raise UserError(late)
                 key, value = check_command(line.told, filters=self._filters)
-            except ConfigError as error:
+            except UserError as error:
                 self._refuse(line, entry, str(error))
                 continue
             self._record("command", entry)

@@ -23,7 +23,7 @@ from difflib import get_close_matches
 from typing import Any, NoReturn
 
 from agent.config import RunConfig
-from agent.config.reading import ConfigError
+from agent.config.reading import UserError
 from agent.plan import FREE, KEYS, Instruction
 from devices.config import SettingConfig, Value
 
@@ -31,7 +31,7 @@ OBJECTIVES = ("quality", "bleaching")
 
 
 @dataclass(slots=True)
-class Standing:
+class SearchState:
     """Where a search stands, learned from what its plan notes.
 
     Attributes
@@ -49,7 +49,7 @@ class Standing:
     over: bool = False
 
     @classmethod
-    def after(cls, config: RunConfig, notes: Iterable[Mapping[str, Any]]) -> Standing:
+    def after(cls, config: RunConfig, notes: Iterable[Mapping[str, Any]]) -> SearchState:
         """Where the search of a config stands after these notes of its plan."""
         standing = cls(config.optimize.trials)
         for note in notes:
@@ -75,7 +75,7 @@ class Standing:
 
 
 def check(
-    config: RunConfig, told: Mapping[str, Any], standing: Standing
+    config: RunConfig, told: Mapping[str, Any], standing: SearchState
 ) -> tuple[Instruction, ...]:
     """The instructions that a person's keys and values are.
 
@@ -84,14 +84,14 @@ def check(
 
     Raises
     ------
-    ConfigError
+    UserError
         One of them cannot be heeded: names key, value and what is accepted.
     """
     if standing.over:
         what = "run" if config.plan == "live" else "search"
-        raise ConfigError(f"{_listed(told)}: too late, the {what} is over")
+        raise UserError(f"{_listed(told)}: too late, the {what} is over")
     if not told:
-        raise ConfigError(f"nothing is told; accepted: {', '.join(_accepted(config))}")
+        raise UserError(f"nothing is told; accepted: {', '.join(_accepted(config))}")
     if config.plan == "live":
         return tuple(Instruction(key, _live(config, key, value)) for key, value in told.items())
     checks = {
@@ -114,21 +114,21 @@ def check(
     return tuple(instructions)
 
 
-def _fits_the_trials(instructions: Sequence[Instruction], standing: Standing) -> None:
+def _fits_the_trials(instructions: Sequence[Instruction], standing: SearchState) -> None:
     """Refuse what would end the search without a result, or leave no trial for a suggestion."""
     told = {instruction.key: instruction.value for instruction in instructions}
-    ahead = Standing(standing.trials, standing.gave)
+    ahead = SearchState(standing.trials, standing.gave)
     ahead.expect(instructions)
     done = len(standing.gave)
     if ahead.trials <= done and not any(standing.gave):
         key = "finish" if "finish" in told else "trials"
         if key in told:
-            raise ConfigError(
+            raise UserError(
                 f"`{key}`: {short(told[key])}: too early, none of {done} trials gave a result; "
                 "accepted: once one has"
             )
     if "try" in told and ahead.trials <= done:
-        raise ConfigError(
+        raise UserError(
             f"`try`: {short(told['try'])}: all {ahead.trials} trials are done; tell it `trials` too"
         )
 
@@ -203,7 +203,7 @@ def _weights(value: object) -> dict[str, float]:
     return {name: float(weight) for name, weight in value.items()}
 
 
-def _picked(value: object, standing: Standing) -> int:
+def _picked(value: object, standing: SearchState) -> int:
     with_result = [number for number, gave in enumerate(standing.gave, 1) if gave]
     if isinstance(value, bool) or not isinstance(value, int) or value not in with_result:
         numbers = ", ".join(map(str, with_result)) or "none yet"
@@ -211,7 +211,7 @@ def _picked(value: object, standing: Standing) -> int:
     return value
 
 
-def _accepted_trial(value: object, standing: Standing) -> int:
+def _accepted_trial(value: object, standing: SearchState) -> int:
     done = len(standing.gave)
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= done:
         accepted = f"the number of a trial that is done: 1 … {done}" if done else "once one is done"
@@ -275,13 +275,13 @@ def _within(setting: SettingConfig, edges: Sequence[Value]) -> str:
 
 
 def _refuse(key: str, value: object, accepted: str) -> NoReturn:
-    raise ConfigError(f"`{key}`: {short(value)} is not accepted; accepted: {accepted}")
+    raise UserError(f"`{key}`: {short(value)} is not accepted; accepted: {accepted}")
 
 
 def _unknown(key: str, known: Sequence[str]) -> NoReturn:
     near = get_close_matches(key, known, n=1)
     hint = f"did you mean `{near[0]}`? " if near else ""
-    raise ConfigError(
+    raise UserError(
         f"`{short(key, quoted=False)}`: unknown key; {hint}accepted: {', '.join(known)}"
     )
 

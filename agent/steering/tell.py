@@ -11,12 +11,12 @@ from typing import Any
 from uuid import uuid4
 
 from agent.config import plain_yaml
-from agent.config.reading import ConfigError
+from agent.config.reading import UserError
 from agent.record.folder import check_run_folder, is_running, read_config
 from agent.record.ledger import reading
 from agent.steering.commands import check_command
 from agent.steering.control_file import COMMANDS, append, stamp_of
-from agent.steering.instructions import Standing, check, short
+from agent.steering.instructions import SearchState, check, short
 
 
 def tell(folder: Path, pairs: Sequence[str]) -> str:
@@ -37,7 +37,7 @@ def tell(folder: Path, pairs: Sequence[str]) -> str:
 
     Raises
     ------
-    ConfigError
+    UserError
         `folder` is no run that can be told anything, or one of `pairs` cannot be heeded.
     """
     try:
@@ -68,13 +68,13 @@ def submit(folder: Path, told: Mapping[str, Any], *, by: str, id: str | None = N
 
     Raises
     ------
-    ConfigError
+    UserError
         The run cannot be told that.
     """
     check_run_folder(folder)
     running = is_running(folder)
     if not running and _is_complete(folder):
-        raise ConfigError(f"{folder}: is complete, it can be told nothing more")
+        raise UserError(f"{folder}: is complete, it can be told nothing more")
     if any(key in COMMANDS for key in told):
         when = _command(folder, told, running)
     else:
@@ -100,27 +100,27 @@ def _command(folder: Path, told: Mapping[str, Any], running: bool) -> str:
     filters = "filter" in told and read_config(folder).filter is not None
     check_command(told, filters=filters)
     if not running:
-        raise ConfigError(f"{folder}: nobody is at work in this run")
+        raise UserError(f"{folder}: nobody is at work in this run")
     return "at once"
 
 
 def _instructions(folder: Path, told: Mapping[str, Any], running: bool) -> str:
     config = read_config(folder)
     if not config.adjustable():
-        raise ConfigError(
+        raise UserError(
             f"{folder}: is `plan: {config.plan}`; only `plan: optimize` and `plan: live` can be "
             f"told anything but {', '.join(COMMANDS)}"
         )
     with reading(folder) as ledger:
-        standing = Standing.after(config, (entry.data for entry in ledger.entries("note")))
+        standing = SearchState.after(config, (entry.data for entry in ledger.entries("note")))
     if standing.over:
-        raise ConfigError(f"{folder}: its search is over, only the retests are left")
+        raise UserError(f"{folder}: its search is over, only the retests are left")
     check(config, told, standing)
     if config.plan == "live":
         return "before the next frame" if running else "when the run is resumed"
     done = len(standing.gave)
     if isinstance(fewer := told.get("trials"), int) and fewer < done:
-        raise ConfigError(f"`trials`: {fewer} is not accepted; accepted: at least the {done} done")
+        raise UserError(f"`trials`: {fewer} is not accepted; accepted: at least the {done} done")
     when = "before the next trial" if running else "when the run is resumed"
     return f"{when} ({done} of {standing.trials} trials are done)"
 
@@ -130,11 +130,11 @@ def _parsed(pairs: Sequence[str]) -> dict[str, Any]:
     for pair in pairs:
         key, equals, text = pair.partition("=")
         if not equals or not key:
-            raise ConfigError(f"{short(pair, quoted=False)}: not key=value, like trials=12")
+            raise UserError(f"{short(pair, quoted=False)}: not key=value, like trials=12")
         if key in told:
-            raise ConfigError(f"`{key}`: stands here twice; accepted: once, or one after the other")
+            raise UserError(f"`{key}`: stands here twice; accepted: once, or one after the other")
         try:
             told[key] = plain_yaml.read(text)
         except plain_yaml.YamlError:
-            raise ConfigError(f"`{key}`: {short(text)} is not a YAML value") from None
+            raise UserError(f"`{key}`: {short(text)} is not a YAML value") from None
     return told

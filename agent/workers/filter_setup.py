@@ -29,7 +29,7 @@ def check_filter(config: RunConfig, source: Path) -> None:
 
     Raises
     ------
-    ConfigError
+    UserError
         There is none of that name, or it cannot be used here.
     """
     if config.filter is None:

@@ -48,7 +48,7 @@ RECIPE = Recipe(
 
 
 @dataclass(frozen=True, slots=True)
-class Audit:
+class AuditTriplet:
     """Which frames an audit compared.
 
     Parameters
@@ -114,7 +114,7 @@ class Verdict:
         return self.gain.value > self.gain.sd
 
 
-def divided(audits: Sequence[Audit]) -> tuple[list[Audit], list[Audit]]:
+def split_audits(audits: Sequence[AuditTriplet]) -> tuple[list[AuditTriplet], list[AuditTriplet]]:
     """Older audits to learn from, and the latest to judge by; no frame is in both."""
     judges = max(JUDGES, len(audits) // _OF_ALL)
     latest = list(audits[-judges:])
@@ -122,13 +122,13 @@ def divided(audits: Sequence[Audit]) -> tuple[list[Audit], list[Audit]]:
     return [one for one in audits[:-judges] if not one.frames & seen], latest
 
 
-def affordable(audits: Sequence[Audit], shape: tuple[int, ...]) -> list[Audit]:
+def affordable(audits: Sequence[AuditTriplet], shape: tuple[int, ...]) -> list[AuditTriplet]:
     """As many of the latest audits as there is memory for."""
     most = min(_MOST, _MOST_PIXELS // (3 * math.prod(shape)))
     return list(audits[-max(most, FIRST) :])
 
 
-def learned(
+def fine_tune(
     model: str | Path, examples: Sequence[Example], out: Path, recipe: Recipe = RECIPE
 ) -> dict[str, Any]:
     """Train a copy of some weights on audits; its model card.
@@ -171,7 +171,7 @@ def learned(
     )
 
 
-def judged(
+def compare_weights(
     old: Interpolates, new: Interpolates, examples: Sequence[Example], detector: Detector
 ) -> Verdict:
     """Compare two sets of weights on audits that neither learned from.
@@ -203,7 +203,7 @@ def _mean(values: Sequence[float]) -> Estimate:
     return Estimate(fmean(values), stdev(values) / math.sqrt(len(values)))
 
 
-def matched(weights: Path, verdict: Verdict, out: Path) -> str:
+def write_rescaled(weights: Path, verdict: Verdict, out: Path) -> str:
     """Write weights anew, as unsure on average as those before were; their SHA-256.
 
     What a time-lapse expects of errors rests on how unsure the interpolator is. So a swap changes

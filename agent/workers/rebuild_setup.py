@@ -25,7 +25,7 @@ def check_interpolator(config: RunConfig, source: Path) -> None:
 
     Raises
     ------
-    ConfigError
+    UserError
         There are none of that name, or they cannot be used here.
     """
     if not config.rebuilds():

@@ -58,7 +58,7 @@ def processes(
 
     Raises
     ------
-    ConfigError
+    UserError
         Weights of the config cannot be used.
     """
     device = gpu_of(config, own_filter=restore is None, own_interpolator=interpolate is None)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from agent.workers.fine_tuning import FIRST, MORE, Audit
+from agent.workers.fine_tuning import FIRST, MORE, AuditTriplet
 from agent.workers.rebuild_process import Weights
 from agent.workers.tune_process import Tuned
 
@@ -24,7 +24,7 @@ class Tunes(Protocol):
     """What tunes weights: a `TuneProcess`."""
 
     def tune(
-        self, model: str | Path, audits: Sequence[Audit], number: int, timeout_s: float
+        self, model: str | Path, audits: Sequence[AuditTriplet], number: int, timeout_s: float
     ) -> Tuned:
         """Learn from audits, and keep the weights if they are better."""
         ...
@@ -116,12 +116,12 @@ class Tuning:
                 return False
         return True
 
-    def _next(self) -> list[Audit] | None:
+    def _next(self) -> list[AuditTriplet] | None:
         with self._changed:
             self._changed.wait_for(lambda: len(self._audits) >= self._due or self._closed)
             return None if self._closed else list(self._audits)
 
-    def _outcome(self, audits: Sequence[Audit]) -> Tuned | str:
+    def _outcome(self, audits: Sequence[AuditTriplet]) -> Tuned | str:
         try:
             return self._tunes.tune(self._model, audits, self._number, _TIMEOUT_S)
         except TimeoutError:
@@ -130,13 +130,13 @@ class Tuning:
             return str(error) or type(error).__name__
 
 
-def audits_of(row: Mapping[str, Any]) -> list[Audit]:
+def audits_of(row: Mapping[str, Any]) -> list[AuditTriplet]:
     """Audits in a row `rebuilt` of the ledger; those that showed no structure are none."""
     if row["failed"] is not None:
         return []
     (before, start), (after, end) = row["before"], row["after"]
     return [
-        Audit(before, frame, after, (point - start) / (end - start), tuple(row["drift_px"]))
+        AuditTriplet(before, frame, after, (point - start) / (end - start), tuple(row["drift_px"]))
         for (frame, point), error in zip(row["audits"], row["errors"], strict=True)
         if error is not None
     ]

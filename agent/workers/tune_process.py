@@ -17,14 +17,14 @@ from agent.plans.adaptive.error import Detector
 from agent.record.images import ImageStore
 from agent.workers.fine_tuning import (
     RECIPE,
-    Audit,
+    AuditTriplet,
     Example,
     Verdict,
     affordable,
-    divided,
-    judged,
-    learned,
-    matched,
+    compare_weights,
+    fine_tune,
+    split_audits,
+    write_rescaled,
 )
 from agent.workers.process import WorkerDied
 from agent.workers.restarted import RestartedProcess
@@ -108,7 +108,7 @@ class TuneProcess:
         return self._process is not None and self._process.over
 
     def tune(
-        self, model: str | Path, audits: Sequence[Audit], number: int, timeout_s: float
+        self, model: str | Path, audits: Sequence[AuditTriplet], number: int, timeout_s: float
     ) -> Tuned:
         """See `Tuner.tune`; errors are those of `RestartedProcess.work`."""
         if self._process is None:
@@ -147,7 +147,7 @@ class Tuner:
         self._folder, self._detector, self._recipe = folder, detector, recipe
         self._raw = ImageStore(folder, pixel_size_um=pixel_size_um)
 
-    def tune(self, model: str, audits: Sequence[Audit], number: int) -> Tuned:
+    def tune(self, model: str, audits: Sequence[AuditTriplet], number: int) -> Tuned:
         """Learn from the older audits, be judged on the latest, and keep the weights if better.
 
         Parameters
@@ -168,18 +168,22 @@ class Tuner:
 
         began = time.perf_counter()
         some = affordable(audits, self._raw.read(audits[-1].frame).shape)
-        older, latest = divided(some)
+        older, latest = split_audits(some)
         trying = self._folder / FOLDER / _TRYING
         shutil.rmtree(trying, ignore_errors=True)
         try:
             examples = [self._example(one) for one in older]
-            card = learned(model, examples, trying / "weights", self._recipe)
+            card = fine_tune(model, examples, trying / "weights", self._recipe)
             old = Interpolation(model, "cpu")
             new = Interpolation(trying / "weights.safetensors", "cpu")
-            verdict = judged(old, new, [self._example(one) for one in latest], self._detector)
+            verdict = compare_weights(
+                old, new, [self._example(one) for one in latest], self._detector
+            )
             sha256, file = None, f"{FOLDER}/tuned-{number}"
             if verdict.better:
-                sha256 = matched(trying / "weights.safetensors", verdict, self._folder / file)
+                sha256 = write_rescaled(
+                    trying / "weights.safetensors", verdict, self._folder / file
+                )
         finally:
             shutil.rmtree(trying, ignore_errors=True)
         return Tuned(
@@ -193,6 +197,6 @@ class Tuner:
             round(time.perf_counter() - began, 1),
         )
 
-    def _example(self, one: Audit) -> Example:
+    def _example(self, one: AuditTriplet) -> Example:
         before, measured, after = map(self._raw.read, (one.before, one.frame, one.after))
         return Example(before, measured, after, one.t, one.drift_px)

@@ -25,11 +25,11 @@ from agent.bench.dose.drive import Filmed, film
 from agent.bench.dose.stage import Light, Scene, Stage
 from agent.bench.measurement import Check, Measurement
 from agent.bench.restoration.measures import fitted
-from agent.config.reading import ConfigError
-from agent.plans.adaptive.adaptive_schedule import Adaptive
+from agent.config.reading import UserError
+from agent.plans.adaptive.adaptive_schedule import AdaptiveGaps
 from agent.plans.adaptive.alignment import Interpolates
-from agent.plans.adaptive.drift_tracking import Follower
-from agent.plans.adaptive.schedule import Lapse, Rules, Skipping
+from agent.plans.adaptive.drift_tracking import DriftTracker
+from agent.plans.adaptive.schedule import FixedGaps, Rules, Schedule
 from devices.shot import Field
 
 BOUND, CONFIDENCE, MOST = 0.3, 0.65, 3
@@ -64,7 +64,7 @@ def measure(
 
     Raises
     ------
-    ConfigError
+    UserError
         There is no such interpolator.
     """
     from models.interpolation import Interpolation
@@ -73,7 +73,7 @@ def measure(
         # Asked with time running forwards only, which takes half as long.
         interpolation = Interpolation(model, "cpu", both_ways=False)
     except (OSError, ValueError) as error:
-        raise ConfigError(f"bench dose: {error}") from None
+        raise UserError(f"bench dose: {error}") from None
     used = [first + i for i in range(seeds or (1 if quick else _SEEDS))]
     found = [one(scene_of(seed, quick=quick), interpolation) for seed in used]
     return judged(found, used)
@@ -91,7 +91,7 @@ def one(scene: Scene, interpolation: Interpolates) -> dict[str, Any]:
     """One scene filmed in all ways; light is that of every time point at full light."""
     truth = [Stage(scene, _FULL).truth(point) for point in range(scene.points)]
     rules = Rules(scene.points, gap=MOST, bound=BOUND, confidence=CONFIDENCE)
-    done = film(Stage(scene, _FULL), _field(Adaptive, rules), interpolation)
+    done = film(Stage(scene, _FULL), _field(AdaptiveGaps, rules), interpolation)
     spent = len(done.taken) / scene.points
     fidelity = {
         "adaptive": _fidelity(done, truth),
@@ -100,14 +100,14 @@ def one(scene: Scene, interpolation: Interpolates) -> dict[str, Any]:
     }
     held = {}
     for gap in _FIXED:
-        lapse = _field(Skipping, Rules(scene.points, gap=gap))
+        lapse = _field(FixedGaps, Rules(scene.points, gap=gap))
         taken = -(-(scene.points - 1) // gap) + 1
         fixed = film(Stage(scene, _light(spent * scene.points / taken)), lapse, interpolation)
         fidelity[f"skip {gap}"] = _fidelity(fixed, truth)
         held[f"skip {gap}"] = _windows(fixed, scene.points)["movie"]
     curve = [(spent, fidelity["adaptive"])]
     for less in _LESS:
-        lapse = _field(Adaptive, rules)
+        lapse = _field(AdaptiveGaps, rules)
         again = film(Stage(scene, _light(less)), lapse, interpolation, judged=False)
         curve.append((less * len(again.taken) / scene.points, _fidelity(again, truth)))
     windows = _windows(done, scene.points)
@@ -194,8 +194,8 @@ def judged(found: Sequence[dict[str, Any]], seeds: Sequence[int]) -> Measurement
     )
 
 
-def _field(kind: Callable[[Follower, Rules], Lapse], rules: Rules) -> Lapse:
-    return kind(Follower(Field(0, 0.0, 0.0), 0.02, 1.0), rules)
+def _field(kind: Callable[[DriftTracker, Rules], Schedule], rules: Rules) -> Schedule:
+    return kind(DriftTracker(Field(0, 0.0, 0.0), 0.02, 1.0), rules)
 
 
 def _light(share: float) -> Light:

@@ -13,9 +13,9 @@ from agent.bench.dose.stage import Stage
 from agent.config.plans import TimelapseConfig
 from agent.plan import Answer, Due, Frame, Late, Note, Rebuild, Rebuilt
 from agent.plans.adaptive.alignment import Interpolates, audit, between
-from agent.plans.adaptive.error import PHOTONS, UNKNOWN, seen
-from agent.plans.adaptive.light_budget import Light
-from agent.plans.adaptive.schedule import Lapse
+from agent.plans.adaptive.error import PHOTONS, UNKNOWN, smooth
+from agent.plans.adaptive.light_budget import LightBudget
+from agent.plans.adaptive.schedule import Schedule
 from agent.plans.timelapse import skipping
 from devices.shot import Shot
 from models.quality.score import Score
@@ -51,7 +51,7 @@ class Filmed:
 
 def film(
     stage: Stage,
-    lapse: Lapse,
+    lapse: Schedule,
     interpolation: Interpolates,
     *,
     judged: bool = True,
@@ -70,7 +70,7 @@ def film(
         Whether rebuilt frames are compared with the truth, which takes as long again.
     """
     points = stage.scene.points
-    light = Light(lambda settings, pixels: {}, {}, {})
+    light = LightBudget(lambda settings, pixels: {}, {}, {})
     plan = skipping(TimelapseConfig(frames=points, interval_s=1.0), [lapse], light)
     done = Filmed()
     means = _Means(stage) if judged else None
@@ -160,8 +160,8 @@ def _true(
     t = (point - start) / (end - start)
     other = between(interpolation, again[0], again[1], t, request.drift_px).image
     mean = means[point]
-    shared = np.mean(seen(image - mean) * seen(other - mean))
-    return float(shared / max(float(np.var(seen(mean))), 1e-12))
+    shared = np.mean(smooth(image - mean) * smooth(other - mean))
+    return float(shared / max(float(np.var(smooth(mean))), 1e-12))
 
 
 def _no_score() -> Score:

@@ -24,7 +24,7 @@ from typing import Any, Literal, TextIO
 import numpy as np
 
 from agent.bench.fuzz.kinds import KINDS, Act
-from agent.config.reading import ConfigError
+from agent.config.reading import UserError
 
 Outcome = Literal["done", "refused", "traceback", "memory"]
 _ROOT = Path(__file__).parents[3]
@@ -87,7 +87,7 @@ def outcome_of(act: Act | Callable[[], object]) -> dict[str, Any]:
         if any(words in text for words in _NO_MEMORY):
             return {"outcome": "memory", "where": text[-200:]}
         return {"outcome": "refused", "why": text[-300:]} if left.code else {"outcome": "done"}
-    except (ConfigError, OSError, sqlite3.Error) as error:
+    except (UserError, OSError, sqlite3.Error) as error:
         # The command line puts these in a line.
         return {"outcome": "refused", "why": str(error)[:300]}
     except MemoryError as error:

@@ -111,12 +111,12 @@ def _refusing(act: Act, *refusals: type[Exception]) -> Act:
     """The same, where these errors are told in a line by what calls it."""
 
     def carried_out() -> None:
-        from agent.config.reading import ConfigError
+        from agent.config.reading import UserError
 
         try:
             act()
         except refusals as error:
-            raise ConfigError(str(error)) from error
+            raise UserError(str(error)) from error
 
     return carried_out
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from agent.optimizer.objectives.estimate import Estimate
-from agent.plans.adaptive.error_model import Belief
+from agent.plans.adaptive.error_model import ErrorModel
 from agent.record.reconstructed import ReconstructedStore
 
 _GAPS = 4
@@ -28,7 +28,7 @@ def of_a_time_lapse(folder: Path, points: int) -> dict[str, float]:
         movie.mark([{**mark, "field": 0}])
     movie.settle()
     marked = time.process_time()
-    belief = Belief()
+    belief = ErrorModel()
     for _ in range(_KEPT):
         belief.learn(0.1, Estimate(0.01, 0.001))
     learned = time.process_time()

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from agent.optimizer.base import Told, merit
+from agent.optimizer.base import BaseEngine, merit
 from agent.optimizer.baselines import RandomSearch, SobolSearch
 from agent.optimizer.botorch import BotorchOptimizer, one_thread
 from agent.optimizer.outcome import Outcome, Settings
@@ -28,7 +28,7 @@ _CANDIDATES = 1000
 _FEWEST = 3
 
 
-class _Sampler(Told):
+class _Sampler(BaseEngine):
     """Sobol trials, and then the best of a sample of `merit` over random candidates."""
 
     def __init__(self, space: Space, *, bleaching_limit: float, initial: int, seed: int) -> None:
@@ -64,7 +64,7 @@ class FixedThompson(_Sampler):
     Parameters
     ----------
     space, bleaching_limit, seed
-        As in `Told`.
+        As in `BaseEngine`.
     initial
         Space-filling trials (Sobol) before the model decides.
     length
@@ -133,7 +133,7 @@ class LinTSDiag(_Sampler):
     Parameters
     ----------
     space, bleaching_limit, seed
-        As in `Told`.
+        As in `BaseEngine`.
     initial
         Space-filling trials (Sobol) before the model decides.
     hidden
@@ -257,7 +257,7 @@ _MODELS: dict[str, tuple[type[Any], Mapping[str, Any]]] = {
 }
 
 
-def make_peer(name: str, space: Space, limit: float, seed: int, trials: int) -> Told:
+def make_peer(name: str, space: Space, limit: float, seed: int, trials: int) -> BaseEngine:
     """One of `PEERS`; those with a model start with eight space-filling trials.
 
     Raises
@@ -272,5 +272,5 @@ def make_peer(name: str, space: Space, limit: float, seed: int, trials: int) -> 
     if name not in _MODELS:
         raise ValueError(f"no peer {name!r}; there are {', '.join(PEERS)}")
     engine, options = _MODELS[name]
-    peer: Told = engine(space, bleaching_limit=limit, initial=INITIAL, seed=seed, **options)
+    peer: BaseEngine = engine(space, bleaching_limit=limit, initial=INITIAL, seed=seed, **options)
     return peer

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rich.progress import Progress
 
 from agent.cli.terminal import err
-from agent.offline.simulate.labels import CHANNELS, asked, simulate_labels
+from agent.offline.simulate.labels import CHANNELS, parse_set, simulate_labels
 from agent.offline.training.restoration import recipe_of
 from models.restoration import Recipe
 
@@ -106,7 +106,7 @@ def _simulate(folder: Path, quick: bool) -> None:
         done = 0
         for structure, name, count, seed in jobs:
             place = folder / structure / name
-            for at in simulate_labels(place, *asked(structure, name), count, seed):
+            for at in simulate_labels(place, *parse_set(structure, name), count, seed):
                 bar.update(task, completed=done + at)
             done += count
 

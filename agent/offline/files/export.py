@@ -14,7 +14,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from agent.config import RunConfig
-from agent.config.reading import ConfigError
+from agent.config.reading import UserError
 from agent.record.images import FrameDamaged, ImageStore, checksum
 from agent.record.load import read
 from agent.record.recording import Recording, Taken, even_s
@@ -60,18 +60,18 @@ def export(folder: Path, out: Path, *, overwrite: bool = False) -> Exported:
 
     Raises
     ------
-    ConfigError
+    UserError
         No run, no frames, a frame that is not on disk as it was written, or a file in the way.
     """
     config, recording = read(folder)
     if not recording.taken:
-        raise ConfigError(f"{folder}: has no frames to export")
+        raise UserError(f"{folder}: has no frames to export")
     if out.suffix.lower() not in (".tif", ".tiff"):
-        raise ConfigError(f"{out}: the name must end in .ome.tif or .tif")
+        raise UserError(f"{out}: the name must end in .ome.tif or .tif")
     if not out.parent.is_dir():
-        raise ConfigError(f"{out}: there is no folder {out.parent}")
+        raise UserError(f"{out}: there is no folder {out.parent}")
     if out.exists() and not overwrite:
-        raise ConfigError(f"{out}: is there already; --overwrite replaces it")
+        raise UserError(f"{out}: is there already; --overwrite replaces it")
     images = ImageStore(folder, pixel_size_um=config.microscope.pixel_size_nm * 1e-3)
     series = _series(recording)
     partial = out.with_name(out.name + ".partial")
@@ -80,7 +80,7 @@ def export(folder: Path, out: Path, *, overwrite: bool = False) -> Exported:
         _write(partial, folder.resolve().name, config, recording, series, images)
         partial.replace(out)
     except FrameDamaged as damage:
-        raise ConfigError(f"{folder}: {damage}; nothing was exported") from None
+        raise UserError(f"{folder}: {damage}; nothing was exported") from None
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.config.reading import ConfigError
+from agent.config.reading import UserError
 from agent.offline.files.opening import check_interval, check_pixel_size, opened, pixel_size_of
 from agent.offline.files.targets import Partial, check_targets, planes_in
 from agent.offline.files.tiffs import write_tiff
@@ -120,7 +120,7 @@ def filter_file(
 
     Raises
     ------
-    ConfigError
+    UserError
         The file, the model or the device cannot be used, or a file is in the way.
     """
     targets = [out] if uncertainty is None else [out, uncertainty]
@@ -167,7 +167,7 @@ def filter_file(
             for partial in partials:
                 partial.keep()
         except OSError as error:
-            raise ConfigError(f"{out}: cannot be written: {error}") from None
+            raise UserError(f"{out}: cannot be written: {error}") from None
     return Filtered(
         len(frames),
         tuple(work.uncertainty),
@@ -203,7 +203,7 @@ def _open(model: str, device: str, pixel_size_nm: float | None) -> tuple[Restore
         return alone, alone.weights_hash()
     except (OSError, ValueError) as error:
         option = "device" if str(error).startswith("device") else "model"
-        raise ConfigError(f"--{option}: {str(error).removeprefix(f'{option}: ')}") from None
+        raise UserError(f"--{option}: {str(error).removeprefix(f'{option}: ')}") from None
 
 
 class _Work:
@@ -235,10 +235,10 @@ class _Work:
             while True:
                 try:
                     result = next(results, None)
-                except (ConfigError, ImageError):
+                except (UserError, ImageError):
                     raise
                 except (ValueError, MemoryError) as error:
-                    raise ConfigError(f"{frames.file}, frame {self._taken}: {error}") from None
+                    raise UserError(f"{frames.file}, frame {self._taken}: {error}") from None
                 if result is None:
                     return
                 self._note(result)

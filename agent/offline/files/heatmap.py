@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from agent.config.reading import ConfigError
+from agent.config.reading import UserError
 from agent.offline.files.opening import opened, pixel_size_of
 from agent.offline.files.scoring import open_scorer
 from devices.recorded import Part
@@ -24,7 +24,7 @@ def draw_heatmap(
 
     Raises
     ------
-    ConfigError
+    UserError
         More than one frame, a frame that cannot be scored, or a picture that cannot be written.
     """
     from matplotlib.figure import Figure
@@ -32,16 +32,16 @@ def draw_heatmap(
     from models.quality.heatmap import heatmap
 
     if len(files) != 1:
-        raise ConfigError(f"--heatmap: {len(files)} files; accepted is one, of one frame")
+        raise UserError(f"--heatmap: {len(files)} files; accepted is one, of one frame")
     with opened(files[0], part) as images:
         size, _ = pixel_size_of(images, pixel_size_nm)
         if len(images) != 1:
-            raise ConfigError(f"--heatmap: {files[0]} has {len(images)} frames; accepted is one")
+            raise UserError(f"--heatmap: {files[0]} has {len(images)} frames; accepted is one")
         frame, scorer = images[0], open_scorer(weights)
     try:
         score, heat = scorer.score(frame, size), heatmap(scorer, frame, size)
     except ValueError as error:
-        raise ConfigError(f"--heatmap: {files[0]}: {error}") from None
+        raise UserError(f"--heatmap: {files[0]}: {error}") from None
     figure = Figure(figsize=(11, 5), layout="constrained", dpi=110)
     plain, explained = figure.subplots(1, 2)
     height, width = (n * size * 1e-3 for n in frame.shape)
@@ -66,4 +66,4 @@ def draw_heatmap(
     try:
         figure.savefig(picture)
     except (OSError, ValueError) as error:
-        raise ConfigError(f"--heatmap {picture}: cannot be written: {error}") from None
+        raise UserError(f"--heatmap {picture}: cannot be written: {error}") from None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.config.reading import ConfigError
+from agent.config.reading import UserError
 from agent.offline.files.movies import MovieFile
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def opened_model(model: str, device: str) -> Interpolation:
 
     Raises
     ------
-    ConfigError
+    UserError
         It or the device cannot be used.
     """
     from models.interpolation import Interpolation
@@ -61,7 +61,7 @@ def opened_model(model: str, device: str) -> Interpolation:
         return Interpolation(model, device)
     except (OSError, ValueError) as error:
         option = "device" if str(error).startswith("device") else "model"
-        raise ConfigError(f"--{option}: {str(error).removeprefix(f'{option}: ')}") from None
+        raise UserError(f"--{option}: {str(error).removeprefix(f'{option}: ')}") from None
 
 
 def choose(movie: MovieFile, model: str, device: str) -> Choice:
@@ -73,7 +73,7 @@ def choose(movie: MovieFile, model: str, device: str) -> Choice:
 
     Raises
     ------
-    ConfigError
+    UserError
         The model or the device cannot be used.
     """
     from models.interpolation.weights import shipped

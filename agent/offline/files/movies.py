@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.config.reading import ConfigError
+from agent.config.reading import UserError
 from agent.offline.files.opening import opened
 from agent.record.images import FOLDER as RAW
 from agent.record.ledger import FILE as LEDGER
@@ -80,11 +80,11 @@ def open_movie(
 
     Raises
     ------
-    ConfigError
+    UserError
         It is not readable, or no grey movie of one field and channel.
     """
     if not file.exists():
-        raise ConfigError(f"{file}: no such file")
+        raise UserError(f"{file}: no such file")
     for folder in (file, file.resolve().parent) if file.resolve().name == RAW else (file,):
         if (folder / LEDGER).exists():
             return _of_run(folder)
@@ -109,7 +109,7 @@ def _measured(frames: Frames, kinds: tuple[str, ...]) -> tuple[int, ...] | None:
 
     Raises
     ------
-    ConfigError
+    UserError
         None was.
     """
     numbers = [
@@ -118,7 +118,7 @@ def _measured(frames: Frames, kinds: tuple[str, ...]) -> tuple[int, ...] | None:
         if (not kinds or kinds[number] in (MEASURED, AUDITED)) and frames.held(number)
     ]
     if not numbers:
-        raise ConfigError(f"{frames.file}: none of its {len(frames)} frames was measured")
+        raise UserError(f"{frames.file}: none of its {len(frames)} frames was measured")
     return None if len(numbers) == len(frames) else tuple(numbers)
 
 
@@ -135,11 +135,11 @@ def _of_run(folder: Path) -> MovieFile:
 
     config, recording = read_run(folder)
     if not recording.taken:
-        raise ConfigError(f"{folder}: has no frames")
+        raise UserError(f"{folder}: has no frames")
     numbers = sorted(recording.taken)
     kinds = {_kind(recording.taken[number].shot) for number in numbers}
     if len(kinds) > 1:
-        raise ConfigError(
+        raise UserError(
             f"{folder}: frames of {len(kinds)} kinds; accepted is a run of one mode, field and"
             " choice of settings"
         )

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from agent.config.reading import ConfigError
+from agent.config.reading import UserError
 from devices.recorded import Frames, ImageError, Part, open_frames
 
 DEFAULT_NM = 20.0
@@ -30,7 +30,7 @@ def part_of(
 
     Raises
     ------
-    ConfigError
+    UserError
         An axis is neither.
     """
     at: dict[str, int] = {} if channel is None else {"c": channel}
@@ -38,7 +38,7 @@ def part_of(
     for text in axes:
         axis, _, place = text.strip().lower().partition("=")
         if len(axis) != 1 or not axis.isalpha() or (place and not place.isdigit()):
-            raise ConfigError(f"--axis {text}: accepted are an axis (z), or a place on it (z=3)")
+            raise UserError(f"--axis {text}: accepted are an axis (z), or a place on it (z=3)")
         if "=" in text:
             at[axis] = int(place or 0)
         else:
@@ -52,26 +52,26 @@ def opened(file: Path, part: Part | None = None) -> Iterator[Frames]:
 
     Raises
     ------
-    ConfigError
+    UserError
         They cannot be read, also while they are; or it is not clear which are meant.
     """
     try:
         with open_frames(file, part) as frames:
             yield frames
     except ImageError as error:
-        raise ConfigError(str(error)) from None
+        raise UserError(str(error)) from None
 
 
 def check_pixel_size(given: float | None) -> None:
-    """`ConfigError` if a pixel size (nm) is given that is none."""
+    """`UserError` if a pixel size (nm) is given that is none."""
     if given is not None and not 0 < given < 1e5:
-        raise ConfigError(f"--pixel-size {given:g}: a pixel size in nm above 0 is needed")
+        raise UserError(f"--pixel-size {given:g}: a pixel size in nm above 0 is needed")
 
 
 def check_interval(given: float | None) -> None:
-    """`ConfigError` if a time between frames (s) is given that is none."""
+    """`UserError` if a time between frames (s) is given that is none."""
     if given is not None and not 0 < given < 1e9:
-        raise ConfigError(f"--interval {given:g}: a time in s above 0 is needed")
+        raise UserError(f"--interval {given:g}: a time in s above 0 is needed")
 
 
 def pixel_size_of(
@@ -81,7 +81,7 @@ def pixel_size_of(
 
     Raises
     ------
-    ConfigError
+    UserError
         What is given is no pixel size, or pixels are not square.
     ImageError
         The file states it in a way that cannot be used.
@@ -94,7 +94,7 @@ def pixel_size_of(
     if not sides:
         return DEFAULT_NM, "assumed"
     if max(sides) > min(sides) * (1 + _SQUARE):
-        raise ConfigError(
+        raise UserError(
             f"{frames.file}: pixels of {sides[0]:g} × {sides[1]:g} nm (rows × columns); accepted"
             " are square ones, or --pixel-size"
         )

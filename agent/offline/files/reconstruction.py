@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.config.reading import ConfigError
+from agent.config.reading import UserError
 from agent.offline.files.model_choice import AUTO, Choice, choose, opened_model
 from agent.offline.files.movies import MovieFile, open_movie
 from agent.offline.files.opening import check_interval, check_pixel_size
@@ -154,11 +154,11 @@ def reconstruct_file(
 
     Raises
     ------
-    ConfigError
+    UserError
         The movie, the model or the device cannot be used, or a file is in the way.
     """
     if not 2 <= factor <= _LARGEST_FACTOR:
-        raise ConfigError(f"--factor {factor}: accepted are 2 to {_LARGEST_FACTOR}")
+        raise UserError(f"--factor {factor}: accepted are 2 to {_LARGEST_FACTOR}")
     targets = [out] if uncertainty is None else [out, uncertainty]
     check_targets(file, targets, overwrite=overwrite, endings=ENDINGS)
     check_pixel_size(pixel_size_nm)
@@ -208,7 +208,7 @@ def reconstruct_file(
             for partial in partials:
                 partial.keep()
         except OSError as error:
-            raise ConfigError(f"{out}: cannot be written: {error}") from None
+            raise UserError(f"{out}: cannot be written: {error}") from None
     return Reconstruction(
         len(work.marks),
         movie.count if movie.measured is None else len(movie.measured),
@@ -236,14 +236,14 @@ def _noted(movie: MovieFile) -> str | None:
 def _checked(file: Path, movie: MovieFile) -> MovieFile:
     """A movie between whose frames there is something to rebuild."""
     if movie.count < 2:
-        raise ConfigError(f"{file}: found {movie.count} frame; accepted are movies of 2 and more")
+        raise UserError(f"{file}: found {movie.count} frame; accepted are movies of 2 and more")
     if movie.measured is not None and len(movie.measured) < 2:
-        raise ConfigError(
+        raise UserError(
             f"{file}: {len(movie.measured)} of its {movie.count} frames was measured; accepted are"
             " movies of which 2 and more were"
         )
     if movie.dtype.str[1:] not in _TYPES:
-        raise ConfigError(
+        raise UserError(
             f"{file}: pixels of type {movie.dtype}; accepted are integers of 8 to 32 bits and"
             " floating-point numbers of 32 and 64"
         )
@@ -270,10 +270,10 @@ class _Work:
             while True:
                 try:
                     frame = next(frames, None)
-                except (ConfigError, ImageError):
+                except (UserError, ImageError):
                     raise
                 except (ValueError, MemoryError) as error:
-                    raise ConfigError(f"{self._file}: {error}") from None
+                    raise UserError(f"{self._file}: {error}") from None
                 if frame is None:
                     return
                 kept.write(_bytes(frame.image))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent.config.reading import ConfigError
+from agent.config.reading import UserError
 from agent.offline.files.opening import check_pixel_size, opened, pixel_size_of
 from devices.recorded import Part
 
@@ -46,7 +46,7 @@ def score_files(
 
     Raises
     ------
-    ConfigError
+    UserError
         A file cannot be read or scored, and `refused` is None.
     """
     check_pixel_size(pixel_size_nm)
@@ -68,7 +68,7 @@ def score_files(
                         score = scorer.score(frames[number], size)
                     except (ValueError, MemoryError) as error:
                         named = str(error).removeprefix(f"{file}, frame {number}: ")
-                        refuse(ConfigError(f"{file}, frame {number}: {named}"))
+                        refuse(UserError(f"{file}, frame {number}: {named}"))
                         continue
                     rows.append(
                         {
@@ -83,7 +83,7 @@ def score_files(
                             "filter": filtered,
                         }
                     )
-        except ConfigError as error:
+        except UserError as error:
             refuse(error)
     return rows
 
@@ -93,7 +93,7 @@ def open_scorer(weights: Path | None) -> QualityScorer:
 
     Raises
     ------
-    ConfigError
+    UserError
         The weights cannot be used.
     """
     from models.quality import QualityScorer
@@ -101,4 +101,4 @@ def open_scorer(weights: Path | None) -> QualityScorer:
     try:
         return QualityScorer(weights)
     except (OSError, ValueError) as error:
-        raise ConfigError(f"--weights: {error}") from None
+        raise UserError(f"--weights: {error}") from None

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.config.reading import ConfigError
+from agent.config.reading import UserError
 
 # The largest file that plain TIFF can address, less room for what is not pixels.
 CLASSIC_BYTES = 2**32 - 2**25
@@ -29,24 +29,24 @@ def check_targets(
 
     Raises
     ------
-    ConfigError
+    UserError
         A name ends otherwise, there is no such folder, it is `file` itself, another target or,
         without `overwrite`, there already.
     """
     accepted = " or ".join([", ".join(endings[:-1]), endings[-1]])
     for target in targets:
         if target.suffix.lower() not in endings:
-            raise ConfigError(f"{target}: the name must end in {accepted}")
+            raise UserError(f"{target}: the name must end in {accepted}")
         if not target.parent.is_dir():
-            raise ConfigError(f"{target}: there is no folder {target.parent}")
+            raise UserError(f"{target}: there is no folder {target.parent}")
         if target.resolve() == file.resolve():
-            raise ConfigError(f"{target}: is the file to read; what was measured is kept")
+            raise UserError(f"{target}: is the file to read; what was measured is kept")
         if target.exists() and not overwrite:
-            raise ConfigError(f"{target}: is there already; --overwrite replaces it")
+            raise UserError(f"{target}: is there already; --overwrite replaces it")
         if target.is_dir() and not any((target / name).exists() for name in _OF_ZARR):
-            raise ConfigError(f"{target}: a folder that is no OME-Zarr image is not replaced")
+            raise UserError(f"{target}: a folder that is no OME-Zarr image is not replaced")
     if len({target.resolve() for target in targets}) < len(targets):
-        raise ConfigError(f"--uncertainty {targets[1]}: another file than {targets[0]} is needed")
+        raise UserError(f"--uncertainty {targets[1]}: another file than {targets[0]} is needed")
 
 
 def planes_in(

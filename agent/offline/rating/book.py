@@ -28,7 +28,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from agent.config.reading import ConfigError
+from agent.config.reading import UserError
 from agent.offline.rating.images import Shown
 from agent.offline.user_study.answers import CHOICES
 from agent.record.safe_files import open_to_append, replace_text
@@ -61,7 +61,7 @@ class Book:
 
     Raises
     ------
-    ConfigError
+    UserError
         The folder cannot be written to, the journal is another one's, or it is in use.
     """
 
@@ -78,9 +78,9 @@ class Book:
             self._lock = FileLock(self._journal.with_suffix(".lock"))
             self._lock.acquire(timeout=0)
         except Timeout:
-            raise ConfigError(f"{self._journal}: is in use by another `stedfast rate`") from None
+            raise UserError(f"{self._journal}: is in use by another `stedfast rate`") from None
         except OSError as error:
-            raise ConfigError(f"{out}: cannot be written to: {error.strerror}") from None
+            raise UserError(f"{out}: cannot be written to: {error.strerror}") from None
         self._by_key = {one.key: one for one in shown}
         self.order: list[str] = []
         """Keys of what is shown, in order."""
@@ -134,7 +134,7 @@ class Book:
 
         Raises
         ------
-        ConfigError
+        UserError
             It is none of these.
         OSError
             The disk refused; the answer does not count.
@@ -146,7 +146,7 @@ class Book:
         elif value == DISCARD:
             found["score"] = None
         elif isinstance(value, bool) or not isinstance(value, float | int) or not 0 <= value <= 1:
-            raise ConfigError(f"score: {value!r} is not accepted; accepted: 0 … 1, or {DISCARD}")
+            raise UserError(f"score: {value!r} is not accepted; accepted: 0 … 1, or {DISCARD}")
         else:
             found["score"] = round(float(value), 4)
         self._append({"answer": found})
@@ -169,14 +169,14 @@ class Book:
 
         Raises
         ------
-        ConfigError
+        UserError
             There is none.
         OSError
             The disk refused; the answer still counts.
         """
         position = self.last()
         if position is None:
-            raise ConfigError("nothing is answered yet")
+            raise UserError("nothing is answered yet")
         key = self.order[position]
         self._append({"undo": {"key": key, "at": _now()}})
         self._take_back(key)
@@ -204,7 +204,7 @@ class Book:
             return str(value)
         if value not in ("first", "second"):
             known = f"first, second, equivalent, {DISCARD}"
-            raise ConfigError(f"choice: {value!r} is not accepted; accepted: {known}")
+            raise UserError(f"choice: {value!r} is not accepted; accepted: {known}")
         other = {"target": "prediction", "prediction": "target"}
         return self.first[key] if value == "first" else other[self.first[key]]
 
@@ -216,18 +216,18 @@ class Book:
         except FileNotFoundError:
             return
         except OSError as error:
-            raise ConfigError(f"{self._journal}: cannot be read: {error.strerror}") from None
+            raise UserError(f"{self._journal}: cannot be read: {error.strerror}") from None
         read = 0
         lines = text.splitlines(keepends=True)
         for number, line in enumerate(lines, 1):
             try:
                 if line.strip():
                     self._take(json.loads(line), number)
-            except ConfigError:
+            except UserError:
                 raise
             except (ValueError, KeyError, TypeError):
                 if number < len(lines):
-                    raise ConfigError(f"{self._journal}, line {number}: is damaged") from None
+                    raise UserError(f"{self._journal}, line {number}: is damaged") from None
                 # Half of an answer that was never confirmed to anybody.
                 os.truncate(self._journal, read)
             read += len(line)
@@ -235,7 +235,7 @@ class Book:
     def _take(self, entry: Mapping[str, Any], number: int) -> None:
         if (order := entry.get("order")) is not None:
             if entry["tester"] != self.tester:
-                raise ConfigError(
+                raise UserError(
                     f"{self._journal}, line {number}: is tester {entry['tester']!r}'s; "
                     "give --tester another name"
                 )
@@ -262,7 +262,7 @@ class Book:
             try:
                 self._append(entry)
             except OSError as error:
-                raise ConfigError(f"{self._journal}: cannot be written: {error.strerror}") from None
+                raise UserError(f"{self._journal}: cannot be written: {error.strerror}") from None
             self.order += fresh
         self.order = [key for key in self.order if key in self._by_key]
 
@@ -378,7 +378,7 @@ def _write(table: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]
 def _named(tester: str) -> str:
     name = tester.strip()
     if not 0 < len(name) <= 40 or not name.isprintable() or not _slug(name):
-        raise ConfigError(f"--tester {tester!r}: accepted: a name of 1 … 40 letters")
+        raise UserError(f"--tester {tester!r}: accepted: a name of 1 … 40 letters")
     return name
 
 

@@ -50,7 +50,7 @@ def rate(
 
     Raises
     ------
-    ConfigError
+    UserError
         Images, table or name cannot be used.
     """
     check_installed("stedfast rate")
@@ -63,7 +63,7 @@ def rate(
     target = out or folder
     book = Book(target, folder, shown, tester or getpass.getuser(), seed)
     from agent.offline.rating.site import LOG, RateSite
-    from agent.ui.web.server import Links, opened
+    from agent.ui.web.server import Links, open_in_browser
 
     with ExitStack() as after:
         after.callback(book.close)
@@ -73,7 +73,7 @@ def rate(
             done = len(book.answers)
             say(f"{book.tester}: {done} of {len(book.order)} answered; Ctrl-C ends, and keeps all")
             say(f"rate: {links.control}")
-            after.enter_context(opened(links.control, wanted=show))
+            after.enter_context(open_in_browser(links.control, wanted=show))
 
         site.serve(begun)
         say(f"{book.table}: {len(book.answers)} of {len(book.order)} answered")

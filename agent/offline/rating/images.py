@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.config.reading import ConfigError
+from agent.config.reading import UserError
 from agent.offline.files.opening import opened, pixel_size_of
 from agent.offline.user_study.answers import NETWORK
 from devices.recorded import Part
@@ -62,11 +62,11 @@ def images_in(folder: Path, pixel_size_nm: float | None, say: Callable[[str], No
 
     Raises
     ------
-    ConfigError
+    UserError
         There is no such folder, or no image in it.
     """
     if not folder.is_dir():
-        raise ConfigError(f"{folder}: no such folder; one with TIFF files is needed")
+        raise UserError(f"{folder}: no such folder; one with TIFF files is needed")
     known = _sizes(folder / TABLE)
     found = []
     for path in sorted(folder.iterdir()):
@@ -74,10 +74,10 @@ def images_in(folder: Path, pixel_size_nm: float | None, say: Callable[[str], No
             continue
         try:
             found.append(Shown(path.name, _checked(path, pixel_size_nm, known.get(path.name))))
-        except ConfigError as error:
+        except UserError as error:
             say(f"{error}; not shown")
     if not found:
-        raise ConfigError(f"{folder}: holds no grey TIFF images; accepted: {', '.join(ENDINGS)}")
+        raise UserError(f"{folder}: holds no grey TIFF images; accepted: {', '.join(ENDINGS)}")
     return found
 
 
@@ -96,7 +96,7 @@ def comparisons(folder: Path, scores: Path, pixel_size_nm: float | None) -> list
 
     Raises
     ------
-    ConfigError
+    UserError
         The table or an image cannot be used; names file, line, value and what is accepted.
     """
     known = _sizes(folder / TABLE)
@@ -106,7 +106,7 @@ def comparisons(folder: Path, scores: Path, pixel_size_nm: float | None) -> list
         name = row.get("image") or ""
         path = folder / name
         if not name or Path(name).is_absolute() or ".." in Path(name).parts or not path.is_file():
-            raise ConfigError(f"{where}: image is {name!r}; accepted is a TIFF in {folder}")
+            raise UserError(f"{where}: image is {name!r}; accepted is a TIFF in {folder}")
         shown = Shown(
             name,
             _checked(path, pixel_size_nm, known.get(name)),
@@ -115,10 +115,10 @@ def comparisons(folder: Path, scores: Path, pixel_size_nm: float | None) -> list
             (row.get("system") or "").lower() or NETWORK,
         )
         if shown.key in found:
-            raise ConfigError(f"{where}: {name!r} of system {shown.system!r} stands there twice")
+            raise UserError(f"{where}: {name!r} of system {shown.system!r} stands there twice")
         found[shown.key] = shown
     if not found:
-        raise ConfigError(f"{scores}: no rows below the header; {_ACCEPTED}")
+        raise UserError(f"{scores}: no rows below the header; {_ACCEPTED}")
     return list(found.values())
 
 
@@ -126,7 +126,7 @@ def _checked(path: Path, given: float | None, in_table: float | None) -> float |
     """The pixel size of a file that can be shown (nm); None where nobody knows it."""
     with opened(path, _AS_IT_IS) as images:
         if len(images) != 1:
-            raise ConfigError(f"{path}: {len(images)} frames; accepted is one grey image a file")
+            raise UserError(f"{path}: {len(images)} frames; accepted is one grey image a file")
         size, source = pixel_size_of(images, given)
         images[0]
     return size if source != "assumed" else in_table
@@ -148,13 +148,13 @@ def _rows(scores: Path) -> list[tuple[int, dict[str, str]]]:
             reader = csv.DictReader(file, skipinitialspace=True)
             rows = [(reader.line_num, row) for row in reader]
     except FileNotFoundError:
-        raise ConfigError(f"{scores}: no such file; {_ACCEPTED}") from None
+        raise UserError(f"{scores}: no such file; {_ACCEPTED}") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ConfigError(f"{scores}: not a readable CSV ({error}); {_ACCEPTED}") from None
+        raise UserError(f"{scores}: not a readable CSV ({error}); {_ACCEPTED}") from None
     columns = list(reader.fieldnames or ())
     if not {"image", "target", "prediction"} <= set(columns):
         named = ", ".join(columns) or "nothing"
-        raise ConfigError(f"{scores}: found columns {named}; {_ACCEPTED}")
+        raise UserError(f"{scores}: found columns {named}; {_ACCEPTED}")
     return rows
 
 
@@ -164,7 +164,7 @@ def _score(where: str, column: str, text: str) -> float:
     except ValueError:
         value = float("nan")
     if not 0 <= value <= 1:
-        raise ConfigError(f"{where}: {column} is {text!r}; accepted is a number from 0 to 1")
+        raise UserError(f"{where}: {column} is {text!r}; accepted is a number from 0 to 1")
     return value
 
 

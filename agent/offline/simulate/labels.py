@@ -28,7 +28,7 @@ from typing import Any
 
 import tifffile
 
-from agent.config.reading import ConfigError
+from agent.config.reading import UserError
 from agent.offline.simulate.label_fields import LabelledField, Measured, draw_field
 from agent.offline.simulate.label_population import LABEL_SETS, SOURCES, Label, LabelSet
 from agent.offline.simulate.off_target import PIXEL_NM
@@ -52,21 +52,21 @@ COLUMNS = [field.name for field in fields(LabelledField)] + [
 ]
 
 
-def asked(structure: str, name: str) -> tuple[Structure, LabelSet]:
+def parse_set(structure: str, name: str) -> tuple[Structure, LabelSet]:
     """The structure and set of these names.
 
     Raises
     ------
-    ConfigError
+    UserError
         There is no such set, or none of this structure.
     """
     if name not in LABEL_SETS:
-        raise ConfigError(f"--set {name}: no such set; accepted: {', '.join(LABEL_SETS)}")
+        raise UserError(f"--set {name}: no such set; accepted: {', '.join(LABEL_SETS)}")
     for of in SOURCES:
         if of == (structure, name):
             return of
     known = ", ".join(kind for kind, of in SOURCES if of == name)
-    raise ConfigError(f"--structure {structure}: no {name} set of it; accepted: {known}")
+    raise UserError(f"--structure {structure}: no {name} set of it; accepted: {known}")
 
 
 def read_fields(folder: Path) -> list[dict[str, str]]:
@@ -131,7 +131,7 @@ def simulate_labels(
 
     Raises
     ------
-    ConfigError
+    UserError
         The folder holds fields of another structure, set or seed.
     """
     rows = read_fields(folder)
@@ -139,7 +139,7 @@ def simulate_labels(
     for row in rows:
         for key, value in wanted.items():
             if row.get(key) != value:
-                raise ConfigError(
+                raise UserError(
                     f"{folder / FIELDS}: {key} is {row.get(key)}, asked for is {value}; "
                     "go on with what it was made with, or name another folder"
                 )

@@ -16,7 +16,7 @@ from typing import Any
 
 import tifffile
 
-from agent.config.reading import ConfigError
+from agent.config.reading import UserError
 from agent.offline.simulate.movie_scenes import MOVIE_SETS, MovieSet
 from agent.offline.simulate.movies import COLUMNS, draw_movie
 
@@ -24,18 +24,18 @@ MOVIES = "movies.csv"
 CLEAN = "clean"
 
 
-def asked(name: str) -> MovieSet:
+def parse_set(name: str) -> MovieSet:
     """The set of this name.
 
     Raises
     ------
-    ConfigError
+    UserError
         There is none.
     """
     for known in MOVIE_SETS:
         if known == name:
             return known
-    raise ConfigError(f"--set {name}: no such set; accepted: {', '.join(MOVIE_SETS)}")
+    raise UserError(f"--set {name}: no such set; accepted: {', '.join(MOVIE_SETS)}")
 
 
 def read_movies(folder: Path) -> list[dict[str, str]]:
@@ -89,14 +89,14 @@ def simulate_movies(
 
     Raises
     ------
-    ConfigError
+    UserError
         The folder holds movies of another set or seed.
     """
     rows = read_movies(folder)
     for row in rows:
         for key, value in (("set", name), ("seed", str(seed))):
             if row.get(key) != value:
-                raise ConfigError(
+                raise UserError(
                     f"{folder / MOVIES}: {key} is {row.get(key)}, asked for is {value}; "
                     "go on with what it was made with, or name another folder"
                 )

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.config.reading import ConfigError
+from agent.config.reading import UserError
 from agent.offline.simulate.population import POPULATIONS, REAL_SHARE, Chance, draw_dye
 from agent.optimizer.memory.store import AXES, PIXEL_NM, Sessions, log_exponent
 from agent.record.folder import commit_of_this_code
@@ -68,11 +68,11 @@ def simulate_sessions(file: Path, sessions: int, seed: int) -> Iterator[int]:
 
     Raises
     ------
-    ConfigError
+    UserError
         `file` has another ending, or no folder to lie in.
     """
     if file.suffix != ".safetensors" or not file.parent.is_dir():
-        raise ConfigError(f"{file}: a file NAME.safetensors in a folder that exists is needed")
+        raise UserError(f"{file}: a file NAME.safetensors in a folder that exists is needed")
     # What takes hours is not begun where its end cannot be written.
     partial = file.with_name(f"{file.name}.partial")
     partial.touch()

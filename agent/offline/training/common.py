@@ -9,7 +9,7 @@ from typing import TypedDict
 
 from pydantic import Field
 
-from agent.config.reading import ConfigError
+from agent.config.reading import UserError
 from agent.record.folder import commit_of_this_code
 from devices.config import Model
 
@@ -39,28 +39,28 @@ def places(config: Path, asked: Training, *, overwrite: bool) -> tuple[Path, Pat
 
     Raises
     ------
-    ConfigError
+    UserError
         The one or the other is missing; without `overwrite`, there are weights of a finished
         training.
     """
     for key, value in (("data", asked.data), ("out", asked.out)):
         if value is None:
-            raise ConfigError(f"{config}: `{key}`: missing; give it here or as --{key}")
+            raise UserError(f"{config}: `{key}`: missing; give it here or as --{key}")
     assert asked.data is not None and asked.out is not None
     there = asked.out.with_name(asked.out.name + ".safetensors")
     if there.exists() and not overwrite:
-        raise ConfigError(f"{there}: is there already; --overwrite replaces it")
+        raise UserError(f"{there}: is there already; --overwrite replaces it")
     return asked.data, asked.out
 
 
 def check_start(config: Path, architecture: object, start_from: object) -> None:
-    """`ConfigError` unless there is either a network to build or weights to go on from."""
+    """`UserError` unless there is either a network to build or weights to go on from."""
     if (architecture is None) == (start_from is None):
-        raise ConfigError(f"{config}: one of `architecture` and `start_from` is needed, not both")
+        raise UserError(f"{config}: one of `architecture` and `start_from` is needed, not both")
 
 
 def device_named(name: str) -> str:
-    """What torch computes on; `ConfigError` if it is not there."""
+    """What torch computes on; `UserError` if it is not there."""
     import torch
 
     if name == "auto":
@@ -69,7 +69,7 @@ def device_named(name: str) -> str:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise ConfigError(
+        raise UserError(
             f"`device`: {name!r} is not there ({reason}); accepted: auto, cpu, cuda, …"
         ) from None
     return name

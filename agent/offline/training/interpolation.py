@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from rich.console import Console
 
-from agent.config.reading import ConfigError, read_checked
+from agent.config.reading import UserError, read_checked
 from agent.offline.training.common import (
     Training,
     check_start,
@@ -87,7 +87,7 @@ def train_interpolation(
 
     Raises
     ------
-    ConfigError
+    UserError
         The config, the movies or the weights to start from cannot be used.
     """
     asked = read_checked(config, InterpolationTraining, overrides)
@@ -96,12 +96,12 @@ def train_interpolation(
     try:
         recipe = _recipe(asked)
     except ValueError as error:
-        raise ConfigError(f"{config}: {error}") from None
+        raise UserError(f"{config}: {error}") from None
     try:
         device = device_named(asked.device)
         card, examples = _trained(data, out, recipe, device, console)
     except (ValueError, OSError) as error:
-        raise ConfigError(str(error)) from None
+        raise UserError(str(error)) from None
     from agent.offline.training.interpolation_figures import draw_interpolation
 
     picture = draw_interpolation(out, card, examples)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import Field
 from rich.console import Console
 
-from agent.config.reading import ConfigError, read_checked
+from agent.config.reading import UserError, read_checked
 from agent.offline.training.common import (
     Training,
     check_start,
@@ -77,7 +77,7 @@ def train_quality(
 
     Raises
     ------
-    ConfigError
+    UserError
         The config, the data or the weights to start from cannot be used.
     """
     from models.quality.training import train
@@ -99,7 +99,7 @@ def train_quality(
                 read=read_rated,
             )
         except (ValueError, OSError) as error:
-            raise ConfigError(str(error)) from None
+            raise UserError(str(error)) from None
     from agent.offline.training.quality_figures import draw_training
 
     picture = draw_training(out, card)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from rich.console import Console
 
-from agent.config.reading import ConfigError, read_checked
+from agent.config.reading import UserError, read_checked
 from agent.offline.training.common import Training, config_of, device_named, made_by, places
 from agent.offline.training.epochs import shown_epochs
 from agent.offline.training.reading import read_frames
@@ -78,22 +78,22 @@ def train_restoration(
 
     Raises
     ------
-    ConfigError
+    UserError
         The config, the data or the teacher cannot be used.
     """
     asked = read_checked(config, RestorationTraining, overrides)
     data, out = places(config, asked, overwrite=overwrite)
     if not data.is_dir():
-        raise ConfigError(f"{data}: no such folder; accepted is one with a folder for each channel")
+        raise UserError(f"{data}: no such folder; accepted is one with a folder for each channel")
     try:
         recipe = _recipe(asked)
     except ValueError as error:
-        raise ConfigError(f"{config}: {error}") from None
+        raise UserError(f"{config}: {error}") from None
     try:
         device = device_named(asked.device)
         card, examples = _trained(data, out, recipe, device, console)
     except (ValueError, OSError) as error:
-        raise ConfigError(str(error)) from None
+        raise UserError(str(error)) from None
     from agent.offline.training.restoration_figures import draw_restoration
 
     picture = draw_restoration(out, card, examples)

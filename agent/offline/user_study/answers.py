@@ -25,7 +25,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.config.reading import ConfigError
+from agent.config.reading import UserError
 
 NETWORK, RANDOM = "network", "random"
 CHOICES = ("target", "prediction", "equivalent", "discard")
@@ -51,16 +51,16 @@ def read_answers(file: Path) -> list[Answer]:
 
     Raises
     ------
-    ConfigError
+    UserError
         An unreadable or empty file, missing columns, values that are not accepted, an answer
         given twice; names file, line, column, value and what is accepted.
     """
     lines = _lines(file)
     if not lines:
-        raise ConfigError(f"{file}: is empty; {_ACCEPTED}")
+        raise UserError(f"{file}: is empty; {_ACCEPTED}")
     number, header = lines[0]
     if missing := [name for name in _NEEDED if name not in header]:
-        raise ConfigError(
+        raise UserError(
             f"{file}, line {number}: found columns {', '.join(header)},"
             f" missing {', '.join(missing)}; {_ACCEPTED}"
         )
@@ -70,7 +70,7 @@ def read_answers(file: Path) -> list[Answer]:
         answer = _answer(f"{file}, line {number}", header, fields)
         key = (answer.tester, answer.image, answer.system)
         if key in first:
-            raise ConfigError(
+            raise UserError(
                 f"{file}, lines {first[key]} and {number}: two answers of tester"
                 f" {answer.tester!r} for image {answer.image!r}, system {answer.system!r};"
                 " accepted is one"
@@ -78,7 +78,7 @@ def read_answers(file: Path) -> list[Answer]:
         first[key] = number
         answers.append(answer)
     if not answers:
-        raise ConfigError(f"{file}: no rows below the header; {_ACCEPTED}")
+        raise UserError(f"{file}: no rows below the header; {_ACCEPTED}")
     return answers
 
 
@@ -91,29 +91,29 @@ def _lines(file: Path) -> list[tuple[int, list[str]]]:
             stripped = ((reader.line_num, [field.strip() for field in row]) for row in reader)
             return [(number, fields) for number, fields in stripped if any(fields)]
     except FileNotFoundError:
-        raise ConfigError(f"{file}: no such file; {_ACCEPTED}") from None
+        raise UserError(f"{file}: no such file; {_ACCEPTED}") from None
     except csv.Error as error:
-        raise ConfigError(
+        raise UserError(
             f"{file}, line {reader.line_num}: not a readable CSV ({error}); {_ACCEPTED}"
         ) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: not a readable CSV ({error}); {_ACCEPTED}") from None
+        raise UserError(f"{file}: not a readable CSV ({error}); {_ACCEPTED}") from None
 
 
 def _answer(where: str, header: Sequence[str], fields: Sequence[str]) -> Answer:
     if any(fields[len(header) :]):
         # Most often a decimal comma, which would shift every value after it.
-        raise ConfigError(
+        raise UserError(
             f"{where}: {len(fields)} values under {len(header)} columns; accepted is one value"
             " a column, with a decimal point"
         )
     row = dict(zip(header, fields, strict=False))
     for column in ("tester", "image"):
         if not row.get(column):
-            raise ConfigError(f"{where}: {column} is empty; accepted is any name")
+            raise UserError(f"{where}: {column} is empty; accepted is any name")
     choice = row.get("choice", "").lower()
     if choice not in CHOICES:
-        raise ConfigError(
+        raise UserError(
             f"{where}: choice is {row.get('choice', '')!r}; accepted is {', '.join(CHOICES)}"
         )
     return Answer(
@@ -132,5 +132,5 @@ def _score(where: str, column: str, text: str) -> float:
     except ValueError:
         value = float("nan")
     if not 0 <= value <= 1:
-        raise ConfigError(f"{where}: {column} is {text!r}; accepted is a number from 0 to 1")
+        raise UserError(f"{where}: {column} is {text!r}; accepted is a number from 0 to 1")
     return value

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from agent.config.reading import ConfigError
+from agent.config.reading import UserError
 from agent.optimizer.gaussian import Array
 from agent.optimizer.hypotheses import Hypotheses
 from agent.optimizer.knowledge import FLOOR, PRICE, SCORE, measurements
 from agent.optimizer.outcome import Outcome, Settings
-from agent.optimizer.posterior import Belief
+from agent.optimizer.posterior import Posterior
 from agent.optimizer.space import Space
 from agent.record.load import read
 from devices.config import SettingConfig, Value
@@ -59,11 +59,13 @@ class PastSessions:
             bleaching[row] = np.clip(np.exp(log) - FLOOR, 0, 1)
         return quality, bleaching
 
-    def _learn(self, run: Sequence[tuple[Settings, Outcome]]) -> tuple[Belief, Belief]:
+    def _learn(self, run: Sequence[tuple[Settings, Outcome]]) -> tuple[Posterior, Posterior]:
         where = self._features([settings for settings, _ in run])
         score, price = measurements(where, [outcome for _, outcome in run])
         none = np.zeros(0)
-        return Belief(score, SCORE, None, none, 0.0, 0), Belief(price, PRICE, None, none, 0.0, 1)
+        return Posterior(score, SCORE, None, none, 0.0, 0), Posterior(
+            price, PRICE, None, none, 0.0, 1
+        )
 
     def _features(self, points: Sequence[Mapping[str, Value]]) -> Array:
         """As `Space.features`, but an earlier run may have been outside of this space."""
@@ -90,7 +92,7 @@ def past_sessions(folders: Sequence[Path], space: Space) -> PastSessions | None:
 
     Raises
     ------
-    ConfigError
+    UserError
         A folder is no run folder, its run tuned other settings, or has too few usable trials.
     """
     runs = [_trials(folder, space) for folder in folders]
@@ -101,10 +103,10 @@ def _trials(folder: Path, space: Space) -> list[tuple[Settings, Outcome]]:
     """Trials of a run with an undoubted score, in the units of this space."""
     config, recording = read(folder)
     if config.plan != "optimize":
-        raise ConfigError(f"{folder}: a run of `plan: {config.plan}`; accepted: optimize")
+        raise UserError(f"{folder}: a run of `plan: {config.plan}`; accepted: optimize")
     tuned, wanted = config.tuned(), list(space.names)
     if set(tuned) != set(wanted):
-        raise ConfigError(
+        raise UserError(
             f"{folder}: tuned {', '.join(tuned) or 'nothing'}; accepted are runs that tuned "
             f"{', '.join(wanted)}"
         )
@@ -114,12 +116,12 @@ def _trials(folder: Path, space: Space) -> list[tuple[Settings, Outcome]]:
         if (old.kind == "choice") != (new.kind == "choice") or (old.laser is None) != (
             new.laser is None
         ):
-            raise ConfigError(
+            raise UserError(
                 f"{folder}: `{name}` was another kind of setting ({_kind(old)}); "
                 f"accepted: {_kind(new)}"
             )
         if new.laser is None and old.unit != new.unit:
-            raise ConfigError(
+            raise UserError(
                 f"{folder}: `{name}` in {old.unit or 'no unit'}; accepted: {new.unit or 'no unit'}"
             )
     found = []
@@ -140,7 +142,7 @@ def _trials(folder: Path, space: Space) -> list[tuple[Settings, Outcome]]:
             }
             found.append((settings, outcome))
     if len(found) < LEAST_TRIALS:
-        raise ConfigError(
+        raise UserError(
             f"{folder}: {len(found)} usable trials; accepted are runs with at least {LEAST_TRIALS}"
         )
     return found

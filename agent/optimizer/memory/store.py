@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from agent.config.reading import ConfigError
+from agent.config.reading import UserError
 
 SHIPPED = Path(__file__).with_name("sessions.safetensors")
 """The library that comes along; its card lies beside it."""
@@ -54,11 +54,11 @@ class Sessions:
 
         Raises
         ------
-        ConfigError
+        UserError
             The file is missing, or no library of sessions.
         """
         if not path.is_file():
-            raise ConfigError(f"{path}: no such file; a library of sessions is needed")
+            raise UserError(f"{path}: no such file; a library of sessions is needed")
         try:
             with safe_open(path, "np") as file:
                 return cls(
@@ -68,7 +68,7 @@ class Sessions:
                     tuple(json.loads(file.metadata()["sessions"])),
                 )
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-            raise ConfigError(f"{path}: not a library of sessions: {error}") from None
+            raise UserError(f"{path}: not a library of sessions: {error}") from None
 
     def write(self, path: Path) -> None:
         """Write a library; who reads it meanwhile sees the old one or the new one."""

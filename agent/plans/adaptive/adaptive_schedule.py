@@ -15,23 +15,23 @@ import numpy as np
 
 from agent.optimizer.objectives.estimate import Estimate
 from agent.plan import Frame, Rebuild, Rebuilt
-from agent.plans.adaptive.drift_tracking import Follower
-from agent.plans.adaptive.error_model import Belief, foretold
+from agent.plans.adaptive.drift_tracking import DriftTracker
+from agent.plans.adaptive.error_model import ErrorModel, foretold
 from agent.plans.adaptive.events import Change, Watch
 from agent.plans.adaptive.gap import Gap, affordable, at_gap, widest
 from agent.plans.adaptive.motion import likeness, local_change, look, moved
-from agent.plans.adaptive.schedule import REMEMBERED, Drift, Lapse, Mark, Rules, Seen
+from agent.plans.adaptive.schedule import REMEMBERED, Drift, Mark, Rules, Schedule, Seen
 
 _ENOUGH_AUDITS = 0.9
 _PACES = 3
 
 
-class Adaptive(Lapse):
+class AdaptiveGaps(Schedule):
     """Takes as few frames as the error bound allows."""
 
-    def __init__(self, follower: Follower, rules: Rules) -> None:
+    def __init__(self, follower: DriftTracker, rules: Rules) -> None:
         super().__init__(follower, rules)
-        self._watch, self._belief = Watch(), Belief()
+        self._watch, self._belief = Watch(), ErrorModel()
         self._audit: int | None = None
         self._gap = Gap(1, "learning")
         self._gaps = 0

@@ -12,7 +12,7 @@ _PATIENCE = 2
 
 
 @dataclass(slots=True)
-class Follower:
+class DriftTracker:
     """Keeps a field where its structure is.
 
     A stage whose axes run against the image's would double every drift; where following makes

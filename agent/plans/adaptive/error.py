@@ -62,20 +62,20 @@ PHOTONS = Detector()
 """A detector that counts photons."""
 
 
-def seen(frame: NDArray[Any]) -> Map:
+def smooth(frame: NDArray[Any]) -> Map:
     """A frame as it is compared: through the Gaussian, without the border it reaches into."""
     blurred: Map = gaussian_filter(np.asarray(frame, float), BLUR_PX, mode="nearest")
     return blurred[_EDGE_PX:-_EDGE_PX, _EDGE_PX:-_EDGE_PX]
 
 
 def noise(frame: NDArray[Any], detector: Detector) -> float:
-    """Variance that noise has in a frame as it is `seen` (counts²)."""
+    """Variance that noise has in a frame after `smooth` (counts²)."""
     return detector.variance(frame) / (4 * math.pi * BLUR_PX**2)
 
 
 def structure(frame: NDArray[Any], detector: Detector) -> Estimate:
-    """Variance of the structure in a frame as it is `seen` (counts²), without that of the noise."""
-    image, scatter = seen(frame), noise(frame, detector)
+    """Variance of the structure in a frame after `smooth` (counts²), without that of the noise."""
+    image, scatter = smooth(frame), noise(frame, detector)
     found = float(image.var()) - scatter
     return Estimate(found, spread(scatter, found, image.size))
 
@@ -111,7 +111,7 @@ def squared_error(
     Estimate
         With the standard deviation that the noise gives it; NaN where no structure is seen.
     """
-    away = seen(np.asarray(rebuilt, float) - np.asarray(measured, float))
+    away = smooth(np.asarray(rebuilt, float) - np.asarray(measured, float))
     scatter = noise(measured, detector)
     shown = structure(measured, detector)
     if shown.value <= _LEAST_STRUCTURE * shown.sd:
@@ -156,7 +156,7 @@ def inherited_noise(
         return noisy
 
     moved = np.asarray(rebuild(shaken(before), shaken(after)), float)
-    return float(np.mean(seen(moved - calm) ** 2)) / _SHAKE**2
+    return float(np.mean(smooth(moved - calm) ** 2)) / _SHAKE**2
 
 
 def spread(scatter: float, signal: float, pixels: int) -> float:

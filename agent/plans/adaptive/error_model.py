@@ -50,7 +50,7 @@ def foretold(likeness: float, uncertainty: float, t: float) -> float:
     return float(change**_OF_CHANGE * unsure**_OF_UNCERTAINTY * (4 * t * (1 - t)) ** _OF_PLACE)
 
 
-class Belief:
+class ErrorModel:
     """How large errors are, in terms of what is foretold of them.
 
     Of each audit it keeps what was foretold, the squared error and what that still counts. One

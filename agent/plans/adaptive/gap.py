@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from agent.plans.adaptive.error_model import Belief
+from agent.plans.adaptive.error_model import ErrorModel
 
 _GROWS_WITH = 0.8
 """Exponent with which what is foretold grows with the gap."""
@@ -38,7 +38,7 @@ def at_gap(foretold: float, steps: int, wanted: int) -> float:
 
 
 def widest(
-    belief: Belief,
+    belief: ErrorModel,
     foretold: float,
     steps: int,
     *,

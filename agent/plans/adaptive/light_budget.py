@@ -11,7 +11,7 @@ _ROUNDING = 1e-9
 
 
 @dataclass(slots=True)
-class Light:
+class LightBudget:
     """Counts what frames cost, as the dose gate does, but from the plan's own frames alone.
 
     Parameters

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from skimage.registration import phase_cross_correlation
 
-from agent.plans.adaptive.error import Detector, Map, noise, seen, spread, structure
+from agent.plans.adaptive.error import Detector, Map, noise, smooth, spread, structure
 
 _UPSAMPLING = 20
 _TURNS = 3
@@ -50,7 +50,7 @@ class Look:
 
 def look(frame: NDArray[Any], detector: Detector) -> Look:
     """Brightness and sharpness of a frame."""
-    image, scatter = seen(frame), noise(frame, detector)
+    image, scatter = smooth(frame), noise(frame, detector)
     variance, sd = (shown := structure(frame, detector)).value, shown.sd
     coarse = gaussian_filter(image, _COARSE_PX, mode="nearest")
     # Hardly any noise passes the coarse blur.
@@ -93,10 +93,10 @@ def moved(frame: NDArray[Any], whole: NDArray[np.int_]) -> NDArray[Any]:
 
 
 def _tapered(frame: NDArray[Any]) -> Map:
-    image = seen(frame)
+    image = smooth(frame)
     taper: Map = np.outer(*(np.hanning(side + 2)[1:-1] for side in image.shape))
-    smooth: Map = gaussian_filter(image, 1.0)
-    tapered: Map = (smooth - smooth.mean()) * taper
+    blurred: Map = gaussian_filter(image, 1.0)
+    tapered: Map = (blurred - blurred.mean()) * taper
     return tapered
 
 
@@ -105,7 +105,7 @@ def likeness(before: NDArray[Any], after: NDArray[Any], detector: Detector) -> f
 
     Bleaching, which changes the contrast and not the structure, leaves it as it is.
     """
-    first, second = seen(before), seen(after)
+    first, second = smooth(before), smooth(after)
     variances = [
         float(image.var()) - noise(frame, detector)
         for image, frame in ((first, before), (second, after))
@@ -121,7 +121,7 @@ def local_change(before: NDArray[Any], after: NDArray[Any], detector: Detector) 
 
     Root-mean-square difference behind the Gaussian, noise and change of brightness aside.
     """
-    first, second = seen(before), seen(after)
+    first, second = smooth(before), smooth(after)
     scatter = [noise(frame, detector) for frame in (before, after)]
     variance = float(first.var()) - scatter[0]
     if variance <= _LEAST:

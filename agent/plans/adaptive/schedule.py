@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.plan import Frame, Rebuild, Rebuilt
-from agent.plans.adaptive.drift_tracking import Follower
+from agent.plans.adaptive.drift_tracking import DriftTracker
 from agent.plans.adaptive.error import PHOTONS, Detector
 from agent.plans.adaptive.gap import Gap
 from agent.plans.adaptive.motion import Look, drift, likeness, look, moved
@@ -54,7 +54,7 @@ class Rules:
     points
         Time points in all.
     gap
-        Of `Skipping`, and the largest of `Adaptive`.
+        Of `FixedGaps`, and the largest of `Adaptive`.
     bound, confidence
         Largest relative error of rebuilt frames, and how sure of that it is to be.
     audit_every
@@ -74,7 +74,7 @@ class Rules:
     drift: str = "measure"
 
 
-class Lapse(ABC):
+class Schedule(ABC):
     """A field.
 
     Parameters
@@ -85,7 +85,7 @@ class Lapse(ABC):
         What to keep to.
     """
 
-    def __init__(self, follower: Follower, rules: Rules) -> None:
+    def __init__(self, follower: DriftTracker, rules: Rules) -> None:
         self._follower, self._rules = follower, rules
         self.field = follower.field.index
         """Its number."""
@@ -199,10 +199,10 @@ def _measured(seen: Seen) -> Mark:
     }
 
 
-class Skipping(Lapse):
+class FixedGaps(Schedule):
     """Takes every so-manieth time point, and the last one; waits for nothing."""
 
-    def __init__(self, follower: Follower, rules: Rules) -> None:
+    def __init__(self, follower: DriftTracker, rules: Rules) -> None:
         super().__init__(follower, rules)
         self._before: Seen | None = None
         self._shift: Drift = (0.0, 0.0)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
 
-from agent.config.reading import ConfigError
+from agent.config.reading import UserError
 from agent.record import text
 from agent.record.safe_files import replace_text
 from agent.record.summary import MEASURED, RECORDED, SIMULATED
@@ -53,14 +53,14 @@ def write_report(folder: Path, target: Path) -> None:
 
     Raises
     ------
-    ConfigError
+    UserError
         `folder` is no run folder, or `target` cannot be written.
     """
     page = render(Run.load(folder))
     try:
         replace_text(target, page)
     except OSError as error:
-        raise ConfigError(f"{target}: cannot be written: {error.strerror}") from None
+        raise UserError(f"{target}: cannot be written: {error.strerror}") from None
 
 
 def render(run: Run) -> str:

@@ -20,7 +20,7 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 from PIL import Image
 
-from agent.config.reading import ConfigError
+from agent.config.reading import UserError
 from agent.record import text
 from agent.ui.report.contrast import Limits, bar_length, contrast, reduced
 from agent.ui.report.run_data import Measured, Run
@@ -119,18 +119,18 @@ def save_picture(folder: Path, target: Path) -> None:
 
     Raises
     ------
-    ConfigError
+    UserError
         No run folder, no retested frames in it, or a file that cannot be written.
     """
     run = Run.load(folder)
     start, best = run.typical("start"), run.typical("best")
     if start is None or best is None:
-        raise ConfigError(
+        raise UserError(
             f"{folder}: no picture to make, it needs start and best settings that were retested"
         )
     frames = [run.pixels(index) for index in (best.confocal, start.sted, best.sted)]
     if run.damaged:
-        raise ConfigError(f"{folder}: no picture to make, frames are damaged: {run.damaged}")
+        raise UserError(f"{folder}: no picture to make, frames are damaged: {run.damaged}")
     words = (
         ("Confocal, same field as on the right", ["taken before the STED frame"]),
         ("STED, starting settings", _caption(run, "start", start)),
@@ -173,7 +173,7 @@ def save_picture(folder: Path, target: Path) -> None:
     try:
         figure.savefig(target, format="png", facecolor=_DARK)
     except OSError as error:
-        raise ConfigError(f"{target}: cannot be written: {error.strerror}") from None
+        raise UserError(f"{target}: cannot be written: {error.strerror}") from None
 
 
 def _shown(pixels: NDArray[Any]) -> str:

@@ -82,7 +82,7 @@ class Run:
 
         Raises
         ------
-        ConfigError
+        UserError
             `folder` is no run folder.
         """
         config, recording = read(folder)

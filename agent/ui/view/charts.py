@@ -9,7 +9,7 @@ from agent.config import RunConfig
 from agent.record import text
 from agent.ui.report import reconstruction
 from agent.ui.report.svg import Axis, Chart
-from agent.ui.view.run_state import Course, verdict
+from agent.ui.view.run_state import RunState, verdict
 from agent.ui.view.timelapse_state import RECONSTRUCTED
 
 _SHAPES = {"failed": "cross", "flagged": "plus", "over": "diamond", "within": "dot"}
@@ -17,12 +17,12 @@ _MOST_MARKED = 120
 _SIZE = {"width": 440.0, "height": 236.0}
 
 
-def score(course: Course, config: RunConfig) -> str | None:
+def score(course: RunState, config: RunConfig) -> str | None:
     """Score with its standard deviation: by trial in a search, over time elsewhere."""
     return _by_trial(course, config) if config.plan == "optimize" else _over_time(course, config)
 
 
-def _by_trial(course: Course, config: RunConfig) -> str | None:
+def _by_trial(course: RunState, config: RunConfig) -> str | None:
     found = [
         (number, trial, verdict(trial, config)) for number, trial in enumerate(course.trials, 1)
     ]
@@ -58,7 +58,7 @@ def _by_trial(course: Course, config: RunConfig) -> str | None:
     return chart.svg()
 
 
-def _over_time(course: Course, config: RunConfig) -> str | None:
+def _over_time(course: RunState, config: RunConfig) -> str | None:
     points = course.scores.points
     if not points:
         return None
@@ -91,7 +91,7 @@ def _over_time(course: Course, config: RunConfig) -> str | None:
     return chart.svg()
 
 
-def bleaching(course: Course, config: RunConfig) -> str | None:
+def bleaching(course: RunState, config: RunConfig) -> str | None:
     """What each trial bleached, with the limit."""
     rows = [
         (number, 100 * trial["objectives"]["bleaching"], verdict(trial, config))
@@ -115,7 +115,7 @@ def bleaching(course: Course, config: RunConfig) -> str | None:
     return chart.svg()
 
 
-def light(course: Course, config: RunConfig) -> str | None:
+def light(course: RunState, config: RunConfig) -> str | None:
     """The share of each budget that is spent; the light itself where there is no budget."""
     points = course.light.points
     budgets = config.dose.budget_J
@@ -150,25 +150,25 @@ def light(course: Course, config: RunConfig) -> str | None:
     return chart.svg()
 
 
-def error(course: Course, config: RunConfig) -> str | None:
+def error(course: RunState, config: RunConfig) -> str | None:
     """Expected and measured errors of rebuilt frames."""
     notes = _notes(course)
     rebuilt = course.lapsed is not None and course.lapsed.counts[RECONSTRUCTED]
     return reconstruction.errors(config.timelapse, notes, **_SIZE) if notes and rebuilt else None
 
 
-def gap(course: Course, config: RunConfig) -> str | None:
+def gap(course: RunState, config: RunConfig) -> str | None:
     """Time points from one frame to the next, of each field."""
     notes = _notes(course)
     return reconstruction.gaps(notes, **_SIZE) if notes else None
 
 
-def _notes(course: Course) -> list[dict[str, Any]]:
+def _notes(course: RunState) -> list[dict[str, Any]]:
     kept = course.lapsed.notes.values() if course.lapsed is not None else ()
     return [note for series in kept for (note,) in series.points]
 
 
-CHARTS: dict[str, Callable[[Course, RunConfig], str | None]] = {
+CHARTS: dict[str, Callable[[RunState, RunConfig], str | None]] = {
     "score": score,
     "bleaching": bleaching,
     "light": light,

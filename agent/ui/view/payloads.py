@@ -11,7 +11,7 @@ from agent.record.verdict import retested
 from agent.steering.control_file import FILTERING
 from agent.ui.report.reconstruction import WHY
 from agent.ui.view.reader import Reader
-from agent.ui.view.run_state import Course, Shown, verdict
+from agent.ui.view.run_state import FrameState, RunState, verdict
 from agent.ui.view.timelapse_state import (
     AUDITED,
     MEASURED,
@@ -174,7 +174,7 @@ def frame(reader: Reader, index: int) -> dict[str, Any] | None:
         if entry.kind == "shot":
             shot = entry.data
         elif entry.kind == "frame":
-            found = Shown(index, MEASURED, entry.at, entry.data["time_s"], shot)
+            found = FrameState(index, MEASURED, entry.at, entry.data["time_s"], shot)
         elif entry.kind == "score" and found is not None:
             found.score = entry.data
         elif entry.kind == "filtered" and found is not None:
@@ -187,7 +187,7 @@ def _setting(config: RunConfig, name: str) -> dict[str, Any]:
     return {"name": name, "words": text.words(name), "unit": bound.unit}
 
 
-def _row(shown: Shown | None, kind: str) -> list[Any]:
+def _row(shown: FrameState | None, kind: str) -> list[Any]:
     if shown is None:
         return [None, kind, None, None, False, False]
     score = shown.score
@@ -196,12 +196,12 @@ def _row(shown: Shown | None, kind: str) -> list[Any]:
     return [shown.index, kind, mode, value, flagged, shown.filtered is not None]
 
 
-def _kind(point: TimePoint, course: Course) -> str:
+def _kind(point: TimePoint, course: RunState) -> str:
     """What is not rebuilt when a run is over, is missing."""
     return MISSING if point.kind == SKIPPED and course.end is not None else point.kind
 
 
-def _kinds(course: Course) -> dict[str, int]:
+def _kinds(course: RunState) -> dict[str, int]:
     """Frames by kind; those that are only just skipped are none of them."""
     found = course.lapsed.counts if course.lapsed is not None else {}
     of = {kind: found.get(kind, 0) for kind in (RECONSTRUCTED, AUDITED, MISSING, SKIPPED)}
@@ -210,7 +210,7 @@ def _kinds(course: Course) -> dict[str, int]:
     return {MEASURED: course.acquired - of[AUDITED], **of}
 
 
-def _lapse(course: Course) -> dict[str, Any] | None:
+def _lapse(course: RunState) -> dict[str, Any] | None:
     if course.lapsed is None:
         return None
     lapsed, latest = course.lapsed, course.lapsed.latest or {}
@@ -227,7 +227,7 @@ def _lapse(course: Course) -> dict[str, Any] | None:
     }
 
 
-def _light(course: Course, config: RunConfig) -> list[dict[str, Any]]:
+def _light(course: RunState, config: RunConfig) -> list[dict[str, Any]]:
     assert course.gate is not None
     budgets, spent = config.dose.budget_J, course.gate.total
     return [
@@ -236,7 +236,7 @@ def _light(course: Course, config: RunConfig) -> list[dict[str, Any]]:
     ]
 
 
-def _bleaching(course: Course, config: RunConfig) -> dict[str, Any] | None:
+def _bleaching(course: RunState, config: RunConfig) -> dict[str, Any] | None:
     if config.plan != "optimize":
         return None
     found = [trial["objectives"] for trial in course.trials if trial["objectives"] is not None]
@@ -248,7 +248,7 @@ def _bleaching(course: Course, config: RunConfig) -> dict[str, Any] | None:
     }
 
 
-def _result(reader: Reader, course: Course, config: RunConfig) -> dict[str, Any]:
+def _result(reader: Reader, course: RunState, config: RunConfig) -> dict[str, Any]:
     """The verdict, and start and best as they were measured again, written as the report does."""
     both = _scores(course)
     # What stays as it was is not compared with itself.
@@ -266,12 +266,12 @@ def _result(reader: Reader, course: Course, config: RunConfig) -> dict[str, Any]
     }
 
 
-def _scores(course: Course) -> dict[str, dict[str, Any]]:
+def _scores(course: RunState) -> dict[str, dict[str, Any]]:
     """Start and best, as they were measured again."""
     return retested(course.notes.get("recommendation", ()), course.notes.get("retest", ()))
 
 
-def _search(reader: Reader, course: Course, config: RunConfig) -> dict[str, Any] | None:
+def _search(reader: Reader, course: RunState, config: RunConfig) -> dict[str, Any] | None:
     if config.plan != "optimize":
         return None
     assert course.standing is not None
@@ -291,7 +291,7 @@ def _search(reader: Reader, course: Course, config: RunConfig) -> dict[str, Any]
     }
 
 
-def _filter(course: Course, config: RunConfig) -> dict[str, Any] | None:
+def _filter(course: RunState, config: RunConfig) -> dict[str, Any] | None:
     if config.filter is None:
         return None
     return {"model": config.filter.model, "frames": course.filtering, "accepted": list(FILTERING)}

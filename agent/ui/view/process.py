@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from agent.config.reading import ConfigError
+from agent.config.reading import UserError
 from agent.ui.web.access import Place
 from devices.extras import install
 
@@ -30,7 +30,7 @@ _ALONE_S = 20.0
 _LOOK_EVERY_S = 5.0
 
 
-class Beside:
+class ViewProcess:
     """A view that is being started; make it early, as both processes take a while to begin.
 
     Parameters
@@ -42,7 +42,7 @@ class Beside:
 
     Raises
     ------
-    ConfigError
+    UserError
         It may not be served there, or the extra is not installed.
     """
 
@@ -75,7 +75,7 @@ class Beside:
 
         Raises
         ------
-        ConfigError
+        UserError
             It could not be started.
         """
         assert self._process.stdout is not None
@@ -86,7 +86,7 @@ class Beside:
         except ValueError:
             told = {"error": f"its process ended, with exit code {self._process.wait(_START_S)}"}
         if "error" in told:
-            raise ConfigError(f"--view: {told['error']}")
+            raise UserError(f"--view: {told['error']}")
         return {"control": told["control"], "read": told["read"]}
 
     def end(self) -> None:
@@ -100,11 +100,11 @@ def check_installed(what: str) -> None:
 
     Raises
     ------
-    ConfigError
+    UserError
         It is not.
     """
     if find_spec("aiohttp") is None:
-        raise ConfigError(f"{what}: needs aiohttp, which is not installed: {install('view')}")
+        raise UserError(f"{what}: needs aiohttp, which is not installed: {install('view')}")
 
 
 def _as_dict(place: Place) -> dict[str, Any]:
@@ -135,7 +135,7 @@ def main() -> None:
 
     try:
         site = RunSite(Path(asked["folder"]), _place(asked["place"]))
-    except ConfigError as error:
+    except UserError as error:
         _announce({"error": str(error)})
         return
     looked = time.monotonic()
@@ -157,7 +157,7 @@ def main() -> None:
 
     try:
         site.serve(begun, go_on)
-    except ConfigError as error:
+    except UserError as error:
         _announce({"error": str(error)})
 
 

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from agent.config import RunConfig
-from agent.config.reading import ConfigError
+from agent.config.reading import UserError
 from agent.record.folder import STATUS, is_running, read_config
 from agent.record.ledger import FILE as LEDGER
 from agent.record.ledger import DamagedLedger, Ledger
-from agent.ui.view.run_state import Course
+from agent.ui.view.run_state import RunState
 
 _CHUNK = 2000
 Made = TypeVar("Made")
@@ -42,7 +42,7 @@ class Reader:
         self.folder = folder
         self.name = folder.resolve().name
         self.config: RunConfig | None = None
-        self.course: Course | None = None
+        self.course: RunState | None = None
         self.status: dict[str, Any] = {}
         """The heartbeat."""
         self.version = 0
@@ -99,13 +99,13 @@ class Reader:
         if self._ledger is not None or not (self.folder / LEDGER).is_file():
             return False
         # The config is written between the ledger's birth and its first entry.
-        with suppress(ConfigError):
+        with suppress(UserError):
             self.config = read_config(self.folder)
             try:
                 self._ledger = Ledger(self.folder, readonly=True)
             except DamagedLedger as error:
                 return self._is_damaged(error)
-            self.course = Course(self.config)
+            self.course = RunState(self.config)
             return True
         return False
 
@@ -124,7 +124,7 @@ class Reader:
             while self.course.take(self._ledger.entries(after=self.course.read, most=_CHUNK)):
                 changed = True
                 if self.course.outdated:
-                    self.course = Course(self.course.config)
+                    self.course = RunState(self.course.config)
         except (sqlite3.Error, ValueError, KeyError, TypeError) as error:
             changed = self._is_damaged(error)
         else:
@@ -166,7 +166,7 @@ class Reader:
         versions = self.course.versions if self.course is not None else {}
         return self.phase, self.damage, versions.get("log"), versions.get("settings")
 
-    def _was_killed(self, course: Course) -> bool:
+    def _was_killed(self, course: RunState) -> bool:
         """Whether the session ended without a word.
 
         Only who holds the run's lock is at work, but to try it is to hold it for a moment, which

@@ -41,7 +41,7 @@ class Reports:
 
         Raises
         ------
-        ConfigError
+        UserError
             The folder cannot be read.
         """
         from agent.ui.report.page import render

@@ -16,9 +16,9 @@ from agent.record.dose import DoseGate
 from agent.record.ledger import Entry
 from agent.record.recording import FILTER, as_received
 from agent.record.verdict import Verdict, best_trial, kind_of, of_notes
-from agent.steering.instructions import Standing
+from agent.steering.instructions import SearchState
 from agent.ui.view.thinned_curve import RECENT, Series
-from agent.ui.view.timelapse_state import MEASURED, Lapsed
+from agent.ui.view.timelapse_state import MEASURED, TimelapseState
 
 _PACE = 30
 """Frames, and seconds at least, that the time left is judged by."""
@@ -26,7 +26,7 @@ _LINES = 400
 
 
 @dataclass(slots=True)
-class Shown:
+class FrameState:
     """What is remembered of a frame.
 
     Attributes
@@ -68,7 +68,7 @@ class Shown:
 
 
 @dataclass(slots=True)
-class Course:
+class RunState:
     """A run as far as its ledger was read.
 
     Attributes
@@ -97,7 +97,7 @@ class Course:
     pausing: bool = False
     stopping: bool = False
     under_way: dict[str, Any] | None = None
-    frames: dict[int, Shown] = field(default_factory=dict)
+    frames: dict[int, FrameState] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
     newest: dict[str, int] = field(default_factory=dict)
     modes: set[str] = field(default_factory=set)
@@ -108,18 +108,18 @@ class Course:
     log: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=_LINES))
     scores: Series = field(default_factory=Series)
     light: Series = field(default_factory=Series)
-    lapsed: Lapsed | None = None
-    standing: Standing | None = None
+    lapsed: TimelapseState | None = None
+    standing: SearchState | None = None
     gate: DoseGate | None = None
     outdated: bool = False
     _announced: dict[int, dict[str, Any]] = field(default_factory=dict)
     _pace: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=_PACE + 1))
 
     def __post_init__(self) -> None:
-        self.standing = Standing(self.config.optimize.trials)
+        self.standing = SearchState(self.config.optimize.trials)
         self.gate = DoseGate(self.config.dose)
         self.filtering = self.config.filter.frames if self.config.filter else None
-        self.lapsed = Lapsed(self.config.timelapse) if self.config.rebuilds() else None
+        self.lapsed = TimelapseState(self.config.timelapse) if self.config.rebuilds() else None
 
     def take(self, entries: Iterable[Entry]) -> bool:
         """Learn from entries that follow those before; whether there was any."""
@@ -165,7 +165,7 @@ class Course:
             self.gate.count(shot["dose_J"], _field(shot), sign=-1)
             shot = as_received(shot, entry.data)
             self.gate.count(shot["dose_J"], _field(shot))
-        self._add(Shown(entry.frame, MEASURED, entry.at, entry.data["time_s"], shot))
+        self._add(FrameState(entry.frame, MEASURED, entry.at, entry.data["time_s"], shot))
         self.newest["raw"] = entry.frame
         self.modes.add(str(shot.get("mode")))
         if shot.get("mode") == "sted":
@@ -326,7 +326,7 @@ class Course:
             self.newest["reconstructed"] = self.lapsed.newest.number
         self.versions["frames"] += 1
 
-    def _add(self, shown: Shown) -> None:
+    def _add(self, shown: FrameState) -> None:
         self.counts[MEASURED] += shown.index not in self.frames
         self.frames[shown.index] = shown
         self.versions["frames"] += 1

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from agent.config.reading import ConfigError
-from agent.ui.view.process import Beside, check_installed
+from agent.config.reading import UserError
+from agent.ui.view.process import ViewProcess, check_installed
 from agent.ui.web.access import Place
 
 
@@ -27,25 +27,25 @@ def view(folder: Path, place: Place, say: Callable[[str], None], *, show: bool) 
 
     Raises
     ------
-    ConfigError
+    UserError
         There is no such folder, or it may not be served there.
     """
     from agent.record.folder import read_config
 
     check_installed("stedfast view")
     if not folder.is_dir():
-        raise ConfigError(f"{folder}: no such folder; a run folder is needed")
+        raise UserError(f"{folder}: no such folder; a run folder is needed")
     if any(folder.iterdir()):
         read_config(folder)  # says what is wrong with it
     from agent.ui.view.site import RunSite
-    from agent.ui.web.server import Links, opened
+    from agent.ui.web.server import Links, open_in_browser
 
     site = RunSite(folder, place)
 
     def begun(links: Links) -> None:
         say_links(say, links.control, links.read, place)
         say("Ctrl-C ends the view; the run does not notice")
-        shown.enter_context(opened(links.control, wanted=show))
+        shown.enter_context(open_in_browser(links.control, wanted=show))
 
     with ExitStack() as shown:
         site.serve(begun)
@@ -59,14 +59,14 @@ def viewed(folder: Path, place: Place, say: Callable[[str], None], *, show: bool
     """
     with ExitStack() as shown:
         try:
-            links = Beside(folder, place).links()
-        except (ConfigError, OSError) as error:
+            links = ViewProcess(folder, place).links()
+        except (UserError, OSError) as error:
             say(f"{error}; the run goes on without a page")
         else:
-            from agent.ui.web.server import opened
+            from agent.ui.web.server import open_in_browser
 
             say_links(say, links["control"], links["read"], place)
-            shown.enter_context(opened(links["control"], wanted=show))
+            shown.enter_context(open_in_browser(links["control"], wanted=show))
         yield
 
 

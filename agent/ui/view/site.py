@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from aiohttp import web
 
-from agent.config.reading import ConfigError
+from agent.config.reading import UserError
 from agent.steering.control_file import COMMANDS
 from agent.steering.tell import submit
 from agent.ui.view import payloads
@@ -22,7 +22,7 @@ from agent.ui.view.charts import CHARTS
 from agent.ui.view.previews import KINDS, LARGEST, Previews
 from agent.ui.view.reader import Reader
 from agent.ui.view.reports import POLICY, Reports
-from agent.ui.view.run_state import Shown
+from agent.ui.view.run_state import FrameState
 from agent.ui.view.turns import Pace
 from agent.ui.web.access import Place
 from agent.ui.web.guard import ROLE, Refused, body_of
@@ -224,14 +224,14 @@ class RunSite(Site):
         work = self._beside(submit, self._folder, body["tell"], by=who, id=number)
         try:
             said = await asyncio.shield(work)
-        except ConfigError as error:
+        except UserError as error:
             why = str(error).removeprefix(f"{self._folder}: ")
             raise Refused(422, why) from None
         at_once = any(key in COMMANDS for key in body["tell"])
         return web.json_response({"said": said, "command": at_once})
 
 
-def _mode_of(shown: Shown | None) -> str:
+def _mode_of(shown: FrameState | None) -> str:
     """A frame's mode, as a header may carry it."""
     mode = "" if shown is None else str(shown.shot.get("mode") or "")
     return mode if mode.isascii() and mode.isprintable() else ""

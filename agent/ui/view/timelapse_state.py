@@ -36,7 +36,7 @@ class TimePoint:
     mark: Mapping[str, Any]
 
 
-class Lapsed:
+class TimelapseState:
     """Time points of a time-lapse that skips; the latest one by one, all of them counted.
 
     Parameters

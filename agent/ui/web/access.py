@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from agent.config.reading import ConfigError
+from agent.config.reading import UserError
 
 Role = Literal["control", "read"]
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -90,16 +90,16 @@ class Place:
 
         Raises
         ------
-        ConfigError
+        UserError
             Others could listen in, or a file of TLS cannot be used.
         """
         if self.port is not None and not 0 <= self.port <= 65535:
-            raise ConfigError(f"--port {self.port}: accepted: 1 … 65535, or 0 for any that is free")
+            raise UserError(f"--port {self.port}: accepted: 1 … 65535, or 0 for any that is free")
         if (self.certificate is None) != (self.key is None):
             missing = "--key" if self.key is None else "--certificate"
-            raise ConfigError(f"{missing}: missing; TLS needs --certificate and --key, PEM files")
+            raise UserError(f"{missing}: missing; TLS needs --certificate and --key, PEM files")
         if not self.local and self.certificate is None and not self.allow_plain:
-            raise ConfigError(
+            raise UserError(
                 f"--host {self.host}: other machines reach it, and without TLS anybody on the way "
                 "reads the token; accepted: --certificate and --key, or --allow-plain if the "
                 "network is trusted or a tunnel"
@@ -112,20 +112,20 @@ class Place:
 
         Raises
         ------
-        ConfigError
+        UserError
             Certificate or key cannot be used.
         """
         if self.certificate is None:
             return None
         for option, file in (("--certificate", self.certificate), ("--key", self.key)):
             if file is None or not file.is_file():
-                raise ConfigError(f"{option} {file}: no such file; a PEM file is needed")
+                raise UserError(f"{option} {file}: no such file; a PEM file is needed")
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         try:
             # A key that asks for its password would wait for ever.
             context.load_cert_chain(self.certificate, self.key, password=lambda: "")
         except (OSError, ValueError) as error:
-            raise ConfigError(
+            raise UserError(
                 f"--certificate {self.certificate}, --key {self.key}: cannot be used: {error}"
             ) from None
         return context

@@ -16,7 +16,7 @@ from typing import Any
 
 from aiohttp import web
 
-from agent.config.reading import ConfigError
+from agent.config.reading import UserError
 from agent.ui.web.access import Place, Role, Tokens
 from agent.ui.web.refusal_log import Refusals
 
@@ -82,7 +82,7 @@ class Guard:
             response = await handler(request)
         except Refused as refused:
             response = self._refuse(request, refused.status, str(refused))
-        except ConfigError as error:
+        except UserError as error:
             response = self._refuse(request, 422, str(error))
         except web.HTTPException as error:
             response = self._refuse(request, error.status, error.reason)

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from agent.config.reading import ConfigError
+from agent.config.reading import UserError
 from agent.ui.web.access import PORT, Place, Tokens
 from agent.ui.web.doorway import HANDSHAKE_S, Doorway
 from agent.ui.web.guard import MOST_BYTES, Guard, Handler
@@ -121,7 +121,7 @@ class Site:
 
         Raises
         ------
-        ConfigError
+        UserError
             The address cannot be listened on.
         """
         with suppress(KeyboardInterrupt):
@@ -167,7 +167,7 @@ class Site:
                 if error.errno == errno.EADDRINUSE and asked is None and port:
                     continue
                 why = error.strerror or str(error)
-                raise ConfigError(
+                raise UserError(
                     f"--host {self.place.host}, --port {port}: cannot be listened on: {why}"
                 ) from None
             self._port = server.sockets[0].getsockname()[1]
@@ -192,7 +192,7 @@ class _Damaged(logging.Handler):
 
 
 @contextmanager
-def opened(link: str, *, wanted: bool) -> Iterator[None]:
+def open_in_browser(link: str, *, wanted: bool) -> Iterator[None]:
     """Show a page in the browser of whoever sits here, if there is a screen.
 
     The browser is given a file that leads to the page and that nobody else can read: the address
