@@ -9,6 +9,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import pytest
 import yaml
@@ -177,6 +178,46 @@ def test_a_laser_that_stays_on_fails_the_run(
     assert frames_in(run) == list(range(20))
     flag.unlink()
     resume(capsys, run, 20)
+
+
+class MuteLaser(faulty.Laser):
+    """A laser that does not say its power once: the `mute_at`th time that it is asked."""
+
+    asked = 0
+    mute_at = sys.maxsize
+
+    def __init__(self) -> None:
+        super().__init__()
+        type(self).asked = 0
+        self.register_property(
+            "Power_mW",
+            limits=(0.0, 500.0),
+            property_type=float,
+            getter=lambda laser: laser.tell(),
+            setter=lambda laser, value: laser.accept(value),
+        )
+
+    def tell(self) -> float:
+        type(self).asked += 1
+        if self.asked == self.mute_at:
+            raise RuntimeError("no answer")
+        return self.power
+
+
+def test_a_laser_that_is_mute_once_at_the_very_end_is_asked_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The verdict is not that it may be on: it is made safe again, and says so."""
+    laser = {"class": f"{__name__}:MuteLaser"}
+    parts: dict[str, Any] = {"laser": laser, "live": {"frames": 2}, "analysis": {"score": False}}
+    for name in ("before", "after"):
+        (tmp_path / name).mkdir()
+        result, run = run_session(tmp_path / name, session={}, **parts)
+        assert (result.status, result.safe) == ("completed", True), result.reason
+        if name == "before":  # where the last question was whether it is safe
+            monkeypatch.setattr(MuteLaser, "mute_at", MuteLaser.asked)
+    assert MuteLaser.asked == MuteLaser.mute_at + 1
+    assert show(capsys, run)["safe_state"]["ok"]
 
 
 def test_a_laser_that_hangs_keeps_nothing_else_on(

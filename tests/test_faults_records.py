@@ -39,6 +39,7 @@ from tests.runs import (
     recorded,
     resume,
     run_session,
+    show,
 )
 
 ROOT = faulty.ROOT
@@ -407,5 +408,9 @@ def test_what_somebody_else_writes_over_fails_the_run_and_is_told(
     code, _, err = cli(capsys, "run", file, "--out", tmp_path / "run")
     assert code == 1
     assert said in err
+    if "images" in said:
+        summary = show(capsys, tmp_path / "run")
+        assert summary["status"] == "failed"
+        assert said in summary["reason"]
     assert not faulty.made["Shutter"][-1].open
     assert faulty.made["Laser"][-1].power == 0

@@ -217,6 +217,8 @@ class Session:
             microscope.make_safe(reason)
             work.join(ending.LET_GO_S)
             safe = microscope.make_safe(reason)  # whatever the thread still did in between
+            if not safe.ok:  # a device may not have answered, once
+                safe = microscope.make_safe(reason)
             result = self._finish(work, safe, reason, cause, seen)
             microscope.close(reason, hung=work.is_alive())
             if not microscope.closed:
@@ -249,19 +251,15 @@ class Session:
             work.ledger.add("safe_state", replace(safe, reason=why).as_dict())
             if status == "failed":
                 work.ledger.add("fault", {"what": why, "policy": "stop"}, work.loop.frames)
-            if not work.is_alive():
-                # A session that ends while its plan is still being led through the frames
-                # of earlier ones has counted only some of them.
-                work.images.trim(max(work.loop.frames, work.stored))
-                work.images.scale_time(work.loop.interval_s)
+            if not work.is_alive() and (damage := self._finish_images(work)):
+                status, why = "failed", f"{why}; and {damage}"
+                work.ledger.add("fault", {"what": damage, "policy": "stop"}, work.loop.frames)
             work.ledger.add("end", {"status": status, "reason": why})
             self._heartbeat(work.gate, status)
         except FolderGone:  # of which `why` tells
             status = "failed"
         except (OSError, sqlite3.Error) as error:
             status, why = "failed", f"{why}; and the ledger cannot be written: {error}"
-        except ValueError as error:  # somebody else wrote into the images
-            status, why = "failed", f"{why}; and the images cannot be read: {error}"
         return Result(self._place(work), status, why, safe.ok, work.is_alive())
 
     def _place(self, work: AcquisitionThread) -> Path:
