@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,6 +22,7 @@ from agent.record.ledger import Ledger
 from agent.run import Progress, Result, Session
 from agent.run.signals import Interrupts, interrupts
 from devices.shot import Field, Shot
+from tests import faulty
 from tests.runs import posix, until
 
 STOPS = ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
@@ -133,6 +134,29 @@ def test_no_light_begins_after_a_signal(tmp_path: Path) -> None:
     assert result.status == "interrupted"
     assert lit.switched_on(log) == []
     assert lit.left_lit(log) == {}
+
+
+def test_a_run_that_ends_before_it_begins_leaves_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The signal comes while the processes beside it start."""
+
+    @contextmanager
+    def start(*args: object, **more: object) -> Iterator[None]:
+        signal.raise_signal(signal.SIGINT)
+        yield
+
+    monkeypatch.setattr("agent.session.session.processes", start)
+    log = tmp_path / "log"
+    file = faulty.write(tmp_path / "c.yaml", lit.config(log))
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    for folder in (tmp_path / "run", mine):
+        code, _, err = faulty.cli(capsys, "run", file, "--out", folder)
+        assert code == 130, err
+        assert lit.left_lit(log) == {}
+    assert not (tmp_path / "run").exists()
+    assert list(mine.iterdir()) == []
 
 
 @posix

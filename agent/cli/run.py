@@ -60,15 +60,17 @@ def run(
         lines.append(f"seed={seed}")
     with interrupts() as seen:
         checked = load(config, lines)
-        from agent.record.folder import new_folder
+        from agent.record.folder import begun_folder
         from agent.run import Session, open_microscope
         from agent.ui.view.serve import viewed
         from agent.ui.web.access import Place
 
         place = Place(host, port, certificate, key, allow_plain).check()
         # Opened before the folder is made, so that a wrong config leaves nothing behind.
-        with open_microscope(checked, config, seen) as microscope:
-            made = new_folder(checked, Path(), folder)
+        with (
+            open_microscope(checked, config, seen) as microscope,
+            begun_folder(checked, Path(), folder) as made,
+        ):
             session = Session(checked, config, made, microscope=microscope)
             with viewed(made, place, say, show=show) if view else nullcontext():
                 _work(session)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -62,6 +64,27 @@ def _made(config: RunConfig, base: Path, out: Path | None) -> Path:
     return out
 
 
+@contextmanager
+def begun_folder(config: RunConfig, base: Path, out: Path | None) -> Iterator[Path]:
+    """Make the folder of a new run; one that never began leaves none behind.
+
+    Raises
+    ------
+    UserError
+        `out` holds something already, or cannot be made.
+    """
+    there = out is not None and out.exists()
+    made = new_folder(config, base, out)
+    try:
+        yield made
+    finally:
+        with suppress(OSError):
+            if not (made / LEDGER).exists():
+                (made / _LOCK).unlink(missing_ok=True)
+                if not there:
+                    made.rmdir()
+
+
 def versions() -> dict[str, str]:
     """Versions of what a run's results depend on."""
     found = {"python": python_version(), "platform": platform()}
@@ -113,6 +136,19 @@ def read_config(folder: Path) -> RunConfig:
     return config
 
 
+def check_folder(folder: Path) -> None:
+    """Make sure that there is a folder, that of a run or not.
+
+    Raises
+    ------
+    UserError
+        There is none.
+    """
+    if not folder.is_dir():
+        found = "is a file" if folder.exists() else "no such folder"
+        raise UserError(f"{folder}: {found}; a run folder is needed")
+
+
 def check_run_folder(folder: Path) -> None:
     """Make sure that a folder is that of a run.
 
@@ -121,8 +157,7 @@ def check_run_folder(folder: Path) -> None:
     UserError
         It is none.
     """
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder; a run folder is needed")
+    check_folder(folder)
     if not (folder / LEDGER).is_file() or not (folder / CONFIG).is_file():
         raise UserError(f"{folder}: not a run folder, it lacks {LEDGER} or {CONFIG}")
 

@@ -262,6 +262,17 @@ class Session:
             status, why = "failed", f"{why}; and the ledger cannot be written: {error}"
         return Result(self._place(work), status, why, safe.ok, work.is_alive())
 
+    def _finish_images(self, work: AcquisitionThread) -> str:
+        """Bring the images to their length; says what is wrong with them, if anything is."""
+        try:
+            # A session that ends while its plan is still being led through the frames
+            # of earlier ones has counted only some of them.
+            work.images.trim(max(work.loop.frames, work.stored))
+            work.images.scale_time(work.loop.interval_s)
+        except ValueError as error:  # somebody else wrote into them
+            return f"the images cannot be read: {error}"
+        return ""
+
     def _place(self, work: AcquisitionThread) -> Path:
         """The run's folder, also where somebody renamed it."""
         anchor = work.images.anchor
