@@ -271,7 +271,7 @@ def test_check_refuses_a_budget_below_the_least_light(
     ("changes", "words"),
     [
         ({"analysis": {"score": True, "weights": "none.safetensors"}}, ["`analysis.weights`"]),
-        ({"optimize": {"prior": ["none"]}}, ["none", "run folder"]),
+        ({"optimize": {"prior": ["none"]}}, ["c.yaml, line", "`optimize.prior`", "run folder"]),
     ],
 )
 def test_check_opens_what_a_run_needs(
@@ -280,9 +280,11 @@ def test_check_opens_what_a_run_needs(
     fields = {"fields": {"rows": 7, "columns": 7}, "modes": {"sted": {}, "confocal": {}}}
     parts = {"plan": "optimize", "analysis": {"score": True}, "microscope": fields, **changes}
     file = faulty.write(tmp_path / "c.yaml", faulty.config(**parts))
-    code, _, err = faulty.cli(capsys, "check", file)
-    assert code == 2
-    assert all(word in err for word in words), err
+    for command in (["check", file], ["run", file, "--out", tmp_path / "run"]):
+        code, _, err = faulty.cli(capsys, *command)
+        assert code == 2
+        assert all(word in err for word in words), err
+        assert not (tmp_path / "run").exists()
 
 
 def test_check_looks_at_the_disk(

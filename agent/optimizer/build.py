@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from agent.config import RunConfig
-from agent.config.reading import UserError
+from agent.config.reading import UserError, located
 from agent.optimizer.baselines import RandomSearch, SobolSearch
 from agent.optimizer.hypotheses import Hypotheses
-from agent.optimizer.memory import Combined, Library, obstacle, past_sessions
+from agent.optimizer.memory import Combined, Library, PriorError, obstacle, past_sessions
 from agent.optimizer.outcome import Outcome, Settings
 from agent.optimizer.protocol import Optimizer
 from agent.optimizer.skopt import SkoptOptimizer
@@ -90,6 +91,23 @@ def make_optimizer(config: RunConfig, affordable: Affordable | None = None) -> O
         affordable=affordable or _affordable(config),
         rules=config.rules,
     )
+
+
+def check_engine(config: RunConfig, source: Path) -> None:
+    """Make the engine of searches, or the first of them would find out what it lacks.
+
+    Raises
+    ------
+    UserError
+        What `make_optimizer` raises; says where in `source`.
+    """
+    try:
+        make_optimizer(config)
+    except PriorError as error:
+        raise located(source, ("optimize", "prior"), str(error)) from None
+    except UserError as error:
+        what = str(error).removeprefix("`optimize.engine`: ")
+        raise located(source, ("optimize", "engine"), what) from None
 
 
 def _affordable(config: RunConfig) -> Affordable:

@@ -9,7 +9,7 @@ from shutil import disk_usage
 from agent.config import RunConfig
 from agent.config.reading import located
 from agent.plan import FRAMES_EACH
-from agent.plans.build import build_plan, fewest_frames, planned_frames, searching_frames
+from agent.plans.build import fewest_frames, planned_frames, searching_frames
 from agent.record.dose import ROUNDING
 from devices.config import Value
 from devices.microscope import Microscope
@@ -73,7 +73,6 @@ def check_parts(config: RunConfig, source: Path) -> None:
             QualityScorer(source.parent / weights if weights else None)
         except (OSError, ValueError) as error:
             raise located(source, ("analysis", "weights"), str(error)) from None
-    build_plan(config)
 
 
 def check_light(config: RunConfig, expected: Expected, source: Path) -> None:

@@ -37,10 +37,10 @@ def open_microscope(
     """
     check_filter(config, source)
     check_interpolator(config, source)
-    if config.reoptimizes():
-        from agent.optimizer.build import make_optimizer
+    if config.plan == "optimize" or config.reoptimizes():
+        from agent.optimizer.build import check_engine
 
-        make_optimizer(config)  # or the first search would find out, hours later
+        check_engine(config, source)
     try:
         with Microscope.open(
             config.microscope, base=source.parent, seed=config.seed, stop=stop

@@ -1,7 +1,7 @@
 """What other sessions know: simulated ones that come along, and earlier runs of this microscope."""
 
 from agent.optimizer.memory.library import CALIBRATIONS, Control, Library, obstacle
-from agent.optimizer.memory.past import Combined, past_sessions
+from agent.optimizer.memory.past import Combined, PriorError, past_sessions
 from agent.optimizer.memory.store import SHIPPED, Sessions
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "Combined",
     "Control",
     "Library",
+    "PriorError",
     "Sessions",
     "obstacle",
     "past_sessions",

@@ -21,6 +21,10 @@ from devices.config import SettingConfig, Value
 LEAST_TRIALS = 5
 
 
+class PriorError(UserError):
+    """An earlier run that nothing can be learnt from."""
+
+
 class PastSessions:
     """Earlier runs as hypotheses, each the mean of Gaussian processes through its trials.
 
@@ -92,10 +96,13 @@ def past_sessions(folders: Sequence[Path], space: Space) -> PastSessions | None:
 
     Raises
     ------
-    UserError
+    PriorError
         A folder is no run folder, its run tuned other settings, or has too few usable trials.
     """
-    runs = [_trials(folder, space) for folder in folders]
+    try:
+        runs = [_trials(folder, space) for folder in folders]
+    except UserError as error:
+        raise PriorError(str(error)) from None
     return PastSessions(space, runs) if runs else None
 
 
