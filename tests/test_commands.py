@@ -247,7 +247,10 @@ def test_simulate_and_train_a_quality_network(stedfast: Command, tmp_path: Path)
         (["--set", "epochs=0"], "`epochs`"),
         (["--set", "start_from=shipped"], "one of `architecture` and `start_from`"),
         (["--set", "architecture={network: resnet}"], "accepted is stedfast, robitaille"),
-        (["--data", tmp_path / "none"], "none: no such file"),
+        (
+            ["--data", tmp_path / "none"],
+            "none: no such folder or file; accepted: folder with frames.csv",
+        ),
     ):
         places = ("--data", data, "--out", weights, "--overwrite")
         stedfast("train", "quality", config, *places, *map(str, wrong))
@@ -256,6 +259,9 @@ def test_simulate_and_train_a_quality_network(stedfast: Command, tmp_path: Path)
     assert stedfast.code == 2 and "--overwrite replaces it" in stedfast.err
     stedfast("train", "quality", config)
     assert stedfast.code == 2 and "`data`: missing" in stedfast.err
+    stedfast("train", "quality", config, "--data", tmp_path / "none")
+    assert stedfast.code == 2 and "none: no such folder or file" in stedfast.err
+    assert "frames ━" not in stedfast.err and len(stedfast.err.splitlines()) == 1
 
 
 def test_bench_prints_checks_computed_from_its_figures(stedfast: Command) -> None:
@@ -267,4 +273,5 @@ def test_bench_prints_checks_computed_from_its_figures(stedfast: Command) -> Non
         assert {"name", "value", "target", "unit", "holds"} <= set(check)
         assert check["holds"] == (check["value"] <= check["target"])
     stedfast("bench", "lop")
-    assert stedfast.code == 2 and "loop" in stedfast.err
+    assert stedfast.code == 2 and "did you mean loop?" in stedfast.err
+    assert len(stedfast.err) < 250

@@ -380,6 +380,14 @@ def test_wrong_override(
     assert_refused(cli(capsys, "check", file, "--set", override), *named)
 
 
+def test_overrides_are_told_as_they_are_typed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = faulty.write(tmp_path / "my.yaml", faulty.config())
+    _, _, err = cli(capsys, "check", file, "--set", "seed=3", "--set", "live.frames=0")
+    assert err.splitlines()[-1] == "with --set seed=3 --set live.frames=0"
+
+
 # ---------------------------------------------------------------------- run folders
 
 
@@ -408,7 +416,8 @@ COMMANDS = ["show", "resume", "export", "replay", "report"]
 def test_not_a_run_folder(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert_refused(cli(capsys, *arguments(command, tmp_path / "gone")), "gone", "no such folder")
     (tmp_path / "file").touch()
-    assert_refused(cli(capsys, *arguments(command, tmp_path / "file")), "file", "folder")
+    assert_refused(cli(capsys, *arguments(command, tmp_path / "file")), "file: is a file", "folder")
+    assert_refused(cli(capsys, "view", tmp_path / "file"), "file: is a file")
     empty = tmp_path / "empty"
     empty.mkdir()
     assert_refused(cli(capsys, *arguments(command, empty)), "empty", "not a run folder")

@@ -459,6 +459,7 @@ def test_wrong_weights_are_refused_before_anything_is_opened(
             assert len(err.splitlines()) <= 3 and "Traceback" not in err
             for word in ["my.yaml, line", "`filter.model`", *named]:
                 assert word in err, f"{word!r} is not in: {err}"
+            assert "`: model: " not in err, "the key was named twice"
         assert not (tmp_path / "run").exists()
     asked = {"model": weights.name, "device": "cuda"}
     here = faulty.write(weights.with_name("my.yaml"), faulty.config(filter=asked))

@@ -64,6 +64,15 @@ def test_one_bad_file_or_frame_does_not_end_the_others(
         score_files(files, None)
 
 
+def test_of_a_run_the_folder_with_its_frames_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "run" / "raw.ome.zarr").mkdir(parents=True)
+    assert score(monkeypatch, tmp_path / "run") == 2
+    said = capsys.readouterr().err
+    assert f"a run's frames are in {tmp_path / 'run' / 'raw.ome.zarr'}" in said
+
+
 def test_pixel_sizes_are_those_of_the_file(tmp_path: Path, frame: NDArray[np.uint16]) -> None:
     file = tmp_path / "a.ome.tif"
 

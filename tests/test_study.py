@@ -167,7 +167,7 @@ def test_what_is_wrong_with_results_is_said(tmp_path: Path, text: str, words: li
 def test_files_that_cannot_be_read_are_said(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such file; accepted is a CSV"):
         read_answers(tmp_path / "none.csv")
-    with pytest.raises(UserError, match="not a readable CSV"):
+    with pytest.raises(UserError, match="is a folder; accepted is a CSV"):
         read_answers(tmp_path)
     with pytest.raises(UserError, match="not a readable CSV"):
         read_answers(results(tmp_path, HEADER, encoding="utf-16"))

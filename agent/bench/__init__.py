@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from datetime import date
+from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -62,8 +63,10 @@ def run_bench(
         There is no such benchmark.
     """
     if name not in _BENCHES:
-        known = "; ".join(f"{key}: {what}" for key, what in _BENCHES.items())
-        raise UserError(f"bench {name}: no such measurement; {known}")
+        near = get_close_matches(name, _BENCHES, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        known = ", ".join(_BENCHES)
+        raise UserError(f"bench {name}: no such measurement; accepted: {known}{hint}")
     if seeds is not None and seeds < 1:
         raise UserError(f"--seeds {seeds}: at least 1")
     if keep is not None and name not in _LONG:

@@ -51,13 +51,13 @@ def showing(state: State, console: Console) -> Iterator[Callable[[State], None]]
 
 
 @contextmanager
-def counting(console: Console) -> Iterator[Callable[[int, int], None]]:
-    """Count a file's frames while the context lasts; yields what is told how many of how many.
+def counting(console: Console, what: str = "frames") -> Iterator[Callable[[int, int], None]]:
+    """Count something while the context lasts; yields what is told how many of how many.
 
     The bar shows with the first count: what is refused before any work leaves none behind.
     """
     bar = Progress(console=console)
-    task = bar.add_task("frames", total=None)
+    task = bar.add_task(what, total=None)
     started = False
 
     def watch(done: int, frames: int) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from agent.cli.options import err
+from agent.cli.progress_bar import counting
 from agent.config.reading import UserError
 
 app = typer.Typer(help="Make data with the virtual microscope.", no_args_is_help=True)
@@ -25,17 +26,14 @@ def simulate_quality(
     ] = "training",
 ) -> None:
     """Labelled STED frames for `train quality`; goes on where it stopped."""
-    from rich.progress import Progress
-
     from agent.offline.simulate import SETS
     from agent.offline.simulate import simulate_quality as make
 
     if name not in SETS:
         raise UserError(f"--set {name}: no such set; accepted: {', '.join(SETS)}")
-    with Progress(console=err) as bar:
-        task = bar.add_task("frames", total=frames)
+    with counting(err, "frames") as show:
         for done in make(folder, frames, seed, workers, name):
-            bar.update(task, completed=done)
+            show(done, frames)
 
 
 @app.command("sessions")
@@ -47,14 +45,11 @@ def simulate_sessions(
     seed: Annotated[int, typer.Option(min=0)] = 1,
 ) -> None:
     """A library of simulated sessions, for the optimizer's memory; a card goes beside it."""
-    from rich.progress import Progress
-
     from agent.offline.simulate import simulate_sessions as make
 
-    with Progress(console=err) as bar:
-        task = bar.add_task("sessions", total=sessions)
+    with counting(err, "sessions") as show:
         for done in make(file, sessions, seed):
-            bar.update(task, completed=done)
+            show(done, sessions)
 
 
 @app.command("labels")
@@ -67,16 +62,13 @@ def simulate_labels(
     workers: Annotated[int | None, typer.Option(min=1, help="processes; one a core")] = None,
 ) -> None:
     """Fields with two labels of one structure, for restoration; goes on where it stopped."""
-    from rich.progress import Progress
-
     from agent.offline.simulate.labels import parse_set
     from agent.offline.simulate.labels import simulate_labels as make
 
     what = parse_set(structure, name)
-    with Progress(console=err) as bar:
-        task = bar.add_task("fields", total=fields)
+    with counting(err, "fields") as show:
         for done in make(folder, *what, fields, seed, workers):
-            bar.update(task, completed=done)
+            show(done, fields)
 
 
 @app.command("movies")
@@ -88,13 +80,10 @@ def simulate_movies(
     workers: Annotated[int | None, typer.Option(min=1, help="processes; one a core")] = None,
 ) -> None:
     """Movies with their noise-free truth, for interpolation; goes on where it stopped."""
-    from rich.progress import Progress
-
     from agent.offline.simulate.movie_set import parse_set
     from agent.offline.simulate.movie_set import simulate_movies as make
 
     wanted = parse_set(name)
-    with Progress(console=err) as bar:
-        task = bar.add_task("movies", total=movies)
+    with counting(err, "movies") as show:
         for done in make(folder, wanted, movies, seed, workers):
-            bar.update(task, completed=done)
+            show(done, movies)

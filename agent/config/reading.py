@@ -141,7 +141,12 @@ def noted(error: UserError, cause: BaseException) -> UserError:
 
 
 def located(path: Path, keys: Path_, message: str) -> UserError:
-    """A `UserError` about one key of a file, with the line it stands in."""
+    """A `UserError` about one key of a file, with the line it stands in.
+
+    A message that begins with the name of that key, as those of `models` do, need not say it again.
+    """
+    if keys:
+        message = message.removeprefix(f"{keys[-1]}: ")
     try:
         _, node = plain_yaml.read_with_nodes(read_text(path))
     except (UserError, YamlError):
@@ -175,7 +180,7 @@ def _explain(
         more = f" and {len(others) - 3} more" if len(others) > 3 else ""
         lines.append(f"also wrong: {named}{more}")
     if overrides:
-        lines.append(f"with --set {' '.join(overrides)}")
+        lines.append("with " + " ".join(f"--set {override}" for override in overrides))
     return "\n".join(lines[:3])
 
 

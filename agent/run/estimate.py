@@ -56,14 +56,14 @@ class Expected:
 
 
 def check_parts(config: RunConfig, source: Path) -> None:
-    """Make what a run makes before it takes a frame: its scorer, its plan, its engine.
+    """Make the scorer that a run makes before it takes a frame.
 
-    The filter and the interpolator are looked at when the microscope is opened.
+    Engine, filter and interpolator are looked at when the microscope is opened.
 
     Raises
     ------
     UserError
-        Weights, an earlier run or an extra that it needs is missing, or cannot be used.
+        Its weights are missing, or cannot be used.
     """
     if config.analysis.score:
         from models.quality import QualityScorer

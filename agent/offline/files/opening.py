@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from agent.config.reading import UserError
+from agent.record.images import FOLDER as RAW
 from devices.recorded import Frames, ImageError, Part, open_frames
 
 DEFAULT_NM = 20.0
@@ -59,7 +60,9 @@ def opened(file: Path, part: Part | None = None) -> Iterator[Frames]:
         with open_frames(file, part) as frames:
             yield frames
     except ImageError as error:
-        raise UserError(str(error)) from None
+        frames_of_run = file / RAW
+        hint = f"; a run's frames are in {frames_of_run}" if frames_of_run.is_dir() else ""
+        raise UserError(f"{error}{hint}") from None
 
 
 def check_pixel_size(given: float | None) -> None:

@@ -40,17 +40,22 @@ def places(config: Path, asked: Training, *, overwrite: bool) -> tuple[Path, Pat
     Raises
     ------
     UserError
-        The one or the other is missing; without `overwrite`, there are weights of a finished
-        training.
+        The one or the other is missing, or there are no such data; without `overwrite`, there are
+        weights of a finished training.
     """
+    given = []
     for key, value in (("data", asked.data), ("out", asked.out)):
         if value is None:
             raise UserError(f"{config}: `{key}`: missing; give it here or as --{key}")
-    assert asked.data is not None and asked.out is not None
-    there = asked.out.with_name(asked.out.name + ".safetensors")
+        if key == "data" and not value.exists():
+            about = (type(asked).model_fields[key].description or "").rpartition(";")[0]
+            raise UserError(f"{value}: no such folder or file; accepted: {about}")
+        given.append(value)
+    data, out = given
+    there = out.with_name(out.name + ".safetensors")
     if there.exists() and not overwrite:
         raise UserError(f"{there}: is there already; --overwrite replaces it")
-    return asked.data, asked.out
+    return data, out
 
 
 def check_start(config: Path, architecture: object, start_from: object) -> None:

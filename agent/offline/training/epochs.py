@@ -14,18 +14,32 @@ Show = Callable[[int, int, dict[str, float]], None]
 
 @contextmanager
 def shown_epochs(console: Console) -> Iterator[Show]:
-    """A bar of epochs with their figures; until the first one, frames are being read."""
-    with Progress(
+    """A bar of epochs with their figures; until the first one, frames are being read.
+
+    Where nobody watches it shows with the first epoch: what is refused before leaves none behind.
+    """
+    bar = Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
         console=console,
-    ) as bar:
-        task = bar.add_task("reading frames", total=None)
+    )
+    task = bar.add_task("reading frames", total=None)
+    started = console.is_terminal
+    if started:
+        bar.start()
 
-        def show(epoch: int, total: int, metrics: dict[str, float]) -> None:
-            figures = "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
-            bar.update(task, completed=epoch, total=total, description=figures)
+    def show(epoch: int, total: int, metrics: dict[str, float]) -> None:
+        nonlocal started
+        if not started:
+            started = True
+            bar.start()
+        figures = "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+        bar.update(task, completed=epoch, total=total, description=figures)
 
+    try:
         yield show
+    finally:
+        if started:
+            bar.stop()

@@ -96,7 +96,11 @@ def _lines(file: Path) -> list[tuple[int, list[str]]]:
         raise UserError(
             f"{file}, line {reader.line_num}: not a readable CSV ({error}); {_ACCEPTED}"
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
+    except IsADirectoryError:
+        raise UserError(f"{file}: is a folder; {_ACCEPTED}") from None
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
         raise UserError(f"{file}: not a readable CSV ({error}); {_ACCEPTED}") from None
 
 

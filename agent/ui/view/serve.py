@@ -30,11 +30,10 @@ def view(folder: Path, place: Place, say: Callable[[str], None], *, show: bool) 
     UserError
         There is no such folder, or it may not be served there.
     """
-    from agent.record.folder import read_config
+    from agent.record.folder import check_folder, read_config
 
     check_installed("stedfast view")
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder; a run folder is needed")
+    check_folder(folder)
     if any(folder.iterdir()):
         read_config(folder)  # says what is wrong with it
     from agent.ui.view.site import RunSite
