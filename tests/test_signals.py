@@ -146,7 +146,7 @@ def test_a_run_that_ends_before_it_begins_leaves_no_folder(
         signal.raise_signal(signal.SIGINT)
         yield
 
-    monkeypatch.setattr("agent.session.session.processes", start)
+    monkeypatch.setattr("agent.run.session.processes", start)
     log = tmp_path / "log"
     file = faulty.write(tmp_path / "c.yaml", lit.config(log))
     mine = tmp_path / "mine"
