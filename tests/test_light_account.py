@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import time
 from contextlib import closing
 from pathlib import Path
@@ -12,11 +13,16 @@ import pytest
 
 from agent.config.schema import DoseConfig
 from agent.plans.adaptive.light_budget import LightBudget
+from agent.record import text
 from agent.record.dose import DoseGate
 from agent.record.folder import read_config
 from agent.record.ledger import Entry, Ledger
 from agent.record.summary import summarize
 from agent.run import Session
+from agent.ui.report.page import render
+from agent.ui.report.run_data import Run
+from agent.ui.view import payloads
+from agent.ui.view.reader import Reader
 from devices.errors import BindingError
 from devices.light import LightMeter
 from tests import faulty
@@ -227,6 +233,34 @@ def test_a_budget_counts_what_was_measured(tmp_path: Path) -> None:
     result = Session(read_config(run), run / "config.yaml", run).run()
     assert result.status == "stopped", result.reason
     assert summarize(run)["frames"]["acquired"] == summary["frames"]["acquired"]
+
+
+def test_report_and_page_show_the_time_measured_against_the_time_expected(tmp_path: Path) -> None:
+    result, run = run_session(
+        tmp_path,
+        session={},
+        live={"frames": 3},
+        analysis={"score": False},
+        microscope=scope(camera={"frame_s": 0.05}),
+    )
+    assert result.status == "completed", result.reason
+    dose = summarize(run)["dose"]
+    assert dose["expected_s"] == pytest.approx(0.03) and dose["lit_s"] > 0.15
+    report = render(Run.load(run))
+    chart = report[report.index('aria-label="Time that light was on') :].partition("</svg>")[0]
+    # One line of each, the measured one the higher: it ends further up.
+    ends = {
+        kind: float(re.findall(rf'class="line {kind}" d="[^"]*V([\d.]+)"', chart)[0])
+        for kind in ("within", "start")
+    }
+    assert ends["within"] < ends["start"]
+    assert f"Light was on the sample for {text.duration(dose['lit_s'])}, measured" in report
+    reader = Reader(run)
+    reader.refresh()
+    assert payloads.state(reader)["lit"] == {
+        "measured_s": dose["lit_s"],
+        "expected_s": dose["expected_s"],
+    }
 
 
 def test_a_hang_with_the_shutter_open_is_counted(

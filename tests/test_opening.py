@@ -25,6 +25,7 @@ from devices.errors import BindingError, DeviceFault, Interrupted
 from devices.microscope import Microscope
 from tests import faulty
 from tests.faulty import cli
+from tests.runs import recorded
 
 TRACED = {each.__file__ for each in (binding, loading, microscope, opening, lights)}
 
@@ -270,6 +271,13 @@ def test_a_property_is_given_back_and_light_that_nobody_keeps_is_told(
     assert "Excitation.Emission at Off" in said
     assert "left as it is Depletion.Emission is On" in said
     assert "left as it is Excitation" not in said
+    # So it is afterwards, of every run.
+    code, _, err = cli(capsys, "run", file, "--out", tmp_path / "run", "--set", "live.frames=1")
+    assert code == 0, err
+    (session,) = recorded(tmp_path / "run").sessions
+    assert session["loose"] == [{"device": "Depletion", "property": "Emission", "value": "On"}]
+    report = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "not made safe: Depletion.Emission (On)" in report
 
 
 class Silent:

@@ -38,6 +38,13 @@ _DEEPEST = 100
 
 
 @row
+class _Loose(TypedDict):
+    device: str
+    property: str
+    value: str | None
+
+
+@row
 class _Run(TypedDict):
     plan: str
     session: NotRequired[Count]
@@ -46,6 +53,7 @@ class _Run(TypedDict):
     versions: NotRequired[dict[str, Any]]
     weights: NotRequired[dict[str, Any]]
     plan_of: NotRequired[str | None]
+    loose: NotRequired[list[_Loose]]
 
 
 @row

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -118,6 +119,7 @@ def _prepared(
             "versions": found,
             "weights": beside.weights,
             "plan_of": plan_of(make_plan),
+            "loose": [asdict(loose) for loose in microscope.loose],
         },
     )
     progress.skipped = sum(late["frames"] for late in recording.late)

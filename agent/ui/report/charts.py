@@ -125,6 +125,26 @@ def dose(run: Run, laser: str) -> str:
     return chart.svg()
 
 
+def time_lit(run: Run) -> str:
+    """How long light was on, summed over the frames: measured, and expected of the settings."""
+    rows = [taken.frame for _, taken in run.frames]
+    sums = {
+        key: list(accumulate(row.get(key, 0.0) for row in rows)) for key in ("lit_s", "expected_s")
+    }
+    longest = max((spent[-1] for spent in sums.values() if spent), default=0.0)
+    scale, prefix = text.prefix_of(longest or 1e-6)
+    chart = Chart(
+        Axis.linear("frame", [0, max(len(rows), 1)], whole=True),
+        Axis.linear(f"light on ({prefix}s)", [0.0, longest / scale], room=0.03),
+        "Time that light was on over frames, measured and expected",
+        height=240,
+    )
+    for key, kind in (("expected_s", "start"), ("lit_s", "within")):
+        points = [(0, 0.0), *((i, seconds / scale) for i, seconds in enumerate(sums[key], 1))]
+        chart.line(points, kind, steps=True)
+    return chart.svg()
+
+
 def budget_in_reach(run: Run, laser: str) -> bool:
     """Whether a chart can show the budget; far from it the curve would lie flat on the ground."""
     budget = run.config.dose.budget_J.get(laser)

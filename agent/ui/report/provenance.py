@@ -50,7 +50,21 @@ def light(run: Run) -> str:
     near = any(charts.budget_in_reach(run, laser) for laser in lasers)
     legend = elements.legend([("within", None, "spent"), ("limit", None, "budget")]) if near else ""
     table = elements.table(head, rows, numbers=range(1, 6), first_is_head=True)
-    return f'<h2>Light</h2>\n{table}\n{lost}{legend}\n<div class="grid">{plots}</div>'
+    light = f'<h2>Light</h2>\n{table}\n{lost}{legend}\n<div class="grid">{plots}</div>'
+    return light + _time_lit(run)
+
+
+def _time_lit(run: Run) -> str:
+    """How long light was on, measured against expected; earlier versions did not measure it."""
+    lit, expected = run.gate.lit_s, run.gate.expected_s
+    if not lit and not expected:
+        return ""
+    signs = [("within", None, "measured"), ("start", None, "expected of the settings")]
+    return (
+        f"<p>Light was on the sample for {text.duration(lit)}, measured; "
+        f"{text.duration(expected)} were expected. The longer one counts, frame by frame.</p>\n"
+        f'{elements.legend(signs)}\n<div class="grid">{elements.plot(charts.time_lit(run))}</div>'
+    )
 
 
 def faults(run: Run) -> str:
@@ -100,8 +114,19 @@ def safe_state(run: Run) -> str:
         if state["ok"]
         else '<p class="alarm">NOT SAFE: check lasers and shutter'
     )
-    return f"{head}{said}, at {escape(text.moment(state['at']))}.</p>\n" + elements.table(
-        ["", "should be", "read back", "ok"], rows, first_is_head=True
+    table = elements.table(["", "should be", "read back", "ok"], rows, first_is_head=True)
+    return f"{head}{said}, at {escape(text.moment(state['at']))}.</p>\n{table}{_loose(run)}"
+
+
+def _loose(run: Run) -> str:
+    """Light-like properties that nothing made safe; earlier versions' runs do not name them."""
+    found = run.recording.sessions[-1].get("loose", [])
+    if not found:
+        return ""
+    named = ", ".join(f"{each['device']}.{each['property']} ({each['value']})" for each in found)
+    return (
+        f"<p>Left as it was when the run began, and not made safe: {escape(named)}. If it is light,"
+        " give it a <code>safe</code> value.</p>"
     )
 
 

@@ -68,6 +68,7 @@ def state(reader: Reader) -> dict[str, Any]:
         "scored": scored.as_dict() if scored else None,
         "under_way": course.under_way,
         "light": _light(course, config),
+        "lit": _lit(course),
         "bleaching": _bleaching(course, config),
         "search": _search(reader, course, config),
         "lapse": _lapse(course),
@@ -234,6 +235,13 @@ def _light(course: RunState, config: RunConfig) -> list[dict[str, Any]]:
         {"laser": laser, "spent_J": spent.get(laser, 0.0), "budget_J": budgets.get(laser)}
         for laser in config.microscope.lasers
     ]
+
+
+def _lit(course: RunState) -> dict[str, float] | None:
+    """How long light was on (s), measured and expected; None where nothing was measured yet."""
+    assert course.gate is not None
+    seconds = {"measured_s": course.gate.lit_s, "expected_s": course.gate.expected_s}
+    return seconds if any(seconds.values()) else None
 
 
 def _bleaching(course: RunState, config: RunConfig) -> dict[str, Any] | None:

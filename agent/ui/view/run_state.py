@@ -156,6 +156,7 @@ class RunState:
         if shot is not None:
             self.gate.count(shot["dose_J"], _field(shot), sign=-1)
             self.gate.count(entry.data.get("dose_J", {}), _field(shot))
+            self.gate.learn(entry.data)
 
     def _take_frame(self, entry: Entry) -> None:
         assert self.gate is not None and entry.frame is not None
@@ -165,6 +166,7 @@ class RunState:
             self.gate.count(shot["dose_J"], _field(shot), sign=-1)
             shot = as_received(shot, entry.data)
             self.gate.count(shot["dose_J"], _field(shot))
+            self.gate.learn(entry.data)
         self._add(FrameState(entry.frame, MEASURED, entry.at, entry.data["time_s"], shot))
         self.newest["raw"] = entry.frame
         self.modes.add(str(shot.get("mode")))

@@ -162,6 +162,7 @@ export function drawSpent(state) {
     const share = budget ? spent / budget : null;
     rows.push(meter(`Light, ${laser}`, budget ? `${joules(spent)} of ${joules(budget)}` : `${joules(spent)}, no budget`, share));
   }
+  if (state.lit) rows.push(meter("Light was on", `${number(state.lit.measured_s)} s measured, ${number(state.lit.expected_s)} s expected`, null));
   if (!rows.length) rows.push(make("p", { class: "quiet" }, "No laser is bound in this run's config: its light is not counted."));
   $("spent").replaceChildren(...rows);
 }

@@ -368,7 +368,7 @@ function drawFigures(found) {
   // Where nobody scores, the first chart that there is.
   if (chart === "score" && !OWN.score(found)) [...$("tabs").children].find((tab) => !tab.hidden && (!found.lapse || tab.dataset.chart in OWN)).click();
   $("spent").hidden = !found.plan;
-  const spent = JSON.stringify([found.bleaching, found.light]);
+  const spent = JSON.stringify([found.bleaching, found.light, found.lit]);
   if (spent !== seen.spent) part("spent", spent, () => drawSpent(state));
 }
 
