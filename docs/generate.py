@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -280,6 +280,7 @@ def config_page() -> str:
         "A run is described by one YAML file. It is checked before any device is opened: an"
         " unknown key, a value outside its limits or keys that contradict each other are"
         " refused with file, line, key, value and what is accepted."
+        " [Which keys have to agree](config-rules.md) is listed with examples."
         " `stedfast check CONFIG` makes the same checks and opens the microscope without light.\n",
         "Only `plan` and `microscope` are required. NAME stands for a name of your choice, N"
         " for the place in a list. Numbers are those of YAML 1.2: `1e2` is a number, `010` is"
@@ -341,7 +342,7 @@ def _first_sentence(text: str) -> str:
     return line[0].lower() + line[1:].rstrip(".")
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [head, ("---",) * len(head), *rows]
     escaped = [[" ".join(cell.split()).replace("|", "\\|") for cell in line] for line in lines]
     return "\n".join(f"| {' | '.join(line)} |" for line in escaped) + "\n"

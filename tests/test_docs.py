@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import re
 import shlex
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
-from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any, get_args
+from zipfile import ZipFile
 
 import pytest
 import typer.main
@@ -22,6 +22,7 @@ from pydantic import BaseModel
 from agent.bench import _BENCHES
 from agent.cli import app, command
 from agent.config import RunConfig, load
+from agent.config.reading import UserError
 from agent.record.ledger import Kind
 from agent.record.notes import TOPICS
 
@@ -51,6 +52,10 @@ def _blocks(page: Path, *languages: str) -> Iterator[str]:
     for language, block in re.findall(r"^```(\w*)\n(.*?)^```$", text, re.M | re.S):
         if language in languages:
             yield block
+
+
+def _with(language: str) -> list[Path]:
+    return [page for page in PAGES if any(_blocks(page, language))]
 
 
 # ---------------------------------------------------------------------- the reference
@@ -119,15 +124,30 @@ def test_the_pages_of_python_have_every_public_name() -> None:
     asked = re.findall(r"^::: (\S+)$", text, re.M)
     assert asked
     for place in asked:
-        outer, _, name = place.rpartition(".")
-        with suppress(ModuleNotFoundError):  # it is no module itself
-            import_module(place)
-        assert hasattr(import_module(outer), name), place
+        if (names := _names(place)) is None:
+            outer, _, name = place.rpartition(".")
+            assert name in (_names(outer) or ()), place
+            continue
+        assert names, place
         # A function of a package is not found where a module bears its name.
-        package = DOCS.parent / place.replace(".", "/")
-        for hidden in getattr(sys.modules.get(place), "__all__", ()):
-            if (package / f"{hidden}.py").exists():
-                assert f"{place}.{hidden}.{hidden}" in asked, hidden
+        for name in names:
+            if _names(f"{place}.{name}") is not None:
+                assert f"{place}.{name}.{name}" in asked, f"{place}.{name}"
+
+
+def _names(module: str) -> set[str] | None:
+    """What a module defines and imports at its top; None if there is no such module."""
+    path = ROOT / module.replace(".", "/")
+    source = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    if not source.is_file():
+        return None
+    tree = ast.parse(source.read_text(encoding="utf-8"))
+    defined = (ast.FunctionDef, ast.ClassDef)
+    names = {node.name for node in tree.body if isinstance(node, defined)}
+    if path.is_dir():
+        imports = (node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom))
+        names |= {alias.name for node in imports for alias in node.names}
+    return names
 
 
 # ---------------------------------------------------------------------- links
@@ -180,9 +200,12 @@ def _lines(page: Path) -> Iterator[list[str]]:
         yield shlex.split(one)
 
 
+ROOT_COMMAND = typer.main.get_command(app)
+
+
 def _parse(words: list[str]) -> None:
     """Parse a command as the command line does; without arguments, only find it."""
-    place: Any = typer.main.get_command(app)
+    place: Any = ROOT_COMMAND
     while words and words[0] in getattr(place, "commands", {}):
         place, words = place.commands[words[0]], words[1:]
     if hasattr(place, "commands"):
@@ -214,13 +237,27 @@ def _config_of(words: list[str]) -> None:
     load(ROOT / words[1], [value for option, value in pairwise(words) if option == "--set"])
 
 
-@pytest.mark.parametrize("page", PAGES, ids=_id)
+@pytest.mark.parametrize("page", _with("yaml"), ids=_id)
 def test_configs_are_accepted(page: Path, tmp_path: Path) -> None:
     for block in _blocks(page, "yaml"):
         part = yaml.safe_load(block)
         config = tmp_path / "config.yaml"
         config.write_text(yaml.safe_dump(_whole(part)), encoding="utf-8")
         load(config)
+
+
+_RULES = re.findall(
+    r"^\| (.*?) \| `(\w+)` \| `(.*)` \|$",
+    (DOCS / "reference" / "config-rules.md").read_text(encoding="utf-8"),
+    re.MULTILINE,
+)
+
+
+@pytest.mark.parametrize(("rule", "config", "refused"), _RULES, ids=[one[2] for one in _RULES])
+def test_rules_of_a_config_refuse_their_example(rule: str, config: str, refused: str) -> None:
+    with pytest.raises(UserError) as said:
+        load(ROOT / "configs" / f"{config}.yaml", [refused])
+    assert "unknown key" not in str(said.value), rule
 
 
 def _whole(part: dict[str, Any]) -> dict[str, Any]:
@@ -245,24 +282,34 @@ def _laid_over(whole: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
 
 
 def _tested() -> Iterator[Any]:
-    """Blocks of commands that are marked as run here, with the page that has them."""
+    """Pages with blocks of commands that are run here, in their order."""
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
-        for block in re.findall(rf"^{TESTED}\n\n?```\w*\n(.*?)^```$", text, re.M | re.S):
-            yield pytest.param(block, id=f"{_id(page)}:{text[: text.index(block)].count(chr(10))}")
+        blocks = re.findall(rf"^{TESTED}\n\n?```\w*\n(.*?)^```$", text, re.M | re.S)
+        if blocks:
+            yield pytest.param("".join(blocks), id=_id(page))
 
 
-@pytest.mark.parametrize("block", list(_tested()))
+@pytest.mark.parametrize("commands", list(_tested()))
 def test_commands_do_what_the_page_says(
-    block: str,
+    commands: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "configs").symlink_to(ROOT / "configs")
-    for line in block.replace("\\\n", " ").splitlines():
+    for line in commands.replace("\\\n", " ").splitlines():
         monkeypatch.setattr(sys, "argv", shlex.split(line, comments=True))
         with pytest.raises(SystemExit) as left:
             command()
         assert left.value.code in (0, None), f"{line}: {capsys.readouterr()}"
+
+
+@pytest.mark.parametrize("page", _with("python"), ids=_id)
+def test_python_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with ZipFile(ROOT / "tests" / "old_runs" / "optimize.zip") as run:
+        run.extractall(tmp_path / "RUN")
+    for block in _blocks(page, "python"):
+        exec(compile(block, _id(page), "exec"), {"__name__": "__main__"})

@@ -28,7 +28,7 @@ def bench(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Measure what the README claims."""
+    """Measure what the documentation claims."""
     from agent.bench import run_bench
 
     passed = run_bench(name, quick=quick, seeds=seeds, as_json=as_json, keep=keep, view=view)
