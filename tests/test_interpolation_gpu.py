@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from agent.offline.files.reconstruction import reconstruct_file
 from agent.plan import Rebuild
+from agent.record.journal import Journal
 from agent.record.ledger import Ledger
 from agent.workers.rebuild_process import Done
 from agent.workers.rebuild_setup import rebuild_recorder
@@ -154,7 +155,8 @@ def test_a_fault_that_was_got_around_is_in_the_ledger(tmp_path: Path) -> None:
             ledger.add("frame", {}, index)
         done = Done((0.1,), (), "cpu", 1.0, "0" * 64, "cuda:0: out of memory; on cpu from here on")
         request = Rebuild(0, before=(0, 0), after=(1, 2), points=(1,))
-        rebuild_recorder(ledger, lambda kind, data: told.append(kind))(0, request, done)
+        journal = Journal(ledger, lambda kind, data: told.append(kind))
+        rebuild_recorder(journal)(0, request, done)
         fault, rebuilt = (next(ledger.entries(kind)).data for kind in told)
     assert told == ["fault", "rebuilt"]
     assert fault == {"what": done.fault, "policy": "go on", "part": "rebuild"}

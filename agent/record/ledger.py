@@ -4,8 +4,8 @@ Entries are only ever added. SQLite's write-ahead log makes each survive the pro
 moment `add` returns. With ``synchronous=FULL`` they survive a power cut, too; but for a shot the
 disk is not waited for, as that would cost every frame as much again: its frame makes it permanent,
 and what a power cut can take away is one announcement of a frame that never came. Nor for what
-the filter or the interpolator did, which must not keep the acquisition waiting: the next frame or
-note makes it permanent, and a plan's decision on it is such a note.
+the filter, the interpolator or its fine-tuning did, which must not keep the acquisition waiting:
+the next frame or note makes it permanent, and a plan's decision on it is such a note.
 
 A session that ends leaves one file, without SQLite's log beside it. Who only reads writes nothing,
 so that runs on read-only media can be read as well.
@@ -134,7 +134,16 @@ class Ledger:
             raise DamagedLedger(f"{self.path}: not the ledger of a run: it has no table of entries")
 
     def add(self, kind: Kind, data: dict[str, Any], frame: int | None = None) -> None:
-        """Write one entry; it outlives the process, and all but a shot the power, from here on."""
+        """Write one entry, which from here on outlives the process.
+
+        It outlives a power cut, too; but a `shot`, `filtered`, `rebuilt` or `tuned` only once an
+        entry of another kind has followed.
+
+        Raises
+        ------
+        sqlite3.Error
+            The file cannot be written.
+        """
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
         with self._lock:
             self._db.execute(f"PRAGMA synchronous={_SYNCHRONOUS.get(kind, 'FULL')}")

@@ -6,7 +6,7 @@ import threading
 
 from agent.record.dose import DoseGate
 from agent.record.images import ImageStore
-from agent.record.ledger import Ledger
+from agent.record.journal import Journal
 from agent.run.loop import Loop
 from agent.run.pause import CommandHandler, StopTold
 from agent.workers.filter import Filtering
@@ -21,7 +21,7 @@ class AcquisitionThread(threading.Thread):
     def __init__(
         self,
         loop: Loop,
-        ledger: Ledger,
+        journal: Journal,
         images: ImageStore,
         gate: DoseGate,
         analysis: Analysis | None,
@@ -34,7 +34,7 @@ class AcquisitionThread(threading.Thread):
         # A driver that never returns must not keep the process alive.
         super().__init__(name="acquisition", daemon=True)
         self.loop = loop
-        self.ledger = ledger
+        self.journal = journal
         self.images = images
         self.gate = gate
         self.analysis = analysis

@@ -9,6 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from agent.plan import AnalysisError, Due, Instruction, Late, Note, Rebuild, Rebuilt
+from agent.record.journal import Journal
 from agent.record.recording import Recording
 from agent.run.clock import Clock
 from agent.steering.inbox import PlanInbox, PlanMessages
@@ -17,8 +18,6 @@ from agent.workers.rebuild import Rebuilding
 from agent.workers.score import Analysis
 from devices.shot import Shot
 from models.quality.score import Score
-
-Record = Callable[[Any, dict[str, Any]], None]
 
 
 class Answers:
@@ -30,10 +29,8 @@ class Answers:
         What earlier sessions left.
     clock
         Says how late a time point is.
-    record
-        Writes (kind, data) into the ledger, and tells of it.
-    tell
-        Tells of an entry that the ledger has already.
+    journal
+        Has each answer before the plan.
     analysis, filtering, rebuilding, control
         None where nobody scores, filters, rebuilds or is listened to.
     """
@@ -42,15 +39,14 @@ class Answers:
         self,
         recording: Recording,
         clock: Clock,
-        record: Record,
-        tell: Record,
+        journal: Journal,
         *,
         analysis: Analysis | None,
         filtering: Filtering | None,
         rebuilding: Rebuilding | None,
         control: PlanInbox | None,
     ) -> None:
-        self._clock, self._record, self._tell = clock, record, tell
+        self._clock, self._journal = clock, journal
         self._analysis, self._filtering = analysis, filtering
         self._rebuilding, self._control = rebuilding, control
         self._given_up = recording.given_up()
@@ -60,9 +56,9 @@ class Answers:
         """Record a decision, and let those know who work by it."""
         data = {"topic": note.topic, "data": dict(note.data)}
         if stored:
-            self._tell("note", data)
+            self._journal.announce("note", data)
         else:
-            self._record("note", data)
+            self._journal.add("note", data)
         if self._control is not None:
             self._control.learn(data)
         if self._rebuilding is not None:
@@ -70,7 +66,7 @@ class Answers:
 
     def played(self) -> None:
         """A stored frame was played to the plan."""
-        self._tell("frame", {})
+        self._journal.announce("frame", {})
 
     def due(self, number: int, due: Due) -> Late:
         """How late a time point is; what is too late is left out, or shifts the schedule.
@@ -94,7 +90,7 @@ class Answers:
             "points": points,
             "frames": points * due.frames,
         }
-        self._record("late", entry)
+        self._journal.add("late", entry)
         if not points:
             self._clock.shift(by_s)
         return Late(by_s, points)
@@ -134,8 +130,8 @@ class Answers:
 
     def _record_heard(self, heard: PlanMessages, number: int) -> None:
         for why in heard.refused:
-            self._record("fault", {"what": why, "policy": "ignored"})
-        self._record("told", {"listen": number, **heard.as_dict()})
+            self._journal.fault(why, "ignored")
+        self._journal.add("told", {"listen": number, **heard.as_dict()})
 
     def scored(self, index: int, shot: Shot, pixels: NDArray[Any]) -> Callable[[], Score]:
         """Hand a frame to the analysis; returns what waits for its score."""

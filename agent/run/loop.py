@@ -28,7 +28,7 @@ from useq import MDAEvent
 from agent.plan import Frame, Plan
 from agent.record.dose import DoseGate
 from agent.record.images import ImageStore, checksum
-from agent.record.ledger import Ledger
+from agent.record.journal import Journal
 from agent.record.recording import LIGHT, Recording, even_s, shot_as_dict, shot_from_dict
 from agent.run.answers import Answers
 from agent.run.clock import Clock
@@ -63,7 +63,7 @@ class Loop:
 
     Parameters
     ----------
-    microscope, plan, ledger, images, gate
+    microscope, plan, journal, images, gate
         The parts.
     analysis
         Scores STED frames; None where nobody scores.
@@ -71,8 +71,6 @@ class Loop:
         What earlier sessions of this run left: the plan is led through it first.
     retries
         Times that a failed frame is tried again before the run ends.
-    tell
-        Called with (kind, data) after each ledger entry; must be quick.
     clock
         Of the run; a new run's if absent.
     catch_up
@@ -90,21 +88,20 @@ class Loop:
         microscope: Microscope,
         plan: Plan,
         *,
-        ledger: Ledger,
+        journal: Journal,
         images: ImageStore,
         gate: DoseGate,
         analysis: Analysis | None = None,
         filtering: Filtering | None = None,
         recording: Recording | None = None,
         retries: int = 0,
-        tell: Callable[[str, dict[str, Any]], None] = lambda kind, data: None,
         clock: Clock | None = None,
         catch_up: Callable[[Callable[[], bool]], None] = lambda go_on: None,
         control: PlanInbox | None = None,
         rebuilding: Rebuilding | None = None,
     ) -> None:
         self.microscope = microscope
-        self._ledger = ledger
+        self._journal = journal
         self._images = images
         self._gate = gate
         recording = recording or Recording()
@@ -112,8 +109,7 @@ class Loop:
         self._answers = Answers(
             recording,
             self._clock,
-            self._record,
-            tell,
+            journal,
             analysis=analysis,
             filtering=filtering,
             rebuilding=rebuilding,
@@ -125,7 +121,6 @@ class Loop:
             for _, taken in sorted(recording.taken.items())
         ]
         self._retries = retries
-        self._tell = tell
         self._catch_up = catch_up
         self._runner_started = time.monotonic()
         self._pending: _Pending | None = None
@@ -198,11 +193,8 @@ class Loop:
                     if retries == 0 or self._stopping.is_set() or isinstance(fault, StaysLit):
                         raise
                     retries -= 1
-                    self._record(
-                        "fault",
-                        {"what": str(fault), "policy": "retry", "left": retries},
-                        self.frames,
-                    )
+                    entry = {"what": str(fault), "policy": "retry", "left": retries}
+                    self._journal.add("fault", entry, self.frames)
                     self.give_up_shot()
                 else:
                     if not self._stood_still():
@@ -266,7 +258,7 @@ class Loop:
         began = time.monotonic()
         with self._clock.standing_still():
             safe = self.microscope.make_safe("paused")
-            self._record("pause", {"paused": True, "safe_state": safe.as_dict()})
+            self._journal.add("pause", {"paused": True, "safe_state": safe.as_dict()})
             if not safe.ok:
                 raise DeviceFault("the microscope could not be made safe for a pause")
             self.standing = True
@@ -277,7 +269,7 @@ class Loop:
             self.microscope.arm()
             self._pause.over()
         lasted = time.monotonic() - began
-        self._record("pause", {"paused": False, "lasted_s": round(lasted, 3)})
+        self._journal.add("pause", {"paused": False, "lasted_s": round(lasted, 3)})
         return True
 
     @property
@@ -301,7 +293,7 @@ class Loop:
             "settings": pending.settings,
             "dose_J": pending.dose,
         }
-        self._record("shot", entry, pending.index)
+        self._journal.add("shot", entry, pending.index)
         self._gate.count(pending.dose, where)
         pending.announced, pending.exposing = True, False
         self._frame = None
@@ -345,7 +337,7 @@ class Loop:
             "schedule_s": scheduled,
             **got.as_dict(),
         }
-        self._record("frame", row, pending.index)
+        self._journal.add("frame", row, pending.index)
         self._settle(pending, row)
         self._leader.frames += 1
         self._taken.append((pending.shot, at))
@@ -365,12 +357,7 @@ class Loop:
         self._gate.learn(row)
         if not self._told_of_light and (what := self._gate.mismatch()) is not None:
             self._told_of_light = True
-            fault = {"what": what, "policy": "go on", "part": LIGHT}
-            self._record("fault", fault, pending.index)
-
-    def _record(self, kind: Any, data: dict[str, Any], index: int | None = None) -> None:
-        self._ledger.add(kind, data, index)
-        self._tell(kind, data)
+            self._journal.fault(what, "go on", pending.index, part=LIGHT)
 
     # ------------------------------------------------------------------ from the owner's thread
 
@@ -414,4 +401,4 @@ class Loop:
             row = got.as_dict()
             self._gate.count(got.dose_J, where)
             self._gate.learn(row)
-        self._record("void", row, pending.index)
+        self._journal.add("void", row, pending.index)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from agent.config import RunConfig
 from agent.plan import AnalysisError, Plan
@@ -13,6 +13,7 @@ from agent.record.anchor import Anchor
 from agent.record.dose import DoseGate
 from agent.record.folder import versions, write_config
 from agent.record.images import ImageStore
+from agent.record.journal import Journal
 from agent.record.ledger import Ledger
 from agent.record.recording import Recording, score_as_dict
 from agent.run.acquisition_thread import AcquisitionThread
@@ -109,7 +110,8 @@ def _prepared(
         config = keep_priors(config, folder)
         write_config(folder, beside_the_run(config, folder), provenance)
         sign(folder)
-    ledger.add(
+    journal = Journal(ledger, progress.take)
+    journal.add(
         "run",
         {
             "plan": config.plan,
@@ -130,8 +132,8 @@ def _prepared(
             beside.scorer,
             queue=config.analysis.queue,
             timeout_s=config.analysis.timeout_s,
-            done=_score_recorder(ledger, config.analysis.on_error, progress.take),
-            again=_restart_recorder(ledger, progress.take),
+            done=_score_recorder(journal, config.analysis.on_error),
+            again=_restart_recorder(journal),
         )
     filtering = None
     if filters is not None and config.filter is not None:
@@ -143,25 +145,19 @@ def _prepared(
             modes=config.filtered_modes(),
             frames=config.filter.frames,
             timeout_s=config.filter.timeout_s,
-            done=recorder(ledger, config.filter.on_error, progress.take),
+            done=recorder(journal, config.filter.on_error),
         )
     rebuilding: Rebuilding | None = None
     tuning: Tuning | None = None
-
-    def rebuilt(kind: str, data: dict[str, Any]) -> None:
-        progress.take(kind, data)
-        if tuning is not None and kind == "rebuilt":
-            tuning.learn(data)
-
     if rebuilds is not None:
         rebuilding = Rebuilding(
             rebuilds,
             timeout_s=config.timelapse.timeout_s,
-            done=rebuild_recorder(ledger, rebuilt),
+            done=rebuild_recorder(journal),
         )
         if beside.tunes is not None:
             tuning = begin_tuning(
-                config, folder, beside.tunes, rebuilds, rebuilding, recording, ledger, progress.take
+                config, folder, beside.tunes, rebuilds, rebuilding, recording, journal
             )
         progress.rebuilt = sum(
             len(row["uncertainty"][: len(row["points"])]) for row in recording.rebuilt.values()
@@ -169,14 +165,13 @@ def _prepared(
     loop = Loop(
         microscope,
         make_plan(config),
-        ledger=ledger,
+        journal=journal,
         images=images,
         gate=gate,
         analysis=analysis,
         filtering=filtering,
         recording=recording,
         retries=config.faults.retries,
-        tell=progress.take,
         clock=Clock.of(recording, lambda: microscope.simulated_time_s),
         catch_up=lambda go_on: catch_up(config, microscope, recording, go_on, progress.take),
         control=PlanInbox(folder, config, recording) if config.adjustable() else None,
@@ -185,45 +180,34 @@ def _prepared(
     commands = SessionInbox(
         folder,
         recording,
-        ledger,
-        progress.take,
+        journal,
         filters=filtering is not None,
         for_plan=bool(config.adjustable()),
     )
     obedience = CommandHandler(commands, pause=loop.pause, resume=loop.resume, filtering=filtering)
     stored = last + 1 if last is not None else 0
     return AcquisitionThread(
-        loop, ledger, images, gate, analysis, filtering, rebuilding, tuning, obedience, stored
+        loop, journal, images, gate, analysis, filtering, rebuilding, tuning, obedience, stored
     )
 
 
 def _score_recorder(
-    ledger: Ledger,
-    policy: Literal["skip", "stop"],
-    tell: Callable[[str, dict[str, Any]], None],
+    journal: Journal, policy: Literal["skip", "stop"]
 ) -> Callable[[int, Score | AnalysisError], None]:
     def record(index: int, outcome: Score | AnalysisError) -> None:
         if isinstance(outcome, AnalysisError):
-            fault = {"what": str(outcome), "policy": policy}
-            ledger.add("fault", fault, index)
-            tell("fault", fault)
+            journal.fault(str(outcome), policy, index)
             if policy == "stop":
                 raise outcome
         else:
-            entry = score_as_dict(outcome)
-            ledger.add("score", entry, index)
-            tell("score", entry)
+            journal.add("score", score_as_dict(outcome), index)
 
     return record
 
 
-def _restart_recorder(
-    ledger: Ledger, tell: Callable[[str, dict[str, Any]], None]
-) -> Callable[[int, AnalysisError], None]:
+def _restart_recorder(journal: Journal) -> Callable[[int, AnalysisError], None]:
     def record(index: int, error: AnalysisError) -> None:
         # Not the policy of frames that go without a score: this one is tried again.
-        fault = {"what": f"{error}; tried again", "policy": "go on"}
-        ledger.add("fault", fault, index)
-        tell("fault", fault)
+        journal.fault(f"{error}; tried again", "go on", index)
 
     return record

@@ -23,7 +23,7 @@ from agent.record.anchor import FolderGone
 from agent.record.dose import DoseGate
 from agent.record.filtered import FilteredStore
 from agent.record.folder import REPORT, lock, write_status
-from agent.record.ledger import Ledger
+from agent.record.journal import Journal
 from agent.run import ending
 from agent.run.acquisition_thread import AcquisitionThread
 from agent.run.ending import Result, Status
@@ -53,9 +53,9 @@ class Hung(DeviceFault):
 class _Watched:
     """What shows progress, until it fails: who only watches cannot end a run."""
 
-    def __init__(self, watch: Callable[[Progress], None], ledger: Ledger) -> None:
+    def __init__(self, watch: Callable[[Progress], None], journal: Journal) -> None:
         self._watch: Callable[[Progress], None] | None = watch
-        self._ledger = ledger
+        self._journal = journal
 
     def __call__(self, progress: Progress) -> None:
         if self._watch is None:
@@ -66,7 +66,7 @@ class _Watched:
             self._watch = None
             what = f"progress is shown no longer: {type(error).__name__}: {error}"
             with suppress(sqlite3.Error):
-                self._ledger.add("fault", {"what": what, "policy": "ignored"})
+                self._journal.fault(what, "ignored")
 
 
 class Session:
@@ -203,7 +203,7 @@ class Session:
             self.progress,
             accept_changes=self._accept_changes,
         )
-        watch = _Watched(watch, work.ledger)
+        watch = _Watched(watch, work.journal)
         reason = "failed"
         cause: BaseException | None = None
         try:
@@ -248,13 +248,13 @@ class Session:
             self.longest_queue = work.analysis.longest
         try:
             work.loop.give_up_shot()
-            work.ledger.add("safe_state", replace(safe, reason=why).as_dict())
+            work.journal.add("safe_state", replace(safe, reason=why).as_dict())
             if status == "failed":
-                work.ledger.add("fault", {"what": why, "policy": "stop"}, work.loop.frames)
+                work.journal.fault(why, "stop", work.loop.frames)
             if not work.is_alive() and (damage := self._finish_images(work)):
                 status, why = "failed", f"{why}; and {damage}"
-                work.ledger.add("fault", {"what": damage, "policy": "stop"}, work.loop.frames)
-            work.ledger.add("end", {"status": status, "reason": why})
+                work.journal.fault(damage, "stop", work.loop.frames)
+            work.journal.add("end", {"status": status, "reason": why})
             self._heartbeat(work.gate, status)
         except FolderGone:  # of which `why` tells
             status = "failed"
@@ -321,7 +321,7 @@ class Session:
             self.progress.doing = "over"
             self._heartbeat(work.gate, status)
         with suppress(sqlite3.Error):
-            work.ledger.close()
+            work.journal.close()
         if work.images.anchor is not None:
             work.images.anchor.close()
 

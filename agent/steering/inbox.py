@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from agent.config import RunConfig
 from agent.config.reading import UserError
 from agent.plan import Instruction
-from agent.record.ledger import Ledger
+from agent.record.journal import Journal
 from agent.record.recording import Recording, instructions_as_list
 from agent.steering.commands import check_command
 from agent.steering.control_file import FILE, ControlFile, Line, Position, said_of
@@ -112,10 +112,8 @@ class SessionInbox:
         The run's.
     recording
         What earlier sessions heeded.
-    ledger
+    journal
         Gets an entry for each command.
-    tell
-        Called with (kind, data) after each entry.
     filters
         Whether the run has a filter.
     for_plan
@@ -126,8 +124,7 @@ class SessionInbox:
         self,
         folder: Path,
         recording: Recording,
-        ledger: Ledger,
-        tell: Callable[[str, dict[str, Any]], None],
+        journal: Journal,
         *,
         filters: bool,
         for_plan: bool,
@@ -136,8 +133,7 @@ class SessionInbox:
         read = Position(**told[-1]["read"]) if told else Position()
         self._file = ControlFile(folder, read, [one["id"] for one in told if "id" in one])
         self._path = folder / FILE
-        self._ledger = ledger
-        self._tell = tell
+        self._journal = journal
         self._filters = filters
         self._for_plan = for_plan
         self._seen: tuple[int, int] | None = None
@@ -178,17 +174,13 @@ class SessionInbox:
             except UserError as error:
                 self._refuse(line, entry, str(error))
                 continue
-            self._record("command", entry)
+            self._journal.add("command", entry)
             heard.append((key, value, line.stamp.get("by", FILE)))
         return heard
 
     def _refuse(self, line: Line, entry: dict[str, Any], why: str) -> None:
         self._fault(said_of(line, why))
-        self._record("command", {**entry, "refused": why})
+        self._journal.add("command", {**entry, "refused": why})
 
     def _fault(self, what: str) -> None:
-        self._record("fault", {"what": what, "policy": "ignored"})
-
-    def _record(self, kind: Any, data: dict[str, Any]) -> None:
-        self._ledger.add(kind, data)
-        self._tell(kind, data)
+        self._journal.fault(what, "ignored")

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from agent.config import RunConfig
 from agent.config.reading import located
 from agent.plan import AnalysisError
-from agent.record.ledger import Ledger
+from agent.record.journal import Journal
 from agent.record.recording import FILTER
 from agent.workers.filter_process import (
     Filtered,
@@ -79,41 +79,31 @@ def filtering_process(
 
 
 def recorder(
-    ledger: Ledger,
-    policy: Literal["skip", "stop"],
-    tell: Callable[[str, dict[str, Any]], None],
+    journal: Journal, policy: Literal["skip", "stop"]
 ) -> Callable[[int | None, Filtered | AnalysisError], None]:
     """What writes outcomes of the filter down.
 
     Parameters
     ----------
-    ledger
+    journal
         Where to.
     policy
         What a failure leads to: the frame goes without, or an `AnalysisError` ends the run.
-    tell
-        Called with (kind, data) after each entry.
     """
-
-    def fault(what: str, policy: str, index: int | None) -> None:
-        entry = {"what": what, "policy": policy, "part": FILTER}
-        ledger.add("fault", entry, index)
-        tell("fault", entry)
 
     def record(index: int | None, outcome: Filtered | AnalysisError) -> None:
         if isinstance(outcome, AnalysisError):
-            fault(str(outcome), policy, index)
+            journal.fault(str(outcome), policy, index, part=FILTER)
             if policy == "stop":
                 raise outcome
             return
         if outcome.fault is not None:
-            fault(outcome.fault, "go on", index)
+            journal.fault(outcome.fault, "go on", index, part=FILTER)
         row = {
             "uncertainty": outcome.uncertainty,
             "device": outcome.device,
             "ms": round(outcome.ms, 3),
         }
-        ledger.add("filtered", row, index)
-        tell("filtered", row)
+        journal.add("filtered", row, index)
 
     return record

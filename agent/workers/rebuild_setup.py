@@ -6,13 +6,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from agent.config import RunConfig
 from agent.config.reading import located
 from agent.plan import Rebuild
 from agent.plans.adaptive.error import Detector
-from agent.record.ledger import Ledger
+from agent.record.journal import Journal
 from agent.record.recording import REBUILD, rebuild_as_dict
 from agent.workers.rebuild_process import Done, Interpolate, RebuildProcess, open_interpolation
 from agent.workers.restarted import RestartedProcess
@@ -78,17 +77,9 @@ def rebuilding_process(
 
 
 def rebuild_recorder(
-    ledger: Ledger, tell: Callable[[str, dict[str, Any]], None]
+    journal: Journal,
 ) -> Callable[[int | None, Rebuild | None, Done | str], None]:
-    """What writes down what came of requests to rebuild frames; a failure never ends the run.
-
-    Parameters
-    ----------
-    ledger
-        Where to.
-    tell
-        Called with (kind, data) after each entry.
-    """
+    """What writes down what came of requests to rebuild frames; a failure never ends the run."""
 
     def record(number: int | None, request: Rebuild | None, outcome: Done | str) -> None:
         index = request.after[0] if request else None
@@ -98,9 +89,7 @@ def rebuild_recorder(
             what = f"rebuilding frames before frame {index}" if request else "marking frames"
             said = f"{what} failed: {failed}"
         if said is not None:
-            entry = {"what": said, "policy": "go on", "part": REBUILD}
-            ledger.add("fault", entry, index)
-            tell("fault", entry)
+            journal.fault(said, "go on", index, part=REBUILD)
         if request is None:
             return
         done = outcome if isinstance(outcome, Done) else Done((), (), "", 0.0, "")
@@ -114,7 +103,6 @@ def rebuild_recorder(
             "weights": done.weights,
             "failed": failed,
         }
-        ledger.add("rebuilt", row, index)
-        tell("rebuilt", row)
+        journal.add("rebuilt", row, index)
 
     return record

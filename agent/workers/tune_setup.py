@@ -9,14 +9,12 @@ from typing import Any
 
 from agent.config import RunConfig
 from agent.plans.adaptive.error import Detector
-from agent.record.ledger import Ledger
+from agent.record.journal import Journal
 from agent.record.recording import TUNE, Recording
 from agent.workers.rebuild import Rebuilding
 from agent.workers.rebuild_process import RebuildProcess, Weights
 from agent.workers.tune import Tuning
 from agent.workers.tune_process import MakeTuner, Tuned, TuneProcess, open_tuner
-
-Tell = Callable[[str, dict[str, Any]], None]
 
 
 @contextmanager
@@ -43,8 +41,7 @@ def begin_tuning(
     rebuilds: RebuildProcess,
     rebuilding: Rebuilding,
     recording: Recording,
-    ledger: Ledger,
-    tell: Tell,
+    journal: Journal,
 ) -> Tuning:
     """Go on with the weights that earlier sessions adopted, and with what they learned from.
 
@@ -56,13 +53,13 @@ def begin_tuning(
         The parts that tune and rebuild.
     recording
         Of the earlier sessions.
-    ledger, tell
-        See `tune_recorder`.
+    journal
+        Gets what attempts come to, and says what is rebuilt meanwhile.
     """
-    asked, fault = config.timelapse, tune_fault(ledger, tell)
+    asked = config.timelapse
 
     def refused(why: str) -> None:
-        fault(f"tuned weights cannot be used: {why}")
+        journal.fault(f"tuned weights cannot be used: {why}", "go on", part=TUNE)
 
     model: str | Path = asked.model
     kept = [row for row in recording.tuned if row["kept"]]
@@ -73,32 +70,31 @@ def begin_tuning(
             model = weights.file
         except Exception as error:
             refused(str(error) or type(error).__name__)
-    return Tuning(
+    tuning = Tuning(
         tunes,
         folder,
         model,
         rebuilt=list(recording.rebuilt.values()),
         attempts=recording.tuned,
-        done=tune_recorder(ledger, tell),
+        done=tune_recorder(journal),
         adopt=lambda found: rebuilding.adopt(found, refused),
     )
 
+    def learn(kind: str, data: dict[str, Any]) -> None:
+        if kind == "rebuilt":
+            tuning.learn(data)
 
-def tune_recorder(ledger: Ledger, tell: Tell) -> Callable[[Tuned | str], None]:
-    """What writes down what attempts came to; a failure never ends the run.
+    journal.listen(learn)
+    return tuning
 
-    Parameters
-    ----------
-    ledger
-        Where to.
-    tell
-        Called with (kind, data) after each entry.
-    """
-    failed = tune_fault(ledger, tell)
+
+def tune_recorder(journal: Journal) -> Callable[[Tuned | str], None]:
+    """What writes down what attempts came to; a failure never ends the run."""
 
     def record(outcome: Tuned | str) -> None:
         if isinstance(outcome, str):
-            failed(f"fine-tuning the interpolator failed: {outcome}")
+            what = f"fine-tuning the interpolator failed: {outcome}"
+            journal.fault(what, "go on", part=TUNE)
             return
         verdict = outcome.verdict
         row = {
@@ -115,18 +111,6 @@ def tune_recorder(ledger: Ledger, tell: Tell) -> Callable[[Tuned | str], None]:
             "steps": outcome.steps,
             "seconds": outcome.seconds,
         }
-        ledger.add("tuned", row)
-        tell("tuned", row)
-
-    return record
-
-
-def tune_fault(ledger: Ledger, tell: Tell) -> Callable[[str], None]:
-    """What writes down a fault of the fine-tuning."""
-
-    def record(what: str) -> None:
-        entry = {"what": what, "policy": "go on", "part": TUNE}
-        ledger.add("fault", entry)
-        tell("fault", entry)
+        journal.add("tuned", row)
 
     return record
