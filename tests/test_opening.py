@@ -136,10 +136,13 @@ class BreakAt:
         self.where = ""
 
     def __call__(self, frame: FrameType, event: str, arg: object) -> BreakAt | None:
+        if self.where:  # it has raised: what follows need not be traced
+            sys.settrace(None)
+            return None
         code = frame.f_code
         if code.co_filename not in TRACED or code.co_name in NOT_OPENING:
             return None
-        if event == "line" and not self.where:
+        if event == "line":
             line = (code.co_filename, frame.f_lineno)
             self._seen[line] += 1
             at = (*line, self._seen[line])

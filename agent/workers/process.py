@@ -59,6 +59,7 @@ class WorkerProcess:
         context = _context()
         self._pipe, theirs = context.Pipe()
         self._one_at_a_time = threading.Lock()
+        self._killed = False
         # A process that hangs in a driver must not keep this one from ending.
         self._process = context.Process(target=_serve, args=(theirs, made_of, nicer), daemon=True)
         with _unheard():
@@ -96,7 +97,7 @@ class WorkerProcess:
     @property
     def is_alive(self) -> bool:
         """Whether it still can be called."""
-        return self._process.is_alive()
+        return not self._killed and self._process.is_alive()
 
     @property
     def pid(self) -> int | None:
@@ -110,6 +111,7 @@ class WorkerProcess:
 
     def kill(self) -> None:
         """End the process now."""
+        self._killed = True  # it may take a moment to be gone, and is not to be asked meanwhile
         self._process.kill()
         self._process.join(_LET_GO_S)
 

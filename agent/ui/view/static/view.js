@@ -254,7 +254,11 @@ async function choose(index) {
   const shown = frames.find((one) => one[0] === chosen);
   if (!second.box.hidden && (!shown || shown[5])) second.want(chosen);
   drawMarks();
-  try { describe(await read(`/api/frame/${chosen}`)); } catch { /* it is shown without words */ }
+  const wanted = chosen;
+  try {
+    const found = await read(`/api/frame/${wanted}`);
+    if (chosen === wanted) describe(found); // the person may be at another one by now
+  } catch { /* it is shown without words */ }
 }
 
 // A time point of a time-lapse that skips: a frame, or what was rebuilt, beside the frame before it.
