@@ -7,6 +7,7 @@ import shutil
 import threading
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache, wraps
 from pathlib import Path
 from typing import Any
@@ -129,6 +130,34 @@ def test_a_still_sample_is_skipped_and_every_time_point_is_there(plain: Path) ->
     assert all(0 < error <= 0.2 for error in expected)
     assert summary["lapse"]["error"][0] < 0.2
     assert not summary["faults"]
+
+
+def test_the_movie_has_the_interval_that_was_measured(tmp_path: Path) -> None:
+    """The config's is 30 s, and every time point comes half of it later than that."""
+
+    @wraps(build_plan)
+    def slower(config: RunConfig) -> Plan:
+        steps, answer = build_plan(config), None
+        while True:
+            try:
+                step = steps.send(answer)
+            except StopIteration:
+                return
+            if isinstance(step, Shot) and step.at_s is not None:
+                step = replace(step, at_s=1.5 * step.at_s)
+            answer = yield step
+
+    changes = {"timelapse.frames": 5, "timelapse.acquire": "skip", "timelapse.gap": 2}
+    result, run = lapse(tmp_path, make_plan=slower, **changes)
+    assert result.status == "completed", result.reason
+    assert [mark["frame"] for mark in marks(run)] == [0, None, 1, None, 2]
+    times = [taken.frame["time_s"] for _, taken in sorted(recorded(run).taken.items())]
+    ome: Any = zarr.open_group(run / "reconstructed.ome.zarr", mode="r").attrs["ome"]
+    (multiscale,) = ome["multiscales"]
+    assert multiscale["axes"][0]["unit"] == "second"
+    (scaled,) = multiscale["datasets"][0]["coordinateTransformations"]
+    assert scaled["scale"][0] == pytest.approx(np.median(np.diff(times)) / 2)
+    assert scaled["scale"][0] == pytest.approx(45, rel=0.05)
 
 
 def test_a_replay_takes_the_same_decisions_without_an_interpolator(plain: Path) -> None:

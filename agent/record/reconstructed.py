@@ -2,11 +2,12 @@
 
 `reconstructed.ome.zarr` is an NGFF 0.5 image with the axes t, c, y, x in the type of the raw
 frames. Time point i is that of the config, whether it was acquired or skipped; the channels are the
-fields. Measured frames are the raw ones, bit for bit. Which are which says `stedfast` among
-the attributes of the group: for each frame `point` and `field`; `kind`, which is `measured`,
-`audited` (measured, and a rebuilt one was compared with it), `reconstructed` or `missing`; and
-`expected_error`, the relative root-mean-square error that is expected of a rebuilt frame. What is
-not there yet reads as 0.
+fields. The scale of t is the interval of the config until a session ends, then the measured one.
+Measured frames are the raw ones, bit for bit. Which are which says `stedfast` among the attributes
+of the group: for each frame `point` and `field`; `kind`, which is `measured`, `audited` (measured,
+and a rebuilt one was compared with it), `reconstructed` or `missing`; and `expected_error`, the
+relative root-mean-square error that is expected of a rebuilt frame. What is not there yet reads as
+0.
 
 All these marks stand in one file, which is written anew at each tenth part more of them, and at the
 end of a session; the latest are beside it in `marks.jsonl` until then, one a line.
@@ -15,8 +16,11 @@ end of a session; the latest are beside it in `marks.jsonl` until then, one a li
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -112,6 +116,29 @@ class ReconstructedStore(ChannelStore):
         zarr.open_group(self.path, mode="r+").attrs[MARKS] = {"frames": frames}
         self._settled = len(known)
         latest.unlink(missing_ok=True)
+
+    def scale_time_by(self, times_s: Sequence[float]) -> None:
+        """Say how long it is from one time point to the next, as it was measured.
+
+        It is the median over neighbouring measured frames of a field: a run may be late, or skip a
+        time point, and its plan says only how long it should be.
+
+        Parameters
+        ----------
+        times_s
+            When each raw frame was taken (s), by its number.
+        """
+        taken: dict[int, list[tuple[int, float]]] = defaultdict(list)
+        for mark in self.marks():
+            if mark.get("frame") is not None and mark["frame"] < len(times_s):
+                taken[mark["field"]].append((mark["point"], times_s[mark["frame"]]))
+        steps = [
+            (late - early) / (end - start)
+            for found in taken.values()
+            for (start, early), (end, late) in pairwise(sorted(found))
+        ]
+        if steps and (between := median(steps)) > 0:
+            self.scale_time(between)
 
     def marks(self) -> list[dict[str, Any]]:
         """What was said of each frame last."""

@@ -144,6 +144,11 @@ class Loop:
         return self._leader.frames
 
     @property
+    def times_s(self) -> list[float]:
+        """When each frame of the run was taken (s), by its number."""
+        return [time_s for _, time_s in self._taken]
+
+    @property
     def interval_s(self) -> float:
         """Time from frame to frame (s) where that is planned, always the same, and of one field."""
         fields = {shot.field and shot.field.index for shot, _ in self._taken}
@@ -151,7 +156,7 @@ class Loop:
             return 0.0
         if len(fields) > 1 or self._taken[0][0].at_s is None:
             return 0.0
-        return even_s([time_s for _, time_s in self._taken])
+        return even_s(self.times_s)
 
     # ------------------------------------------------------------------ from the acquisition thread
 

@@ -24,6 +24,7 @@ from agent.record.dose import DoseGate
 from agent.record.filtered import FilteredStore
 from agent.record.folder import REPORT, lock, write_status
 from agent.record.journal import Journal
+from agent.record.reconstructed import ReconstructedStore
 from agent.run import ending
 from agent.run.acquisition_thread import AcquisitionThread
 from agent.run.ending import Result, Status
@@ -307,12 +308,15 @@ class Session:
 
         # A second Ctrl-C meant everything, and who sends SIGTERM will not wait.
         finish = finish and seen.count < 2 and seen.name in ("", "SIGINT")
+        pixel_um = self.config.microscope.pixel_size_nm * 1e-3
         if work.rebuilding is not None:
             work.rebuilding.close(finish=finish, go_on=partial(go_on, "rebuilding"))
+            with suppress(OSError, ValueError):
+                movie = ReconstructedStore(self.folder, [], 0, pixel_size_um=pixel_um)
+                movie.scale_time_by(work.loop.times_s)
         if work.filtering is not None:
             work.filtering.close(finish=finish, go_on=partial(go_on, "filtering"))
             with suppress(OSError, ValueError):
-                pixel_um = self.config.microscope.pixel_size_nm * 1e-3
                 filtered = FilteredStore(self.folder, pixel_size_um=pixel_um)
                 filtered.trim(max(work.loop.frames, work.stored))
                 filtered.scale_time(work.loop.interval_s)
