@@ -1,0 +1,204 @@
+"""A run as arrays and tables, for scripts and notebooks.
+
+    run = open_run("runs/2026-11-27-101500-optimize")
+    run.frame(4)                        # pixels, rows × columns
+    run.frames()["score"]               # a value for each frame; NaN where it has none
+    pandas.DataFrame(run.trials())      # a table is a dict of columns
+
+Everything is read from the folder, nothing is written, and the run may be at work meanwhile: what
+it adds after `open_run` is not seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from agent.config import RunConfig
+from agent.record import filtered, reconstructed
+from agent.record.images import FOLDER, ImageStore
+from agent.record.load import read
+from agent.record.recording import Recording, Taken
+from agent.record.summary import summary_of
+
+Table = dict[str, NDArray[Any]]
+"""Columns by name, all of one length; numbers are float64 with NaN for what is not known."""
+
+
+def open_run(folder: str | Path) -> StoredRun:
+    """Read a run's folder.
+
+    Raises
+    ------
+    UserError
+        It is no run folder, or its ledger is damaged; says where.
+    """
+    config, recording = read(Path(folder))
+    return StoredRun(Path(folder), config, recording)
+
+
+class StoredRun:
+    """A run that was read with `open_run`.
+
+    Attributes
+    ----------
+    folder
+        Where it is.
+    config
+        Its config, checked.
+    """
+
+    def __init__(self, folder: Path, config: RunConfig, recording: Recording) -> None:
+        self.folder = folder
+        self.config = config
+        self._recording = recording
+        pixel_um = config.microscope.pixel_size_nm * 1e-3
+        self._raw = ImageStore(folder, pixel_size_um=pixel_um)
+
+    def __len__(self) -> int:
+        """Frames that were taken."""
+        return len(self._recording.taken)
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What `stedfast show --json` prints."""
+        return summary_of(self.folder, self.config, self._recording)
+
+    def frame(self, index: int) -> NDArray[Any]:
+        """Raw pixels of a frame (rows × columns), as the camera gave them.
+
+        Raises
+        ------
+        IndexError
+            There is no such frame.
+        FrameDamaged
+            It is not on disk as it was written.
+        """
+        if not 0 <= index < len(self):
+            raise IndexError(f"frame {index}: this run has frames 0 to {len(self) - 1}")
+        return self._raw.read(index)
+
+    @property
+    def raw(self) -> zarr.Array[Any]:
+        """All raw frames: time × rows × columns, read when it is sliced.
+
+        It has room for more frames than were taken: those from `len(run)` on read as 0.
+
+        Raises
+        ------
+        FileNotFoundError
+            No frame was taken.
+        """
+        return self._image(FOLDER)
+
+    @property
+    def filtered(self) -> zarr.Array[Any]:
+        """Filtered frames: time × (filtered, standard deviation) × rows × columns, in raw counts.
+
+        What was not filtered is NaN.
+
+        Raises
+        ------
+        FileNotFoundError
+            None was filtered.
+        """
+        return self._image(filtered.FOLDER)
+
+    @property
+    def reconstructed(self) -> zarr.Array[Any]:
+        """Movie of a time-lapse that skips: time points × fields × rows × columns.
+
+        `marks` says which of them were measured.
+
+        Raises
+        ------
+        FileNotFoundError
+            The run skipped nothing.
+        """
+        return self._image(reconstructed.FOLDER)
+
+    def frames(self) -> Table:
+        """One row for each frame that was taken, in order.
+
+        Its columns: `frame`, `time_s` (since the run's birth), `mode`, `purpose`, `field` (NaN
+        where none was asked for), `x_um`, `y_um`, `z_um` (as asked for), `score`, `score_sd`,
+        `uncertainty` (of the filter), and for each setting and each laser `settings.NAME` and
+        `dose_J.LASER`.
+        """
+        rows = [_row(index, taken) for index, taken in sorted(self._recording.taken.items())]
+        return _table(rows)
+
+    def trials(self) -> Table:
+        """One row for each trial of `plan: optimize`, in order.
+
+        Its columns: `trial`, `settings.NAME`, and what was measured (`score`, `score_sd`,
+        `bleaching`, …, `dose_J.LASER`), NaN where the trial failed.
+        """
+        rows = []
+        for number, note in enumerate(self.notes("trial"), 1):
+            found = dict(note.get("objectives") or {})
+            found.pop("flags", None)
+            dose = found.pop("dose_J", None) or {}
+            rows.append(
+                {"trial": number}
+                | {f"settings.{name}": value for name, value in note["settings"].items()}
+                | found
+                | {f"dose_J.{laser}": joules for laser, joules in dose.items()}
+            )
+        return _table(rows)
+
+    def marks(self) -> list[dict[str, Any]]:
+        """What each frame of a time-lapse that skips is: {field, point, kind, frame, …}."""
+        return [
+            {"field": note["field"], **mark}
+            for note in self.notes("lapse")
+            for mark in note["frames"]
+        ]
+
+    def notes(self, topic: str) -> list[dict[str, Any]]:
+        """What the plan noted on a topic: `trial`, `recommendation`, `lapse` or one of its own."""
+        return self._recording.notes_on(topic)
+
+    def _image(self, name: str) -> zarr.Array[Any]:
+        path = self.folder / name / "0"
+        if not path.exists():
+            raise FileNotFoundError(f"{self.folder}: this run has no {name}")
+        return zarr.open_array(path, mode="r")
+
+
+def _row(index: int, taken: Taken) -> dict[str, Any]:
+    shot, score = taken.shot, taken.score
+    field = shot.get("field") or {}
+    return (
+        {
+            "frame": index,
+            "time_s": taken.frame["time_s"],
+            "mode": shot["mode"],
+            "purpose": shot["purpose"],
+            "field": field.get("index"),
+            **{axis: field.get(axis) for axis in ("x_um", "y_um", "z_um")},
+            "score": score.value if score else None,
+            "score_sd": score.sd if score else None,
+            "uncertainty": taken.filtered["uncertainty"] if taken.filtered else None,
+        }
+        | {f"settings.{name}": value for name, value in shot["settings"].items()}
+        | {f"dose_J.{laser}": joules for laser, joules in (shot.get("dose_J") or {}).items()}
+    )
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: _column([row.get(name) for row in rows]) for name in names}
+
+
+def _column(values: list[Any]) -> NDArray[Any]:
+    if any(isinstance(value, str) for value in values):
+        return np.array(["" if value is None else str(value) for value in values])
+    if all(isinstance(value, int) and not isinstance(value, bool) for value in values):
+        return np.array(values, np.int64)
+    return np.array([np.nan if value is None else value for value in values], np.float64)
