@@ -16,6 +16,7 @@ from agent.config import plain_yaml
 from devices.config import MicroscopeConfig
 from devices.inventory import DeviceInfo, PropertyInfo, inventory
 from devices.starter import starter_config
+from tests import faulty
 from tests.faulty import cli
 
 
@@ -260,6 +261,43 @@ def test_starter_config_of_a_config_has_its_devices(
         "aom_1_power_setpoint": (0, 1234567),
         "aom_1_power_setpoint_2": (0, 0.1 + 0.2),
     }
+
+
+def test_each_suggestion_of_a_starter_config_can_be_taken_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As a person does it by hand: the comment marks of some lines are removed."""
+    source = faulty.write(tmp_path / "source.yaml", faulty.config())
+    file = tmp_path / "new.yaml"
+    written(capsys, source, file)
+    lines = file.read_text("utf-8").splitlines()
+    (fields,) = (at for at, line in enumerate(lines) if line.startswith("  # fields:"))
+    settings = lines.index("  # settings:")
+    first = lines.index("  #   excitation_power_mw:")
+    second = lines.index("  #   depletion_power_mw:")
+    end = lines.index("live:")
+    for taken, lasers in (
+        ({fields}, set()),
+        ({settings, *range(first, second)}, {"Excitation"}),
+        ({settings, *range(second, end)}, {"Depletion"}),
+        ({fields, settings, *range(first, end)}, {"Excitation", "Depletion"}),
+    ):
+        by_hand = [
+            line.replace("# ", "", 1) if at in taken else line for at, line in enumerate(lines)
+        ]
+        file.write_text("\n".join(by_hand), encoding="utf-8")
+        code, _, err = cli(capsys, "check", file)
+        assert code == 0, err
+        config = load_config(file).microscope
+        assert set(config.lasers) == lasers
+        assert (config.fields.centre_um is not None) == (fields in taken)
+    # Those that say "instead" are no use beside what they replace, which is told with its line.
+    at = next(at for at, line in enumerate(lines) if line.strip().startswith("# dwell_time"))
+    lines[at] = lines[at].replace("# ", "", 1)
+    file.write_text("\n".join(lines), encoding="utf-8")
+    code, _, err = cli(capsys, "check", file)
+    assert code == 2
+    assert "takes one of `dwell_time`, `camera_ms`, `camera`" in err and "line " in err
 
 
 def test_starter_config_is_not_written_where_there_is_no_folder(
