@@ -62,16 +62,18 @@ def _starter(
         ("xy_stage", "XYStage", core.getXYStageDevice(), "moves the sample"),
         ("focus", "Stage", core.getFocusDevice(), "the focus drive"),
     )
+    chosen = {}
     for role, type_, current, meaning in roles:
         labels = [device.label for device in devices if device.type == type_]
-        yield _role(role, labels, str(current), meaning)
+        chosen[role] = str(current) or (labels[0] if len(labels) == 1 else "")
+        yield _role(role, labels, chosen[role], meaning)
     yield _pixel_size(core, pixel_size_nm)
-    if core.getXYStageDevice():
+    if stage := chosen["xy_stage"]:
         # Adding 0 turns -0.0 into 0.0.
-        x, y = (round(at, 3) + 0.0 for at in core.getXYPosition())
+        x, y = (round(at, 3) + 0.0 for at in core.getXYPosition(stage))
         yield "  # Fields are around where the stage is when a run starts. Where it was just now:"
         yield f"  # fields: {{centre_um: [{x}, {y}]}}"
-    yield from _exposure(core)
+    yield from _exposure(core.getExposure(chosen["camera"]) if chosen["camera"] else 0.0)
     yield from _settings(devices)
     yield "live:"
     yield "  frames: 20"
@@ -93,10 +95,9 @@ def _pixel_size(core: UniMMCore, known_nm: float | None) -> str:
     return f"  pixel_size_nm: {_number(found)}  # check: {source}"
 
 
-def _role(role: str, labels: list[str], current: str, meaning: str) -> str:
+def _role(role: str, labels: list[str], label: str, meaning: str) -> str:
     if not labels:
         return f"  # {role}: none on this microscope"
-    label = current or (labels[0] if len(labels) == 1 else "")
     others = ", ".join(_quoted(other) for other in labels if other != label)
     also = f"; there is also {others}" if others else ""
     if not label:
@@ -105,8 +106,7 @@ def _role(role: str, labels: list[str], current: str, meaning: str) -> str:
     return f"  {role}: {_quoted(label)}{mark}{meaning}{also}"
 
 
-def _exposure(core: UniMMCore) -> Iterator[str]:
-    exposure_ms = core.getExposure() if core.getCameraDevice() else 0.0
+def _exposure(exposure_ms: float) -> Iterator[str]:
     yield "  exposure:"
     yield f"    camera_ms: {_number(exposure_ms or 10.0)}  # check: exposure time of a frame (ms)"
     yield "    # On a point scanner, instead: the setting below that is the pixel dwell time."
