@@ -183,6 +183,41 @@ class TestTraining:
         assert seen == [3]
         assert card["weights_sha256"] == whole["weights_sha256"]
 
+    def test_another_pixel_size_is_another_training(self, rated: Path, tmp_path: Path) -> None:
+        """Whether a table or the files say it; and it is not gone on with after a stop."""
+        names = [f"{i:02d}.tif" for i in range(10)]
+        (tmp_path / "stated").mkdir()
+        for name in names:
+            about: dict[str, Any] = {"imagej": True, "metadata": {"unit": "micron"}}
+            frame = tifffile.imread(rated / name)[:48, :48]
+            tifffile.imwrite(tmp_path / name, frame)
+            tifffile.imwrite(tmp_path / "stated" / name, frame, resolution=(20, 20), **about)
+
+        def table(folder: Path, size: str) -> None:
+            column = f",{size}" if size else ""
+            head = "file,score" + (",pixel_size_nm" if size else "")
+            rows = [f"{name},{i % 2}{column}" for i, name in enumerate(names)]
+            (folder / "frames.csv").write_text("\n".join([head, *rows]))
+
+        made = {}
+        table(tmp_path / "stated", "")
+        for size, folder in (("20", tmp_path), ("50", tmp_path), ("", tmp_path / "stated")):
+            table(folder, size)
+            card = train(folder, tmp_path / f"w{size}", small(), read=read_rated)
+            made[size] = card["weights_sha256"]
+        assert made["50"] == made[""]
+        assert made["50"] != made["20"]
+
+        def stop(*told: object) -> None:
+            raise InterruptedError
+
+        table(tmp_path, "50")
+        with pytest.raises(InterruptedError):
+            train(tmp_path, tmp_path / "w", small(epochs=2), progress=stop)
+        table(tmp_path, "20")
+        with pytest.raises(ValueError, match="of a training with another recipe"):
+            train(tmp_path, tmp_path / "w", small(epochs=2))
+
     def test_a_damaged_checkpoint_is_named(self, rated: Path, tmp_path: Path) -> None:
         (tmp_path / "w.checkpoint").write_bytes(b"no zip")
         with pytest.raises(ValueError, match=r"w\.checkpoint: not a checkpoint; delete it"):

@@ -56,6 +56,15 @@ class RatedSet:
         total = torch.zeros(len(self.score))
         return total.index_add_(0, self.frame[tiles], values * self.weight[tiles])
 
+    @property
+    def table_sha256(self) -> str:
+        """Hash of what the table says of the frames beside their scores: sizes, parts, fields."""
+        digest = hashlib.sha256()
+        for rating in self.ratings:
+            row = (rating.pixel_size_nm, rating.split, rating.field)
+            digest.update(f"{rating.path.name} {row!r}\n".encode())
+        return digest.hexdigest()
+
     def describe(self, name: str, split: Split) -> dict[str, Any]:
         """What a model card says about its data: counts, and a hash of files and scores.
 

@@ -116,7 +116,12 @@ def train(
     parts = split(rated.ratings, recipe.seed)
     network, architecture, parent = _start(recipe, device)
     about = rated.describe(Path(data).name, parts)
-    identity = {"recipe": _plain(recipe), "data": about["sha256"], "parent": parent}
+    identity = {
+        "recipe": _plain(recipe),
+        "data": about["sha256"],
+        "table": rated.table_sha256,
+        "parent": parent,
+    }
     history = _fit(network, rated, parts, recipe, device, progress, Path(out), identity)
     _calibrate(network, rated, parts, device)
     predictions, metrics = _evaluate(network, rated, parts, tests or {}, recipe, device, read)
