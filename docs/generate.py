@@ -93,7 +93,8 @@ def _about(parameter: Any) -> str:
     if not parameter.is_flag and parameter.default not in (None, ()):
         about.append(f"default `{parameter.default}`")
     elif parameter.secondary_opts:
-        about.append(f"default `{(parameter.opts if parameter.default else ['--no-open'])[0]}`")
+        names = parameter.opts if parameter.default else parameter.secondary_opts
+        about.append(f"default `{names[0]}`")
     if parameter.min is not None:
         about.append(f"at least {parameter.min}")
     if parameter.multiple and "repeat" not in about[0]:

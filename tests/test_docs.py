@@ -184,6 +184,13 @@ def test_the_readme_can_be_read_in_two_minutes() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 200
 
 
+def test_ci_installs_and_tests_as_the_readme_says() -> None:
+    install, test = (block.strip() for block in list(_blocks(ROOT / "README.md", ""))[:2])
+    ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8").replace(" --quiet", "").splitlines()
+    assert install.partition(" && ")[0] in ci
+    assert test in ci
+
+
 # ---------------------------------------------------------------------- commands
 
 
