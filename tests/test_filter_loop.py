@@ -329,7 +329,9 @@ def test_a_filter_that_must_not_fail(unread: None, tmp_path: Path) -> None:
     )
     assert result.status == "failed" and "the network saw a NaN" in result.reason
     assert len(recorded(run).taken) < 300
-    assert recorded(run).faults[0]["policy"] == "stop" and recorded(run).unfiltered() == {}
+    # On a busy machine light may also have been on for longer than it should.
+    assert "stop" in [fault["policy"] for fault in recorded(run).faults]
+    assert recorded(run).unfiltered() == {}
 
 
 def test_a_filter_that_does_not_warm_up_still_filters(unread: None, tmp_path: Path) -> None:
