@@ -294,7 +294,7 @@ class MicroscopeConfig(Model):
     """A microscope: its devices, the settings bound to them, modes, fields and exposure."""
 
     cfg: str | None = Field(
-        None, description="Micro-Manager configuration file, or `demo` for the one that comes along"
+        None, description="Micro-Manager configuration file, or `demo` for the bundled one"
     )
     virtual_sted: VirtualStedConfig | None = Field(
         None, description="the simulated STED microscope, instead of a real one"

@@ -83,7 +83,7 @@ LIVE: list[tuple[str, Any, list[str]]] = [
     ("seed", -1, ["`seed`", "-1", "greater than or equal to 0"]),
     ("analysis.score", "perhaps", ["`analysis.score`", "'perhaps'", "boolean"]),
     ("analysis.on_error", "ignore", ["`analysis.on_error`", "'stop' or 'skip'"]),
-    ("filter", {}, ["`filter.model`", "missing", "weights that come along"]),
+    ("filter", {}, ["`filter.model`", "missing", "bundled weights"]),
     ("filter", {"model": "actin", "frame": 1}, ["`filter.frame`", "did you mean `frames`"]),
     ("filter", {"model": "actin", "frames": "some"}, ["`filter.frames`", "'newest' or 'all'"]),
     ("filter", {"model": "actin", "device": "gpu"}, ["`filter.device`", "'auto', 'cpu' or 'cuda'"]),

@@ -21,7 +21,8 @@ def bench(
     quick: Annotated[bool, typer.Option("--quick", help="at most 3 minutes on 2 cores")] = False,
     seeds: Annotated[int | None, typer.Option(help="how many seeds or repeats")] = None,
     keep: Annotated[
-        Path | None, typer.Option("--keep", metavar="FILE", help="of a long one: go on from here")
+        Path | None,
+        typer.Option("--keep", metavar="FILE", help="of a long one: continue from what it holds"),
     ] = None,
     view: Annotated[
         bool, typer.Option("--view", help="of loop: with open pages in a real browser")

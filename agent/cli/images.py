@@ -41,9 +41,7 @@ def filter_(
     target: Annotated[
         Path, typer.Argument(metavar="OUT.tif", help="TIFF to write", show_default=False)
     ],
-    model: Annotated[
-        str, typer.Option(help="weights that come along, by name, or a .safetensors file")
-    ],
+    model: Annotated[str, typer.Option(help="name of bundled weights, or a .safetensors file")],
     uncertainty: Annotated[
         Path | None,
         typer.Option(metavar="MAP.tif", help="write each pixel's standard deviation, too"),

@@ -83,7 +83,7 @@ def score(
     channel: Channel = None,
     axes: Axes = None,
     weights: Annotated[
-        Path | None, typer.Option("--weights", help="other weights than those that come along")
+        Path | None, typer.Option("--weights", help="instead of the bundled weights")
     ] = None,
     heatmap: Annotated[
         Path | None,
@@ -168,7 +168,7 @@ def rate(
 ) -> None:
     """Score images in a browser, one at a time, or compare two scores of each (--study).
 
-    Answers are on disk before the next image shows, and a later start goes on
+    Answers are on disk before the next image shows, and a later start continues
     where it stopped. They end in FOLDER/ratings.csv, for `train quality`, or
     FOLDER/study.csv, for `study`.
     """

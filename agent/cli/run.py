@@ -85,7 +85,7 @@ def view_(
     allow_plain: AllowPlain = False,
     show: Open = True,
 ) -> None:
-    """See a run in a browser, while it goes on or after, and steer it; also from another machine.
+    """See and steer a run in a browser, while it works or after; also from another machine.
 
     The page may be watched with the second link, which cannot change anything.
     Other machines need --host, and --certificate with --key for TLS (or
@@ -112,7 +112,7 @@ def resume(
     allow_plain: AllowPlain = False,
     show: Open = True,
 ) -> None:
-    """Go on with an interrupted run, from its ledger."""
+    """Continue an interrupted run, from its ledger."""
     from agent.record.folder import read_config
     from agent.record.summary import summarize
     from agent.run.trust import check_trusted
@@ -211,7 +211,7 @@ def tell(
     try={depletion_power: 90} is tried next. prefer={quality: 1, bleaching: 0.5}
     or pick=7 (a trial) says which trade-off to recommend; accept=7 takes that
     trial's settings and ends the search. trials=30 is another number of trials;
-    finish=true ends the search. Any run that is at work heeds pause=true,
+    finish=true ends the search. Any running session applies pause=true,
     resume=true, stop=true and filter=none, newest or all.
     """
     from agent.steering.tell import tell as write

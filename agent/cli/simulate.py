@@ -25,7 +25,7 @@ def simulate_quality(
         typer.Option("--set", help="training, robitaille, or to test: actin, tubulin, psd95, dyes"),
     ] = "training",
 ) -> None:
-    """Labelled STED frames for `train quality`; goes on where it stopped."""
+    """Labelled STED frames for `train quality`; continues where it stopped."""
     from agent.offline.simulate import SETS
     from agent.offline.simulate import simulate_quality as make
 
@@ -61,7 +61,7 @@ def simulate_labels(
     seed: Annotated[int, typer.Option(min=0)] = 1,
     workers: Annotated[int | None, typer.Option(min=1, help="processes; one a core")] = None,
 ) -> None:
-    """Fields with two labels of one structure, for restoration; goes on where it stopped."""
+    """Fields with two labels of one structure, for restoration; continues where it stopped."""
     from agent.offline.simulate.labels import parse_set
     from agent.offline.simulate.labels import simulate_labels as make
 
@@ -79,7 +79,7 @@ def simulate_movies(
     seed: Annotated[int, typer.Option(min=0)] = 1,
     workers: Annotated[int | None, typer.Option(min=1, help="processes; one a core")] = None,
 ) -> None:
-    """Movies with their noise-free truth, for interpolation; goes on where it stopped."""
+    """Movies with their noise-free truth, for interpolation; continues where it stopped."""
     from agent.offline.simulate.movie_set import parse_set
     from agent.offline.simulate.movie_set import simulate_movies as make
 

@@ -31,7 +31,7 @@ def train_quality(
     overrides: Overrides = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Train the quality network on labelled or rated frames; goes on where it stopped."""
+    """Train the quality network on labelled or rated frames; continues where it stopped."""
     from agent.offline.training.quality import train_quality as work
 
     tested = [f"tests.{test}" for test in tests or []]
@@ -49,7 +49,7 @@ def train_restoration(
     overrides: Overrides = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Train a filter on pairs of labels or exposures; goes on where it stopped."""
+    """Train a filter on pairs of labels or exposures; continues where it stopped."""
     from agent.offline.training.restoration import train_restoration as work
 
     work(config, _lines(overrides, data, weights), err, overwrite=overwrite)
@@ -65,7 +65,7 @@ def train_interpolation(
     overrides: Overrides = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Train a network that rebuilds skipped frames; goes on where it stopped."""
+    """Train a network that rebuilds skipped frames; continues where it stopped."""
     from agent.offline.training.interpolation import train_interpolation as work
 
     work(config, _lines(overrides, data, weights), err, overwrite=overwrite)

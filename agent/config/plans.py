@@ -89,9 +89,7 @@ class TimelapseConfig(Model):
     timeout_s: float = Field(
         60.0, gt=0, description="longest time for rebuilding, and longest wait of the plan for it"
     )
-    tune: bool = Field(
-        False, description="adaptive: let the interpolator go on learning from the audits"
-    )
+    tune: bool = Field(False, description="adaptive: let the interpolator learn from the audits")
     detector: DetectorConfig = DetectorConfig()
     reoptimize: ReoptimizeConfig | None = Field(
         None, description="look for better settings now and then; never if absent"

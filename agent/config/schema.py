@@ -23,7 +23,7 @@ class AnalysisConfig(Model):
     """What is computed from each frame, beside the acquisition."""
 
     score: bool = Field(False, description="score every STED frame with the quality network")
-    weights: Path | None = Field(None, description="other weights than those that come along")
+    weights: Path | None = Field(None, description="instead of the bundled weights")
     queue: int = Field(8, ge=1, le=1000, description="frames that may wait for the worker")
     timeout_s: float = Field(60.0, gt=0, description="longest wait of a plan for a score")
     on_error: Literal["stop", "skip"] = Field(
@@ -34,7 +34,7 @@ class AnalysisConfig(Model):
 class FilterConfig(Model):
     """A content filter that runs beside the acquisition; raw frames stay as they are."""
 
-    model: str = Field(description="name of weights that come along, or a .safetensors file")
+    model: str = Field(description="name of bundled weights, or a .safetensors file")
     frames: Literal["newest", "all"] = Field(
         "newest",
         description="where the filter cannot keep up: the newest frame only, or all, later",
@@ -44,7 +44,7 @@ class FilterConfig(Model):
     )
     device: Literal["auto", "cpu", "cuda"] = DEVICE
     on_error: Literal["skip", "stop"] = Field(
-        "skip", description="a frame that fails: go on without it, or stop the run safely"
+        "skip", description="a frame that fails: continue without it, or stop the run safely"
     )
     timeout_s: float = Field(
         60.0, gt=0, description="longest time for a frame, and longest wait of a plan for it"

@@ -37,7 +37,8 @@ class InterpolationTraining(Training):
         None, description="{network: flow, dain or zs} and its sizes; of new weights only"
     )
     start_from: str | None = Field(
-        None, description="weights to go on from: a name that comes along or a .safetensors file"
+        None,
+        description="weights to continue from: name of bundled ones, or a .safetensors file",
     )
     loss: Literal["auto", "charbonnier", "mse", "structure"] = _DEFAULT.loss
     epochs: int = Field(_DEFAULT.epochs, ge=1, le=10_000)

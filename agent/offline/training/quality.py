@@ -39,7 +39,7 @@ class QualityTraining(Training):
         None, description="{network: stedfast or robitaille}; of new weights only"
     )
     start_from: str | None = Field(
-        None, description=f"weights to go on from: `{SHIPPED}` or a .safetensors file"
+        None, description=f"weights to continue from: `{SHIPPED}` or a .safetensors file"
     )
     heads_only: bool = _DEFAULT.heads_only
     column: str = _DEFAULT.column
