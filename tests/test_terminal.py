@@ -11,9 +11,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from agent.cli.machine import in_words
+from agent.cli.progress_bar import counting
 from agent.cli.terminal import hold_anything, out, say
+from agent.offline.training.epochs import shown_epochs
 from devices.extras import install
 from tests import faulty
 from tests.faulty import cli
@@ -134,3 +137,12 @@ def test_the_simulator_that_is_not_installed(
     code, _, err = cli(capsys, "check", faulty.ROOT / "configs" / "optimize.yaml")
     assert code == 2
     assert "`microscope.virtual_sted`" in err and 'pip install "' in err and "pysted" in err
+
+
+def test_a_file_that_output_goes_to_gets_lines_and_no_bars() -> None:
+    said = io.StringIO()
+    console = Console(file=said)
+    with counting(console) as count, shown_epochs(console) as show:
+        count(1, 3)  # and then it was interrupted
+        show(1, 8, {"train_rmse": 0.25})
+    assert said.getvalue() == "epoch 1 of at most 8  train_rmse 0.2500\n"

@@ -54,9 +54,10 @@ def showing(state: State, console: Console) -> Iterator[Callable[[State], None]]
 def counting(console: Console, what: str = "frames") -> Iterator[Callable[[int, int], None]]:
     """Count something while the context lasts; yields what is told how many of how many.
 
-    The bar shows with the first count: what is refused before any work leaves none behind.
+    The bar shows with the first count: what is refused before any work leaves none behind. A file
+    that the output goes to gets none.
     """
-    bar = Progress(console=console)
+    bar = Progress(console=console, disable=not console.is_terminal)
     task = bar.add_task(what, total=None)
     started = False
 

@@ -16,30 +16,27 @@ Show = Callable[[int, int, dict[str, float]], None]
 def shown_epochs(console: Console) -> Iterator[Show]:
     """A bar of epochs with their figures; until the first one, frames are being read.
 
-    Where nobody watches it shows with the first epoch: what is refused before leaves none behind.
+    A file that the output goes to gets a line for each epoch.
     """
-    bar = Progress(
+    if not console.is_terminal:
+        yield lambda epoch, total, metrics: console.print(
+            f"epoch {epoch} of at most {total}  {_figures(metrics)}", soft_wrap=True
+        )
+        return
+    with Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
         console=console,
-    )
-    task = bar.add_task("reading frames", total=None)
-    started = console.is_terminal
-    if started:
-        bar.start()
+    ) as bar:
+        task = bar.add_task("reading frames", total=None)
 
-    def show(epoch: int, total: int, metrics: dict[str, float]) -> None:
-        nonlocal started
-        if not started:
-            started = True
-            bar.start()
-        figures = "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
-        bar.update(task, completed=epoch, total=total, description=figures)
+        def show(epoch: int, total: int, metrics: dict[str, float]) -> None:
+            bar.update(task, completed=epoch, total=total, description=_figures(metrics))
 
-    try:
         yield show
-    finally:
-        if started:
-            bar.stop()
+
+
+def _figures(metrics: dict[str, float]) -> str:
+    return "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
