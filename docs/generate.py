@@ -81,11 +81,11 @@ def _option(parameter: Any) -> str:
     names = ", ".join(f"`{name}`" for name in [*parameter.opts, *parameter.secondary_opts])
     if parameter.is_flag:
         return names
-    kind = parameter.metavar or _KINDS.get(parameter.bare_type(), "TEXT")
+    kind = parameter.metavar or _KINDS[parameter.bare_type()]
     return f"{names} `{kind}`"
 
 
-_KINDS = {int: "N", float: "X", Path: "PATH", str: "TEXT"}
+_KINDS = {"int": "N", "float": "X", "Path": "PATH", "str": "TEXT"}
 
 
 def _about(parameter: Any) -> str:

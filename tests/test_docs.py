@@ -25,6 +25,8 @@ from agent.config import RunConfig, load
 from agent.config.reading import UserError
 from agent.record.ledger import Kind
 from agent.record.notes import TOPICS
+from agent.record.verdict import EXIT_CODE
+from agent.run import EXIT_CODES
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -111,6 +113,12 @@ def test_every_kind_of_row_and_every_topic_is_in_the_page_of_the_ledger() -> Non
     text = (DOCS / "reference" / "ledger.md").read_text(encoding="utf-8")
     for word in (*get_args(Kind), *TOPICS):
         assert f"| `{word}` |" in text, word
+
+
+def test_every_exit_code_of_a_run_is_in_the_page_of_them() -> None:
+    text = (DOCS / "reference" / "exit-codes.md").read_text(encoding="utf-8")
+    for code in (*EXIT_CODES.values(), EXIT_CODE):
+        assert f"| {code} |" in text, code
 
 
 def test_every_benchmark_is_in_the_list_of_them() -> None:
