@@ -7,6 +7,7 @@ import importlib.util
 import re
 import shlex
 import sys
+import tomllib
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -186,6 +187,13 @@ def test_every_page_is_in_the_navigation() -> None:
     site = (ROOT / "zensical.toml").read_text(encoding="utf-8")
     for page in sorted(DOCS.rglob("*.md")):
         assert f'"{page.relative_to(DOCS).as_posix()}"' in site, page
+
+
+def test_the_version_to_cite_is_this_one() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert (cited["version"], cited["license"]) == (project["version"], project["license"])
+    assert f"version {project['version']}" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_readme_can_be_read_in_two_minutes() -> None:
