@@ -152,7 +152,7 @@ def check(config: ConfigFile, overrides: Overrides = None) -> None:
             table.add_row("filter", f"{checked.filter.model}, {checked.filter.frames} frames")
         shape = f"{microscope.shape[1]} × {microscope.shape[0]} px"
         table.add_row("frames", f"{_frames(expected)} of {shape}")
-        if checked.rebuilds():
+        if checked.section.rebuilds():
             lapse = checked.timelapse
             table.add_row("skipped ones", f"rebuilt by {lapse.model}, {lapse.acquire}")
         if expected.exposure_s and expected.duration_s and expected.bytes:
@@ -166,7 +166,7 @@ def check(config: ConfigFile, overrides: Overrides = None) -> None:
         if microscope.config.light:
             shutter = microscope.core.getShutterDevice()
             table.add_row("shutter", shutter or "none: lasers are on for each frame alone")
-        if checked.plan != "live":
+        if checked.section.moves():
             table.add_row("stage", microscope.travel())
         table.add_row("made safe", ", ".join(microscope.kept) or "nothing here has a safe state")
         for loose in microscope.loose:

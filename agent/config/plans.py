@@ -1,13 +1,17 @@
-"""The sections of a config that plans have, one each."""
+"""The sections of the plans that come with this package, one each."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
-from devices.config import Model, Range, Value
+from agent.config.optimize import OptimizeConfig
+from agent.config.plan_section import PlanSection, Whole, check_mode
+from agent.plan import FRAMES_EACH
+from devices.config import MicroscopeConfig, Model
+
+__all__ = ["DEVICE", "LiveConfig", "OptimizeConfig", "ReoptimizeConfig", "TimelapseConfig"]
 
 Device = Literal["auto", "cpu", "cuda"]
 MODE: str = Field("sted", description="mode of `microscope.modes` that is imaged")
@@ -21,7 +25,7 @@ LATE: LatePolicy = Field(
 )
 
 
-class LiveConfig(Model):
+class LiveConfig(PlanSection):
     """`plan: live`: frame after frame at the starting settings."""
 
     frames: int | None = Field(None, ge=1, description="how many; endless if absent")
@@ -30,6 +34,35 @@ class LiveConfig(Model):
         0.0, ge=0, description="time from one frame to the next (s); 0: as fast as possible"
     )
     late: LatePolicy = LATE
+
+    def check(self, whole: Whole) -> None:
+        """It images in a mode that there is."""
+        check_mode("live.mode", self.mode, whole.microscope)
+
+    def modes(self) -> tuple[str, ...]:
+        """The one."""
+        return (self.mode,)
+
+    def planned_frames(self) -> int | None:
+        """As the config says."""
+        return self.frames
+
+    def waits_s(self) -> float:
+        """From its first frame to its last."""
+        return ((self.frames or 1) - 1) * self.interval_s
+
+    def moves(self) -> bool:
+        """It stays where the stage is."""
+        return False
+
+    def listens(self) -> bool:
+        """Before each frame."""
+        return True
+
+    def adjustable(self, scope: MicroscopeConfig) -> list[str]:
+        """What its mode does not pin."""
+        pinned = scope.modes[self.mode]
+        return [name for name in scope.settings if name not in pinned]
 
 
 class DetectorConfig(Model):
@@ -56,7 +89,7 @@ class ReoptimizeConfig(Model):
     )
 
 
-class TimelapseConfig(Model):
+class TimelapseConfig(PlanSection):
     """`plan: timelapse`: the same fields at fixed intervals."""
 
     frames: int = Field(10, ge=1, description="time points")
@@ -95,57 +128,85 @@ class TimelapseConfig(Model):
         None, description="look for better settings now and then; never if absent"
     )
 
+    def check(self, whole: Whole) -> None:
+        """Its mode, its fields, and what searches and tuning need."""
+        scope = whole.microscope
+        check_mode("timelapse.mode", self.mode, scope)
+        count = scope.fields.rows * scope.fields.columns
+        if self.fields > count:
+            raise ValueError(
+                f"`timelapse.fields`: {self.fields}, but `microscope.fields` has {count}"
+            )
+        if self.tune and not self.tunes():
+            raise ValueError(
+                f"`timelapse.tune`: true, but with `timelapse.acquire: {self.acquire}`"
+                " nothing is compared that could be learned from; accepted: false, or acquire:"
+                " adaptive"
+            )
+        if self.reoptimize is not None:
+            self._check_searches(self.reoptimize, whole, count)
 
-class OptimizeConfig(Model):
-    """`plan: optimize`: find good settings for this sample."""
+    def _check_searches(self, asked: ReoptimizeConfig, whole: Whole, fields: int) -> None:
+        here = "timelapse.reoptimize"
+        if asked.every is None and asked.when_score_falls_by is None:
+            raise ValueError(f"`{here}`: says not when; needs `every` or `when_score_falls_by`")
+        if self.mode != "sted":
+            raise ValueError(f"`timelapse.mode`: {self.mode!r}, but `{here}` is for sted")
+        needed = self.fields + asked.searches * asked.trials
+        if needed > fields:
+            raise ValueError(
+                f"`microscope.fields`: {fields} fields, but `{here}` needs {needed} "
+                "(timelapse.fields, and a fresh one for each of its searches × trials)"
+            )
+        whole.optimize.check_search(whole, here)
+        whole.optimize.check_start(whole.microscope, here)
 
-    trials: int = Field(
-        24, ge=1, le=1000, description="settings tried at most, each on a fresh field of view"
-    )
-    initial: int = Field(
-        8,
-        ge=1,
-        description="space-filling trials before a model without memory decides; all, if fewer",
-    )
-    engine: Literal["stedfast", "skopt", "botorch", "sobol", "random"] = Field(
-        "stedfast", description="what proposes the next settings; botorch needs the extra `botorch`"
-    )
-    goal: Literal["best", "front"] = Field(
-        "best", description="engine stedfast: look for the best settings, or for the whole front"
-    )
-    library: bool = Field(
-        True, description="engine stedfast: begin with what simulated sessions teach"
-    )
-    prior: tuple[Path, ...] = Field(
-        (), description="engine stedfast: folders of earlier runs of `plan: optimize` to learn from"
-    )
-    begin_with: tuple[dict[str, Value], ...] = Field(
-        (), description="settings an expert would try first; what is left out takes its start"
-    )
-    least_gain: float = Field(
-        0.0,
-        ge=0,
-        lt=1,
-        description="end the search after two trials that promised less gain in score; 0: never",
-    )
-    search: dict[str, Range | tuple[Value, ...]] = Field(
-        default_factory=dict, description="settings to tune: [low, high], or choices; all if empty"
-    )
-    bleaching_limit: float = Field(
-        0.2, gt=0, le=1, description="largest share of the dye one STED frame may bleach"
-    )
-    saturation_limit: float = Field(
-        0.01, ge=0, le=1, description="largest share of the pixels at the detector's limit"
-    )
-    retest_fields: int = Field(
-        4,
-        ge=1,
-        le=100,
-        description="fresh fields on which the starting and the best settings are compared",
-    )
-    repeat_flagged: int = Field(
-        0,
-        ge=0,
-        le=100,
-        description="trials taken again because their score is doubtful, in all",
-    )
+    def modes(self) -> tuple[str, ...]:
+        """Of its time points; searches have confocal frames as well."""
+        return (self.mode,)
+
+    def planned_frames(self) -> int:
+        """A frame for each time point of each field."""
+        return self.frames * self.fields
+
+    def fewest_frames(self) -> int:
+        """One after each largest gap, and the last."""
+        if not self.rebuilds():
+            return self.planned_frames()
+        gaps = -(-(self.frames - 1) // self.gap)
+        return (gaps + 1) * self.fields
+
+    def expected_frames(self) -> int:
+        """An adaptive schedule may take all of them, a fixed one cannot."""
+        return self.fewest_frames() if self.acquire == "skip" else self.planned_frames()
+
+    def searching_frames(self) -> int:
+        """Of all searches that there is time for."""
+        asked = self.reoptimize
+        if asked is None:
+            return 0
+        # Each leaves time points for as many frames as it has trials.
+        most = (self.frames - asked.trials) // (asked.every or 1)
+        if asked.when_score_falls_by is not None:
+            most = self.frames
+        return FRAMES_EACH * asked.trials * max(0, min(asked.searches, most))
+
+    def fewest_frames_of_a_field(self) -> float:
+        """Its share."""
+        return self.fewest_frames() / self.fields
+
+    def waits_s(self) -> float:
+        """From the first time point to the last."""
+        return (self.frames - 1) * self.interval_s
+
+    def reoptimizes(self) -> bool:
+        """If the config says when."""
+        return self.reoptimize is not None
+
+    def rebuilds(self) -> bool:
+        """Unless every time point is taken."""
+        return self.acquire != "every"
+
+    def tunes(self) -> bool:
+        """Only an adaptive schedule compares anything."""
+        return self.tune and self.acquire == "adaptive"

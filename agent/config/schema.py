@@ -6,17 +6,18 @@ frozen `RunConfig` or raises `UserError`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from agent.config.paths import settle
+from agent.config.plan_section import PlanSection, check_mode, unknown
 from agent.config.plans import DEVICE, LiveConfig, OptimizeConfig, TimelapseConfig
 from agent.config.reading import read_checked
 from agent.config.rules import FIRST, LATEST
-from devices.config import MicroscopeConfig, Model, Value
+from devices.config import MicroscopeConfig, Model
 
 
 class AnalysisConfig(Model):
@@ -102,149 +103,25 @@ class RunConfig(Model):
         for section in ("budget_J", "per_field_J"):
             for laser, joules in getattr(self.dose, section).items():
                 if laser not in scope.lasers:
-                    raise ValueError(_unknown(f"dose.{section}.{laser}", "laser", scope.lasers))
+                    raise ValueError(unknown(f"dose.{section}.{laser}", "laser", scope.lasers))
                 if joules <= 0:
                     raise ValueError(f"`dose.{section}.{laser}`: {joules:g} J, must be above 0")
-        asked = {"live": self.live.mode, "timelapse": self.timelapse.mode}.get(self.plan)
-        if asked is not None and asked not in scope.modes:
-            raise ValueError(
-                f"`{self.plan}.mode`: no mode {asked!r} in `microscope.modes`; "
-                f"accepted: {', '.join(scope.modes) or 'none'}"
-            )
         for mode in self.filter.modes if self.filter else ():
-            if mode not in scope.modes:
-                raise ValueError(
-                    f"`filter.modes`: no mode {mode!r} in `microscope.modes`; "
-                    f"accepted: {', '.join(scope.modes) or 'none'}"
-                )
-        count = scope.fields.rows * scope.fields.columns
-        if self.plan == "timelapse" and self.timelapse.fields > count:
-            raise ValueError(
-                f"`timelapse.fields`: {self.timelapse.fields}, but `microscope.fields` has {count}"
-            )
-        if self.plan == "timelapse" and self.timelapse.tune and not self.tunes():
-            raise ValueError(
-                f"`timelapse.tune`: true, but with `timelapse.acquire: {self.timelapse.acquire}`"
-                " nothing is compared that could be learned from; accepted: false, or acquire:"
-                " adaptive"
-            )
-        if self.plan == "optimize":
-            self._optimize_fits(count)
-        elif self.reoptimizes():
-            self._reoptimize_fits(count)
+            check_mode("filter.modes", mode, scope)
+        self.section.check(self)
         return self
 
-    def _reoptimize_fits(self, fields: int) -> None:
-        lapse, here = self.timelapse, "timelapse.reoptimize"
-        asked = lapse.reoptimize
-        assert asked is not None
-        if asked.every is None and asked.when_score_falls_by is None:
-            raise ValueError(f"`{here}`: says not when; needs `every` or `when_score_falls_by`")
-        if lapse.mode != "sted":
-            raise ValueError(f"`timelapse.mode`: {lapse.mode!r}, but `{here}` is for sted")
-        needed = lapse.fields + asked.searches * asked.trials
-        if needed > fields:
-            raise ValueError(
-                f"`microscope.fields`: {fields} fields, but `{here}` needs {needed} "
-                "(timelapse.fields, and a fresh one for each of its searches × trials)"
-            )
-        self._search_fits(here)
-        for name in self.tuned():
-            start, span = self.microscope.settings[name].start, self.optimize.search.get(name)
-            if span is not None and not self._is_within(name, start, span):
-                raise ValueError(
-                    f"`optimize.search.{name}`: {list(span)} is without the start ({start}), "
-                    f"where `{here}` begins"
-                )
+    @property
+    def section(self) -> PlanSection:
+        """The section of the run's plan, which answers for it."""
+        found = getattr(self, self.plan)
+        assert isinstance(found, PlanSection)
+        return found
 
-    def _optimize_fits(self, fields: int) -> None:
-        asked = self.optimize
-        needed = asked.trials + asked.repeat_flagged + 2 * asked.retest_fields
-        if needed > fields:
-            raise ValueError(
-                f"`microscope.fields`: {fields} fields, but `optimize` needs {needed} fresh ones "
-                "(trials, repeat_flagged, and retest_fields for the start and for the best)"
-            )
-        self._search_fits("plan: optimize")
-        self._suggestions_fit()
-
-    def _search_fits(self, who: str) -> None:
-        """What everything needs that looks for settings."""
-        for mode in ("sted", "confocal"):
-            if mode not in self.microscope.modes:
-                raise ValueError(
-                    f"`microscope.modes`: no mode {mode!r}; `{who}` needs sted and confocal"
-                )
-        if not self.analysis.score:
-            raise ValueError(f"`analysis.score`: must be true, `{who}` reads the score")
-        settings = self.microscope.settings
-        if not settings:
-            raise ValueError(f"`microscope.settings`: empty, `{who}` has nothing to tune")
-        for name, values in self.optimize.search.items():
-            if name not in settings:
-                raise ValueError(_unknown(f"optimize.search.{name}", "setting", settings))
-            if name in self.microscope.modes["sted"]:
-                raise ValueError(f"`optimize.search.{name}`: pinned by `microscope.modes.sted`")
-            for value in values:
-                if why := settings[name].refusal(value):
-                    raise ValueError(f"`optimize.search.{name}`: {why}")
-            if settings[name].kind == "choice":
-                if not values:
-                    raise ValueError(
-                        f"`optimize.search.{name}`: empty; accepted: some of "
-                        f"{list(settings[name].choices or ())}"
-                    )
-            elif len(values) != 2 or float(values[0]) >= float(values[1]):
-                raise ValueError(
-                    f"`optimize.search.{name}`: must be [low, high] with low < high, "
-                    f"got {list(values)}"
-                )
-        for name in self.tuned():
-            span = self.optimize.search.get(name, settings[name].range)
-            if settings[name].scale == "log" and span is not None and float(span[0]) <= 0:
-                raise ValueError(
-                    f"`optimize.search.{name}`: {list(span)}, must start above 0 for scale: log"
-                )
-
-    def _suggestions_fit(self) -> None:
-        asked, tuned = self.optimize, self.tuned()
-        if len(asked.begin_with) > asked.trials:
-            raise ValueError(
-                f"`optimize.begin_with`: {len(asked.begin_with)} settings, more than "
-                f"`optimize.trials` ({asked.trials})"
-            )
-        for at, settings in enumerate(asked.begin_with):
-            for name, value in settings.items():
-                where = f"optimize.begin_with.{at}.{name}"
-                if name not in tuned:
-                    raise ValueError(_unknown(where, "tuned setting", tuned))
-                setting = self.microscope.settings[name]
-                if why := setting.refusal(value):
-                    raise ValueError(f"`{where}`: {why}")
-                span = asked.search.get(name)
-                if span is None:
-                    continue
-                if not self._is_within(name, value, span):
-                    raise ValueError(
-                        f"`{where}`: {value} is not within `optimize.search.{name}` ({list(span)})"
-                    )
-
-    def _is_within(self, name: str, value: Value, span: Sequence[Value]) -> bool:
-        if self.microscope.settings[name].kind == "choice":
-            return value in span
-        return float(span[0]) <= float(value) <= float(span[1])
-
-    def rebuilds(self) -> bool:
-        """Whether frames are skipped and rebuilt."""
-        return self.plan == "timelapse" and self.timelapse.acquire != "every"
-
-    def tunes(self) -> bool:
-        """Whether the interpolator goes on learning from the audits."""
-        return self.rebuilds() and self.timelapse.tune and self.timelapse.acquire == "adaptive"
-
-    def reoptimizes(self) -> bool:
-        """Whether a time-lapse looks for better settings now and then."""
-        return self.plan == "timelapse" and self.timelapse.reoptimize is not None
+    @property
+    def scores(self) -> bool:
+        """Whether STED frames are scored."""
+        return self.analysis.score
 
     def filtered_modes(self) -> tuple[str, ...]:
         """Modes whose frames are filtered."""
@@ -255,22 +132,11 @@ class RunConfig(Model):
 
     def adjustable(self) -> list[str]:
         """Names of the settings that a person may change while the run goes on."""
-        if self.plan == "optimize":
-            return self.tuned()
-        if self.plan == "live":
-            pinned = self.microscope.modes[self.live.mode]
-            return [name for name in self.microscope.settings if name not in pinned]
-        return []
+        return self.section.adjustable(self.microscope)
 
     def tuned(self) -> list[str]:
-        """Names of the settings that `plan: optimize` tunes."""
-        pinned = self.microscope.modes["sted"]
-        names = self.optimize.search or self.microscope.settings
-        return [name for name in self.microscope.settings if name in names and name not in pinned]
-
-
-def _unknown(what: str, kind: str, known: Sequence[str] | Mapping[str, Any]) -> str:
-    return f"`{what}`: no such {kind}; accepted: {', '.join(known) or 'none'}"
+        """Names of the settings that searches tune."""
+        return self.optimize.tuned(self.microscope)
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> RunConfig:

@@ -5,11 +5,11 @@ The engines take a second to import, which a plan that does not search need not 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from agent.config import RunConfig
-from agent.plan import FRAMES_EACH, Plan
+from agent.plan import Plan
 from agent.plans.adaptive.adaptive_schedule import AdaptiveGaps
 from agent.plans.adaptive.drift_tracking import DriftTracker
 from agent.plans.adaptive.error import Detector
@@ -30,68 +30,34 @@ _SETTLING = 4
 """Frames more than the largest gap needs, until something is known of new settings."""
 
 
-def planned_frames(config: RunConfig) -> int | None:
-    """How many frames the plan takes or skips; None where it has no end.
-
-    Repeats of flagged trials are not among them: nobody knows before how many there will be, and
-    each that is taken is counted then.
-    """
-    if config.plan == "live":
-        return config.live.frames
-    if config.plan == "timelapse":
-        return config.timelapse.frames * config.timelapse.fields
-    return FRAMES_EACH * (config.optimize.trials + 2 * config.optimize.retest_fields)
-
-
-def searching_frames(config: RunConfig) -> int:
-    """How many frames a time-lapse's searches take at most; none of them are planned frames.
-
-    Those of a search are counted when it begins.
-    """
-    asked = config.timelapse.reoptimize
-    if asked is None or not config.reoptimizes():
-        return 0
-    # Each leaves time points for as many frames as it has trials.
-    most = (config.timelapse.frames - asked.trials) // (asked.every or 1)
-    if asked.when_score_falls_by is not None:
-        most = config.timelapse.frames
-    return FRAMES_EACH * asked.trials * max(0, min(asked.searches, most))
-
-
-def fewest_frames(config: RunConfig) -> int | None:
-    """How many of the planned frames are taken at least, where some may be skipped."""
-    if not config.rebuilds():
-        return planned_frames(config)
-    gaps = -(-(config.timelapse.frames - 1) // config.timelapse.gap)
-    return (gaps + 1) * config.timelapse.fields
-
-
 def build_plan(config: RunConfig) -> Plan:
     """The plan that the config asks for."""
-    fields = grid(config.microscope.fields)
-    if config.plan == "live":
-        return live(config.live)
-    if config.plan == "timelapse":
-        return _timelapse(config, fields)
+    return _PLANS[config.plan](config)
+
+
+def _live(config: RunConfig) -> Plan:
+    return live(config.live)
+
+
+def _optimize(config: RunConfig) -> Plan:
     from agent.optimizer.build import make_optimizer
     from agent.plans.optimize import optimize
 
     tuned = config.tuned()
-    start = {name: value for name, value in config.microscope.start().items() if name in tuned}
-    skip = config.analysis.on_error == "skip"
     return optimize(
         config.optimize,
         make_optimizer(config),
-        start,
-        fields,
+        {name: value for name, value in config.microscope.start().items() if name in tuned},
+        grid(config.microscope.fields),
         config.microscope,
-        skip_failed=skip,
+        skip_failed=config.analysis.on_error == "skip",
         rules=config.rules,
     )
 
 
-def _timelapse(config: RunConfig, fields: Sequence[Field]) -> Plan:
+def _timelapse(config: RunConfig) -> Plan:
     asked, scope = config.timelapse, config.microscope
+    fields = grid(scope.fields)
     light = LightBudget(
         lambda settings, pixels: scope.dose_j(dict(settings), pixels),
         config.dose.budget_J,
@@ -155,3 +121,10 @@ def _reoptimizing(
         skip_failed=config.analysis.on_error == "skip",
         rules=config.rules,
     )
+
+
+_PLANS: dict[str, Callable[[RunConfig], Plan]] = {
+    "live": _live,
+    "optimize": _optimize,
+    "timelapse": _timelapse,
+}

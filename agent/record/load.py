@@ -29,7 +29,7 @@ def read(folder: Path) -> tuple[RunConfig, Recording]:
 
 def _check_settings(folder: Path, config: RunConfig, recording: Recording) -> None:
     """Refuse a ledger that tells of settings which its config does not have."""
-    if config.plan != "optimize":
+    if not config.section.searches():
         return
     tuned = {name: config.microscope.settings[name] for name in config.tuned()}
     for topic in ("trial", "retest", "recommendation"):

@@ -83,7 +83,7 @@ def summary_of(folder: Path, config: RunConfig, recording: Recording) -> dict[st
             "skipped": sum(one["points"] for one in recording.late),
         },
         "lapse": _lapse(config, recording),
-        "reoptimized": recording.notes_on(REOPTIMIZED) if config.reoptimizes() else None,
+        "reoptimized": recording.notes_on(REOPTIMIZED) if config.section.reoptimizes() else None,
         "result": _result(folder, config, recording),
         **retested(recording.notes_on("recommendation"), recording.notes_on("retest")),
         "trials": recording.notes_on("trial"),
@@ -172,7 +172,7 @@ def _lapsed(recording: Recording) -> dict[str, int]:
 
 def _lapse(config: RunConfig, recording: Recording) -> dict[str, Any] | None:
     """What a time-lapse that skips knows of its rebuilt frames; None where nothing is skipped."""
-    if not config.rebuilds():
+    if not config.section.rebuilds():
         return None
     notes = recording.notes_on(LAPSE)
     marks = [mark for note in notes for mark in note["frames"]]
@@ -196,7 +196,7 @@ def _lapse(config: RunConfig, recording: Recording) -> dict[str, Any] | None:
         "expected_error": sum(e**2 for e in known) ** 0.5 / len(known) ** 0.5 if known else None,
         "error": last["running_error"] if last and rebuilt else None,
         "light_saved": len(expected) / points if points else None,
-        "tuned": _tuned(recording) if config.tunes() else None,
+        "tuned": _tuned(recording) if config.section.tunes() else None,
     }
 
 
@@ -238,7 +238,7 @@ def _reoptimized(note: dict[str, Any]) -> str:
 
 def _result(folder: Path, config: RunConfig, recording: Recording) -> dict[str, Any] | None:
     """What a search came to; None where there was none."""
-    if config.plan != "optimize":
+    if not config.section.searches():
         return None
     topics = ("trial", "recommendation", "belief", "retest", "told", "enough")
     notes = {topic: recording.notes_on(topic) for topic in topics}

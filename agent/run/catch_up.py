@@ -25,8 +25,8 @@ def catch_up(
     """Put sample, clock and movie of a resumed run where its last frame left them.
 
     A virtual sample is given the light it had by taking the same frames again, which takes as
-    long as it did; their pixels are not looked at. `plan: optimize` does not come back to the
-    fields of earlier trials, so that only the last one needs it.
+    long as it did; their pixels are not looked at. Where a plan does not come
+    back to fields that it has left, only the last one needs it.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def catch_up(
         indices = [
             index
             for index in sorted(recording.taken)
-            if config.plan != "optimize"
+            if config.section.returns()
             or recording.taken[index].shot["field"] == recording.taken[last].shot["field"]
         ]
         for number, index in enumerate(indices, 1):

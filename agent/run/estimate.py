@@ -8,8 +8,6 @@ from shutil import disk_usage
 
 from agent.config import RunConfig
 from agent.config.reading import located
-from agent.plan import FRAMES_EACH
-from agent.plans.build import fewest_frames, planned_frames, searching_frames
 from agent.record.dose import ROUNDING
 from devices.config import Value
 from devices.microscope import Microscope
@@ -116,31 +114,20 @@ def check_disk(config: RunConfig, expected: Expected, source: Path) -> int:
 
 def expect(config: RunConfig, microscope: Microscope) -> Expected:
     """What the config's run would cost on this microscope."""
-    frames, fewest = planned_frames(config), fewest_frames(config)
-    if frames is None or fewest is None:
-        start = {**config.microscope.start(), **config.microscope.modes[config.live.mode]}
+    plan = config.section
+    points, fewest, frames = plan.planned_frames(), plan.fewest_frames(), plan.expected_frames()
+    modes = plan.modes()
+    if points is None or fewest is None or frames is None:
+        start = {**config.microscope.start(), **config.microscope.modes[modes[0]]}
         return Expected(None, None, None, None, None, least_J=microscope.dose_j(start))
-    points = frames
-    if config.rebuilds() and config.timelapse.acquire == "skip":
-        frames = fewest
     low, high = _extremes(config)
     pixels = microscope.pixels
-    modes = [config.live.mode if config.plan == "live" else config.timelapse.mode]
-    trial = ["confocal", "sted", "confocal"]
-    if config.plan == "optimize":
-        modes = trial
-    # Of one field: a trial, or all its time points.
-    each = {"live": 0.0, "optimize": 1.0}.get(config.plan, fewest / config.timelapse.fields)
-    waits = 0.0
-    if config.plan == "timelapse":
-        waits = (config.timelapse.frames - 1) * config.timelapse.interval_s
-    elif config.plan == "live":
-        waits = (frames - 1) * config.live.interval_s
-    repeats = config.optimize.repeat_flagged if config.plan == "optimize" else 0
-    most = frames + FRAMES_EACH * repeats
+    waits = plan.waits_s()
+    each = plan.fewest_frames_of_a_field()
+    most = frames + plan.repeated_frames()
     # Of each mode, how many frames there are at least and at most.
     edges = [(mode, fewest / len(modes), most / len(modes)) for mode in modes]
-    searching = searching_frames(config)
+    trial, searching = config.optimize.modes(), plan.searching_frames()
     edges += [(mode, 0.0, searching / len(trial)) for mode in trial if searching]
     filtered = round(sum(high for mode, _, high in edges if mode in config.filtered_modes()))
     seconds = [0.0, 0.0]
@@ -157,13 +144,13 @@ def expect(config: RunConfig, microscope: Microscope) -> Expected:
         (max(seconds[0], waits), max(seconds[1], waits)),
         (most + searching) * microscope.frame_bytes
         + filtered * _FILTERED_BYTES * pixels
-        + (points * microscope.frame_bytes if config.rebuilds() else 0),
+        + (points * microscope.frame_bytes if plan.rebuilds() else 0),
         {laser: (joules[0], joules[1]) for laser, joules in dose.items()},
         fewest,
         {laser: joules[0] for laser, joules in dose.items()},
-        {laser: joules[0] * len(modes) / fewest * each for laser, joules in dose.items()}
-        if each
-        else None,
+        None
+        if each is None
+        else {laser: joules[0] * each / fewest for laser, joules in dose.items()},
     )
 
 
@@ -171,7 +158,7 @@ def _extremes(config: RunConfig) -> tuple[dict[str, Value], dict[str, Value]]:
     """Settings of the cheapest and the dearest frame that the plan may take."""
     low: dict[str, Value] = {}
     high: dict[str, Value] = {}
-    if config.plan == "optimize" or config.reoptimizes():
+    if config.section.searches() or config.section.reoptimizes():
         for name in config.tuned():
             setting = config.microscope.settings[name]
             span = config.optimize.search.get(name, setting.range or setting.choices or ())

@@ -37,7 +37,7 @@ def open_microscope(
     """
     check_filter(config, source)
     check_interpolator(config, source)
-    if config.plan == "optimize" or config.reoptimizes():
+    if config.section.searches() or config.section.reoptimizes():
         from agent.optimizer.build import check_engine
 
         check_engine(config, source)
@@ -45,11 +45,11 @@ def open_microscope(
         with Microscope.open(
             config.microscope, base=source.parent, seed=config.seed, stop=stop
         ) as microscope:
-            if config.plan != "live" and not microscope.core.getXYStageDevice():
+            if config.section.moves() and not microscope.core.getXYStageDevice():
                 raise BindingError(
                     (), f"has no XY stage, and `plan: {config.plan}` moves to its fields"
                 )
-            if config.plan != "live":
+            if config.section.moves():
                 microscope.check_fields()
             _check_search(config, microscope, source)
             yield microscope

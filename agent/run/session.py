@@ -18,7 +18,7 @@ from pathlib import Path
 
 from agent.config import RunConfig
 from agent.plan import Plan
-from agent.plans.build import build_plan, planned_frames
+from agent.plans.build import build_plan
 from agent.record.anchor import FolderGone
 from agent.record.dose import DoseGate
 from agent.record.filtered import FilteredStore
@@ -125,11 +125,10 @@ class Session:
         self._accept_changes = accept_changes
         self.longest_queue = 0
         """Most frames that waited for their score at once."""
-        optimizing = config.plan == "optimize"
         self.progress = Progress(
             config.plan,
-            planned_frames(config) if make_plan is None else None,
-            config.optimize.trials if optimizing else 0,
+            config.section.planned_frames() if make_plan is None else None,
+            config.section.planned_trials(),
             config.optimize.bleaching_limit,
         )
 

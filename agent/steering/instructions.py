@@ -88,11 +88,11 @@ def check(
         One of them cannot be heeded: names key, value and what is accepted.
     """
     if standing.over:
-        what = "run" if config.plan == "live" else "search"
+        what = "search" if config.section.searches() else "run"
         raise UserError(f"{_listed(told)}: too late, the {what} is over")
     if not told:
         raise UserError(f"nothing is told; accepted: {', '.join(_accepted(config))}")
-    if config.plan == "live":
+    if not config.section.searches():
         return tuple(Instruction(key, _live(config, key, value)) for key, value in told.items())
     checks = {
         "try": lambda value: _suggestion(config, value),
@@ -134,7 +134,7 @@ def _fits_the_trials(instructions: Sequence[Instruction], standing: SearchState)
 
 
 def _accepted(config: RunConfig) -> list[str]:
-    return [*config.adjustable(), *(KEYS if config.plan == "optimize" else ())]
+    return [*config.adjustable(), *(KEYS if config.section.searches() else ())]
 
 
 def _live(config: RunConfig, name: str, value: object) -> Any:
@@ -235,9 +235,8 @@ def _finish(value: object) -> bool:
 
 
 def _edges(config: RunConfig, name: str) -> tuple[Value, ...]:
-    """Range or choices that the config lets a tuned setting have."""
-    setting = config.microscope.settings[name]
-    return tuple(config.optimize.search.get(name) or setting.range or setting.choices or ())
+    """Range or choices that the config lets a setting have."""
+    return config.section.edges(config.microscope, name)
 
 
 def _number(setting: SettingConfig, edges: Sequence[Value], value: object) -> Value | None:

@@ -116,7 +116,7 @@ def _instructions(folder: Path, told: Mapping[str, Any], running: bool) -> str:
     if standing.over:
         raise UserError(f"{folder}: its search is over, only the retests are left")
     check(config, told, standing)
-    if config.plan == "live":
+    if not config.section.searches():
         return "before the next frame" if running else "when the run is resumed"
     done = len(standing.gave)
     if isinstance(fewer := told.get("trials"), int) and fewer < done:

@@ -27,7 +27,7 @@ def check_interpolator(config: RunConfig, source: Path) -> None:
     UserError
         There are none of that name, or they cannot be used here.
     """
-    if not config.rebuilds():
+    if not config.section.rebuilds():
         return
     from models.interpolation import read_interpolator
 
@@ -52,7 +52,7 @@ def rebuilding_process(
     start: Start = RestartedProcess,
 ) -> Iterator[RebuildProcess | None]:
     """What rebuilds frames while the context lasts."""
-    if not config.rebuilds():
+    if not config.section.rebuilds():
         yield None
         return
     asked = config.timelapse

@@ -84,7 +84,7 @@ def gpu_of(config: RunConfig, *, own_filter: bool, own_interpolator: bool) -> st
     asked = []
     if config.filter is not None and own_filter:
         asked.append(config.filter.device)
-    if config.rebuilds() and own_interpolator:
+    if config.section.rebuilds() and own_interpolator:
         asked.append(config.timelapse.device)
     if all(device == "cpu" for device in asked):
         return None

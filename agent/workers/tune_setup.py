@@ -22,7 +22,7 @@ def tuning_process(
     config: RunConfig, folder: Path, tuner: MakeTuner | None
 ) -> Iterator[TuneProcess | None]:
     """What tunes the interpolator while the context lasts."""
-    if not config.tunes():
+    if not config.section.tunes():
         yield None
         return
     detector = Detector(**config.timelapse.detector.model_dump())

@@ -109,7 +109,7 @@ def past_sessions(folders: Sequence[Path], space: Space) -> PastSessions | None:
 def _trials(folder: Path, space: Space) -> list[tuple[Settings, Outcome]]:
     """Trials of a run with an undoubted score, in the units of this space."""
     config, recording = read(folder)
-    if config.plan != "optimize":
+    if not config.section.searches():
         raise UserError(f"{folder}: a run of `plan: {config.plan}`; accepted: optimize")
     tuned, wanted = config.tuned(), list(space.names)
     if set(tuned) != set(wanted):

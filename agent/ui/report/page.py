@@ -65,7 +65,7 @@ def write_report(folder: Path, target: Path) -> None:
 
 def render(run: Run) -> str:
     """The page of a run."""
-    if run.config.plan == "optimize":
+    if run.config.section.searches():
         sections = [optimization.result, optimization.search, predictions.belief]
     else:
         sections = [frames.course, reconstruction.skipped]
@@ -137,7 +137,7 @@ def _damaged(run: Run) -> str:
 def _footer(run: Run) -> str:
     now = text.moment(datetime.now(UTC).isoformat())
     going_on = " while the run was going on" if run.summary["status"] == "running" else ""
-    believed = run.config.plan == "optimize" and run.recording.notes_on("belief")
+    believed = run.config.section.searches() and run.recording.notes_on("belief")
     apart = ["what the model believes"] if believed else []
     apart += ["what the filter made of them"] if run.recording.filtered() else []
     lapse = run.summary["lapse"]

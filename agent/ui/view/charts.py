@@ -19,7 +19,8 @@ _SIZE = {"width": 440.0, "height": 236.0}
 
 def score(course: RunState, config: RunConfig) -> str | None:
     """Score with its standard deviation: by trial in a search, over time elsewhere."""
-    return _by_trial(course, config) if config.plan == "optimize" else _over_time(course, config)
+    by_trial = config.section.searches()
+    return _by_trial(course, config) if by_trial else _over_time(course, config)
 
 
 def _by_trial(course: RunState, config: RunConfig) -> str | None:

@@ -84,7 +84,7 @@ def trials(reader: Reader) -> dict[str, Any]:
     course, config = reader.course, reader.config
     if course is None or config is None:
         return {"settings": [], "trials": [], "best": None, "result": None}
-    names = config.tuned() if config.plan == "optimize" else []
+    names = config.tuned() if config.section.searches() else []
     return {
         "settings": [_setting(config, name) for name in names],
         "limit": config.optimize.bleaching_limit,
@@ -104,14 +104,12 @@ def settings(reader: Reader) -> dict[str, Any]:
         return {"settings": [], "filter": None, "why_not": "The run has not begun."}
     made = []
     for name in config.adjustable():
-        span = config.optimize.search.get(name) if config.plan == "optimize" else None
         bound = config.microscope.settings[name]
-        edges = span or bound.range or bound.choices or ()
         made.append(
             _setting(config, name)
             | {
                 "kind": bound.kind,
-                "edges": list(edges),
+                "edges": list(config.section.edges(config.microscope, name)),
                 "scale": bound.scale,
                 "start": config.microscope.start()[name],
                 "told": course.spans.get(name),
@@ -120,9 +118,9 @@ def settings(reader: Reader) -> dict[str, Any]:
     why_not = (
         ""
         if made
-        else f"The settings of a {config.plan} are fixed by its config."
-        if config.plan == "timelapse"
         else "No setting of this run's config can be changed."
+        if config.section.listens()
+        else f"The settings of a {config.plan} are fixed by its config."
     )
     return {"settings": made, "filter": _filter(course, config), "why_not": why_not}
 
@@ -245,7 +243,7 @@ def _lit(course: RunState) -> dict[str, float] | None:
 
 
 def _bleaching(course: RunState, config: RunConfig) -> dict[str, Any] | None:
-    if config.plan != "optimize":
+    if not config.section.searches():
         return None
     found = [trial["objectives"] for trial in course.trials if trial["objectives"] is not None]
     last = found[-1] if found else {}
@@ -280,7 +278,7 @@ def _scores(course: RunState) -> dict[str, dict[str, Any]]:
 
 
 def _search(reader: Reader, course: RunState, config: RunConfig) -> dict[str, Any] | None:
-    if config.plan != "optimize":
+    if not config.section.searches():
         return None
     assert course.standing is not None
     best = course.best()

@@ -119,7 +119,9 @@ class RunState:
         self.standing = SearchState(self.config.optimize.trials)
         self.gate = DoseGate(self.config.dose)
         self.filtering = self.config.filter.frames if self.config.filter else None
-        self.lapsed = TimelapseState(self.config.timelapse) if self.config.rebuilds() else None
+        self.lapsed = (
+            TimelapseState(self.config.timelapse) if self.config.section.rebuilds() else None
+        )
 
     def take(self, entries: Iterable[Entry]) -> bool:
         """Learn from entries that follow those before; whether there was any."""
@@ -279,7 +281,7 @@ class RunState:
         planned = self.sessions[-1].get("planned")
         if planned is None:
             return None
-        if self.config.plan != "optimize":
+        if not self.config.section.searches():
             searches = (*self.notes.get(REOPTIMIZE, ()), *self.notes.get(REOPTIMIZED, ()))
             return int(planned + sum(note["planned"] for note in searches))
         assert self.standing is not None

@@ -1,0 +1,210 @@
+"""How settings are searched: the section of `plan: optimize`, which a time-lapse reads as well."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from agent.config.plan_section import PlanSection, Whole, unknown
+from agent.plan import FRAMES_EACH
+from devices.config import MicroscopeConfig, Range, SettingConfig, Value
+
+
+class OptimizeConfig(PlanSection):
+    """`plan: optimize`: find good settings for this sample."""
+
+    trials: int = Field(
+        24, ge=1, le=1000, description="settings tried at most, each on a fresh field of view"
+    )
+    initial: int = Field(
+        8,
+        ge=1,
+        description="space-filling trials before a model without memory decides; all, if fewer",
+    )
+    engine: Literal["stedfast", "skopt", "botorch", "sobol", "random"] = Field(
+        "stedfast", description="what proposes the next settings; botorch needs the extra `botorch`"
+    )
+    goal: Literal["best", "front"] = Field(
+        "best", description="engine stedfast: look for the best settings, or for the whole front"
+    )
+    library: bool = Field(
+        True, description="engine stedfast: begin with what simulated sessions teach"
+    )
+    prior: tuple[Path, ...] = Field(
+        (), description="engine stedfast: folders of earlier runs of `plan: optimize` to learn from"
+    )
+    begin_with: tuple[dict[str, Value], ...] = Field(
+        (), description="settings an expert would try first; what is left out takes its start"
+    )
+    least_gain: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="end the search after two trials that promised less gain in score; 0: never",
+    )
+    search: dict[str, Range | tuple[Value, ...]] = Field(
+        default_factory=dict, description="settings to tune: [low, high], or choices; all if empty"
+    )
+    bleaching_limit: float = Field(
+        0.2, gt=0, le=1, description="largest share of the dye one STED frame may bleach"
+    )
+    saturation_limit: float = Field(
+        0.01, ge=0, le=1, description="largest share of the pixels at the detector's limit"
+    )
+    retest_fields: int = Field(
+        4,
+        ge=1,
+        le=100,
+        description="fresh fields on which the starting and the best settings are compared",
+    )
+    repeat_flagged: int = Field(
+        0,
+        ge=0,
+        le=100,
+        description="trials taken again because their score is doubtful, in all",
+    )
+
+    def check(self, whole: Whole) -> None:
+        """Enough fields, everything that a search needs, and suggestions that may be tried."""
+        fields = whole.microscope.fields.rows * whole.microscope.fields.columns
+        needed = self.trials + self.repeat_flagged + 2 * self.retest_fields
+        if needed > fields:
+            raise ValueError(
+                f"`microscope.fields`: {fields} fields, but `optimize` needs {needed} fresh ones "
+                "(trials, repeat_flagged, and retest_fields for the start and for the best)"
+            )
+        self.check_search(whole, "plan: optimize")
+        self._check_suggestions(whole.microscope)
+
+    def check_search(self, whole: Whole, who: str) -> None:
+        """Check what everything needs that looks for settings; `ValueError` if it is not there.
+
+        Parameters
+        ----------
+        whole
+            The config.
+        who
+            Looks for settings, for messages.
+        """
+        scope = whole.microscope
+        for mode in ("sted", "confocal"):
+            if mode not in scope.modes:
+                raise ValueError(
+                    f"`microscope.modes`: no mode {mode!r}; `{who}` needs sted and confocal"
+                )
+        if not whole.scores:
+            raise ValueError(f"`analysis.score`: must be true, `{who}` reads the score")
+        settings = scope.settings
+        if not settings:
+            raise ValueError(f"`microscope.settings`: empty, `{who}` has nothing to tune")
+        for name, values in self.search.items():
+            if name not in settings:
+                raise ValueError(unknown(f"optimize.search.{name}", "setting", settings))
+            if name in scope.modes["sted"]:
+                raise ValueError(f"`optimize.search.{name}`: pinned by `microscope.modes.sted`")
+            for value in values:
+                if why := settings[name].refusal(value):
+                    raise ValueError(f"`optimize.search.{name}`: {why}")
+            if settings[name].kind == "choice":
+                if not values:
+                    raise ValueError(
+                        f"`optimize.search.{name}`: empty; accepted: some of "
+                        f"{list(settings[name].choices or ())}"
+                    )
+            elif len(values) != 2 or float(values[0]) >= float(values[1]):
+                raise ValueError(
+                    f"`optimize.search.{name}`: must be [low, high] with low < high, "
+                    f"got {list(values)}"
+                )
+        for name in self.tuned(scope):
+            span = self.search.get(name, settings[name].range)
+            if settings[name].scale == "log" and span is not None and float(span[0]) <= 0:
+                raise ValueError(
+                    f"`optimize.search.{name}`: {list(span)}, must start above 0 for scale: log"
+                )
+
+    def check_start(self, scope: MicroscopeConfig, who: str) -> None:
+        """Check that the starting settings are among those searched; `ValueError` if not."""
+        for name in self.tuned(scope):
+            start, span = scope.settings[name].start, self.search.get(name)
+            if span is not None and not _is_within(scope.settings[name], start, span):
+                raise ValueError(
+                    f"`optimize.search.{name}`: {list(span)} is without the start ({start}), "
+                    f"where `{who}` begins"
+                )
+
+    def _check_suggestions(self, scope: MicroscopeConfig) -> None:
+        tuned = self.tuned(scope)
+        if len(self.begin_with) > self.trials:
+            raise ValueError(
+                f"`optimize.begin_with`: {len(self.begin_with)} settings, more than "
+                f"`optimize.trials` ({self.trials})"
+            )
+        for at, settings in enumerate(self.begin_with):
+            for name, value in settings.items():
+                where = f"optimize.begin_with.{at}.{name}"
+                if name not in tuned:
+                    raise ValueError(unknown(where, "tuned setting", tuned))
+                setting = scope.settings[name]
+                if why := setting.refusal(value):
+                    raise ValueError(f"`{where}`: {why}")
+                span = self.search.get(name)
+                if span is not None and not _is_within(setting, value, span):
+                    raise ValueError(
+                        f"`{where}`: {value} is not within `optimize.search.{name}` ({list(span)})"
+                    )
+
+    def tuned(self, scope: MicroscopeConfig) -> list[str]:
+        """Names of the settings that are searched, in the microscope's order."""
+        pinned = scope.modes["sted"]
+        names = self.search or scope.settings
+        return [name for name in scope.settings if name in names and name not in pinned]
+
+    def modes(self) -> tuple[str, ...]:
+        """Of a trial, and of a retest."""
+        return ("confocal", "sted", "confocal")
+
+    def planned_frames(self) -> int:
+        """Of all trials and retests."""
+        return FRAMES_EACH * (self.trials + 2 * self.retest_fields)
+
+    def repeated_frames(self) -> int:
+        """Of flagged trials."""
+        return FRAMES_EACH * self.repeat_flagged
+
+    def fewest_frames_of_a_field(self) -> float:
+        """Those of one trial."""
+        return float(FRAMES_EACH)
+
+    def planned_trials(self) -> int:
+        """All that are asked for."""
+        return self.trials
+
+    def returns(self) -> bool:
+        """Each trial is on a fresh field."""
+        return False
+
+    def searches(self) -> bool:
+        """It is what the plan is for."""
+        return True
+
+    def listens(self) -> bool:
+        """Between trials."""
+        return True
+
+    def adjustable(self, scope: MicroscopeConfig) -> list[str]:
+        """What is searched."""
+        return self.tuned(scope)
+
+    def edges(self, scope: MicroscopeConfig, name: str) -> tuple[Value, ...]:
+        """What is searched of it, from the beginning."""
+        return tuple(self.search.get(name) or super().edges(scope, name))
+
+
+def _is_within(setting: SettingConfig, value: Value, span: Sequence[Value]) -> bool:
+    if setting.kind == "choice":
+        return value in span
+    return float(span[0]) <= float(value) <= float(span[1])

@@ -1,0 +1,156 @@
+"""What every plan's section of the config answers about its plan.
+
+Whoever needs to know something of a run's plan asks `RunConfig.section`, and compares no names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Protocol
+
+from devices.config import MicroscopeConfig, Model, Value
+
+
+class Search(Protocol):
+    """How settings are searched, as far as the section of another plan needs to know."""
+
+    def check_search(self, whole: Whole, who: str) -> None:
+        """Check what everything needs that looks for settings."""
+        ...
+
+    def check_start(self, scope: MicroscopeConfig, who: str) -> None:
+        """Check that the starting settings are among those searched."""
+        ...
+
+
+class Whole(Protocol):
+    """What a section sees of the config that it stands in."""
+
+    @property
+    def microscope(self) -> MicroscopeConfig:
+        """The microscope's part."""
+        ...
+
+    @property
+    def optimize(self) -> Search:
+        """How settings are searched."""
+        ...
+
+    @property
+    def scores(self) -> bool:
+        """Whether STED frames are scored."""
+        ...
+
+
+class PlanSection(Model):
+    """Base of the sections of plans.
+
+    Its answers are those of a plan that moves the stage, takes an unknown number of frames, cannot
+    be told anything and searches nothing; a section overrides what differs.
+    """
+
+    def check(self, whole: Whole) -> None:
+        """Check that the section fits the rest of its config.
+
+        Raises
+        ------
+        ValueError
+            It does not. The message starts with the key that it is about, in backticks.
+        """
+
+    def modes(self) -> tuple[str, ...]:
+        """Modes of its planned frames, each for an equal share of them; at least one."""
+        return ("sted",)
+
+    def planned_frames(self) -> int | None:
+        """How many frames it takes or skips; None where it has no end.
+
+        What depends on how the run goes (repeats, searches of a time-lapse) is not among them and
+        is counted when it begins.
+        """
+        return None
+
+    def fewest_frames(self) -> int | None:
+        """How many of the planned frames are taken at least, where some may be skipped."""
+        return self.planned_frames()
+
+    def expected_frames(self) -> int | None:
+        """How many of the planned frames are taken at most."""
+        return self.planned_frames()
+
+    def searching_frames(self) -> int:
+        """How many frames searches between planned frames take at most."""
+        return 0
+
+    def repeated_frames(self) -> int:
+        """How many frames are taken again at most, because their score is doubtful."""
+        return 0
+
+    def fewest_frames_of_a_field(self) -> float | None:
+        """How many frames each field gets at least; None if it looks at none in particular."""
+        return None
+
+    def waits_s(self) -> float:
+        """Time from the first planned frame to the last (s), where that is scheduled; else 0."""
+        return 0.0
+
+    def planned_trials(self) -> int:
+        """How many trials it has at first; 0 where it has none."""
+        return 0
+
+    def moves(self) -> bool:
+        """Whether it moves the stage."""
+        return True
+
+    def returns(self) -> bool:
+        """Whether it comes back to fields that it has left."""
+        return True
+
+    def searches(self) -> bool:
+        """Whether the run as a whole is a search for settings: it has trials and a result."""
+        return False
+
+    def reoptimizes(self) -> bool:
+        """Whether it looks for better settings between other frames now and then."""
+        return False
+
+    def rebuilds(self) -> bool:
+        """Whether frames are skipped and rebuilt."""
+        return False
+
+    def tunes(self) -> bool:
+        """Whether the interpolator goes on learning from the audits."""
+        return False
+
+    def listens(self) -> bool:
+        """Whether it can be told settings while it runs."""
+        return False
+
+    def adjustable(self, scope: MicroscopeConfig) -> list[str]:
+        """Names of the settings that it can be told."""
+        return []
+
+    def edges(self, scope: MicroscopeConfig, name: str) -> tuple[Value, ...]:
+        """Range or choices of a setting that it can be told."""
+        setting = scope.settings[name]
+        return tuple(setting.range or setting.choices or ())
+
+
+def check_mode(key: str, mode: str, scope: MicroscopeConfig) -> None:
+    """Check that the microscope has a mode; `ValueError` if it has not.
+
+    Parameters
+    ----------
+    key
+        Where the mode is asked for, like `live.mode`.
+    """
+    if mode not in scope.modes:
+        raise ValueError(
+            f"`{key}`: no mode {mode!r} in `microscope.modes`; "
+            f"accepted: {', '.join(scope.modes) or 'none'}"
+        )
+
+
+def unknown(key: str, kind: str, known: Collection[str]) -> str:
+    """What is said of a name that the config does not have."""
+    return f"`{key}`: no such {kind}; accepted: {', '.join(known) or 'none'}"
