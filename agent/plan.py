@@ -243,7 +243,7 @@ Plan = Generator[Step, Answer, None]
 
 
 def purpose(number: int, repeat: int = 0) -> str:
-    """Purpose of a trial's shots.
+    """Purpose of a trial's shots, in words.
 
     Parameters
     ----------
@@ -256,13 +256,8 @@ def purpose(number: int, repeat: int = 0) -> str:
 
 
 def searching(number: int, trial: int) -> str:
-    """Purpose of a trial's shots in a search of a time-lapse, both counted from 1."""
+    """The same of a search of a time-lapse, both counted from 1."""
     return f"search {number}, trial {trial}"
-
-
-def is_searching(shot: Mapping[str, object]) -> bool:
-    """Whether a shot, as the ledger keeps it, is one of those."""
-    return str(shot["purpose"]).startswith("search ")
 
 
 def light_j(

@@ -45,7 +45,13 @@ class Shot:
     at_s
         Earliest time after the run's start (s); None: at once.
     purpose
-        What the plan wants it for, kept in the ledger (`trial`, `retest start`, …).
+        What the plan wants it for, in words, kept in the ledger.
+    trial
+        Number of the trial it belongs to, from 1; of its search, where there are several.
+    retest
+        Which settings it measures again (`start`, `best`).
+    search
+        Number of the search between other frames that it belongs to, from 1.
     """
 
     mode: str
@@ -53,6 +59,9 @@ class Shot:
     field: Field | None = None
     at_s: float | None = None
     purpose: str = ""
+    trial: int | None = None
+    retest: str | None = None
+    search: int | None = None
 
     @classmethod
     def confocal(cls, where: Field | None, purpose: str = "") -> Shot:

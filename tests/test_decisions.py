@@ -254,6 +254,9 @@ def test_a_flagged_trial_is_taken_again_on_a_fresh_field() -> None:
         ("retest start", 5, {"trial": 0}),
         ("retest best", 6, {"trial": 9}),
     ]
+    roles = [(shot.trial, shot.retest) for shot in shots]
+    numbers = [(n, None) for n in (1, 2, 2, 3, 4)] + [(None, "start"), (None, "best")]
+    assert roles == [role for role in numbers for _ in range(3)]
     assert [note.topic for note in notes][:4] == ["trial", "flagged", "trial", "trial"]
     flagged = {"settings": {"trial": 2}, "flags": ["saturated"], "trial": 2}
     assert notes[1].data == flagged

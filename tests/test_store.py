@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,17 @@ from agent.record.dose import BudgetReached, DoseGate
 from agent.record.folder import RunBusy, is_running, lock
 from agent.record.images import ImageStore
 from agent.record.ledger import Ledger
-from agent.record.recording import Recording, score_as_dict, score_from_dict
+from agent.record.recording import (
+    Recording,
+    Role,
+    role_of,
+    score_as_dict,
+    score_from_dict,
+    shot_as_dict,
+    shot_from_dict,
+)
 from agent.workers.score import Analysis
+from devices.shot import Shot
 from models.quality.score import Score
 
 SHOT_ROW: dict[str, Any] = {
@@ -315,3 +325,28 @@ def test_json_of_a_status_is_never_half_written(tmp_path: Path) -> None:
     while not stop.is_set():
         json.loads((tmp_path / "status.json").read_text())
     writer.join()
+
+
+@pytest.mark.parametrize(
+    ("purpose", "role"),
+    [
+        ("trial 7, repeat 1", Role(trial=7)),
+        ("retest best", Role(retest="best")),
+        ("search 2, trial 3", Role(trial=3, search=2)),
+        ("time point 4", Role()),
+        ("", Role()),
+    ],
+)
+def test_ledgers_of_earlier_versions_say_in_words_what_a_shot_was_for(
+    purpose: str, role: Role
+) -> None:
+    shot = Shot("sted", {}, purpose=purpose, **asdict(role))
+    now = shot_as_dict(shot)
+    before = {key: now[key] for key in ("mode", "asked", "field", "at_s", "purpose")}
+    assert role_of(before) == role_of(now) == role
+    assert shot_from_dict(before) == shot_from_dict(now) == shot
+
+
+def test_a_ledger_of_this_version_is_not_read_by_its_words() -> None:
+    shot = Shot("sted", purpose="trial run of the new objective, trial 3")
+    assert role_of(shot_as_dict(shot)) == Role()

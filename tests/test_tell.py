@@ -105,7 +105,7 @@ class Led:
     @property
     def tried(self) -> list[dict[str, Value]]:
         shots = self.shots
-        return [dict(s.settings) for s in shots if s.mode == "sted" and "trial" in s.purpose]
+        return [dict(s.settings) for s in shots if s.mode == "sted" and s.trial is not None]
 
     def on(self, topic: str) -> list[dict[str, Any]]:
         return [dict(note.data) for note in self.notes if note.topic == topic]

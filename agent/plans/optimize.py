@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from agent.config.plans import OptimizeConfig
@@ -11,20 +12,28 @@ from agent.optimizer.explain import explain
 from agent.optimizer.objectives import bleaching, resolution_nm, saturated_share, signal_to_noise
 from agent.optimizer.outcome import Outcome
 from agent.optimizer.protocol import Optimizer
-from agent.plan import FRAMES_EACH, AnalysisError, Answer, Frame, Listen, Note, Plan, Step
-from agent.plan import purpose as purpose_of
+from agent.plan import (
+    FRAMES_EACH,
+    AnalysisError,
+    Answer,
+    Frame,
+    Listen,
+    Note,
+    Plan,
+    Step,
+    purpose,
+)
 from agent.plans.trial_queue import Steering
 from devices.config import MicroscopeConfig, Value
 from devices.shot import Field, Shot
 
 
-def measure(
-    field: Field, settings: Mapping[str, Value], purpose: str, scope: MicroscopeConfig
-) -> Generator[Step, Answer, Outcome]:
-    """One STED frame between two confocals of a fresh field: its quality and its price."""
-    before = yield Shot.confocal(field, purpose)
-    image = yield Shot.sted(field, settings, purpose)
-    after = yield Shot.confocal(field, purpose)
+def measure(shot: Shot, scope: MicroscopeConfig) -> Generator[Step, Answer, Outcome]:
+    """A STED shot between two confocals of its field: the frame's quality and its price."""
+    confocal = replace(shot, mode="confocal", settings={})
+    before = yield confocal
+    image = yield shot
+    after = yield confocal
     assert isinstance(before, Frame) and isinstance(image, Frame) and isinstance(after, Frame)
     quality, lost = image.quality, bleaching(before.pixels, after.pixels)
     pixels, taken_at = image.pixels, dict(image.settings)
@@ -89,13 +98,14 @@ def optimize(
         settings, origin = steering.ask()
         number, repeat = steering.done, 0
         try:
-            outcome = yield from measure(next(fresh), settings, purpose_of(number), scope)
+            shot = Shot("sted", settings, purpose=purpose(number), trial=number)
+            outcome = yield from measure(replace(shot, field=next(fresh)), scope)
             while outcome.doubtful and left:
                 left, repeat = left - 1, repeat + 1
                 flagged = {"settings": settings, "flags": list(outcome.flags), "trial": number}
                 yield Note("flagged", flagged)
-                again = purpose_of(number, repeat)
-                outcome = yield from measure(next(fresh), settings, again, scope)
+                again = replace(shot, field=next(fresh), purpose=purpose(number, repeat))
+                outcome = yield from measure(again, scope)
         except AnalysisError as error:
             if not skip_failed:
                 raise
@@ -141,7 +151,8 @@ def retest(
     for _ in range(repeats):
         for name, settings in candidates.items():
             field = next(fresh)
-            outcome = yield from measure(field, settings, f"retest {name}", scope)
+            shot = Shot("sted", dict(settings), field, purpose=f"retest {name}", retest=name)
+            outcome = yield from measure(shot, scope)
             note = {
                 "which": name,
                 "settings": dict(settings),

@@ -28,7 +28,7 @@ from agent.plans.adaptive.light_budget import LightBudget
 from agent.plans.optimize import measure
 from agent.plans.search_trigger import SearchTrigger
 from devices.config import MicroscopeConfig, Value
-from devices.shot import Field
+from devices.shot import Field, Shot
 from models.quality.score import doubtful
 
 
@@ -129,9 +129,16 @@ class Reoptimizing:
             done += 1
             self._light.spend_elsewhere(light_j(self._scope, settings, self._pixels))
             note: dict[str, Any] = {**here, "trial": done, "settings": settings}
-            purpose = searching(number, done)
+            shot = Shot(
+                "sted",
+                settings,
+                next(self._fresh),
+                purpose=searching(number, done),
+                trial=done,
+                search=number,
+            )
             try:
-                outcome = yield from measure(next(self._fresh), settings, purpose, self._scope)
+                outcome = yield from measure(shot, self._scope)
             except AnalysisError as error:
                 if not self._skip_failed:
                     raise

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -182,6 +183,7 @@ def shot_as_dict(shot: Shot) -> dict[str, Any]:
         "field": asdict(shot.field) if shot.field else None,
         "at_s": shot.at_s,
         "purpose": shot.purpose,
+        **asdict(Role(shot.trial, shot.retest, shot.search)),
     }
 
 
@@ -194,7 +196,31 @@ def shot_from_dict(data: dict[str, Any]) -> Shot:
         Field(where["index"], where["x_um"], where["y_um"], where["z_um"]) if where else None,
         data["at_s"],
         data["purpose"],
+        **asdict(role_of(data)),
     )
+
+
+_PURPOSE = re.compile(r"(?:search (?P<search>\d+), )?trial (?P<trial>\d+)|retest (?P<retest>\w+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """What a shot was for; see `devices.shot.Shot`."""
+
+    trial: int | None = None
+    retest: str | None = None
+    search: int | None = None
+
+
+def role_of(shot: Mapping[str, Any]) -> Role:
+    """What a shot was for, as its ledger entry tells; earlier versions told it in words only."""
+    if "trial" in shot:
+        return Role(shot["trial"], shot.get("retest"), shot.get("search"))
+    found = _PURPOSE.match(shot["purpose"])
+    if found is None:
+        return Role()
+    numbers = {key: int(found[key]) for key in ("trial", "search") if found[key]}
+    return Role(retest=found["retest"], **numbers)
 
 
 def rebuild_as_dict(request: Rebuild) -> dict[str, Any]:

@@ -71,6 +71,9 @@ class _Shot(TypedDict):
     field: _Field | None
     at_s: Finite | None
     purpose: str
+    trial: NotRequired[Count | None]
+    retest: NotRequired[str | None]
+    search: NotRequired[Count | None]
     settings: dict[str, Scalar]
     dose_J: dict[str, Finite]
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from agent.config import RunConfig
-from agent.plan import FRAMES_EACH, LAPSE, REOPTIMIZE, REOPTIMIZED, is_searching
+from agent.plan import FRAMES_EACH, LAPSE, REOPTIMIZE, REOPTIMIZED
 from agent.record.dose import DoseGate
 from agent.record.folder import is_running
 from agent.record.load import read
-from agent.record.recording import Recording
+from agent.record.recording import Recording, role_of
 from agent.record.verdict import of_notes, retested, spread
 from models.quality.score import Score
 
@@ -179,7 +179,7 @@ def _lapse(config: RunConfig, recording: Recording) -> dict[str, Any] | None:
     expected = [mark["expected_error"] for mark in marks if mark["frame"] is None]
     known = [error for error in expected if error is not None]
     compared = [mark for mark in marks if "error" in mark]
-    taken = [one for one in recording.taken.values() if not is_searching(one.shot)]
+    taken = [one for one in recording.taken.values() if role_of(one.shot).search is None]
     points = len(expected) + len(taken)
     last = next((note for note in reversed(notes) if note.get("running_error")), None)
     rebuilt = any(row["points"] and row["failed"] is None for row in recording.rebuilt.values())

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from agent.record.recording import (
     rebuild_as_dict,
     rebuilt_from_dict,
     shot_as_dict,
+    shot_from_dict,
 )
 from devices.shot import Shot
 from models.quality.score import Score
@@ -125,11 +125,10 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 100 else f"{text[:97]}…"
 
 
-def _of_frame(index: int, purpose: str) -> tuple[str, int | None]:
+def _of_frame(index: int, shot: Shot) -> tuple[str, int | None]:
     """A frame in words, and the number of the trial it belongs to."""
-    trial = re.match(r"trial (\d+)", purpose)
-    where = f"frame {index} of {purpose}" if purpose else f"frame {index}"
-    return where, int(trial[1]) if trial else None
+    where = f"frame {index} of {shot.purpose}" if shot.purpose else f"frame {index}"
+    return where, shot.trial
 
 
 def _of_note(number: int, topic: str, trial: int | None) -> str:
@@ -256,7 +255,7 @@ class Tape:
         """
         if left := sorted(index for index in self._taken if index >= frames):
             what = f"is in the ledger, but the plan came no further than {frames} frames"
-            where, trial = _of_frame(left[0], self._taken[left[0]].shot["purpose"])
+            where, trial = _of_frame(left[0], shot_from_dict(self._taken[left[0]].shot))
             raise ReplayMismatch(Difference(where, what, frame=left[0], trial=trial))
         if self._notes:
             topic, number = self._notes[0]["topic"], self.notes + 1
@@ -303,7 +302,9 @@ class Tape:
         if taken is None:
             return None
         asked = as_stored(shot_as_dict(shot))
-        where, trial = _of_frame(index, shot.purpose)
+        where, trial = _of_frame(index, shot)
+        # What earlier versions did not write was not another thing then.
+        asked = {key: asked[key] for key in asked if key in taken.shot}
         was_asked = {key: taken.shot[key] for key in asked}
         self.rounded += _compare(asked, was_asked, where, frame=index, trial=trial)
         pixels = self._images.read(index)

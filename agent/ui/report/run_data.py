@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,13 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.config import RunConfig
-from agent.plan import is_searching, purpose
 from agent.record.dose import DoseGate
 from agent.record.filtered import FilteredStore
 from agent.record.folder import CONFIG
 from agent.record.images import ImageStore, checksum
 from agent.record.load import read
-from agent.record.recording import Recording, Taken
+from agent.record.recording import Recording, Taken, role_of
 from agent.record.summary import MEASURED, RECORDED, summary_of
 from agent.record.verdict import best_trial, kind_of
 from devices.config import Value
@@ -86,16 +84,15 @@ class Run:
             `folder` is no run folder.
         """
         config, recording = read(folder)
-        frames = _first_frames(recording)
-        repeats = Counter(note.get("trial") for note in recording.notes_on("flagged"))
+        tried, tested = _frames_by_role(recording)
         trials = [
-            _measured(note, frames, purpose(number, repeats[number]), None)
+            _measured(note, tried.get(number, {}))
             for number, note in enumerate(recording.notes_on("trial"), 1)
         ]
         retests: dict[str, list[Measured]] = {"start": [], "best": []}
         for note in recording.notes_on("retest"):
             which = note["which"]
-            found = _measured(note, frames, f"retest {which}", note["field"])
+            found = _measured(note, tested.get((which, note["field"]), {}))
             retests.setdefault(which, []).append(found)
         summary = summary_of(folder, config, recording)
         return cls(folder, config, recording, summary, trials, retests)
@@ -137,7 +134,9 @@ class Run:
     @cached_property
     def watched(self) -> list[tuple[int, Taken]]:
         """Those that are of no search between time points."""
-        return [(index, taken) for index, taken in self.frames if not is_searching(taken.shot)]
+        return [
+            (index, taken) for index, taken in self.frames if role_of(taken.shot).search is None
+        ]
 
     @cached_property
     def fields(self) -> list[int | None]:
@@ -229,28 +228,36 @@ def field_of(taken: Taken) -> int | None:
     return int(where["index"]) if where else None
 
 
-def _first_frames(recording: Recording) -> dict[tuple[str, int | None, str], int]:
-    """The first frame for each purpose, field and mode."""
-    frames: dict[tuple[str, int | None, str], int] = {}
+_ByMode = dict[str, int]
+"""Number of the first frame of each mode."""
+
+
+def _frames_by_role(
+    recording: Recording,
+) -> tuple[dict[int, _ByMode], dict[tuple[str, int | None], _ByMode]]:
+    """Frames of each trial as it was taken last, and of each retest by (which, field)."""
+    tried: dict[int, tuple[int | None, _ByMode]] = {}
+    tested: dict[tuple[str, int | None], _ByMode] = {}
     for index, taken in sorted(recording.taken.items()):
-        for where in (field_of(taken), None):
-            frames.setdefault((taken.shot["purpose"], where, taken.shot["mode"]), index)
-    return frames
+        role, where, mode = role_of(taken.shot), field_of(taken), taken.shot["mode"]
+        if role.retest is not None:
+            tested.setdefault((role.retest, where), {}).setdefault(mode, index)
+        elif role.trial is not None and role.search is None:
+            # Each repeat is on a fresh field.
+            if role.trial not in tried or tried[role.trial][0] != where:
+                tried[role.trial] = (where, {})
+            tried[role.trial][1].setdefault(mode, index)
+    return {number: frames for number, (_, frames) in tried.items()}, tested
 
 
-def _measured(
-    note: Mapping[str, Any],
-    frames: Mapping[tuple[str, int | None, str], int],
-    purpose: str,
-    where: int | None,
-) -> Measured:
+def _measured(note: Mapping[str, Any], frames: Mapping[str, int]) -> Measured:
     found = note["objectives"] or {}
     return Measured(
         note["settings"],
         found.get("score"),
         found.get("bleaching"),
-        frames.get((purpose, where, "confocal")),
-        frames.get((purpose, where, "sted")),
+        frames.get("confocal"),
+        frames.get("sted"),
         found.get("score_sd", 0.0),
         tuple(found.get("flags", ())),
     )
