@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from agent.config import RunConfig
-from agent.plan import FRAMES_EACH, LAPSE, REOPTIMIZE, REOPTIMIZED
+from agent.plan import LAPSE, REOPTIMIZED
 from agent.record.dose import DoseGate
 from agent.record.folder import is_running
 from agent.record.load import read
+from agent.record.planned import PlannedFrames
 from agent.record.recording import Recording, role_of
 from agent.record.verdict import of_notes, retested, spread
 from models.quality.score import Score
@@ -36,19 +37,9 @@ def summary_of(folder: Path, config: RunConfig, recording: Recording) -> dict[st
     gate = DoseGate.of(config.dose, recording)
     last = recording.sessions[-1] if recording.sessions else {}
     scores = _scores(recording)
-    planned = last.get("planned")
-    if planned is not None:
-        planned += FRAMES_EACH * len(recording.notes_on("flagged"))
-        for topic in (REOPTIMIZE, REOPTIMIZED, "recommendation"):
-            planned += sum(note.get("planned", 0) for note in recording.notes_on(topic))
-        told = [
-            note["trials"]
-            for topic in ("told", "enough")
-            for note in recording.notes_on(topic)
-            if "trials" in note
-        ]
-        if told:
-            planned += FRAMES_EACH * (told[-1] - config.optimize.trials)
+    planned = PlannedFrames(last.get("planned"), config.section.planned_trials())
+    for note in recording.notes:
+        planned.learn(note)
     return {
         "run": folder.resolve().name,
         "plan": config.plan,
@@ -60,7 +51,7 @@ def summary_of(folder: Path, config: RunConfig, recording: Recording) -> dict[st
         "sessions": len(recording.sessions),
         "seed": config.seed,
         "frames": {
-            "planned": planned,
+            "planned": planned.total,
             "acquired": len(recording.taken),
             **_lapsed(recording),
         },

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from agent.plan import FRAMES_EACH, LAPSE, REOPTIMIZE, REOPTIMIZED
+from agent.plan import LAPSE
+from agent.record.planned import PlannedFrames
 from agent.record.verdict import kind_of, usable_score
 
 
@@ -14,10 +15,8 @@ class Progress:
     """What a person wants to know of a run that is going on; refreshed by the loop."""
 
     plan: str
-    planned: int | None
-    """Frames of the whole run; changes with the number of trials, and grows where a flagged one
-    is taken again."""
-    trials: int
+    of: PlannedFrames
+    """Frames of the whole run, and trials."""
     bleaching_limit: float = 1.0
     frames: int = 0
     trial: int = 0
@@ -38,6 +37,16 @@ class Progress:
     """Frames that were deliberately not taken."""
     rebuilt: int = 0
     """Those of them that were rebuilt."""
+
+    @property
+    def planned(self) -> int | None:
+        """Frames of the whole run; None where it has no end."""
+        return self.of.total
+
+    @property
+    def trials(self) -> int:
+        """Trials of the whole run; 0 where there are none."""
+        return self.of.trials
 
     def take(self, kind: str, data: dict[str, Any]) -> None:
         """Learn from a ledger entry."""
@@ -62,22 +71,16 @@ class Progress:
             self.skipped += data["frames"]
         elif kind == "fault":
             self.faults += 1
-        elif kind == "note" and data["topic"] == LAPSE:
-            self.skipped += sum(mark["frame"] is None for mark in data["data"]["frames"])
-        elif kind == "note" and data["topic"] in (REOPTIMIZE, REOPTIMIZED, "recommendation"):
-            if self.planned is not None:
-                self.planned += data["data"].get("planned", 0)
-        elif kind == "note" and data["topic"] == "flagged":
-            if self.planned is not None:
-                self.planned += FRAMES_EACH
-        elif kind == "note" and data["topic"] in ("told", "enough"):
-            trials = data["data"].get("trials", self.trials)
-            if self.planned is not None:
-                self.planned += FRAMES_EACH * (trials - self.trials)
-            self.trials = trials
-        elif kind == "note" and data["topic"] == "trial":
+        elif kind == "note":
+            self._note(data["topic"], data["data"])
+
+    def _note(self, topic: str, data: dict[str, Any]) -> None:
+        self.of.learn({"topic": topic, "data": data})
+        if topic == LAPSE:
+            self.skipped += sum(mark["frame"] is None for mark in data["frames"])
+        elif topic == "trial":
             self.trial += 1
-            if (found := data["data"]["objectives"]) is not None:
+            if (found := data["objectives"]) is not None:
                 self.bleaching = found["bleaching"]
                 within = kind_of(found, self.bleaching_limit) == "within"
                 if within and usable_score(found):

@@ -25,6 +25,8 @@ from agent.record.filtered import FilteredStore
 from agent.record.folder import REPORT, lock, write_status
 from agent.record.journal import Journal
 from agent.record.reconstructed import ReconstructedStore
+from agent.record.ledger import Ledger
+from agent.record.planned import PlannedFrames
 from agent.run import ending
 from agent.run.acquisition_thread import AcquisitionThread
 from agent.run.ending import Result, Status
@@ -127,8 +129,10 @@ class Session:
         """Most frames that waited for their score at once."""
         self.progress = Progress(
             config.plan,
-            config.section.planned_frames() if make_plan is None else None,
-            config.section.planned_trials(),
+            PlannedFrames(
+                config.section.planned_frames() if make_plan is None else None,
+                config.section.planned_trials(),
+            ),
             config.optimize.bleaching_limit,
         )
 

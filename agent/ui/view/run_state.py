@@ -11,9 +11,10 @@ from statistics import median
 from typing import Any
 
 from agent.config import RunConfig
-from agent.plan import FRAMES_EACH, FREE, LAPSE, REOPTIMIZE, REOPTIMIZED
+from agent.plan import FRAMES_EACH, FREE, LAPSE
 from agent.record.dose import DoseGate
 from agent.record.ledger import Entry
+from agent.record.planned import PlannedFrames
 from agent.record.recording import FILTER, as_received
 from agent.record.verdict import Verdict, best_trial, kind_of, of_notes
 from agent.steering.instructions import SearchState
@@ -110,6 +111,7 @@ class RunState:
     light: Series = field(default_factory=Series)
     lapsed: TimelapseState | None = None
     standing: SearchState | None = None
+    planned_frames: PlannedFrames | None = None
     gate: DoseGate | None = None
     outdated: bool = False
     _announced: dict[int, dict[str, Any]] = field(default_factory=dict)
@@ -117,6 +119,7 @@ class RunState:
 
     def __post_init__(self) -> None:
         self.standing = SearchState(self.config.optimize.trials)
+        self.planned_frames = PlannedFrames(None, self.config.section.planned_trials())
         self.gate = DoseGate(self.config.dose)
         self.filtering = self.config.filter.frames if self.config.filter else None
         self.lapsed = (
@@ -136,7 +139,9 @@ class RunState:
     # ------------------------------------------------------------------ entries by kind
 
     def _take_run(self, entry: Entry) -> None:
+        assert self.planned_frames is not None
         self.sessions.append({**entry.data, "at": entry.at})
+        self.planned_frames.asked = entry.data.get("planned")
         self.end = None
         self.paused = self.pausing = self.stopping = False
         self.under_way = None
@@ -210,9 +215,10 @@ class RunState:
         self.newest["filtered"] = max(entry.frame, self.newest.get("filtered", 0))
 
     def _take_note(self, entry: Entry) -> None:
-        assert self.standing is not None
+        assert self.standing is not None and self.planned_frames is not None
         topic, data = entry.data["topic"], entry.data["data"]
         self.standing.learn(entry.data)
+        self.planned_frames.learn(entry.data)
         if topic == "trial":
             self.trials.append(data)
             self.versions["trials"] += 1
@@ -276,20 +282,8 @@ class RunState:
     @property
     def planned(self) -> int | None:
         """Frames of the whole run, with what was told and repeated since it began."""
-        if not self.sessions:
-            return None
-        planned = self.sessions[-1].get("planned")
-        if planned is None:
-            return None
-        if not self.config.section.searches():
-            searches = (*self.notes.get(REOPTIMIZE, ()), *self.notes.get(REOPTIMIZED, ()))
-            return int(planned + sum(note["planned"] for note in searches))
-        assert self.standing is not None
-        told = [n["trials"] for n in self.notes.get("enough", ()) if "trials" in n]
-        trials = told[-1] if told else self.standing.trials
-        more = trials - self.config.optimize.trials + len(self.notes.get("flagged", ()))
-        untaken = sum(note.get("planned", 0) for note in self.notes.get("recommendation", ()))
-        return int(planned + FRAMES_EACH * more + untaken)
+        assert self.planned_frames is not None
+        return self.planned_frames.total
 
     @property
     def acquired(self) -> int:
