@@ -26,6 +26,7 @@ from pymmcore_plus.experimental.unicore import (
     GenericDevice,
     ShutterDevice,
     SimpleCameraDevice,
+    StageDevice,
     XYStageDevice,
 )
 
@@ -346,6 +347,29 @@ class Stage(XYStageDevice):
         raise NotImplementedError("the runs never move the origin")
 
     def set_origin_y(self) -> None:
+        raise NotImplementedError("the runs never move the origin")
+
+
+class Focus(StageDevice):
+    """A focus drive that goes anywhere at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._z_um = 0.0
+
+    def get_position_um(self) -> float:
+        return self._z_um
+
+    def set_position_um(self, val: float) -> None:
+        self._z_um = val
+
+    def home(self) -> None:
+        self._z_um = 0.0
+
+    def stop(self) -> None:
+        pass
+
+    def set_origin(self) -> None:
         raise NotImplementedError("the runs never move the origin")
 
 

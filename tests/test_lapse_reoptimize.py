@@ -72,7 +72,7 @@ def lapse(
     started = Session(
         asked, CONFIG, run, interpolate=Blend(), scorer=brightness, make_plan=make_plan
     )
-    started.progress.planned = started.progress.planned or asked.timelapse.frames
+    started.progress.of.asked = started.progress.planned or asked.timelapse.frames
     return started.run(), run
 
 

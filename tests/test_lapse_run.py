@@ -70,7 +70,7 @@ def lapse(
     run = new_folder(asked, tmp_path, tmp_path / "run")
     started = Session(asked, CONFIG, run, interpolate=blend or Blend(), make_plan=make_plan)
     # A plan of the test's has no planned number, which is the config's here.
-    started.progress.planned = started.progress.planned or asked.timelapse.frames
+    started.progress.of.asked = started.progress.planned or asked.timelapse.frames
     return started.run(), run
 
 

@@ -66,7 +66,7 @@ def lapse(
     run = new_folder(asked, folder, folder / "run")
     plan = None if make_plan is None else (lambda found: make_plan(found, run))
     session = Session(asked, CONFIG, run, tuner=tuner, make_plan=plan)
-    session.progress.planned = POINTS
+    session.progress.of.asked = POINTS
     return session.run(), run
 
 
@@ -80,7 +80,7 @@ def resumed(
 ) -> Result:
     plan = by_hand if make_plan is None else (lambda found: make_plan(found, run))
     again = Session(read_config(run), run / "config.yaml", run, tuner=tuner, make_plan=plan)
-    again.progress.planned = POINTS
+    again.progress.of.asked = POINTS
     return again.run()
 
 

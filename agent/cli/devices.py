@@ -79,7 +79,7 @@ def _microscope(cfg: str) -> tuple[MicroscopeConfig, Path]:
     """What to open, and the folder that its paths start from."""
     file = Path(cfg)
     if _is_config(file):
-        return load(file).microscope, file.parent
+        return load(file, code=False).microscope, file.parent
     exposure = ExposureConfig(camera_ms=1)
     return MicroscopeConfig(cfg=cfg, pixel_size_nm=1, exposure=exposure), Path()
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from agent.cli.images import Axes, Channel, PixelSize, Series
-from agent.cli.options import AsJson, Open, Port, RunFolder, out, say
+from agent.cli.options import AsJson, Open, Port, RunFolder, Trust, out, say
 from agent.cli.summary import print_summary
 
 
@@ -56,11 +56,11 @@ def report(
     print(target)
 
 
-def replay(folder: RunFolder, as_json: AsJson = False) -> None:
+def replay(folder: RunFolder, as_json: AsJson = False, trust: Trust = False) -> None:
     """Lead a run's plan through its stored frames: the decisions must be the same."""
     from agent.run.replay import replay as lead
 
-    found = lead(folder)
+    found = lead(folder, trust=trust)
     if as_json:
         print(json.dumps(found.as_dict(), indent=1))
     elif found.difference is None:

@@ -101,7 +101,7 @@ def resume(
     folder: RunFolder,
     accept_changes: Annotated[
         bool,
-        typer.Option("--accept-changes", help="other weights than those it was begun with"),
+        typer.Option("--accept-changes", help="other weights, or another version of its plan"),
     ] = False,
     trust: Trust = False,
     view: View = False,
@@ -113,12 +113,10 @@ def resume(
     show: Open = True,
 ) -> None:
     """Continue an interrupted run, from its ledger."""
-    from agent.record.folder import read_config
     from agent.record.summary import summarize
-    from agent.run.trust import check_trusted
+    from agent.run.trust import read_trusted
 
-    config = read_config(folder)
-    check_trusted(folder, config, trust=trust)
+    config = read_trusted(folder, trust=trust)
     with interrupts():
         if summarize(folder)["status"] == "completed":
             say(f"{folder}: is complete already, nothing to do")

@@ -14,7 +14,7 @@ def as_data(config: BaseModel) -> dict[str, Any]:
         field.alias or name: _as_data(getattr(config, name))
         for name, field in type(config).model_fields.items()
         if not (field.default is None and getattr(config, name) is None)
-    }
+    } | (config.model_extra or {})
 
 
 def _as_data(value: Any) -> Any:

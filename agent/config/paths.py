@@ -54,6 +54,7 @@ def _model(text: str, base: Path) -> str:
 
 
 _PATHS: dict[str, Callable[[str, Path], str]] = {
+    "modules": _path,
     "microscope.cfg": _cfg,
     "microscope.modules": _path,
     "microscope.replay.file": _path,

@@ -102,6 +102,10 @@ class PlanSection(Model):
         """Whether it moves the stage."""
         return True
 
+    def focuses(self) -> bool:
+        """Whether it moves the focus."""
+        return False
+
     def returns(self) -> bool:
         """Whether it comes back to fields that it has left."""
         return True

@@ -33,6 +33,7 @@ def read_checked(
     kind: type[Checked],
     overrides: Sequence[str] = (),
     settle: Callable[[dict[str, Any], Path], None] = lambda data, base: None,
+    model: Callable[[dict[str, Any]], type[Checked]] | None = None,
 ) -> Checked:
     """Read a YAML file as one `kind` of config.
 
@@ -47,6 +48,8 @@ def read_checked(
     settle
         Makes the paths in a config's data absolute, in place: those of the file from its folder,
         those of an override from where the command is given.
+    model
+        Says from a config's data which model they must fit, if not `kind`.
 
     Raises
     ------
@@ -67,6 +70,8 @@ def read_checked(
     settle(data, path.parent)
     for override in overrides:
         _lay_over(data, override, settle)
+    if model is not None:
+        kind = model(data)
     try:
         return kind.model_validate(data)
     except ValidationError as error:

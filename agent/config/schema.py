@@ -7,15 +7,18 @@ frozen `RunConfig` or raises `UserError`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from difflib import get_close_matches
+from functools import cache, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, create_model, model_validator
 
+from agent.config.own_plans import NAME, OwnPlan, find_plan, installed, key_of, not_loaded
 from agent.config.paths import settle
 from agent.config.plan_section import PlanSection, check_mode, unknown
 from agent.config.plans import DEVICE, LiveConfig, OptimizeConfig, TimelapseConfig
-from agent.config.reading import read_checked
+from agent.config.reading import located, read_checked
 from agent.config.rules import FIRST, LATEST
 from devices.config import MicroscopeConfig, Model
 
@@ -69,14 +72,25 @@ class FaultConfig(Model):
     retries: int = Field(0, ge=0, le=10, description="times a failed frame is tried again")
 
 
+PLANS = ("live", "optimize", "timelapse")
+"""Those that come with this package."""
+
+
 class RunConfig(Model):
     """A whole run."""
 
+    own: ClassVar[OwnPlan | None] = None
+    """Its plan, where that does not come with this package."""
+
     plan: Literal["live", "optimize", "timelapse"] = Field(
-        description="what the run does; the section of that name says how"
+        description="what the run does; the section of that name says how. Also MODULE:FUNCTION, "
+        "or the name of an installed plan"
     )
     seed: int = Field(
         0, ge=0, le=2**31 - 1, description="of every random choice that the run makes"
+    )
+    modules: Path | None = Field(
+        None, description="folder that the module of `plan` lies in; the config's if absent"
     )
     runs: Path = Field(Path("runs"), description="folder that new run folders are made in")
     microscope: MicroscopeConfig
@@ -114,7 +128,7 @@ class RunConfig(Model):
     @property
     def section(self) -> PlanSection:
         """The section of the run's plan, which answers for it."""
-        found = getattr(self, self.plan)
+        found = getattr(self, self.plan if self.own is None else self.own.key)
         assert isinstance(found, PlanSection)
         return found
 
@@ -139,7 +153,76 @@ class RunConfig(Model):
         return self.optimize.tuned(self.microscope)
 
 
-def load(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
+@cache
+def _with_plan(own: OwnPlan) -> type[RunConfig]:
+    """A config whose plan is one of somebody's own, with the section of that."""
+    about = RunConfig.model_fields["plan"].description
+    needed = any(field.is_required() for field in own.section.model_fields.values())
+    section = Field(...) if needed else Field(default_factory=own.section)
+    fields: dict[str, Any] = {
+        "plan": (Literal[(*PLANS, own.name)], Field(description=about)),
+        own.key: (own.section, section),
+    }
+    made = create_model("RunConfig", __base__=RunConfig, __module__=__name__, **fields)
+    made.own = own
+    return made
+
+
+def _model_of(data: dict[str, Any], path: Path, *, code: bool) -> type[RunConfig]:
+    """The model that fits a config's plan.
+
+    Parameters
+    ----------
+    data
+        Of the config; gets the folder of the plan's module.
+    path
+        Its file.
+    code
+        Whether to import the plan.
+
+    Raises
+    ------
+    UserError
+        The plan cannot be imported, or is none.
+    """
+    name = data.get("plan")
+    if not isinstance(name, str) or name in PLANS:
+        return RunConfig
+    kept = data.get("provenance")
+    was = kept.get("plan") if isinstance(kept, dict) else None
+    if not NAME.fullmatch(name) or not (":" in name or name == was or name in installed()):
+        if NAME.fullmatch(name) and any(key not in RunConfig.model_fields for key in data):
+            # Its section is no key of a config: that is not what is wrong.
+            raise located(path, ("plan",), _no_plan(name))
+        return RunConfig  # which refuses it
+    if key_of(name) in RunConfig.model_fields:
+        raise located(
+            path,
+            ("plan",),
+            f"{name!r}: its section would be `{key_of(name)}`, which is "
+            "another part of the config; rename the function",
+        )
+    if not code:
+        return _with_plan(not_loaded(name))
+    if ":" in name:
+        data.setdefault("modules", str(path.parent.absolute()))
+    try:
+        return _with_plan(find_plan(name, Path(data.get("modules") or path.parent)))
+    except ValueError as error:
+        raise located(path, ("plan",), str(error)) from None
+
+
+def _no_plan(name: str) -> str:
+    known = [*PLANS, *installed()]
+    near = get_close_matches(name, known, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return (
+        f"no plan {name!r} is installed; accepted: {', '.join(known)}, or MODULE:FUNCTION of a "
+        f"file beside the config{hint}"
+    )
+
+
+def load(path: Path, overrides: Sequence[str] = (), *, code: bool = True) -> RunConfig:
     """Read and check a config file.
 
     Parameters
@@ -148,10 +231,14 @@ def load(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
         YAML file.
     overrides
         `key.path=value` pairs laid over it, values read as YAML.
+    code
+        Whether to import a plan of one's own; without it, its section is kept as it is, and
+        answers nothing.
 
     Raises
     ------
     UserError
         The file cannot be read or is no valid config.
     """
-    return read_checked(path, RunConfig, overrides, settle)
+    model = partial(_model_of, path=path, code=code)
+    return read_checked(path, RunConfig, overrides, settle, model)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from agent.config import RunConfig
+from agent.config.reading import UserError
 from agent.plan import Plan
 from agent.plans.adaptive.adaptive_schedule import AdaptiveGaps
 from agent.plans.adaptive.drift_tracking import DriftTracker
@@ -31,8 +32,28 @@ _SETTLING = 4
 
 
 def build_plan(config: RunConfig) -> Plan:
-    """The plan that the config asks for."""
-    return _PLANS[config.plan](config)
+    """The plan that the config asks for.
+
+    Raises
+    ------
+    UserError
+        It is one of somebody's own, and its code is not loaded.
+    """
+    check_loaded(config)
+    if config.own is None:
+        return _PLANS[config.plan](config)
+    assert config.own.make is not None
+    plan: Plan = config.own.make(config.section, config)
+    return plan
+
+
+def check_loaded(config: RunConfig) -> None:
+    """Make sure that the code of a plan of one's own is loaded; `UserError` if it is not."""
+    if config.own is not None and config.own.make is None:
+        raise UserError(
+            f"`plan`: the code of {config.own.name!r} is not loaded; accepted: a config of "
+            "`agent.config.load`, or of a run by `agent.run.trust.read_trusted`"
+        )
 
 
 def _live(config: RunConfig) -> Plan:

@@ -120,8 +120,16 @@ def write_config(folder: Path, config: RunConfig, provenance: dict[str, Any]) ->
     write_file(folder / CONFIG, text.encode())
 
 
-def read_config(folder: Path) -> RunConfig:
+def read_config(folder: Path, *, code: bool = False) -> RunConfig:
     """The resolved config of a run.
+
+    Parameters
+    ----------
+    folder
+        Of the run.
+    code
+        Whether to import a plan of one's own, see `agent.config.load`. What only reads a run does
+        not; `agent.run.trust` says who may.
 
     Raises
     ------
@@ -129,7 +137,7 @@ def read_config(folder: Path) -> RunConfig:
         `folder` is no run folder.
     """
     check_run_folder(folder)
-    config = load(folder / CONFIG)
+    config = load(folder / CONFIG, code=code)
     # A run without a number is older than the numbers.
     if "rules" not in config.model_fields_set:
         config = config.model_copy(update={"rules": FIRST})

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from math import isfinite
 from pathlib import Path
+from typing import Any
 
 from agent.config import RunConfig
 from agent.config.reading import UserError
@@ -25,6 +27,11 @@ def read(folder: Path) -> tuple[RunConfig, Recording]:
         recording = Recording.read(ledger)
     _check_settings(folder, config, recording)
     return config, recording
+
+
+def own_plan(config: RunConfig, sessions: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a run's plan is one that does not come with this package."""
+    return config.own is not None or any(session.get("plan_of") for session in sessions[-1:])
 
 
 def _check_settings(folder: Path, config: RunConfig, recording: Recording) -> None:

@@ -45,6 +45,13 @@ class _Loose(TypedDict):
 
 
 @row
+class _Code(TypedDict):
+    name: str
+    version: str
+    sha256: str
+
+
+@row
 class _Run(TypedDict):
     plan: str
     session: NotRequired[Count]
@@ -54,6 +61,7 @@ class _Run(TypedDict):
     weights: NotRequired[dict[str, Any]]
     plan_of: NotRequired[str | None]
     loose: NotRequired[list[_Loose]]
+    plan_code: NotRequired[_Code | None]
 
 
 @row

@@ -49,6 +49,10 @@ def open_microscope(
                 raise BindingError(
                     (), f"has no XY stage, and `plan: {config.plan}` moves to its fields"
                 )
+            if config.section.focuses() and not microscope.core.getFocusDevice():
+                raise BindingError(
+                    (), f"has no focus drive, and `plan: {config.plan}` moves the focus"
+                )
             if config.section.moves():
                 microscope.check_fields()
             _check_search(config, microscope, source)

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from agent.config import RunConfig
 from agent.config.reading import UserError
@@ -30,10 +31,16 @@ def plan_of(make_plan: Callable[[RunConfig], Plan]) -> str | None:
     )
 
 
+def code_of_plan(config: RunConfig, plan: str | None) -> dict[str, str] | None:
+    """Name, version and hash of the plan that decides, where a config names one of its own."""
+    return None if config.own is None or plan is not None else config.own.as_dict()
+
+
 def check_origins(
     folder: Path,
     recording: Recording,
     plan: str | None,
+    code: Mapping[str, str] | None,
     weights: Mapping[str, str],
     *,
     accept: bool,
@@ -49,10 +56,12 @@ def check_origins(
         Of the run.
     plan
         See `plan_of`.
+    code
+        See `code_of_plan`.
     weights
         Hashes of the weights in use, by what they are for.
     accept
-        Whether other weights are as welcome.
+        Whether other weights, or another version of the plan, are as welcome.
 
     Raises
     ------
@@ -68,7 +77,8 @@ def check_origins(
             "`Session(…, make_plan=…)` with this plan, in Python"
         )
     old = last.get("weights", {})
-    changed = [
+    changed = changed_plan(last, code)
+    changed += [
         f"the {part} weights are {weights[part][:12]}…, were {str(old[part])[:12]}…"
         for part in weights
         if part in old and old[part] != weights[part]
@@ -78,6 +88,18 @@ def check_origins(
             f"{folder}: {'; '.join(changed)}. Put those back, or go on with these by "
             "`stedfast resume --accept-changes`"
         )
+
+
+def changed_plan(session: Mapping[str, Any], code: Mapping[str, str] | None) -> list[str]:
+    """What is said where a session's plan was another version of the one that decides now."""
+    was = session.get("plan_code")
+    if was is None or code is None or was["sha256"] == code["sha256"]:
+        return []
+    now, then = (
+        f"{one['sha256'][:12]}…" + (f" ({one['version']})" if one["version"] else "")
+        for one in (code, was)
+    )
+    return [f"the code of the plan {code['name']} is {now}, was {then}"]
 
 
 def keep_priors(config: RunConfig, folder: Path) -> RunConfig:

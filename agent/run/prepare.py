@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from agent.config import RunConfig
 from agent.plan import AnalysisError, Plan
@@ -20,7 +20,13 @@ from agent.run.acquisition_thread import AcquisitionThread
 from agent.run.catch_up import catch_up
 from agent.run.clock import Clock
 from agent.run.loop import Loop
-from agent.run.origins import beside_the_run, check_origins, keep_priors, plan_of
+from agent.run.origins import (
+    beside_the_run,
+    check_origins,
+    code_of_plan,
+    keep_priors,
+    plan_of,
+)
 from agent.run.pause import CommandHandler
 from agent.run.progress import Progress
 from agent.run.repair import mend
@@ -75,7 +81,9 @@ def prepare(
     ledger = Ledger(folder)
     try:
         recording = Recording.read(ledger)
-        check_origins(folder, recording, plan_of(make_plan), beside.weights, accept=accept_changes)
+        plan = plan_of(make_plan)
+        code = code_of_plan(config, plan)
+        check_origins(folder, recording, plan, code, beside.weights, accept=accept_changes)
         return _prepared(config, folder, microscope, make_plan, beside, progress, ledger, recording)
     except BaseException:
         ledger.close()
@@ -102,11 +110,13 @@ def _prepared(
     last = max(recording.taken, default=None)
     found = versions()
     if not recording.sessions:
-        provenance = {
+        provenance: dict[str, Any] = {
             "versions": found,
             "weights": beside.weights,
             "simulated": microscope.simulated,
         }
+        if config.own is not None:
+            provenance["plan"] = config.own.name
         config = keep_priors(config, folder)
         write_config(folder, beside_the_run(config, folder), provenance)
         sign(folder)
@@ -122,6 +132,7 @@ def _prepared(
             "weights": beside.weights,
             "plan_of": plan_of(make_plan),
             "loose": [asdict(loose) for loose in microscope.loose],
+            "plan_code": code_of_plan(config, plan_of(make_plan)),
         },
     )
     progress.skipped = sum(late["frames"] for late in recording.late)

@@ -26,7 +26,9 @@ from agent.record.images import ImageStore
 from agent.record.load import read
 from agent.record.recording import Recording
 from agent.run.driver import Leader
+from agent.run.origins import changed_plan, code_of_plan
 from agent.run.tape import Difference, ReplayMismatch, Tape
+from agent.run.trust import read_trusted
 from agent.workers.filter import not_filtered
 from devices.shot import Shot
 from models.quality.score import Score
@@ -77,7 +79,9 @@ class Replayed:
         )
 
 
-def replay(folder: Path, make_plan: Callable[[RunConfig], Plan] = build_plan) -> Replayed:
+def replay(
+    folder: Path, make_plan: Callable[[RunConfig], Plan] = build_plan, *, trust: bool = False
+) -> Replayed:
     """Lead the run's plan through its stored frames, without any microscope.
 
     Parameters
@@ -86,11 +90,14 @@ def replay(folder: Path, make_plan: Callable[[RunConfig], Plan] = build_plan) ->
         The run's.
     make_plan
         Makes the plan of a run that had one of its own.
+    trust
+        Load a plan that the run's config names, though the run was not begun here.
 
     Raises
     ------
     UserError
-        `folder` is no run folder, or its plan is none of a config's.
+        `folder` is no run folder, or its plan is none of a config's, may not be loaded or is
+        another version.
     """
     config, recording = read(folder)
     made_by = recording.sessions[-1].get("plan_of") if recording.sessions else None
@@ -99,6 +106,11 @@ def replay(folder: Path, make_plan: Callable[[RunConfig], Plan] = build_plan) ->
             f"{folder}: is a run of the plan {made_by}, which no config names; accepted: "
             "`agent.run.replay.replay(folder, make_plan)` with this plan, in Python"
         )
+    if config.own is not None and make_plan is build_plan:
+        config = read_trusted(folder, trust=trust)
+        last = recording.sessions[-1] if recording.sessions else {}
+        if changed := changed_plan(last, code_of_plan(config, None)):
+            raise UserError(f"{folder}: {changed[0]}; accepted: the version that decided")
     images = ImageStore(folder, pixel_size_um=config.microscope.pixel_size_nm * 1e-3)
     player = _Player(make_plan(config), recording, images, config.filtered_modes())
     try:

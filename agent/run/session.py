@@ -18,15 +18,14 @@ from pathlib import Path
 
 from agent.config import RunConfig
 from agent.plan import Plan
-from agent.plans.build import build_plan
+from agent.plans.build import build_plan, check_loaded
 from agent.record.anchor import FolderGone
 from agent.record.dose import DoseGate
 from agent.record.filtered import FilteredStore
 from agent.record.folder import REPORT, lock, write_status
 from agent.record.journal import Journal
-from agent.record.reconstructed import ReconstructedStore
-from agent.record.ledger import Ledger
 from agent.record.planned import PlannedFrames
+from agent.record.reconstructed import ReconstructedStore
 from agent.run import ending
 from agent.run.acquisition_thread import AcquisitionThread
 from agent.run.ending import Result, Status
@@ -115,6 +114,8 @@ class Session:
         tuner: MakeTuner | None = None,
         accept_changes: bool = False,
     ) -> None:
+        if make_plan is None:
+            check_loaded(config)
         self.config = config
         self.folder = folder
         self._source = source

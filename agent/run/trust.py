@@ -1,9 +1,9 @@
 """Whether a run folder may load what its config names: not if it came from somebody else.
 
-A config names Python classes and Micro-Manager configurations that are loaded with it, so that to
-go on with a run is to run its code. A run that was begun by this user on this machine may: at its
-birth it is signed, its config with a key that only this user has. Anything else, and a config that
-was changed since, is asked for once (`--trust`), and signed then.
+A config names Python classes, plans and Micro-Manager configurations that are loaded with it, so
+that to go on with a run is to run its code. A run that was begun by this user on this machine may:
+at its birth it is signed, its config with a key that only this user has. Anything else, and a
+config that was changed since, is asked for once (`--trust`), and signed then.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from platformdirs import user_state_path
 
 from agent.config import RunConfig
 from agent.config.reading import UserError
-from agent.record.folder import CONFIG
+from agent.record.folder import CONFIG, read_config
 
 FILE = "signature"
 _BYTES = 32
@@ -28,6 +28,8 @@ def code_of(config: RunConfig) -> list[str]:
     """What is loaded with a config and may hold code of somebody's own."""
     scope = config.microscope
     named = [device.class_ for device in scope.python_devices.values()]
+    if config.own is not None:
+        named.append(config.own.name)
     return named if scope.cfg is None or scope.cfg == "demo" else [scope.cfg, *named]
 
 
@@ -62,6 +64,19 @@ def check_trusted(folder: Path, config: RunConfig, *, trust: bool) -> None:
         f"{folder / CONFIG}: loads {', '.join(named)}, and was not written by you on this machine, "
         "or changed since; look at what that is, then say --trust"
     )
+
+
+def read_trusted(folder: Path, *, trust: bool) -> RunConfig:
+    """The config of a run that is to be gone on with or led again, with the code of its plan.
+
+    Raises
+    ------
+    UserError
+        What it names may not be loaded, or cannot be.
+    """
+    config = read_config(folder)
+    check_trusted(folder, config, trust=trust)
+    return config if config.own is None else read_config(folder, code=True)
 
 
 def _is_signed(folder: Path) -> bool:

@@ -14,6 +14,7 @@ from agent.ui.report import (
     elements,
     filter,
     frames,
+    notes,
     optimization,
     predictions,
     provenance,
@@ -68,7 +69,7 @@ def render(run: Run) -> str:
     if run.config.section.searches():
         sections = [optimization.result, optimization.search, predictions.belief]
     else:
-        sections = [frames.course, reconstruction.skipped]
+        sections = [frames.course, notes.noted, reconstruction.skipped]
     sections += [
         filter.filtered,
         provenance.light,

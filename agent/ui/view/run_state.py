@@ -12,8 +12,11 @@ from typing import Any
 
 from agent.config import RunConfig
 from agent.plan import FRAMES_EACH, FREE, LAPSE
+from agent.record import text
 from agent.record.dose import DoseGate
 from agent.record.ledger import Entry
+from agent.record.load import own_plan
+from agent.record.notes import TOPICS
 from agent.record.planned import PlannedFrames
 from agent.record.recording import FILTER, as_received
 from agent.record.verdict import Verdict, best_trial, kind_of, of_notes
@@ -24,6 +27,8 @@ from agent.ui.view.timelapse_state import MEASURED, TimelapseState
 _PACE = 30
 """Frames, and seconds at least, that the time left is judged by."""
 _LINES = 400
+_LONGEST = 300
+"""Characters of a note in the log."""
 
 
 @dataclass(slots=True)
@@ -233,6 +238,9 @@ class RunState:
         kept = self.notes.setdefault(topic, [])
         kept.append(data)
         del kept[:-_LINES]
+        if topic not in TOPICS and own_plan(self.config, self.sessions):
+            words = ", ".join(f"{key} {text.number(value)}" for key, value in data.items())
+            self._say("note", entry.at, f"{topic}: {words}"[:_LONGEST])
         if topic in ("recommendation", "retest", "enough", "belief"):
             self.versions["trials"] += 1
         if topic == "told":

@@ -1,0 +1,248 @@
+"""Plans that do not come with this package: the example's, by a file and as a package."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from agent.config import load
+from agent.config.own_plans import installed
+from agent.config.reading import UserError
+from agent.record.folder import new_folder, read_config
+from agent.record.summary import summarize
+from agent.run import Session
+from agent.run.replay import replay
+from agent.run.trust import read_trusted
+from agent.ui.report import write_report
+from agent.ui.view import payloads
+from agent.ui.view.reader import Reader
+from tests import faulty
+from tests.faulty import cli
+from tests.runs import cut_after, mean_score, recorded
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "focus_series"
+SECTION = {"from_um": -1.0, "to_um": 1.0, "frames": 3}
+# Whoever imports this leaves a trace.
+EVIL = "from pathlib import Path\nPath(__file__).with_name('imported').touch()\n"
+
+
+@pytest.fixture(autouse=True)
+def forgotten() -> Iterator[None]:
+    """What a test imports from its folder is not there for the next."""
+    place = list(sys.path)
+    sys.modules.pop("focus_series", None)
+    yield
+    sys.path[:] = place
+    sys.modules.pop("focus_series", None)
+
+
+def config_data(**parts: Any) -> dict[str, Any]:
+    data = faulty.config(
+        plan="focus_series:focus_series",
+        focus_series=SECTION,
+        analysis={"score": True},
+        microscope={"stage_limits": {"z_um": [-5, 5]}},
+    )
+    del data["live"]
+    data["microscope"]["python_devices"]["Focus"] = faulty.device("Focus")
+    return data | parts
+
+
+def beside(folder: Path, **parts: Any) -> Path:
+    """The file of a config that the example's plan lies beside."""
+    folder.mkdir(exist_ok=True)
+    shutil.copy(EXAMPLE / "focus_series.py", folder)
+    return faulty.write(folder / "config.yaml", config_data(**parts))
+
+
+def ran(file: Path, *, cut: int | None = None, overrides: tuple[str, ...] = ()) -> Path:
+    """A run of a config, ended by an exception after some frames."""
+    config = load(file, overrides)
+    folder = new_folder(config, file.parent, file.parent / "run")
+    make_plan = None if cut is None else cut_after(cut)
+    result = Session(config, file, folder, make_plan=make_plan, scorer=mean_score).run()
+    assert result.status == ("completed" if cut is None else "failed"), result.reason
+    return folder
+
+
+def resumed(run: Path, **options: Any) -> str:
+    config = read_trusted(run, trust=False)
+    return Session(config, run / "config.yaml", run, scorer=mean_score, **options).run().status
+
+
+@pytest.fixture
+def installed_example(tmp_path: Path) -> str:
+    """The example's package, as an installer would make it known; its version."""
+    project = tomllib.loads((EXAMPLE / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    name, version = project["name"], project["version"]
+    info = tmp_path / "site" / f"{name.replace('-', '_')}-{version}.dist-info"
+    info.mkdir(parents=True)
+    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+    (info / "METADATA").write_text(metadata, encoding="utf-8")
+    points = [
+        f"[{group}]\n" + "".join(f"{key} = {value}\n" for key, value in found.items())
+        for group, found in project["entry-points"].items()
+    ]
+    (info / "entry_points.txt").write_text("\n".join(points), encoding="utf-8")
+    sys.path[:0] = [str(info.parent), str(EXAMPLE)]
+    return str(version)
+
+
+# ---------------------------------------------------------------------- a run
+
+
+def test_a_plan_beside_its_config_is_run_shown_drawn_and_replayed(tmp_path: Path) -> None:
+    run = ran(beside(tmp_path))
+    sys.modules.pop("focus_series")
+
+    assert summarize(run)["frames"] == {
+        "planned": 3,
+        "acquired": 3,
+        "skipped": 0,
+        "reconstructed": 0,
+    }
+    page = tmp_path / "report.html"
+    write_report(run, page)
+    drawn = page.read_text(encoding="utf-8")
+    assert "Noted by the plan" in drawn and "best focus" in drawn and "z_um" in drawn
+    reader = Reader(run)
+    reader.refresh()
+    assert payloads.state(reader)["planned"] == 3
+    log = [line["words"] for line in payloads.log(reader)]
+    assert any(line.startswith("best focus: z_um") for line in log), log
+    assert "focus_series" not in sys.modules, "who only looks at a run needs no code of its plan"
+
+    found = replay(run)
+    assert found.difference is None and (found.frames, found.notes) == (3, 4)
+    code = recorded(run).sessions[-1]["plan_code"]
+    assert code["name"] == "focus_series:focus_series" and len(code["sha256"]) == 64
+
+
+def test_a_run_goes_on_with_its_own_plan_and_refuses_another_version(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = ran(beside(tmp_path), cut=1)
+    module = tmp_path / "focus_series.py"
+    was = module.read_text(encoding="utf-8")
+    module.write_text(was.replace("max(scores)", "min(scores)"), encoding="utf-8")
+    sys.modules.pop("focus_series")
+    for command in ("resume", "replay"):
+        code, _, err = cli(capsys, command, run)
+        assert code == 2 and "code of the plan focus_series:focus_series is" in err, err
+    assert len(recorded(run).taken) == 1 and len(recorded(run).sessions) == 1
+
+    with pytest.raises(UserError, match="not loaded"):
+        Session(read_config(run), run / "config.yaml", run)
+
+    assert resumed(run, accept_changes=True) == "completed"
+    module.write_text(was, encoding="utf-8")
+    sys.modules.pop("focus_series")
+    with pytest.raises(UserError, match="code of the plan"):
+        replay(run)
+
+
+def test_a_plan_that_a_strangers_run_names_is_not_imported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = ran(beside(tmp_path / "theirs"), cut=1)
+    came = tmp_path / "came"
+    shutil.copytree(run, came)
+    (came / "focus_series.py").write_text(EVIL, encoding="utf-8")
+    text = (came / "config.yaml").read_text(encoding="utf-8")
+    text = text.replace(f"modules: {tmp_path / 'theirs'}", f"modules: {came}")
+    (came / "config.yaml").write_text(text, encoding="utf-8")
+    sys.modules.pop("focus_series")
+    for command in ("show", "report"):
+        code, _, err = cli(capsys, command, came)
+        assert code == 0, err
+    reader = Reader(came)
+    reader.refresh()
+    assert payloads.state(reader)["plan"] == "focus_series:focus_series"
+    with pytest.raises(UserError, match="--trust"):
+        replay(came)
+    for command in ("resume", "replay"):
+        code, _, err = cli(capsys, command, came)
+        assert code == 2 and "focus_series:focus_series" in err and "--trust" in err, err
+    assert not (came / "imported").exists() and "focus_series" not in sys.modules
+
+    code, _, err = cli(capsys, "replay", came, "--trust")
+    assert code == 2 and "no 'focus_series' in focus_series" in err, err
+    assert (came / "imported").exists(), "trusted, so imported"
+
+
+# ---------------------------------------------------------------------- an installed package
+
+
+def test_the_example_is_a_package_whose_plan_a_config_names(
+    installed_example: str, tmp_path: Path
+) -> None:
+    assert installed() == ["focus_series"]
+    file = tmp_path / "focus_series.yaml"
+    shutil.copy(EXAMPLE / "focus_series.yaml", file)
+    scope = "microscope.virtual_sted"
+    small = ("focus_series.frames=2", f"{scope}.width_px=32", f"{scope}.height_px=32")
+    run = ran(file, overrides=small)
+    code = recorded(run).sessions[-1]["plan_code"]
+    assert (code["name"], code["version"]) == ("focus_series", installed_example)
+    assert replay(run).difference is None
+
+    # Where the package is not installed, the run can still be looked at.
+    sys.path.remove(str(tmp_path / "site"))
+    assert installed() == []
+    assert summarize(run)["plan"] == "focus_series"
+    with pytest.raises(UserError, match="`plan`: no plan 'focus_series' is installed"):
+        load(file)
+
+
+# ---------------------------------------------------------------------- configs that are wrong
+
+WRONG: list[tuple[dict[str, Any], list[str]]] = [
+    ({"focus_series": {"from_um": 0}}, ["`focus_series.to_um`: missing; last focus position"]),
+    (
+        {"focus_series": SECTION | {"frame": 3}},
+        ["`focus_series.frame`", "did you mean `frames`? accepted: from_um, to_um, frames, field"],
+    ),
+    (
+        {"focus_series": SECTION | {"frames": 1}},
+        ["`focus_series.frames`: 1", "greater than or equal to 2 (focus positions, evenly"],
+    ),
+    ({"focus_series": SECTION | {"field": 4}}, ["`focus_series.field`: 4, but", "has 4"]),
+    ({"focus_series": SECTION | {"to_um": 9}}, ["`focus_series.to_um`: z = 9 µm is outside"]),
+    ({"focus_serie": SECTION}, ["`focus_serie`", "did you mean `focus_series`?"]),
+    ({"analysis": {"score": False}}, ["`analysis.score`: must be true"]),
+    ({"plan": "focus:series"}, ["`plan`: 'focus:series' cannot be imported", "looked for in"]),
+    ({"plan": "focus_series:focus_serie"}, ["`plan`", "did you mean 'focus_series'?"]),
+    ({"plan": "focus_series:FocusSeries"}, ["`plan`", "is no plan", "annotated with its section"]),
+    ({"plan": "focus_series:microscope"}, ["`plan`", "another part of the config"]),
+    ({"plan": "focus_serie"}, ["`plan`", "live, optimize, timelapse, or MODULE:FUNCTION"]),
+]
+
+
+@pytest.mark.parametrize(("parts", "said"), WRONG)
+def test_what_is_wrong_with_a_section_of_one_s_own_is_said_as_of_ours(
+    tmp_path: Path, parts: dict[str, Any], said: list[str]
+) -> None:
+    file = beside(tmp_path, **parts)
+    with pytest.raises(UserError) as caught:
+        load(file)
+    message = str(caught.value)
+    assert message.startswith(f"{file}, line ") and len(message.splitlines()) <= 3, message
+    assert all(part in message for part in said), message
+
+
+def test_a_microscope_without_a_focus_drive_is_refused(tmp_path: Path) -> None:
+    file = beside(tmp_path)
+    data = yaml.safe_load(file.read_text(encoding="utf-8"))
+    del data["microscope"]["python_devices"]["Focus"]
+    faulty.write(file, data)
+    config = load(file)
+    folder = new_folder(config, tmp_path, tmp_path / "run")
+    with pytest.raises(UserError, match="has no focus drive"):
+        Session(config, file, folder, scorer=mean_score).run()
