@@ -13,8 +13,10 @@ import pytest
 import yaml
 
 from agent.config import load
-from agent.config.own_plans import installed
+from agent.config.own_code import PLAN, installed
 from agent.config.reading import UserError
+from agent.optimizer.baselines import RandomSearch
+from agent.optimizer.space import Space
 from agent.record.folder import new_folder, read_config
 from agent.record.summary import summarize
 from agent.run import Session
@@ -26,6 +28,7 @@ from agent.ui.view.reader import Reader
 from tests import faulty
 from tests.faulty import cli
 from tests.runs import cut_after, mean_score, recorded
+from tests.searches import config_data_of_a_run
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "focus_series"
 SECTION = {"from_um": -1.0, "to_um": 1.0, "frames": 3}
@@ -37,10 +40,12 @@ EVIL = "from pathlib import Path\nPath(__file__).with_name('imported').touch()\n
 def forgotten() -> Iterator[None]:
     """What a test imports from its folder is not there for the next."""
     place = list(sys.path)
-    sys.modules.pop("focus_series", None)
+    for name in ("focus_series", "later"):
+        sys.modules.pop(name, None)
     yield
     sys.path[:] = place
-    sys.modules.pop("focus_series", None)
+    for name in ("focus_series", "later"):
+        sys.modules.pop(name, None)
 
 
 def config_data(**parts: Any) -> dict[str, Any]:
@@ -121,7 +126,7 @@ def test_a_plan_beside_its_config_is_run_shown_drawn_and_replayed(tmp_path: Path
 
     found = replay(run)
     assert found.difference is None and (found.frames, found.notes) == (3, 4)
-    code = recorded(run).sessions[-1]["plan_code"]
+    code = recorded(run).sessions[-1]["code"]["plan"]
     assert code["name"] == "focus_series:focus_series" and len(code["sha256"]) == 64
 
 
@@ -183,22 +188,82 @@ def test_a_plan_that_a_strangers_run_names_is_not_imported(
 def test_the_example_is_a_package_whose_plan_a_config_names(
     installed_example: str, tmp_path: Path
 ) -> None:
-    assert installed() == ["focus_series"]
+    assert installed(PLAN) == ["focus_series"]
     file = tmp_path / "focus_series.yaml"
     shutil.copy(EXAMPLE / "focus_series.yaml", file)
     scope = "microscope.virtual_sted"
     small = ("focus_series.frames=2", f"{scope}.width_px=32", f"{scope}.height_px=32")
     run = ran(file, overrides=small)
-    code = recorded(run).sessions[-1]["plan_code"]
+    code = recorded(run).sessions[-1]["code"]["plan"]
     assert (code["name"], code["version"]) == ("focus_series", installed_example)
     assert replay(run).difference is None
 
     # Where the package is not installed, the run can still be looked at.
     sys.path.remove(str(tmp_path / "site"))
-    assert installed() == []
+    assert installed(PLAN) == []
     assert summarize(run)["plan"] == "focus_series"
     with pytest.raises(UserError, match="`plan`: no plan 'focus_series' is installed"):
         load(file)
+
+
+# ---------------------------------------------------------------------- an engine
+
+ENGINE = """
+from pydantic import Field
+
+from agent.config import Model
+from agent.optimizer.baselines import RandomSearch
+
+
+class Later(Model):
+    shift: int = Field(7, ge=0, description="added to the run's seed")
+
+
+def later(section: Later, space, run):
+    limit = run.optimize.bleaching_limit
+    return RandomSearch(space, bleaching_limit=limit, seed=run.seed + section.shift)
+"""
+
+
+def searching(folder: Path, **options: Any) -> Path:
+    """The file of a search with an engine that lies beside it."""
+    (folder / "later.py").write_text(ENGINE, encoding="utf-8")
+    data = config_data_of_a_run()
+    data["optimize"] |= {"engine": "later:later", "trials": 3, **options}
+    return faulty.write(folder / "config.yaml", data)
+
+
+def test_an_engine_of_one_s_own_searches_and_is_named_in_the_ledger(tmp_path: Path) -> None:
+    run = ran(searching(tmp_path, later={"shift": 3}))
+    note = recorded(run).notes_on("trial")[0]
+    config = load(tmp_path / "config.yaml")
+    tuned = {name: config.microscope.settings[name] for name in config.tuned()}
+    space = Space(tuned, config.optimize.search)
+    assert note["settings"] == RandomSearch(space, bleaching_limit=0.2, seed=3).ask()
+    code = recorded(run).sessions[-1]["code"]
+    assert code["engine"]["name"] == "later:later" and "plan" not in code
+    assert summarize(run)["plan"] == "optimize"
+    assert replay(run).difference is None
+
+    (tmp_path / "later.py").write_text(ENGINE + "# changed", encoding="utf-8")
+    with pytest.raises(UserError, match="code of the engine later:later is"):
+        replay(run)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"later": {"shift": -1}}, "`optimize.later.shift`: -1: .*greater than or equal to 0"),
+        ({"later": {"shft": 1}}, "`optimize.later.shft`: unknown key; did you mean `shift`"),
+        ({"engine": "later:Later"}, "`optimize.engine`: 'later:Later' is no engine; accepted: a"),
+        ({"engine": "soboll"}, "`optimize.engine`: 'soboll' is not accepted.*mean 'sobol'"),
+    ],
+)
+def test_what_is_wrong_with_an_engine_of_one_s_own_is_said(
+    tmp_path: Path, options: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(UserError, match=said):
+        load(searching(tmp_path, **options))
 
 
 # ---------------------------------------------------------------------- configs that are wrong

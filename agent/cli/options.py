@@ -53,7 +53,7 @@ Trust = Annotated[
     bool,
     typer.Option(
         "--trust",
-        help="of a run that was not begun here: load the devices, plan and configurations it names",
+        help="of a run that was not begun here: load the devices, code and configurations it names",
     ),
 ]
 Host = Annotated[str, typer.Option("--host", help="of the page: address to listen on")]

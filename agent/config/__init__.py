@@ -1,6 +1,8 @@
 """One YAML file, checked before any device is opened."""
 
+from agent.config.loading import load
 from agent.config.plan_section import PlanSection, Whole
-from agent.config.schema import RunConfig, load
+from agent.config.schema import RunConfig
+from devices.config import Model
 
-__all__ = ["PlanSection", "RunConfig", "Whole", "load"]
+__all__ = ["Model", "PlanSection", "RunConfig", "Whole", "load"]

@@ -12,6 +12,9 @@ from agent.config.plan_section import PlanSection, Whole, unknown
 from agent.plan import FRAMES_EACH
 from devices.config import MicroscopeConfig, Range, SettingConfig, Value
 
+ENGINES = ("stedfast", "skopt", "botorch", "sobol", "random")
+"""Those that come with this package."""
+
 
 class OptimizeConfig(PlanSection):
     """`plan: optimize`: find good settings for this sample."""
@@ -25,7 +28,9 @@ class OptimizeConfig(PlanSection):
         description="space-filling trials before a model without memory decides; all, if fewer",
     )
     engine: Literal["stedfast", "skopt", "botorch", "sobol", "random"] = Field(
-        "stedfast", description="what proposes the next settings; botorch needs the extra `botorch`"
+        "stedfast",
+        description="what proposes the next settings; botorch needs the extra `botorch`. Also "
+        "MODULE:FUNCTION, or the name of an installed engine",
     )
     goal: Literal["best", "front"] = Field(
         "best", description="engine stedfast: look for the best settings, or for the whole front"

@@ -6,19 +6,15 @@ frozen `RunConfig` or raises `UserError`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from difflib import get_close_matches
-from functools import cache, partial
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, create_model, model_validator
+from pydantic import Field, model_validator
 
-from agent.config.own_plans import NAME, OwnPlan, find_plan, installed, key_of, not_loaded
-from agent.config.paths import settle
+from agent.config.own_code import Own
 from agent.config.plan_section import PlanSection, check_mode, unknown
 from agent.config.plans import DEVICE, LiveConfig, OptimizeConfig, TimelapseConfig
-from agent.config.reading import located, read_checked
 from agent.config.rules import FIRST, LATEST
 from devices.config import MicroscopeConfig, Model
 
@@ -79,8 +75,8 @@ PLANS = ("live", "optimize", "timelapse")
 class RunConfig(Model):
     """A whole run."""
 
-    own: ClassVar[OwnPlan | None] = None
-    """Its plan, where that does not come with this package."""
+    own: ClassVar[Mapping[str, Own]] = {}
+    """Its plan and its engine, where they do not come with this package."""
 
     plan: Literal["live", "optimize", "timelapse"] = Field(
         description="what the run does; the section of that name says how. Also MODULE:FUNCTION, "
@@ -128,7 +124,8 @@ class RunConfig(Model):
     @property
     def section(self) -> PlanSection:
         """The section of the run's plan, which answers for it."""
-        found = getattr(self, self.plan if self.own is None else self.own.key)
+        own = self.own.get("plan")
+        found = getattr(self, self.plan if own is None else own.key)
         assert isinstance(found, PlanSection)
         return found
 
@@ -151,94 +148,3 @@ class RunConfig(Model):
     def tuned(self) -> list[str]:
         """Names of the settings that searches tune."""
         return self.optimize.tuned(self.microscope)
-
-
-@cache
-def _with_plan(own: OwnPlan) -> type[RunConfig]:
-    """A config whose plan is one of somebody's own, with the section of that."""
-    about = RunConfig.model_fields["plan"].description
-    needed = any(field.is_required() for field in own.section.model_fields.values())
-    section = Field(...) if needed else Field(default_factory=own.section)
-    fields: dict[str, Any] = {
-        "plan": (Literal[(*PLANS, own.name)], Field(description=about)),
-        own.key: (own.section, section),
-    }
-    made = create_model("RunConfig", __base__=RunConfig, __module__=__name__, **fields)
-    made.own = own
-    return made
-
-
-def _model_of(data: dict[str, Any], path: Path, *, code: bool) -> type[RunConfig]:
-    """The model that fits a config's plan.
-
-    Parameters
-    ----------
-    data
-        Of the config; gets the folder of the plan's module.
-    path
-        Its file.
-    code
-        Whether to import the plan.
-
-    Raises
-    ------
-    UserError
-        The plan cannot be imported, or is none.
-    """
-    name = data.get("plan")
-    if not isinstance(name, str) or name in PLANS:
-        return RunConfig
-    kept = data.get("provenance")
-    was = kept.get("plan") if isinstance(kept, dict) else None
-    if not NAME.fullmatch(name) or not (":" in name or name == was or name in installed()):
-        if NAME.fullmatch(name) and any(key not in RunConfig.model_fields for key in data):
-            # Its section is no key of a config: that is not what is wrong.
-            raise located(path, ("plan",), _no_plan(name))
-        return RunConfig  # which refuses it
-    if key_of(name) in RunConfig.model_fields:
-        raise located(
-            path,
-            ("plan",),
-            f"{name!r}: its section would be `{key_of(name)}`, which is "
-            "another part of the config; rename the function",
-        )
-    if not code:
-        return _with_plan(not_loaded(name))
-    if ":" in name:
-        data.setdefault("modules", str(path.parent.absolute()))
-    try:
-        return _with_plan(find_plan(name, Path(data.get("modules") or path.parent)))
-    except ValueError as error:
-        raise located(path, ("plan",), str(error)) from None
-
-
-def _no_plan(name: str) -> str:
-    known = [*PLANS, *installed()]
-    near = get_close_matches(name, known, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    return (
-        f"no plan {name!r} is installed; accepted: {', '.join(known)}, or MODULE:FUNCTION of a "
-        f"file beside the config{hint}"
-    )
-
-
-def load(path: Path, overrides: Sequence[str] = (), *, code: bool = True) -> RunConfig:
-    """Read and check a config file.
-
-    Parameters
-    ----------
-    path
-        YAML file.
-    overrides
-        `key.path=value` pairs laid over it, values read as YAML.
-    code
-        Whether to import a plan of one's own; without it, its section is kept as it is, and
-        answers nothing.
-
-    Raises
-    ------
-    UserError
-        The file cannot be read or is no valid config.
-    """
-    model = partial(_model_of, path=path, code=code)
-    return read_checked(path, RunConfig, overrides, settle, model)

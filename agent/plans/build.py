@@ -40,20 +40,21 @@ def build_plan(config: RunConfig) -> Plan:
         It is one of somebody's own, and its code is not loaded.
     """
     check_loaded(config)
-    if config.own is None:
+    if (own := config.own.get("plan")) is None:
         return _PLANS[config.plan](config)
-    assert config.own.make is not None
-    plan: Plan = config.own.make(config.section, config)
+    assert own.make is not None
+    plan: Plan = own.make(config.section, config)
     return plan
 
 
 def check_loaded(config: RunConfig) -> None:
-    """Make sure that the code of a plan of one's own is loaded; `UserError` if it is not."""
-    if config.own is not None and config.own.make is None:
-        raise UserError(
-            f"`plan`: the code of {config.own.name!r} is not loaded; accepted: a config of "
-            "`agent.config.load`, or of a run by `agent.run.trust.read_trusted`"
-        )
+    """Make sure that code of one's own is loaded; `UserError` if it is not."""
+    for own in config.own.values():
+        if own.make is None:
+            raise UserError(
+                f"the code of the {own.part.word} {own.name!r} is not loaded; accepted: a config "
+                "of `agent.config.load`, or of a run by `agent.run.trust.read_trusted`"
+            )
 
 
 def _live(config: RunConfig) -> Plan:

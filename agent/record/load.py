@@ -31,7 +31,7 @@ def read(folder: Path) -> tuple[RunConfig, Recording]:
 
 def own_plan(config: RunConfig, sessions: Sequence[Mapping[str, Any]]) -> bool:
     """Whether a run's plan is one that does not come with this package."""
-    return config.own is not None or any(session.get("plan_of") for session in sessions[-1:])
+    return "plan" in config.own or any(session.get("plan_of") for session in sessions[-1:])
 
 
 def _check_settings(folder: Path, config: RunConfig, recording: Recording) -> None:

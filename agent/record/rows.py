@@ -61,7 +61,7 @@ class _Run(TypedDict):
     weights: NotRequired[dict[str, Any]]
     plan_of: NotRequired[str | None]
     loose: NotRequired[list[_Loose]]
-    plan_code: NotRequired[_Code | None]
+    code: NotRequired[dict[str, _Code]]
 
 
 @row

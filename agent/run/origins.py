@@ -31,16 +31,25 @@ def plan_of(make_plan: Callable[[RunConfig], Plan]) -> str | None:
     )
 
 
-def code_of_plan(config: RunConfig, plan: str | None) -> dict[str, str] | None:
-    """Name, version and hash of the plan that decides, where a config names one of its own."""
-    return None if config.own is None or plan is not None else config.own.as_dict()
+def code_of(config: RunConfig, plan: str | None) -> dict[str, dict[str, str]]:
+    """Name, version and hash of the plan and the engine that decide, where they are one's own.
+
+    Parameters
+    ----------
+    config
+        Names them.
+    plan
+        See `plan_of`; one of a script decides instead of the config's.
+    """
+    decide = {part: own.as_dict() for part, own in config.own.items()}
+    return {part: one for part, one in decide.items() if part != "plan" or plan is None}
 
 
 def check_origins(
     folder: Path,
     recording: Recording,
     plan: str | None,
-    code: Mapping[str, str] | None,
+    code: Mapping[str, Mapping[str, str]],
     weights: Mapping[str, str],
     *,
     accept: bool,
@@ -57,11 +66,11 @@ def check_origins(
     plan
         See `plan_of`.
     code
-        See `code_of_plan`.
+        See `code_of`.
     weights
         Hashes of the weights in use, by what they are for.
     accept
-        Whether other weights, or another version of the plan, are as welcome.
+        Whether other weights, or other versions of plan and engine, are as welcome.
 
     Raises
     ------
@@ -77,7 +86,7 @@ def check_origins(
             "`Session(…, make_plan=…)` with this plan, in Python"
         )
     old = last.get("weights", {})
-    changed = changed_plan(last, code)
+    changed = changed_code(last, code)
     changed += [
         f"the {part} weights are {weights[part][:12]}…, were {str(old[part])[:12]}…"
         for part in weights
@@ -90,16 +99,18 @@ def check_origins(
         )
 
 
-def changed_plan(session: Mapping[str, Any], code: Mapping[str, str] | None) -> list[str]:
-    """What is said where a session's plan was another version of the one that decides now."""
-    was = session.get("plan_code")
-    if was is None or code is None or was["sha256"] == code["sha256"]:
-        return []
-    now, then = (
-        f"{one['sha256'][:12]}…" + (f" ({one['version']})" if one["version"] else "")
-        for one in (code, was)
-    )
-    return [f"the code of the plan {code['name']} is {now}, was {then}"]
+def changed_code(session: Mapping[str, Any], code: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """What is said of plan and engine where a session's were other versions."""
+    changed = []
+    for part, was in session.get("code", {}).items():
+        now = code.get(part)
+        if now is not None and now["sha256"] != was["sha256"]:
+            new, old = (
+                f"{one['sha256'][:12]}…" + (f" ({one['version']})" if one["version"] else "")
+                for one in (now, was)
+            )
+            changed.append(f"the code of the {part} {now['name']} is {new}, was {old}")
+    return changed
 
 
 def keep_priors(config: RunConfig, folder: Path) -> RunConfig:

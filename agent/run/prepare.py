@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from agent.config import RunConfig
+from agent.config.loading import OWN
 from agent.plan import AnalysisError, Plan
 from agent.record.anchor import Anchor
 from agent.record.dose import DoseGate
@@ -23,7 +24,7 @@ from agent.run.loop import Loop
 from agent.run.origins import (
     beside_the_run,
     check_origins,
-    code_of_plan,
+    code_of,
     keep_priors,
     plan_of,
 )
@@ -82,7 +83,7 @@ def prepare(
     try:
         recording = Recording.read(ledger)
         plan = plan_of(make_plan)
-        code = code_of_plan(config, plan)
+        code = code_of(config, plan)
         check_origins(folder, recording, plan, code, beside.weights, accept=accept_changes)
         return _prepared(config, folder, microscope, make_plan, beside, progress, ledger, recording)
     except BaseException:
@@ -115,8 +116,8 @@ def _prepared(
             "weights": beside.weights,
             "simulated": microscope.simulated,
         }
-        if config.own is not None:
-            provenance["plan"] = config.own.name
+        if config.own:
+            provenance[OWN] = {part: own.name for part, own in config.own.items()}
         config = keep_priors(config, folder)
         write_config(folder, beside_the_run(config, folder), provenance)
         sign(folder)
@@ -132,7 +133,7 @@ def _prepared(
             "weights": beside.weights,
             "plan_of": plan_of(make_plan),
             "loose": [asdict(loose) for loose in microscope.loose],
-            "plan_code": code_of_plan(config, plan_of(make_plan)),
+            "code": code_of(config, plan_of(make_plan)),
         },
     )
     progress.skipped = sum(late["frames"] for late in recording.late)

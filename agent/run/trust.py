@@ -28,8 +28,7 @@ def code_of(config: RunConfig) -> list[str]:
     """What is loaded with a config and may hold code of somebody's own."""
     scope = config.microscope
     named = [device.class_ for device in scope.python_devices.values()]
-    if config.own is not None:
-        named.append(config.own.name)
+    named += [own.name for own in config.own.values()]
     return named if scope.cfg is None or scope.cfg == "demo" else [scope.cfg, *named]
 
 
@@ -76,7 +75,7 @@ def read_trusted(folder: Path, *, trust: bool) -> RunConfig:
     """
     config = read_config(folder)
     check_trusted(folder, config, trust=trust)
-    return config if config.own is None else read_config(folder, code=True)
+    return read_config(folder, code=True) if config.own else config
 
 
 def _is_signed(folder: Path) -> bool:

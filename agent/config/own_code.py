@@ -1,12 +1,13 @@
-"""Plans that do not come with this package: of an installed one, or of a file beside the config.
+"""Plans and engines that do not come with this package: of an installed one, or of a file.
 
-A plan is a function of its section of the config and of the config as a whole:
+Each is a function whose first parameter is its section of the config:
 
     def focus_series(section: FocusSeries, run: RunConfig) -> Plan: ...
+    def annealing(section: Annealing, space: Space, run: RunConfig) -> Optimizer: ...
 
-The section is a `PlanSection` of its own, found by the function's first annotation. A config names
-the function, `plan: MODULE:FUNCTION`, or the entry point of an installed package in the group
-`stedfast.plans`; the function's or the entry point's name is that of the section.
+The section is a model of its own, found by the annotation. A config names the function,
+`MODULE:FUNCTION`, or an entry point of an installed package; the function's or the entry point's
+name is that of the section.
 """
 
 from __future__ import annotations
@@ -25,72 +26,102 @@ from typing import Any, get_type_hints
 from pydantic import ConfigDict
 
 from agent.config.plan_section import PlanSection
+from devices.config import Model
 from devices.modules import module_named
 
-NAME = re.compile(r"([A-Za-z_][\w.]*:)?[A-Za-z_]\w*")
-"""How a config may name a plan."""
-GROUP = "stedfast.plans"
-"""Of the entry points that are plans."""
+NAME = re.compile(r"([A-Za-z_][\w.]*:)?[A-Za-z]\w*")
+"""How a config may name one."""
 
 
 @dataclass(frozen=True, slots=True)
-class OwnPlan:
-    """A plan that a config names.
+class Part:
+    """What code of one's own may be.
 
     Attributes
     ----------
+    word
+        What it is called.
+    group
+        Of the entry points.
+    section, imported_as
+        Base of its sections, and its name in Python.
+    unknown
+        The section of one whose code is not loaded; its keys are kept as they are.
+    """
+
+    word: str
+    group: str
+    section: type[Model]
+    imported_as: str
+    unknown: type[Model]
+
+
+class _UnknownPlan(PlanSection):
+    model_config = ConfigDict(extra="allow")
+
+
+class _UnknownEngine(Model):
+    model_config = ConfigDict(extra="allow")
+
+
+PLAN = Part("plan", "stedfast.plans", PlanSection, "agent.config.PlanSection", _UnknownPlan)
+ENGINE = Part("engine", "stedfast.engines", Model, "agent.config.Model", _UnknownEngine)
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """A plan or an engine that a config names.
+
+    Attributes
+    ----------
+    part
+        Which of them.
     name
         As the config has it.
-    key
-        Of its section.
     section
-        Model of that.
+        Model of its section.
     make
-        Makes the plan from the section and the whole config; None where its code is not loaded.
+        Makes it, see above; None where its code is not loaded.
     version
         Of the installed package; empty for a file beside the config.
     sha256
         Of its source: all `.py` files of its package, or its file.
     """
 
+    part: Part
     name: str
-    key: str
-    section: type[PlanSection]
-    make: Callable[[Any, Any], Any] | None = None
+    section: type[Model]
+    make: Callable[..., Any] | None = None
     version: str = ""
     sha256: str = ""
+
+    @property
+    def key(self) -> str:
+        """Name of its section."""
+        return self.name.rpartition(":")[2]
 
     def as_dict(self) -> dict[str, str]:
         """What decides, for the ledger."""
         return {"name": self.name, "version": self.version, "sha256": self.sha256}
 
 
-class UnknownSection(PlanSection):
-    """The section of a plan whose code is not loaded; its keys are kept as they are."""
-
-    model_config = ConfigDict(extra="allow")
-
-
-def key_of(name: str) -> str:
-    """Name of a plan's section."""
-    return name.rpartition(":")[2]
+def installed(part: Part) -> list[str]:
+    """Names of those of installed packages; imports none of them."""
+    return sorted(entry_points(group=part.group).names)
 
 
-def installed() -> list[str]:
-    """Names of the plans of installed packages; imports none of them."""
-    return sorted(entry_points(group=GROUP).names)
+def not_loaded(part: Part, name: str) -> Own:
+    """One by its name alone, for who reads what it did."""
+    return Own(part, name, part.unknown)
 
 
-def not_loaded(name: str) -> OwnPlan:
-    """A plan by its name alone, for who reads what it did."""
-    return OwnPlan(name, key_of(name), UnknownSection)
-
-
-def find_plan(name: str, folder: Path) -> OwnPlan:
-    """Import a plan.
+def find(part: Part, name: str, folder: Path) -> Own:
+    """Import a plan or an engine.
 
     Parameters
     ----------
+    part
+        Which of them.
     name
         `MODULE:FUNCTION`, or the name of an entry point.
     folder
@@ -99,9 +130,9 @@ def find_plan(name: str, folder: Path) -> OwnPlan:
     Raises
     ------
     ValueError
-        There is none, or what is there is no plan; the message says what to do.
+        There is none, or what is there is another thing; the message says what to do.
     """
-    named = _entry_point(name)
+    named = _entry_point(part, name)
     try:
         found = _beside(name, folder) if named is None else named.load()
     except _NotThere as error:
@@ -110,15 +141,15 @@ def find_plan(name: str, folder: Path) -> OwnPlan:
         said = (str(error).splitlines() or [""])[0] or type(error).__name__
         where = f"; looked for in {folder}, and where Python looks" if named is None else ""
         raise ValueError(f"{name!r} cannot be imported: {said}{where}") from error
-    section = _section_of(found)
+    section = _section_of(part, found)
     if section is None:
         raise ValueError(
-            f"{name!r} is no plan; accepted: a function (section, run) whose first parameter is "
-            "annotated with its section, a subclass of `agent.config.PlanSection`"
+            f"{name!r} is no {part.word}; accepted: a function whose first parameter is annotated "
+            f"with its section, a subclass of `{part.imported_as}`"
         )
     version = named.dist.version if named is not None and named.dist is not None else ""
     source = _sha256({_top(found.__module__), _top(section.__module__)})
-    return OwnPlan(name, key_of(name), section, found, version, source)
+    return Own(part, name, section, found, version, source)
 
 
 class _NotThere(Exception):
@@ -135,26 +166,26 @@ def _beside(name: str, folder: Path) -> Any:
     raise _NotThere(f"no {function!r} in {module}{hint}")
 
 
-def _entry_point(name: str) -> EntryPoint | None:
+def _entry_point(part: Part, name: str) -> EntryPoint | None:
     if ":" in name:
         return None
-    found = list(entry_points(group=GROUP, name=name))
+    found = list(entry_points(group=part.group, name=name))
     if len(found) > 1:
         packages = ", ".join(sorted(one.dist.name if one.dist else one.value for one in found))
         raise ValueError(
-            f"{name!r} is a plan of several packages: {packages}; uninstall all but one"
+            f"{name!r} is a {part.word} of several packages: {packages}; uninstall all but one"
         )
     return found[0]
 
 
-def _section_of(made: Any) -> type[PlanSection] | None:
-    """The section of a plan's function: what its first parameter is annotated with."""
+def _section_of(part: Part, made: Any) -> type[Model] | None:
+    """The section of a function: what its first parameter is annotated with."""
     try:
         first = next(iter(inspect.signature(made).parameters))
         section = get_type_hints(made).get(first)
     except (TypeError, ValueError, NameError, StopIteration):
         return None
-    fits = isinstance(section, type) and issubclass(section, PlanSection)
+    fits = isinstance(section, type) and issubclass(section, part.section)
     return section if fits else None
 
 
