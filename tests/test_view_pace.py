@@ -159,7 +159,7 @@ def test_what_arrives_at_about_the_same_time_is_drawn_at_once(tmp_path: Path, pa
 
 @posix
 def test_a_slowed_page_is_slow_and_takes_no_processor_for_it(page: Any) -> None:
-    spin = "for (const end = performance.now() + 1500; performance.now() < end;);"
+    spin = "for (const end = performance.now() + 4000; performance.now() < end;);"
     browser = page.context.browser
     with slowed(page, 20):
         began, before = time.monotonic(), processor_s(browser)
@@ -167,6 +167,6 @@ def test_a_slowed_page_is_slow_and_takes_no_processor_for_it(page: Any) -> None:
         took, after = time.monotonic() - began, processor_s(browser)
     drawing = [pid for pid, (kind, _) in before.items() if kind == "renderer" and pid in after]
     busy = sum(after[pid][1] - before[pid][1] for pid in drawing)
-    # Shares of the time that passed: that is longer on a busy machine, too.
-    assert took >= 1.5 and busy < 0.3 * took
+    # What it has too much of at first, on a busy machine, it has to wait for afterwards.
+    assert took >= 4 and busy < 0.3 * took
     assert page.evaluate("1 + 1") == 2, "it goes on"
