@@ -58,18 +58,19 @@ def processor_s(browser: Any) -> dict[int, tuple[str, float]]:
 
 def _renderer(page: Any) -> int:
     """The process that a page is drawn by: the one that is busy when the page is."""
+    last = None
     while True:
         before = processor_s(page.context.browser)
         page.evaluate(_SPIN)
         after = processor_s(page.context.browser)
-        renderers = [
-            pid for pid, (kind, _) in after.items() if kind == "renderer" and pid in before
-        ]
-        busy = {pid: after[pid][1] - before[pid][1] for pid in renderers}
-        # Another page may be closing just now: only what is clearly the busiest is this one.
-        first, *others = sorted(renderers, key=lambda pid: busy[pid], reverse=True)
-        if busy[first] > 0.1 and all(busy[pid] < busy[first] / 3 for pid in others):
+        drawing = [pid for pid, (kind, _) in after.items() if kind == "renderer" and pid in before]
+        busy = {pid: after[pid][1] - before[pid][1] for pid in drawing}
+        first, *others = sorted(drawing, key=lambda pid: busy[pid], reverse=True)
+        clear = busy[first] > 0.1 and all(busy[pid] < busy[first] / 3 for pid in others)
+        # Another one may be starting or ending just now: it is not busy each time.
+        if clear and first == last:
             return int(first)
+        last = first if clear else None
 
 
 def _stop_and_go(pid: int, times: float, over: threading.Event) -> None:
