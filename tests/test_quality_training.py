@@ -231,10 +231,10 @@ class TestTraining:
             architecture=None,
             start_from=SHIPPED,
             heads_only=True,
-            epochs=25,
+            epochs=10,
             patience=None,
             batch=8,
-            learning_rate=1e-3,
+            learning_rate=3e-3,
             blurred=0.0,
             empty=0.0,
         )
