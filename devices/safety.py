@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -188,6 +188,11 @@ class _Carried(threading.Thread):
             self._answer = Readback(step.name, step.expected, problem, False)
 
     @property
+    def failed(self) -> bool:
+        """It is over, and not as it should be; one that hangs is not over."""
+        return self._answer is not None and not self._answer.ok
+
+    @property
     def readback(self) -> Readback:
         """What the device said so far."""
         step = self._step
@@ -201,6 +206,7 @@ def make_safe(steps: list[Step], reason: str) -> SafeState:
 
     One after the other, as devices that share a cable need it; but a step that takes long is
     not waited for before the next one begins, and all of them together have one time limit.
+    What fails, or does not read back as it should, is tried once more.
 
     Parameters
     ----------
@@ -210,13 +216,20 @@ def make_safe(steps: list[Step], reason: str) -> SafeState:
         Why.
     """
     end = time.monotonic() + _STEP_TIMEOUT_S
-    carried = []
-    for step in steps:
-        thread = _Carried(step)
+    carried = _carry(dict(enumerate(steps)), end)
+    again = {at: steps[at] for at, thread in carried.items() if thread.failed}
+    carried |= _carry(again, end)
+    readback = tuple(thread.readback for thread in carried.values())
+    return SafeState(reason, datetime.now(UTC).isoformat(timespec="milliseconds"), readback)
+
+
+def _carry(steps: Mapping[int, Step], end: float) -> dict[int, _Carried]:
+    """Begin every step, and wait for all of them until `end` (monotonic s)."""
+    carried = {}
+    for at, step in steps.items():
+        thread = carried[at] = _Carried(step)
         thread.start()
         thread.join(_NEXT_AFTER_S)
-        carried.append(thread)
-    for thread in carried:
+    for thread in carried.values():
         thread.join(max(0.0, end - time.monotonic()))
-    readback = tuple(thread.readback for thread in carried)
-    return SafeState(reason, datetime.now(UTC).isoformat(timespec="milliseconds"), readback)
+    return carried

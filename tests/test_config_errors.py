@@ -139,6 +139,11 @@ LIVE: list[tuple[str, Any, list[str]]] = [
     ),
     (
         "microscope.properties",
+        [["Excitation", "Model", "bright"]],
+        ["`microscope.properties.0", "Excitation.Model is read-only"],
+    ),
+    (
+        "microscope.properties",
         [["Excitation", "Power_mW", 900]],
         ["`microscope.properties.0", "Excitation.Power_mW", "'excitation_power'"],
     ),

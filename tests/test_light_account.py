@@ -11,11 +11,13 @@ from typing import Any
 
 import pytest
 
+from agent.bench import lit
+from agent.config import load
 from agent.config.schema import DoseConfig
 from agent.plans.adaptive.light_budget import LightBudget
 from agent.record import text
 from agent.record.dose import DoseGate
-from agent.record.folder import read_config
+from agent.record.folder import new_folder, read_config
 from agent.record.ledger import Entry, Ledger
 from agent.record.summary import summarize
 from agent.run import Session
@@ -160,6 +162,20 @@ def test_which_of_two_shutters_must_be_said(tmp_path: Path) -> None:
     microscope["python_devices"]["Epi"] = faulty.device("Shutter")
     with pytest.raises(BindingError, match=r"which one is opened for a frame.*Shutter, Epi"):
         Work(tmp_path, microscope=microscope)
+
+
+def test_every_shutter_is_closed_and_one_is_opened_for_frames(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    data = lit.config(log, frames=2, shutter="Shutter")
+    other = {"class": "agent.bench.lit:LitShutter", "options": {"log": str(log), "name": "epi"}}
+    data["microscope"]["python_devices"]["Epi"] = other
+    file = faulty.write(tmp_path / "c.yaml", data)
+    result = Session(load(file), file, new_folder(load(file), tmp_path, tmp_path / "run")).run()
+    assert (result.status, result.safe) == ("completed", True), result.reason
+    assert lit.left_lit(log) == {}
+    assert {each.device for each in lit.switched_on(log) if each.value == "open"} == {"shutter"}
+    readback = summarize(result.folder)["safe_state"]["readback"]
+    assert readback["shutter open"]["ok"] and readback["shutter Epi open"]["ok"]
 
 
 def test_a_shutter_that_does_not_close_is_not_opened_again(tmp_path: Path) -> None:

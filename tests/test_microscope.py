@@ -267,3 +267,22 @@ def test_a_device_that_hangs_or_fails_does_not_keep_the_others_from_being_safe()
     assert not state.ok and done
     assert found["works"].ok and not found["lies"].ok
     assert "no answer" in found["hangs"].value and "COM3" in found["fails"].value
+
+
+@pytest.mark.parametrize("part", ["act", "read"])
+def test_a_device_that_fails_once_is_asked_again(part: str) -> None:
+    calls: list[str] = []
+
+    def call(which: str) -> int:
+        calls.append(which)
+        if which == part and calls.count(which) == 1:
+            raise OSError("a byte was lost")
+        return 0
+
+    def act() -> object:
+        return call("act")
+
+    # Where it says that it is safe, it does not matter what it said of being told so.
+    state = make_safe([Step("laser", act, lambda: call("read"), 0)], "test")
+    assert state.ok
+    assert calls == (["act", "read", "act", "read"] if part == "read" else ["act", "read"])

@@ -15,6 +15,7 @@ from agent.record.ledger import Ledger
 from agent.run import Session
 from agent.run.pause import Pause
 from agent.steering.control_file import FILE
+from tests import faulty
 from tests.faulty import cli
 from tests.restorers import Doubling
 from tests.runs import (
@@ -71,6 +72,22 @@ def test_a_pause_is_dark_and_the_run_goes_on_where_it_stood(
     assert code == 0, err + out
     code, out, _ = cli(capsys, "show", work.run)
     assert "command    pause, by Ana at now" in out
+
+
+def test_a_pause_that_cannot_be_made_safe_ends_the_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Who pauses may open the lid: the run does not stand still with a laser on."""
+    stuck = faulty.device("Laser", sticks=True, armed=str(tmp_path / "stuck"))
+    work = Work(tmp_path, live={"frames": 400, "interval_s": 0.05}, laser=stuck).start()
+    until(lambda: work.progress.frames >= 2)
+    (tmp_path / "stuck").touch()
+    work.tell(pause=True)
+    result = work.ended()
+    assert (result.status, result.safe) == ("failed", False)
+    assert "could not be made safe for a pause" in result.reason
+    assert "excitation_power reads 5" in result.reason
+    assert not faulty.made["Shutter"][-1].open and faulty.made["Laser"][-1].power == 0
 
 
 def test_a_wait_for_the_next_time_point_is_cut_short_by_a_pause_and_gives_its_light_back(

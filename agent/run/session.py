@@ -222,8 +222,6 @@ class Session:
             microscope.make_safe(reason)
             work.join(ending.LET_GO_S)
             safe = microscope.make_safe(reason)  # whatever the thread still did in between
-            if not safe.ok:  # a device may not have answered, once
-                safe = microscope.make_safe(reason)
             result = self._finish(work, safe, reason, cause, seen)
             microscope.close(reason, hung=work.is_alive())
             if not microscope.closed:
