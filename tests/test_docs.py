@@ -337,4 +337,4 @@ def test_python_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with ZipFile(ROOT / "tests" / "old_runs" / "optimize.zip") as run:
         run.extractall(tmp_path / "RUN")
     for block in _blocks(page, "python"):
-        exec(compile(block, _id(page), "exec"), {"__name__": "__main__"})
+        exec(compile(block, _id(page), "exec", dont_inherit=True), {"__name__": "page"})
