@@ -30,6 +30,7 @@ Power = Annotated[float, Field(ge=0)]
 
 _WATTS = {"W": 1.0, "mW": 1e-3, "µW": 1e-6, "uW": 1e-6, "nW": 1e-9}
 _RELATIVE = 0.01
+"""Share of what was asked for that a value read back may differ by."""
 _OF_RANGE = 1e-3
 """What may lie between a value sent and the one read back: steps and rounding of a device."""
 _SECONDS = {"s": 1.0, "ms": 1e-3, "µs": 1e-6, "us": 1e-6, "ns": 1e-9}

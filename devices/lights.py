@@ -22,6 +22,7 @@ _LIGHT_LIKE = re.compile(
     re.IGNORECASE,
 )
 _HALT_S = 1.0
+"""Longest wait for a stage that was told to stop (s)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ _ASKED_S = 5.0
 _LET_GO_S = 2.0
 """How long a device that hangs is waited for at the end (s)."""
 _TICK_S = 0.05
+"""Time between two looks at whether opening is to end (s)."""
 
 T = TypeVar("T")
 

@@ -17,6 +17,7 @@ _STEP_TIMEOUT_S = 3.0
 _NEXT_AFTER_S = 0.2
 """How long a step has before the next one is begun beside it (s)."""
 _GATE_TIMEOUT_S = 0.5
+"""Longest wait for another thread's call into a device before it is made safe (s)."""
 
 
 class Stop(Protocol):

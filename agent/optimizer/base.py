@@ -14,7 +14,9 @@ from agent.optimizer.space import Space
 from devices.config import Value
 
 PENALTY = 3.0
+"""Score that one unit of bleaching above the limit costs; chosen by hand."""
 _CERTAINTY = 0.8
+"""Least probability to keep the limit of what a person's weights choose among; chosen by hand."""
 # The matrices here are so small that a second thread makes them several times slower:
 # hence `threadpool_limits(1)` around them.
 

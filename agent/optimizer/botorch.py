@@ -26,12 +26,19 @@ Acquisition = Literal["qLogNEI", "qLogNEHVI", "LogEI", "thompson"]
 Array = NDArray[np.float64]
 
 _FEWEST = 3
+"""Scored trials that a model needs at least."""
 _CANDIDATES = 512
+"""Sobol points among which the optimization of the acquisition begins."""
 _STARTS = 4
+"""Best of these that are refined by gradients."""
 _STEPS = 40
+"""Iterations of each refinement (L-BFGS-B)."""
 _SAMPLES = 64
+"""Quasi-random samples of the posterior in an acquisition; chosen by hand."""
 _NEARBY = 0.1
+"""Standard deviation of candidates near the best trials, in the unit cube."""
 _PENDING = 8
+"""Latest failed trials that count as pending, so that they are not asked for again."""
 
 
 class BotorchOptimizer(BaseEngine):

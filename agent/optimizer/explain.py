@@ -24,10 +24,13 @@ Array = NDArray[np.float64]
 _AT_ONCE = 512
 """Points asked for at a time: beliefs over many sessions take memory for each."""
 _AVERAGED = 256
+"""Points over which an effect is averaged."""
 _CELLS = 160
 """Values for which a note on the belief holds effects, all settings together."""
 _DIGITS = 4
+"""Significant digits of numbers in a note."""
 _HARDLY = 0.005
+"""Change of the score below which it is called about the same; two digits are shown."""
 _LIKELY, _DOUBTED = 0.9, 0.5
 
 

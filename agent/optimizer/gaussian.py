@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 _JITTER = 1e-8
+"""Variance added to the diagonal, so that Cholesky succeeds (standardized units²)."""
 
 
 @dataclass(frozen=True, slots=True)

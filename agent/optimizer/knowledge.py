@@ -23,10 +23,13 @@ PRICE = Scale(mean=-2.0, constant=1.5, amplitude=0.6, slope=2.0, residual=(0.1, 
 GLARE = Scale(mean=-6.0, constant=2.0, amplitude=1.0, slope=4.0, residual=())
 """Of the logarithm of the saturated share + `_DIM`."""
 FLOOR = 0.02
+"""Bleached share added before the logarithm is taken: less than this is noise."""
 _DIM, _GLARE_SD = 1e-4, 0.5
 _LEAST_SCORE_SD, _LEAST_BLEACHING_SD = 0.03, 0.008
 _NOTHING = 0.15
+"""Prior probability that no session of the memory fits this sample; chosen by hand."""
 _REFIT_EVERY = 5
+"""Trials between two fits of the hyperparameters, from 20 trials on."""
 Trial = tuple[Settings, Outcome]
 
 

@@ -24,11 +24,17 @@ from agent.optimizer.ranking import ranking_weights
 Array = NDArray[np.float64]
 _DRAWS, _PROPOSALS, _ROUNDS = 64, 32, 2
 _LEARN_FROM = 100
+"""Measurements from which hyperparameters are learned at most."""
 _KEPT_PROCESSES = 6
+"""Gaussian processes with the largest evidence that are averaged over."""
 _KEPT_HYPOTHESES = 120
+"""Sessions of the memory with the largest evidence that are averaged over."""
 _STEP = 0.35
+"""Standard deviation of a step of the logarithm in the search for hyperparameters."""
 _LEAST_TO_RANK = 3
+"""Measurements from which hypotheses are weighed by ranking."""
 _NEGLIGIBLE = 1e-3
+"""Weight relative to the largest one below which a process is left out."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,11 @@ import numpy as np
 from agent.optimizer.gaussian import Array
 
 _DRAWS = 64
+"""Draws of the true values from the measured ones."""
 _PAIRS = 600
+"""Pairs of trials that are compared at most."""
 _WORST = 0.95
+"""Quantile of the errors by chance beyond which a hypothesis is dropped (Feurer et al. 2018)."""
 
 
 def ranking_weights(values: Array, sd: Array, expected: Array, own: Array, seed: int) -> Array:

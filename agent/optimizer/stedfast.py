@@ -26,12 +26,15 @@ from agent.optimizer.space import Space
 from devices.config import Value
 
 _CERTAINTY = 0.95
+"""Least probability to keep the bleaching limit of what is recommended."""
 _LIKELY = 0.5
 """Settings that keep the limit less likely than that are never recommended beside others."""
 _FORBIDDEN = 1.0
+"""Score that certain bleaching above the limit costs a candidate."""
 _DOUBT_FROM, _DOUBT_EVERY = 8, 4
 _SCREENED, _COMPARED, _FRONT = 1024, 220, 12
 _ELSEWHERE = 0.15
+"""Distance in the unit cube within which trials without a result keep others away."""
 Seconds = Callable[[Mapping[str, Value]], float]
 Affordable = Callable[[Mapping[str, Value], Sequence[Trial]], bool]
 

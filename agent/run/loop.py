@@ -44,6 +44,7 @@ from devices.microscope import Microscope
 from devices.shot import Shot
 
 _GRACE_S = 2.0
+"""Time beyond exposure and timeout before a camera counts as hanging (s)."""
 
 
 @dataclass(slots=True)

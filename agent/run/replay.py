@@ -34,6 +34,7 @@ from devices.shot import Shot
 from models.quality.score import Score
 
 _FEW = 10
+"""Rounded values that are listed at most."""
 
 
 class _EndOfTape(Exception):

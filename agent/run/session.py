@@ -45,7 +45,9 @@ from devices.microscope import Microscope
 from devices.safety import SafeState
 
 _TICK_S = 0.05
+"""Time between two looks at the acquisition (s)."""
 _HEARTBEAT_S = 1.0
+"""Time between two heartbeats in `status.json` (s)."""
 
 
 class Hung(DeviceFault):

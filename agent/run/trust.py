@@ -22,6 +22,7 @@ from agent.record.folder import CONFIG, read_config
 
 FILE = "signature"
 _BYTES = 32
+"""Length of the secret key that run folders are signed with (bytes)."""
 
 
 def code_of(config: RunConfig) -> list[str]:

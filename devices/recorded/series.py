@@ -26,6 +26,7 @@ GREY = "accepted are grey frames of one channel, or a stack of them"
 # Fewer columns than this are no image but channels.
 _CHANNELS = 4
 _SMALLEST = 8
+"""Side below which an array is no image (pixels)."""
 _FREE = "qijklmnopuvw"
 
 

@@ -26,6 +26,7 @@ from devices.recorded.series import LARGEST_BYTES, Series, reason
 from devices.recorded.tiff_description import ImageJ, Lsm, OmeXml, Tags, ome_images
 
 _MOST_PLANES = 10**7
+"""Planes that a file may claim; more is damage."""
 _COUNTED = re.compile(
     r"""\b(?:Size[A-Z]|First[A-Z]|IFD|NumPlanes|PlaneCount|SamplesPerPixel|Start|End|Step)"""
     r"""\s*=\s*["']\s*([^"']*)["']"""

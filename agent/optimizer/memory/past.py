@@ -19,6 +19,7 @@ from agent.record.load import read
 from devices.config import SettingConfig, Value
 
 LEAST_TRIALS = 5
+"""Usable trials below which an earlier run says too little to learn from."""
 
 
 class PriorError(UserError):

@@ -21,6 +21,7 @@ AXES = ("excitation_w", "depletion_w", "dwell_s", "passes")
 PIXEL_NM = 20.0
 """Pixel that the sessions are simulated with."""
 _LEAST_EXPONENT = 1e-6
+"""Least bleaching exponent that is kept, so that its logarithm is finite."""
 
 
 @dataclass(frozen=True, slots=True)

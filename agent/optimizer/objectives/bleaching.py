@@ -11,9 +11,13 @@ from agent.optimizer.objectives.estimate import Estimate
 from agent.optimizer.objectives.structure import Parts, parts
 
 _BLUR_PX = 3.0
+"""Sigma by which structure and dark half are told apart (pixels)."""
 _EDGE_PX = 10
+"""Border that is left out: a confocal sees dye there that the scan never reached (pixels)."""
 _LARGEST_EDGE = 0.1
+"""Share of a side that this border takes at most."""
 _VISIBLE = 3.0
+"""Contrast in standard deviations from which a bleached share can be measured."""
 UNKNOWN = Estimate(0.0, 1.0)
 """What two frames without a visible structure say about bleaching: nothing."""
 

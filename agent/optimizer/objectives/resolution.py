@@ -11,16 +11,25 @@ from numpy.typing import NDArray
 from agent.optimizer.objectives.spectrum import Spectrum, spectrum
 
 _WIDTHS_NM = np.geomspace(40, 320, 60)
+"""Widths of the effective PSF that are compared (nm, FWHM)."""
 _STEEPNESS = np.arange(0, 4.01, 0.25)
+"""Exponents of the structure's power spectrum that are compared."""
 _STEEPNESS_MEAN, _STEEPNESS_SD = 1.25, 0.5
 _LONGEST_NM = 600.0
+"""Longest wavelength that is used: longer ones are the field's, not the structure's (nm)."""
 _MISFIT = 0.3
+"""Relative deviation of structures from a power law."""
 _LABEL_NM, _LABEL_SD_NM = 54.0, 4.0
 _SURE = 0.1
+"""Relative standard deviation above which there is no answer."""
 _WIDEST_NM = 250.0
+"""Width above which there is no answer: a confocal's (nm)."""
 _PIXELS_PER_WIDTH = 2.5
+"""Pixels in a width below which it is undersampled."""
 _SMALLEST_PX = 96
+"""Side of a frame below which it has too few rings (pixels)."""
 _ROUNDS = 6
+"""Rounds of reweighting; chosen by hand."""
 
 
 def resolution_nm(frame: NDArray[Any], pixel_size_nm: float) -> float | None:

@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 _RING = 0.01
+"""Width of a ring of frequencies (cycles a pixel)."""
 _NOISE_ONLY = 0.45
+"""Frequency from which there is noise only (cycles a pixel; Nyquist is 0.5)."""
 # Neighbouring frequencies under a Hann window are not independent: (35/128 / (3/8)²)² of them
 # carry as much as one.
 _DEPENDENT = (35 / 128 / (3 / 8) ** 2) ** 2

@@ -17,6 +17,7 @@ from scipy.ndimage import gaussian_filter
 from skimage.filters import threshold_otsu
 
 _DARK_SHARE = 0.5
+"""Share of the pixels that can be the dark half."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,9 @@ from agent.plans.adaptive.motion import likeness, local_change, look, moved
 from agent.plans.adaptive.schedule import REMEMBERED, Drift, Mark, Rules, Schedule, Seen
 
 _ENOUGH_AUDITS = 0.9
+"""Weighted number of audits before a gap is left."""
 _PACES = 3
+"""Latest predicted errors from which the pace of the sample is taken."""
 
 
 class AdaptiveGaps(Schedule):

@@ -18,7 +18,9 @@ from agent.plans.adaptive.error import Detector, inherited_noise, squared_error
 from agent.plans.adaptive.motion import moved
 
 _LEAST_PX = 0.02
+"""Shift below which a frame is left as it is (pixels)."""
 _CUBIC = 3
+"""Order of the splines that shift a frame."""
 
 
 class Between(Protocol):

@@ -7,8 +7,11 @@ from dataclasses import dataclass, replace
 from devices.shot import Field
 
 _LEAST_PX = 0.5
+"""Drift below which nothing is concluded from it (pixels)."""
 _WORSE = 1.3
+"""Growth of the drift after a correction that makes the correction suspect."""
 _PATIENCE = 2
+"""Times in a row that it grows before the stage no longer follows."""
 
 
 @dataclass(slots=True)

@@ -28,8 +28,11 @@ Map = NDArray[np.float64]
 BLUR_PX = 1.5
 """Standard deviation of the Gaussian through which frames are compared (pixels)."""
 _EDGE_PX = 6
+"""Border that the Gaussian reaches into, four sigmas of `BLUR_PX` (pixels)."""
 _LEAST_STRUCTURE = 3.0
+"""Variance of the structure in its standard deviations from which an error is stated."""
 _SHAKE = 0.5
+"""Noise added to a frame, as a share of its own, to see what noise does to a result."""
 UNKNOWN = Estimate(float("nan"), float("inf"))
 """Of a frame that shows no structure."""
 

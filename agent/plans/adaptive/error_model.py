@@ -26,6 +26,7 @@ _MEMORY = 0.93
 _SCATTER = 0.32
 """Standard deviation of a frame's log error about what is expected of it."""
 _AFTER_EVENT = 0.3
+"""Weight that audits before an event keep; chosen by hand."""
 _NIL = 2.0**-200
 """What an audit must count, of what the newest does, to be kept: some 1,900 audits, or fewer."""
 

@@ -10,12 +10,18 @@ from statistics import median
 from agent.plans.adaptive.motion import Look
 
 _REMEMBERED = 7
+"""Changes of which the median is what is usual."""
 _FASTER = 2.2
+"""Pace, as a multiple of the usual one, that is an event."""
 _LEAST_CHANGE = 0.12
+"""Pace below which there is no event, whatever is usual."""
 _DIMMER, _SOFTER, _SURELY = 0.3, 0.5, 4.0
 _LEAST = 1e-6
+"""Sharpness below which it counts as this, so that its logarithm is finite."""
 _LOCALLY = 3.0
+"""Local change, as a multiple of the usual one, that is an event."""
 _LEAST_LOCAL = 0.35
+"""Local change below which there is no event, whatever is usual."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 _ROUNDING = 1e-9
+"""What sums of joules may differ by (J)."""
 
 
 @dataclass(slots=True)

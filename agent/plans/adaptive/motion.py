@@ -18,11 +18,17 @@ from skimage.registration import phase_cross_correlation
 from agent.plans.adaptive.error import Detector, Map, noise, smooth, spread, structure
 
 _UPSAMPLING = 20
+"""Parts of a pixel in which a drift is found."""
 _TURNS = 3
+"""Times that a drift is found anew in the frame moved back by it."""
 _COARSE_PX = 4.0
+"""Sigma beyond which structure is coarse, for the sharpness (pixels)."""
 _LEAST = 1e-9
+"""Variance below which a frame is empty (counts²)."""
 _PARTS = 4
+"""Parts of a side in which local change is looked for."""
 _VISIBLE = 4.0
+"""Variance of the structure in its standard deviations from which sharpness is stated."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from devices.shot import Field
 REMEMBERED = 3
 """Frames of a field."""
 _ALIKE = 0.3
+"""Correlation below which two frames are too different to state a drift."""
 
 Drift = tuple[float, float]
 Mark = dict[str, Any]
