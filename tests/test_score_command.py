@@ -90,6 +90,19 @@ def test_pixel_sizes_are_those_of_the_file(tmp_path: Path, frame: NDArray[np.uin
     assert score_files([file], None)[0]["pixel_size_from"] == "assumed"
 
 
+def test_pixels_that_are_not_square_are_told(
+    tmp_path: Path,
+    frame: NDArray[np.uint16],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = tmp_path / "a.tif"
+    tifffile.imwrite(file, frame, imagej=True, resolution=(20, 10), metadata={"unit": "micron"})
+    assert score(monkeypatch, file) == 2
+    said = capsys.readouterr().err
+    assert "pixels of 100 × 50 nm (rows × columns); accepted are square ones" in said
+
+
 def test_one_channel_is_scored(
     tmp_path: Path,
     frame: NDArray[np.uint16],
