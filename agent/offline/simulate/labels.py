@@ -17,10 +17,7 @@ Folder layout: `<channel>/<name>.tif`, same names in each channel, and `fields.c
 
 from __future__ import annotations
 
-import csv
-import os
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -29,6 +26,7 @@ from typing import Any
 import tifffile
 
 from agent.config.reading import UserError
+from agent.offline.simulate.data_set import check_rows, make_missing, read_rows
 from agent.offline.simulate.label_fields import LabelledField, Measured, draw_field
 from agent.offline.simulate.label_population import LABEL_SETS, SOURCES, Label, LabelSet
 from agent.offline.simulate.off_target import PIXEL_NM
@@ -70,15 +68,8 @@ def parse_set(structure: str, name: str) -> tuple[Structure, LabelSet]:
 
 
 def read_fields(folder: Path) -> list[dict[str, str]]:
-    """Rows of a data set's table; empty where there is none yet.
-
-    A last line without an end, which a killed process may leave, is not one.
-    """
-    path = folder / FIELDS
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(line for line in file if line.endswith("\n")))
+    """Rows of a data set's table; empty where there is none yet."""
+    return read_rows(folder / FIELDS)
 
 
 def _make(
@@ -135,29 +126,11 @@ def simulate_labels(
         The folder holds fields of another structure, set or seed.
     """
     rows = read_fields(folder)
-    wanted = {"structure": structure, "set": name, "seed": str(seed)}
-    for row in rows:
-        for key, value in wanted.items():
-            if row.get(key) != value:
-                raise UserError(
-                    f"{folder / FIELDS}: {key} is {row.get(key)}, asked for is {value}; "
-                    "go on with what it was made with, or name another folder"
-                )
+    asked = {"structure": structure, "set": name, "seed": str(seed)}
+    check_rows(folder / FIELDS, rows, asked)
     folder.mkdir(parents=True, exist_ok=True)
     whole = [row for row in rows if _complete(folder, row["name"])]
     done = {row["name"] for row in whole}
     missing = [i for i in range(number) if f"{i:05d}" not in done]
-    with (
-        (folder / FIELDS).open("w", newline="") as file,
-        ProcessPoolExecutor(workers or os.cpu_count()) as pool,
-    ):
-        table = csv.DictWriter(file, COLUMNS)
-        table.writeheader()
-        table.writerows(whole)
-        file.flush()
-        made = len(done)
-        for row in pool.map(partial(_make, folder, structure, name, seed), missing):
-            table.writerow(row)
-            file.flush()
-            made += 1
-            yield made
+    make = partial(_make, folder, structure, name, seed)
+    yield from make_missing(folder / FIELDS, COLUMNS, whole, make, missing, workers)

@@ -6,10 +6,7 @@ counts); `clean/<name>.tif`, the mean of every frame (float32 counts); and `movi
 
 from __future__ import annotations
 
-import csv
-import os
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +14,7 @@ from typing import Any
 import tifffile
 
 from agent.config.reading import UserError
+from agent.offline.simulate.data_set import check_rows, make_missing, read_rows
 from agent.offline.simulate.movie_scenes import MOVIE_SETS, MovieSet
 from agent.offline.simulate.movies import COLUMNS, draw_movie
 
@@ -39,15 +37,8 @@ def parse_set(name: str) -> MovieSet:
 
 
 def read_movies(folder: Path) -> list[dict[str, str]]:
-    """Rows of a data set's table; empty where there is none yet.
-
-    A last line without an end, which a killed process may leave, is not one.
-    """
-    path = folder / MOVIES
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(line for line in file if line.endswith("\n")))
+    """Rows of a data set's table; empty where there is none yet."""
+    return read_rows(folder / MOVIES)
 
 
 def _files(folder: Path, name: str) -> tuple[Path, Path]:
@@ -93,28 +84,10 @@ def simulate_movies(
         The folder holds movies of another set or seed.
     """
     rows = read_movies(folder)
-    for row in rows:
-        for key, value in (("set", name), ("seed", str(seed))):
-            if row.get(key) != value:
-                raise UserError(
-                    f"{folder / MOVIES}: {key} is {row.get(key)}, asked for is {value}; "
-                    "go on with what it was made with, or name another folder"
-                )
+    check_rows(folder / MOVIES, rows, {"set": name, "seed": str(seed)})
     (folder / CLEAN).mkdir(parents=True, exist_ok=True)
     whole = [row for row in rows if all(file.exists() for file in _files(folder, row["name"]))]
     done = {row["name"] for row in whole}
     missing = [i for i in range(number) if f"{i:05d}" not in done]
-    with (
-        (folder / MOVIES).open("w", newline="") as file,
-        ProcessPoolExecutor(workers or os.cpu_count()) as pool,
-    ):
-        table = csv.DictWriter(file, COLUMNS)
-        table.writeheader()
-        table.writerows(whole)
-        file.flush()
-        made = len(done)
-        for row in pool.map(partial(_make, folder, name, seed), missing):
-            table.writerow(row)
-            file.flush()
-            made += 1
-            yield made
+    make = partial(_make, folder, name, seed)
+    yield from make_missing(folder / MOVIES, COLUMNS, whole, make, missing, workers)

@@ -2,38 +2,30 @@
 
 from __future__ import annotations
 
-import csv
-import os
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, fields
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import tifffile
 
+from agent.offline.simulate.data_set import make_missing, read_rows
 from agent.offline.simulate.frames import LabelledFrame, draw_frame
 from agent.offline.simulate.population import SetName
 
 TABLE = "frames.csv"
 
 
-def _make(folder: Path, name: SetName, seed: int, index: int) -> LabelledFrame:
+def _make(folder: Path, name: SetName, seed: int, index: int) -> dict[str, Any]:
     frame, row = draw_frame(name, seed, index)
     tifffile.imwrite(folder / row.file, frame, resolution=(5e5, 5e5), resolutionunit="CENTIMETER")
-    return row
+    return asdict(row)
 
 
 def read_table(folder: Path) -> list[dict[str, str]]:
-    """Rows of a data set's table; empty where there is none yet.
-
-    A last line without an end, which a killed process may leave, is not one.
-    """
-    path = folder / TABLE
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(line for line in file if line.endswith("\n")))
+    """Rows of a data set's table; empty where there is none yet."""
+    return read_rows(folder / TABLE)
 
 
 def simulate_quality(
@@ -65,18 +57,6 @@ def simulate_quality(
     rows = [row for row in read_table(folder) if (folder / row["file"]).exists()]
     done = {row["file"] for row in rows}
     missing = [i for i in range(frames) if f"{i:05d}.tif" not in done]
-    with (
-        (folder / TABLE).open("w", newline="") as file,
-        ProcessPoolExecutor(workers or os.cpu_count()) as pool,
-    ):
-        table = csv.DictWriter(file, [field.name for field in fields(LabelledFrame)])
-        table.writeheader()
-        table.writerows(rows)
-        file.flush()
-        made = len(done)
-        make = partial(_make, folder, name, seed)
-        for future in as_completed([pool.submit(make, i) for i in missing]):
-            table.writerow(asdict(future.result()))
-            file.flush()
-            made += 1
-            yield made
+    columns = [field.name for field in fields(LabelledFrame)]
+    make = partial(_make, folder, name, seed)
+    yield from make_missing(folder / TABLE, columns, rows, make, missing, workers)

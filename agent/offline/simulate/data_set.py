@@ -1,0 +1,86 @@
+"""A simulated data set on disk: a table with a row for each item, made in parallel, continued."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from agent.config.reading import UserError
+
+Row = Mapping[str, Any]
+
+
+def read_rows(table: Path) -> list[dict[str, str]]:
+    """Rows of a data set's table; empty where there is none yet.
+
+    A last line without an end, which a killed process may leave, is not one.
+    """
+    if not table.exists():
+        return []
+    with table.open(newline="") as file:
+        return list(csv.DictReader(line for line in file if line.endswith("\n")))
+
+
+def check_rows(table: Path, rows: Sequence[Row], asked: Mapping[str, str]) -> None:
+    """Refuse to continue a set that was made with something else.
+
+    Raises
+    ------
+    UserError
+        Names the table, the column and both values.
+    """
+    for row in rows:
+        for key, value in asked.items():
+            if row.get(key) != value:
+                raise UserError(
+                    f"{table}: {key} is {row.get(key)}, asked for is {value}; "
+                    "continue with what it was made with, or name another folder"
+                )
+
+
+def make_missing(
+    table: Path,
+    columns: Sequence[str],
+    rows: Sequence[Row],
+    make: Callable[[int], Row],
+    missing: Sequence[int],
+    workers: int | None = None,
+) -> Iterator[int]:
+    """Make the items that are missing, each with a row as soon as its files are there.
+
+    Parameters
+    ----------
+    table
+        Is written anew, with `rows` first.
+    columns
+        Of the table.
+    rows
+        Of the items that are complete.
+    make
+        Makes an item and returns its row; importable, for it is called in other processes.
+    missing
+        Numbers of the items to make.
+    workers
+        Processes; by default one a core.
+
+    Yields
+    ------
+    int
+        How many items are complete, after each.
+    """
+    with (
+        table.open("w", newline="") as file,
+        ProcessPoolExecutor(workers or os.cpu_count()) as pool,
+    ):
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+        file.flush()
+        for done, row in enumerate(pool.map(make, missing), len(rows) + 1):
+            writer.writerow(row)
+            file.flush()
+            yield done
