@@ -53,6 +53,11 @@ class Note:
         `trial`, `recommendation`, `result`, …
     data
         Plain numbers, strings, lists and dicts.
+
+    Examples
+    --------
+    >>> Note("focus", {"z_um": 1.5, "score": 0.7}).topic
+    'focus'
     """
 
     topic: str
@@ -251,6 +256,11 @@ def purpose(number: int, repeat: int = 0) -> str:
         Of the trial, counted from 1.
     repeat
         How often it was taken before and flagged.
+
+    Examples
+    --------
+    >>> purpose(3), purpose(3, repeat=1)
+    ('trial 3', 'trial 3, repeat 1')
     """
     return f"trial {number}, repeat {repeat}" if repeat else f"trial {number}"
 

@@ -11,6 +11,11 @@ def grid(config: FieldsConfig) -> list[Field]:
 
     Where the config has no centre they are around (0, 0); a run's has one, from
     `MicroscopeConfig.placed`.
+
+    Examples
+    --------
+    >>> [(field.x_um, field.y_um) for field in grid(FieldsConfig(rows=1, columns=2, pitch_um=10))]
+    [(-5.0, 0.0), (5.0, 0.0)]
     """
     x0, y0 = config.centre_um or (0.0, 0.0)
     places = [

@@ -52,6 +52,12 @@ class Shot:
         Which settings it measures again (`start`, `best`).
     search
         Number of the search between other frames that it belongs to, from 1.
+
+    Examples
+    --------
+    >>> shot = Shot.sted(Field(0, 1.5, 0.0), {"depletion_power": 80})
+    >>> shot.mode, shot.settings["depletion_power"]
+    ('sted', 80)
     """
 
     mode: str

@@ -24,7 +24,13 @@ Array = NDArray[np.float64]
 
 
 def merit(outcome: Outcome, limit: float) -> float:
-    """One number for engines that know no constraint: score − 3 · max(0, bleaching − limit)."""
+    """One number for engines that know no constraint: score − 3 · max(0, bleaching − limit).
+
+    Examples
+    --------
+    >>> merit(Outcome(score=0.6, bleaching=0.25), limit=0.2)
+    0.45
+    """
     return outcome.score - PENALTY * max(0.0, outcome.bleaching - limit)
 
 

@@ -10,7 +10,19 @@ from agent.optimizer.space import Space
 
 
 class RandomSearch(BaseEngine):
-    """Every trial drawn at random; parameters as in `BaseEngine`."""
+    """Every trial drawn at random; parameters as in `BaseEngine`.
+
+    Examples
+    --------
+    >>> from agent.optimizer.outcome import Outcome
+    >>> from devices.config import SettingConfig
+    >>> power = SettingConfig(device="Laser", property="mW", range=(1, 100), start=1)
+    >>> engine = RandomSearch(Space({"power": power}, {}), bleaching_limit=0.2, seed=1)
+    >>> settings = engine.ask()
+    >>> engine.tell(settings, Outcome(score=0.5, bleaching=0.1))
+    >>> engine.recommend() == settings
+    True
+    """
 
     def ask(self) -> Settings:
         """Settings to try next."""

@@ -36,6 +36,13 @@ class Outcome:
         Time that light was on the sample in the STED frame (s).
     dose_J
         Light on the sample in the STED frame (J), by laser.
+
+    Examples
+    --------
+    >>> Outcome(score=0.6, bleaching=0.1).usable
+    True
+    >>> Outcome(score=0.6, bleaching=0.1, flags=("saturated",)).usable
+    False
     """
 
     score: float

@@ -29,6 +29,15 @@ class Space:
         What is tuned.
     search
         Narrower ranges or choices for some of them.
+
+    Examples
+    --------
+    >>> power = SettingConfig(device="Laser", property="mW", range=(1, 100), scale="log", start=1)
+    >>> space = Space({"power": power}, {"power": (1, 100)})
+    >>> space.cube([{"power": 10.0}]).round(3).tolist()
+    [[0.5]]
+    >>> space.contains({"power": 200})
+    False
     """
 
     def __init__(

@@ -15,6 +15,14 @@ def live(config: LiveConfig) -> Plan:
 
     It begins with the starting settings, and before each frame it listens to what a person says.
     A frame that cannot be taken in time waits for the next time point, or shifts those that follow.
+
+    Examples
+    --------
+    >>> plan = live(LiveConfig(frames=2))
+    >>> next(plan)
+    Listen()
+    >>> plan.send(()).mode
+    'sted'
     """
     settings: dict[str, Value] = {}
     point = 0

@@ -108,6 +108,12 @@ class Interpolation:
         If weights or card are missing.
     ValueError
         If they cannot be used, or there is no such device.
+
+    Examples
+    --------
+    >>> before, after = np.random.default_rng(0).poisson(3, (2, 64, 64)).astype(np.uint16)
+    >>> Interpolation("flow", device="cpu").between(before, after, t=0.5).image.shape
+    (64, 64)
     """
 
     def __init__(

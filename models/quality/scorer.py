@@ -57,6 +57,13 @@ class QualityScorer:
         If weights or card are missing.
     ValueError
         If they are damaged or do not belong together.
+
+    Examples
+    --------
+    >>> scorer = QualityScorer()
+    >>> score = scorer.score(np.random.default_rng(0).poisson(3, (64, 64)), pixel_size_nm=20)
+    >>> 0 <= score.value <= 1
+    True
     """
 
     def __init__(self, weights: Path | None = None, device: str | Accelerator = "cpu") -> None:

@@ -103,6 +103,13 @@ class Restorer:
         If weights or card are missing.
     ValueError
         If they cannot be used, there is no such device, or the tile is too small.
+
+    Examples
+    --------
+    >>> restorer = Restorer("actin", device="cpu")
+    >>> found = restorer.restore(np.random.default_rng(0).poisson(3, (64, 64)).astype(np.uint16))
+    >>> found.image.shape, found.sd.shape
+    ((64, 64), (64, 64))
     """
 
     def __init__(

@@ -58,6 +58,17 @@ def bleaching(before: NDArray[Any], after: NDArray[Any]) -> Estimate:
     ------
     ValueError
         The shapes differ.
+
+    Examples
+    --------
+    A scan that takes a fifth of the dye:
+
+    >>> y, x = np.mgrid[:128, :128]
+    >>> dye = 40 * (np.abs(x % 32 - 16) < 5) + 2
+    >>> rng = np.random.default_rng(0)
+    >>> found = bleaching(rng.poisson(dye), rng.poisson(0.8 * dye))
+    >>> abs(found.value - 0.2) < 0.03
+    True
     """
     if before.shape != after.shape:
         raise ValueError(f"frames of one field differ in shape: {before.shape} and {after.shape}")

@@ -28,6 +28,11 @@ def saturated_share(frame: NDArray[Any], ceiling: float | None = None) -> float:
     -------
     float
         In [0, 1].
+
+    Examples
+    --------
+    >>> saturated_share(np.array([[0, 255], [255, 7]], np.uint8), ceiling=255)
+    0.5
     """
     if ceiling is None:
         if not saturated(frame):

@@ -44,6 +44,13 @@ def signal_to_noise(frame: NDArray[Any]) -> float:
     -------
     float
         A ratio; 0 where there is nothing to see.
+
+    Examples
+    --------
+    >>> stripes = 40 * (np.mgrid[:128, :128][1] % 32 < 10) + 1.0
+    >>> rng = np.random.default_rng(0)
+    >>> signal_to_noise(rng.poisson(4 * stripes)) > signal_to_noise(rng.poisson(stripes))
+    True
     """
     found = parts(frame, _BLUR_PX)
     if found is None:
