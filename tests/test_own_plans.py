@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
+import zarr
 
 from agent.config import load
 from agent.config.own_code import PLAN, installed
@@ -40,11 +42,11 @@ EVIL = "from pathlib import Path\nPath(__file__).with_name('imported').touch()\n
 def forgotten() -> Iterator[None]:
     """What a test imports from its folder is not there for the next."""
     place = list(sys.path)
-    for name in ("focus_series", "later"):
+    for name in ("focus_series", "later", "times"):
         sys.modules.pop(name, None)
     yield
     sys.path[:] = place
-    for name in ("focus_series", "later"):
+    for name in ("focus_series", "later", "times"):
         sys.modules.pop(name, None)
 
 
@@ -264,6 +266,63 @@ def test_what_is_wrong_with_an_engine_of_one_s_own_is_said(
 ) -> None:
     with pytest.raises(UserError, match=said):
         load(searching(tmp_path, **options))
+
+
+# ---------------------------------------------------------------------- a filter
+
+FILTER = """
+from types import SimpleNamespace
+
+import numpy as np
+from pydantic import Field
+
+from agent.config import Model
+
+
+class Times(Model):
+    factor: float = Field(2.0, gt=0, description="counts are multiplied by this")
+
+
+class Multiplying:
+    def __init__(self, factor):
+        self.factor = factor
+
+    def weights_hash(self):
+        return f"{self.factor:064.0f}"
+
+    def warm_up(self, shape):
+        pass
+
+    def restore(self, frame):
+        image = self.factor * frame.astype(np.float32)
+        noise = np.ones_like(image)
+        return SimpleNamespace(image=image, sd=noise, uncertainty=0.5, device="cpu", fault=None)
+
+
+def times(section: Times, device):
+    return Multiplying(section.factor)
+"""
+
+
+def test_a_filter_of_one_s_own_works_in_its_process(tmp_path: Path) -> None:
+    (tmp_path / "times.py").write_text(FILTER, encoding="utf-8")
+    asked = {"model": "times:times", "frames": "all", "times": {"factor": 3.0}}
+    data = faulty.config(live={"frames": 2}, filter=asked)
+    run = ran(faulty.write(tmp_path / "config.yaml", data))
+    raw, filtered = (zarr.open(run / f"{kind}.ome.zarr")["0"] for kind in ("raw", "filtered"))
+    assert np.array_equal(np.asarray(filtered)[0].squeeze()[0], 3.0 * np.asarray(raw)[0].squeeze())
+    session = recorded(run).sessions[-1]
+    assert session["code"]["filter"]["name"] == "times:times"
+    assert session["weights"]["filter"].endswith("3")
+
+    sys.modules.pop("times")
+    assert summarize(run)["filtered"]["frames"] == 2
+    assert replay(run).difference is None
+    assert "times" not in sys.modules, "what the filter gave is in the ledger"
+
+    data["filter"] = asked | {"times": {"factor": 0}}
+    with pytest.raises(UserError, match=r"`filter.times.factor`: 0: .*greater than 0"):
+        load(faulty.write(tmp_path / "wrong.yaml", data))
 
 
 # ---------------------------------------------------------------------- configs that are wrong

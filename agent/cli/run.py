@@ -101,7 +101,7 @@ def resume(
     folder: RunFolder,
     accept_changes: Annotated[
         bool,
-        typer.Option("--accept-changes", help="other weights, or other code of its plan or engine"),
+        typer.Option("--accept-changes", help="other weights, or other code of its own"),
     ] = False,
     trust: Trust = False,
     view: View = False,

@@ -1,4 +1,4 @@
-"""From a file to a checked config, whose plan and engine may be of one's own."""
+"""From a file to a checked config, whose plan, engine and filter may be of one's own."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field, create_model
 
 from agent.config.optimize import ENGINES, OptimizeConfig
-from agent.config.own_code import ENGINE, NAME, PLAN, Own, Part, find, installed, not_loaded
+from agent.config.own_code import ENGINE, FILTER, NAME, PLAN, Own, Part, find, installed, not_loaded
 from agent.config.paths import settle
 from agent.config.reading import located, read_checked
-from agent.config.schema import PLANS, RunConfig
+from agent.config.schema import PLANS, FilterConfig, RunConfig
 
 OWN = "own"
-"""Key of a run's provenance: names of its plan and its engine, where they are of one's own."""
+"""Key of a run's provenance: names of its plan, engine and filter, where they are of one's own."""
 
 
 def load(path: Path, overrides: Sequence[str] = (), *, code: bool = True) -> RunConfig:
@@ -30,8 +30,8 @@ def load(path: Path, overrides: Sequence[str] = (), *, code: bool = True) -> Run
     overrides
         `key.path=value` pairs laid over it, values read as YAML.
     code
-        Whether to import a plan or an engine of one's own; without it, its section is kept as it
-        is, and answers nothing.
+        Whether to import code of one's own; without it, its section is kept as it is, and answers
+        nothing.
 
     Raises
     ------
@@ -43,7 +43,7 @@ def load(path: Path, overrides: Sequence[str] = (), *, code: bool = True) -> Run
 
 
 def _model_of(data: dict[str, Any], path: Path, *, code: bool) -> type[RunConfig]:
-    """The model that fits a config's plan and engine.
+    """The model that fits a config's plan, engine and filter.
 
     Parameters
     ----------
@@ -59,27 +59,28 @@ def _model_of(data: dict[str, Any], path: Path, *, code: bool) -> type[RunConfig
     UserError
         One cannot be imported, or is something else.
     """
-    search = data.get("optimize")
-    engine = search.get("engine") if isinstance(search, dict) else None
-    plan = _own(PLAN, data.get("plan"), RunConfig, data, path, code=code)
-    return _model(plan, _own(ENGINE, engine, OptimizeConfig, data, path, code=code))
+    found = [_own(part, data, path, code=code) for part in _PARTS]
+    return _model(*found)
 
 
-_KEYS = {PLAN: ("plan",), ENGINE: ("optimize", "engine")}
-_OURS = {PLAN: PLANS, ENGINE: ENGINES}
+_PARTS: dict[Part, tuple[type[BaseModel], tuple[str, ...], tuple[str, ...]]] = {
+    PLAN: (RunConfig, ("plan",), PLANS),
+    ENGINE: (OptimizeConfig, ("optimize", "engine"), ENGINES),
+    FILTER: (FilterConfig, ("filter", "model"), ()),
+}
+"""What has its section, the key that names it, and which come with this package.
+
+Filters that do are files.
+"""
 
 
-def _own(
-    part: Part,
-    name: object,
-    beside: type[BaseModel],
-    data: dict[str, Any],
-    path: Path,
-    *,
-    code: bool,
-) -> Own | None:
+def _own(part: Part, data: dict[str, Any], path: Path, *, code: bool) -> Own | None:
     """What a config names, if that does not come with this package."""
-    if not isinstance(name, str) or name in _OURS[part] or not NAME.fullmatch(name):
+    beside, keys, ours = _PARTS[part]
+    name: Any = data
+    for key in keys:
+        name = name.get(key) if isinstance(name, dict) else None
+    if not isinstance(name, str) or name in ours or not NAME.fullmatch(name):
         return None  # ours, or no name at all, which the model refuses
     kept = data.get("provenance")
     known = kept.get(OWN) if isinstance(kept, dict) else None
@@ -87,13 +88,13 @@ def _own(
     if not (":" in name or name == was or name in installed(part)):
         if part is PLAN and any(key not in RunConfig.model_fields for key in data):
             # Its section is no key of a config, but that is not what is wrong.
-            raise located(path, _KEYS[part], _not_installed(part, name))
+            raise located(path, keys, _not_installed(part, name))
         return None
     own = not_loaded(part, name)
     if hasattr(beside, own.key) or own.key in beside.model_fields:
         raise located(
             path,
-            _KEYS[part],
+            keys,
             f"{name!r}: its section would be `{own.key}`, which is another part of the config; "
             "rename the function",
         )
@@ -104,11 +105,11 @@ def _own(
     try:
         return find(part, name, Path(data.get("modules") or path.parent))
     except ValueError as error:
-        raise located(path, _KEYS[part], str(error)) from None
+        raise located(path, keys, str(error)) from None
 
 
 def _not_installed(part: Part, name: str) -> str:
-    known = [*_OURS[part], *installed(part)]
+    known = [*_PARTS[part][2], *installed(part)]
     near = get_close_matches(name, known, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     return (
@@ -118,32 +119,33 @@ def _not_installed(part: Part, name: str) -> str:
 
 
 @cache
-def _model(plan: Own | None, engine: Own | None) -> type[RunConfig]:
-    """A config that has the sections of a plan and an engine of one's own."""
-    if plan is None and engine is None:
-        return RunConfig
+def _model(plan: Own | None, engine: Own | None, filter: Own | None) -> type[RunConfig]:
+    """A config that has the sections of what is of one's own."""
     fields: dict[str, Any] = {}
-    own: dict[str, Own] = {}
     if plan is not None:
-        fields = _fields(plan, "plan", RunConfig)
-        own[PLAN.word] = plan
+        fields |= _fields(plan)
     if engine is not None:
-        more = _fields(engine, "engine", OptimizeConfig)
-        search = create_model("OptimizeConfig", __base__=OptimizeConfig, **more)
+        search = create_model("OptimizeConfig", __base__=OptimizeConfig, **_fields(engine))
         fields["optimize"] = (search, Field(default_factory=search))
-        own[ENGINE.word] = engine
-    made = create_model("RunConfig", __base__=RunConfig, **fields)
-    made.own = own
-    return made
+    if filter is not None:
+        made = create_model("FilterConfig", __base__=FilterConfig, **_fields(filter))
+        about = RunConfig.model_fields["filter"].description
+        fields["filter"] = (made | None, Field(None, description=about))
+    if not fields:
+        return RunConfig
+    model = create_model("RunConfig", __base__=RunConfig, **fields)
+    model.own = {own.part.word: own for own in (plan, engine, filter) if own is not None}
+    return model
 
 
-def _fields(own: Own, key: str, beside: type[BaseModel]) -> dict[str, Any]:
-    """The key that may name it, and its section."""
-    was = beside.model_fields[key]
-    named = Field(was.default, description=was.description)
+def _fields(own: Own) -> dict[str, Any]:
+    """Its section, and the key that may name it."""
+    beside, (*_, key), ours = _PARTS[own.part]
     needed = any(field.is_required() for field in own.section.model_fields.values())
     section = Field(...) if needed else Field(default_factory=own.section)
-    return {
-        key: (Literal[(*_OURS[own.part], own.name)], named),
-        own.key: (own.section, section),
-    }
+    fields: dict[str, Any] = {own.key: (own.section, section)}
+    if ours:
+        was = beside.model_fields[key]
+        named = Field(was.default, description=was.description)
+        fields[key] = (Literal[(*ours, own.name)], named)
+    return fields

@@ -1,9 +1,10 @@
-"""Plans and engines that do not come with this package: of an installed one, or of a file.
+"""Plans, engines and filters that do not come with this package: of an installed one, or a file.
 
 Each is a function whose first parameter is its section of the config:
 
     def focus_series(section: FocusSeries, run: RunConfig) -> Plan: ...
     def annealing(section: Annealing, space: Space, run: RunConfig) -> Optimizer: ...
+    def median(section: Median, device: str) -> Restorer: ...
 
 The section is a model of its own, found by the annotation. A config names the function,
 `MODULE:FUNCTION`, or an entry point of an installed package; the function's or the entry point's
@@ -26,6 +27,7 @@ from typing import Any, get_type_hints
 from pydantic import ConfigDict
 
 from agent.config.plan_section import PlanSection
+from agent.config.reading import UserError
 from devices.config import Model
 from devices.modules import module_named
 
@@ -60,17 +62,18 @@ class _UnknownPlan(PlanSection):
     model_config = ConfigDict(extra="allow")
 
 
-class _UnknownEngine(Model):
+class _Unknown(Model):
     model_config = ConfigDict(extra="allow")
 
 
 PLAN = Part("plan", "stedfast.plans", PlanSection, "agent.config.PlanSection", _UnknownPlan)
-ENGINE = Part("engine", "stedfast.engines", Model, "agent.config.Model", _UnknownEngine)
+ENGINE = Part("engine", "stedfast.engines", Model, "agent.config.Model", _Unknown)
+FILTER = Part("filter", "stedfast.filters", Model, "agent.config.Model", _Unknown)
 
 
 @dataclass(frozen=True, slots=True)
 class Own:
-    """A plan or an engine that a config names.
+    """A plan, an engine or a filter that a config names.
 
     Attributes
     ----------
@@ -100,6 +103,15 @@ class Own:
         """Name of its section."""
         return self.name.rpartition(":")[2]
 
+    def maker(self) -> Callable[..., Any]:
+        """What makes it; `UserError` where its code is not loaded."""
+        if self.make is None:
+            raise UserError(
+                f"the code of the {self.part.word} {self.name!r} is not loaded; accepted: a config "
+                "of `agent.config.load`, or of a run by `agent.run.trust.read_trusted`"
+            )
+        return self.make
+
     def as_dict(self) -> dict[str, str]:
         """What decides, for the ledger."""
         return {"name": self.name, "version": self.version, "sha256": self.sha256}
@@ -116,7 +128,7 @@ def not_loaded(part: Part, name: str) -> Own:
 
 
 def find(part: Part, name: str, folder: Path) -> Own:
-    """Import a plan or an engine.
+    """Import a plan, an engine or a filter.
 
     Parameters
     ----------

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from agent.config.own_code import NAME
+
 
 def settle(data: dict[str, Any], base: Path) -> None:
     """Make the paths in a config's data absolute, in place; whatever is no path stays.
@@ -49,8 +51,9 @@ def _cfg(text: str, base: Path) -> str:
 
 
 def _model(text: str, base: Path) -> str:
-    """A bare name is that of weights that come along."""
-    return text if text == Path(text).stem else _path(text, base)
+    """A bare name is that of weights that come along, MODULE:FUNCTION is code of one's own."""
+    named = text == Path(text).stem or (":" in text and NAME.fullmatch(text))
+    return text if named else _path(text, base)
 
 
 _PATHS: dict[str, Callable[[str, Path], str]] = {

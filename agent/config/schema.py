@@ -34,7 +34,10 @@ class AnalysisConfig(Model):
 class FilterConfig(Model):
     """A content filter that runs beside the acquisition; raw frames stay as they are."""
 
-    model: str = Field(description="name of bundled weights, or a .safetensors file")
+    model: str = Field(
+        description="name of bundled weights, or a .safetensors file. Also MODULE:FUNCTION, or the "
+        "name of an installed filter"
+    )
     frames: Literal["newest", "all"] = Field(
         "newest",
         description="where the filter cannot keep up: the newest frame only, or all, later",
@@ -76,7 +79,7 @@ class RunConfig(Model):
     """A whole run."""
 
     own: ClassVar[Mapping[str, Own]] = {}
-    """Its plan and its engine, where they do not come with this package."""
+    """Its plan, engine and filter, where they do not come with this package."""
 
     plan: Literal["live", "optimize", "timelapse"] = Field(
         description="what the run does; the section of that name says how. Also MODULE:FUNCTION, "

@@ -60,9 +60,7 @@ def make_optimizer(config: RunConfig, affordable: Affordable | None = None) -> O
     asked, scope = config.optimize, config.microscope
     space = Space({name: scope.settings[name] for name in config.tuned()}, asked.search)
     if (own := config.own.get("engine")) is not None:
-        if own.make is None:
-            raise UserError(f"`optimize.engine`: the code of {own.name!r} is not loaded")
-        made: Optimizer = own.make(getattr(asked, own.key), space, config)
+        made: Optimizer = own.maker()(getattr(asked, own.key), space, config)
         return made
     initial = filling_trials(config)
     limit, seed = asked.bleaching_limit, config.seed

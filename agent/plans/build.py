@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from agent.config import RunConfig
-from agent.config.reading import UserError
 from agent.plan import Plan
 from agent.plans.adaptive.adaptive_schedule import AdaptiveGaps
 from agent.plans.adaptive.drift_tracking import DriftTracker
@@ -39,22 +38,10 @@ def build_plan(config: RunConfig) -> Plan:
     UserError
         It is one of somebody's own, and its code is not loaded.
     """
-    check_loaded(config)
     if (own := config.own.get("plan")) is None:
         return _PLANS[config.plan](config)
-    assert own.make is not None
-    plan: Plan = own.make(config.section, config)
+    plan: Plan = own.maker()(config.section, config)
     return plan
-
-
-def check_loaded(config: RunConfig) -> None:
-    """Make sure that code of one's own is loaded; `UserError` if it is not."""
-    for own in config.own.values():
-        if own.make is None:
-            raise UserError(
-                f"the code of the {own.part.word} {own.name!r} is not loaded; accepted: a config "
-                "of `agent.config.load`, or of a run by `agent.run.trust.read_trusted`"
-            )
 
 
 def _live(config: RunConfig) -> Plan:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,10 @@ PRIOR = "prior"
 """Folder of the trials of earlier runs that a run learned from, in its own."""
 
 
+DECIDE = ("plan", "engine")
+"""Code of one's own that decides again in a replay; what a filter gave is in the ledger."""
+
+
 def plan_of(make_plan: Callable[[RunConfig], Plan]) -> str | None:
     """Name of a plan of one's own; None for the config's, also where it is wrapped."""
     made = inspect.unwrap(make_plan)
@@ -32,7 +36,7 @@ def plan_of(make_plan: Callable[[RunConfig], Plan]) -> str | None:
 
 
 def code_of(config: RunConfig, plan: str | None) -> dict[str, dict[str, str]]:
-    """Name, version and hash of the plan and the engine that decide, where they are one's own.
+    """Name, version and hash of plan, engine and filter in use, where they are one's own.
 
     Parameters
     ----------
@@ -70,7 +74,7 @@ def check_origins(
     weights
         Hashes of the weights in use, by what they are for.
     accept
-        Whether other weights, or other versions of plan and engine, are as welcome.
+        Whether other weights, or other versions of plan, engine and filter, are as welcome.
 
     Raises
     ------
@@ -99,12 +103,16 @@ def check_origins(
         )
 
 
-def changed_code(session: Mapping[str, Any], code: Mapping[str, Mapping[str, str]]) -> list[str]:
-    """What is said of plan and engine where a session's were other versions."""
+def changed_code(
+    session: Mapping[str, Any],
+    code: Mapping[str, Mapping[str, str]],
+    parts: Collection[str] = (*DECIDE, "filter"),
+) -> list[str]:
+    """What is said of these parts where a session's were other versions."""
     changed = []
     for part, was in session.get("code", {}).items():
         now = code.get(part)
-        if now is not None and now["sha256"] != was["sha256"]:
+        if part in parts and now is not None and now["sha256"] != was["sha256"]:
             new, old = (
                 f"{one['sha256'][:12]}…" + (f" ({one['version']})" if one["version"] else "")
                 for one in (now, was)

@@ -26,7 +26,7 @@ from agent.record.images import ImageStore
 from agent.record.load import read
 from agent.record.recording import Recording
 from agent.run.driver import Leader
-from agent.run.origins import changed_code, code_of
+from agent.run.origins import DECIDE, changed_code, code_of
 from agent.run.tape import Difference, ReplayMismatch, Tape
 from agent.run.trust import read_trusted
 from agent.workers.filter import not_filtered
@@ -107,10 +107,10 @@ def replay(
             f"{folder}: is a run of the plan {made_by}, which no config names; accepted: "
             "`agent.run.replay.replay(folder, make_plan)` with this plan, in Python"
         )
-    if config.own and make_plan is build_plan:
+    if any(part in config.own for part in DECIDE) and make_plan is build_plan:
         config = read_trusted(folder, trust=trust)
         last = recording.sessions[-1] if recording.sessions else {}
-        if changed := changed_code(last, code_of(config, None)):
+        if changed := changed_code(last, code_of(config, None), DECIDE):
             raise UserError(f"{folder}: {'; '.join(changed)}; accepted: the version that decided")
     images = ImageStore(folder, pixel_size_um=config.microscope.pixel_size_nm * 1e-3)
     player = _Player(make_plan(config), recording, images, config.filtered_modes())

@@ -17,8 +17,9 @@ from functools import partial
 from pathlib import Path
 
 from agent.config import RunConfig
+from agent.config.own_code import PLAN
 from agent.plan import Plan
-from agent.plans.build import build_plan, check_loaded
+from agent.plans.build import build_plan
 from agent.record.anchor import FolderGone
 from agent.record.dose import DoseGate
 from agent.record.filtered import FilteredStore
@@ -116,8 +117,9 @@ class Session:
         tuner: MakeTuner | None = None,
         accept_changes: bool = False,
     ) -> None:
-        if make_plan is None:
-            check_loaded(config)
+        for own in config.own.values():
+            if make_plan is None or own.part is not PLAN:
+                own.maker()  # or it would be found missing once the microscope is open
         self.config = config
         self.folder = folder
         self._source = source

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from numpy.typing import NDArray
 
+from agent.config.own_code import FILTER, find
 from agent.record.filtered import FilteredStore
 from agent.record.images import ImageStore
 from agent.workers.restarted import RestartedProcess
@@ -79,6 +80,12 @@ def open_restorer(model: str, device: str) -> Restorer:
 
     torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
     return Restorer(model, device)
+
+
+def open_own(name: str, folder: Path, section: Mapping[str, Any], device: str) -> Any:
+    """A filter of one's own, imported in the process that it works in; see `own_code`."""
+    own = find(FILTER, name, folder)
+    return own.maker()(own.section.model_validate(section), device)
 
 
 class FilterProcess:

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Literal
 
 from agent.config import RunConfig
+from agent.config.data import as_data
 from agent.config.reading import located
+from agent.config.schema import FilterConfig
 from agent.plan import AnalysisError
 from agent.record.journal import Journal
 from agent.record.recording import FILTER
@@ -18,6 +20,7 @@ from agent.workers.filter_process import (
     FilterProcess,
     MakePage,
     Restore,
+    open_own,
     open_restorer,
 )
 from agent.workers.restarted import RestartedProcess
@@ -34,18 +37,27 @@ def check_filter(config: RunConfig, source: Path) -> None:
     """
     if config.filter is None:
         return
-    from models.restoration import read_restoration
+    if "filter" not in config.own:
+        from models.restoration import read_restoration
 
-    try:
-        read_restoration(config.filter.model)
-    except (OSError, ValueError) as error:
-        raise located(source, ("filter", "model"), str(error)) from None
+        try:
+            read_restoration(config.filter.model)
+        except (OSError, ValueError) as error:
+            raise located(source, ("filter", "model"), str(error)) from None
     if config.filter.device == "cuda":
         from torch.cuda import is_available
 
         if not is_available():
             why = "'cuda', but torch finds no CUDA device here; accepted: auto or cpu"
             raise located(source, ("filter", "device"), why)
+
+
+def _restore(config: RunConfig, asked: FilterConfig, source: Path) -> Restore:
+    if (own := config.own.get("filter")) is None:
+        return partial(open_restorer, asked.model, asked.device)
+    folder = (config.modules or source.parent).absolute()
+    section = as_data(getattr(asked, own.key))
+    return partial(open_own, own.name, folder, section, asked.device)
 
 
 @contextmanager
@@ -64,7 +76,7 @@ def filtering_process(
     asked = config.filter
     try:
         process = FilterProcess(
-            restore or partial(open_restorer, asked.model, asked.device),
+            restore or _restore(config, asked, source),
             folder,
             pixel_size_um=config.microscope.pixel_size_nm * 1e-3,
             page=page,
