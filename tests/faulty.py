@@ -79,8 +79,6 @@ class FlakyCamera(SimpleCameraDevice):
         immediate.
     honest
         A frame takes its exposure time, too.
-    longest_ms
-        Exposure time (ms) beyond which it changes nothing, and says nothing.
     """
 
     def __init__(
@@ -92,11 +90,9 @@ class FlakyCamera(SimpleCameraDevice):
         slow_from: int = 0,
         slow_to: int = sys.maxsize,
         honest: bool = False,
-        longest_ms: float = float("inf"),
     ) -> None:
         super().__init__()
         self._honest = honest
-        self._longest_ms = longest_ms
         self._fault = _Fault(fail_at, times, armed)
         self._frame_s = frame_s
         self._slow = range(slow_from, slow_to)
@@ -115,8 +111,7 @@ class FlakyCamera(SimpleCameraDevice):
         return self._exposure
 
     def set_exposure(self, exposure: float) -> None:
-        if exposure <= self._longest_ms:
-            self._exposure = exposure
+        self._exposure = exposure
 
     def snap(self, buffer: NDArray[Any]) -> Mapping[str, str]:
         count, self.count = self.count, self.count + 1

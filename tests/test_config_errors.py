@@ -390,7 +390,11 @@ def test_overrides_are_told_as_they_are_typed(
 ) -> None:
     file = faulty.write(tmp_path / "my.yaml", faulty.config())
     _, _, err = cli(capsys, "check", file, "--set", "seed=3", "--set", "live.frames=0")
+    # The file has a line of that key, and there it is right.
+    assert err.startswith(f"{file}: `live.frames`: 0: ")
     assert err.splitlines()[-1] == "with --set seed=3 --set live.frames=0"
+    _, _, err = cli(capsys, "check", file, "--set", "seed=3", "--set", "live.frame=0")
+    assert err.startswith(f"{file}: `live.frame`: unknown key")
 
 
 # ---------------------------------------------------------------------- run folders

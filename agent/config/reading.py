@@ -176,7 +176,10 @@ def _explain(
     if first["type"] == "value_error" and (about := re.match(r"`([\w.]+)`: ", text)):
         keys = (*keys, *about[1].split("."))
         text = text[about.end() :]
-    lines = [f"{_where(path, node, keys)}: {text}"]
+    # A line of the file is not where a value comes from that was laid over it.
+    typed = [tuple(override.partition("=")[0].split(".")) for override in overrides]
+    laid = any(_within(tuple(map(str, keys)), over) for over in typed)
+    lines = [f"{_where(path, None if laid else node, keys)}: {text}"]
     others = {_keys(entry, data) for entry in found}
     # The branches of a union all complain, each about its own part of the same value.
     others = {other for other in others if not _within(other, keys) and not _within(keys, other)}
