@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import runpy
 import sys
 from pathlib import Path
+from typing import Any
 from zipfile import ZipFile
 
 import numpy as np
@@ -63,3 +65,23 @@ def test_a_plan_of_ones_own_is_run(
     small = [f"--set=microscope.virtual_sted.{side}_px=48" for side in ("width", "height")]
     out = output_of("own_plan.py", tmp_path / "run", *small, monkeypatch=monkeypatch, capsys=capsys)
     assert out.startswith("completed")
+
+
+def test_the_notebook_searches_reads_and_draws(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("pysted")
+    monkeypatch.chdir(EXAMPLES.parent)
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    small = [f"microscope.virtual_sted.{side}_px=48" for side in ("width", "height")]
+    quick = ["optimize.trials=2", "optimize.retest_fields=1", "optimize.engine=sobol"]
+    namespace: dict[str, Any] = {}
+    for cell in json.loads((EXAMPLES / "first_search.ipynb").read_text())["cells"]:
+        if cell["cell_type"] != "code":
+            continue
+        exec("".join(cell["source"]), namespace)
+        if "parameters" in cell["metadata"].get("tags", ()):
+            namespace |= {"OUT": tmp_path / "run", "OVERRIDES": small + quick}
+    assert namespace["result"].status == "completed"
+    assert "trial 2: score" in capsys.readouterr().out
+    assert namespace["figure"].axes
