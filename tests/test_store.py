@@ -130,6 +130,14 @@ def test_only_one_process_works_in_a_run(tmp_path: Path) -> None:
     assert not is_running(tmp_path)
 
 
+def test_who_asks_whether_a_session_is_at_work_keeps_none_from_it(tmp_path: Path) -> None:
+    """Pages and scripts ask all the time, and have the lock for as long as that takes."""
+    asked = lock(tmp_path)
+    threading.Timer(0.05, asked.release).start()
+    lock(tmp_path, wait_s=40).release()
+    assert not is_running(tmp_path)
+
+
 FRAME = np.zeros((4, 4), np.uint16)
 HALF = Score(0.5, 0.1)
 

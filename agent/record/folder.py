@@ -27,6 +27,11 @@ CONFIG = "config.yaml"
 STATUS = "status.json"
 REPORT = "report.html"
 _LOCK = ".lock"
+_TRY_EVERY_S = 0.002
+_ASKED_S = 0.3
+"""How long a session waits for those who only ask whether another is at work (s)."""
+_ANSWERED_S = 0.02
+"""How long one of those waits for the others (s)."""
 _PARTS = ("stedfast", "pymmcore-plus", "pymmcore", "pysted", "torch", "numpy", "scikit-optimize")
 
 
@@ -170,8 +175,15 @@ def check_run_folder(folder: Path) -> None:
         raise UserError(f"{folder}: not a run folder, it lacks {LEDGER} or {CONFIG}")
 
 
-def lock(folder: Path) -> FileLock:
+def lock(folder: Path, wait_s: float = _ASKED_S) -> FileLock:
     """Take the run for this process; the system lets go of it when the process dies.
+
+    Parameters
+    ----------
+    folder
+        The run's.
+    wait_s
+        For how long others may have it (s): who asks whether somebody is at work has it, too.
 
     Raises
     ------
@@ -180,7 +192,7 @@ def lock(folder: Path) -> FileLock:
     """
     taken = FileLock(folder / _LOCK)
     try:
-        taken.acquire(timeout=0)
+        taken.acquire(timeout=wait_s, poll_interval=_TRY_EVERY_S)
     except Timeout:
         raise RunBusy(f"{folder}: another process is at work in this run") from None
     return taken
@@ -191,7 +203,7 @@ def is_running(folder: Path) -> bool:
     if not (folder / _LOCK).exists():
         return False
     try:
-        lock(folder).release()
+        lock(folder, _ANSWERED_S).release()
     except RunBusy:
         return True
     except OSError:  # a run on a read-only medium
