@@ -132,9 +132,19 @@ def test_only_one_process_works_in_a_run(tmp_path: Path) -> None:
 
 def test_who_asks_whether_a_session_is_at_work_keeps_none_from_it(tmp_path: Path) -> None:
     """Pages and scripts ask all the time, and have the lock for as long as that takes."""
-    asked = lock(tmp_path)
-    threading.Timer(0.05, asked.release).start()
+    has_it = threading.Event()
+
+    def ask() -> None:
+        taken = lock(tmp_path)
+        has_it.set()
+        time.sleep(0.05)
+        taken.release()
+
+    asker = threading.Thread(target=ask)
+    asker.start()
+    assert has_it.wait(40)
     lock(tmp_path, wait_s=40).release()
+    asker.join()
     assert not is_running(tmp_path)
 
 
