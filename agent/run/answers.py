@@ -13,7 +13,7 @@ from agent.record.journal import Journal
 from agent.record.recording import Recording
 from agent.run.clock import Clock
 from agent.steering.inbox import PlanInbox, PlanMessages
-from agent.workers.filter import Filtering, Task, not_filtered
+from agent.workers.filter import Filtering, FilterTask, not_filtered
 from agent.workers.rebuild import Rebuilding
 from agent.workers.score import Analysis
 from devices.shot import Shot
@@ -170,5 +170,5 @@ class Answers:
                 raise AnalysisError(why)
 
             return given_up
-        task = Task(index) if stored and not filtering.all else filtering.submit(index)
+        task = FilterTask(index) if stored and not filtering.all else filtering.submit(index)
         return lambda: filtering.uncertainty(task)

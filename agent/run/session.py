@@ -250,7 +250,8 @@ class Session:
             status, why = "failed", f"{why}; not safe: {safe.wrong}"
         if work.analysis is not None:
             work.analysis.close(
-                finish=not work.is_alive(), hurry=lambda: seen.count > 1 or reason == "failed"
+                finish=not work.is_alive(),
+                go_on=lambda left: seen.count < 2 and reason != "failed",
             )
             self.longest_queue = work.analysis.longest
         try:
@@ -299,7 +300,7 @@ class Session:
         """Filter and rebuild what is left; the microscope is let go, so it may take long."""
         before, beat = seen.count, time.monotonic()
         if work.tuning is not None:
-            work.tuning.close()
+            work.tuning.close(finish=False)
 
         def go_on(doing: str, left: int) -> bool:
             nonlocal beat

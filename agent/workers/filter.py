@@ -14,14 +14,16 @@ from collections import deque
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, Protocol
 
 from agent.plan import AnalysisError
 from agent.workers.filter_process import Filtered
-from agent.workers.shared_process import WAITED_FOR
+from agent.workers.queue import Work, WorkQueue, analysis_error
 
-_TICK_S = 0.05
-_LET_GO_S = 1.0
+_LIMIT = "filter.timeout_s"
+_GRACE_S = 1.0
+"""A frame under way may still be written to its end (s), rather than be cut off in it."""
 
 
 class Filters(Protocol):
@@ -53,7 +55,7 @@ Outcome = Filtered | AnalysisError
 
 
 @dataclass(slots=True, eq=False)
-class Task:
+class FilterTask:
     """A frame that is to be filtered, now or when somebody asks for its uncertainty.
 
     Attributes
@@ -72,7 +74,7 @@ class Task:
     given_up: bool = False
 
 
-class Filtering:
+class Filtering(WorkQueue):
     """Filters frames in order of arrival.
 
     Parameters
@@ -102,24 +104,17 @@ class Filtering:
         timeout_s: float,
         done: Callable[[int | None, Outcome], None],
     ) -> None:
+        super().__init__("filtering", timeout_s=timeout_s, grace_s=_GRACE_S)
         self._filters = filters
         self._shape = shape
         self.modes = modes
         self._frames: str = frames
-        self._timeout_s = timeout_s
         self._done = done
-        self._waiting: deque[Task] = deque()
-        self._first: deque[Task] = deque()
+        self._waiting: deque[FilterTask] = deque()
+        self._first: deque[FilterTask] = deque()
         """Those that somebody waits for; they may stand among the others as well."""
-        self._changed = threading.Condition()
-        self._closed = self._abandoned = False
-        self._asking = 0
-        """Plans that wait for an uncertainty."""
         self.ready = threading.Event()
         """Warmed up, or failed to."""
-        self.failure: Exception | None = None
-        """What `done` raised, if it did: a full disk, or a frame whose failure stops the run."""
-        self._thread = threading.Thread(target=self._work, name="filtering", daemon=True)
         self._thread.start()
 
     @property
@@ -139,9 +134,9 @@ class Filtering:
         """How many frames wait."""
         return len(self._waiting)
 
-    def submit(self, index: int) -> Task:
+    def submit(self, index: int) -> FilterTask:
         """Hand in a frame that is on disk; never waits."""
-        task = Task(index)
+        task = FilterTask(index)
         with self._changed:
             if not self._closed and self._frames != "none":
                 if not self.all:
@@ -150,7 +145,7 @@ class Filtering:
                 self._changed.notify_all()
         return task
 
-    def uncertainty(self, task: Task) -> float:
+    def uncertainty(self, task: FilterTask) -> float:
         """The uncertainty of a frame; waits for it, and has it filtered if it was passed over.
 
         Raises
@@ -163,12 +158,7 @@ class Filtering:
                 task.wanted = True
                 self._first.append(task)
                 self._changed.notify_all()
-            self._asking += 1
-            self._changed.wait_for(lambda: task.outcome is not None, self._timeout_s)
-            self._asking -= 1
-            if task.outcome is None and task.known:  # it comes in this very moment
-                self._changed.wait_for(lambda: task.outcome is not None)
-            late = task.outcome is None
+            late = not self._wait(lambda: task.outcome is not None, lambda: task.known)
             if late:
                 # Who gave up waiting has decided without it; it must not turn up in the ledger
                 # now, or the plan would decide otherwise when it is led through it again.
@@ -185,91 +175,60 @@ class Filtering:
         return task.outcome.uncertainty
 
     def close(self, *, finish: bool, go_on: Callable[[int], bool] = lambda left: True) -> None:
-        """End the worker.
-
-        Parameters
-        ----------
-        finish
-            It filters what waits first.
-        go_on
-            Asked meanwhile, with the number of frames that wait, whether to go on with that.
-        """
+        """See `WorkQueue.close`."""
         with self._changed:
-            self._closed = True
             # Nobody waits for what warms up for nothing.
             finish = finish and (self.ready.is_set() or bool(self._waiting or self._first))
-            self._changed.notify_all()
-        while finish and self._thread.is_alive():
-            self._thread.join(_TICK_S)
-            finish = self.failure is None and go_on(self.left)
-        if not self._thread.is_alive():
-            return
-        with self._changed:
-            self._waiting.clear()
-            self._first.clear()
-            self._abandoned = True
-            self._changed.notify_all()
-        self._thread.join(_LET_GO_S)
-        if self._thread.is_alive():
-            self._filters.kill()
-            self._thread.join(_LET_GO_S)
+        super().close(finish=finish, go_on=go_on)
 
-    def _work(self) -> None:
-        WAITED_FOR.set(lambda: self._asking > 0)
+    def _forget(self) -> None:
+        self._waiting.clear()
+        self._first.clear()
+
+    def _kill(self) -> None:
+        self._filters.kill()
+
+    def _warm_up(self) -> None:
         try:
             self._filters.warm_up(self._shape)
         except Exception as error:
             if not self._abandoned:
-                self._report(None, _failed("warming the filter up", error))
+                self._report(None, analysis_error("warming the filter up", error, _LIMIT))
         self.ready.set()
-        while (task := self._next()) is not None:
-            over = self._filters.over
-            try:
-                outcome: Outcome = self._filters.restore(task.index, self._timeout_s)
-            except Exception as error:
-                outcome = _failed(f"filtering frame {task.index}", error)
-            with self._changed:
-                late = self._abandoned or task.given_up
-                # The ledger has been told that it is over; what every further frame would add,
-                # it adds only where a plan asks.
-                task.begun = not (over and not task.wanted)
-                task.known = task.begun and not late
-            if late:
-                with suppress(OSError):
-                    self._filters.erase(task.index)
-            if not task.known:
-                continue
-            self._report(task.index, outcome)
-            with self._changed:
-                task.outcome = outcome
-                self._changed.notify_all()
 
-    def _next(self) -> Task | None:
-        """What is to be filtered next; waits for it, and is None at the end."""
+    def _next(self) -> Work | None:
+        while self._first or self._waiting:
+            task = (self._first or self._waiting).popleft()
+            if not (task.begun or task.given_up):
+                task.begun = True
+                return partial(self._filter, task)
+        return None
+
+    def _filter(self, task: FilterTask) -> None:
+        over = self._filters.over
+        try:
+            outcome: Outcome = self._filters.restore(task.index, self._timeout_s)
+        except Exception as error:
+            outcome = analysis_error(f"filtering frame {task.index}", error, _LIMIT)
         with self._changed:
-            while True:
-                while self._first or self._waiting:
-                    task = (self._first or self._waiting).popleft()
-                    if not (task.begun or task.given_up):
-                        task.begun = True
-                        return task
-                if self._closed:
-                    return None
-                self._changed.wait()
+            late = self._abandoned or task.given_up
+            # The ledger has been told that it is over; what every further frame would add,
+            # it adds only where a plan asks.
+            task.begun = not (over and not task.wanted)
+            task.known = task.begun and not late
+        if late:
+            with suppress(OSError):
+                self._filters.erase(task.index)
+        if not task.known:
+            return
+        self._report(task.index, outcome)
+        with self._changed:
+            task.outcome = outcome
+            self._changed.notify_all()
 
     def _report(self, index: int | None, outcome: Outcome) -> None:
-        try:
+        with self._writing_down():
             self._done(index, outcome)
-        except Exception as error:  # must not end the worker that plans wait for
-            self.failure = error
-
-
-def _failed(what: str, error: Exception) -> AnalysisError:
-    """The error that plans and the ledger get."""
-    why = "took too long (`filter.timeout_s`)" if isinstance(error, TimeoutError) else str(error)
-    found = AnalysisError(f"{what} failed: {why or type(error).__name__}")
-    found.__cause__ = error
-    return found
 
 
 def not_filtered(index: int, mode: str) -> AnalysisError:

@@ -8,7 +8,6 @@ are taken, so that what it costs is a part of the wait for the next one.
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,11 +15,10 @@ from functools import partial
 from typing import Any, Protocol
 
 from agent.plan import LAPSE, Rebuild, Rebuilt
+from agent.workers.queue import Work, WorkQueue, reason
 from agent.workers.rebuild_process import Done, Weights
-from agent.workers.shared_process import WAITED_FOR
 
-_TICK_S = 0.05
-_LET_GO_S = 1.0
+_TOO_LONG = "it took too long (`timelapse.timeout_s`)"
 
 
 class Rebuilds(Protocol):
@@ -53,7 +51,7 @@ class Rebuilds(Protocol):
 
 
 @dataclass(slots=True, eq=False)
-class Task:
+class RebuildTask:
     """Something that is to be rebuilt.
 
     Attributes
@@ -72,7 +70,7 @@ class Task:
     known: bool = False
 
 
-class Rebuilding:
+class Rebuilding(WorkQueue):
     """Rebuilds frames in the order in which they are asked for.
 
     Parameters
@@ -93,21 +91,14 @@ class Rebuilding:
         timeout_s: float,
         done: Callable[[int | None, Rebuild | None, Done | str], None],
     ) -> None:
+        super().__init__("rebuilding", timeout_s=timeout_s)
         self._rebuilds = rebuilds
-        self._timeout_s = timeout_s
         self._done = done
-        self._waiting: deque[Task] = deque()
+        self._waiting: deque[RebuildTask] = deque()
         self._marks: list[Mapping[str, Any]] = []
         """Said of frames by the plan, and not written yet."""
         self._weights: tuple[Weights, Callable[[str], None]] | None = None
         """To be used from the next moment on in which nobody waits."""
-        self._changed = threading.Condition()
-        self._closed = self._abandoned = False
-        self._asking = 0
-        """Plans that wait for an answer."""
-        self.failure: Exception | None = None
-        """What `done` raised, if it did: a full disk."""
-        self._thread = threading.Thread(target=self._work, name="rebuilding", daemon=True)
         self._thread.start()
 
     @property
@@ -115,9 +106,9 @@ class Rebuilding:
         """How many requests wait."""
         return len(self._waiting)
 
-    def submit(self, number: int, request: Rebuild) -> Task:
+    def submit(self, number: int, request: Rebuild) -> RebuildTask:
         """Hand in a request whose frames are on disk; never waits."""
-        task = Task(number, request)
+        task = RebuildTask(number, request)
         with self._changed:
             if not self._closed:
                 self._waiting.append(task)
@@ -146,14 +137,10 @@ class Rebuilding:
                 self._marks += [{**mark, "field": field} for mark in note["data"]["frames"]]
                 self._changed.notify_all()
 
-    def answer(self, task: Task) -> Rebuilt:
+    def answer(self, task: RebuildTask) -> Rebuilt:
         """What came of a request; waits for it."""
         with self._changed:
-            self._asking += 1
-            self._changed.wait_for(lambda: task.answer is not None, self._timeout_s)
-            self._asking -= 1
-            if task.known:
-                self._changed.wait_for(lambda: task.answer is not None)
+            self._wait(lambda: task.answer is not None, lambda: task.known)
             if task.answer is not None:
                 return task.answer
             # Who gave up waiting decides without it, and is told the same when it is led
@@ -163,83 +150,48 @@ class Rebuilding:
         self._report(task.number, task.request, why)
         return task.answer
 
-    def close(self, *, finish: bool, go_on: Callable[[int], bool] = lambda left: True) -> None:
-        """End the worker.
+    def _forget(self) -> None:
+        self._waiting.clear()
+        self._marks.clear()
 
-        Parameters
-        ----------
-        finish
-            It does what waits first.
-        go_on
-            Asked meanwhile, with the number of requests that wait, whether to go on with that.
-        """
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-        while self._thread.is_alive() and finish and go_on(self.left):
-            self._thread.join(_TICK_S)
-        with self._changed:
-            self._abandoned = True
-            self._waiting.clear()
-            self._marks.clear()
-        if self._thread.is_alive():
-            self._rebuilds.kill()
-            self._thread.join(_LET_GO_S)
+    def _kill(self) -> None:
+        self._rebuilds.kill()
 
-    def _work(self) -> None:
-        WAITED_FOR.set(lambda: self._asking > 0)
-        while (one := self._next()) is not None:
-            if isinstance(one, tuple):
-                self._swap(*one)
-                continue
-            if not isinstance(one, Task):
-                self._tried(partial(self._rebuilds.keep, one))
-                continue
-            outcome = self._outcome(one.request)
-            with self._changed:
-                one.known = not self._abandoned and one.answer is None
-            if not one.known:
-                continue
-            self._report(one.number, one.request, outcome)
-            with self._changed:
-                one.answer = as_answer(outcome)
-                self._changed.notify_all()
-        with self._changed:
-            abandoned = self._abandoned
-        if not abandoned:
-            self._tried(self._rebuilds.finish)
+    def _settle(self) -> None:
+        self._tried(self._rebuilds.finish)
 
-    def _next(
-        self,
-    ) -> Task | tuple[Weights, Callable[[str], None]] | list[Mapping[str, Any]] | None:
+    def _next(self) -> Work | None:
         """What somebody may wait for comes first; marks are written together, with time left."""
+        if self._waiting:
+            return partial(self._rebuild, self._waiting.popleft())
+        weights, self._weights = self._weights, None
+        if weights is not None and not self._closed:
+            return partial(self._swap, *weights)
+        marks, self._marks = self._marks, []
+        return partial(self._tried, partial(self._rebuilds.keep, marks)) if marks else None
 
-        def something() -> bool:
-            return bool(self._waiting or self._weights or self._marks) or self._closed
-
+    def _rebuild(self, task: RebuildTask) -> None:
+        outcome = self._outcome(task.request)
         with self._changed:
-            self._changed.wait_for(something)
-            if self._waiting:
-                return self._waiting.popleft()
-            weights, self._weights = self._weights, None
-            if weights is not None and not self._closed:
-                return weights
-            marks, self._marks = self._marks, []
-            return marks or None
+            task.known = not self._abandoned and task.answer is None
+        if not task.known:
+            return
+        self._report(task.number, task.request, outcome)
+        with self._changed:
+            task.answer = as_answer(outcome)
+            self._changed.notify_all()
 
     def _outcome(self, request: Rebuild) -> Done | str:
         try:
             return self._rebuilds.rebuild(request, self._timeout_s)
-        except TimeoutError:
-            return "it took too long (`timelapse.timeout_s`)"
         except Exception as error:
-            return str(error) or type(error).__name__
+            return reason(error, _TOO_LONG)
 
     def _swap(self, weights: Weights, failed: Callable[[str], None]) -> None:
         try:
             self._rebuilds.adopt(weights, self._timeout_s)
         except Exception as error:
-            failed(str(error) or type(error).__name__)
+            failed(reason(error, _TOO_LONG))
 
     def _tried(self, work: Callable[[float], None]) -> None:
         """Do something about marks; that it failed is said and stops nothing."""
@@ -249,13 +201,11 @@ class Rebuilding:
             with self._changed:
                 said = self._abandoned or self._rebuilds.over
             if not said:
-                self._report(None, None, str(error) or type(error).__name__)
+                self._report(None, None, reason(error, _TOO_LONG))
 
     def _report(self, number: int | None, request: Rebuild | None, outcome: Done | str) -> None:
-        try:
+        with self._writing_down():
             self._done(number, request, outcome)
-        except Exception as error:  # must not end the worker that plans wait for
-            self.failure = error
 
 
 def as_answer(outcome: Done | str) -> Rebuilt:

@@ -1,25 +1,24 @@
-"""Slow products of a frame, computed beside the acquisition.
+"""Frames scored beside the acquisition.
 
-One worker thread behind a bounded queue; what waits there is scored together. Handing in a frame
+One thread behind a bounded queue; what waits there is scored together. Handing in a frame
 never waits: when the queue is full, the oldest frame that nobody has asked for goes without a
 score. Asking for a score waits, with a timeout, and computes it then if it was passed over.
 """
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future, TimeoutError
-from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from numpy.typing import NDArray
 
 from agent.plan import AnalysisError
 from agent.workers.process import TryAgain
-from agent.workers.shared_process import WAITED_FOR
+from agent.workers.queue import Work, WorkQueue, analysis_error
 from models.quality.score import Score
 
 Compute = Callable[[list[NDArray[Any]]], list[Score]]
@@ -29,7 +28,7 @@ _AT_ONCE = 16
 _Waiting = tuple[int, NDArray[Any], Future[Score]]
 
 
-class Analysis:
+class Analysis(WorkQueue):
     """Scores frames in order of arrival.
 
     Parameters
@@ -56,25 +55,18 @@ class Analysis:
         done: Callable[[int, Score | AnalysisError], None],
         again: Callable[[int, AnalysisError], None] = lambda index, error: None,
     ) -> None:
+        super().__init__("analysis", timeout_s=timeout_s)
         self._compute = compute
         self._again = again
         self._limit = queue
-        self._timeout_s = timeout_s
         self._done = done
         self._waiting: OrderedDict[int, tuple[NDArray[Any], Future[Score]]] = OrderedDict()
         self._wanted: set[int] = set()
         """Those of the waiting frames that somebody asked for."""
-        self._changed = threading.Condition()
-        self._asking = 0
-        """Plans that wait for a score."""
-        self._closed = False
         self.longest = 0
         """Most frames that ever waited."""
         self.passed_over = 0
         """Frames that went without a score because the queue was full."""
-        self.failure: Exception | None = None
-        """What `done` raised, if it did: a full disk, or a score whose failure stops the run."""
-        self._thread = threading.Thread(target=self._work, name="analysis", daemon=True)
         self._thread.start()
 
     def submit(self, index: int, pixels: NDArray[Any], *, wanted: bool = False) -> Future[Score]:
@@ -94,7 +86,7 @@ class Analysis:
                 self._waiting.pop(spare)[1].cancel()
                 self.passed_over += 1
             self.longest = max(self.longest, len(self._waiting))
-            self._changed.notify()
+            self._changed.notify_all()
         return future
 
     def result(self, index: int, pixels: NDArray[Any], future: Future[Score]) -> Score:
@@ -106,14 +98,10 @@ class Analysis:
             It failed, or took longer than the timeout.
         """
         with self._changed:
-            self._asking += 1
             if index in self._waiting:
                 self._wanted.add(index)
-        try:
+        with self._waited_for():
             return self._awaited(index, pixels, future)
-        finally:
-            with self._changed:
-                self._asking -= 1
 
     def _awaited(self, index: int, pixels: NDArray[Any], future: Future[Score]) -> Score:
         try:
@@ -131,55 +119,38 @@ class Analysis:
             self._report(index, late)
             raise late from None
 
-    def close(self, *, finish: bool, hurry: Callable[[], bool] = lambda: False) -> None:
-        """End the worker.
+    @property
+    def left(self) -> int:
+        """How many frames wait."""
+        return len(self._waiting)
 
-        Parameters
-        ----------
-        finish
-            It scores what waits first, for one timeout at most.
-        hurry
-            Asked meanwhile whether to give that up.
-        """
-        with self._changed:
-            self._closed = True
-            if not finish:
-                self._forget()
-            self._changed.notify()
-        deadline = time.monotonic() + (self._timeout_s if finish else 1.0)
-        while self._thread.is_alive() and time.monotonic() < deadline:
-            if finish and hurry():
-                finish, deadline = False, time.monotonic() + 1.0
-                with self._changed:
-                    self._forget()
-            self._thread.join(0.05)
+    def close(self, *, finish: bool, go_on: Callable[[int], bool] = lambda left: True) -> None:
+        """See `WorkQueue.close`; what waits is scored for one timeout at most."""
+        deadline = time.monotonic() + self._timeout_s
+        super().close(finish=finish, go_on=lambda left: time.monotonic() < deadline and go_on(left))
 
     def _forget(self) -> None:
         self._waiting.clear()
         self._wanted.clear()
 
-    def _work(self) -> None:
-        WAITED_FOR.set(lambda: self._asking > 0)
-        while True:
-            with self._changed:
-                while not self._waiting:
-                    if self._closed:
-                        return
-                    self._changed.wait()
-                batch = self._take()
-            for (index, _, future), outcome in zip(batch, self._outcomes(batch), strict=True):
-                # Who gave up waiting has decided without this score; it must not turn up in the
-                # ledger now, or the plan would decide otherwise when it is led through it again.
-                if not future.set_running_or_notify_cancel():
-                    continue
-                self._report(index, outcome)
-                if isinstance(outcome, AnalysisError):
-                    future.set_exception(outcome)
-                else:
-                    future.set_result(outcome)
+    def _next(self) -> Work | None:
+        batch = self._oldest()
+        return partial(self._score, batch) if batch else None
 
-    def _take(self) -> list[_Waiting]:
-        """What is to be scored next: the oldest frames, without those that were given up."""
+    def _score(self, batch: list[_Waiting]) -> None:
+        for (index, _, future), outcome in zip(batch, self._outcomes(batch), strict=True):
+            # Who gave up waiting has decided without this score; it must not turn up in the
+            # ledger now, or the plan would decide otherwise when it is led through it again.
+            if not future.set_running_or_notify_cancel():
+                continue
+            self._report(index, outcome)
+            if isinstance(outcome, AnalysisError):
+                future.set_exception(outcome)
+            else:
+                future.set_result(outcome)
+
+    def _oldest(self) -> list[_Waiting]:
+        """The frames that wait longest, without those that were given up."""
         batch: list[_Waiting] = []
         while self._waiting and len(batch) < _AT_ONCE:
             index, (pixels, future) = self._waiting.popitem(last=False)
@@ -216,7 +187,7 @@ class Analysis:
     def _note_end(self, batch: list[_Waiting], error: Exception) -> None:
         if isinstance(error, TryAgain | TimeoutError):
             index = batch[0][0]
-            with self._heeding():
+            with self._writing_down():
                 self._again(index, _failed(index, error))
 
     def _scores(self, batch: list[_Waiting]) -> list[Score]:
@@ -226,20 +197,9 @@ class Analysis:
         return scores
 
     def _report(self, index: int, outcome: Score | AnalysisError) -> None:
-        with self._heeding():
+        with self._writing_down():
             self._done(index, outcome)
-
-    @contextmanager
-    def _heeding(self) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:  # must not end the worker that plans wait for
-            self.failure = error
 
 
 def _failed(index: int, error: Exception) -> AnalysisError:
-    """The error that plans and the ledger get."""
-    why = "took too long (`analysis.timeout_s`)" if isinstance(error, TimeoutError) else str(error)
-    found = AnalysisError(f"scoring frame {index} failed: {why or type(error).__name__}")
-    found.__cause__ = error
-    return found
+    return analysis_error(f"scoring frame {index}", error, "analysis.timeout_s")

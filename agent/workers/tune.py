@@ -1,19 +1,18 @@
 """The interpolator learns beside the acquisition, and nobody waits for it.
 
-One worker thread has the weights in use tuned whenever there are enough new audits, writes down
-what came of it, and hands better weights on. What fails in it is a fault, and the run goes on as it
-was.
+Whenever there are enough new audits, its thread has the weights in use tuned, writes down what
+came of it, and hands better weights on. What fails in it is a fault, and the run goes on as it was.
 """
 
 from __future__ import annotations
 
-import sqlite3
-import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 from agent.workers.fine_tuning import FIRST, MORE, AuditTriplet
+from agent.workers.queue import Work, WorkQueue, reason
 from agent.workers.rebuild_process import Weights
 from agent.workers.tune_process import Tuned
 
@@ -39,7 +38,7 @@ class Tunes(Protocol):
         ...
 
 
-class Tuning:
+class Tuning(WorkQueue):
     """Has an interpolator tuned as audits come in.
 
     Parameters
@@ -69,16 +68,12 @@ class Tuning:
         done: Callable[[Tuned | str], None],
         adopt: Callable[[Weights], None],
     ) -> None:
+        super().__init__("tuning", timeout_s=_TIMEOUT_S)
         self._tunes, self._folder, self._model = tunes, folder, model
         self._done, self._adopt = done, adopt
         self._audits = [audit for row in rebuilt for audit in audits_of(row)]
         self._number = len(attempts)
         self._due = attempts[-1]["audits"] + MORE if attempts else FIRST
-        self._changed = threading.Condition()
-        self._ending = threading.Lock()
-        """Held while an outcome is written down, which is either before the end or never."""
-        self._closed = False
-        self._thread = threading.Thread(target=self._work, name="tuning", daemon=True)
         self._thread.start()
 
     def learn(self, row: Mapping[str, Any]) -> None:
@@ -88,46 +83,38 @@ class Tuning:
                 self._audits += found
                 self._changed.notify_all()
 
-    def close(self) -> None:
-        """Give up what is under way."""
-        with self._ending, self._changed:
-            self._closed = True
-            self._changed.notify_all()
+    @property
+    def left(self) -> int:
+        """Nothing waits: audits that are too few are learned from later, or never."""
+        return 0
+
+    def _kill(self) -> None:
         self._tunes.kill()
 
-    def _work(self) -> None:
-        while (audits := self._next()) is not None and not self._tunes.over:
-            self._number += 1
-            outcome = self._outcome(audits)
-            self._due = len(audits) + MORE
-            if not self._written(outcome):
+    def _next(self) -> Work | None:
+        over = self._closed or self._tunes.over
+        # Where an outcome could not be written down, the next frame says what the disk has.
+        if over or self.failure is not None or len(self._audits) < self._due:
+            return None
+        return partial(self._tune, list(self._audits))
+
+    def _tune(self, audits: Sequence[AuditTriplet]) -> None:
+        self._number += 1
+        self._due = len(audits) + MORE
+        try:
+            outcome: Tuned | str = self._tunes.tune(
+                self._model, audits, self._number, self._timeout_s
+            )
+        except Exception as error:
+            outcome = reason(error, f"it took longer than {self._timeout_s / 3600:g} hours")
+        with self._changed:
+            if self._abandoned:
                 return
+        with self._writing_down():
+            self._done(outcome)
             if isinstance(outcome, Tuned) and outcome.file and outcome.sha256:
                 self._model = self._folder / outcome.file
                 self._adopt(Weights(self._model, outcome.sha256))
-
-    def _written(self, outcome: Tuned | str) -> bool:
-        with self._ending:
-            if self._closed:
-                return False
-            try:
-                self._done(outcome)
-            except (OSError, sqlite3.Error):  # the next frame will say what the disk has
-                return False
-        return True
-
-    def _next(self) -> list[AuditTriplet] | None:
-        with self._changed:
-            self._changed.wait_for(lambda: len(self._audits) >= self._due or self._closed)
-            return None if self._closed else list(self._audits)
-
-    def _outcome(self, audits: Sequence[AuditTriplet]) -> Tuned | str:
-        try:
-            return self._tunes.tune(self._model, audits, self._number, _TIMEOUT_S)
-        except TimeoutError:
-            return f"it took longer than {_TIMEOUT_S / 3600:g} hours"
-        except Exception as error:
-            return str(error) or type(error).__name__
 
 
 def audits_of(row: Mapping[str, Any]) -> list[AuditTriplet]:
