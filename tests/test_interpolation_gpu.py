@@ -17,7 +17,7 @@ from agent.plan import Rebuild
 from agent.record.journal import Journal
 from agent.record.ledger import Ledger
 from agent.workers.rebuild_process import Done
-from agent.workers.rebuild_setup import rebuild_recorder
+from agent.workers.recorders import rebuild_recorder
 from models.interpolation import Interpolated, Interpolation, build
 from models.interpolation.weights import save, shipped
 from tests.late import Late

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from agent.config import RunConfig
 from agent.config.reading import located, noted
-from agent.workers.filter_setup import check_filter
-from agent.workers.rebuild_setup import check_interpolator
+from agent.workers.start import check_filter, check_interpolator
 from devices.errors import BindingError
 from devices.microscope import Microscope
 from devices.safety import Stop

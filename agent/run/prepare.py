@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from agent.config import RunConfig
 from agent.config.loading import OWN
-from agent.plan import AnalysisError, Plan
+from agent.plan import Plan
 from agent.record.anchor import Anchor
 from agent.record.dose import DoseGate
 from agent.record.folder import versions, write_config
 from agent.record.images import ImageStore
 from agent.record.journal import Journal
 from agent.record.ledger import Ledger
-from agent.record.recording import Recording, score_as_dict
+from agent.record.recording import TUNE, Recording
 from agent.run.acquisition_thread import AcquisitionThread
 from agent.run.catch_up import catch_up
 from agent.run.clock import Clock
@@ -35,15 +35,20 @@ from agent.run.trust import sign
 from agent.steering.inbox import PlanInbox, SessionInbox
 from agent.ui.report import live_page
 from agent.workers.filter import Filtering
-from agent.workers.filter_setup import recorder
 from agent.workers.rebuild import Rebuilding
-from agent.workers.rebuild_setup import rebuild_recorder
+from agent.workers.rebuild_process import RebuildProcess, Weights
+from agent.workers.recorders import (
+    filter_recorder,
+    rebuild_recorder,
+    restart_recorder,
+    score_recorder,
+    tune_recorder,
+)
 from agent.workers.score import Analysis
 from agent.workers.start import Processes
 from agent.workers.tune import Tuning
-from agent.workers.tune_setup import begin_tuning
+from agent.workers.tune_process import TuneProcess
 from devices.microscope import Microscope
-from models.quality.score import Score
 
 
 def prepare(
@@ -144,8 +149,8 @@ def _prepared(
             beside.scorer,
             queue=config.analysis.queue,
             timeout_s=config.analysis.timeout_s,
-            done=_score_recorder(journal, config.analysis.on_error),
-            again=_restart_recorder(journal),
+            done=score_recorder(journal, config.analysis.on_error),
+            again=restart_recorder(journal),
         )
     filtering = None
     if filters is not None and config.filter is not None:
@@ -157,7 +162,7 @@ def _prepared(
             modes=config.filtered_modes(),
             frames=config.filter.frames,
             timeout_s=config.filter.timeout_s,
-            done=recorder(journal, config.filter.on_error),
+            done=filter_recorder(journal, config.filter.on_error),
         )
     rebuilding: Rebuilding | None = None
     tuning: Tuning | None = None
@@ -168,7 +173,7 @@ def _prepared(
             done=rebuild_recorder(journal),
         )
         if beside.tunes is not None:
-            tuning = begin_tuning(
+            tuning = _begin_tuning(
                 config, folder, beside.tunes, rebuilds, rebuilding, recording, journal
             )
         progress.rebuilt = sum(
@@ -203,23 +208,55 @@ def _prepared(
     )
 
 
-def _score_recorder(
-    journal: Journal, policy: Literal["skip", "stop"]
-) -> Callable[[int, Score | AnalysisError], None]:
-    def record(index: int, outcome: Score | AnalysisError) -> None:
-        if isinstance(outcome, AnalysisError):
-            journal.fault(str(outcome), policy, index)
-            if policy == "stop":
-                raise outcome
-        else:
-            journal.add("score", score_as_dict(outcome), index)
+def _begin_tuning(
+    config: RunConfig,
+    folder: Path,
+    tunes: TuneProcess,
+    rebuilds: RebuildProcess,
+    rebuilding: Rebuilding,
+    recording: Recording,
+    journal: Journal,
+) -> Tuning:
+    """Go on with the weights that earlier sessions adopted, and with what they learned from.
 
-    return record
+    Parameters
+    ----------
+    config, folder
+        What to do, and the run's folder.
+    tunes, rebuilds, rebuilding
+        The parts that tune and rebuild.
+    recording
+        Of the earlier sessions.
+    journal
+        Gets what attempts come to, and says what is rebuilt meanwhile.
+    """
+    asked = config.timelapse
 
+    def refused(why: str) -> None:
+        journal.fault(f"tuned weights cannot be used: {why}", "go on", part=TUNE)
 
-def _restart_recorder(journal: Journal) -> Callable[[int, AnalysisError], None]:
-    def record(index: int, error: AnalysisError) -> None:
-        # Not the policy of frames that go without a score: this one is tried again.
-        journal.fault(f"{error}; tried again", "go on", index)
+    model: str | Path = asked.model
+    kept = [row for row in recording.tuned if row["kept"]]
+    if kept:
+        weights = Weights(folder / kept[-1]["file"], kept[-1]["sha256"])
+        try:
+            rebuilds.adopt(weights, asked.timeout_s)
+            model = weights.file
+        except Exception as error:
+            refused(str(error) or type(error).__name__)
+    tuning = Tuning(
+        tunes,
+        folder,
+        model,
+        rebuilt=list(recording.rebuilt.values()),
+        attempts=recording.tuned,
+        done=tune_recorder(journal),
+        adopt=lambda found: rebuilding.adopt(found, refused),
+    )
 
-    return record
+    def learn(kind: str, data: dict[str, Any]) -> None:
+        if kind == "rebuilt":
+            tuning.learn(data)
+
+    journal.listen(learn)
+    return tuning

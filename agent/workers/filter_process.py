@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from agent.config.own_code import FILTER, find
 from agent.record.filtered import FilteredStore
 from agent.record.images import ImageStore
-from agent.workers.restarted import RestartedProcess
+from agent.workers.process import RestartedProcess
 from agent.workers.shared_process import Start
 
 if TYPE_CHECKING:

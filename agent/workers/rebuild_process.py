@@ -18,7 +18,7 @@ from agent.plans.adaptive.alignment import audit, between
 from agent.plans.adaptive.error import UNKNOWN, Detector
 from agent.record.images import ImageStore
 from agent.record.reconstructed import ReconstructedStore
-from agent.workers.restarted import RestartedProcess
+from agent.workers.process import RestartedProcess
 from agent.workers.shared_process import Start
 
 if TYPE_CHECKING:

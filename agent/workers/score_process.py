@@ -8,8 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from agent.workers.process import START_S, TryAgain
-from agent.workers.restarted import RestartedProcess
+from agent.workers.process import START_S, RestartedProcess, TryAgain
 from agent.workers.shared_process import Start
 from models.devices import Failure
 from models.quality.score import Score

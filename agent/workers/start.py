@@ -5,20 +5,77 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from agent.config import RunConfig
+from agent.config.data import as_data
 from agent.config.reading import located
-from agent.workers.filter_process import FilterProcess, MakePage, Restore
-from agent.workers.filter_setup import filtering_process
-from agent.workers.rebuild_process import Interpolate, RebuildProcess
-from agent.workers.rebuild_setup import rebuilding_process
-from agent.workers.restarted import RestartedProcess
+from agent.config.schema import FilterConfig
+from agent.plans.adaptive.error import Detector
+from agent.workers.filter_process import (
+    FilterProcess,
+    MakePage,
+    Restore,
+    open_own,
+    open_restorer,
+)
+from agent.workers.process import RestartedProcess
+from agent.workers.rebuild_process import Interpolate, RebuildProcess, open_interpolation
 from agent.workers.score import Compute
 from agent.workers.score_process import ScorerProcess
 from agent.workers.shared_process import SharedProcess, Start
-from agent.workers.tune_process import MakeTuner, TuneProcess
-from agent.workers.tune_setup import tuning_process
+from agent.workers.tune_process import MakeTuner, TuneProcess, open_tuner
+from devices.fields import grid
+
+
+def check_filter(config: RunConfig, source: Path) -> None:
+    """Read the weights of the config's filter, before anything is opened for nothing.
+
+    Raises
+    ------
+    UserError
+        There is none of that name, or it cannot be used here.
+    """
+    if config.filter is None:
+        return
+    if "filter" not in config.own:
+        from models.restoration import read_restoration
+
+        try:
+            read_restoration(config.filter.model)
+        except (OSError, ValueError) as error:
+            raise located(source, ("filter", "model"), str(error)) from None
+    _check_device(config.filter.device, source, ("filter", "device"))
+
+
+def check_interpolator(config: RunConfig, source: Path) -> None:
+    """Read the weights of the config's interpolator, before anything is opened for nothing.
+
+    Raises
+    ------
+    UserError
+        There are none of that name, or they cannot be used here.
+    """
+    if not config.section.rebuilds():
+        return
+    from models.interpolation import read_interpolator
+
+    try:
+        read_interpolator(config.timelapse.model)
+    except (OSError, ValueError) as error:
+        raise located(source, ("timelapse", "model"), str(error)) from None
+    _check_device(config.timelapse.device, source, ("timelapse", "device"))
+
+
+def _check_device(device: str, source: Path, key: tuple[str, str]) -> None:
+    if device != "cuda":
+        return
+    from torch.cuda import is_available
+
+    if not is_available():
+        why = "'cuda', but torch finds no CUDA device here; accepted: auto or cpu"
+        raise located(source, key, why)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +122,9 @@ def processes(
     start: Start = RestartedProcess if device is None else SharedProcess().start
     with (
         _scoring(config, source, scorer, device or "cpu", start) as (scores, weights),
-        filtering_process(config, source, folder, restore, page, start) as filters,
-        rebuilding_process(config, source, folder, interpolate, start) as rebuilds,
-        tuning_process(config, folder, tuner) as tunes,
+        _filtering(config, source, folder, restore, page, start) as filters,
+        _rebuilding(config, source, folder, interpolate, start) as rebuilds,
+        _tuning(config, folder, tuner) as tunes,
     ):
         if filters is not None:
             weights = {**weights, "filter": filters.weights_hash}
@@ -119,3 +176,91 @@ def _scoring(
         yield process, {"quality": process.weights_hash}
     finally:
         process.close()
+
+
+def _restore(config: RunConfig, asked: FilterConfig, source: Path) -> Restore:
+    if (own := config.own.get("filter")) is None:
+        return partial(open_restorer, asked.model, asked.device)
+    folder = (config.modules or source.parent).absolute()
+    section = as_data(getattr(asked, own.key))
+    return partial(open_own, own.name, folder, section, asked.device)
+
+
+@contextmanager
+def _filtering(
+    config: RunConfig,
+    source: Path,
+    folder: Path,
+    restore: Restore | None,
+    page: MakePage,
+    start: Start,
+) -> Iterator[FilterProcess | None]:
+    """What filters frames while the context lasts."""
+    if config.filter is None:
+        yield None
+        return
+    asked = config.filter
+    try:
+        process = FilterProcess(
+            restore or _restore(config, asked, source),
+            folder,
+            pixel_size_um=config.microscope.pixel_size_nm * 1e-3,
+            page=page,
+            start=start,
+        )
+    except (OSError, ValueError) as error:
+        raise located(source, ("filter", "model"), str(error)) from None
+    try:
+        yield process
+    finally:
+        process.close()
+
+
+@contextmanager
+def _rebuilding(
+    config: RunConfig,
+    source: Path,
+    folder: Path,
+    interpolate: Interpolate | None,
+    start: Start,
+) -> Iterator[RebuildProcess | None]:
+    """What rebuilds frames while the context lasts."""
+    if not config.section.rebuilds():
+        yield None
+        return
+    asked = config.timelapse
+    fields = [field.index for field in grid(config.microscope.fields)[: asked.fields]]
+    try:
+        process = RebuildProcess(
+            interpolate or partial(open_interpolation, asked.model, asked.device),
+            folder,
+            fields,
+            asked.frames,
+            Detector(**asked.detector.model_dump()),
+            pixel_size_um=config.microscope.pixel_size_nm * 1e-3,
+            interval_s=asked.interval_s,
+            start=start,
+        )
+    except (OSError, ValueError) as error:
+        raise located(source, ("timelapse", "model"), str(error)) from None
+    try:
+        yield process
+    finally:
+        process.close()
+
+
+@contextmanager
+def _tuning(
+    config: RunConfig, folder: Path, tuner: MakeTuner | None
+) -> Iterator[TuneProcess | None]:
+    """What tunes the interpolator while the context lasts."""
+    if not config.section.tunes():
+        yield None
+        return
+    detector = Detector(**config.timelapse.detector.model_dump())
+    pixel_size_um = config.microscope.pixel_size_nm * 1e-3
+    process = TuneProcess(tuner or open_tuner, folder, detector, pixel_size_um)
+    try:
+        yield process
+    finally:
+        process.kill()

@@ -26,8 +26,7 @@ from agent.workers.fine_tuning import (
     split_audits,
     write_rescaled,
 )
-from agent.workers.process import WorkerDied
-from agent.workers.restarted import RestartedProcess
+from agent.workers.process import RestartedProcess, WorkerDied
 from models.interpolation.recipe import Recipe
 
 FOLDER = "interpolator"
