@@ -124,7 +124,7 @@ def test_heartbeat_that_cannot_be_written_ends_nothing(
     def locked(*args: Any) -> None:
         raise PermissionError(errno.EACCES, "used by another process")
 
-    monkeypatch.setattr("agent.run.session.write_status", locked)
+    monkeypatch.setattr("agent.run.heartbeat.write_status", locked)
     result, run = run_session(tmp_path, session={})
     assert result.status == "completed", result.reason
     assert_left_well(capsys, run, "completed", acquired=20)

@@ -20,6 +20,7 @@ from agent.plan import Plan
 from agent.record.folder import new_folder
 from agent.record.ledger import Ledger
 from agent.run import Progress, Result, Session
+from agent.run.heartbeat import Heartbeat
 from agent.run.signals import Interrupts, interrupts
 from devices.shot import Field, Shot
 from tests import faulty
@@ -111,7 +112,7 @@ def test_what_goes_wrong_while_watching_over_a_run_is_its_cause(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     work, run, log = session(tmp_path)
-    monkeypatch.setattr(work, "_heartbeat", lambda gate, status: 1 / (status != "running"))
+    monkeypatch.setattr(Heartbeat, "beat", lambda self, status: 1 / (status != "running"))
     result = work.run()
     assert (result.status, result.safe) == ("failed", True)
     assert "ZeroDivisionError" in result.reason

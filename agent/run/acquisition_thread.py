@@ -4,15 +4,9 @@ from __future__ import annotations
 
 import threading
 
-from agent.record.dose import DoseGate
-from agent.record.images import ImageStore
-from agent.record.journal import Journal
 from agent.run.loop import Loop
+from agent.run.parts import RunParts
 from agent.run.pause import CommandHandler, StopTold
-from agent.workers.filter import Filtering
-from agent.workers.rebuild import Rebuilding
-from agent.workers.score import Analysis
-from agent.workers.tune import Tuning
 
 
 class AcquisitionThread(threading.Thread):
@@ -21,29 +15,14 @@ class AcquisitionThread(threading.Thread):
     def __init__(
         self,
         loop: Loop,
-        journal: Journal,
-        images: ImageStore,
-        gate: DoseGate,
-        analysis: Analysis | None,
-        filtering: Filtering | None,
-        rebuilding: Rebuilding | None,
-        tuning: Tuning | None,
-        obedience: CommandHandler,
-        stored: int,
+        parts: RunParts,
+        commands: CommandHandler,
     ) -> None:
         # A driver that never returns must not keep the process alive.
         super().__init__(name="acquisition", daemon=True)
         self.loop = loop
-        self.journal = journal
-        self.images = images
-        self.gate = gate
-        self.analysis = analysis
-        self.filtering = filtering
-        self.rebuilding = rebuilding
-        self.tuning = tuning
-        self.obedience = obedience
-        self.stored = stored
-        """Frames that earlier sessions left."""
+        self.parts = parts
+        self._commands = commands
         self.error: BaseException | None = None
         self.asked_to_stop = False
 
@@ -62,7 +41,7 @@ class AcquisitionThread(threading.Thread):
 
     def heed(self) -> None:
         """Do what a person told the session meanwhile."""
-        told = self.obedience.heed()
+        told = self._commands.heed()
         if told is not None and not self.asked_to_stop:
             self.asked_to_stop, self.error = True, told
             self.loop.stop()

@@ -9,13 +9,9 @@ from typing import Any
 from numpy.typing import NDArray
 
 from agent.plan import AnalysisError, Due, Instruction, Late, Note, Rebuild, Rebuilt
-from agent.record.journal import Journal
-from agent.record.recording import Recording
-from agent.run.clock import Clock
-from agent.steering.inbox import PlanInbox, PlanMessages
-from agent.workers.filter import Filtering, FilterTask, not_filtered
-from agent.workers.rebuild import Rebuilding
-from agent.workers.score import Analysis
+from agent.run.parts import RunParts
+from agent.steering.inbox import PlanMessages
+from agent.workers.filter import FilterTask, not_filtered
 from devices.shot import Shot
 from models.quality.score import Score
 
@@ -25,32 +21,16 @@ class Answers:
 
     Parameters
     ----------
-    recording
-        What earlier sessions left.
-    clock
-        Says how late a time point is.
-    journal
-        Has each answer before the plan.
-    analysis, filtering, rebuilding, control
-        None where nobody scores, filters, rebuilds or is listened to.
+    parts
+        What answers; the journal has each answer before the plan.
     """
 
-    def __init__(
-        self,
-        recording: Recording,
-        clock: Clock,
-        journal: Journal,
-        *,
-        analysis: Analysis | None,
-        filtering: Filtering | None,
-        rebuilding: Rebuilding | None,
-        control: PlanInbox | None,
-    ) -> None:
-        self._clock, self._journal = clock, journal
-        self._analysis, self._filtering = analysis, filtering
-        self._rebuilding, self._control = rebuilding, control
-        self._given_up = recording.given_up()
-        self._unfiltered = recording.unfiltered()
+    def __init__(self, parts: RunParts) -> None:
+        self._clock, self._journal = parts.clock, parts.journal
+        self._analysis, self._filtering = parts.analysis, parts.filtering
+        self._rebuilding, self._control = parts.rebuilding, parts.control
+        self._given_up = parts.recording.given_up()
+        self._unfiltered = parts.recording.unfiltered()
 
     def note(self, note: Note, *, stored: bool) -> None:
         """Record a decision, and let those know who work by it."""

@@ -26,19 +26,13 @@ from numpy.typing import NDArray
 from useq import MDAEvent
 
 from agent.plan import Frame, Plan
-from agent.record.dose import DoseGate
-from agent.record.images import ImageStore, checksum
-from agent.record.journal import Journal
-from agent.record.recording import LIGHT, Recording, even_s, shot_as_dict, shot_from_dict
+from agent.record.images import checksum
+from agent.record.recording import LIGHT, even_s, shot_as_dict, shot_from_dict
 from agent.run.answers import Answers
-from agent.run.clock import Clock
 from agent.run.driver import Leader
+from agent.run.parts import RunParts
 from agent.run.pause import Pause
 from agent.run.tape import Tape
-from agent.steering.inbox import PlanInbox
-from agent.workers.filter import Filtering
-from agent.workers.rebuild import Rebuilding
-from agent.workers.score import Analysis
 from devices.errors import DeviceFault, GateClosed, StaysLit
 from devices.microscope import Microscope
 from devices.shot import Shot
@@ -64,59 +58,29 @@ class Loop:
 
     Parameters
     ----------
-    microscope, plan, journal, images, gate
-        The parts.
-    analysis
-        Scores STED frames; None where nobody scores.
-    recording
-        What earlier sessions of this run left: the plan is led through it first.
+    microscope, plan, parts
+        What it works with.
     retries
         Times that a failed frame is tried again before the run ends.
-    clock
-        Of the run; a new run's if absent.
     catch_up
         Called first, with a question to ask meanwhile: whether to go on.
-    filtering
-        Filters frames; None where nobody does.
-    control
-        What a person tells the run; None where nobody can.
-    rebuilding
-        Rebuilds frames that were skipped; None where nobody does.
     """
 
     def __init__(
         self,
         microscope: Microscope,
         plan: Plan,
+        parts: RunParts,
         *,
-        journal: Journal,
-        images: ImageStore,
-        gate: DoseGate,
-        analysis: Analysis | None = None,
-        filtering: Filtering | None = None,
-        recording: Recording | None = None,
         retries: int = 0,
-        clock: Clock | None = None,
         catch_up: Callable[[Callable[[], bool]], None] = lambda go_on: None,
-        control: PlanInbox | None = None,
-        rebuilding: Rebuilding | None = None,
     ) -> None:
         self.microscope = microscope
-        self._journal = journal
-        self._images = images
-        self._gate = gate
-        recording = recording or Recording()
-        self._clock = clock or Clock(lambda: microscope.simulated_time_s)
-        self._answers = Answers(
-            recording,
-            self._clock,
-            journal,
-            analysis=analysis,
-            filtering=filtering,
-            rebuilding=rebuilding,
-            control=control,
-        )
-        self._leader = Leader(plan, Tape(recording, images), self._answers)
+        self._journal, self._images = parts.journal, parts.images
+        self._gate, self._clock = parts.gate, parts.clock
+        recording = parts.recording
+        self._answers = Answers(parts)
+        self._leader = Leader(plan, Tape(recording, parts.images), self._answers)
         self._taken = [
             (shot_from_dict(taken.shot), float(taken.frame["time_s"]))
             for _, taken in sorted(recording.taken.items())

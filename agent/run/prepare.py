@@ -28,6 +28,7 @@ from agent.run.origins import (
     keep_priors,
     plan_of,
 )
+from agent.run.parts import RunParts
 from agent.run.pause import CommandHandler
 from agent.run.progress import Progress
 from agent.run.repair import mend
@@ -113,7 +114,6 @@ def _prepared(
     # They are equidistant no more.
     images.scale_time(0)
     gate = DoseGate.of(config.dose, recording)
-    last = max(recording.taken, default=None)
     found = versions()
     if not recording.sessions:
         provenance: dict[str, Any] = {
@@ -179,20 +179,24 @@ def _prepared(
         progress.rebuilt = sum(
             len(row["uncertainty"][: len(row["points"])]) for row in recording.rebuilt.values()
         )
+    parts = RunParts(
+        journal,
+        images,
+        gate,
+        recording,
+        Clock.of(recording, lambda: microscope.simulated_time_s),
+        analysis,
+        filtering,
+        rebuilding,
+        tuning,
+        PlanInbox(folder, config, recording) if config.adjustable() else None,
+    )
     loop = Loop(
         microscope,
         make_plan(config),
-        journal=journal,
-        images=images,
-        gate=gate,
-        analysis=analysis,
-        filtering=filtering,
-        recording=recording,
+        parts,
         retries=config.faults.retries,
-        clock=Clock.of(recording, lambda: microscope.simulated_time_s),
         catch_up=lambda go_on: catch_up(config, microscope, recording, go_on, progress.take),
-        control=PlanInbox(folder, config, recording) if config.adjustable() else None,
-        rebuilding=rebuilding,
     )
     commands = SessionInbox(
         folder,
@@ -201,11 +205,8 @@ def _prepared(
         filters=filtering is not None,
         for_plan=bool(config.adjustable()),
     )
-    obedience = CommandHandler(commands, pause=loop.pause, resume=loop.resume, filtering=filtering)
-    stored = last + 1 if last is not None else 0
-    return AcquisitionThread(
-        loop, journal, images, gate, analysis, filtering, rebuilding, tuning, obedience, stored
-    )
+    handler = CommandHandler(commands, pause=loop.pause, resume=loop.resume, filtering=filtering)
+    return AcquisitionThread(loop, parts, handler)
 
 
 def _begin_tuning(
