@@ -8,8 +8,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from agent.plan import AnalysisError, Due, Instruction, Late, Note, Rebuild, Rebuilt
+from agent.plan import Due, Instruction, Late, Note, Rebuild, Rebuilt
 from agent.run.parts import RunParts
+from agent.run.tape import failing
 from agent.steering.inbox import PlanMessages
 from agent.workers.filter import FilterTask, not_filtered
 from devices.shot import Shot
@@ -29,8 +30,6 @@ class Answers:
         self._clock, self._journal = parts.clock, parts.journal
         self._analysis, self._filtering = parts.analysis, parts.filtering
         self._rebuilding, self._control = parts.rebuilding, parts.control
-        self._given_up = parts.recording.given_up()
-        self._unfiltered = parts.recording.unfiltered()
 
     def note(self, note: Note, *, stored: bool) -> None:
         """Record a decision, and let those know who work by it."""
@@ -117,17 +116,7 @@ class Answers:
         """Hand a frame to the analysis; returns what waits for its score."""
         analysis = self._analysis
         if analysis is None or shot.mode == "confocal":
-
-            def nothing() -> Score:
-                raise AnalysisError(f"frame {index} ({shot.mode}) is not scored")
-
-            return nothing
-        if (why := self._given_up.get(index)) is not None:
-            # The plan was told so, and decided on it; it must be told the same again.
-            def given_up() -> Score:
-                raise AnalysisError(why)
-
-            return given_up
+            return failing(f"frame {index} ({shot.mode}) is not scored")
         future = analysis.submit(index, pixels)
         return lambda: analysis.result(index, pixels, future)
 
@@ -139,16 +128,6 @@ class Answers:
         """Hand a frame to the filter; returns what waits for its uncertainty."""
         filtering = self._filtering
         if filtering is None or shot.mode not in filtering.modes:
-
-            def nothing() -> float:
-                raise not_filtered(index, shot.mode)
-
-            return nothing
-        if (why := self._unfiltered.get(index)) is not None:
-            # The plan may have been told so, as with a score.
-            def given_up() -> float:
-                raise AnalysisError(why)
-
-            return given_up
+            return failing(not_filtered(index, shot.mode))
         task = FilterTask(index) if stored and not filtering.all else filtering.submit(index)
         return lambda: filtering.uncertainty(task)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from numpy.typing import NDArray
 
@@ -27,7 +27,7 @@ from agent.record.load import read
 from agent.record.recording import Recording
 from agent.run.driver import Leader
 from agent.run.origins import DECIDE, changed_code, code_of
-from agent.run.tape import Difference, ReplayMismatch, Tape
+from agent.run.tape import Difference, ReplayMismatch, Tape, failing
 from agent.run.trust import read_trusted
 from agent.workers.filter import not_filtered
 from devices.shot import Shot
@@ -39,6 +39,10 @@ _FEW = 10
 
 class _EndOfTape(Exception):
     """The plan reads a score, an uncertainty or an audit that the ledger does not have."""
+
+
+def _over() -> NoReturn:
+    raise _EndOfTape
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +137,7 @@ class _Player:
         self.tape = Tape(recording, images)
         self.leader = Leader(plan, self.tape, self)
         self._recording = recording
-        self._given_up = recording.given_up()
         self._filtered_modes = filtered_modes
-        self._unfiltered = recording.unfiltered()
 
     def play(self) -> None:
         """Lead the plan to the tape's end; `ReplayMismatch` if it does not follow."""
@@ -186,26 +188,14 @@ class _Player:
         return None
 
     def scored(self, index: int, shot: Shot, pixels: NDArray[Any]) -> Callable[[], Score]:
-        """A frame without a score was given up, or the run ended."""
-
-        def score() -> Score:
-            if (why := self._given_up.get(index)) is not None:
-                raise AnalysisError(why)
-            raise _EndOfTape
-
-        return score
+        """The run ended before the frame had a score."""
+        return _over
 
     def refiltered(self, index: int, shot: Shot) -> Callable[[], float]:
-        """So it is with a frame that is not filtered."""
-
-        def uncertainty() -> float:
-            if shot.mode not in self._filtered_modes:
-                raise not_filtered(index, shot.mode)
-            if (why := self._unfiltered.get(index)) is not None:
-                raise AnalysisError(why)
-            raise _EndOfTape
-
-        return uncertainty
+        """Or before it was filtered, if it was to be."""
+        if shot.mode not in self._filtered_modes:
+            return failing(not_filtered(index, shot.mode))
+        return _over
 
     def played(self) -> None:
         """The leader counts."""

@@ -13,11 +13,11 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn, TypeVar
 
 from numpy.typing import NDArray
 
-from agent.plan import Frame, Instruction, Late, Note, Rebuild, Rebuilt
+from agent.plan import AnalysisError, Frame, Instruction, Late, Note, Rebuild, Rebuilt
 from agent.record.images import ImageStore, checksum
 from agent.record.recording import (
     Recording,
@@ -81,6 +81,7 @@ def as_stored(data: Any) -> Any:
     return json.loads(json.dumps(data))
 
 
+_T = TypeVar("_T")
 _NOTHING = object()
 _ROUNDING = 1e-6
 """Largest relative difference of two floats that another machine's arithmetic may explain."""
@@ -138,6 +139,19 @@ def _of_note(number: int, topic: str, trial: int | None) -> str:
     return f"note {number} ({topic}{'' if topic == 'trial' else ' of trial'} {trial})"
 
 
+def failing(why: str) -> Callable[[], NoReturn]:
+    """What a plan asks for a score or an uncertainty that there is not, and why."""
+
+    def fail() -> NoReturn:
+        raise AnalysisError(why)
+
+    return fail
+
+
+def _known(value: _T) -> Callable[[], _T]:
+    return lambda: value
+
+
 class Tape:
     """A recording that is being played to a plan.
 
@@ -160,6 +174,7 @@ class Tape:
         }
         self._late = {late["due"]: Late(late["by_s"], late["points"]) for late in recording.late}
         self._rebuilt = recording.rebuilt
+        self._given_up, self._unfiltered = recording.given_up(), recording.unfiltered()
         self._images = images
         self.notes = 0
         """Notes that came out as they are in the ledger."""
@@ -288,10 +303,10 @@ class Tape:
             Number of the frame.
         shot
             What the plan asks for.
-        rescore
-            Makes the score of a frame whose ledger has none, from (index, shot, pixels).
-        refilter
-            Makes the uncertainty of a frame whose ledger has none, from (index, shot).
+        rescore, refilter
+            Make, from (index, shot, pixels) and from (index, shot), what waits for the score and
+            the uncertainty of a frame of which the ledger has neither those nor why they failed:
+            a plan that was told so has decided on it, and is told the same again.
 
         Raises
         ------
@@ -315,10 +330,19 @@ class Tape:
                 Difference(where, what, frame=index, trial=trial, key="crc32", now=now, was=was)
             )
         pixels.flags.writeable = False
-        stored = taken.score
-        score = rescore(index, shot, pixels) if stored is None else lambda: stored
-        filtered = taken.filtered
-        unsure = refilter(index, shot) if filtered is None else lambda: filtered["uncertainty"]
+        stored, filtered = taken.score, taken.filtered
+        if stored is not None:
+            score = _known(stored)
+        elif (why := self._given_up.get(index)) is not None:
+            score = failing(why)
+        else:
+            score = rescore(index, shot, pixels)
+        if filtered is not None:
+            unsure = _known(float(filtered["uncertainty"]))
+        elif (why := self._unfiltered.get(index)) is not None:
+            unsure = failing(why)
+        else:
+            unsure = refilter(index, shot)
         return Frame(
             index,
             shot,

@@ -231,6 +231,6 @@ class Filtering(WorkQueue):
             self._done(index, outcome)
 
 
-def not_filtered(index: int, mode: str) -> AnalysisError:
-    """What a plan gets that asks for the uncertainty of a frame which nobody filters."""
-    return AnalysisError(f"frame {index} ({mode}) is not filtered")
+def not_filtered(index: int, mode: str) -> str:
+    """What a plan is told that asks for the uncertainty of a frame which nobody filters."""
+    return f"frame {index} ({mode}) is not filtered"
