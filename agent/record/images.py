@@ -87,19 +87,25 @@ class ImageStore:
         FolderGone
             The run's folder is no longer there.
         """
+        begun = self._array is not None
         for again in (True, False):
-            self._follow()
             try:
+                self._follow()
+                if begun and self._array is None:
+                    raise self._deleted()  # rather than begin anew in what is left
                 self._put(index, pixels)
-            except FileNotFoundError:
+            except (FileNotFoundError, FrameDamaged) as error:
                 # It is renamed just now, or deleted file by file.
-                if self.anchor is None:
+                if self.anchor is None or (isinstance(error, FrameDamaged) and not begun):
                     raise
                 if not again:
-                    why = "was deleted while the run wrote in it"
-                    raise FolderGone(f"{self.anchor.folder}: {self.name} {why}") from None
+                    raise self._deleted() from None
             else:
                 return
+
+    def _deleted(self) -> FolderGone:
+        folder = self.path.parent if self.anchor is None else self.anchor.folder
+        return FolderGone(f"{folder}: {self.name} was deleted while the run wrote in it")
 
     def _put(self, index: int, pixels: NDArray[Any]) -> None:
         if self._array is None:
