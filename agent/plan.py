@@ -16,13 +16,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
-from typing import Any
-
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from devices.config import MicroscopeConfig, Value
 from devices.shot import Shot
-from models.quality.score import Score
+
+if TYPE_CHECKING:
+    # A config is read without numpy.
+    from numpy.typing import NDArray
+
+    from models.quality.score import Score
 
 LAPSE = "lapse"
 """Topic of the notes in which a time-lapse says what its frames are."""
