@@ -158,7 +158,7 @@ def test_the_live_page_shows_the_newest_frame_until_the_run_is_over(tmp_path: Pa
     assert file.read_text(encoding="utf-8") == drawn, "drawn more than once a second"
     live_page.end(tmp_path, "report.html")
     last = file.read_text(encoding="utf-8")
-    assert "refresh" not in last and 'href="report.html"' in last and "goes on" not in last
+    assert "refresh" not in last and 'href="report.html"' in last and "continues" not in last
     assert last.count("data:image/png") == 3
 
 

@@ -116,7 +116,7 @@ def test_running_run_is_drawn_as_such(tmp_path: Path) -> None:
         taken.release()
         story.ledger.close()
     assert "● running" in page.words and "1 under way" in page.words
-    assert "so far" in page.words and "The run goes on" in page.words
+    assert "so far" in page.words and "The run continues" in page.words
 
 
 def test_real_and_recorded_frames_are_named_so(tmp_path: Path) -> None:

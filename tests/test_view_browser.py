@@ -216,7 +216,7 @@ def test_a_killed_run_is_shown_as_it_was_last_and_as_ended(tmp_path: Path, page:
             process.kill()
             process.wait()
         phase(page, "killed")
-        assert "without a word" in page.inner_text("#banner")
+        assert "was killed" in page.inner_text("#banner")
         assert int(page.get_attribute("canvas[data-frame]", "data-frame")) >= 0
         assert page.is_hidden("#acts")
 

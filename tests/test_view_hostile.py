@@ -393,7 +393,7 @@ def test_a_run_with_a_view_prints_two_links_and_leaves_it_open(
         port = str(taken.getsockname()[1])
         view = ("--view", "--port", port, "--no-open")
         code, _, err = cli(capsys, "run", config, "--out", tmp_path / "other", *view)
-    assert code == 0 and "the run goes on without a page" in err and port in err
+    assert code == 0 and "the run continues without a page" in err and port in err
 
 
 # ---------------------------------------------------------------------- connections, and the log

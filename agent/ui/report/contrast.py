@@ -22,7 +22,7 @@ def contrast(frames: Iterable[NDArray[Any]]) -> Limits:
 
 
 def reduced(pixels: NDArray[Any], factor: int) -> NDArray[np.float64]:
-    """Rows × columns with squares of `factor` pixels averaged; what is left over is cut off."""
+    """Rows × columns with squares of `factor` pixels averaged; the remainder is cut off."""
     rows, columns = (n - n % factor for n in pixels.shape)
     blocks = pixels[:rows, :columns].astype(np.float64)
     blocks = blocks.reshape(rows // factor, factor, columns // factor, factor)

@@ -1,4 +1,4 @@
-"""Pieces of HTML: whatever they are given as words comes out escaped."""
+"""Pieces of HTML; all text given to them is escaped."""
 
 from __future__ import annotations
 

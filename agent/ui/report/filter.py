@@ -1,4 +1,4 @@
-"""What the content filter made of a run's frames, beside what was measured."""
+"""What the content filter made of a run's frames, beside the measured frames."""
 
 from __future__ import annotations
 

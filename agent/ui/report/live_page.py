@@ -22,7 +22,7 @@ _EVERY_S = 1.0
 _SHARE = 0.1
 """Of the filter's time that may go into drawing."""
 _RELOAD = f'<meta http-equiv="refresh" content="{_EVERY_S:g}">'
-_GOES_ON = "The run goes on."
+_RUNNING = "The run continues."
 
 
 class LivePage:
@@ -39,7 +39,7 @@ class LivePage:
     def __init__(self, folder: Path, pixel_um: float) -> None:
         self._draw: Callable[..., str] | None = None
         self._css = ""
-        # What draws takes longer to import than many frames to filter; nobody waits for it.
+        # Importing the drawing code takes longer than filtering many frames; nothing waits for it.
         threading.Thread(target=self._import, name="import the report", daemon=True).start()
         self._folder = folder
         self._pixel_um = pixel_um
@@ -98,7 +98,7 @@ def end(folder: Path, report: str) -> None:
     with suppress(OSError):
         page = file.read_text(encoding="utf-8")
         link = f'The run is over: <a href="{escape(report)}">{escape(report)}</a>.'
-        replace_text(file, page.replace(f"{_RELOAD}\n", "").replace(_GOES_ON, link))
+        replace_text(file, page.replace(f"{_RELOAD}\n", "").replace(_RUNNING, link))
 
 
 def _write(folder: Path, words: str, shown: str = "", css: str = "") -> None:
@@ -107,5 +107,5 @@ def _write(folder: Path, words: str, shown: str = "", css: str = "") -> None:
         folder / FILE,
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n{_RELOAD}\n'
         f"<title>{name} – live</title>\n<style>{css}</style>\n</head>\n<body>\n"
-        f"<h1>{name}</h1>\n<p>{words} {_GOES_ON}</p>\n{shown}\n</body>\n</html>\n",
+        f"<h1>{name}</h1>\n<p>{words} {_RUNNING}</p>\n{shown}\n</body>\n</html>\n",
     )

@@ -1,4 +1,4 @@
-"""The report of `plan: optimize`: what was found, and the way there."""
+"""The report of `plan: optimize`: the settings found, and the way there."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def _comparison(run: Run) -> str:
 
 
 def _sheet(run: Run) -> str:
-    """Every retest, so that nobody has to believe in the choice of the three above."""
+    """Every retest, so that the choice of the three above can be checked."""
     groups = []
     for which, title in (("start", "Starting settings"), ("best", "Settings found")):
         parts = []

@@ -1,4 +1,4 @@
-"""The report: one HTML file that needs nothing beside it and asks nobody for anything."""
+"""The report: one HTML file, complete in itself, that loads nothing."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def _damaged(run: Run) -> str:
 
 def _footer(run: Run) -> str:
     now = text.moment(datetime.now(UTC).isoformat())
-    going_on = " while the run was going on" if run.summary["status"] == "running" else ""
+    meanwhile = " while the run continued" if run.summary["status"] == "running" else ""
     believed = run.config.section.searches() and run.recording.notes_on("belief")
     apart = ["what the model believes"] if believed else []
     apart += ["what the filter made of them"] if run.recording.filtered() else []
@@ -145,7 +145,7 @@ def _footer(run: Run) -> str:
     apart += ["the errors expected of rebuilt frames"] if lapse and lapse["error"] else []
     only = f" outside of {' and '.join(apart)}" if apart else ""
     return (
-        f"<footer>Drawn by stedfast on {now}{going_on}, from the ledger and the measured frames. "
+        f"<footer>Drawn by stedfast on {now}{meanwhile}, from the ledger and the measured frames. "
         "Frames are shown within the stated contrast limits; nothing is smoothed or "
         f"predicted{only}.</footer>"
     )

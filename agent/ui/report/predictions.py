@@ -1,4 +1,4 @@
-"""What the model believes: predictions, kept well apart from what was measured."""
+"""What the model believes: predictions, kept well apart from measurements."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ def safe_state(run: Run) -> str:
     state = run.recording.safe_state
     head = "<h2>Safe state</h2>\n"
     if run.summary["status"] == "running":
-        return f"{head}<p>The run goes on; lasers and shutter are read back at its end.</p>"
+        return f"{head}<p>The run continues; lasers and shutter are read back at its end.</p>"
     if not run.recording.sessions:
         return f"{head}<p>No session has begun; no light was switched on.</p>"
     # A resumed run still has the safe state of the session before.

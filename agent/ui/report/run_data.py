@@ -52,7 +52,7 @@ class Measured:
 
 @dataclass
 class Run:
-    """A run, read once; what is derived from all of its frames is derived once, too.
+    """A run, read once; values derived from all of its frames are computed once, too.
 
     Attributes
     ----------

@@ -14,7 +14,7 @@ from devices.config import Value
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44.0, 14.0, 30.0, 46.0
 _MOST_POINTS = 600
 _FARTHEST = 1e150
-"""What is farther away, or no number, is not drawn."""
+"""Values farther away, and those that are no number, are not drawn."""
 _SHAPES = {
     "dot": "M-3.6,0a3.6,3.6 0 1,0 7.2,0a3.6,3.6 0 1,0 -7.2,0z",
     "diamond": "M0,-4.6L4.6,0L0,4.6L-4.6,0z",
@@ -34,7 +34,7 @@ class Axis:
     label
         Quantity, with its unit.
     ticks
-        Values and what is written at them.
+        Values and their labels.
     choices
         What a choice may be; then values are choices instead of numbers.
     """
@@ -88,7 +88,7 @@ class Axis:
 
 
 class Chart:
-    """One chart; what is drawn first lies below.
+    """One chart; later marks lie above earlier ones.
 
     Parameters
     ----------
@@ -293,7 +293,7 @@ def swatch(kind: str, shape: str | None) -> str:
 
 
 def _inside(share: float) -> float:
-    """Keep what a noisy value would put outside the drawing at its edge, as what is no number."""
+    """Keep values outside the drawing, and those that are no number, at its edge."""
     return min(max(share, -0.02), 1.02) if share == share else -0.02
 
 

@@ -1,4 +1,4 @@
-"""The charts of a run that goes on, in the report's hand."""
+"""The charts of a run in progress, drawn as in the report."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ def trials(reader: Reader) -> dict[str, Any]:
 
 
 def settings(reader: Reader) -> dict[str, Any]:
-    """What may be changed while the run goes on, and what has been."""
+    """The settings that may be changed during the run, and those that were."""
     course, config = reader.course, reader.config
     if course is None or config is None:
         return {"settings": [], "filter": None, "why_not": "The run has not begun."}
@@ -126,7 +126,7 @@ def settings(reader: Reader) -> dict[str, Any]:
 
 
 def log(reader: Reader) -> list[dict[str, Any]]:
-    """What was told, and what went wrong, newest first."""
+    """Instructions and faults, newest first."""
     return list(reversed(reader.course.log)) if reader.course is not None else []
 
 
@@ -153,7 +153,7 @@ def frames(reader: Reader) -> dict[str, Any]:
 
 
 def rebuilt(reader: Reader, number: int) -> str | None:
-    """What is said of a rebuilt frame of the movie; None where it is none."""
+    """The description of a rebuilt frame of the movie; None for other frames."""
     lapsed = reader.course.lapsed if reader.course is not None else None
     found = lapsed.point(number) if lapsed is not None else None
     if found is None or found.kind != RECONSTRUCTED:
@@ -196,7 +196,7 @@ def _row(shown: FrameState | None, kind: str) -> list[Any]:
 
 
 def _kind(point: TimePoint, course: RunState) -> str:
-    """What is not rebuilt when a run is over, is missing."""
+    """A frame that is not rebuilt by the end of the run is missing."""
     return MISSING if point.kind == SKIPPED and course.end is not None else point.kind
 
 

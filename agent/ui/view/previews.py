@@ -74,7 +74,7 @@ class Previews:
     def make(
         self, kind: Kind, index: int, *, side: int, limits: Limits | None, exact: bool
     ) -> Preview:
-        """Draw a frame, or take what was drawn of it before.
+        """Draw a frame, or take an earlier drawing of it.
 
         Parameters
         ----------
@@ -142,7 +142,7 @@ class _Movie:
 
 
 def draw(pixels: NDArray[Any], *, side: int, limits: Limits | None, exact: bool) -> Preview:
-    """Draw pixels (rows × columns) in grey; what is not finite is black."""
+    """Draw pixels (rows × columns) in grey; values that are not finite are black."""
     shape = (int(pixels.shape[0]), int(pixels.shape[1]))
     factor = min(math.ceil(max(shape) / side), *shape)
     small = reduced(pixels, factor) if factor > 1 else pixels

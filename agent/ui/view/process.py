@@ -2,7 +2,7 @@
 
     python -m agent.ui.view.process < JSON of folder and place      prints JSON of the links, once
 
-It goes on when the run is over, or was killed, and ends when nobody has looked for a while.
+It continues when the run is over, or was killed, and ends when no page has asked for a while.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from devices.extras import install
 _NICER = 10
 _START_S = 60.0
 _LINGER_S = 900.0
-"""Time without a look, after the run's end, that it goes on for (s)."""
+"""Time without a request, after the run's end, after which it ends (s)."""
 _ALONE_S = 20.0
-"""The same where there is no run at all, and nobody who could begin it."""
+"""The same where there is no run, and no process that could begin it."""
 _LOOK_EVERY_S = 5.0
 
 
@@ -162,10 +162,10 @@ def main() -> None:
 
 
 def _announce(told: dict[str, str]) -> None:
-    """Say it to who started this process, who may be gone."""
+    """Print it for the process that started this one, which may have ended."""
     with suppress(OSError, ValueError):
         print(json.dumps(told), flush=True)
-        # Nobody reads what might still be printed.
+        # Later output is not read.
         with Path(os.devnull).open("w") as nowhere:
             os.dup2(nowhere.fileno(), sys.stdout.fileno())
 

@@ -1,4 +1,4 @@
-"""Reads a run's folder for its pages: ledger, heartbeat, and whether anybody is at work in it."""
+"""Reads a run's folder for its pages: ledger, heartbeat, and whether a session is running."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from agent.ui.view.run_state import RunState
 _CHUNK = 2000
 Made = TypeVar("Made")
 _FRESH_S = 0.08
-"""What was read a moment ago is not read again for the next page."""
+"""Data read less than this ago is not read again for the next page."""
 _SILENT_S = 4.0
 """A heartbeat that is older may be that of a process that was killed."""
 _TRY_EVERY_S = 2.0
@@ -46,9 +46,9 @@ class Reader:
         self.status: dict[str, Any] = {}
         """The heartbeat."""
         self.version = 0
-        """Changes with whatever a page shows."""
+        """Changes with anything that a page shows."""
         self.news = 0
-        """Changes with what is shown at once: phase, damage, commands, faults, settings."""
+        """Changes with the parts shown at once: phase, damage, commands, faults, settings."""
         self.phase = "waiting"
         self.damage = ""
         """Why the folder cannot be read; empty where it can."""
@@ -61,7 +61,7 @@ class Reader:
         self._tried_at = 0.0
 
     def refresh(self) -> int:
-        """Read what is new; returns the version."""
+        """Read new entries; returns the version."""
         with self._lock:
             if self.fresh:
                 return self.version
@@ -81,13 +81,13 @@ class Reader:
         return time.monotonic() - self._read_at < _FRESH_S
 
     def look(self, make: Callable[[Reader], Made]) -> Made:
-        """Make something of what was read, while nothing more is read."""
+        """Call `make` with this reader, while nothing more is read."""
         with self._lock:
             return make(self)
 
     @property
     def over(self) -> bool:
-        """Whether nobody is at work in the run."""
+        """Whether no session is running."""
         return self.phase in ("completed", "stopped", "interrupted", "failed", "killed")
 
     def entries_of(self, index: int) -> list[Any]:
@@ -169,8 +169,8 @@ class Reader:
     def _was_killed(self, course: RunState) -> bool:
         """Whether the session ended without a word.
 
-        Only who holds the run's lock is at work, but to try it is to hold it for a moment, which
-        a session that begins just then would trip over. So it is tried once for each silence.
+        A running session holds the run's lock, but trying the lock means holding it for a moment,
+        and a session that begins just then would fail. So it is tried once for each silence.
         """
         seen = (course.read, self._beat)
         if self._killed_at is not None and seen == self._killed_at:

@@ -1,7 +1,7 @@
 """Reports that are drawn for a page, and the addresses that they have for a while.
 
-A link cannot carry the token: a browser opens it without. So who has a token asks for a report, and
-gets an address that nobody can guess and that leads to this one drawing alone.
+A link cannot carry the token: a browser opens it without. So a page with a token asks for a report,
+and gets an address that cannot be guessed and that leads to this one drawing alone.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ _LONGEST = 300
 
 @dataclass(slots=True)
 class FrameState:
-    """What is remembered of a frame.
+    """What is kept of a frame.
 
     Attributes
     ----------
@@ -82,13 +82,13 @@ class RunState:
     read
         Number of the last entry that was taken.
     versions
-        How often each part changed, so that a page fetches only what is new.
+        How often each part changed, so that a page fetches only new parts.
     newest
         Number of the newest frame of each kind.
     modes
         Of the frames that were taken.
     outdated
-        Something that was taken has become void: the ledger is to be read anew.
+        An entry read earlier has become void: the ledger is to be read again.
     lapsed
         Time points of a time-lapse that skips; None elsewhere.
     """
@@ -188,7 +188,7 @@ class RunState:
         self.light.add(entry.frame, dict(self.gate.total))
 
     def _take_cut(self, entry: Entry) -> None:
-        # Who reads the ledger from its beginning does not come upon what is void.
+        # A reader that begins at the ledger's first entry meets none that is void.
         self.outdated = self.outdated or entry.frame in self.frames
 
     def _take_late(self, entry: Entry) -> None:
@@ -289,7 +289,7 @@ class RunState:
 
     @property
     def planned(self) -> int | None:
-        """Frames of the whole run, with what was told and repeated since it began."""
+        """Frames of the whole run, with instructions and repetitions since it began."""
         assert self.planned_frames is not None
         return self.planned_frames.total
 
@@ -305,7 +305,7 @@ class RunState:
         return self.acquired + skipped + self.counts["missed"]
 
     def left_s(self) -> float | None:
-        """Time that the frames left will take at the latest pace (s); None where nobody knows."""
+        """Time that the frames left will take at the latest pace (s); None if unknown."""
         planned = self.planned
         if planned is None or len(self._pace) < 3 or self.end is not None:
             return None

@@ -1,4 +1,4 @@
-"""`stedfast view`: the pages of a run that goes on, or is over."""
+"""`stedfast view`: the pages of a run that is running or over."""
 
 from __future__ import annotations
 
@@ -54,13 +54,13 @@ def view(folder: Path, place: Place, say: Callable[[str], None], *, show: bool) 
 def viewed(folder: Path, place: Place, say: Callable[[str], None], *, show: bool) -> Iterator[None]:
     """Serve a run's pages from another process, from now until long after its end.
 
-    A view that cannot be started is told of, and the run goes on without it.
+    A view that cannot be started is reported, and the run continues without it.
     """
     with ExitStack() as shown:
         try:
             links = ViewProcess(folder, place).links()
         except (UserError, OSError) as error:
-            say(f"{error}; the run goes on without a page")
+            say(f"{error}; the run continues without a page")
         else:
             from agent.ui.web.server import open_in_browser
 
@@ -74,4 +74,4 @@ def say_links(say: Callable[[str], None], control: str, read: str, place: Place)
     say(f"view: {control}")
     say(f"view, to look only: {read}")
     if not place.local and place.certificate is None:
-        say("without TLS: whoever can listen in on this network can read both links' tokens")
+        say("without TLS: both links' tokens can be read by anyone who can listen on this network")

@@ -97,7 +97,7 @@ class RunSite(Site):
     async def _state(self, request: web.Request) -> web.Response:
         """The state; waits until it is another one than the page has, but not for ever.
 
-        A page that says who it is waits for its turn, too, where nothing but frames is new.
+        A page that names itself waits for its turn, too, where only frames are new.
         """
         now = self.asked_at = time.monotonic()
         after, news = _whole(request, "after", -1), _whole(request, "news", -1)
@@ -140,7 +140,7 @@ class RunSite(Site):
 
     async def _share(self, request: web.Request) -> web.Response:
         if request[ROLE] != "control":
-            raise Refused(403, "only who may control the run shares it")
+            raise Refused(403, "only a control link can share the run")
         return web.json_response({"link": self.links.read})
 
     async def _report(self, request: web.Request) -> web.Response:

@@ -1,4 +1,4 @@
-"""How often a page gets what is new: what all pages draw shall leave the processor to the run."""
+"""How often a page is updated: drawing for all pages shall leave the processor to the run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SHARED_S = 0.5
 MOST_S = 1.0
 """No page waits longer for being slow (s)."""
 LONGEST_S = 3.0
-"""No page waits longer, however many there are: who only looks cannot make a page stale (s)."""
+"""No page waits longer, however many there are: viewers cannot make each other's stale (s)."""
 _SHARE = 1 / 30
 """Of a page's time that it may draw."""
 _GONE_S = 4.0
@@ -31,7 +31,7 @@ class Pace:
         self._seen: OrderedDict[str, float] = OrderedDict()
 
     def rest_s(self, page: str, took_s: float, now_s: float) -> float:
-        """Time until a page, which asks now, gets what is not urgent (s).
+        """Time until a page, which asks now, gets updates that are not urgent (s).
 
         Parameters
         ----------

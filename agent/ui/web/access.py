@@ -33,7 +33,7 @@ class Tokens:
     read: str = field(default_factory=_token)
 
     def role(self, given: str) -> Role | None:
-        """Whose token this is; None if it is nobody's."""
+        """Name of the link with this token; None if no link has it."""
         told = given[:_LETTERS].encode("utf-8", "replace")
         # Both are compared, and each in constant time: the answer's delay tells nothing.
         acts = hmac.compare_digest(told, self.control.encode())
@@ -133,7 +133,7 @@ class Place:
     def knows(self, host: str) -> bool:
         """Whether a request that names this host is meant for us.
 
-        A page of somebody else's, whose name was made to lead here, names its own.
+        A foreign page whose host name was made to resolve to this address names its own host.
         """
         name = _without_port(host.lower()) if len(host) <= _LETTERS else None
         if name is None:
@@ -148,7 +148,7 @@ class Place:
             ipaddress.ip_address(name)
         except ValueError:
             return False
-        return True  # an address is no name that somebody could have made lead here
+        return True  # an address, unlike a name, cannot be made to resolve to this one
 
 
 def _own_address() -> str:

@@ -3,8 +3,8 @@
     connection ── too many from there? ── the one that is silent for longest goes
         └── asks nothing whole within a few seconds ── goes
 
-A connection costs a file descriptor, of which a process has some thousand; whoever asks nothing
-holds it for nothing. What was asked is the guard's business (`agent.ui.web.guard`).
+A connection costs a file descriptor, of which a process has about a thousand; a client that asks
+nothing holds one in vain. Requests themselves are checked by `agent.ui.web.guard`.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class Doorway:
             visitor.silent.cancel()
 
     def _from(self, address: str | None) -> list[_Visitor]:
-        """Who is there from an address, or from all, in the order that they came in."""
+        """Connections from an address, or from all, in the order in which they came."""
         return [one for one in self._visitors.values() if address in (None, one.address)]
 
     def _too_slow(self, transport: asyncio.BaseTransport) -> None:
@@ -103,7 +103,7 @@ class Doorway:
     def _end(self, visitor: _Visitor, why: str) -> None:
         self.leave(visitor.transport)
         self._turned_away(visitor.address, why)
-        # What is left to be sent is not waited for.
+        # Unsent data is not waited for.
         if isinstance(visitor.transport, asyncio.WriteTransport):
             visitor.transport.abort()
         else:

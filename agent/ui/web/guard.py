@@ -4,7 +4,7 @@
         └── /api ── token? ── GET ─────────────────────────────> read
                                 └─ POST ── control token, our origin, JSON, small ──> act
 
-Whatever is refused on the way is logged.
+All refusals are logged.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class Guard:
         return response
 
     def log_damaged(self, why: str) -> None:
-        """Log what was no HTTP request at all."""
+        """Log something that was no HTTP request."""
         self._refusals.add(400, "?", "damaged", why)
 
     def log_turned_away(self, who: str, why: str) -> None:
@@ -103,7 +103,7 @@ class Guard:
         what = f"{request.method} {request.path}"
         self._refusals.add(status, request.remote or "?", what, why)
         response = web.json_response({"error": why}, status=status)
-        # What is left of a body that nobody wants is not waited for.
+        # The rest of an unwanted body is not waited for.
         if request.can_read_body:
             response.force_close()
         return response

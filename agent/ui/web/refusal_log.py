@@ -1,4 +1,4 @@
-"""What was refused, one JSON object a line: when, to whom, what, and why."""
+"""Log of refused requests, one JSON object a line: when, from whom, what, and why."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from agent.record.safe_files import open_to_append
 _MOST_BYTES = 2_000_000
 _LETTERS = 200
 _A_MINUTE = 300
-"""Lines; of what is refused beyond them, only how much it was."""
+"""Lines; refusals beyond them are only counted."""
 
 
 class Refusals:

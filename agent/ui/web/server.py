@@ -110,7 +110,7 @@ class Site:
         begun: Callable[[Links], None],
         go_on: Callable[[], bool] = lambda: True,
     ) -> None:
-        """Serve until Ctrl-C, or until it need not go on.
+        """Serve until Ctrl-C, or until `go_on` says no.
 
         Parameters
         ----------
@@ -193,9 +193,9 @@ class _Damaged(logging.Handler):
 
 @contextmanager
 def open_in_browser(link: str, *, wanted: bool) -> Iterator[None]:
-    """Show a page in the browser of whoever sits here, if there is a screen.
+    """Show a page in this computer's browser, if there is a screen.
 
-    The browser is given a file that leads to the page and that nobody else can read: the address
+    The browser is given a file that leads to the page, readable by this user alone: the address
     itself, with its token, would stand in the system's list of processes.
     """
     screen = sys.platform in ("win32", "darwin") or any(

@@ -38,19 +38,19 @@ export async function tell(what, words) {
     return true;
   } catch (error) {
     pending.delete(id);
-    toast(error instanceof Refused ? `${words}: refused. ${error.message}` : `${words}: could not be sent. The run goes on as it was.`, "bad");
+    toast(error instanceof Refused ? `${words}: refused. ${error.message}` : `${words}: could not be sent. The run continues unchanged.`, "bad");
     return false;
   }
 }
 
-// Say of a command whether it was heeded, as soon as the ledger does.
+// Say whether a command was applied, as soon as the ledger does.
 export function follow(log) {
   for (const line of log) {
     if (!line.id || !pending.has(line.id)) continue;
     const words = pending.get(line.id);
     pending.delete(line.id);
     if (line.refused) toast(`${words}: the run refused. ${line.refused}`, "bad");
-    else toast(`${words}: heeded, and in the ledger`, "good");
+    else toast(`${words}: applied, and in the ledger`, "good");
   }
 }
 
@@ -113,7 +113,7 @@ export async function drawSettings(plan) {
   const live = plan === "live";
   const key = JSON.stringify(told);
   if (key === drawn) return true;
-  // Whoever is typing is not interrupted; it is drawn later.
+  // Typing is not interrupted; it is drawn later.
   const held = document.activeElement;
   const inside = held?.closest?.("#settings .setting");
   if (inside && held.tagName === "INPUT" && held.value !== "") return false;
@@ -123,8 +123,8 @@ export async function drawSettings(plan) {
   $("settings").replaceChildren(...told.settings.map((one) => row(one, live)));
   if (place) parts($("settings").querySelector(`[data-setting="${CSS.escape(place[0])}"]`))[place[1]]?.focus();
   text("steer-words", told.why_not || (live
-    ? "A value holds from the next frame on. The microscope refuses what is outside its range, whoever asks."
-    : "Heeded before the next trial. One value fixes a setting, two narrow it. The microscope refuses what is outside its range, whoever asks."));
+    ? "A value holds from the next frame on. The microscope refuses values outside its range."
+    : "Applied before the next trial. One value fixes a setting, two narrow it. The microscope refuses values outside its range."));
   drawFilter(told.filter);
   return true;
 }
@@ -133,7 +133,7 @@ function drawFilter(filter) {
   $("filter-box").hidden = false;
   if (!filter) {
     $("filter").replaceChildren();
-    text("filter-words", "This run has no filter, and none can be added while it goes on: begin one with --set filter.model=actin.");
+    text("filter-words", "This run has no filter, and none can be added while it runs: begin one with --set filter.model=actin.");
     return;
   }
   const words = { none: "Off", newest: "Newest frames", all: "All frames" };

@@ -51,7 +51,7 @@ export class Pane {
     new ResizeObserver(() => this.place()).observe(this.screen);
   }
 
-  // The newest wish counts; what was wished for while a picture was on its way is never fetched.
+  // The newest wish counts; earlier ones made while a picture was on its way are never fetched.
   want(index, again = false) {
     if (index === null || index === undefined) return;
     if (index === this.wanted && !again) return;

@@ -13,7 +13,7 @@ function go() {
   for (const done of ready) done();
 }
 
-// Wait for what is on its way, and then for whatever else is, but not for long.
+// Wait for the request on its way, and then for any later one, but not for long.
 export async function together(coming) {
   under += 1;
   try { return await coming; } finally {

@@ -46,7 +46,7 @@ async function watch() {
       const took = panes.reduce((sum, pane) => sum + pane.took, 0);
       const found = await read(`/api/state?after=${version}&news=${news}&page=${me}&took=${Math.round(took)}`, AbortSignal.timeout(25000));
       failures = 0;
-      // What is urgent is shown at once; figures wait for the picture that they belong to.
+      // Urgent parts are shown at once; figures wait for the picture that they belong to.
       const urgent = news !== found.news;
       version = found.version;
       news = found.news;
@@ -72,7 +72,7 @@ function closed(why) {
 function lost() {
   version = news = -1;
   document.body.classList.add("stale");
-  banner("bad", "No answer from the view.", `What is shown is from ${clock(new Date().toISOString())} or before. The run itself does not need this page; stedfast view RUN opens it again.`);
+  banner("bad", "No answer from the view.", `The page is from ${clock(new Date().toISOString())} or before. The run itself does not need this page; stedfast view RUN opens it again.`);
 }
 
 function apply(found) {
@@ -133,7 +133,7 @@ function grown(found) {
   return Math.round(400 * Math.log(Math.max(count, 1)));
 }
 
-// What nobody scrolled to is drawn once, and again when somebody does.
+// A chart out of sight is drawn once, and again when it is scrolled to.
 const isSeen = (name) => inView[name] !== false || !(name in due);
 
 // Fetch a part of the page when it changed, but not all the time, and not at every turn.
@@ -173,13 +173,13 @@ function tellBanner(found) {
   const tone = found.safe_state && !found.safe_state.ok ? "bad" : null;
   if (found.damage) banner("bad", "The ledger cannot be read.", found.damage);
   else if (phase === "waiting") banner("", "Waiting for the run to begin.", "The microscope is being opened; no light is on.");
-  else if (phase === "paused") banner(tone || "hold", "Paused.", `${safe(found)} Nothing is exposed until somebody resumes.`);
+  else if (phase === "paused") banner(tone || "hold", "Paused.", `${safe(found)} Nothing is exposed until the run is resumed.`);
   else if (phase === "pausing") banner("hold", "Pausing.", "The frame under way is finished first.");
   else if (phase === "stopping") banner("hold", "Stopping.", "The frame under way is finished, then the microscope is made safe.");
   else if (phase === "completed") banner(tone || (found.search?.ok === false ? "bad" : "good"), "Completed.", `${found.acquired} frames${found.lapse?.skipped ? ` taken, ${found.lapse.skipped} skipped` : ""}. ${safe(found)}`);
-  else if (phase === "stopped" || phase === "interrupted") banner(tone || "hold", phase === "stopped" ? "Stopped." : "Interrupted.", `${found.reason || ""}. ${safe(found)} stedfast resume goes on with it.`);
+  else if (phase === "stopped" || phase === "interrupted") banner(tone || "hold", phase === "stopped" ? "Stopped." : "Interrupted.", `${found.reason || ""}. ${safe(found)} stedfast resume continues it.`);
   else if (phase === "failed") banner("bad", "Failed.", `${found.reason || ""}. ${safe(found)}`);
-  else if (phase === "killed") banner("bad", "The run's process has ended without a word.", "Its lasers may still be on: look at the microscope. The next stedfast command on it makes it safe, and stedfast resume goes on. What is shown is what happened last.");
+  else if (phase === "killed") banner("bad", "The run's process was killed.", "Its lasers may still be on: look at the microscope. The next stedfast command that opens it makes it safe; stedfast resume continues the run. The page shows the last known state.");
   else if (found.silent_s > 10) banner("hold", `No sign of life for ${span(found.silent_s)}.`, "The run's process is there, but busy or stuck.");
   else banner("", "", "");
 }
@@ -261,7 +261,7 @@ async function choose(index) {
   } catch { /* it is shown without words */ }
 }
 
-// A time point of a time-lapse that skips: a frame, or what was rebuilt, beside the frame before it.
+// A time point of a time-lapse that skips: a frame, measured or rebuilt, beside the frame before it.
 function pick(one) {
   const [index, kind, , , , , place, field, point, error] = one;
   picked = place;
@@ -364,12 +364,12 @@ function drawFigures(found) {
     $("accept").disabled = search.over || search.best === null;
     $("finish").disabled = search.over || !search.done;
     text("accept", search.best === null ? "Accept the best trial" : `Accept trial ${search.best}`);
-    text("finish-words", search.over ? "The search is over: the recommended settings are being retested." : search.best === null ? "No trial has given a result within the limits yet. Any other one can be accepted in the table of trials." : `Best so far: trial ${search.best}, score ${search.best_score.toFixed(3)}, whose settings are taken as they are. Any other one can be accepted in the table of trials. Or take what is predicted best, settings that perhaps no trial had. Either way start and best are then measured again on fresh fields.`);
+    text("finish-words", search.over ? "The search is over: the recommended settings are being retested." : search.best === null ? "No trial has given a result within the limits yet. Any other one can be accepted in the table of trials." : `Best so far: trial ${search.best}, score ${search.best_score.toFixed(3)}, whose settings are taken as they are. Any other one can be accepted in the table of trials. Or take the predicted best: settings that perhaps no trial had. Either way start and best are then measured again on fresh fields.`);
     best = search.best;
   } else $("finish-box").hidden = true;
   for (const tab of $("tabs").children) if (tab.dataset.chart in OWN) tab.hidden = !OWN[tab.dataset.chart](found);
   $("score-card").hidden = !OWN.score(found);
-  // Where nobody scores, the first chart that there is.
+  // Without a scorer, the first chart that there is.
   if (chart === "score" && !OWN.score(found)) [...$("tabs").children].find((tab) => !tab.hidden && (!found.lapse || tab.dataset.chart in OWN)).click();
   $("spent").hidden = !found.plan;
   const spent = JSON.stringify([found.bleaching, found.light, found.lit]);
@@ -387,7 +387,7 @@ async function drawChart() {
 async function drawLog() {
   const lines = await read("/api/log");
   follow(lines);
-  const tags = { told: "heeded", by: "told", command: "command", fault: "fault", end: "end" };
+  const tags = { told: "applied", by: "told", command: "command", fault: "fault", end: "end" };
   const items = lines.map((line) => make("li", { class: line.kind }, make("time", {}, clock(line.at)), make("span", { class: "tag" }, tags[line.kind] || line.kind),
     make("span", { class: line.refused ? "refused" : "" }, `${line.words}${line.by ? `, by ${line.by}` : ""}${line.policy && line.policy !== "stop" ? ` (${line.policy})` : ""}${line.refused ? `: refused, ${line.refused}` : ""}`)));
   if (items.length) $("log").replaceChildren(...items);
@@ -403,12 +403,12 @@ const pause = () => {
 
 async function stop() {
   if ($("acts").hidden || $("stop").disabled) return;
-  const yes = await ask("Stop safely?", "The frame under way is finished, then the lasers go to their safe values and the shutter closes, read back. stedfast resume goes on with the run.", "Stop", "end");
+  const yes = await ask("Stop safely?", "The frame under way is finished, then the lasers go to their safe values and the shutter closes, read back. stedfast resume continues the run.", "Stop", "end");
   if (yes) tell({ stop: true }, "Stop");
 }
 
 async function finish() {
-  const yes = await ask("Take what is predicted best?", "The search ends after the trial under way. Recommended is what is expected to be best by then, which may be settings that no trial had; they are retested against the start.", "Finish", "go");
+  const yes = await ask("Take the predicted best?", "The search ends after the trial under way. The settings then predicted to be best are recommended and retested against the start; perhaps no trial had them.", "Finish", "go");
   if (yes) tell({ finish: true }, "Finish");
 }
 
