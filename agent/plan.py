@@ -7,8 +7,8 @@
 
 A shot is answered with its `Frame`, a note with None, and `Listen` with what a person has told
 the run since the last one: a tuple of instructions, often an empty one. `Due` is answered with how
-late a time point is, and `Rebuild` with what came of it if the plan waits for that, else with
-None. A plan must be a function of what it was given and of these answers, and of nothing else:
+late a time point is, and `Rebuild` with its result if the plan waits for that, else with None. A
+plan must be a function of its arguments and of these answers, and of nothing else:
 that is what lets a run be resumed and replayed from its ledger.
 """
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 LAPSE = "lapse"
 """Topic of the notes in which a time-lapse says what its frames are."""
 REOPTIMIZE, TRIED, REOPTIMIZED = "reoptimize", "reoptimize trial", "reoptimized"
-"""Topics of the notes on a search between time points: that it begins, its trials, what it found.
+"""Topics of the notes on a search between time points: its beginning, its trials, its result.
 
 The first and the last say as `planned` by how many frames the run has become longer or shorter.
 """
@@ -69,7 +69,7 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """A moment at which a plan heeds what a person tells the run; answered with instructions."""
+    """A moment at which a plan takes instructions from a person; answered with them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +143,7 @@ class Rebuild:
         Time points between them whose frames are to be kept.
     audits
         (frame number, time point) of measured frames between them that rebuilt ones are compared
-        with; what is rebuilt for that is not kept.
+        with; frames rebuilt for that are not kept.
     drift_px
         How far the structure as a whole has moved from the one to the other (rows, columns).
     wait
@@ -161,7 +161,7 @@ class Rebuild:
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """What came of a `Rebuild`, in numbers: they are in the ledger before the plan has them.
+    """The result of a `Rebuild`, in numbers: they are in the ledger before the plan has them.
 
     Parameters
     ----------
@@ -193,7 +193,7 @@ class Frame:
     index
         Its number in the run, and in `raw.ome.zarr`.
     shot
-        What was asked for.
+        The one that the plan asked for.
     settings
         Every setting it was taken at.
     pixels
@@ -203,7 +203,7 @@ class Frame:
         simulated).
     dose_J
         Light energy that it took (J), by laser; None where an earlier version's ledger does not
-        say what was measured.
+        have it.
     """
 
     index: int

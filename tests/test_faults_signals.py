@@ -71,7 +71,7 @@ def test_first_interrupt_finishes_the_frame(
     assert not set(out + err) & {"\x1b", "\r", "━"}, "drawn for a terminal"
     summary = assert_left_well(capsys, run, "interrupted", acquired=4)
     assert summary["reason"] == summary["safe_state"]["reason"] == "SIGINT"
-    assert "interrupted" in err and f"stedfast resume {run} goes on with it" in err
+    assert "interrupted" in err and f"stedfast resume {run} continues it" in err
     # The camera is slower than its exposure time, and nothing else is wrong.
     assert [fault["part"] for fault in summary["faults"]] == ["light"]
     repair(run)
@@ -147,7 +147,7 @@ def test_sigterm_and_a_second_process(tmp_path: Path, capsys: pytest.CaptureFixt
         # Nobody else may work in this run meanwhile, but anyone may look.
         code, _, err = cli(capsys, "resume", run)
         assert (code, len(err.splitlines())) == (2, 2), err
-        assert "at work in this run" in err.splitlines()[-1]
+        assert "another process is running this run" in err.splitlines()[-1]
         assert show(capsys, run)["status"] == "running"
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=30)

@@ -22,7 +22,7 @@ from agent.plans.adaptive.error import (
     smooth,
     squared_error,
 )
-from agent.plans.adaptive.error_model import ErrorModel, foretold
+from agent.plans.adaptive.error_model import ErrorModel, predicted
 from agent.plans.adaptive.events import Change, Watch
 from agent.plans.adaptive.gap import Gap, affordable, widest
 from agent.plans.adaptive.light_budget import LightBudget
@@ -213,11 +213,11 @@ def test_audits_teach_how_large_errors_are() -> None:
     assert belief.count < 0.5 * before
 
 
-def test_more_change_less_certainty_and_the_middle_foretell_larger_errors() -> None:
-    base = foretold(0.95, 0.1, 0.5)
-    assert foretold(0.8, 0.1, 0.5) > base and foretold(0.95, 0.2, 0.5) > base
-    assert foretold(0.95, 0.1, 0.25) < base
-    assert 0 < foretold(1.0, 0.0, 0.5) < 0.01
+def test_more_change_less_certainty_and_the_middle_predict_larger_errors() -> None:
+    base = predicted(0.95, 0.1, 0.5)
+    assert predicted(0.8, 0.1, 0.5) > base and predicted(0.95, 0.2, 0.5) > base
+    assert predicted(0.95, 0.1, 0.25) < base
+    assert 0 < predicted(1.0, 0.0, 0.5) < 0.01
 
 
 def test_the_gap_is_the_widest_that_keeps_the_bound_and_grows_step_by_step() -> None:

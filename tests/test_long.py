@@ -79,15 +79,15 @@ class Plain:
         for audit in self.audits:
             audit[0] *= share
 
-    def learn(self, foretold: float, error: float) -> None:
+    def learn(self, predicted: float, error: float) -> None:
         self.weigh(0.93)
-        self.audits.append([1.0, foretold, error])
+        self.audits.append([1.0, predicted, error])
 
-    def expected(self, foretold: float) -> float:
-        above = 1.5 * foretold**2 * 1.5**2
+    def expected(self, predicted: float) -> float:
+        above = 1.5 * predicted**2 * 1.5**2
         above += sum(weight * error for weight, _, error in self.audits)
-        below = 1.5 * foretold**2 + sum(weight * told**2 for weight, told, _ in self.audits)
-        return math.sqrt(max(above, 0.05 * below) / below) * foretold
+        below = 1.5 * predicted**2 + sum(weight * told**2 for weight, told, _ in self.audits)
+        return math.sqrt(max(above, 0.05 * below) / below) * predicted
 
     def running(self, rebuilt: list[float]) -> tuple[float, float]:
         mean_square = sum(p**2 for p in rebuilt) / len(rebuilt)

@@ -115,13 +115,13 @@ def test_what_is_written_while_nobody_works_does_not_stop_the_next_session(
     work.tell(stop=True)
     assert work.ended().status == "stopped"
     code, _, err = cli(capsys, "tell", work.run, "stop=true")
-    assert code == 2 and "nobody is at work" in err
+    assert code == 2 and "no session of this run is running" in err
     work.tell(stop=True)
     result = Session(read_config(work.run), work.run / "config.yaml", work.run).run()
     assert result.status == "completed"
     assert frames_in(work.run) == list(range(30))
     refused = recorded(work.run).commands[-1]
-    assert refused["refused"] == "came while no session was at work"
+    assert refused["refused"] == "came while no session was running"
 
 
 def test_commands_that_are_none_are_refused_and_change_nothing(

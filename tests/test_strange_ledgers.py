@@ -198,5 +198,5 @@ def test_a_command_needs_neither_the_config_nor_the_whole_ledger(tmp_path: Path)
             tell(folder, ["filter=all"])
     finally:
         taken.release()
-    with pytest.raises(UserError, match="nobody is at work"):
+    with pytest.raises(UserError, match="no session of this run is running"):
         tell(folder, ["stop=true"])

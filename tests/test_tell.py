@@ -384,7 +384,7 @@ def test_a_file_that_was_written_anew_is_not_heeded(every_kind: RunConfig, tmp_p
     (tmp_path / FILE).write_text('{"finish": true}\n{"trials": 9}\n', encoding="utf-8")
     found = control.hear()
     assert found is not None and found.instructions == ()
-    assert "written anew" in found.refused[0]
+    assert "rewritten" in found.refused[0]
     append(tmp_path, {"trials": 5})
     assert heard(control) == [("trials", 5)]
 

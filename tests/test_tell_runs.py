@@ -120,7 +120,7 @@ def test_a_running_optimization_is_told_and_follows(
     assert messages == [
         (
             0,
-            "depletion_power, trials: will be heeded before the next trial "
+            "depletion_power, trials: will be applied before the next trial "
             "(1 of 4 trials are done)\n",
         )
     ]

@@ -94,11 +94,11 @@ def command() -> NoReturn:
         Always, with the exit code.
     """
     hold_anything()
-    # Micro-Manager's Python side writes coloured lines of its own about what is told here anyway
+    # Micro-Manager's Python side writes coloured lines of its own about events reported here anyway
     # ("MDA Canceled" at each pause), and tracebacks where its log cannot be written.
     os.environ.setdefault("PYMM_LOG_LEVEL", "CRITICAL")
     logging.raiseExceptions = False
-    # What scikit-optimize and its Gaussian processes remark on, nobody at a microscope can act on.
+    # Warnings of scikit-optimize and its Gaussian processes that no user can act on.
     warnings.filterwarnings("ignore", message="The optimal value found for dimension")
     warnings.filterwarnings("ignore", category=UserWarning, module="skopt")
     try:

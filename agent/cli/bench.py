@@ -22,7 +22,7 @@ def bench(
     seeds: Annotated[int | None, typer.Option(help="how many seeds or repeats")] = None,
     keep: Annotated[
         Path | None,
-        typer.Option("--keep", metavar="FILE", help="of a long one: continue from what it holds"),
+        typer.Option("--keep", metavar="FILE", help="of a long one: continue from its content"),
     ] = None,
     view: Annotated[
         bool, typer.Option("--view", help="of loop: with open pages in a real browser")

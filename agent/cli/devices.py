@@ -63,11 +63,11 @@ def list_devices(cfg: str, starter: Path | None, console: Console, *, as_json: b
 
 
 def _wrong(cfg: str, error: BindingError) -> UserError:
-    """What is wrong with a microscope, and where: a line of its config, or its `.cfg`."""
+    """A microscope's error and its place: a line of its config, or its `.cfg`."""
     file = Path(cfg)
     if _is_config(file):
         return located(file, ("microscope", *error.path), str(error))
-    # What Micro-Manager refuses already names the file.
+    # Micro-Manager's own refusals name the file already.
     return UserError(str(error) if cfg in str(error) else f"{cfg}: {error}")
 
 

@@ -59,7 +59,7 @@ def filter_(
     overwrite: Annotated[bool, typer.Option("--overwrite")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Filter the frames of a file: what is left is the structure that the model knows."""
+    """Filter the frames of a file: only the structure that the model knows is left."""
     from agent.cli.progress_bar import counting
     from agent.offline.files.filtering import filter_file
     from agent.offline.files.opening import part_of

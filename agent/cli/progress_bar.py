@@ -40,7 +40,7 @@ def showing(state: State, console: Console) -> Iterator[Callable[[State], None]]
             description=describe(state),
         )
 
-    # A terminal that is gone refuses both; the run goes on without it.
+    # A terminal that is gone refuses both; the run continues without it.
     with suppress(OSError):
         bar.start()
     try:
@@ -52,10 +52,10 @@ def showing(state: State, console: Console) -> Iterator[Callable[[State], None]]
 
 @contextmanager
 def counting(console: Console, what: str = "frames") -> Iterator[Callable[[int, int], None]]:
-    """Count something while the context lasts; yields what is told how many of how many.
+    """Count something while the context lasts; yields a function of (done, of).
 
-    The bar shows with the first count: what is refused before any work leaves none behind. A file
-    that the output goes to gets none.
+    The bar shows with the first count: a refusal before any work leaves none behind. Output to a
+    file has none.
     """
     bar = Progress(console=console, disable=not console.is_terminal)
     task = bar.add_task(what, total=None)
@@ -76,7 +76,7 @@ def counting(console: Console, what: str = "frames") -> Iterator[Callable[[int, 
 
 
 def describe(state: State) -> str:
-    """One line: what is being done, and how it looks."""
+    """One line: the work under way, and how it looks."""
     parts = [state.doing]
     if state.trials:
         parts.append(f"trial {min(state.trial + 1, state.trials)}/{state.trials}")

@@ -238,15 +238,15 @@ def _work(session: Session) -> NoReturn:
         with interrupts() as seen:
             found = _sum_up(result, seen)
     if result.status == "interrupted":
-        say(f"stedfast resume {result.folder} goes on with it")
+        say(f"stedfast resume {result.folder} continues it")
     say(f"stedfast show {result.folder}")
     _leave(result, reliable=found is None or found["ok"] is not False)
 
 
 def _sum_up(result: Result, seen: Interrupts) -> Mapping[str, Any] | None:
-    """Write the report and print the summary; returns what came of the run, if anybody asks.
+    """Write the report and print the summary; returns the run's result.
 
-    Whatever happens here, the run has ended as it has.
+    A failure here does not change how the run ended.
     """
     from agent.record.folder import REPORT
     from agent.record.summary import summarize
@@ -262,10 +262,10 @@ def _sum_up(result: Result, seen: Interrupts) -> Mapping[str, Any] | None:
             found = print_summary(result.folder)["result"]
     except KeyboardInterrupt:
         say(f"stedfast report {result.folder} writes the report")
-    except (OSError, SystemExit):  # nobody reads it
+    except (OSError, SystemExit):  # the output has no reader
         with suppress(UserError, OSError):
             found = summarize(result.folder)["result"]
-    except UserError as error:  # somebody else wrote into its folder
+    except UserError as error:  # another program wrote into its folder
         say(str(error))
     return found
 

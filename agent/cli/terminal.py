@@ -1,4 +1,4 @@
-"""Where lines for people go: consoles that print names as they are, whatever they are sent to.
+"""Consoles for lines that people read; names are printed as they are on any output.
 
 Device labels, file names and mode names are a person's, so that brackets in them are no markup and
 `:x:` is no picture. A stream with another encoding than UTF-8, as a file or pipe on Windows has,
@@ -43,7 +43,7 @@ _HANDLER = "stedfast.nearest"
 
 
 class _Spoken(Console):
-    """What is said beside the results: where nobody listens any more, it is said to nobody."""
+    """Messages beside the results; a reader that has gone is no error."""
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
@@ -51,7 +51,7 @@ class _Spoken(Console):
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console that takes what it is given for plain text."""
+    """A console that prints plain text, without markup."""
     kind = _Spoken if stderr else Console
     return kind(stderr=stderr, markup=False, emoji=False, highlight=False)
 
@@ -75,7 +75,7 @@ def hold_anything() -> None:
 
 
 def _nearest(error: UnicodeError) -> tuple[str | bytes, int]:
-    """What stands for characters that an encoding does not have."""
+    """Replacements for characters that an encoding does not have."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     lacking = error.object[error.start : error.end]

@@ -72,6 +72,6 @@ def train_interpolation(
 
 
 def _lines(overrides: list[str] | None, data: Path | None, weights: Path | None) -> list[str]:
-    """Overrides of a config, with what has an option of its own."""
+    """Overrides of a config, with the keys that have an option of their own."""
     named = (("data", data), ("out", weights))
     return [*(overrides or []), *(f"{key}={value}" for key, value in named if value)]

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 
 def as_data(config: BaseModel) -> dict[str, Any]:
-    """A config as plain data, without what is absent; `load` reads it back as the same config."""
+    """A config as plain data, without absent values; `load` reads it back as the same config."""
     return {
         field.alias or name: _as_data(getattr(config, name))
         for name, field in type(config).model_fields.items()

@@ -87,7 +87,7 @@ def _own(part: Part, data: dict[str, Any], path: Path, *, code: bool) -> Own | N
     was = known.get(part.word) if isinstance(known, Mapping) else None
     if not (":" in name or name == was or name in installed(part)):
         if part is PLAN and any(key not in RunConfig.model_fields for key in data):
-            # Its section is no key of a config, but that is not what is wrong.
+            # Its section is no key of a config, but that is not the error to report.
             raise located(path, keys, _not_installed(part, name))
         return None
     own = not_loaded(part, name)

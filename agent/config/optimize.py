@@ -42,7 +42,7 @@ class OptimizeConfig(PlanSection):
         (), description="engine stedfast: folders of earlier runs of `plan: optimize` to learn from"
     )
     begin_with: tuple[dict[str, Value], ...] = Field(
-        (), description="settings an expert would try first; what is left out takes its start"
+        (), description="settings an expert would try first; absent ones take their start"
     )
     least_gain: float = Field(
         0.0,
@@ -201,11 +201,11 @@ class OptimizeConfig(PlanSection):
         return True
 
     def adjustable(self, scope: MicroscopeConfig) -> list[str]:
-        """What is searched."""
+        """The settings that are searched."""
         return self.tuned(scope)
 
     def edges(self, scope: MicroscopeConfig, name: str) -> tuple[Value, ...]:
-        """What is searched of it, from the beginning."""
+        """The part of it that is searched, from the beginning."""
         return tuple(self.search.get(name) or super().edges(scope, name))
 
 

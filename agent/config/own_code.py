@@ -1,4 +1,4 @@
-"""Plans, engines and filters that do not come with this package: of an installed one, or a file.
+"""Plans, engines and filters from outside this package: of an installed one, or of a file.
 
 Each is a function whose first parameter is its section of the config:
 
@@ -37,12 +37,12 @@ NAME = re.compile(r"([A-Za-z_][\w.]*:)?[A-Za-z]\w*")
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What code of one's own may be.
+    """A kind of code of one's own: a plan or an engine.
 
     Attributes
     ----------
     word
-        What it is called.
+        Its name in messages.
     group
         Of the entry points.
     section, imported_as
@@ -123,7 +123,7 @@ def installed(part: Part) -> list[str]:
 
 
 def not_loaded(part: Part, name: str) -> Own:
-    """One by its name alone, for who reads what it did."""
+    """One by its name alone, for reading its results."""
     return Own(part, name, part.unknown)
 
 
@@ -142,14 +142,14 @@ def find(part: Part, name: str, folder: Path) -> Own:
     Raises
     ------
     ValueError
-        There is none, or what is there is another thing; the message says what to do.
+        There is none, or it is something else; the message says what to do.
     """
     named = _entry_point(part, name)
     try:
         found = _beside(name, folder) if named is None else named.load()
     except _NotThere as error:
         raise ValueError(f"{name!r}: {error}") from None
-    except Exception as error:  # whatever a person's own module does wrong
+    except Exception as error:  # anything that a person's own module does wrong
         said = (str(error).splitlines() or [""])[0] or type(error).__name__
         where = f"; looked for in {folder}, and where Python looks" if named is None else ""
         raise ValueError(f"{name!r} cannot be imported: {said}{where}") from error

@@ -14,7 +14,7 @@ from agent.config.own_code import NAME
 
 
 def settle(data: dict[str, Any], base: Path) -> None:
-    """Make the paths in a config's data absolute, in place; whatever is no path stays.
+    """Make the paths in a config's data absolute, in place; other values stay.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def _cfg(text: str, base: Path) -> str:
 
 
 def _model(text: str, base: Path) -> str:
-    """A bare name is that of weights that come along, MODULE:FUNCTION is code of one's own."""
+    """A bare name is that of bundled weights, MODULE:FUNCTION is code of one's own."""
     named = text == Path(text).stem or (":" in text and NAME.fullmatch(text))
     return text if named else _path(text, base)
 

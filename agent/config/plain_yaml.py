@@ -173,7 +173,7 @@ class _Loader(yaml.SafeLoader):
         return truth
 
     def refuse_tag(self, node: yaml.Node) -> Any:
-        """What has a tag of its own is no plain value."""
+        """A value with a tag of its own is no plain value."""
         raise _refused(f"tag {node.tag!r}: only plain values are read", node)
 
 
@@ -184,7 +184,7 @@ class _Dumper(yaml.SafeDumper):
         return True
 
     def represent_text(self, text: str) -> yaml.ScalarNode:
-        """A text; PyYAML folds what it takes for line ends, unless it is quoted."""
+        """A text; quoted where PyYAML would fold characters that it takes for line ends."""
         style = '"' if re.search("[\r\x85\u2028\u2029]", text) else None
         node: yaml.ScalarNode = self.represent_scalar(f"{_TAG}str", text, style)
         return node

@@ -1,6 +1,6 @@
 """What every plan's section of the config answers about its plan.
 
-Whoever needs to know something of a run's plan asks `RunConfig.section`, and compares no names.
+Code that depends on a run's plan asks `RunConfig.section`, and compares no names.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ class PlanSection(Model):
         return False
 
     def tunes(self) -> bool:
-        """Whether the interpolator goes on learning from the audits."""
+        """Whether the interpolator is fine-tuned on the audits."""
         return False
 
     def listens(self) -> bool:
@@ -156,5 +156,5 @@ def check_mode(key: str, mode: str, scope: MicroscopeConfig) -> None:
 
 
 def unknown(key: str, kind: str, known: Collection[str]) -> str:
-    """What is said of a name that the config does not have."""
+    """The refusal of a name that the config does not have."""
     return f"`{key}`: no such {kind}; accepted: {', '.join(known) or 'none'}"

@@ -99,8 +99,8 @@ class TimelapseConfig(PlanSection):
     mode: str = MODE
     acquire: Literal["every", "skip", "adaptive"] = Field(
         "every",
-        description="every time point, each `gap`-th, or as few as `error` allows; what is skipped "
-        "is rebuilt",
+        description="every time point, each `gap`-th, or as few as `error` allows; "
+        "skipped ones are rebuilt",
     )
     gap: int = Field(
         3, ge=2, le=8, description="time points from frame to frame; the largest, if adaptive"

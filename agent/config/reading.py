@@ -1,7 +1,7 @@
-"""Reading a YAML file as a checked model, and saying what is wrong with it.
+"""Reading a YAML file as a checked model, with errors that say what to change.
 
-Whatever cannot be used raises `UserError`, whose message names file, line, key, the value found
-and what is accepted.
+Anything that cannot be used raises `UserError`, whose message names file, line, key, the value
+found and what is accepted.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ def _lay_over(
 
 
 def noted(error: UserError, cause: BaseException) -> UserError:
-    """The error, with what was noted on its cause."""
+    """The error, with the notes on its cause."""
     for note in getattr(cause, "__notes__", ()):
         error.add_note(note)
     return error

@@ -20,7 +20,7 @@ from devices.config import MicroscopeConfig, Model
 
 
 class AnalysisConfig(Model):
-    """What is computed from each frame, beside the acquisition."""
+    """Computed from each frame, beside the acquisition."""
 
     score: bool = Field(False, description="score every STED frame with the quality network")
     weights: Path | None = Field(None, description="instead of the bundled weights")
@@ -145,7 +145,7 @@ class RunConfig(Model):
         return self.filter.modes or (("sted",) if "sted" in modes else tuple(modes))
 
     def adjustable(self) -> list[str]:
-        """Names of the settings that a person may change while the run goes on."""
+        """Names of the settings that a person may change during the run."""
         return self.section.adjustable(self.microscope)
 
     def tuned(self) -> list[str]:

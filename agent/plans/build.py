@@ -36,7 +36,7 @@ def build_plan(config: RunConfig) -> Plan:
     Raises
     ------
     UserError
-        It is one of somebody's own, and its code is not loaded.
+        It is from outside this package, and its code is not loaded.
     """
     if (own := config.own.get("plan")) is None:
         return _PLANS[config.plan](config)

@@ -159,7 +159,7 @@ class Reoptimizing:
         return better is not None
 
     def _next(self, optimizer: Optimizer, used: Settings, last: bool) -> Settings | None:
-        """What is tried next; None where there is nothing left to find out."""
+        """The next settings to try; None where there is nothing left to find out."""
         if not last:
             return optimizer.ask()
         try:

@@ -22,9 +22,9 @@ class SearchTrigger:
     searches
         How many there are at most.
     every
-        Time points from one search to the next; None: whatever their number.
+        Time points from one search to the next; None: any number.
     fall
-        Score lost since the last search; None: whatever it is.
+        Score lost since the last search; None: any.
     """
 
     points: int

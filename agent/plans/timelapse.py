@@ -36,7 +36,7 @@ def timelapse(
     light
         Told what frames cost.
     better
-        Looks for better settings now and then; None where nobody does.
+        Looks for better settings now and then; None without searches.
     """
     t = -1
     while (t := t + 1) < config.frames:
@@ -75,12 +75,12 @@ def skipping(
     light
         How many more frames the budget allows.
     better
-        Looks for better settings now and then; None where nobody does.
+        Looks for better settings now and then; None without searches.
     """
     t = -1
     while (t := t + 1) < config.frames:
         if any(lapse.due(t) for lapse in lapses):
-            # The last time point is always taken: what was skipped before is rebuilt from it.
+            # The last time point is always taken: frames skipped before it are rebuilt from it.
             late = yield from _missed(config, t, config.frames - 1 - t)
             for lapse in lapses:
                 if any(lapse.due(t + missed) for missed in range(late)):

@@ -35,7 +35,7 @@ class Steering:
         self.trials = config.trials
         """How many there are to be."""
         self.accepted: tuple[int, Settings] | None = None
-        """Number and settings of the trial that a person accepted; None where nobody did."""
+        """Number and settings of the trial that a person accepted; None without one."""
         self._optimizer = optimizer
         self._start = dict(start)
         self._search = config.search
@@ -83,19 +83,19 @@ class Steering:
         return settings, origin
 
     def heed(self, instructions: Sequence[Instruction]) -> Iterator[Note]:
-        """Do what a person says; yields a note of each instruction."""
+        """Obey instructions; yields a note of each."""
         for instruction in instructions:
             key, value = instruction.key, instruction.value
             written = value if key in KEYS else _as_written(value)
             data: dict[str, Any] = {"key": key, "value": written, "trial": self.done + 1}
             try:
-                data |= self._heed(key, value)
+                data |= self._obey(key, value)
             except ValueError as error:  # not every engine can do all of it
                 data["refused"] = str(error)
             yield Note("told", data)
 
-    def _heed(self, key: str, value: Any) -> dict[str, Any]:
-        """Do one thing; returns what to note of it beside what was said."""
+    def _obey(self, key: str, value: Any) -> dict[str, Any]:
+        """Obey one instruction; returns additions to its note."""
         if key == "try":
             self._told.append(value)
         elif key == "prefer":
@@ -109,7 +109,7 @@ class Steering:
             return {"settings": self._asked[value - 1], "trials": self.trials}
         elif key in ("trials", "finish"):
             self.accepted = None
-            # What is done by the time that this is read is done.
+            # Trials done by now stay done.
             self.trials = self.done if key == "finish" else max(value, self.done)
             return {"trials": self.trials}
         else:
@@ -121,7 +121,7 @@ class Steering:
         return {}
 
     def _completed(self, suggested: Mapping[str, Value]) -> Settings:
-        """The suggestion, with what is recommended by now for what it leaves out."""
+        """The suggestion, with settings that it leaves out as they are recommended by now."""
         if self._start.keys() <= suggested.keys():
             return self._filled(suggested, {})
         try:
@@ -130,7 +130,7 @@ class Steering:
             return self._filled(suggested, self._start)
 
     def _filled(self, suggested: Mapping[str, Value], others: Mapping[str, Value]) -> Settings:
-        """The suggestion as it is, and the other settings within what is searched."""
+        """The suggestion as it is, and the other settings within the searched ranges."""
         spans: dict[str, Sequence[Value]] = {**self._search, **self._spans}
         return {
             name: suggested[name]

@@ -1,4 +1,4 @@
-"""A run's folder, held on to: it is noticed when somebody renames or deletes it in mid-run."""
+"""A run's folder, held open: it is noticed when the folder is renamed or deleted in mid-run."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ class Anchor:
         Raises
         ------
         FolderGone
-            It was deleted, or nobody can say where it is.
+            It was deleted, or cannot be found.
         """
         if self.holds():
             return self.folder
         if (found := self._found()) is not None:
             return found
         why = "was renamed or deleted while the run wrote in it"
-        raise FolderGone(f"{self.folder}: {why}; what it held is wherever it is now, if anywhere")
+        raise FolderGone(f"{self.folder}: {why}; its files are where it is now, if anywhere")
 
     def check(self) -> None:
         """Make sure that the folder is where it was.

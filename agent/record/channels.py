@@ -35,12 +35,12 @@ class ChannelStore(ImageStore):
     length = GROWTH
 
     def _read(self, index: int) -> NDArray[Any]:
-        """All channels of a time point; what is absent reads as NaN, or as 0."""
+        """All channels of a time point; absent ones read as NaN, or as 0."""
         return np.asarray(self._array[index])
 
     def _create(self, pixels: NDArray[Any]) -> None:
         """An image for time points like this one (channels × rows × columns)."""
-        self.path.parent.stat()  # it would be made anew where somebody renamed it
+        self.path.parent.stat()  # a renamed folder would be made again
         time, *place = self._axes(pixels.shape)
         channel = DimSpec(name="c", type="channel", size=len(self.channels))
         limits = [(float(part.min()), float(part.max())) for part in pixels]

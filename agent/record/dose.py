@@ -79,11 +79,11 @@ class DoseGate:
             self._late_s = max(0.0, row["lit_s"] - row["expected_s"])
 
     def mismatch(self) -> str | None:
-        """What is wrong if light was on for another time than expected, in words."""
+        """A sentence if light was on for another time than expected."""
         more, less = self.lit_s - self.expected_s, self.expected_s - self.lit_s
         found = f"light was on the sample for {self.lit_s:.3g} s, {self.expected_s:.3g} expected"
         if more > max(_MORE * self.expected_s, _MORE_S):
-            return f"{found}: slow camera, shutter or lasers; what was measured counts"
+            return f"{found}: slow camera, shutter or lasers; the measured light counts"
         if less > max(_LESS * self.expected_s, _LESS_S):
             return f"{found}: is `microscope.exposure` right? The expected light counts"
         return None

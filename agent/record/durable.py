@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, whatever happens to the process or to the power."""
+"""Files that are there whole or not at all, even after a kill or a power cut."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PATIENCE_S = 5.0
 
 
 def write_file(path: Path, data: Any, *, sync: bool = True) -> None:
-    """Put bytes into a file; a reader sees what was there before or all of them.
+    """Put bytes into a file; a reader sees its earlier content or all of them.
 
     Parameters
     ----------

@@ -2,8 +2,8 @@
 
 `filtered.ome.zarr` is an NGFF 0.5 image with the axes t, c, y, x, float32 in the units of the raw
 frames; time point i belongs to time point i of `raw.ome.zarr`. Channel 0 is the filtered frame,
-channel 1 its standard deviation per pixel. What was not filtered is NaN; which frames were, the
-ledger says.
+channel 1 its standard deviation per pixel. Frames that were not filtered are NaN; the ledger says
+which were.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class FilteredStore(ChannelStore):
     Parameters
     ----------
     folder
-        The run's folder; an image that is there already is gone on with.
+        The run's folder; an image that is there already is continued.
     pixel_size_um
         Side of a pixel on the sample (µm).
     interval_s

@@ -1,4 +1,4 @@
-"""A run's folder on disk: its config, its heartbeat and the lock of the session at work."""
+"""A run's folder on disk: its config, its heartbeat and the lock of the running session."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _PARTS = ("stedfast", "pymmcore-plus", "pymmcore", "pysted", "torch", "numpy", "
 
 
 class RunBusy(RuntimeError):
-    """Another process is at work in this run folder."""
+    """Another process is running in this run folder."""
 
 
 def new_folder(config: RunConfig, base: Path, out: Path | None) -> Path:
@@ -194,12 +194,12 @@ def lock(folder: Path, wait_s: float = _ASKED_S) -> FileLock:
     try:
         taken.acquire(timeout=wait_s, poll_interval=_TRY_EVERY_S)
     except Timeout:
-        raise RunBusy(f"{folder}: another process is at work in this run") from None
+        raise RunBusy(f"{folder}: another process is running this run") from None
     return taken
 
 
 def is_running(folder: Path) -> bool:
-    """Whether a process is at work in this run."""
+    """Whether a session of this run is running."""
     if not (folder / _LOCK).exists():
         return False
     try:

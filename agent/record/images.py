@@ -51,12 +51,12 @@ class ImageStore:
     interval_s
         Time between time points where it is fixed (s); otherwise the time axis counts frames.
     anchor
-        Says where the folder is, for who writes while somebody may rename it.
+        Says where the folder is, for writing while it may be renamed.
     """
 
     name = FOLDER
     synced = True
-    """Whether the disk is waited for; not for what can be computed again."""
+    """Whether the disk is waited for; not for pixels that can be computed again."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class ImageStore:
         self._interval_s = interval_s
         self._array: Any = None
         if self._is_there():
-            with suppress(FrameDamaged):  # said by whoever reads, and mended by who goes on
+            with suppress(FrameDamaged):  # reported on reading, and mended on resuming
                 self._open()
 
     def write(self, index: int, pixels: NDArray[Any]) -> None:
@@ -124,7 +124,7 @@ class ImageStore:
         self._write_chunk(index, pixels)
 
     def _follow(self) -> None:
-        """Go on where the folder is, if somebody renamed it: what is written has cost light."""
+        """Continue where the folder is, if it was renamed: the frames have cost light."""
         if self.anchor is not None and not self.anchor.holds():
             self.path = self.anchor.place() / self.name
             self._array = None  # it would be written where it was
@@ -142,7 +142,7 @@ class ImageStore:
         self._write_chunk_at(self._chunk(index, pixels.ndim), pixels)
 
     def _write_chunk_at(self, chunk: Path, pixels: NDArray[Any]) -> None:
-        # Not `parents=True`, which would make a folder anew that somebody has renamed.
+        # Not `parents=True`, which would make a renamed folder again.
         array = self.path / "0"
         for level in reversed(chunk.relative_to(array).parents):
             if level.parts:
@@ -239,7 +239,7 @@ class ImageStore:
             move(chunk, folder / f"frame_{index:06}.raw")
 
     def mend(self, like: NDArray[Any]) -> bool:
-        """Write the metadata anew where a power cut left none; whether that was so.
+        """Write the metadata again where a power cut left none; whether that was so.
 
         Parameters
         ----------
@@ -269,7 +269,7 @@ class ImageStore:
                 os.fsync(opened.fileno())
 
     def _create(self, pixels: NDArray[Any]) -> None:
-        self.path.parent.stat()  # it would be made anew where somebody renamed it
+        self.path.parent.stat()  # a renamed folder would be made again
         prepare_image(
             self.path,
             v05.Image(multiscales=[v05.Multiscale.from_dims(self._axes(pixels.shape))]),

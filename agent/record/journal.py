@@ -14,7 +14,7 @@ Listener = Callable[[str, dict[str, Any]], None]
 
 
 class Journal:
-    """A run's ledger, and those who hear of each entry.
+    """A run's ledger, and listeners to each entry.
 
     Safe to use from several threads; a listener is called from the thread that added the entry.
 
@@ -35,7 +35,7 @@ class Journal:
         self._listeners.append(listener)
 
     def add(self, kind: Kind, data: dict[str, Any], frame: int | None = None) -> None:
-        """Write an entry, then tell of it; nobody hears of one that could not be written.
+        """Write an entry, then announce it; one that could not be written is not announced.
 
         Raises
         ------
@@ -55,11 +55,11 @@ class Journal:
         what
             A sentence on what failed.
         policy
-            What it leads to.
+            Its consequence.
         frame
             Number of the frame that it concerns.
         part
-            What it happened in; None: the acquisition, or the scoring.
+            The part it happened in; None: the acquisition, or the scoring.
         """
         entry = {"what": what, "policy": policy}
         self.add("fault", entry if part is None else {**entry, "part": part}, frame)

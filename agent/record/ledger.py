@@ -37,14 +37,14 @@ Kind = Literal[
     "frame",  # its pixels are on disk; what light fell, and what the devices had
     "score",  # what the quality network says of a frame
     "filtered",  # what the filter made of it is on disk, and how unsure it is of that
-    "rebuilt",  # what the interpolator rebuilt between two frames is on disk, or why it is not
-    "tuned",  # what fine-tuning the interpolator came to, and whether its weights are used
+    "rebuilt",  # frames rebuilt between two measured ones are on disk, or why they are not
+    "tuned",  # result of fine-tuning the interpolator, and whether its weights are used
     "note",  # a plan's decision or finding
     "told",  # what a person told the run, and how far the control file was read for it
-    "command",  # what a person told the session at work: pause, resume, stop, filter
-    "late",  # a time point came too late: by how much, and what that led to
-    "cut",  # pixels of a frame were lost with the power: it and what followed is void
-    "pause",  # it stands still in the dark, or goes on
+    "command",  # what a person told the running session: pause, resume, stop, filter
+    "late",  # a time point came too late: by how much, and the consequence
+    "cut",  # pixels of a frame were lost with the power: it and all that follows is void
+    "pause",  # it stands still in the dark, or continues
     "fault",
     "safe_state",
     "end",  # the session is over: status and why
@@ -60,7 +60,7 @@ _SYNCHRONOUS = {"shot": "NORMAL", "filtered": "NORMAL", "rebuilt": "NORMAL", "tu
 
 
 class DamagedLedger(UserError):
-    """A ledger that no run wrote, or that was changed since; names file, row and what is wrong."""
+    """A ledger that no run wrote, or that was changed since; names file, row and the error."""
 
 
 class Entry(NamedTuple):
@@ -76,7 +76,7 @@ class Entry(NamedTuple):
 class Ledger:
     """An open ledger; safe to use from several threads.
 
-    Whatever is read from it was checked: see `agent.record.rows`.
+    All rows read from it are checked: see `agent.record.rows`.
 
     Parameters
     ----------
@@ -225,7 +225,7 @@ class Ledger:
         return DamagedLedger(f"{self.path}, row {seq} ({str(kind)[:20]}): {why}")
 
     def close(self) -> None:
-        """Let go of the file; who wrote leaves one, without a log beside it."""
+        """Let go of the file; a writer leaves one file, without a log beside it."""
         with self._lock:
             if self._look is not None:
                 self._db.close()
@@ -235,7 +235,7 @@ class Ledger:
                 self._db.execute("PRAGMA busy_timeout=0")
                 try:
                     self._db.execute("PRAGMA journal_mode=DELETE")
-                except sqlite3.OperationalError:  # somebody looks on
+                except sqlite3.OperationalError:  # another process reads it
                     self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             self._db.close()
 

@@ -12,7 +12,7 @@ State = tuple[int, int, bool]
 
 
 class Look:
-    """A file that is only read, and what SQLite keeps beside it while somebody writes.
+    """A file that is only read, and SQLite's files beside it during writes.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ class Look:
                 connection.execute("SELECT 1 FROM sqlite_schema").fetchone()
                 return connection
             connection.close()
-        # Nobody is at work, but the log has entries: it takes a place where its index can be made.
+        # No session is running, but the log has entries: its index needs a place to be made in.
         self._copy = self._copy or tempfile.TemporaryDirectory(prefix="stedfast-")
         for file in (self._path, self._log):
             shutil.copyfile(file, f"{self._copy.name}/{file.name}")
@@ -50,7 +50,7 @@ class Look:
 
     @property
     def outdated(self) -> bool:
-        """Whether somebody has written to a file that was opened as one that never changes."""
+        """Whether a file that was opened as one that never changes was written to."""
         return self._unchanging is not None and self._unchanging != self._state()
 
     def close(self) -> None:

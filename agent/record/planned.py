@@ -1,4 +1,4 @@
-"""How many frames a run comes to: what its plan asked for at first, changed by what it notes."""
+"""How many frames a run comes to: those planned at first, changed by the plan's notes."""
 
 from __future__ import annotations
 

@@ -5,8 +5,8 @@
     run.frames()["score"]               # a value for each frame; NaN where it has none
     pandas.DataFrame(run.trials())      # a table is a dict of columns
 
-Everything is read from the folder, nothing is written, and the run may be at work meanwhile: what
-it adds after `open_run` is not seen.
+Everything is read from the folder, nothing is written, and the run may be running meanwhile: frames
+that it adds after `open_run` are not seen.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from agent.record.recording import Recording, Taken
 from agent.record.summary import summary_of
 
 Table = dict[str, NDArray[Any]]
-"""Columns by name, all of one length; numbers are float64 with NaN for what is not known."""
+"""Columns by name, all of one length; numbers are float64, with NaN where unknown."""
 
 
 def open_run(folder: str | Path) -> StoredRun:
@@ -100,7 +100,7 @@ class StoredRun:
     def filtered(self) -> zarr.Array[Any]:
         """Filtered frames: time × (filtered, standard deviation) × rows × columns, in raw counts.
 
-        What was not filtered is NaN.
+        Frames that were not filtered are NaN.
 
         Raises
         ------

@@ -6,10 +6,10 @@ fields. The scale of t is the interval of the config until a session ends, then 
 Measured frames are the raw ones, bit for bit. Which are which says `stedfast` among the attributes
 of the group: for each frame `point` and `field`; `kind`, which is `measured`, `audited` (measured,
 and a rebuilt one was compared with it), `reconstructed` or `missing`; and `expected_error`, the
-relative root-mean-square error that is expected of a rebuilt frame. What is not there yet reads as
-0.
+relative root-mean-square error that is expected of a rebuilt frame. Frames that are not there yet
+read as 0.
 
-All these marks stand in one file, which is written anew at each tenth part more of them, and at the
+All these marks stand in one file, which is rewritten at each tenth part more of them, and at the
 end of a session; the latest are beside it in `marks.jsonl` until then, one a line.
 """
 
@@ -41,7 +41,7 @@ class ReconstructedStore(ChannelStore):
     Parameters
     ----------
     folder
-        The run's folder; an image that is there already is gone on with.
+        The run's folder; an image that is there already is continued.
     fields
         Numbers of the fields, one channel each.
     points
@@ -96,7 +96,7 @@ class ReconstructedStore(ChannelStore):
         return self._place(point, field).exists()
 
     def mark(self, marks: Iterable[Mapping[str, Any]]) -> None:
-        """Say of frames whether they are measured or rebuilt; what is said last of one counts."""
+        """Mark frames as measured or rebuilt; the last mark of a frame counts."""
         known = self._known()
         new = [dict(mark) for mark in marks if known.get(_key(mark)) != mark]
         known.update((_key(mark), mark) for mark in new)
@@ -141,7 +141,7 @@ class ReconstructedStore(ChannelStore):
             self.scale_time(between)
 
     def marks(self) -> list[dict[str, Any]]:
-        """What was said of each frame last."""
+        """The last mark of each frame."""
         known = self._known()
         return [known[key] for key in sorted(known)]
 

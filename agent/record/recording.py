@@ -63,7 +63,7 @@ class Recording:
     late
         Time points that came too late, in order: {due, at_s, by_s, policy, points, frames}.
     rebuilt
-        What came of its requests to rebuild frames, by their number.
+        The results of its requests to rebuild frames, by their number.
     tuned
         What each attempt to fine-tune the interpolator came to, in order.
     """
@@ -88,7 +88,7 @@ class Recording:
         Raises
         ------
         DamagedLedger
-            It holds what no run would have written.
+            It holds rows that no run would have written.
         """
         recording = cls()
         announced: dict[int, dict[str, Any]] = {}
@@ -146,11 +146,11 @@ class Recording:
             self.taken[index].filtered = data
 
     def given_up(self) -> dict[int, str]:
-        """Why frames went without a score, where the plan was told so and went on."""
+        """Why frames went without a score, where the plan was told so and continued."""
         return self._skipped(None)
 
     def filtered(self) -> dict[int, dict[str, Any]]:
-        """What was recorded of the frames that were filtered: {uncertainty, device, ms}."""
+        """Records of the frames that were filtered: {uncertainty, device, ms}."""
         return {i: one.filtered for i, one in self.taken.items() if one.filtered is not None}
 
     def unfiltered(self) -> dict[int, str]:
@@ -231,7 +231,7 @@ def rebuild_as_dict(request: Rebuild) -> dict[str, Any]:
 
 
 def rebuilt_from_dict(data: dict[str, Any]) -> Rebuilt:
-    """What came of it, as a ledger entry tells."""
+    """The result in a ledger entry."""
     errors = (None if pair is None else (pair[0], pair[1]) for pair in data["errors"])
     return Rebuilt(tuple(data["uncertainty"]), tuple(errors), data["failed"])
 
@@ -259,7 +259,7 @@ def score_as_dict(score: Score) -> dict[str, Any]:
 def score_from_dict(data: dict[str, Any]) -> Score:
     """The score that a ledger entry tells of."""
     # Ledgers of the first version hold the value alone, and JSON has no NaN for an sd that
-    # nobody knows: 0, and no flags, are what their plans were told.
+    # is unknown: 0, and no flags, are what their plans were told.
     return Score(
         data["value"], data.get("sd", 0.0), tuple(data.get("flags", ())), data.get("tiles", 1)
     )

@@ -277,7 +277,7 @@ def checked(at: Any, kind: Any, frame: Any, text: Any) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        The row is none that a run writes; says what is wrong.
+        The row is none that a run writes; says why.
     """
     for name, value in (("at", at), ("kind", kind), ("data", text)):
         if type(value) is not str:

@@ -1,6 +1,6 @@
 """Files with names that are known beforehand, written in folders that may come from a stranger.
 
-A link of such a name would have whatever it leads to written instead. None of these follows one,
+A link of such a name would have its target written instead. None of these follows one,
 nor opens anything but an ordinary file.
 """
 

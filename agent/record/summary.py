@@ -132,7 +132,7 @@ def _scores(recording: Recording) -> list[Score]:
 
 
 def _filtered(config: RunConfig, recording: Recording) -> dict[str, Any] | None:
-    """How many frames were filtered, of how many that could be, and by what; None: nobody did."""
+    """How many frames were filtered, of how many that could be, and by what; None: no filter."""
     if config.filter is None:
         return None
     modes = config.filtered_modes()
@@ -192,7 +192,7 @@ def _lapse(config: RunConfig, recording: Recording) -> dict[str, Any] | None:
 
 
 def _tuned(recording: Recording) -> dict[str, Any]:
-    """How often the interpolator was tuned, how often that was kept, and what it gained last.
+    """How often the interpolator was tuned, how often that was kept, and the last gain.
 
     Errors are relative root-mean-square ones of the audits that judged, before and after.
     """

@@ -36,7 +36,7 @@ def joules(energy: float) -> str:
 
 
 def prefix_of(value: float) -> tuple[float, str]:
-    """The SI prefix a value is best written with, and what it stands for."""
+    """The SI prefix a value is best written with, and its factor."""
     return next((pair for pair in _PREFIXES if abs(value) >= pair[0]), (1.0, ""))
 
 
@@ -48,7 +48,7 @@ def percent(fraction: float) -> str:
 
 
 def exact_percent(fraction: float) -> str:
-    """A share that somebody set, as they set it: 20 %."""
+    """A share with the digits that a person gave it: 20 %."""
     return f"{number(100 * fraction, 6)}{_NBSP}%"
 
 

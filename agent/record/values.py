@@ -10,7 +10,7 @@ from pydantic import AfterValidator, ConfigDict, Field, with_config
 MOST = 2**53
 """Bound of whole numbers."""
 _FARTHEST = 1e100
-"""Bound of what is reckoned with: sums, differences and squares of it are finite."""
+"""Bound of numbers in a ledger: their sums, differences and squares are finite."""
 
 
 def moment(text: str) -> str:

@@ -76,9 +76,9 @@ class Verdict:
     recommended
         `best` (the settings found), `start`, or None while that is open.
     limit_kept
-        Whether the recommended settings keep the bleaching limit; None where nobody knows.
+        Whether the recommended settings keep the bleaching limit; None if unknown.
     accepted
-        Number of the trial whose settings a person accepted; None where nobody did.
+        Number of the trial whose settings a person accepted; None without one.
     best_trial
         Number of the best trial, of which luck is a part; see `best_trial`.
     head, words
@@ -147,7 +147,7 @@ class Search:
     going_on: bool
 
     def judge(self) -> Verdict:
-        """What it came to."""
+        """Its outcome."""
         if self.recommendation is None:
             return self._unfinished()
         made = {note["which"] for note in self.retests}
@@ -401,7 +401,7 @@ def kind_of(found: Objectives | None, limit: float) -> Kind:
 def best_trial(trials: Sequence[Mapping[str, Any]], limit: float) -> int | None:
     """Number of the trial that scored highest within the limit, from 1; None without any.
 
-    Flagged trials are none; neither are those in whose frame nothing was to be seen.
+    Flagged trials are none; neither are those whose frame showed nothing.
     """
     found = [
         (trial["objectives"]["score"], -number)

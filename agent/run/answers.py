@@ -1,4 +1,4 @@
-"""What answers a plan while its run is at work, and is recorded before the plan has it."""
+"""Answers to a plan while its run is in progress, each recorded before the plan has it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Answers:
     Parameters
     ----------
     parts
-        What answers; the journal has each answer before the plan.
+        They answer; the journal has each answer before the plan.
     """
 
     def __init__(self, parts: RunParts) -> None:
@@ -32,7 +32,7 @@ class Answers:
         self._rebuilding, self._control = parts.rebuilding, parts.control
 
     def note(self, note: Note, *, stored: bool) -> None:
-        """Record a decision, and let those know who work by it."""
+        """Record a decision, and pass it on to the parts that depend on it."""
         data = {"topic": note.topic, "data": dict(note.data)}
         if stored:
             self._journal.announce("note", data)
@@ -48,10 +48,10 @@ class Answers:
         self._journal.announce("frame", {})
 
     def due(self, number: int, due: Due) -> Late:
-        """How late a time point is; what is too late is left out, or shifts the schedule.
+        """How late a time point is; one that is too late is left out, or shifts the schedule.
 
         Half an interval is not too late: the next time point is in time again, and the schedule
-        stays where it is. Of a time point that is in time nothing is recorded.
+        stays where it is. A time point that is in time is not recorded.
         """
         self._clock.go()
         by_s = self._clock.schedule_s - due.at_s
@@ -82,17 +82,17 @@ class Answers:
         return self._rebuilding.answer(task) if request.wait else None
 
     def listen(self, number: int) -> tuple[Instruction, ...]:
-        """What the control file says now.
+        """New instructions in the control file.
 
-        Whatever the file says is recorded with the number of the `Listen` it answers, before the
-        plan is answered, so that this `Listen` has the same answer in every later session. An
-        empty answer leaves no entry: where the tape goes on behind a `Listen` it is known to have
+        They are recorded with the number of the `Listen` that they answer, before the plan is
+        answered, so that this `Listen` has the same answer in every later session. An empty answer
+        leaves no entry: where the tape continues behind a `Listen` the answer is known to have
         been empty. Where the tape ends at one, the file is read although an earlier session may
         have had an empty answer here: nothing that followed from it was kept, so that nothing is
-        contradicted, and what was told meanwhile is heeded at once.
+        contradicted, and instructions given meanwhile are applied at once.
 
-        Refused lines are recorded first. A process that is killed in between says of them twice
-        that they were refused, instead of never.
+        Refused lines are recorded first. After a kill in between, their refusal is recorded twice
+        instead of never.
         """
         heard = self._control.hear() if self._control is not None else None
         if heard is None:
@@ -101,7 +101,7 @@ class Answers:
         return heard.instructions
 
     def close_control(self, number: int) -> None:
-        """Say of what came too late for the plan, which ended, that it was not heeded."""
+        """Record that lines which came after the plan's end were not applied."""
         if self._control is not None:
             self._control.close()
             if (heard := self._control.hear()) is not None:

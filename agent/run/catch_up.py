@@ -1,7 +1,7 @@
 """Bringing simulated hardware to where earlier sessions of a run left it.
 
-A real sample remembers its light and a real clock goes on. A virtual sample and a recorded movie
-begin anew in every process, so that a resumed run must lead them to where they were.
+A real sample remembers its light and a real clock continues. A virtual sample and a recorded movie
+begin again in every process, so that a resumed run must lead them to where they were.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def catch_up(
             if microscope.simulated_time_s is not None:
                 exposure = microscope.exposure_s(taken.shot["settings"])
                 microscope.set_simulated_time(taken.frame["time_s"] - exposure)
-            # What is only taken again waits for no time point.
+            # A frame that is only taken again waits for no time point.
             shot = replace(shot_from_dict(taken.shot), at_s=None)
             event = microscope.event(shot, index)
             microscope.core.mda.run(iter([event]))
@@ -65,7 +65,7 @@ def catch_up(
 
 
 def _wind_on(microscope: Microscope, frame: int) -> None:
-    """Let a recorded movie go on at a frame."""
+    """Let a recorded movie continue at a frame."""
     core = microscope.core
     camera = core.getCameraDevice()
     frames = int(core.getProperty(camera, "Frames"))

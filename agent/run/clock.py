@@ -2,10 +2,11 @@
 
 The schedule says when a time point is due. It stands still while nothing could be taken: until the
 first frame of a session is asked for (a filter warms up, stored frames are played to the plan),
-through a pause, and between sessions. What came too late all the same shifts it, or is left out.
+through a pause, and between sessions. A time point that is too late all the same shifts it, or is
+left out.
 
-A frame's time is the true one, from the birth of the run on, whatever happened in between: a
-living sample knows of no pause. Where the sample is simulated, its own clock is both.
+A frame's time is the true one, from the birth of the run on, pauses included: a living sample does
+not pause. Where the sample is simulated, its own clock is both.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from devices.shot import Shot
 
 
 def elapsed_s() -> float:
-    """A clock (s) that nobody sets, and that goes on while the computer sleeps."""
+    """A clock (s) that is never set, and that continues while the computer sleeps."""
     if hasattr(time, "CLOCK_BOOTTIME"):  # Linux, whose monotonic clock sleeps as well
         return time.clock_gettime(time.CLOCK_BOOTTIME)
     if hasattr(time, "CLOCK_MONOTONIC"):  # macOS, where `time.monotonic` is another one
@@ -93,7 +94,7 @@ class Clock:
         return self._now() - self._born if simulated is None else simulated
 
     def go(self) -> None:
-        """Let the schedule go on."""
+        """Let the schedule continue."""
         if self._since is None:
             self._since = self._now()
 

@@ -32,7 +32,7 @@ class Beyond(Protocol):
         ...
 
     def rebuild(self, number: int, request: Rebuild) -> Rebuilt | None:
-        """What comes of a request, from 0; None where the plan does not wait for it."""
+        """The result of a request, from 0; None where the plan does not wait for it."""
         ...
 
     def scored(self, index: int, shot: Shot, pixels: NDArray[Any]) -> Callable[[], Score]:

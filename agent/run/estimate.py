@@ -93,7 +93,7 @@ def check_light(config: RunConfig, expected: Expected, source: Path) -> None:
 
 
 def check_disk(config: RunConfig, expected: Expected, source: Path) -> int:
-    """Check that the frames fit where runs are stored; returns what is free there (bytes).
+    """Check that the frames fit where runs are stored; returns the free space there (bytes).
 
     Raises
     ------

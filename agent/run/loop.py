@@ -9,8 +9,8 @@ answer is in the ledger before the plan has it, as a frame is.
 
 The runner asks for the next event only after it delivered the last frame, so that a plan
 decides on the newest pixels. Its listener must neither raise (the runner would log that and go
-on) nor be slow; it stores the frame, and what goes wrong in it is raised from the iterator,
-where the runner ends the run.
+on) nor be slow; it stores the frame, and its errors are raised from the iterator, where the runner
+ends the run.
 """
 
 from __future__ import annotations
@@ -59,11 +59,11 @@ class Loop:
     Parameters
     ----------
     microscope, plan, parts
-        What it works with.
+        The parts of the session.
     retries
         Times that a failed frame is tried again before the run ends.
     catch_up
-        Called first, with a question to ask meanwhile: whether to go on.
+        Called first, with a question to ask meanwhile: whether to continue.
     """
 
     def __init__(
@@ -131,7 +131,7 @@ class Loop:
         Raises
         ------
         Exception
-            Whatever the plan, a device, the disk or the dose gate raised.
+            Anything that the plan, a device, the disk or the dose gate raised.
         """
         try:
             self._catch_up(lambda: not self._stopping.is_set())
@@ -153,7 +153,7 @@ class Loop:
                 try:
                     mda.run(self._events())
                 except GateClosed:
-                    # The next frame was not begun, since somebody wants it to end.
+                    # The next frame was not begun, since the run is to end.
                     if self._stopping.is_set() or self.microscope.stop.asked:
                         return
                     raise
@@ -205,10 +205,10 @@ class Loop:
             self._pending = None
 
     def _stood_still(self) -> bool:
-        """Stand still in the dark, if somebody wants that; False where the run is to end.
+        """Stand still in the dark, if a pause is asked for; False where the run is to end.
 
         The runner has ended, so that nothing can move, and the shot that it left is announced
-        anew. The schedule stands still, too, as between the sessions of a resumed run: a time-lapse
+        again. The schedule stands still, too, as between sessions of a resumed run: a time-lapse
         does not make up for what it missed.
 
         Raises
@@ -246,7 +246,7 @@ class Loop:
     def _patience_s(self) -> float:
         """Time (s) after which a device has hung.
 
-        Micro-Manager's own limit for a busy device comes first: what it raises can be retried.
+        Micro-Manager's own limit for a busy device comes first: its error can be retried.
         """
         return self.microscope.config.timeout_s + _GRACE_S
 
@@ -319,7 +319,7 @@ class Loop:
         )
 
     def _settle(self, pending: _Pending, row: dict[str, Any]) -> None:
-        """Count the light that a frame took, instead of what was announced."""
+        """Count the light that a frame took, instead of the announced light."""
         where = pending.shot.field.index if pending.shot.field else None
         pending.announced = False
         self._gate.count(pending.dose, where, sign=-1)
@@ -343,7 +343,7 @@ class Loop:
             self.microscope.core.mda.cancel()
 
     def resume(self) -> None:
-        """Go on after `pause`."""
+        """Continue after `pause`."""
         self._pause.end()
 
     def stop(self) -> None:
@@ -353,7 +353,7 @@ class Loop:
         self.microscope.core.mda.cancel()
 
     def close(self) -> None:
-        """Ignore whatever a late camera still delivers."""
+        """Ignore all that a late camera still delivers."""
         self._closed.set()
         self._stopping.set()
         self._pause.end()

@@ -25,14 +25,14 @@ def open_microscope(
     config, source
         What to do, and the file that says so.
     stop
-        Whether somebody wants it to end.
+        Whether it is to end.
 
     Raises
     ------
     UserError
         The config does not fit the microscope; says where.
     Interrupted
-        Somebody wants it to end.
+        It is to end.
     """
     check_filter(config, source)
     check_interpolator(config, source)

@@ -1,4 +1,4 @@
-"""What decides in a run besides its frames: kept with it, and compared when it is gone on with."""
+"""What decides in a run besides its frames: kept with it, and compared when it is resumed."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def check_origins(
     *,
     accept: bool,
 ) -> None:
-    """Make sure that a run is gone on with by what it was begun with.
+    """Make sure that a run is resumed with the plan, code and weights that it was begun with.
 
     Versions are only recorded: a run keeps to the rules it was born with, and a plan that decides
     otherwise leaves its tape before there is any light.
@@ -72,14 +72,14 @@ def check_origins(
     code
         See `code_of`.
     weights
-        Hashes of the weights in use, by what they are for.
+        Hashes of the weights in use, by their part.
     accept
         Whether other weights, or other versions of plan, engine and filter, are as welcome.
 
     Raises
     ------
     UserError
-        Something else would decide; says what, and how to go on.
+        Something else would decide; says what, and how to continue.
     """
     if not recording.sessions:
         return
@@ -98,7 +98,7 @@ def check_origins(
     ]
     if changed and not accept:
         raise UserError(
-            f"{folder}: {'; '.join(changed)}. Put those back, or go on with these by "
+            f"{folder}: {'; '.join(changed)}. Put those back, or continue with these by "
             "`stedfast resume --accept-changes`"
         )
 
@@ -108,7 +108,7 @@ def changed_code(
     code: Mapping[str, Mapping[str, str]],
     parts: Collection[str] = (*DECIDE, "filter"),
 ) -> list[str]:
-    """What is said of these parts where a session's were other versions."""
+    """Sentences about these parts where a session had other versions."""
     changed = []
     for part, was in session.get("code", {}).items():
         now = code.get(part)

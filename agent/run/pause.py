@@ -1,4 +1,4 @@
-"""Pausing, resuming and stopping a session at work, and what its filter does."""
+"""Pausing, resuming and stopping a running session, and changing which frames it filters."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Pause:
 
     @property
     def asked(self) -> bool:
-        """Somebody wants it, or has wanted it since `over` was called."""
+        """A pause is wanted, or was since `over` was called."""
         return self._asked
 
     def ask(self) -> None:
@@ -31,13 +31,13 @@ class Pause:
             self._wanted = self._asked = True
 
     def end(self) -> None:
-        """Go on, whoever else wanted to pause."""
+        """Continue."""
         with self._changed:
             self._wanted = False
             self._changed.notify_all()
 
     def wait(self) -> None:
-        """Return when nobody wants it any more."""
+        """Return when a pause is no longer wanted."""
         with self._changed:
             self._changed.wait_for(lambda: not self._wanted)
 
@@ -53,11 +53,11 @@ class CommandHandler:
     Parameters
     ----------
     commands
-        What it is told.
+        Of the control file.
     pause, resume
         Of the loop.
     filtering
-        None where nobody filters.
+        None without a filter.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class CommandHandler:
         self._filtering = filtering
 
     def heed(self) -> StopTold | None:
-        """Do what is new; says so if that is to stop."""
+        """Obey new commands; returns the one to stop, if there is one."""
         stop = None
         for key, value, by in self._commands.hear():
             if key == "pause":

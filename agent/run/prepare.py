@@ -73,17 +73,17 @@ def prepare(
     make_plan
         Called with the config.
     beside
-        What scores, filters and rebuilds frames.
+        They score, filter and rebuild frames.
     progress
         Brought up to date with what earlier sessions left, and told of every ledger entry.
     accept_changes
-        Go on with other weights than those that the run was begun with.
+        Continue with other weights than those that the run was begun with.
 
     Raises
     ------
     UserError
-        The run cannot be gone on with as it is, or an earlier run that it is to learn from cannot
-        be read.
+        The run cannot be resumed as it is, or an earlier run that it is to learn from cannot be
+        read.
     """
     ledger = Ledger(folder)
     try:

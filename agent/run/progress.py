@@ -1,4 +1,4 @@
-"""What a person is told of a run that is going on."""
+"""The state of a run in progress, for people to see."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from agent.record.verdict import kind_of, usable_score
 
 @dataclass(slots=True)
 class Progress:
-    """What a person wants to know of a run that is going on; refreshed by the loop."""
+    """The state of a run in progress; refreshed by the loop."""
 
     plan: str
     of: PlannedFrames
@@ -28,7 +28,7 @@ class Progress:
     paused: bool = False
     faults: int = 0
     filtered: int | None = None
-    """Frames that were filtered; None where nobody filters."""
+    """Frames that were filtered; None without a filter."""
     uncertainty: float | None = None
     """The filter's, of the frame it filtered last."""
     late: int = 0
@@ -60,7 +60,7 @@ class Progress:
             self.score = data["value"]
         elif kind == "pause":
             self.paused = data["paused"]
-            self.doing = "paused" if self.paused else "going on"
+            self.doing = "paused" if self.paused else "continuing"
         elif kind == "filtered":
             self.filtered = (self.filtered or 0) + 1
             self.uncertainty = data["uncertainty"]

@@ -1,4 +1,4 @@
-"""What a power cut did to the last frames of a run, found and mended before it is gone on with.
+"""Damage by a power cut to a run's last frames, found and mended before the run is resumed.
 
 Pixels are synced before their row is. A disk that lies about that, or a run of a version that did
 not sync them, may have rows of frames that are missing, cut or full of zeros all the same. Only
@@ -34,12 +34,12 @@ def mend(folder: Path, images: ImageStore, recording: Recording, ledger: Ledger)
     folder
         The run's.
     images, recording, ledger
-        What is in it.
+        Its parts.
 
     Returns
     -------
     str
-        What was found and done, in words; empty where all frames are whole.
+        The damage and its repair, in words; empty where all frames are whole.
 
     Raises
     ------
@@ -62,13 +62,13 @@ def mend(folder: Path, images: ImageStore, recording: Recording, ledger: Ledger)
     whole = [index for index in taken if index > first and index not in damaged]
     if len(whole) >= _MOST:
         raise UserError(
-            f"{folder}: {damaged[first]}; {len(whole)} whole frames follow it, and cannot be "
-            "gone on with. Put its file back from a copy of the run, or begin a new run"
+            f"{folder}: {damaged[first]}; {len(whole)} whole frames follow it, so the run cannot "
+            "be resumed. Put its file back from a copy of the run, or begin a new run"
         )
     for index in whole:
         images.set_aside(index, folder / SET_ASIDE)
     aside = f"; {len(whole)} whole ones behind it are in {SET_ASIDE}/" if whole else ""
-    what = f"{damaged[first]}, as after a power cut: it goes on behind frame {first - 1}{aside}"
+    what = f"{damaged[first]}, as after a power cut: continued after frame {first - 1}{aside}"
     ledger.cut(first, damaged[first], whole)
     ledger.add("fault", {"what": what, "policy": "go on"}, first)
     return what

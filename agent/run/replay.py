@@ -47,7 +47,7 @@ def _over() -> NoReturn:
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """What came of a replay.
+    """Result of a replay.
 
     Parameters
     ----------
@@ -67,13 +67,13 @@ class Replayed:
     rounded: tuple[Difference, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """For `--json`; of what was rounded, the first few and how many."""
+        """For `--json`; of rounded numbers, the first few and how many."""
         few = [asdict(one) for one in self.rounded[:_FEW]]
         of = {"values": len(self.rounded), "first": few}
         return {**asdict(replace(self, rounded=())), "rounded": of}
 
     def rounding(self) -> str:
-        """A line about what was rounded; empty where nothing was."""
+        """A line about rounded numbers; empty where there are none."""
         if not self.rounded:
             return ""
         many = f"{len(self.rounded)} numbers are" if len(self.rounded) > 1 else "a number is"
@@ -174,7 +174,7 @@ class _Player:
             raise _EndOfTape
 
     def listen(self, number: int) -> tuple[Instruction, ...]:
-        """Nobody tells a run anything that is over."""
+        """A run that is over is told nothing."""
         return ()
 
     def due(self, number: int, due: Due) -> Late:

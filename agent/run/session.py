@@ -1,7 +1,7 @@
 """One session of a run: open the microscope, let the loop work, and leave it safe.
 
 The acquisition runs in a thread of its own; this one watches it (`agent.run.supervisor`), and
-makes the microscope safe as soon as that thread is to end. Whoever opened the microscope makes it
+makes the microscope safe as soon as that thread is to end. The opener of the microscope makes it
 safe on every way out.
 """
 
@@ -53,7 +53,7 @@ class Session:
     source
         File the config came from; relative paths in it start there.
     folder
-        The run's folder; an existing ledger in it is gone on with.
+        The run's folder; an existing ledger in it is continued.
     microscope
         An open one, which the session lets go of at its end; otherwise it opens the config's.
     make_plan
@@ -69,7 +69,7 @@ class Session:
         Makes what tunes the interpolator, in the tuner's process; there is one only if the config
         has `timelapse.tune`.
     accept_changes
-        Go on with other weights than those that the run was begun with.
+        Continue with other weights than those that the run was begun with.
     """
 
     def __init__(
@@ -123,9 +123,9 @@ class Session:
         UserError
             The config does not fit the microscope; nothing was done.
         RunBusy
-            Another process is at work in this run.
+            The run is already running in another process.
         Interrupted
-            Somebody ended it before it began.
+            It was ended before it began.
         """
         taken = lock(self.folder)
         try:
@@ -169,8 +169,8 @@ class Session:
         seen: Interrupts,
         show: Callable[[Progress], None],
     ) -> Result:
-        # What was found out in opening it belongs to the run: its fields stay where they are,
-        # wherever the stage is when it is gone on with.
+        # Values read on opening belong to the run: its fields stay where they are, wherever the
+        # stage is when the run is resumed.
         self.config = self.config.model_copy(update={"microscope": microscope.config})
         work = prepare(
             self.config,
@@ -187,7 +187,7 @@ class Session:
         cause: BaseException | None = None
         try:
             reason = Supervisor(work, seen, watch, self.progress, beat).run()
-            # What a thread says that is cut off below is no cause but a consequence.
+            # An error of a thread that is cut off below is no cause but a consequence.
             cause = work.error
         except Exception as error:
             cause = error
@@ -195,7 +195,7 @@ class Session:
             work.loop.close()
             microscope.make_safe(reason)
             work.join(ending.LET_GO_S)
-            safe = microscope.make_safe(reason)  # whatever the thread still did in between
+            safe = microscope.make_safe(reason)  # the thread may have lit something in between
             result = self._finish(work, safe, reason, cause, seen, beat)
             microscope.close(reason, hung=work.is_alive())
             if not microscope.closed:
@@ -243,18 +243,18 @@ class Session:
         return Result(self._place(work), status, why, safe.ok, work.is_alive())
 
     def _finish_images(self, work: AcquisitionThread) -> str:
-        """Bring the images to their length; says what is wrong with them, if anything is."""
+        """Bring the images to their length; returns their damage, in words."""
         try:
             # A session that ends while its plan is still being led through the frames
             # of earlier ones has counted only some of them.
             work.parts.images.trim(max(work.loop.frames, work.parts.stored))
             work.parts.images.scale_time(work.loop.interval_s)
-        except ValueError as error:  # somebody else wrote into them
+        except ValueError as error:  # another program wrote into them
             return f"the images cannot be read: {error}"
         return ""
 
     def _place(self, work: AcquisitionThread) -> Path:
-        """The run's folder, also where somebody renamed it."""
+        """The run's folder, also after it was renamed."""
         anchor = work.parts.images.anchor
         with suppress(FolderGone):
             return self.folder if anchor is None else anchor.place()
@@ -270,7 +270,7 @@ class Session:
         *,
         finish: bool,
     ) -> None:
-        """Filter and rebuild what is left; the microscope is let go, so it may take long."""
+        """Filter and rebuild remaining frames; the microscope is let go, so it may take long."""
         before, parts = seen.count, work.parts
         if parts.tuning is not None:
             parts.tuning.close(finish=False)
@@ -283,7 +283,7 @@ class Session:
             beat.keep(status)
             return seen.count == before
 
-        # A second Ctrl-C meant everything, and who sends SIGTERM will not wait.
+        # A second Ctrl-C means everything, and SIGTERM leaves no time.
         finish = finish and seen.count < 2 and seen.name in ("", "SIGINT")
         pixel_um = self.config.microscope.pixel_size_nm * 1e-3
         if parts.rebuilding is not None:

@@ -2,7 +2,7 @@
 
 The only place that knows about signals. Each one that can be caught and would end this process
 asks it to stop instead; SIGQUIT asks it to stop now. Ctrl-Z (SIGTSTP) is kept until
-whoever owns the light has made it dark. SIGKILL, SIGSTOP and crashes cannot be caught.
+the owner of the light has made it dark. SIGKILL, SIGSTOP and crashes cannot be caught.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Any
 
 _STOP = ("SIGINT", "SIGTERM", "SIGBREAK", "SIGHUP")
-# Whoever has a use for one of these has it in hand already.
+# A program that uses one of these has a handler for it already.
 _STOP_TOO = (
     "SIGUSR1",
     "SIGUSR2",
@@ -58,12 +58,12 @@ class Interrupts:
 
     @property
     def now(self) -> bool:
-        """What is under way is not waited for."""
+        """Work under way is not waited for."""
         return self.count > 1
 
     @contextmanager
     def breaking(self) -> Iterator[None]:
-        """Let a signal break off what is done meanwhile: it touches no device.
+        """Let a signal break off the work done meanwhile: it touches no device.
 
         Raises
         ------
@@ -77,7 +77,7 @@ class Interrupts:
             self._breaks = False
 
     def suspend(self) -> None:
-        """Stand still as Ctrl-Z wants it, until somebody lets the process go on."""
+        """Stand still as Ctrl-Z wants it, until the process is continued."""
         self.suspended = False
         held = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
         try:
@@ -114,7 +114,7 @@ def interrupts() -> Iterator[Interrupts]:
     """Collect signals instead of dying from them; only the main thread can.
 
     Within another such context it is the same collection, so that none is forgotten. A signal
-    that is ignored stays so: whoever had it ignored wants the run to outlive it, as `nohup` does.
+    that is ignored stays so: the run is meant to outlive it, as with `nohup`.
     """
     global _heard
     if _heard is not None:

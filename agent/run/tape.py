@@ -1,9 +1,9 @@
 """Leading a plan through what its ledger already holds.
 
 Resuming and replaying are the same thing up to the tape's end: a plan is a function of its
-frames and of what it is told, so that the stored ones must make it ask for the same shots and note
-the same things again. Where it does not, the tape says so and nothing is exposed. Another
-machine's arithmetic may give other last digits: the tape only keeps a list of these.
+frames and instructions, so that the stored ones must make it ask for the same shots and note the
+same things again. Where it does not, the tape says so and nothing is exposed. Another machine's
+arithmetic may give other last digits: the tape only keeps a list of these.
 """
 
 from __future__ import annotations
@@ -217,7 +217,7 @@ class Tape:
         """
         if number in self._told:
             return self._told.pop(number)
-        # An empty answer is not recorded. It was one, if the plan went on from here.
+        # An empty answer is not recorded. It was one, if the plan continued from here.
         return None if self._played_out(frames) else ()
 
     def late(self, number: int, frames: int) -> Late | None:
@@ -232,7 +232,7 @@ class Tape:
         """
         if number in self._late:
             return self._late.pop(number)
-        # Of one that was in time nothing is recorded.
+        # A time point that was in time is not recorded.
         return None if self._played_out(frames) else Late()
 
     def _played_out(self, frames: int) -> bool:
@@ -240,7 +240,7 @@ class Tape:
         return not left and frames > self._last
 
     def rebuilt(self, number: int, request: Rebuild) -> Rebuilt | None:
-        """What came of a request to rebuild frames; None where the ledger does not know.
+        """The result of a request to rebuild frames; None where the ledger does not know.
 
         Parameters
         ----------

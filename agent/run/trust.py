@@ -1,9 +1,9 @@
-"""Whether a run folder may load what its config names: not if it came from somebody else.
+"""Whether a run folder may load the code that its config names: not if another user made it.
 
 A config names Python classes, plans and Micro-Manager configurations that are loaded with it, so
-that to go on with a run is to run its code. A run that was begun by this user on this machine may:
-at its birth it is signed, its config with a key that only this user has. Anything else, and a
-config that was changed since, is asked for once (`--trust`), and signed then.
+that to continue a run is to run its code. A run that was begun by this user on this machine may:
+its config is signed at its birth, with a key that only this user has. Any other run, and one whose
+config was changed since, has to be trusted once (`--trust`), and is signed then.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _BYTES = 32
 
 
 def code_of(config: RunConfig) -> list[str]:
-    """What is loaded with a config and may hold code of somebody's own."""
+    """The names in a config that may load code of its author's own."""
     scope = config.microscope
     named = [device.class_ for device in scope.python_devices.values()]
     named += [own.name for own in config.own.values()]
@@ -67,12 +67,12 @@ def check_trusted(folder: Path, config: RunConfig, *, trust: bool) -> None:
 
 
 def read_trusted(folder: Path, *, trust: bool) -> RunConfig:
-    """The config of a run that is to be gone on with or led again, with the code of its plan.
+    """The config of a run that is to be resumed or replayed, with the code of its plan.
 
     Raises
     ------
     UserError
-        What it names may not be loaded, or cannot be.
+        Code that it names may not be loaded, or cannot be.
     """
     config = read_config(folder)
     check_trusted(folder, config, trust=trust)

@@ -1,14 +1,14 @@
-"""Commands to the session at work: pause, resume, stop, and what the filter does.
+"""Commands to the running session: pause, resume, stop, and which frames are filtered.
 
     pause: true
     resume: true
     stop: true            finish the frame under way, then end safely
     filter: newest        or all, or none: which frames are filtered from now on
 
-They stand in the control file like what a plan is told, one a line, and are heeded within a tick of
-the session, whatever the plan is doing. Each leaves an entry in the ledger, with who gave it
-and when, and how far the file was read for it. What was written while no session was at work is
-not heeded: nobody wants an old `stop` to end the run that they have just resumed.
+They stand in the control file like instructions to a plan, one a line, and are obeyed within a tick
+of the session, even while the plan computes. Each leaves an entry in the ledger: who gave it, when,
+and how far the file was read for it. Commands written while no session was running are not obeyed:
+an old `stop` must not end a run that was just resumed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def check_command(told: Mapping[str, Any], *, filters: bool) -> tuple[str, Any]:
     Raises
     ------
     UserError
-        It is none that can be heeded: names key, value and what is accepted.
+        It is none that can be obeyed: names key, value and what is accepted.
     """
     if len(told) != 1:
         listed = ", ".join(f"`{key}`" for key in told)

@@ -1,10 +1,10 @@
-"""The control file of a run: what a person tells it while it works.
+"""The control file of a run: what a person tells it during the run.
 
 One JSON object a line, {key: value, …}. Its keys are those of `agent.steering.instructions`, which
-a plan heeds, or one of `agent.steering.commands`, which the session heeds at once; beside them it
-may be stamped with `id`, `by` and `at`: a line whose id was there before is not heeded again. The
-file is only ever appended to. How far it was read is part of the ledger's entry on what was read,
-so that after a kill nothing is heeded twice and nothing is lost.
+a plan applies, or one of `agent.steering.commands`, which the session obeys at once; beside them it
+may be stamped with `id`, `by` and `at`: a line whose id was there before is not applied again. The
+file is only ever appended to. Each ledger entry on lines that were read has the position up to
+which they were read, so that after a kill nothing is applied twice and nothing is lost.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from agent.steering.instructions import short
 FILE = "control.jsonl"
 STAMP = ("id", "by", "at")
 COMMANDS = ("pause", "resume", "stop", "filter")
-"""What is not for the plan but for the session at work."""
+"""Keys that are not for the plan but for the running session."""
 FILTERING = ("none", "newest", "all")
 """Which frames `filter` may ask for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """How far the control file was read, and a checksum of what was."""
+    """How far the control file was read, and a checksum of that part."""
 
     bytes: int = 0
     crc32: int = 0
@@ -46,11 +46,11 @@ class Line:
     number
         From 1.
     told
-        What it says, without its stamp.
+        Its content, without its stamp.
     stamp
         `id`, `by` and `at`, as far as it has them.
     damage
-        Why it is not heeded, whatever it says; empty where it may be.
+        Why it is not applied, for any content; empty where it may be.
     """
 
     number: int
@@ -84,7 +84,7 @@ class ControlFile:
         self._unreadable = ""
 
     def lines(self, *, to_the_end: bool = False) -> tuple[list[Line], str]:
-        """Whole lines that are new, and what is wrong with the file as such.
+        """New whole lines, and the damage of the file as such.
 
         Parameters
         ----------
@@ -101,9 +101,9 @@ class ControlFile:
         self._unreadable = ""
         old, new = text[: self.read.bytes], text[self.read.bytes :]
         if zlib.crc32(old) != self.read.crc32:
-            # What is old in it and what is new, nobody can tell.
+            # Its old lines and its new ones cannot be told apart.
             self.read = Position(len(text), zlib.crc32(text))
-            return [], "was written anew, not appended to; nothing in it is heeded"
+            return [], "was rewritten, not appended to; nothing in it is applied"
         if not to_the_end:
             new = _whole_lines(new)
         if new:
@@ -129,7 +129,7 @@ class ControlFile:
 
 
 def said_of(line: Line, why: str) -> str:
-    """Why a line is not heeded, and who wrote it."""
+    """Why a line is not applied, and who wrote it."""
     by = f" by {short(line.stamp['by'], quoted=False)}" if "by" in line.stamp else ""
     return f"{FILE}, line {line.number}{by}: {why}"
 
@@ -150,7 +150,7 @@ def stamp_of(told: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _whole_lines(text: bytes) -> bytes:
-    """Text up to its last line end; all of it if what comes after is an object already.
+    """Text up to its last line end; all of it if the part after that is a whole object.
 
     An editor may leave the last line without an end, but half of a line that is being written
     is no JSON object.
@@ -209,7 +209,7 @@ def append(folder: Path, told: Mapping[str, Any]) -> None:
         try:
             if os.lseek(file, 0, os.SEEK_END):
                 os.lseek(file, -1, os.SEEK_END)
-                # Whoever wrote the last line by hand may have left it without an end.
+                # A last line written by hand may have no end.
                 line = line if os.read(file, 1) == b"\n" else b"\n" + line
             if os.write(file, line) < len(line):
                 raise UserError(f"{path}: cannot be written: the disk is full")

@@ -1,4 +1,4 @@
-"""The control file as a session at work reads it: one part for the plan, one for the session."""
+"""The control file as a running session reads it: one part for the plan, one for the session."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from agent.steering.instructions import SearchState, check
 
 @dataclass(frozen=True, slots=True)
 class PlanMessages:
-    """What the control file said to the plan since it was last read.
+    """New lines of the control file for the plan.
 
     Attributes
     ----------
     instructions
-        To be heeded, in order.
+        To be applied, in order.
     refused
         Why other lines are not, one sentence each.
     read
@@ -69,15 +69,15 @@ class PlanInbox:
         self._standing = SearchState(config.optimize.trials)
 
     def learn(self, note: Mapping[str, Any]) -> None:
-        """Take in what the plan notes, {topic, data}: it decides what can be heeded."""
+        """Take in a note of the plan, {topic, data}: it decides which lines can be applied."""
         self._standing.learn(note)
 
     def close(self) -> None:
-        """The plan is at its end: whatever else comes is refused."""
+        """The plan is at its end: all later lines are refused."""
         self._standing.over = True
 
     def hear(self) -> PlanMessages | None:
-        """Read on; None if there is nothing new. A line is heeded as a whole or not at all."""
+        """Read on; None if there is nothing new. A line is applied as a whole or not at all."""
         lines, damage = self._file.lines(to_the_end=self._standing.over)
         instructions: list[Instruction] = []
         refused = [f"{FILE} {damage}"] if damage else []
@@ -111,7 +111,7 @@ class SessionInbox:
     folder
         The run's.
     recording
-        What earlier sessions heeded.
+        Has the commands that earlier sessions obeyed.
     journal
         Gets an entry for each command.
     filters
@@ -137,10 +137,10 @@ class SessionInbox:
         self._filters = filters
         self._for_plan = for_plan
         self._seen: tuple[int, int] | None = None
-        self._hear("came while no session was at work")
+        self._hear("came while no session was running")
 
     def hear(self) -> list[tuple[str, Any, str]]:
-        """Commands that are new, with their values and who gave them; quick if there is none."""
+        """New commands, with their values and who gave them; quick if there is none."""
         try:
             found = self._path.stat()
         except OSError:

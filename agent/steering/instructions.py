@@ -85,7 +85,7 @@ def check(
     Raises
     ------
     UserError
-        One of them cannot be heeded: names key, value and what is accepted.
+        One of them cannot be applied: names key, value and what is accepted.
     """
     if standing.over:
         what = "search" if config.section.searches() else "run"

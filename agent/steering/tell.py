@@ -20,12 +20,12 @@ from agent.steering.instructions import SearchState, check, short
 
 
 def tell(folder: Path, pairs: Sequence[str]) -> str:
-    """Check what a person says against the run's config and write it to its control file.
+    """Check instructions against the run's config and write them to its control file.
 
     Parameters
     ----------
     folder
-        Of the run, which may be at work or interrupted.
+        Of the run, which may be running or interrupted.
     pairs
         `key=value`, values read as YAML; the keys are those of `agent.steering.instructions` and
         `agent.steering.commands`. All are written or none.
@@ -33,16 +33,16 @@ def tell(folder: Path, pairs: Sequence[str]) -> str:
     Returns
     -------
     str
-        When it will be heeded.
+        When it will be applied.
 
     Raises
     ------
     UserError
-        `folder` is no run that can be told anything, or one of `pairs` cannot be heeded.
+        `folder` is no run that can be told anything, or one of `pairs` cannot be applied.
     """
     try:
         by = getpass.getuser()
-    except (OSError, KeyError, ImportError):  # nobody has a name in some containers
+    except (OSError, KeyError, ImportError):  # in some containers users have no name
         by = "stedfast tell"
     return submit(folder, _parsed(pairs), by=by)
 
@@ -64,7 +64,7 @@ def submit(folder: Path, told: Mapping[str, Any], *, by: str, id: str | None = N
     Returns
     -------
     str
-        When it will be heeded.
+        When it will be applied.
 
     Raises
     ------
@@ -86,7 +86,7 @@ def submit(folder: Path, told: Mapping[str, Any], *, by: str, id: str | None = N
     }
     stamp_of(stamp)
     append(folder, {**stamp, **told})
-    return f"{', '.join(told)}: will be heeded {when}"
+    return f"{', '.join(told)}: will be applied {when}"
 
 
 def _is_complete(folder: Path) -> bool:
@@ -96,11 +96,11 @@ def _is_complete(folder: Path) -> bool:
 
 
 def _command(folder: Path, told: Mapping[str, Any], running: bool) -> str:
-    # A run must heed `stop` whatever has become of its config since.
+    # A run must obey `stop` even if its config was changed or damaged since.
     filters = "filter" in told and read_config(folder).filter is not None
     check_command(told, filters=filters)
     if not running:
-        raise UserError(f"{folder}: nobody is at work in this run")
+        raise UserError(f"{folder}: no session of this run is running")
     return "at once"
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from agent.optimizer.objectives.estimate import Estimate
 from agent.plan import Frame, Rebuild, Rebuilt
 from agent.plans.adaptive.drift_tracking import DriftTracker
-from agent.plans.adaptive.error_model import ErrorModel, foretold
+from agent.plans.adaptive.error_model import ErrorModel, predicted
 from agent.plans.adaptive.events import Change, Watch
 from agent.plans.adaptive.gap import Gap, affordable, at_gap, widest
 from agent.plans.adaptive.motion import likeness, local_change, look, moved
@@ -48,8 +48,8 @@ class AdaptiveGaps(Schedule):
         self._alikes: dict[tuple[int, int], float] = {}
         self._disturbed = -1
         """Time point of the latest frame that showed an event."""
-        self._foretold: list[tuple[float, int]] = []
-        """(what was foretold, of which gap) in the middle of what was rebuilt lately."""
+        self._predicted: list[tuple[float, int]] = []
+        """(prediction, gap) for the middle of each of the latest rebuilt gaps."""
         self._rebuilt: list[float] = []
 
     def due(self, point: int) -> bool:
@@ -67,7 +67,7 @@ class AdaptiveGaps(Schedule):
         return f"time point {point}{audit}"
 
     def see(self, frame: Frame, point: int) -> Sequence[Rebuild]:
-        """Look for events; what is to be rebuilt and compared now that it is there."""
+        """Look for events; returns requests to rebuild and compare frames."""
         detector = self._rules.detector
         seen = Seen(point, frame.index, frame.pixels, look(frame.pixels, detector))
         changed = self._changed
@@ -96,9 +96,9 @@ class AdaptiveGaps(Schedule):
         return requests
 
     def _begin_anew(self, point: int) -> None:
-        """Frames look otherwise from here on: what was usual before says nothing of them."""
+        """Frames look otherwise from here on: earlier changes say nothing about them."""
         self._event, self._disturbed = "settings", point
-        self._watch, self._foretold = Watch(), []
+        self._watch, self._predicted = Watch(), []
         self._belief.doubt()
 
     def _look_back(self, before: Seen, seen: Seen) -> Change:
@@ -114,7 +114,7 @@ class AdaptiveGaps(Schedule):
         return Rebuild(self.field, *ends, drift_px=shift, **what)
 
     def learn(self, request: Rebuild, answer: Rebuilt) -> None:
-        """Take in what came of that."""
+        """Take in the answer to a request."""
         if answer.failed is not None:
             self._blind = True
             return
@@ -123,13 +123,13 @@ class AdaptiveGaps(Schedule):
         start, steps = request.before[1], request.after[1] - request.before[1]
         points = [*request.points, *(point for _, point in request.audits)]
         told = [
-            foretold(alike, unsure, (point - start) / steps)
+            predicted(alike, unsure, (point - start) / steps)
             for point, unsure in zip(points, answer.uncertainty, strict=True)
         ]
         if steps <= max(self._gap.steps, 2):
             # A frame next to the middle of an odd gap is the nearest to it that there is.
             middle = max(told)
-            self._foretold = [*self._foretold[1 - _PACES :], (middle, steps)]
+            self._predicted = [*self._predicted[1 - _PACES :], (middle, steps)]
         if request.points:
             kept = told[: len(request.points)]
             self._expected = [self._belief.expected(one) for one in kept]
@@ -159,7 +159,7 @@ class AdaptiveGaps(Schedule):
             }
 
     def decide(self, frames: int | None) -> Mapping[str, Any]:
-        """Choose the next time point, and say what was found."""
+        """Choose the next time point; returns the findings."""
         seen, before = self._seen[-1], self._before
         on_the_way = seen.point == self._audit and seen.point < self._next
         if not on_the_way or self._event:
@@ -191,14 +191,14 @@ class AdaptiveGaps(Schedule):
         rules, last = self._rules, self._gap
         self._audit = None
         if self._event:
-            # One frame after the other, until what is foretold of them falls again.
+            # One frame after the other, until predicted errors fall again.
             wanted = Gap(1, "event")
         elif self._blind:
             wanted = Gap(1, "blind")
-        elif self._belief.count < _ENOUGH_AUDITS or not self._foretold:
+        elif self._belief.count < _ENOUGH_AUDITS or not self._predicted:
             wanted = Gap(1, "learning")
         else:
-            told = [at_gap(one, steps, 2) for one, steps in self._foretold]
+            told = [at_gap(one, steps, 2) for one, steps in self._predicted]
             wanted = widest(
                 self._belief,
                 max(told[-1], sum(told) / len(told)),

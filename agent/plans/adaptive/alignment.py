@@ -1,7 +1,7 @@
-"""A frame between two that have drifted: drift is taken out, and put back into what is rebuilt.
+"""A frame between two that have drifted: drift is taken out, and put back into the rebuilt one.
 
-The frames themselves are moved by whole pixels only, as anything else would blur them; what is left
-is less than a pixel and the interpolator's to follow. Only the rebuilt frame is moved by parts of a
+The frames themselves are moved by whole pixels only, as anything else would blur them; the rest is
+less than a pixel and the interpolator's to follow. Only the rebuilt frame is moved by parts of a
 pixel.
 """
 
@@ -93,10 +93,10 @@ def comparable(
     drift_px: tuple[float, float],
     measured: NDArray[Any],
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """The three frames of an audit with the drift between them taken out, as one learns from them.
+    """The three frames of an audit, for learning, with the drift between them taken out.
 
-    The outer two are what `between` gives the interpolator; the measured one is moved to where it
-    wants the rebuilt one. What was moved in from beyond the edge is cut off all three.
+    The outer two are those that `between` gives the interpolator; the measured one is moved to
+    where it wants the rebuilt one. Pixels moved in from beyond the edge are cut off all three.
     """
     whole = np.rint(drift_px).astype(int)
     if not whole.any():

@@ -145,9 +145,9 @@ def inherited_noise(
     before, after
         Rows × columns.
     detector
-        What their noise is like.
+        Describes their noise.
     calm
-        What it makes of them.
+        Its result for the frames as they are.
     """
     # The same in every session: an audit is a function of its frames.
     rng = np.random.default_rng(0)

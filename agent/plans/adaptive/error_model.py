@@ -1,11 +1,11 @@
-"""What audits teach of the error of rebuilt frames.
+"""The error of rebuilt frames, learned from audits.
 
-Before anything is compared, a frame's error is foretold from how much the two measured frames
-differ and from what the interpolator says of its uncertainty; neither is in the units of the error,
-and how they relate depends on sample, microscope and network. Audits say how: the squared error per
-squared foretelling, summed over audits that count less the older they are. This is the ratio
-estimator of survey sampling (Cochran, Sampling Techniques, 1977, chapter 6): audits are a random
-sample of the frames, and what is known of all frames makes the sample's mean more precise.
+Before any comparison, a frame's error is predicted from how much the two measured frames differ and
+from the interpolator's uncertainty. Neither is in the units of the error, and how they relate
+depends on sample, microscope and network. Audits say how: the squared error per squared prediction,
+summed over audits that count less the older they are. This is the ratio estimator of survey
+sampling (Cochran, Sampling Techniques, 1977, chapter 6): audits are a random sample of the frames,
+and the predictions, known for all frames, make the sample's mean more precise.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ _OF_CHANGE, _OF_UNCERTAINTY, _OF_PLACE = 0.4, 0.9, 0.4
 _LEAST_CHANGE, _LEAST_UNCERTAINTY = 0.01, 0.005
 _PRIOR_RATIO, _PRIOR_AUDITS = 1.5, 1.5
 _MEMORY = 0.93
-"""What an audit still counts after another one."""
+"""Weight that an audit keeps after the next one."""
 _SCATTER = 0.32
-"""Standard deviation of a frame's log error about what is expected of it."""
+"""Standard deviation of a frame's log error about its expected value."""
 _AFTER_EVENT = 0.3
 """Weight that audits before an event keep; chosen by hand."""
 _NIL = 2.0**-200
-"""What an audit must count, of what the newest does, to be kept: some 1,900 audits, or fewer."""
+"""Least weight of an audit that is kept, relative to the newest: some 1,900 audits, or fewer."""
 
 
-def foretold(likeness: float, uncertainty: float, t: float) -> float:
-    """What a rebuilt frame's error should be proportional to.
+def predicted(likeness: float, uncertainty: float, t: float) -> float:
+    """A number that a rebuilt frame's error should be proportional to.
 
     c^0.4 u^0.9 (4 t (1 − t))^0.4 with c = √(1 − likeness): fitted to rebuilt frames of the virtual
-    microscope, of which it leaves a scatter of 0.3 in the logarithm.
+    microscope, where a scatter of 0.3 remains in the logarithm.
 
     Parameters
     ----------
@@ -52,38 +52,38 @@ def foretold(likeness: float, uncertainty: float, t: float) -> float:
 
 
 class ErrorModel:
-    """How large errors are, in terms of what is foretold of them.
+    """How large errors are, relative to their predictions.
 
-    Of each audit it keeps what was foretold, the squared error and what that still counts. One
-    whose weight is nil is dropped: sums are made from the oldest audit on, and what is so small is
-    rounded away as soon as a few of the next ones are added, so that no result changes by a bit.
+    Of each audit it keeps the prediction, the squared error and their weight. One whose weight is
+    nil is dropped: sums are made from the oldest audit on, and so small a term is rounded away as
+    soon as a few of the next ones are added, so that no result changes by a bit.
     """
 
     def __init__(self) -> None:
         self._square, self._error, self._weight = np.empty(0), np.empty(0), np.empty(0)
-        """Squared foretelling, squared error and weight of each audit, from the oldest on."""
+        """Squared prediction, squared error and weight of each audit, from the oldest on."""
         self._dropped = 0
         self._sums: tuple[float, float, float] | None = None
-        """Of weights, weighted errors and weighted squared foretellings, until they change."""
+        """Of weights, weighted errors and weighted squared predictions, until they change."""
 
-    def learn(self, foretold: float, error: Estimate) -> None:
+    def learn(self, predicted: float, error: Estimate) -> None:
         """Take in an audit.
 
         Parameters
         ----------
-        foretold
-            See `foretold`; above 0.
+        predicted
+            See `predicted`; above 0.
         error
             Its squared error; see `error.squared_error`.
         """
         self._weigh(_MEMORY)
-        self._square = np.append(self._square, foretold**2)
+        self._square = np.append(self._square, predicted**2)
         self._error = np.append(self._error, error.value)
         self._weight = np.append(self._weight, 1.0)
         self._drop()
 
     def doubt(self) -> None:
-        """Something happened: what was learned before counts less."""
+        """Something happened: earlier audits count less."""
         self._weigh(_AFTER_EVENT)
 
     def _weigh(self, share: float) -> None:
@@ -115,27 +115,27 @@ class ErrorModel:
         """How many fresh audits those so far are worth."""
         return self._summed()[0]
 
-    def ratio(self, foretold: float) -> float:
-        """Error over foretelling, for frames of about this foretelling."""
+    def ratio(self, predicted: float) -> float:
+        """Error over prediction, for frames of about this prediction."""
         _, errors, squares = self._summed()
-        prior = _PRIOR_AUDITS * foretold**2
+        prior = _PRIOR_AUDITS * predicted**2
         above = prior * _PRIOR_RATIO**2
         above += errors
         below = prior + squares
         # Noise may make all of the few errors negative.
         return math.sqrt(max(above, 0.05 * below) / below)
 
-    def expected(self, foretold: float) -> float:
+    def expected(self, predicted: float) -> float:
         """Relative root-mean-square error that is expected of a frame."""
-        return self.ratio(foretold) * foretold
+        return self.ratio(predicted) * predicted
 
-    def at_most(self, foretold: float, confidence: float) -> float:
-        """What the error does not exceed, with this confidence."""
+    def at_most(self, predicted: float, confidence: float) -> float:
+        """Bound that the error does not exceed, with this confidence."""
         sd = _SCATTER * math.sqrt(1 + 1 / (_PRIOR_AUDITS + self.count))
-        return self.expected(foretold) * math.exp(NormalDist().inv_cdf(confidence) * sd)
+        return self.expected(predicted) * math.exp(NormalDist().inv_cdf(confidence) * sd)
 
     def running(self, rebuilt: Sequence[float]) -> Estimate | None:
-        """Root-mean-square error of rebuilt frames, by their foretellings; None before any audit.
+        """Root-mean-square error of rebuilt frames, by their predictions; None before any audit.
 
         The standard deviation is that of the ratio estimator (Cochran 1977, eq. 6.9), with noise of
         the comparison in it as it scatters the audits.

@@ -73,7 +73,7 @@ class Change:
 
 @dataclass(slots=True)
 class Watch:
-    """Knows what is usual for a field, and says what is not.
+    """Learns a field's usual changes, and reports unusual ones.
 
     Events are judged against the median of the last few changes, so that a trend is
     none: a cell that becomes faster step by step is not an event, and steady bleaching is not.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from agent.plans.adaptive.error_model import ErrorModel
 
 _GROWS_WITH = 0.8
-"""Exponent with which what is foretold grows with the gap."""
+"""Exponent with which the predicted error grows with the gap."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Gap:
         last), `event`, `learning`, `blind` (nothing can be rebuilt) or `end`; or from being
         smaller: `budget` or `fixed`.
     expected
-        Error that is expected in the middle of such a gap; None where nobody knows.
+        Error that is expected in the middle of such a gap; None if unknown.
     """
 
     steps: int
@@ -32,14 +32,14 @@ class Gap:
     expected: float | None = None
 
 
-def at_gap(foretold: float, steps: int, wanted: int) -> float:
-    """What would be foretold of a gap, from what was of another one, at the same pace."""
-    return float(foretold * (wanted / steps) ** _GROWS_WITH)
+def at_gap(predicted: float, steps: int, wanted: int) -> float:
+    """The prediction for a gap, from that for another one, at the same pace."""
+    return float(predicted * (wanted / steps) ** _GROWS_WITH)
 
 
 def widest(
     belief: ErrorModel,
-    foretold: float,
+    predicted: float,
     steps: int,
     *,
     last: int,
@@ -53,7 +53,7 @@ def widest(
     ----------
     belief
         What audits taught.
-    foretold, steps
+    predicted, steps
         Of the middle of the latest gap that was rebuilt, and its length.
     last
         The gap before: the next is at most one larger.
@@ -64,11 +64,11 @@ def widest(
     """
 
     def expected(gap: int) -> float:
-        return belief.expected(at_gap(foretold, steps, gap))
+        return belief.expected(at_gap(predicted, steps, gap))
 
     widest = min(most, last + 1)
     for gap in range(widest, 1, -1):
-        if belief.at_most(at_gap(foretold, steps, gap), confidence) <= bound:
+        if belief.at_most(at_gap(predicted, steps, gap), confidence) <= bound:
             why = "error" if gap < widest else "most" if gap == most else "step"
             return Gap(gap, why, expected(gap))
     return Gap(1, "error")
@@ -78,7 +78,7 @@ def affordable(wanted: Gap, *, left: int, frames: int | None, most: int) -> Gap:
     """The gap, or a larger one where the light would not last.
 
     An event may have every frame as long as the rest of the run can be had at the largest gap;
-    otherwise light is spread evenly over what is left.
+    otherwise light is spread evenly over the rest.
 
     Parameters
     ----------

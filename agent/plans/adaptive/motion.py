@@ -74,7 +74,7 @@ def drift(before: NDArray[Any], after: NDArray[Any]) -> tuple[float, float]:
 
     By correlation in Fourier space (Guizar-Sicairos et al., Opt. Lett. 33, 156 (2008)) of the
     frames behind a slight blur, without their mean and tapered to their edges. The taper, which
-    stays where it is, draws a shift to zero; so what was found is taken out, the rest looked for.
+    stays where it is, draws a shift to zero; so each estimate is taken out and the rest estimated.
     """
     first = _tapered(before)
     found = np.zeros(2)

@@ -37,7 +37,7 @@ class Seen:
     index
         Its number.
     look
-        What it is like by itself.
+        Its own properties, without comparison.
     """
 
     point: int
@@ -123,15 +123,15 @@ class Schedule(ABC):
 
     @abstractmethod
     def see(self, frame: Frame, point: int) -> Sequence[Rebuild]:
-        """Take in a frame; what is to be rebuilt now that it is there."""
+        """Take in a frame; returns requests to rebuild frames before it."""
 
     @abstractmethod
     def learn(self, request: Rebuild, answer: Rebuilt) -> None:
-        """Take in what came of that."""
+        """Take in the answer to a request."""
 
     @abstractmethod
     def decide(self, frames: int | None) -> Mapping[str, Any]:
-        """Choose the next time point, and say what was found.
+        """Choose the next time point; returns the findings.
 
         Parameters
         ----------
