@@ -184,6 +184,16 @@ def test_a_plan_that_a_strangers_run_names_is_not_imported(
     assert (came / "imported").exists(), "trusted, so imported"
 
 
+@pytest.mark.parametrize("name", ["a:own", "a:copy", "a:model_dump", "a:__class__", "../a:b"])
+def test_a_strangers_plan_cannot_take_the_name_of_a_part_of_the_config(
+    tmp_path: Path, name: str
+) -> None:
+    section = {name.rpartition(":")[2]: {"planned_frames": 3}}
+    file = faulty.write(tmp_path / "config.yaml", faulty.config(plan=name, **section))
+    with pytest.raises(UserError, match=r"another part of the config|unknown key"):
+        load(file, code=False)
+
+
 # ---------------------------------------------------------------------- an installed package
 
 
