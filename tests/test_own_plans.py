@@ -140,9 +140,11 @@ def test_a_run_goes_on_with_its_own_plan_and_refuses_another_version(
     was = module.read_text(encoding="utf-8")
     module.write_text(was.replace("max(scores)", "min(scores)"), encoding="utf-8")
     sys.modules.pop("focus_series")
-    for command in ("resume", "replay"):
-        code, _, err = cli(capsys, command, run)
-        assert code == 2 and "code of the plan focus_series:focus_series is" in err, err
+    changed = "code of the plan focus_series:focus_series is"
+    with pytest.raises(UserError, match=f"{changed}.*--accept-changes"):
+        resumed(run)
+    code, _, err = cli(capsys, "replay", run)
+    assert code == 2 and changed in err, err
     assert len(recorded(run).taken) == 1 and len(recorded(run).sessions) == 1
 
     with pytest.raises(UserError, match="not loaded"):
