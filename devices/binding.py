@@ -72,7 +72,7 @@ def check_fixed(core: UniMMCore, config: MicroscopeConfig) -> None:
             raise BindingError(at, f"{device}.{prop} is read-only")
         if core.getDeviceType(device) == DeviceType.Shutter and _OPENS.search(prop):
             raise BindingError(
-                at, f"{device}.{prop}: a shutter is opened for each frame, and by nobody else"
+                at, f"{device}.{prop}: a shutter is opened for each frame, and only then"
             )
         if entry.safe is not None:
             try:

@@ -227,8 +227,8 @@ class FixedProperty(Model):
 
     device: str = Field(description="Micro-Manager device label")
     property: str = Field(description="property of that device")
-    value: Value = Field(description="what it is set to")
-    safe: Value | None = Field(None, description="what it is set back to at every end")
+    value: Value = Field(description="its value")
+    safe: Value | None = Field(None, description="its value at every end")
 
 
 Structure = Literal[
@@ -396,7 +396,7 @@ class MicroscopeConfig(Model):
 
     @property
     def light(self) -> dict[str, str]:
-        """What has a safe value, settings first, with the light source of each or its own name."""
+        """Names with a safe value, settings first, and the light source of each or its own name."""
         return {
             name: setting.laser or name
             for name, setting in {**self.settings, **self.constant}.items()

@@ -1,12 +1,12 @@
-"""Micro-Manager's acquisition engine, made to speak up.
+"""Micro-Manager's acquisition engine, with errors that end a run.
 
 pymmcore-plus's engine turns a refused property, a stuck stage and a dead camera into logged
-warnings and goes on, so that a run whose camera died at frame 8 of 20 ends as completed. Here
+warnings and continues, so that a run whose camera died at frame 8 of 20 ends as completed. Here
 each of them ends the run with its cause.
 
 It also keeps the account of the light: settings are read back once they are set, and the time
-that light is on the sample is measured. Where no shutter keeps it off between frames, whatever
-has a `safe` value is switched on for each frame alone.
+that light is on the sample is measured. Where no shutter keeps it off between frames, everything
+with a `safe` value is switched on for each frame alone.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ class StrictEngine(MDAEngine):
     core
         The core whose devices are moved.
     config
-        What is bound to them.
+        The settings and roles bound to them.
     guard
-        Called with each event before any device is touched; raises what it does not allow.
+        Called with each event before any device is touched; raises for one that is not allowed.
     gate
         Every single device call passes it, so that nothing can switch a laser on or move a stage
         behind the back of a microscope that was made safe.
@@ -60,7 +60,7 @@ class StrictEngine(MDAEngine):
         guard: Callable[[MDAEvent], None],
         gate: LightGate,
     ) -> None:
-        # Moving the stage back after the run would expose nothing, but nobody asked for it.
+        # Moving the stage back after the run would expose nothing, but was not asked for.
         super().__init__(core, use_hardware_sequencing=False, restore_initial_state=False)
         self._guard = guard
         self._gate = gate
@@ -192,7 +192,7 @@ class StrictEngine(MDAEngine):
             self._darken()
 
     def _darken(self) -> None:
-        """Set everything that has one to its safe value, whatever the others do.
+        """Set everything that has one to its safe value, even if others fail.
 
         Raises
         ------

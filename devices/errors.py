@@ -39,7 +39,7 @@ class GateClosed(DeviceFault):
 
 
 class Interrupted(Exception):
-    """Somebody wants it to end before the microscope was open; it is made safe and let go."""
+    """It is to end before the microscope was open; the microscope is made safe and let go."""
 
 
 def one_of(wrong: str, known: Sequence[str]) -> str:

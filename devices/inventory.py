@@ -1,4 +1,4 @@
-"""What is on a microscope."""
+"""The devices of a microscope."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 The engine says when it switches light on, before the first command that may do so, and when it is
 off, after the last device has said so. A slow camera, a shutter that takes its time and a laser
-over a serial line count as what they are.
+over a serial line count with the time that they take.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from devices.config import Value
 
 FRAME = ""
-"""What stands for a frame where no laser is known: a lamp behind the shutter, or nothing at all."""
+"""Stands for a frame where no laser is known: a lamp behind the shutter, or nothing at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class LightMeter:
         self._before: dict[str, float] = {}
 
     def begin(self) -> None:
-        """Count a new shot; what is still on is counted for it from now on."""
+        """Count a new shot; light that is still on is counted for it from now on."""
         with self._lock:
             self._before.clear()
             self._since = dict.fromkeys(self._since, self._clock())

@@ -1,4 +1,4 @@
-"""What can put light on the sample: how each of it is made safe, and what nobody controls."""
+"""Light sources on the sample: how each is made safe, and which are not controlled."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Lights:
     Parameters
     ----------
     core, config
-        A core, with or without devices in it yet, and what is to be in it.
+        A core, with or without devices in it yet, and the config of its devices.
     """
 
     def __init__(self, core: UniMMCore, config: MicroscopeConfig) -> None:
@@ -105,7 +105,7 @@ class Lights:
         ]
 
     def loose(self) -> Iterator[Loose]:
-        """Light-like properties that stay as they are, whatever the run does."""
+        """Light-like properties that no run changes."""
         from pymmcore_plus import DeviceType
 
         core = self._core

@@ -24,7 +24,7 @@ def new_core(before_unloading: Callable[[], None], cfg: str | None = None) -> Un
     Parameters
     ----------
     before_unloading
-        Called before it unloads its devices, whoever asks for it: Micro-Manager does so itself
+        Called before it unloads its devices, at any request: Micro-Manager does so itself
         where a line of a `.cfg` fails, with the devices as that file has left them.
     cfg
         The `.cfg` it is for, on which depends where adapters are looked for.
@@ -136,7 +136,7 @@ def _python_devices(
         folder = config.modules or base
         try:
             class_ = getattr(module_named(module, folder), name)
-        except Exception as error:  # whatever a person's own module does wrong
+        except Exception as error:  # anything that a person's own module does wrong
             why = f"{device.class_!r} cannot be imported: {_said(error)}; looked for in {folder}"
             raise BindingError(at, f"{why}, and where Python looks") from error
         try:
@@ -159,11 +159,11 @@ def assign_roles(core: UniMMCore, config: MicroscopeConfig) -> None:
     Raises
     ------
     BindingError
-        A label is not there, there is no camera, or nobody says which of several is meant.
+        A label is not there, there is no camera, or it is open which of several is meant.
     """
     from pymmcore_plus import DeviceType
 
-    # Its own limit is 5 s, whatever a stage needs.
+    # Its own limit is 5 s, even for a slower stage.
     core.setTimeoutMs(round(config.timeout_s * 1e3))
     roles = (
         ("camera", DeviceType.Camera, core.getCameraDevice, core.setCameraDevice),

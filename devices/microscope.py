@@ -43,7 +43,7 @@ class Microscope:
     core
         Micro-Manager's core with C++ and Python devices in it.
     config
-        What it was opened from; its fields are around where the stage was, if nobody said where,
+        What it was opened from; its fields are around where the stage was, unless it says where,
         and settings whose property takes whole numbers are integers.
     simulated
         True where the frames come from a simulation, a recording or a demo camera.
@@ -54,7 +54,7 @@ class Microscope:
     kept
         The safe state in words: each shutter, setting and property that is made safe.
     loose
-        Light-like properties that stay as they are, whatever a run does.
+        Light-like properties that no run changes.
     """
 
     def __init__(self, held: OpenCore, config: MicroscopeConfig) -> None:
@@ -92,7 +92,7 @@ class Microscope:
     ) -> Iterator[Microscope]:
         """Load and bind everything, and let go of it when the context is left.
 
-        No light is switched on, and whatever is lit is made safe before anything else.
+        No light is switched on, and all light that is on is made safe before anything else.
 
         Parameters
         ----------
@@ -103,20 +103,20 @@ class Microscope:
         seed
             Of a simulated sample that has none of its own.
         stop
-            Whether somebody wants it to end.
+            Whether it is to end.
 
         Raises
         ------
         BindingError
             Something in the config is not on this microscope.
         Interrupted
-            Somebody wants it to end.
+            It is to end.
         """
         check_once(config)
         with open_core(config, base=base, seed=seed, stop=stop) as held:
             microscope = held.within(_LOOKING_S + config.timeout_s, lambda: cls._bind(held, config))
             held.within(_LOOKING_S + config.timeout_s, lambda: look(held.core, config, held.gate))
-            # Whatever that has switched on.
+            # Looking may have switched light on.
             held.darken("opened")
             held.arm()
             yield microscope
@@ -137,7 +137,7 @@ class Microscope:
                 except Exception as error:
                     what = f"{entry.device}.{entry.property}"
                     raise BindingError(("properties", i), f"{what}: {error}") from error
-        # Whatever those properties have switched on.
+        # Those properties may have switched light on.
         held.darken("opened")
         core.waitForSystem()
         check_taken(core, config)
@@ -313,7 +313,7 @@ class Microscope:
 
     @property
     def stop(self) -> Stop:
-        """Whether somebody wants it to end: from then on no light and no move begins."""
+        """Whether it is to end: from then on no light and no move begins."""
         return self._held.gate.stop
 
     @stop.setter

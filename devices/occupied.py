@@ -1,7 +1,8 @@
-"""One microscope, one session: whoever opens one holds it until it is let go.
+"""One microscope, one session: the process that opens one holds it until it is let go.
 
-A microscope is known by its `.cfg` and by its Python devices with their options. What is simulated
-or recorded is each session's own. The system lets go of a lock when its process ends, however.
+A microscope is known by its `.cfg` and by its Python devices with their options. Simulated and
+recorded devices are each session's own. The system lets go of a lock when its process ends, in any
+way.
 """
 
 from __future__ import annotations
@@ -57,14 +58,14 @@ def occupy(config: MicroscopeConfig, base: Path) -> ExitStack:
 
 
 def _parts(config: MicroscopeConfig, base: Path) -> Iterator[tuple[tuple[str, ...], str]]:
-    """What is shared by all who open this microscope, and where the config names it."""
+    """The parts that all sessions of this microscope share, and their places in the config."""
     if config.cfg is not None and config.cfg != "demo":
         yield ("cfg",), f"cfg {os.path.realpath(base / config.cfg)}"
     alike: Counter[str] = Counter()
     for label, device in config.python_devices.items():
         module, _, name = device.class_.partition(":")
         place = module
-        with suppress(Exception):  # what is wrong with it is told when it is loaded
+        with suppress(Exception):  # its error is reported when it is loaded
             class_ = getattr(module_named(module, config.modules or base), name)
             place = os.path.realpath(inspect.getfile(class_))
         options = json.dumps(device.options, sort_keys=True, default=str)
@@ -75,7 +76,7 @@ def _parts(config: MicroscopeConfig, base: Path) -> Iterator[tuple[tuple[str, ..
 
 def _take(file: Path, at: tuple[str, ...]) -> FileLock:
     lock = FileLock(file)
-    # Whoever takes a lock empties its file.
+    # Taking a lock empties its file.
     who = file.with_suffix(".json")
     try:
         lock.acquire(timeout=0)
@@ -93,7 +94,7 @@ def _take(file: Path, at: tuple[str, ...]) -> FileLock:
 
 
 def _told(who: Path) -> str:
-    """Who holds a lock, as it said itself."""
+    """The holder of a lock, by its own account."""
     try:
         about = json.loads(who.read_text(encoding="utf-8"))
         return (
@@ -116,5 +117,5 @@ def _folder() -> Path:
             if os.access(place, os.W_OK):
                 return place
     raise BindingError(
-        (), f"{places[-1]}: cannot be written, so that nobody can tell who has it open; see {STATE}"
+        (), f"{places[-1]}: cannot be written, so that it cannot be locked; see {STATE}"
     )

@@ -1,7 +1,7 @@
 """The one owner of an open core, whose only way out is: made safe, read back, let go.
 
-Devices are loaded and asked in a thread of its own, so that one that hangs in a driver keeps
-nobody from making the others safe.
+Devices are loaded and asked in a thread of its own, so that the others can be made safe while one
+hangs in a driver.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _LOADING_S = 300.0
 """How long devices have to come up, a stage's homing included (s)."""
 _ASKED_S = 5.0
-"""How long a device that is being loaded is waited for once somebody wants it to end (s)."""
+"""How long a device that is being loaded is waited for once it is to end (s)."""
 _LET_GO_S = 2.0
 """How long a device that hangs is waited for at the end (s)."""
 _TICK_S = 0.05
@@ -46,7 +46,7 @@ class OpenCore:
     core
         Micro-Manager's core with C++ and Python devices in it.
     gate
-        Whatever moves or lights something passes it.
+        Every call that moves or lights something passes it.
     lights
         What can put light on the sample.
     let_go
@@ -73,7 +73,7 @@ class OpenCore:
         BindingError
             A device cannot be loaded, or not made safe.
         Interrupted
-            Somebody wants it to end.
+            It is to end.
         """
         self.within(_LOADING_S, lambda: self._load(base, seed))
 
@@ -104,7 +104,7 @@ class OpenCore:
         DeviceFault
             A device hangs, or does not answer.
         Interrupted
-            Somebody wants it to end.
+            It is to end.
         """
         worker = self._worker = _Worker(work)
         worker.start()
@@ -122,7 +122,7 @@ class OpenCore:
             return worker.result()
         except (BindingError, DeviceFault):
             raise
-        # Whatever a driver raises on being asked, an exit included: no signal reaches its thread.
+        # Anything that a driver raises, an exit included: no signal reaches its thread.
         except BaseException as error:
             if isinstance(error, OSError) and error.filename is not None:
                 raise  # a file's, not a device's
@@ -138,7 +138,7 @@ class OpenCore:
         """Shutters closed, lasers at their safe values, all motion stopped, each read back.
 
         Never raises, and never waits long for a device that hangs. From here on nothing passes
-        the gate, until `arm`. Once the devices are let go of, what they said last.
+        the gate, until `arm`. Once the devices are let go of, their last answers.
         """
         self.gate.close()
         if self._closing and self._safe is not None:
@@ -169,7 +169,7 @@ class OpenCore:
         if self._worker is not None and self._worker.is_alive():
             self._worker.join(_LET_GO_S)
             self._look_again()
-            safe = self.make_safe(reason)  # whatever the thread still did in between
+            safe = self.make_safe(reason)  # the thread may have lit something in between
             hung = hung or self._worker.is_alive()
         self._closing = True
         if self._worker is not None and self._worker.is_alive():
@@ -238,7 +238,7 @@ class _Worker(threading.Thread, Generic[T]):
             self._error = error
 
     def result(self) -> T:
-        """What came of it."""
+        """Its result."""
         if self._error is not None:
             raise self._error
         return self._result[0]
@@ -259,14 +259,14 @@ def open_core(
     seed
         Of a simulated sample that has none of its own.
     stop
-        Whether somebody wants it to end.
+        Whether it is to end.
 
     Raises
     ------
     BindingError
         Another session has them open, or a device cannot be loaded, or not made safe.
     Interrupted
-        Somebody wants it to end.
+        It is to end.
     """
     held = OpenCore(config, stop or Never(), occupy(config, base))
     try:

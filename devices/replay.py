@@ -104,7 +104,7 @@ class Movie:
 class ReplayCamera(SimpleCameraDevice):
     """A camera that sees a recorded movie, one frame at each exposure.
 
-    Properties: `Frame`, the number of the frame that comes next, from 0 (settable, to go on
+    Properties: `Frame`, the number of the frame that comes next, from 0 (settable, to continue
     where a run stopped; equal to `Frames` when the movie is over); `Frames`, how many there
     are; `File`, its name. Frames come at once: no exposure is waited for.
 
@@ -113,7 +113,7 @@ class ReplayCamera(SimpleCameraDevice):
     file
         See `Movie`.
     exposure_ms
-        Exposure time (ms) that the camera reports; the recording stays what it is.
+        Exposure time (ms) that the camera reports; the recording stays as it is.
     loop
         Start again after the last frame.
     part

@@ -21,7 +21,7 @@ _GATE_TIMEOUT_S = 0.5
 
 
 class Stop(Protocol):
-    """Whether somebody wants it to end: asked once, and `now`, when whatever hangs is left."""
+    """Whether it is to end: `asked`, or `now`, without waiting for anything that hangs."""
 
     @property
     def asked(self) -> bool:
@@ -29,12 +29,12 @@ class Stop(Protocol):
 
     @property
     def now(self) -> bool:
-        """What is under way is not waited for."""
+        """Calls under way are not waited for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Never:
-    """Nobody can ask it to end."""
+    """It is never asked to end."""
 
     asked: bool = False
     now: bool = False
@@ -42,7 +42,7 @@ class Never:
 
 @dataclass(frozen=True, slots=True)
 class Readback:
-    """One thing that was made safe, and what it says itself afterwards."""
+    """One thing that was made safe, and its own answer afterwards."""
 
     name: str
     expected: Any
@@ -108,13 +108,13 @@ class Step:
 class LightGate:
     """Lets single device calls through until the microscope is made safe, or is to stop.
 
-    Who makes it safe closes the gate and then waits for the call that is being made, so that
-    nothing can follow behind its back; for a call that hangs it does not wait long.
+    Making it safe closes the gate and then waits for the call that is being made, so that nothing
+    can follow; for a call that hangs it does not wait long.
 
     Attributes
     ----------
     stop
-        Asked before each call: once somebody wants it to end, no light and no move begins.
+        Asked before each call: once it is to end, no light and no move begins.
     used
         A call went through.
     """
@@ -179,7 +179,7 @@ class _Carried(threading.Thread):
         step, problem = self._step, ""
         try:
             step.act()
-        except BaseException as error:  # a driver may exit: what it says itself still counts
+        except BaseException as error:  # a driver may exit: the read-back still counts
             problem = f"{type(error).__name__}: {error}"
         try:
             value = step.read()
@@ -203,7 +203,7 @@ class _Carried(threading.Thread):
 
 
 def make_safe(steps: list[Step], reason: str) -> SafeState:
-    """Carry out every step whatever the others do, read each back, never raise.
+    """Carry out every step even if others fail, read each back, never raise.
 
     One after the other, as devices that share a cable need it; but a step that takes long is
     not waited for before the next one begins, and all of them together have one time limit.

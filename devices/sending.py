@@ -23,7 +23,7 @@ _EXPOSURE_MS = 0.05
 
 
 class Sender:
-    """Sends what differs from what was sent last, and knows what the devices have.
+    """Sends only values that differ from those sent last, and knows those that the devices have.
 
     Each single call passes the gate, so that nothing moves behind the back of a microscope that
     was made safe.
@@ -51,7 +51,7 @@ class Sender:
         self._gate = gate
         self._sent: dict[str, Value] = {}
         self._sent_ms: float | None = None
-        # Halfway to a neighbour nobody could tell which of the two it is.
+        # Halfway to a neighbour, it could be either of the two.
         self._near_um = _ARRIVED * config.fields.pitch_um
         self._arrived = False
         self._xy: tuple[float, float] | None = None
@@ -60,7 +60,7 @@ class Sender:
         self.exposure_ms: float | None = None
 
     def forget(self) -> None:
-        """Send everything again, whatever was sent last: somebody else may have been at it."""
+        """Send everything again: the devices may have been changed meanwhile."""
         self._sent.clear()
         self._sent_ms = self._xy = self._z = None
 
@@ -143,7 +143,7 @@ class Sender:
         Raises
         ------
         Exception
-            Whatever the device says.
+            Any error of the device.
         """
         setting = self._settings[name]
         assert setting.safe is not None
@@ -163,7 +163,7 @@ class Sender:
     def verify(
         self, wanted: Mapping[str, Value], sent: Collection[str], *, exposed: bool = False
     ) -> None:
-        """Read back what was sent, and what else the same devices may have changed with it.
+        """Read back the values sent, and others that may have changed with them.
 
         What a device does not have it gets again, once: some change one property when another is
         set.

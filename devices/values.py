@@ -1,7 +1,7 @@
 """Values as devices take them, and as they give them back.
 
 Micro-Manager passes numbers as text. Its own way of writing one is `3.300000`, which a list of
-allowed values refuses, and which makes 0 of what is smaller than a millionth.
+allowed values refuses, and which makes 0 of numbers smaller than a millionth.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def number(value: object) -> float | None:
 
 
 def spelled(value: Value, allowed: Sequence[str]) -> str | None:
-    """A property's own spelling of a value, from what it allows; None where it is not allowed."""
+    """A property's own spelling of a value, from its allowed ones; None where it is not allowed."""
     if str(value) in allowed:
         return str(value)
     return next((text for text in allowed if same(text, value)), None)
@@ -48,7 +48,7 @@ def send(core: UniMMCore, device: str, prop: str, value: Value) -> None:
     Raises
     ------
     Exception
-        Whatever the device says.
+        Any error of the device.
     """
     text = spelled(value, core.getAllowedPropertyValues(device, prop))
     if not core.isPyDevice(device):
@@ -71,7 +71,7 @@ def read_back(core: UniMMCore, setting: SettingConfig, asked: Value) -> tuple[Va
     Returns
     -------
     tuple[Value, str | None]
-        The value, and how it strays from what was asked for; None where it does not.
+        The value, and how it differs from the requested one; None where it does not.
     """
     answer = core.getProperty(setting.device, setting.property)
     has: Value

@@ -25,7 +25,7 @@ from models.devices import error_text, gpu, short_of_memory
 
 Outputs = tuple[Tensor, ...]
 Arrived = Callable[[], list[NDArray[Any]]]
-"""Waits for what comes down, and returns it."""
+"""Waits for a result on its way down, and returns it."""
 
 _AMPERE = (8, 0)
 _WARM_UPS = 3
@@ -42,7 +42,7 @@ class Accelerator(Protocol):
     place
         Torch's device.
     notes
-        What went wrong and was got around, until somebody takes it.
+        Errors that were got around, until they are taken.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Accelerator(Protocol):
         """What convolutions are computed in: half-size numbers, where it has units for them."""
 
     def working(self) -> AbstractContextManager[None]:
-        """What is computed within follows what is in line; nothing can be differentiated."""
+        """Work submitted within follows the work in line; nothing can be differentiated."""
 
     def up(self, array: NDArray[Any]) -> Tensor:
         """An array on its way up; it may be changed at once. To be called while `working`."""
@@ -76,16 +76,16 @@ class Accelerator(Protocol):
         """Bytes of memory that can be had."""
 
     def peak(self, work: Callable[[], object]) -> int:
-        """Bytes that some work takes at its most, beyond what is held anyway."""
+        """Bytes that some work takes at its most, beyond those held anyway."""
 
     def release(self) -> None:
-        """Give back all memory that nobody holds any more."""
+        """Give back all memory that is not in use any more."""
 
 
 class Cuda:
     """A GPU with CUDA.
 
-    Nothing is put on it before the first work, so that a full GPU is met where engines can go on
+    Nothing is put on it before the first work, so that a full GPU is met where engines can continue
     without. Captured graphs are launched on one stream, so that they share one pool of memory.
     Waiting lets the core go: spinning would take it from the acquisition.
 
@@ -299,8 +299,8 @@ def eagerly(work: Callable[[], Outputs]) -> tuple[Callable[[], None], Outputs]:
 class Lent:
     """Arrays in page-locked memory that are in others' hands.
 
-    They are handed out as they are; but as such memory is taken from all other programs, whoever
-    keeps many of them gets copies of the rest.
+    They are handed out as they are; but as such memory is taken from all other programs, a caller
+    that keeps many of them gets copies of the rest.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Work that goes on when a GPU fails or is full: again, in smaller tiles, on the CPU."""
+"""Work that continues when a GPU fails or is full: again, in smaller tiles, on the CPU."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Attempts(Generic[Place]):
     places
         Where it can be computed; shorter after a failure.
     tile
-        Longest side (pixels) of what goes through at once; by default the place's own.
+        Longest side (pixels) of a tile that goes through at once; by default the place's own.
     """
 
     def __init__(self, places: list[Place], tile: int | None) -> None:
@@ -50,17 +50,17 @@ class Attempts(Generic[Place]):
         self._faults: list[str] = []
 
     def side(self, place: Place) -> int:
-        """Longest side (pixels) of what goes through at once."""
+        """Longest side (pixels) of a tile that goes through at once."""
         return min(place.largest, self._tile or place.largest)
 
     def fault(self) -> str | None:
-        """What went wrong since it was asked last."""
+        """Errors since the last call."""
         said = "; ".join(self._faults) or None
         self._faults.clear()
         return said
 
     def note(self, place: Place, what: str) -> None:
-        """Keep what went wrong."""
+        """Keep an error."""
         self._faults.append(f"{place.device}: {what}")
 
     def run(

@@ -1,4 +1,4 @@
-"""The state of a training after an epoch, on disk: a stopped training goes on where it was."""
+"""The state of a training after an epoch, on disk: a stopped training continues from it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from torch import Tensor, nn
 
 
 class Stateful(Protocol):
-    """An optimizer, a schedule, another network: what goes on from a state."""
+    """An optimizer, a schedule, another network: anything that continues from a state."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything it needs to go on."""
+        """Everything it needs to continue."""
         ...
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> Any:
-        """Go on from there."""
+        """Continue from there."""
         ...
 
 
@@ -96,7 +96,7 @@ def read(file: Path, state: State, identity: dict[str, Any]) -> None:
     try:
         content = torch.load(file, weights_only=True)
         same = content.pop("identity") == identity
-    except Exception:  # whatever a damaged zip or pickle leads to
+    except Exception:  # anything that a damaged zip or pickle leads to
         raise ValueError(f"{file}: not a checkpoint; delete it to start again") from None
     if not same:
         raise ValueError(

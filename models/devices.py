@@ -14,14 +14,14 @@ _SHORT = ("can't allocate memory", "not enough memory", "out of memory", "ALLOC_
 
 
 class Failure(NamedTuple):
-    """What is kept of an exception, so that the memory that its frames hold can be given back.
+    """The text of an exception, without the exception, whose frames would hold memory.
 
     Parameters
     ----------
     short
         Memory was short.
     text
-        What went wrong, in one line.
+        The error, in one line.
     """
 
     short: bool
@@ -29,7 +29,7 @@ class Failure(NamedTuple):
 
     @classmethod
     def of(cls, error: BaseException) -> Failure:
-        """What went wrong."""
+        """Of an exception."""
         short = short_of_memory(error)
         return cls(short, "out of memory" if short else error_text(error))
 
@@ -67,7 +67,7 @@ def exact() -> Iterator[None]:
     """Compute on a GPU with the digits of the CPU, and in the same order each time.
 
     By default cuDNN rounds what convolutions take to ten bits (TF32), and picks algorithms that
-    add in whatever order their threads come.
+    add in the order in which their threads come.
     """
     import torch
 
@@ -81,7 +81,7 @@ def exact() -> Iterator[None]:
 
 
 def error_text(error: BaseException) -> str:
-    """The first line of what went wrong."""
+    """The first line of the error."""
     lines = str(error).splitlines()
     return lines[0] if lines else type(error).__name__
 
@@ -89,8 +89,8 @@ def error_text(error: BaseException) -> str:
 def short_of_memory(error: BaseException | None) -> bool:
     """Whether memory was short, or that led to it.
 
-    Memory that runs out while a graph is captured also spoils the capture: what is raised in the
-    end is the error of the capture, with the cause behind it.
+    Memory that runs out while a graph is captured also spoils the capture: its error is raised in
+    the end, with the cause behind it.
     """
     while error is not None:
         if isinstance(error, MemoryError) or any(words in str(error) for words in _SHORT):

@@ -25,8 +25,8 @@ class Seen:
     Parameters
     ----------
     restored
-        The filtered frame and its uncertainty; `restored.fault` names what went wrong with
-        either model and was got around.
+        The filtered frame and its uncertainty; `restored.fault` names errors of either model that
+        were got around.
     score
         Quality of the raw frame.
     """
@@ -44,7 +44,7 @@ class Online:
     Parameters
     ----------
     model
-        Of the filter: the name of weights that come along, or a ``.safetensors`` file.
+        Of the filter: the name of bundled weights, or a ``.safetensors`` file.
     quality
         Weights of the quality network; by default the shipped ones.
     pixel_size_nm

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from models.accelerator import Accelerator
 
-# Each keeps its inputs and results; what it needs in between, all share.
+# Each keeps its inputs and results; memory for the steps in between is shared by all.
 _PROGRAMS = 8
 # Of the free memory: beside what the work needs, captures and libraries take some.
 _SHARE = 0.6
@@ -27,7 +27,7 @@ _SIGNED: dict[str, type[np.signedinteger[Any]]] = {"u2": np.int16, "u4": np.int3
 
 
 class Programs:
-    """Captured work by what it is for; the one that was not used for longest is dropped.
+    """Captured work by its key; the one that was not used for longest is dropped.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class Programs:
         make
             Makes the work, which is called with tensors like the inputs; asked once for each key.
         inputs
-            What it is to be done with.
+            Its first inputs.
         """
         program = self._known.get(key)
         if program is None:
@@ -89,8 +89,8 @@ class _Program:
 def raw_bits(frame: NDArray[Any]) -> NDArray[Any]:
     """A frame as it goes up: in its own type, of at most four bytes.
 
-    Unsigned numbers that torch hardly knows go as signed ones of the same bits, and whatever is
-    longer or of another byte order as single precision.
+    Unsigned numbers that torch hardly knows go as signed ones of the same bits, and numbers that
+    are longer or of another byte order as single precision.
     """
     code = frame.dtype.str[1:]
     if frame.dtype.kind == "b":
@@ -107,7 +107,7 @@ def raw_bits(frame: NDArray[Any]) -> NDArray[Any]:
 
 
 def single(raw: Tensor, dtype: np.dtype[Any]) -> Tensor:
-    """What went up, in single precision.
+    """A frame that went up, in single precision.
 
     Parameters
     ----------
@@ -150,7 +150,7 @@ def sorted_levels(values: Tensor, low: float, high: float) -> tuple[Tensor, Tens
     Returns
     -------
     offset, scale
-        Double precision, on the same device: nobody waits for them.
+        Double precision, on the same device, so that they are not waited for.
     """
     offset, top, least, most = percentiles(values, low, high)
     scale = torch.where(top > offset, top - offset, most - least)
@@ -180,7 +180,7 @@ def affordable(
     accelerator
         Whose memory.
     work
-        Done for a side in pixels, to see what it takes.
+        Done for a side in pixels, to measure its memory.
     least, most
         Between which sides.
     multiple

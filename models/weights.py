@@ -1,7 +1,7 @@
 """Weight files: safetensors with a model card (JSON) beside them, which has their SHA-256.
 
-A pickle runs whatever it holds when it is opened; safetensors hold numbers only. Nothing else is
-ever read here, whatever a file is called.
+A pickle runs the code that it holds when it is opened; safetensors hold numbers only. Nothing else
+is ever read here, under any name.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def read(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     path
         The ``.safetensors`` file; its card is beside it, with the ending ``.json``.
     kind
-        What they should be the weights of, for the message when they are not: `a quality network`.
+        Their model, for the message when they are of another: `a quality network`.
 
     Raises
     ------
@@ -97,8 +97,7 @@ def find(model: str | Path, folder: Path) -> Path:
     if path.name not in shipped(folder):
         names = ", ".join(shipped(folder)) or "none yet"
         raise ValueError(
-            f"model: found {str(model)!r}; accepted are what comes along ({names}) and"
-            f" {SUFFIX} files"
+            f"model: found {str(model)!r}; accepted are bundled models ({names}) and {SUFFIX} files"
         )
     return folder / f"{path.name}{SUFFIX}"
 

@@ -343,7 +343,7 @@ class TestWeights:
             read_interpolator(tmp_path / "w.safetensors")
 
     def test_unknown_names_are_refused(self) -> None:
-        with pytest.raises(ValueError, match="model: found 'nobody'; accepted are what comes"):
+        with pytest.raises(ValueError, match="model: found 'nobody'; accepted are bundled models"):
             read_interpolator("nobody")
 
 

@@ -78,7 +78,7 @@ def main() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except OSError:  # nobody reads it
+        except OSError:  # the output has no reader
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     if hanging():
         os._exit(code)

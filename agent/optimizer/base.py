@@ -1,4 +1,4 @@
-"""What the simple engines share: what they were told, and how they recommend."""
+"""Common parts of the simple engines: their outcomes, and how they recommend."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def merit(outcome: Outcome, limit: float) -> float:
 
 
 class BaseEngine(ABC):
-    """An engine that keeps what it is told, and recommends by two Gaussian processes.
+    """An engine that keeps outcomes, and recommends by two Gaussian processes.
 
     The recommendation takes the tried settings with the best predicted score among those that
     stay under the bleaching limit with a probability of 0.8. Predicted rather than measured,
@@ -109,7 +109,7 @@ class BaseEngine(ABC):
         return dict(told[pick][0])
 
     def front(self) -> list[Settings]:
-        """Tried settings whose predicted score and bleaching no other one beats."""
+        """Tried settings that no other one beats in both predicted score and bleaching."""
         told, score, bleached, _ = self._predicted()
         order = np.lexsort((-score, bleached))
         front: list[Settings] = []

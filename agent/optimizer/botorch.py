@@ -129,7 +129,7 @@ class BotorchOptimizer(BaseEngine):
         return mean[:, 0], mean[:, 1]
 
     def front(self, count: int = 12) -> list[Settings]:
-        """Settings whose predicted score and bleaching no other one beats.
+        """Settings that no other one beats in both predicted score and bleaching.
 
         Taken from the tried settings and a Sobol set; at most `count`, evenly along the front.
         """
@@ -189,7 +189,7 @@ class BotorchOptimizer(BaseEngine):
         return max(found, key=lambda one: one[0])[1]
 
     def _acquire(self) -> Any:
-        """The acquisition function, on models of what was told."""
+        """The acquisition function, on models of the outcomes."""
         import torch
         from botorch.acquisition import qLogExpectedImprovement, qLogNoisyExpectedImprovement
         from botorch.acquisition.multi_objective import qLogNoisyExpectedHypervolumeImprovement
@@ -257,7 +257,7 @@ class BotorchOptimizer(BaseEngine):
         return torch.from_numpy(self.space.features(points))
 
     def _bounds(self, free: Sequence[bool]) -> Tensor:
-        """Corners of what is allowed now, in features."""
+        """Corners of the ranges allowed now, in features."""
         import torch
 
         ends = [

@@ -49,8 +49,8 @@ def make_optimizer(config: RunConfig, affordable: Affordable | None = None) -> O
     config
         `optimize` and the microscope.
     affordable
-        Whether the light that is left allows a trial, for the engine that heeds that; otherwise
-        the dose budget says so.
+        Whether the light that is left allows a trial, for the engine that asks; otherwise the dose
+        budget says so.
 
     Raises
     ------
@@ -97,7 +97,7 @@ def make_optimizer(config: RunConfig, affordable: Affordable | None = None) -> O
 
 
 def check_engine(config: RunConfig, source: Path) -> None:
-    """Make the engine of searches, or the first of them would find out what it lacks.
+    """Make the engine of searches now: the first search would fail if it lacked something.
 
     Raises
     ------

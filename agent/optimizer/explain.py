@@ -1,8 +1,8 @@
-"""What an engine believes, said so that a person can check it: effects, importance, reasons.
+"""What an engine believes, in a form that a person can check: effects, importance, reasons.
 
 Everything here is asked of `predict` alone; nothing is measured, and the engine stays as it is.
-All of it speaks of what is allowed now (`Space.restrict`), and is a function of the engine and of
-the seeds.
+All of it is about the settings allowed now (`Space.restrict`), and a function of the engine and the
+seeds.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Believer(Protocol):
         ...
 
     def predict(self, points: Sequence[Mapping[str, Value]]) -> Prediction:
-        """What is believed of settings."""
+        """Predictions for settings."""
         ...
 
     def recommend(self) -> Settings:
@@ -68,7 +68,7 @@ class Remembering(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What is believed to happen when one setting moves.
+    """Predicted effect of moving one setting.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ class Share:
     first
         That one setting explains alone (first-order Sobol' index).
     total
-        That one setting takes part in, with what it does together with others (total index).
+        That one setting takes part in, with its interactions (total index).
     """
 
     first: float
@@ -114,7 +114,7 @@ class Importance:
 
 
 class Compromise(NamedTuple):
-    """A point of the Pareto front, and what is predicted there."""
+    """A point of the Pareto front, and the prediction there."""
 
     settings: Settings
     score: float
@@ -173,7 +173,7 @@ def importance(engine: Believer, count: int = 512, seed: int = 0) -> dict[str, I
     """Variance-based sensitivity of the predicted score, and of the bleaching's logarithm.
 
     Sobol' indices (Sobol' 2001, Math. Comput. Simul. 55:271) with settings spread evenly, on
-    their own scales, over what is allowed: the radial design of Saltelli et al. (2010, Comput.
+    their own scales, within the allowed ranges: the radial design of Saltelli et al. (2010, Comput.
     Phys. Commun. 181:259) with the estimators of Jansen (1999, Comput. Phys. Commun. 117:35).
     First-order indices add up to at most one, and to one where settings act independently; total
     indices add up to at least one. Estimates scatter around that by about `count` ** -0.5.
@@ -181,7 +181,7 @@ def importance(engine: Believer, count: int = 512, seed: int = 0) -> dict[str, I
     Parameters
     ----------
     engine
-        Whose belief; only its mean counts, so a setting of which nothing is known weighs little.
+        Whose belief; only its mean counts, so a setting of unknown effect weighs little.
     count
         Points of each of the two samples that settings are exchanged between.
     seed
@@ -296,7 +296,7 @@ def explain(engine: object, best: Mapping[str, Value] | None = None) -> dict[str
     Returns
     -------
     data
-        `at` (the settings explained) with what is `predicted` there, `effects` (a setting's
+        `at` (the settings explained) with the values `predicted` there, `effects` (a setting's
         columns by name; see `Effect`), `importance` (see `Importance`), `front` (rows; see
         `Compromise`) and `why` (sentences).
 

@@ -1,4 +1,4 @@
-"""What the default engine knows: outcomes, and what they and the memory lead one to expect."""
+"""What the default engine knows: outcomes, and predictions from them and the memory."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Trial = tuple[Settings, Outcome]
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What is believed of some settings.
+    """Prediction for some settings.
 
     Parameters
     ----------
@@ -52,10 +52,10 @@ class Prediction:
 
 
 class Knowledge:
-    """What was told of a sample, and what is believed of settings after it.
+    """Outcomes on a sample, and predictions for settings.
 
     A mixture over earlier and simulated sessions and over "nothing is known"
-    (`agent.optimizer.posterior`); a function of what was told, in that order, and of the seed.
+    (`agent.optimizer.posterior`); a function of the outcomes, in their order, and of the seed.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ class Knowledge:
     def hear(self, settings: Mapping[str, Value], outcome: Outcome) -> None:
         """What a trial gave."""
         trial = dict(settings), outcome
-        # A score in doubt says nothing, but a saturated frame is one, whatever its score.
+        # A score in doubt says nothing, but a saturated frame is one, at any score.
         self._saturation.append((trial[0], outcome.saturation))
         self._glare = None
         (self.doubted if outcome.doubtful else self.told).append(trial)
@@ -239,7 +239,7 @@ class Knowledge:
         return good, dear
 
     def _measured(self) -> tuple[Data, Data]:
-        """Scores that count, and what was bleached."""
+        """Scores that count, and bleaching."""
         told, priced = self.told, self._priced
         if not self._sparing:
             # Doubtful scores were better than none where all were.
@@ -254,7 +254,7 @@ class Knowledge:
         return score, price
 
     def _settle(self, score: Data, price: Data) -> tuple[Kernels, Kernels]:
-        """Hyperparameters, found anew with every trial at first and every fifth later."""
+        """Hyperparameters, fitted again with every trial at first and every fifth later."""
         used = _settled_by(len(score.values)), _settled_by(len(price.values))
         if used not in self._settled:
             features = len(self._space.owners)
@@ -285,7 +285,7 @@ def _settled_by(count: int) -> int:
 
 
 def chance_within(log: Array, sd: Array, bound: float) -> Array:
-    """Probability that the bleaching is within a bound, from what is known of its logarithm."""
+    """Probability that the bleaching is within a bound, from the distribution of its logarithm."""
     chance: Array = ndtr((np.log(bound + FLOOR) - log) / np.maximum(sd, 1e-6))
     return chance
 

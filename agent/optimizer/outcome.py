@@ -29,7 +29,7 @@ class Outcome:
     saturation
         Share of the pixels at the detector's limit.
     snr
-        Signal-to-noise ratio; None where nobody measured it.
+        Signal-to-noise ratio; None where it was not measured.
     resolution_nm
         Full width of the effective point-spread function (nm); None where the frame could not tell.
     time_s

@@ -1,4 +1,4 @@
-"""What is believed of one objective: hypotheses, and Gaussian processes for what none explains.
+"""Posterior of one objective: hypotheses, and Gaussian processes for what none of them explains.
 
 Every hypothesis (an earlier or simulated session) is a mean function; what it leaves unexplained is
 a Gaussian process, small and smooth where hypotheses are good. Beside them stands the hypothesis
@@ -39,7 +39,7 @@ _NEGLIGIBLE = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """What is known of an objective before anything is measured.
+    """Scales of an objective, known before anything is measured.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ class Posterior:
     data
         Measurements.
     scale
-        What is known before.
+        Prior of the objective.
     expected
         What each hypothesis expects at the measurements: hypotheses × n; None without any.
     log_prior
@@ -144,7 +144,7 @@ class Posterior:
         self._forget_the_unlikely()
 
     def _forget_the_unlikely(self) -> None:
-        """Leave out what has next to no weight: every process costs as much as the best one."""
+        """Leave out processes of next to no weight: each costs as much as the best one."""
         keep = np.flatnonzero(self.nothing > _NEGLIGIBLE * self.nothing.max())
         self.nothing, self._blank = self.nothing[keep], self._blank.take(keep)
         if self._close is None:

@@ -33,7 +33,7 @@ class Optimizer(Protocol):
         ...
 
     def pick(self, settings: Mapping[str, Value]) -> None:
-        """Recommend what stands for the same trade-off as these settings."""
+        """Recommend settings with the same trade-off as these."""
         ...
 
     def recommend(self) -> Settings:

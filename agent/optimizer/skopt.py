@@ -63,7 +63,7 @@ class SkoptOptimizer(BaseEngine):
         }
         if self.space.contains(asked):
             return asked
-        # Its dimensions cannot change: a suggestion outside what is allowed is moved there.
+        # Its dimensions cannot change: a suggestion outside the allowed ranges is moved into them.
         return self.space.at(self.space.cube([asked]))[0]
 
     def tell(self, settings: Mapping[str, Value], outcome: Outcome) -> None:

@@ -26,7 +26,7 @@ class Space:
     Parameters
     ----------
     settings
-        What is tuned.
+        The tuned ones.
     search
         Narrower ranges or choices for some of them.
 
@@ -85,7 +85,7 @@ class Space:
         self._allowed = {**self.search, **{name: tuple(v) for name, v in search.items()}}
 
     def contains(self, settings: Mapping[str, Value]) -> bool:
-        """Whether a point lies within what is allowed now."""
+        """Whether a point lies within the ranges allowed now."""
         for name, allowed in self._allowed.items():
             if self.settings[name].kind == "choice":
                 if settings[name] not in allowed:
@@ -122,7 +122,7 @@ class Space:
         return np.stack(columns, axis=1) if columns else np.zeros((len(points), 0))
 
     def at(self, cube: Array) -> list[Settings]:
-        """Settings at places of the cube, put within what is allowed now."""
+        """Settings at places of the cube, moved into the ranges allowed now."""
         columns: list[list[Value]] = []
         for at, (name, part) in enumerate(zip(self.names, self.dimensions, strict=True)):
             setting, allowed = self.settings[name], self._allowed[name]
@@ -138,14 +138,14 @@ class Space:
         return [dict(zip(self.names, row, strict=True)) for row in zip(*columns, strict=True)]
 
     def sobol(self, count: int, seed: int) -> list[Settings]:
-        """Points that fill what is allowed evenly (scrambled Sobol sequence)."""
+        """Points that fill the allowed ranges evenly (scrambled Sobol sequence)."""
         sampler = qmc.Sobol(len(self), seed=np.random.default_rng(seed))
         return self.at(self._within(sampler.random_base2(int(np.ceil(np.log2(max(count, 2)))))))[
             :count
         ]
 
     def random(self, count: int, rng: np.random.Generator) -> list[Settings]:
-        """Points drawn at random within what is allowed."""
+        """Points drawn at random within the allowed ranges."""
         return self.at(self._within(rng.random((count, len(self)))))
 
     def _within(self, cube: Array) -> Array:

@@ -45,9 +45,9 @@ class StedfastOptimizer:
     Every trial is the one that is expected to add most to the settings that could be recommended
     after it, per second (`agent.optimizer.knowledge_gradient`); the recommendation has the best
     expected score among all settings, tried or not, that keep the limit with a probability of 0.95.
-    Where none is likely to keep it, what bleaches least is tried and recommended. What is believed
-    is in `agent.optimizer.knowledge`. All of it is a function of what was told, in that order, and
-    of the seed.
+    Where none is likely to keep it, settings that bleach least are tried and recommended.
+    Predictions are made in `agent.optimizer.knowledge`. All of it is a function of the outcomes, in
+    their order, and of the seed.
 
     Parameters
     ----------
@@ -143,7 +143,7 @@ class StedfastOptimizer:
         return self._affordable_first([points[at] for at in order])
 
     def tell(self, settings: Mapping[str, Value], outcome: Outcome) -> None:
-        """What a trial gave; of a doubtful one, only what it bleached and saturated."""
+        """Outcome of a trial; of a doubtful one, only its bleaching and saturation."""
         self._trials += 1
         self._known.hear(settings, outcome)
         if outcome.doubtful:
@@ -211,7 +211,7 @@ class StedfastOptimizer:
         return [points[front[at]] for at in picks]
 
     def predict(self, points: Sequence[Mapping[str, Value]]) -> Prediction:
-        """What is believed of settings.
+        """Predictions for settings.
 
         Raises
         ------

@@ -1,8 +1,8 @@
 """The dose gate: light energy on the sample, counted before it is spent, and put right after.
 
-A shot is announced with the light that it should take. What it took is known once it is over, from
-the time that the light was on: a camera that is slow takes more. What frames took beyond what was
-expected of them is expected of the next one.
+A shot is announced with the light that it should take. The true amount is known once it is over,
+from the time that the light was on: a camera that is slow takes more. The excess of earlier frames
+is expected of the next one.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ REPORT = "report.html"
 _LOCK = ".lock"
 _TRY_EVERY_S = 0.002
 _ASKED_S = 0.3
-"""How long a session waits for those who only ask whether another is at work (s)."""
+"""How long a session waits for processes that only ask whether another is running (s)."""
 _ANSWERED_S = 0.02
 """How long one of those waits for the others (s)."""
 _PARTS = ("stedfast", "pymmcore-plus", "pymmcore", "pysted", "torch", "numpy", "scikit-optimize")
@@ -183,7 +183,7 @@ def lock(folder: Path, wait_s: float = _ASKED_S) -> FileLock:
     folder
         The run's.
     wait_s
-        For how long others may have it (s): who asks whether somebody is at work has it, too.
+        For how long others may have it (s): asking whether a session is running takes it, too.
 
     Raises
     ------

@@ -45,7 +45,7 @@ class ImageStore:
     Parameters
     ----------
     folder
-        The run's folder; an image that is there already is gone on with.
+        The run's folder; an image that is there already is continued.
     pixel_size_um
         Side of a pixel on the sample (µm).
     interval_s
@@ -92,7 +92,7 @@ class ImageStore:
             try:
                 self._follow()
                 if begun and self._array is None:
-                    raise self._deleted()  # rather than begin anew in what is left
+                    raise self._deleted()  # rather than begin again in the rest
                 self._put(index, pixels)
             except (FileNotFoundError, FrameDamaged) as error:
                 # It is renamed just now, or deleted file by file.

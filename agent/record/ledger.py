@@ -3,16 +3,16 @@
 Entries are only ever added. SQLite's write-ahead log makes each survive the process from the
 moment `add` returns. With ``synchronous=FULL`` they survive a power cut, too; but for a shot the
 disk is not waited for, as that would cost every frame as much again: its frame makes it permanent,
-and what a power cut can take away is one announcement of a frame that never came. Nor for what
-the filter, the interpolator or its fine-tuning did, which must not keep the acquisition waiting:
-the next frame or note makes it permanent, and a plan's decision on it is such a note.
+and a power cut can take away only the announcement of a frame that never came. Nor for entries of
+the filter, the interpolator or its fine-tuning, which must not keep the acquisition waiting: the
+next frame or note makes them permanent, and a plan's decision on them is such a note.
 
-A session that ends leaves one file, without SQLite's log beside it. Who only reads writes nothing,
-so that runs on read-only media can be read as well.
+A session that ends leaves one file, without SQLite's log beside it. A reader writes nothing, so
+that runs on read-only media can be read as well.
 
-What a power cut took away all the same (a frame whose pixels did not reach the disk) a `cut`
-declares void, with the frames, decisions and instructions that followed: readers do not see them
-any more. The light of these frames was on the sample, and still counts.
+If a power cut took away pixels of a frame all the same, a `cut` declares that frame void, with the
+frames, decisions and instructions that followed: readers do not see them any more. The light of
+these frames was on the sample, and still counts.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ class Recording:
         Frames on disk by number.
     lost
         Shots that were announced and lit the sample, but left no frame. Of these and of those
-        taken, `settings` and `dose_J` are what was measured, where that is known.
+        taken, `settings` and `dose_J` are measured values, where these are known.
     notes
         What the plan noted, in order: {topic, data}.
     told

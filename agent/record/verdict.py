@@ -1,9 +1,9 @@
-"""What a search came to, in one place: page, report, `show` and exit code say what this says.
+"""The outcome of a search, in one place, for page, report, `show` and exit code.
 
 The settings found are recommended if their retests score higher than those of the starting ones
 by more than the noise, and keep the bleaching limit; otherwise the starting settings stay, unless
-they bleach more than allowed. Frames whose score is doubtful do not count. Where nothing keeps
-the limit, what bleaches least is recommended, and that is said.
+they bleach more than allowed. Frames whose score is doubtful do not count. Where no settings keep
+the limit, those that bleach least are recommended, with a remark.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ class Search:
         Probability, by all trials, that the settings found keep the limit; None where the engine
         cannot tell.
     going_on
-        Whether somebody is at work in the run.
+        Whether a session is running.
     """
 
     limit: float
@@ -325,7 +325,7 @@ def of_notes(
     notes
         `trial`, `recommendation`, `belief`, `retest`, `told` and `enough`; absent ones are empty.
     going_on
-        Whether somebody is at work in the run.
+        Whether a session is running.
     """
     recommendations = notes.get("recommendation", ())
     told = [

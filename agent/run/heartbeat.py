@@ -24,7 +24,7 @@ class Heartbeat:
     folder
         The run's.
     progress, gate
-        What it tells of.
+        The state that it writes.
     """
 
     def __init__(self, folder: Path, progress: Progress, gate: DoseGate) -> None:

@@ -49,7 +49,7 @@ class RunParts:
 
     @property
     def failure(self) -> Exception | None:
-        """What ends the run, of what went wrong beside the acquisition."""
+        """The error beside the acquisition that ends the run, if any."""
         queues = (self.analysis, self.filtering, self.rebuilding)
         return next((one.failure for one in queues if one and one.failure is not None), None)
 

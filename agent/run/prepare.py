@@ -218,7 +218,7 @@ def _begin_tuning(
     recording: Recording,
     journal: Journal,
 ) -> Tuning:
-    """Go on with the weights that earlier sessions adopted, and with what they learned from.
+    """Continue with the weights that earlier sessions adopted, and with their audits.
 
     Parameters
     ----------
@@ -229,7 +229,7 @@ def _begin_tuning(
     recording
         Of the earlier sessions.
     journal
-        Gets what attempts come to, and says what is rebuilt meanwhile.
+        Gets the results of attempts, and says which frames are rebuilt meanwhile.
     """
     asked = config.timelapse
 

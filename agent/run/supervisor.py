@@ -1,7 +1,7 @@
 """Watching the acquisition thread.
 
 Another thread acquires, so that Ctrl-C, a camera that hangs and a queue that failed are noticed
-whatever that one is at.
+even while that thread is busy.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Hung(DeviceFault):
 
 
 class Watch:
-    """What shows progress, until it fails: who only watches cannot end a run.
+    """The progress display, until it fails: it cannot end a run.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ class Supervisor:
         return "finished"
 
     def _await_filter(self) -> None:
-        """Let the filter warm up while it is dark; who stops the run now gets no light at all."""
+        """Let the filter warm up while it is dark; a stop now prevents all light."""
         filtering = self._work.parts.filtering
         if filtering is None:
             return

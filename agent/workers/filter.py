@@ -56,14 +56,14 @@ Outcome = Filtered | AnalysisError
 
 @dataclass(slots=True, eq=False)
 class FilterTask:
-    """A frame that is to be filtered, now or when somebody asks for its uncertainty.
+    """A frame that is to be filtered, now or when a plan asks for its uncertainty.
 
     Attributes
     ----------
     outcome
         None as long as it is not known.
     wanted, begun, known, given_up
-        Somebody waits for it; it is being filtered; the ledger is told; nobody waits any more.
+        A plan waits for it; it is being filtered; the ledger has it; the plan has given up waiting.
     """
 
     index: int
@@ -90,8 +90,8 @@ class Filtering(WorkQueue):
     timeout_s
         Longest time for one frame, and longest wait for its uncertainty (s).
     done
-        Called with (index, outcome) of every frame, by whoever learns it first; the index is None
-        where warming up failed.
+        Called with (index, outcome) of every frame, in the thread that learns it first; the index
+        is None where warming up failed.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class Filtering(WorkQueue):
         self._done = done
         self._waiting: deque[FilterTask] = deque()
         self._first: deque[FilterTask] = deque()
-        """Those that somebody waits for; they may stand among the others as well."""
+        """Those that a plan waits for; they may stand among the others as well."""
         self.ready = threading.Event()
         """Warmed up, or failed to."""
         self._thread.start()
@@ -160,8 +160,8 @@ class Filtering(WorkQueue):
                 self._changed.notify_all()
             late = not self._wait(lambda: task.outcome is not None, lambda: task.known)
             if late:
-                # Who gave up waiting has decided without it; it must not turn up in the ledger
-                # now, or the plan would decide otherwise when it is led through it again.
+                # A plan that gave up waiting has decided without it. It must not turn up in the
+                # ledger now, or the plan would decide otherwise when it is led through it again.
                 task.given_up = True
                 task.outcome = AnalysisError(
                     f"frame {task.index} was not filtered within {self._timeout_s:g} s "
@@ -177,7 +177,7 @@ class Filtering(WorkQueue):
     def close(self, *, finish: bool, go_on: Callable[[int], bool] = lambda left: True) -> None:
         """See `WorkQueue.close`."""
         with self._changed:
-            # Nobody waits for what warms up for nothing.
+            # Warming up is not waited for where no frame is left to filter.
             finish = finish and (self.ready.is_set() or bool(self._waiting or self._first))
         super().close(finish=finish, go_on=go_on)
 
@@ -232,5 +232,5 @@ class Filtering(WorkQueue):
 
 
 def not_filtered(index: int, mode: str) -> str:
-    """What a plan is told that asks for the uncertainty of a frame which nobody filters."""
+    """The error for a plan that asks for the uncertainty of a frame that is not filtered."""
     return f"frame {index} ({mode}) is not filtered"

@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from models.restoration import Restored, Restorer
 
 Restore = Callable[[], Any]
-"""Makes what has `warm_up`, `restore` and `weights_hash`, as `models.restoration.Restorer` does;
-called in the filter's process."""
+"""Makes an object with `warm_up`, `restore` and `weights_hash`, as `models.restoration.Restorer`
+has; called in the filter's process."""
 
 
 class Page(Protocol):
-    """What shows filtered frames to a person; it is made and called in the filter's process."""
+    """Shows filtered frames to a person; it is made and called in the filter's process."""
 
     def show(
         self,
@@ -63,7 +63,7 @@ class Filtered:
     ms
         From its raw pixels in memory to the filtered ones in memory (ms).
     fault
-        What went wrong on the way, if anything did.
+        An error on the way, if any.
     """
 
     uncertainty: float
@@ -139,7 +139,7 @@ class FilterProcess:
         return self._process.over
 
     def warm_up(self, shape: tuple[int, int]) -> None:
-        """Do what only the first frame of a shape needs; raises what goes wrong."""
+        """Do the work that only the first frame of a shape needs."""
         self._process.warm_up(shape)
 
     def restore(self, index: int, timeout_s: float) -> Filtered:

@@ -1,4 +1,4 @@
-"""An interpolator goes on learning from the audits of the very time-lapse that it rebuilds.
+"""Fine-tuning of an interpolator on the audits of the time-lapse that it rebuilds.
 
 Every audit is a triplet of measured frames: two, and one between them that shows what the rebuilt
 one should have been. The interpolator learns from the older audits and is judged on the latest,
@@ -204,10 +204,10 @@ def _mean(values: Sequence[float]) -> Estimate:
 
 
 def write_rescaled(weights: Path, verdict: Verdict, out: Path) -> str:
-    """Write weights anew, as unsure on average as those before were; their SHA-256.
+    """Write weights again, as unsure on average as those before were; their SHA-256.
 
-    What a time-lapse expects of errors rests on how unsure the interpolator is. So a swap changes
-    nothing of that, and what was gained by it is learned from the audits that follow.
+    A time-lapse predicts errors from the interpolator's uncertainty. So a swap does not change the
+    predictions, and its gain is learned from the audits that follow.
 
     Parameters
     ----------

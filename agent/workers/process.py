@@ -32,7 +32,7 @@ class TryAgain(RuntimeError):
 
 
 class WorkerDied(TryAgain):
-    """The process has ended, by itself or by somebody else."""
+    """The process has ended, by itself or by a signal."""
 
 
 class WorkerProcess:
@@ -43,7 +43,7 @@ class WorkerProcess:
     make
         Makes the object, in the other process; importable from there, as are its arguments.
     args
-        What it is made of.
+        For `make`.
     nicer
         By how much it gives way to this process, up to 19.
 
@@ -77,7 +77,7 @@ class WorkerProcess:
             raise
 
     def call(self, method: str, *args: Any, timeout_s: float | None = None) -> Any:
-        """Call a method of the object, and wait for what it returns.
+        """Call a method of the object, and wait for its result.
 
         Raises
         ------
@@ -201,7 +201,7 @@ class RestartedProcess:
         return done
 
     def close(self) -> None:
-        """End the process; what it is at is finished first."""
+        """End the process; work under way is finished first."""
         self._process.close()
 
     def kill(self) -> None:
@@ -249,7 +249,7 @@ _THE_PARENTS = [
     for name in ("SIGINT", "SIGTSTP", "SIGQUIT")
     if hasattr(signal, name) and hasattr(signal, "pthread_sigmask")
 ]
-"""What a terminal sends to all processes of a command, and only the one that owns it heeds."""
+"""Signals that a terminal sends to all processes of a command; only its first one obeys them."""
 
 
 @contextmanager
@@ -278,7 +278,7 @@ def _serve(pipe: Connection, made_of: bytes, nicer: int) -> None:
     while True:
         try:
             method, given = pipe.recv()
-        except (EOFError, OSError):  # nobody will ask again
+        except (EOFError, OSError):  # there will be no more calls
             return
         try:
             answer = getattr(made, method)(*given)

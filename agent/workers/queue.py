@@ -1,7 +1,7 @@
 """A queue of work beside the acquisition, and the thread that does it.
 
-Handing in work never waits. What comes first, what is passed over and what is done with an outcome
-is the policy of each queue.
+Handing in work never waits. The order of work, the work passed over and the use of an outcome are
+the policy of each queue.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ Work = Callable[[], None]
 class WorkQueue:
     """One thread that does one piece of work after the other, until it is closed.
 
-    A subclass has `left` and `_next`, and whatever else of the policy it needs. It starts the
-    thread (`_thread.start`) when it is made, guards what waits by `_changed`, and notifies that
-    whenever there is more to do.
+    A subclass has `left` and `_next`, and other parts of its policy. It starts the thread
+    (`_thread.start`) when it is made, guards waiting work by `_changed`, and notifies that whenever
+    there is more to do.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class WorkQueue:
     timeout_s
         Longest wait for an outcome (s).
     grace_s
-        How long what is under way may still take (s) when the queue is given up.
+        How long work under way may still take (s) when the queue is given up.
 
     Attributes
     ----------
@@ -48,7 +48,7 @@ class WorkQueue:
         self._closed = False
         """No more is taken in."""
         self._abandoned = False
-        """Nobody wants what is left, nor what is under way."""
+        """The remaining work, and the work under way, is no longer wanted."""
         self._asking = 0
         """Plans that wait for an outcome."""
         self.failure: Exception | None = None
@@ -63,20 +63,20 @@ class WorkQueue:
         raise NotImplementedError
 
     def _next(self) -> Work | None:
-        """Take what is to be done next; None where nothing is. Called within `_changed`."""
+        """Take the next piece of work; None without any. Called within `_changed`."""
         raise NotImplementedError
 
     def _forget(self) -> None:
-        """Drop what waits. Called within `_changed`."""
+        """Drop waiting work. Called within `_changed`."""
 
     def _kill(self) -> None:
-        """End what is under way."""
+        """End the work under way."""
 
     def _warm_up(self) -> None:
-        """What the thread does first."""
+        """First work of the thread."""
 
     def _settle(self) -> None:
-        """What it does last, unless it is given up."""
+        """Last work of the thread, unless it is given up."""
 
     # ------------------------------------------------------------------ for all of them
 
@@ -88,7 +88,7 @@ class WorkQueue:
         finish
             It does what waits first.
         go_on
-            Asked meanwhile, with how much waits, whether to go on with that.
+            Asked meanwhile, with how much waits, whether to continue.
         """
         with self._changed:
             self._closed = True
@@ -119,7 +119,7 @@ class WorkQueue:
             self._settle()
 
     def _take(self) -> Work | None:
-        """What is to be done next; waits for it, and is None at the end."""
+        """The next piece of work; waits for it, and is None at the end."""
         with self._changed:
             while (work := self._next()) is None:
                 if self._closed:
@@ -141,7 +141,7 @@ class WorkQueue:
     def _wait(self, there: Callable[[], bool], coming: Callable[[], bool]) -> bool:
         """Wait until an outcome is there; False where it took too long.
 
-        One that is being written down in the very moment in which time is up still counts.
+        One that is being written down at the moment when time is up still counts.
         """
         with self._waited_for(), self._changed:
             self._changed.wait_for(there, self._timeout_s)
@@ -151,7 +151,7 @@ class WorkQueue:
 
     @contextmanager
     def _writing_down(self) -> Iterator[None]:
-        """Keep what is raised as `failure`: it must not end the thread that plans wait for."""
+        """Keep an error as `failure`: it must not end the thread that plans wait for."""
         try:
             yield
         except Exception as error:

@@ -1,9 +1,9 @@
 """Frames rebuilt beside the acquisition.
 
-One worker thread hands what is to be rebuilt, and what is to be marked, to the interpolator's
-process, in the order in which the plan asked. Handing in never waits. A plan that asks for the
-answer waits, with a timeout; `plan: timelapse` does that only where all of a time point's frames
-are taken, so that what it costs is a part of the wait for the next one.
+One worker thread hands requests to rebuild and to mark frames to the interpolator's process, in the
+order in which the plan asked. Handing in never waits. A plan that asks for the answer waits, with a
+timeout; `plan: timelapse` does that only where all of a time point's frames are taken, so that the
+time spent is a part of the wait for the next one.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Rebuilds(Protocol):
     """What rebuilds frames that are on disk: a `RebuildProcess`."""
 
     def rebuild(self, request: Rebuild, timeout_s: float) -> Done:
-        """Rebuild what is asked for."""
+        """Rebuild the requested frames."""
         ...
 
     def keep(self, marks: Sequence[Mapping[str, Any]], timeout_s: float) -> None:
@@ -41,7 +41,7 @@ class Rebuilds(Protocol):
         ...
 
     def kill(self) -> None:
-        """Give up what it is at."""
+        """Give up the work under way."""
         ...
 
     @property
@@ -80,8 +80,8 @@ class Rebuilding(WorkQueue):
     timeout_s
         Longest time for one request, and longest wait for its answer (s).
     done
-        Called with (number, request, outcome) of every request, by whoever learns it first; and
-        with (None, None, why) where marking failed.
+        Called with (number, request, outcome) of every request, in the thread that learns it first;
+        and with (None, None, why) where marking failed.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class Rebuilding(WorkQueue):
         self._marks: list[Mapping[str, Any]] = []
         """Said of frames by the plan, and not written yet."""
         self._weights: tuple[Weights, Callable[[str], None]] | None = None
-        """To be used from the next moment on in which nobody waits."""
+        """To be used from the next moment on in which no plan waits."""
         self._thread.start()
 
     @property
@@ -138,13 +138,13 @@ class Rebuilding(WorkQueue):
                 self._changed.notify_all()
 
     def answer(self, task: RebuildTask) -> Rebuilt:
-        """What came of a request; waits for it."""
+        """The result of a request; waits for it."""
         with self._changed:
             self._wait(lambda: task.answer is not None, lambda: task.known)
             if task.answer is not None:
                 return task.answer
-            # Who gave up waiting decides without it, and is told the same when it is led
-            # through this again: what comes later leaves no entry.
+            # A plan that gave up waiting decides without it, and has the same answer when it is
+            # led through this again: a later result leaves no entry.
             why = f"it took longer than {self._timeout_s:g} s (`timelapse.timeout_s`)"
             task.answer = Rebuilt(failed=why)
         self._report(task.number, task.request, why)
@@ -161,7 +161,7 @@ class Rebuilding(WorkQueue):
         self._tried(self._rebuilds.finish)
 
     def _next(self) -> Work | None:
-        """What somebody may wait for comes first; marks are written together, with time left."""
+        """Requests that a plan may wait for come first; marks wait, and are written together."""
         if self._waiting:
             return partial(self._rebuild, self._waiting.popleft())
         weights, self._weights = self._weights, None

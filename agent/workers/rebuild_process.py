@@ -1,7 +1,7 @@
 """The interpolator in a process of its own, beside the acquisition.
 
 Like the filter's it reads raw frames from disk and writes rebuilt ones to disk by itself. It also
-copies what was measured, so that the reconstructed movie has one writer.
+copies measured frames, so that the reconstructed movie has one writer.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from models.interpolation import Interpolation
 
 Interpolate = Callable[[], Any]
-"""Makes what has `between` and `weights_hash`, as `models.interpolation.Interpolation` does; called
-in the interpolator's process."""
+"""Makes an object with `between` and `weights_hash`, as `models.interpolation.Interpolation` has;
+called in the interpolator's process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Weights:
     file
         With its card beside it.
     sha256
-        What they must have.
+        That they must have.
     """
 
     file: Path
@@ -60,7 +60,7 @@ class Done:
     weights
         SHA-256 of the weights that did it.
     fault
-        What went wrong on the way and was got around, if anything was.
+        An error on the way that was got around, if any.
     """
 
     uncertainty: tuple[float, ...]
@@ -137,7 +137,7 @@ class RebuildProcess:
         return self._process.over
 
     def rebuild(self, request: Rebuild, timeout_s: float) -> Done:
-        """Rebuild what is asked for; errors are those of `RestartedProcess.work`."""
+        """Rebuild the requested frames; errors are those of `RestartedProcess.work`."""
         done: Done = self._process.work("rebuild", request, timeout_s=timeout_s)
         return done
 
@@ -154,7 +154,7 @@ class RebuildProcess:
         self._process.change("adopt", weights, timeout_s=timeout_s)
 
     def close(self) -> None:
-        """End the process; what it is at is finished first."""
+        """End the process; work under way is finished first."""
         self._process.close()
 
     def kill(self) -> None:

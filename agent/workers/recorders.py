@@ -1,4 +1,4 @@
-"""What comes of work beside the acquisition is written into the journal."""
+"""Recorders: the results of work beside the acquisition go into the journal."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def filter_recorder(
 def rebuild_recorder(
     journal: Journal,
 ) -> Callable[[int | None, Rebuild | None, Done | str], None]:
-    """What writes down what came of requests to rebuild frames; a failure never ends the run."""
+    """A recorder of the results of requests to rebuild frames; a failure never ends the run."""
 
     def record(number: int | None, request: Rebuild | None, outcome: Done | str) -> None:
         index = request.after[0] if request else None

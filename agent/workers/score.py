@@ -1,7 +1,7 @@
 """Frames scored beside the acquisition.
 
-One thread behind a bounded queue; what waits there is scored together. Handing in a frame
-never waits: when the queue is full, the oldest frame that nobody has asked for goes without a
+One thread behind a bounded queue; frames that wait there are scored together. Handing in a frame
+never waits: when the queue is full, the oldest frame that no plan has asked for goes without a
 score. Asking for a score waits, with a timeout, and computes it then if it was passed over.
 """
 
@@ -40,10 +40,11 @@ class Analysis(WorkQueue):
     timeout_s
         Longest wait for one score (s).
     done
-        Called with (index, score) or (index, error) of every frame, by whoever learns it first.
+        Called with (index, score) or (index, error) of every frame, in the thread that learns it
+        first.
     again
-        Called with (index, error) of a frame that is tried again because what scores ended or was
-        ended under it.
+        Called with (index, error) of a frame that is tried again because the scorer's process ended
+        or was ended under it.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class Analysis(WorkQueue):
         self._done = done
         self._waiting: OrderedDict[int, tuple[NDArray[Any], Future[Score]]] = OrderedDict()
         self._wanted: set[int] = set()
-        """Those of the waiting frames that somebody asked for."""
+        """Those of the waiting frames that a plan asked for."""
         self.longest = 0
         """Most frames that ever waited."""
         self.passed_over = 0
@@ -175,7 +176,7 @@ class Analysis(WorkQueue):
                 try:
                     score = self._scores([one])[0]
                 except (TryAgain, TimeoutError) as error:
-                    # The next call starts it anew, and the end need not be this frame's doing.
+                    # The next call starts it again; this frame need not be the cause of its end.
                     if one[2].cancelled():
                         raise
                     self._note_end([one], error)

@@ -20,7 +20,7 @@ class ScorerProcess:
     Parameters
     ----------
     weights
-        Other weights than those that come along.
+        Other weights than the bundled ones.
     pixel_size_nm
         Of the frames (nm).
     timeout_s

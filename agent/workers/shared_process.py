@@ -1,7 +1,7 @@
-"""One process for all that works on the GPU, so that nobody competes for it.
+"""One process for all work on the GPU, so that there is no competition for it.
 
 Scores, filtered and rebuilt frames come from one set of models that stays in its memory. Calls are
-served one after the other: what a plan waits for first, the rest in the order in which they came.
+served one after the other: those that a plan waits for first, the rest in their order of arrival.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Part(Protocol):
         """Call a method that changes the object, and again whenever it is made again."""
 
     def work(self, method: str, *args: Any, timeout_s: float) -> Any:
-        """Call a method; see `RestartedProcess.work` for what it raises."""
+        """Call a method; errors are those of `RestartedProcess.work`."""
 
     def close(self) -> None:
         """No more calls; the one it is at is finished first."""
@@ -57,8 +57,8 @@ Start = Callable[..., Part]
 class SharedProcess:
     """Objects in one other process; it is started again when it ends.
 
-    An object under whose work it ends three times in a row is not made again, and the others go on
-    without it.
+    An object under whose work it ends three times in a row is not made again, and the others
+    continue without it.
     """
 
     def __init__(self) -> None:
@@ -173,7 +173,7 @@ class _SharedPart:
 
     def warm_up(self, *args: Any) -> None:
         self._shared.call(self, "warm_up", args, START_S)
-        # One that failed is not tried again: the first frame tells what is wrong.
+        # One that failed is not tried again: the first frame reports the error.
         self.began_with = "warm_up", args
 
     def change(self, method: str, *args: Any, timeout_s: float) -> None:
@@ -193,7 +193,7 @@ class _SharedPart:
 
 
 class Turns:
-    """A lock that goes to whom a plan waits for, and else to whoever came first."""
+    """A lock that goes first to calls that a plan waits for, and else in order of arrival."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()

@@ -1,7 +1,7 @@
-"""The interpolator learns beside the acquisition, and nobody waits for it.
+"""The interpolator learns beside the acquisition, which never waits for it.
 
-Whenever there are enough new audits, its thread has the weights in use tuned, writes down what
-came of it, and hands better weights on. What fails in it is a fault, and the run goes on as it was.
+Whenever there are enough new audits, its thread has the weights in use tuned, records the result,
+and hands better weights on. A failure in it is a fault, and the run continues unchanged.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Tunes(Protocol):
         ...
 
     def kill(self) -> None:
-        """Give up what it is at."""
+        """Give up the work under way."""
         ...
 
     @property

@@ -1,4 +1,4 @@
-"""Fine-tuning of the interpolator in a process of its own, which has whatever time others leave.
+"""Fine-tuning of the interpolator in a process of its own, which has the time that others leave.
 
 It reads raw frames from disk, and writes weights into the run's folder only where they are better.
 """
@@ -69,8 +69,8 @@ class Tuned:
 
 
 MakeTuner = Callable[[Path, Detector, float], Any]
-"""Makes what has `tune`, as `Tuner` does, from the run's folder, what the noise of frames is like
-and the side of a pixel (µm); called in the tuner's process."""
+"""Makes an object with `tune`, as `Tuner` has, from the run's folder, the detector's noise and the
+side of a pixel (µm); called in the tuner's process."""
 
 
 class TuneProcess:
@@ -122,7 +122,7 @@ class TuneProcess:
         return found
 
     def kill(self) -> None:
-        """End the process now; what it has not finished is gone."""
+        """End the process now; unfinished work is gone."""
         self._killed.set()
         if self._process is not None:
             self._process.kill()

@@ -1,7 +1,7 @@
-"""Files of images: TIFF, OME-TIFF, ImageJ's, LSM and OME-Zarr, with what they say of themselves.
+"""Files of images: TIFF, OME-TIFF, ImageJ's, LSM and OME-Zarr, with their metadata.
 
 The one reader for the replay camera and for every command. It lies in this room because the
-camera needs it; `models/` is handed what it reads.
+camera needs it; `models/` gets its frames.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def open_frames(file: Path, part: Part | None = None) -> Iterator[Frames]:
     Raises
     ------
     ImageError
-        It cannot be read, or what is meant is not clear; names what is there.
+        It cannot be read, or the choice is not clear; names the available ones.
     """
     part = part or Part()
     with ExitStack() as files:

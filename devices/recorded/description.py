@@ -1,7 +1,7 @@
 """What a file's own description says of its frames; each format has one of its own.
 
-A description is asked for what a caller needs, and only then says what it cannot be used for: a
-camera that plays a movie does not mind the unit of its pixels.
+A description raises its errors only when a caller asks for the part concerned: a camera that plays
+a movie does not mind the unit of its pixels.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ def open_ngff(file: Path) -> list[Series]:
         return [_series(file, *found) for found in _images(group)]
     except ImageError as error:
         raise ImageError(f"{file}: {error}") from None
-    except Exception as error:  # whatever strange or damaged metadata lead to
+    except Exception as error:  # anything that strange or damaged metadata lead to
         raise ImageError(f"{file}: not a readable OME-Zarr image ({reason(error)})") from None
 
 
@@ -175,7 +175,7 @@ class NgffDescription(Description):
         step, unit = self._steps[axis], self._axes[axis].get("unit")
         if unit is not None:
             return quantity(step, str(unit), units, _WORDS[axis])
-        if step == 1:  # as every writer has it who knows no scale
+        if step == 1:  # as written without knowledge of the scale
             return None
         raise ImageError(f"{_WORDS[axis]} is {step:g} without a unit; accepted is one with a unit")
 

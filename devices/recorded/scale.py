@@ -48,8 +48,8 @@ class About:
     imagej
         Items of ImageJ's description.
     offset
-        What is to be added to the stored pixels to have what the file means by them: −32768 for
-        what ImageJ makes of signed 16-bit pixels.
+        To be added to the stored pixels to have the values that the file means: −32768 for signed
+        16-bit pixels as ImageJ stores them.
     resolution
         Pixels per unit (x, y) and the unit, as a TIFF's tags have them.
     made

@@ -43,8 +43,8 @@ class Part:
     along
         The axis that frames of a movie run along, where it is not time.
     spelled
-        How a person makes this choice, with the place of its name, for messages; empty where
-        nobody can.
+        How a person makes this choice, with the place of its name, for messages; empty where that
+        is not possible.
     """
 
     series: int | None = None
@@ -78,7 +78,7 @@ class Series:
     color
         Whether its samples are colours.
     pixels
-        Opens an array that reads what it is asked for.
+        Opens an array that reads only the parts that are asked for.
     description
         What the file says of it.
     held
@@ -210,7 +210,7 @@ class Frames:
         key = tuple(slice(None) if axis in "yx" else place[axis] for axis in self._series.axes)
         try:
             frame = np.asarray(self._pixels[key])
-        except Exception as error:  # whatever a damaged file leads to
+        except Exception as error:  # anything that a damaged file leads to
             raise ImageError(
                 f"{self.file}, frame {number}: not readable: {reason(error)}"
             ) from None
@@ -287,7 +287,7 @@ class Frames:
         Returns
         -------
         str or None
-            What had to be assumed.
+            Assumptions that were made.
 
         Raises
         ------
@@ -369,5 +369,5 @@ def chosen(images: Sequence[Series], part: Part) -> Series:
 
 
 def reason(error: BaseException) -> str:
-    """The first line of what went wrong."""
+    """The first line of the error."""
     return (str(error).splitlines() or [""])[0][:200] or type(error).__name__

@@ -1,7 +1,7 @@
 """TIFFs, OME-TIFFs, ImageJ's and LSM files as images whose frames are read when asked for.
 
-Nothing in a file is believed before it is compared with the file itself: what it claims to hold
-must fit into it, and what its description counts must have an end.
+Nothing in a file is believed before it is compared with the file itself: the data that it claims to
+hold must fit into it, and the counts in its description are bounded.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _COLORS = (
     tifffile.PHOTOMETRIC.CIELAB,
     tifffile.PHOTOMETRIC.SEPARATED,
 )
-# How many bytes one stored byte can become; of what is not named here, 2,048.
+# How many bytes one stored byte can become; for other compressions, 2,048.
 _INFLATED = {1: 1, 32773: 128, 34925: 2**15, 50000: 2**16, 50013: 2**12}
 
 
@@ -64,7 +64,7 @@ def open_tiff(file: Path, files: ExitStack) -> list[Series]:
             return [_series(file, tiff, one, root, number) for number, one in enumerate(found)]
     except ImageError as error:
         raise ImageError(f"{file}: {error}") from None
-    except Exception as error:  # whatever a damaged file leads to
+    except Exception as error:  # anything that a damaged file leads to
         raise ImageError(
             f"{file}: not a readable TIFF file: {reason(error)}; accepted are TIFFs and OME-Zarr"
             " images, as which a microscope's own format is exported by its software"
@@ -175,7 +175,7 @@ def _held_pages(found: tifffile.TiffPageSeries) -> list[bool]:
     Raises
     ------
     ImageError
-        Some claim to be larger than what is stored of them, or to lie beyond the file's end.
+        Some claim to be larger than their stored data, or to lie beyond the file's end.
     """
     page = found.keyframe
     itemsize = found.dtype.itemsize if found.dtype is not None else 1
@@ -191,7 +191,7 @@ def _held_pages(found: tifffile.TiffPageSeries) -> list[bool]:
 
 
 def _is_whole(page: Any, keyframe: Any) -> bool:
-    """Whether every piece of a page is stored; `ImageError` if what is stored cannot be it."""
+    """Whether every piece of a page is stored; `ImageError` if the stored data cannot be it."""
     counts, offsets = page.databytecounts, page.dataoffsets
     if len(counts) == 0 or not all(counts):
         return False
@@ -199,7 +199,7 @@ def _is_whole(page: Any, keyframe: Any) -> bool:
     if any(start + count > size for start, count in zip(offsets, counts, strict=False)):
         raise ImageError(f"damaged: page {page.index} lies beyond the file's end")
     most = _INFLATED.get(int(keyframe.compression), 2048)
-    # What is stored in one piece has a header that is no pixels.
+    # A page stored in one piece has a header that is no pixels.
     if sum(counts) * most + 2**16 * (most > 1) < keyframe.nbytes and not keyframe.is_tiled:
         raise ImageError(
             f"damaged: page {page.index} claims {keyframe.nbytes} bytes of pixels, and stores"

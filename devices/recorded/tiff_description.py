@@ -244,7 +244,7 @@ def _at(place: Place) -> tuple[int, ...]:
 
 
 def _children(element: Element, name: str) -> list[Element]:
-    """Those of a name, whatever the year of the namespace."""
+    """Those of a name, with any year in the namespace."""
     return [child for child in element if child.tag.rpartition("}")[2] == name]
 
 

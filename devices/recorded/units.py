@@ -1,7 +1,7 @@
 """Units of length and time, as files write them.
 
 Each is known here by its name in OME-Zarr (`micrometer`); OME-XML has symbols (`µm`), ImageJ
-whatever a person typed (`um`, `micron`, `μm` with the Greek letter).
+anything that a person typed (`um`, `micron`, `μm` with the Greek letter).
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ _ALIASES = {
 }
 _ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
 _NOTHING = ("", "pixel", "pixels", "px", "frame", "frames", "reference frame", "none", "null")
-"""What says that nobody calibrated."""
+"""Units of an image that was not calibrated."""
 
 
 class Quantity(NamedTuple):
@@ -106,7 +106,7 @@ def unit_named(text: str, accepted: Mapping[str, float], what: str) -> str | Non
     ImageError
         It is not known.
     """
-    # ImageJ escapes what is not ASCII; Unicode has two letters µ, and two Å.
+    # ImageJ escapes letters that are not ASCII; Unicode has two letters µ, and two Å.
     plain = _ESCAPED.sub(lambda found: chr(int(found[1], 16)), text)
     plain = plain.replace("μ", "µ").replace("\u212b", "Å").strip()
     if plain.lower() in _NOTHING:
@@ -124,7 +124,7 @@ def unit_named(text: str, accepted: Mapping[str, float], what: str) -> str | Non
 
 
 def quantity(value: Any, unit: str, accepted: Mapping[str, float], what: str) -> Quantity | None:
-    """A size or a time that a file states; None where its unit says that nobody measured it.
+    """A size or a time that a file states; None where its unit says that it was not measured.
 
     Raises
     ------

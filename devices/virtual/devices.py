@@ -2,7 +2,7 @@
 
 Time is simulated: a scan returns as soon as it is computed and moves the sample's clock
 (`Clock_s` of the scan engine) on by its exposure. The scan engine reads lasers, shutter and
-stages as Python objects, since the core holds a device's lock while it is at work.
+stages as Python objects, since the core holds a device's lock while the device works.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _COUNTS = np.dtype(np.uint16)
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """What nobody at a microscope can know about a frame; arrays have the frame's shape.
+    """The truth about a frame, unknown at a real microscope; arrays have the frame's shape.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ class ScanEngine(SimpleCameraDevice):
     Parameters
     ----------
     sample, optics
-        What is scanned, and through what.
+        The scanned sample, and the optics.
     excitation, depletion, shutter, xy_stage, z_stage
         The other devices, read when a scan starts.
     shape

@@ -127,11 +127,11 @@ class Scanner:
         kernel = np.zeros((_SIZE, _SIZE))
         kernel[: len(psf), : len(psf)] = per_molecule
         middle = len(psf) // 2
-        # Bleaching makes the focus lopsided: what is shifted correlates less.
+        # Bleaching makes the focus lopsided: shifted copies correlate less.
         transfer = np.fft.rfft2(np.roll(kernel, (-middle, -middle), (0, 1)))
         self._transfer: Array = transfer.real
         self._transfer2: Array = np.abs(transfer) ** 2
-        # A molecule is there or gone: what is left of the granularity that this gives.
+        # A molecule is there or gone: the rest of the granularity that this gives.
         total = max(self._counts, 1e-30)
         shining = float((per_molecule * alive).sum() / total)
         self._granularity = (1 - shining) / max(shining, 1e-6)

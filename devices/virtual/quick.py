@@ -9,8 +9,8 @@ those rows get kernels of their own.
 
 It is for data sets and simulated sessions, where thousands of frames are needed. Against the
 raster scan the mean counts agree within 2% and the quality label within 0.03 RMS unless nearly
-everything is bleached; what it leaves out is that molecules at the left and right edge of the
-field were spared some light, and which molecule was lost when.
+everything is bleached; it leaves out that molecules at the left and right edge of the field were
+spared some light, and which molecule was lost when.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ def draw(kind: Structure, size_px: int, rng: np.random.Generator) -> Map:
         Where chance comes from.
     """
     density = SYNTHETIC[kind](size_px, rng)
-    # A label is some nanometres away from what it labels, and some structures are not that fine.
+    # A label is some nanometres away from its target, and some structures are not that fine.
     density = gaussian_filter(density, np.exp(rng.uniform(np.log(0.2), np.log(1.2))))
     # A few scattered labels everywhere, specific or not.
     if rng.random() < 0.25:

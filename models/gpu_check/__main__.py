@@ -18,7 +18,7 @@ from models.gpu_check.latency import latency
 from models.gpu_check.learning import KINDS, learning, train_for
 from models.gpu_check.report import about, as_dict, table
 
-# Of the time, so that each gets some; what is left over goes to those after it.
+# Of the time, so that each gets some; the rest goes to those after it.
 _SHARES = {"against the CPU": 0.2, "time": 0.35, "failures": 0.25, "training": 0.2}
 _FILE = "gpu_check.json"
 
@@ -31,7 +31,7 @@ def check(
     only: Sequence[str] = (),
     say: Callable[[str], None] = lambda line: None,
 ) -> tuple[dict[str, Any], list[Section]]:
-    """Do all checks, or some kinds of them; what it was done on, and what was found.
+    """Do all checks, or some kinds of them; returns the machine and the results.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def check(
     only
         Names of kinds.
     say
-        Is told what is being done.
+        Called with the work under way.
     """
     asked = {name: share for name, share in _SHARES.items() if not only or name in only}
     end = time.monotonic() + 60 * minutes
@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code 0 only if all checks hold, 1 if one does not, 2 for a wrong argument."""
     parser = argparse.ArgumentParser(prog="python -m models.gpu_check", description=__doc__)
     parser.add_argument("--minutes", type=float, default=8.0, help="for all checks (8)")
-    parser.add_argument("--out", type=Path, help=f"folder for {_FILE} and what is trained")
+    parser.add_argument("--out", type=Path, help=f"folder for {_FILE} and trained weights")
     parser.add_argument("--device", default="auto", help="auto, cuda:N, or cpu for an emulated GPU")
     parser.add_argument("--quick", action="store_true", help="the checks' logic only")
     parser.add_argument("--only", nargs="+", choices=tuple(_SHARES), default=(), metavar="KIND")

@@ -1,4 +1,4 @@
-"""What a check found, what it is held against, and how much time is left."""
+"""Results of checks, their bounds, and how much time is left."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Check:
     name
         Of what.
     value
-        What was found.
+        The result.
     relation
         How it must stand to the bound.
     bound
-        What it is held against.
+        Limit of the result.
     unit
         Of both.
     """
@@ -36,7 +36,7 @@ class Check:
 
     @property
     def holds(self) -> bool:
-        """Whether it does; what is not a number never does."""
+        """Whether it does; NaN never does."""
         return bool(_HOLDS[self.relation](self.value, self.bound))
 
     def as_dict(self) -> dict[str, Any]:
@@ -51,15 +51,15 @@ class Section:
     Parameters
     ----------
     name
-        What they are about.
+        Their subject.
     checks
         With a bound.
     figures
         Without one.
     left_out
-        What there was no time for.
+        Checks that there was no time for.
     seconds
-        What they took.
+        Time that they took.
     """
 
     name: str

@@ -28,7 +28,7 @@ _LOST_S = 240.0
 
 
 def failures(accelerator: Accelerator, watch: Watch, *, quick: bool) -> Section:
-    """Provoke each, and compare what comes with the CPU's."""
+    """Provoke each, and compare the results with the CPU's."""
     with TemporaryDirectory() as folder:
         return _all(accelerator, watch, _tiny(Path(folder)) if quick else _FILTER)
 

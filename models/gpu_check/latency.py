@@ -1,4 +1,4 @@
-"""How long a frame takes, from host memory to host memory, and what it takes at least."""
+"""How long a frame takes, from host memory to host memory, and its least possible time."""
 
 from __future__ import annotations
 

@@ -41,12 +41,12 @@ _TINY_FLOW = {"network": "flow", "widths": [4, 6], "hidden": 8, "synthesis": [4,
 
 @dataclass(frozen=True)
 class _Case:
-    """A recipe, what it is to be tried with, and the size of its steps.
+    """A recipe, its trial, and the size of its steps.
 
     Parameters
     ----------
     train
-        Called with recipe, data, where to and what is told after each epoch.
+        Called with recipe, data, output and a callback after each epoch.
     recipe, data
         Of the training.
     steps
@@ -63,7 +63,7 @@ class _Case:
 
 
 class _Clock:
-    """Time between the ends of epochs: what comes before the first and after the last is not it."""
+    """Time between the ends of epochs, without the time before the first and after the last."""
 
     def __init__(self) -> None:
         self.ends: list[float] = []

@@ -1,8 +1,7 @@
 """A GPU that is lost in the middle of a stream: `python -m models.gpu_check.lost PLACE SIDE`.
 
-What is done is what a failed assertion in a kernel leaves: no call to the GPU works in this
-process any more. The frames must come from the CPU, and the process must end by itself. Prints one
-line of JSON.
+The GPU is left as by a failed assertion in a kernel: no call to it works in this process any more.
+The frames must come from the CPU, and the process must end by itself. Prints one line of JSON.
 """
 
 from __future__ import annotations

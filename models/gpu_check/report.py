@@ -1,4 +1,4 @@
-"""What was found, as one JSON and one table."""
+"""The results, as one JSON and one table."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from models.gpu_check.checks import Section
 
 
 def about(accelerator: Accelerator) -> dict[str, Any]:
-    """What it was found on."""
+    """The machine."""
     found: dict[str, Any] = {
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "torch": torch.__version__,

@@ -32,8 +32,8 @@ class Calibration(NamedTuple):
         Factors on the standard deviation with which 90% of the targets lie in their 90% interval:
         of the Laplace scale alone, and of scale and disagreement together.
     blend
-        Share of the blurred blend of the two frames in what is rebuilt. Where motion cannot be
-        foreseen, a frame half-way between what was foretold and the blend is the nearest
+        Share of the blurred blend of the two frames in a rebuilt one. Where motion cannot be
+        foreseen, a frame half-way between the predicted one and the blend is the nearest
         (shrinkage).
     """
 
@@ -171,5 +171,5 @@ def _ranked(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
         np.argsort(np.argsort(values, kind="stable")).astype(np.float64)
         for values in (first, second)
     )
-    # Ranks are 0 to n − 1 whatever the values are.
+    # Ranks are 0 to n − 1 for any values.
     return float(np.mean((one - one.mean()) * (other - other.mean())) / one.var())

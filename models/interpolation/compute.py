@@ -23,7 +23,7 @@ from models.layout import placed
 from models.program import Outputs, Programs, affordable, raw_bits, single, sorted_levels
 from models.restoration.tiles import cut
 
-# How far beyond its window a tile sees. Motion has no bound, but what is seen of it fades.
+# How far beyond its window a tile sees. Motion has no bound, but its effect fades.
 _MARGIN = 96
 LEAST = 3 * _MARGIN
 """Side (pixels) under which tiles would be nearly all margin."""
@@ -58,7 +58,7 @@ class Compute(Protocol):
         """
 
     def notes(self) -> list[str]:
-        """What went wrong and was got around since it was asked last."""
+        """Errors that were got around since the last call."""
 
     def release(self) -> None:
         """Give back all memory that can be had again later."""
@@ -143,11 +143,11 @@ class OnGpu:
     both_ways
         Ask the network twice, the second time with time running backwards.
     dtype
-        What is convolved in; by default what the GPU has units for.
+        Of convolutions; by default the one that the GPU has units for.
     """
 
     most = 2048
-    """Largest side of what goes through at once (pixels)."""
+    """Largest side of a tile (pixels)."""
 
     def __init__(
         self,
@@ -216,7 +216,7 @@ class OnGpu:
         self._accelerator.release()
 
     def _whole(self, *types: np.dtype[Any]) -> Callable[..., Outputs]:
-        """What is captured for frames of one shape and type."""
+        """The captured work for frames of one shape and type."""
 
         def work(before: Tensor, after: Tensor, t: Tensor) -> Outputs:
             pair, offset, scale = self._normalized(before, after, types)
@@ -307,7 +307,7 @@ def _finished(
     scale: Tensor,
     types: tuple[np.dtype[Any], ...],
 ) -> Outputs:
-    """Image and deviation in the frames' units, and what is told of the frame in numbers."""
+    """Image and deviation in the frames' units, and the frame's figures."""
     _, rows, columns = pair.shape
     location, sd = found[0, :rows, :columns], found[1, :rows, :columns]
     missing = (~torch.isfinite(pair)).sum((1, 2)).double()

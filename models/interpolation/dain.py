@@ -254,7 +254,7 @@ class _Rectification(nn.Module):
         nn.init.constant_(self.head.bias[1:], FIRST_SCALE)
 
     def forward(self, blend: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-        """What is added, and the raw scale."""
+        """The correction to add, and the raw scale."""
         apart = (first[:, :1] - second[:, :1]).abs()
         features = self.first(torch.cat([blend, apart, first, second], 1))
         for block in self.body:

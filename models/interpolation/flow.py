@@ -1,4 +1,4 @@
-"""The compact interpolator: motion through the missing frame, then a synthesis from what it brings.
+"""The compact interpolator: motion through the missing frame, then a synthesis from warped frames.
 
 Own design, of known parts: flow from the missing frame to its neighbours, estimated directly and
 coarse to fine (as RIFE, Huang et al., ECCV 2022), bilateral cost volumes (BMBC, Park et al., ECCV
@@ -40,11 +40,11 @@ class FlowInterpolator(Interpolator):
 
     Both frames go through one feature pyramid. From the coarsest level to the finest, an estimator
     sees both frames' features as warped so far, how alike they are under small opposite shifts
-    (correlation), and what the coarser one made of it; it corrects motion and visibility. The
-    motion to the frame before is t times, that to the frame after 1 − t times what it says.
-    A U-Net then sees the warped frames, the frames themselves, and the warped features of all
-    levels, and gives a last word on the visibility, what must be added to the blend, and how
-    wrong the result may be. How much the two warped frames differ is among what it sees.
+    (correlation), and the result of the coarser one; it corrects motion and visibility. The
+    motion to the frame before is t times its output, that to the frame after 1 − t times.
+    A U-Net then sees the warped frames, how much they differ, the frames themselves, and the
+    warped features of all levels. It gives the final visibility, a correction to the blend, and
+    how wrong the result may be.
 
     With the defaults 0.75 million parameters.
 

@@ -117,7 +117,7 @@ class Interpolator(nn.Module, ABC):
         times = torch.as_tensor(t, dtype=torch.float32, device=before.device).flatten()
         if len(times) not in (1, len(before)):
             raise ValueError(f"t: found {len(times)} times; accepted are 1 or {len(before)}")
-        # What is on a GPU was checked where it came from: to look would be to wait for it.
+        # Frames on a GPU were checked before: to look would be to wait for it.
         if times.device.type == "cpu" and not bool(((times >= 0) & (times <= 1)).all()):
             raise ValueError(f"t: found {times.tolist()}; accepted are times from 0 to 1")
         return times.expand(len(before)).reshape(-1, 1, 1, 1)
@@ -129,7 +129,7 @@ def gate(t: Tensor) -> Tensor:
 
 
 def share_of_before(logit: Tensor, t: Tensor) -> Tensor:
-    """Weight of the frame before in a blend: 1 − t at logit 0, and 1 at t = 0 whatever it is."""
+    """Weight of the frame before in a blend: 1 − t at logit 0, and 1 at t = 0 for any logit."""
     visible = torch.sigmoid(logit.float())
     first, second = (1 - t) * visible, t * (1 - visible)
     # At t = 0 or 1 a saturated sigmoid must not make it 0 / 0.

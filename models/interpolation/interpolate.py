@@ -36,7 +36,7 @@ class Interpolated:
     device
         Where it was computed: `cpu`, `cuda:0`.
     fault
-        What went wrong on the way and how it went on nevertheless; None if nothing did.
+        Errors on the way, and how they were got around; None without any.
     """
 
     image: Image
@@ -65,8 +65,8 @@ class MovieFrame:
     uncertainty
         See `Interpolated`; 0 for a measured frame, NaN where `sd` is.
     fault
-        What is odd about it: a measured frame that cannot be used or repeats another, a rebuilt
-        one whose neighbours were missing or that a GPU failed at. None for nothing.
+        A peculiarity: a measured frame that cannot be used or repeats another, a rebuilt one whose
+        neighbours were missing or that a GPU failed at. None without any.
     """
 
     image: NDArray[Any]
@@ -87,14 +87,14 @@ class Interpolation:
     Parameters
     ----------
     model
-        The name of weights that come along, or a ``.safetensors`` file with its card.
+        The name of bundled weights, or a ``.safetensors`` file with its card.
     device
         `auto` (a GPU if there is one), `cpu`, `cuda` or `cuda:N`; or what takes a GPU's place.
     both_ways
         Ask the network twice, the second time with time running backwards: takes twice as long,
         is nearer to the truth, and surer of how near.
     tile
-        Longest side (pixels) of what goes through the network at once; by default 1024 on a CPU,
+        Longest side (pixels) of a tile that goes through the network; by default 1024 on a CPU,
         and on a GPU what its free memory is enough for.
 
     Attributes
@@ -186,8 +186,8 @@ class Interpolation:
     def movie(self, frames: Iterable[NDArray[Any] | None], factor: int = 2) -> Iterator[MovieFrame]:
         """A movie with `factor` times the frame rate: T frames become (T − 1) · factor + 1.
 
-        Measured frames pass unchanged, as soon as they and what lies before them are there. A
-        frame that is not finite passes marked; what lies beside it is rebuilt from the next usable
+        Measured frames pass unchanged, as soon as they and all frames before them are there. A
+        frame that is not finite passes marked; frames beside it are rebuilt from the next usable
         ones, and marked, too. A frame without variation, or one that repeats the one before, is
         used and marked.
 
@@ -212,7 +212,7 @@ class Interpolation:
     def _movie(self, frames: Iterable[NDArray[Any] | None], factor: int) -> Iterator[MovieFrame]:
         first: NDArray[Any] | None = None
         usable: tuple[int, NDArray[Any]] | None = None
-        # Frames since the last usable one, the last of them this one, with what is odd of them.
+        # Frames since the last usable one, up to this one, with their peculiarities.
         waiting: list[tuple[NDArray[Any] | None, str | None]] = []
         count = 0
         for number, given in enumerate(frames):
@@ -282,7 +282,7 @@ class Interpolation:
 
 
 def _oddity(frame: NDArray[Any], number: int, first: NDArray[Any] | None) -> str | None:
-    """What is odd about a frame of a movie and yet lets it pass.
+    """A frame's peculiarity that lets it pass.
 
     Raises
     ------

@@ -16,7 +16,7 @@ from models.interpolation.normalization import Image, Normalization, levels
 from models.interpolation.screen import screen_movie
 
 CLEAN = "clean"
-"""Folder beside the movies with what they would be without noise, under the same names."""
+"""Folder beside the movies with the same movies without noise, under the same names."""
 ENDINGS = (".ome.tif", ".ome.tiff", ".tif", ".tiff", ".ome.zarr", ".zarr")
 _VALIDATION = 0.15
 # Fewer movies than this are divided by time, each: one of three would be a third of all there is.
@@ -41,7 +41,7 @@ class Movie:
     frames
         T × rows × columns, as they were measured, in any real type.
     clean
-        The same without noise, in the same units; None where nobody knows.
+        The same without noise, in the same units; None if unknown.
     kept
         Numbers of the frames to learn from; the others are copies or blends.
     """
@@ -215,7 +215,7 @@ def read_tiff(path: Path) -> NDArray[Any]:
             mapped: NDArray[Any] = tifffile.memmap(path, mode="r")
         except ValueError:  # compressed, or in pieces
             mapped = tifffile.imread(path)
-    except Exception as error:  # whatever a damaged file leads to
+    except Exception as error:  # anything that a damaged file leads to
         raise ValueError(f"{path}: not a readable TIFF ({error})") from None
     return mapped
 
@@ -237,7 +237,7 @@ def triplets(movies: Sequence[Movie], gaps: Sequence[int], seed: int) -> Divisio
     """What to learn from, by movie, and what to judge by.
 
     Of many movies some are kept aside whole; of few, the last fifth of each, or a third of short
-    ones: one noisy frame does not say what is better. No frame is in both
+    ones: one noisy frame does not say which is better. No frame is in both
     parts. Only a frame in the middle of the smallest gap is judged.
 
     Parameters

@@ -46,7 +46,7 @@ class Recipe:
     screen
         Leave out copied and blended frames.
     start_from
-        Weights to go on from. They are kept if no epoch is better on the validation part.
+        Weights to begin with. They are kept if no epoch is better on the validation part.
     validation_frames
         At most so many frames measure each epoch, and calibrate.
     precision

@@ -24,7 +24,7 @@ _LEAST_SHARE = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Screening:
-    """What was found in a movie.
+    """Findings in a movie.
 
     Parameters
     ----------

@@ -78,7 +78,7 @@ def train(
     to the other if these are. The validation part then
     calibrates the uncertainty.
 
-    It goes on where it was stopped: `<out>.checkpoint` has the state after the last epoch.
+    It continues where it was stopped: `<out>.checkpoint` has the state after the last epoch.
 
     Parameters
     ----------
@@ -210,7 +210,7 @@ def rate_at(recipe: Recipe, done: float) -> float:
 class _Cases(Sequence[Case]):
     """Validation frames, made when they are asked for: a few hundred whole ones fill a memory.
 
-    They are as uncertain in time as what is learned from: else the sharper frame seems the better.
+    They are as uncertain in time as the training data: else the sharper frame seems the better.
     """
 
     def __init__(
@@ -267,7 +267,7 @@ class _Fit:
         started = None
         begun: dict[str, Tensor] = {}
         if recipe.start_from is not None:
-            # What is not better on the same movie is not kept.
+            # Weights that are not better on the same movie are not kept.
             started = state.best = self._validate()
             begun = state.best_weights = copy.deepcopy(network.state_dict())
         checkpoint.read(file, state, identity)
@@ -306,8 +306,8 @@ class _Fit:
     def _part_way(self, begun: dict[str, Tensor], state: State) -> float:
         """Leave the best weights on the way from those it began with; how far that is, 0 to 1.
 
-        Between the two, a network often is better than either, the more so on what it was not tuned
-        to (Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022).
+        Between the two, a network often is better than either, even more so on frames that it was
+        not tuned to (Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022).
         """
         reached, best, kept = state.best_weights, state.best, 1.0
         for share in _SHARES:

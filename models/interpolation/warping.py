@@ -1,7 +1,7 @@
 """Moving pixels: backward warping, forward splatting, deformable convolution, correlation.
 
 Flows are n × 2 × rows × columns: how many rows (first) and columns (second) away, in pixels.
-Coordinates are in single precision whatever the images are in: bfloat16 counts to 256 only.
+Coordinates are always in single precision, also for images in bfloat16, which counts to 256 only.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def _grid(place: Tensor, rows: int, columns: int) -> Tensor:
 def backward(images: Tensor, flow: Tensor) -> Tensor:
     """Images as they look from where the flow starts: out(x) = image(x + flow(x)), bilinear.
 
-    Beyond the edges they go on with the value at the edge.
+    Beyond the edges they continue with the value at the edge.
 
     Parameters
     ----------

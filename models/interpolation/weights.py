@@ -56,8 +56,8 @@ def read_interpolator(model: str | Path) -> Loaded:
     Parameters
     ----------
     model
-        A ``.safetensors`` file with its model card (``.json``) beside it, or the name of weights
-        that come along.
+        A ``.safetensors`` file with its model card (``.json``) beside it, or the name of bundled
+        weights.
 
     Raises
     ------

@@ -100,7 +100,7 @@ class ZoomingSlowMo(Interpolator):
 
 
 class _Residual(nn.Module):
-    """Two convolutions whose result is added to what they see."""
+    """Two convolutions whose result is added to their input."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -119,7 +119,7 @@ class _Residual(nn.Module):
 
 
 class _Alignment(nn.Module):
-    """What lies between two maps: each aligned to the other over a pyramid, then the two fused."""
+    """Map between two maps: each aligned to the other over a pyramid, then the two fused."""
 
     def __init__(self, channels: int, groups: int) -> None:
         super().__init__()
@@ -201,7 +201,7 @@ class _Deformable(nn.Module):
 
 
 class _DeformableLSTM(nn.Module):
-    """A convolutional LSTM whose states are aligned to what they meet."""
+    """A convolutional LSTM whose states are aligned to each input."""
 
     def __init__(self, channels: int, groups: int) -> None:
         super().__init__()

@@ -148,7 +148,7 @@ def split(ratings: tuple[Rating, ...], seed: int) -> Split:
                     " frames of training and validation, or no such column"
                 )
         return Split(*(torch.tensor(frames, dtype=torch.long) for frames in parts))
-    # A frame that several rows rate is one field, whatever else is said of it.
+    # A frame that several rows rate is one field, even if the rows say otherwise.
     fields = [rating.field or str(rating.path.resolve()) for rating in ratings]
     names = sorted(set(fields), key=fields.index)
     order = np.random.default_rng(seed).permutation(len(names))

@@ -23,7 +23,7 @@ def heatmap(
 
     Around one place after the other (every 320 nm, a Gaussian window of 570 nm full width) the
     frame is blurred to a confocal's resolution (220 nm) and scored again. This asks the network
-    itself, whatever it is made of (occlusion: Zeiler and Fergus, ECCV 2014).
+    itself, of any architecture (occlusion: Zeiler and Fergus, ECCV 2014).
 
     Parameters
     ----------

@@ -43,7 +43,7 @@ class Judgements(NamedTuple):
 class Prediction(NamedTuple):
     """Scores (n), their calibrated standard deviations (n), and how unfamiliar frames are (n).
 
-    `distance` is in units of what is still familiar: above 1 a frame is unlike the training data.
+    `distance` is in units of the familiar limit: above 1 a frame is unlike the training data.
     """
 
     value: Tensor
@@ -84,7 +84,7 @@ def convolutions(channels: Sequence[int]) -> nn.Sequential:
 
 
 class RatingNet(nn.Module, ABC):
-    """What both networks share: calibration, and knowing what they were trained on.
+    """Common parts of both networks: calibration, and distance from their training data.
 
     Parameters
     ----------
@@ -165,8 +165,8 @@ class RobitailleNet(RatingNet):
 class PowerSpectrum(nn.Module):
     """Logarithm of a frame's power spectrum, averaged over rings.
 
-    Photon noise is alike at all frequencies, what the focus passed is not: resolution, contrast
-    and noise, from which quality follows, stand side by side here, whatever the structure.
+    Photon noise is alike at all frequencies, signal passed by the focus is not: resolution,
+    contrast and noise, from which quality follows, stand side by side here, for any structure.
 
     Parameters
     ----------
@@ -205,7 +205,7 @@ class PowerSpectrum(nn.Module):
     def summed(self, power: Tensor, *, ordered: bool) -> Tensor:
         """Sums over rings (n × rings + 1).
 
-        A GPU's `index_add_` adds in whatever order its threads come, so that a frame's score would
+        A GPU's `index_add_` adds in the order in which its threads come, so a frame's score would
         change in its last digits each time; `ordered` does not, as a product of matrices. Training
         does without: it is not repeated to the last digit on a GPU anyway.
         """
@@ -219,9 +219,9 @@ class PowerSpectrum(nn.Module):
 class QualityNet(RatingNet):
     """Convolutions and power spectrum of a frame, and several heads that judge both.
 
-    The convolutions are those of Robitaille et al. (2018). What they found is averaged over the
-    frame, with its standard deviation, rather than kept by place: where in the frame a structure
-    lies is no matter. Each head is trained on its own sample of the frames, so that they
+    The convolutions are those of Robitaille et al. (2018). Their output is averaged over the frame,
+    with its standard deviation, rather than kept by place: where in the frame a structure lies does
+    not matter. Each head is trained on its own sample of the frames, so that they
     disagree where the training data left room, and says how far off it expects to be.
 
     Parameters

@@ -27,7 +27,7 @@ _AT_ONCE = 16
 
 
 class Looked(NamedTuple):
-    """What is known of a frame.
+    """Properties of a frame.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ class OnGpu:
         self._programs = Programs(accelerator)
 
     def look(self, frame: NDArray[Any]) -> Looked | None:
-        """What is known of a frame; None where only the CPU can tell.
+        """Properties of a frame; None where only the CPU can tell.
 
         That is of frames that may have hot pixels or are not finite, and of types with more digits
         than single precision.

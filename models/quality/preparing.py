@@ -59,9 +59,8 @@ def resample(frame: Image, pixel_size_nm: float) -> Image:
     """Resample to 20 nm a pixel with the same factor along both axes.
 
     Finer pixels are averaged by area, as a detector with larger pixels would have counted;
-    coarser ones are interpolated linearly, which adds no detail that was not scanned. What is
-    left over at the lower and right edge (less than a new pixel) is cut off rather than
-    squeezed in.
+    coarser ones are interpolated linearly, which adds no detail that was not scanned. The rest
+    at the lower and right edge (less than a new pixel) is cut off rather than squeezed in.
 
     Parameters
     ----------
@@ -84,7 +83,7 @@ def _percentile(tile: Image, percent: float) -> float:
     if percent > 50:
         return -_percentile(-tile, 100 - percent)
     rank = percent / 100 * (flat.size - 1)
-    # A sample says roughly where that rank is; only what lies below needs to be sorted.
+    # A sample says roughly where that rank is; only values below need to be sorted.
     sample = np.sort(flat[::16])
     bound = sample[min(sample.size - 1, 8 + 2 * int(rank) // 16)]
     end = flat[flat <= bound]
@@ -155,8 +154,8 @@ def prepare(
         Tiles × rows × columns, each normalized by itself, as the network was trained.
     weights
         A tile's share in the frame's score, adding up to 1: its standard deviation, so that
-        an empty corner does not dilute what is known from the rest. All 0 for a frame that is
-        constant, which shows nothing whatever a network says.
+        an empty corner does not dilute the rest. All 0 for a constant frame, which shows nothing,
+        at any network output.
 
     Raises
     ------

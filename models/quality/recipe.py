@@ -19,7 +19,7 @@ class Recipe:
     column
         Column of the table with the scores to learn.
     start_from
-        Weights to go on from (fine-tuning), instead of random ones.
+        Weights to begin with (fine-tuning), instead of random ones.
     heads_only
         Leave the convolutions of `start_from` as they are: the way for few ratings.
     seed

@@ -11,7 +11,7 @@ from models.quality.hot import without_hot_pixels
 from models.quality.score import Flag
 
 PIXEL_SIZES_NM = (10.0, 30.0)
-"""Pixel sizes that a frame can be resampled from without changing what it shows."""
+"""Pixel sizes that a frame can be resampled from without changing its content."""
 
 BLOCK = 8
 _SURE = 5.0
@@ -36,7 +36,7 @@ def without_structure(ratio: float, blocks: int) -> bool:
     Parameters
     ----------
     ratio
-        Their variance, over what is expected of it.
+        Their variance, over its expected value.
     blocks
         How many.
     """

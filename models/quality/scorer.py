@@ -28,7 +28,7 @@ PAPERS = SHIPPED.with_name("robitaille.safetensors")
 _KIND = "a quality network"
 # Tiles that go through the network at once: more are no quicker on a CPU and cost memory.
 _AT_ONCE = 16
-# What lies between 0 and 1 cannot vary more.
+# Values between 0 and 1 cannot vary more.
 _LARGEST_SD = 0.5
 
 
@@ -115,7 +115,7 @@ class QualityScorer:
         return [_score(next(by_cpu) if one is None else one) for one in looked]
 
     def _prepared(self, frames: Sequence[NDArray[Any]], pixel_size_nm: float) -> list[Looked]:
-        """What is known of frames whose tiles the CPU cuts."""
+        """Properties of frames whose tiles the CPU cuts."""
         if not frames:
             return []
         prepared = [prepare(frame, pixel_size_nm) for frame in frames]

@@ -30,7 +30,7 @@ class Rating:
     score
         In [0, 1].
     structure
-        What is labelled, "" where the table does not say.
+        The labelled structure, "" where the table does not say.
     pixel_size_nm
         Pixel size (nm); None where the table does not say it: then it is the file's, or 20.
     split
@@ -142,7 +142,7 @@ def _check_splits(table: Path, ratings: list[Rating]) -> None:
 
 
 def read_plain(path: Path) -> tuple[NDArray[np.generic], float | None]:
-    """The frame of a plain TIFF; whatever it says of its pixel size is not read."""
+    """The frame of a plain TIFF; its pixel size is not read."""
     return read_frame(path), None
 
 
@@ -156,7 +156,7 @@ def read_frame(path: Path) -> NDArray[np.generic]:
     """
     try:
         frame: NDArray[np.generic] = tifffile.imread(path)
-    except Exception as error:  # whatever a damaged file leads to
+    except Exception as error:  # anything that a damaged file leads to
         raise ValueError(f"{path}: not a readable TIFF ({error})") from None
     if frame.ndim != 2:
         raise ValueError(

@@ -37,10 +37,10 @@ Progress = Callable[[int, int, dict[str, float]], None]
 """Called after each epoch with its number, how many there are at most, and figures."""
 
 _FEWEST = 10
-# What a blur takes away is learned much better by a network that knows what it is.
+# The loss by a blur is learned much better by a network that has seen sharp frames first.
 _SHARP_ONLY = 0.3
 _FAMILIAR = 0.97
-"""Familiar is what is no further from the training data than this share of the validation."""
+"""A frame is familiar if no further from the training data than this share of the validation."""
 _AT_ONCE = 32
 _LIMITS = (
     "What it learned is what the data named here show; of other microscopes' frames it judges by"
@@ -70,9 +70,9 @@ def train(
     Each head learns by mean squared error, on its own sample of the frames (drawn with
     replacement), and how large its errors are by their Gaussian likelihood. The weights of the
     epoch with the least error on the validation part are kept. The validation part then
-    calibrates the standard deviation and says what is familiar.
+    calibrates the standard deviation and sets the limit of familiar frames.
 
-    It goes on where it was stopped: `<out>.checkpoint` has the state after the last epoch, until
+    It continues where it was stopped: `<out>.checkpoint` has the state after the last epoch, until
     the training is done.
 
     Parameters
@@ -157,7 +157,7 @@ def _plain(recipe: Recipe) -> dict[str, Any]:
 
 
 def _start(recipe: Recipe, device: str) -> tuple[RatingNet, dict[str, Any], str | None]:
-    """The network to train, its architecture, and the hash of the weights it goes on from."""
+    """The network to train, its architecture, and the hash of the weights it begins with."""
     # The caller's random numbers stay the caller's.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
@@ -338,7 +338,7 @@ def _features(network: RatingNet, rated: RatedSet, frames: Tensor, device: str) 
 
 
 def _calibrate(network: RatingNet, rated: RatedSet, parts: Split, device: str) -> None:
-    """Set the scale of the standard deviation, and what is familiar."""
+    """Set the scale of the standard deviation, and the limit of familiar frames."""
     network.eval()
     features = _features(network, rated, parts.training, device)
     known = _features(network, rated, parts.validation, device)

@@ -32,7 +32,7 @@ from models.restoration.tiles import cut, smallest
 
 Image = NDArray[np.float32]
 
-# Share of the pixels; what lies beyond the upper percentile of the normalization.
+# Share of the pixels beyond the upper percentile of the normalization.
 _EMPTY = 2e-3
 
 
@@ -78,7 +78,7 @@ class Compute(Protocol):
         """
 
     def notes(self) -> list[str]:
-        """What went wrong and was got around since it was asked last."""
+        """Errors that were got around since the last call."""
 
     def release(self) -> None:
         """Give back all memory that can be had again later."""
@@ -183,8 +183,8 @@ class OnGpu:
 
     The frame goes up once, in its own type. Percentiles, normalization, the network, the way back
     to the frame's units and the mean signal and deviation are one graph, with offset and scale
-    as numbers that stay on the GPU; what comes down is the frame in single precision and its
-    deviation, which for frames of at most 16 bits has half the digits.
+    as numbers that stay on the GPU. The frame comes down in single precision with its deviation,
+    which for frames of at most 16 bits has half the digits.
 
     Weights and maps are bfloat16 with channels last, which the tensor cores take; sums within
     a convolution, the head and all that follows are single precision. A frame in tiles goes up
@@ -196,14 +196,14 @@ class OnGpu:
         Of the weights file.
     accelerator
         The GPU. Nothing is put on it before the first frame, so that a full one is met where
-        `Restorer` can go on without.
+        `Restorer` can continue without.
     dtype
-        What is convolved in; by default what the GPU has units for.
+        Of convolutions; by default the one that the GPU has units for.
     """
 
     ahead = 1
     most = 4096
-    """Largest side of what goes through at once (pixels): beyond it there is nothing to gain."""
+    """Largest side of a tile (pixels): beyond it there is nothing to gain."""
 
     def __init__(
         self,
@@ -289,7 +289,7 @@ class OnGpu:
                 ]
 
     def _whole(self, frame: NDArray[Any]) -> Callable[[Tensor], Outputs]:
-        """What is captured for frames of one shape and type."""
+        """The captured work for frames of one shape and type."""
         continued, dtype = self._continued(frame), frame.dtype
 
         def work(raw: Tensor) -> Outputs:
@@ -339,8 +339,8 @@ def uncertainty(signal: float, mean_sd: float) -> float:
 def empty(varied: int, size: int) -> bool:
     """Whether so few pixels differ from the background that there is nothing to scale a frame by.
 
-    The two percentiles then coincide, a single count would be a whole signal, and what a network
-    says of the background, a few hundredths of that, would be haze that nobody measured.
+    The two percentiles then coincide, a single count would be a whole signal, and a network's
+    output for the background, a few hundredths of that, would be haze that was not measured.
 
     Parameters
     ----------
@@ -375,7 +375,7 @@ def refuse(missing: int) -> None:
 def _finished(
     pixels: Tensor, found: Tensor, offset: Tensor, scale: Tensor, dtype: np.dtype[Any]
 ) -> Outputs:
-    """Image and deviation in the frame's units, and what is told of the frame in numbers."""
+    """Image and deviation in the frame's units, and the frame's figures."""
     rows, columns = pixels.shape
     location, sd = found[0, :rows, :columns], found[1, :rows, :columns]
     numbers = torch.stack(

@@ -1,4 +1,4 @@
-"""What a frame costs a restoration network at least, whatever computes it."""
+"""Least cost of a frame for a restoration network, on any device."""
 
 from __future__ import annotations
 

@@ -165,7 +165,7 @@ class CycleGAN(Objective):
         return float(loss.detach())
 
     def _generated(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Loss of the generators (least squares), and what they made of `b` and `a`."""
+        """Loss of the generators (least squares), and their outputs for `b` and `a`."""
         made_b, made_a = self.network(a)[0], self.back(b)[0]
         fooled = sum(
             (judge(made).float() - 1).square().mean()

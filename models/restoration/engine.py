@@ -21,7 +21,7 @@ the first of these convolutions only, by a tenth. An ensemble's convolutions as 
 convolution take 1.1 to 1.6 times as long as one after the other. Windows small enough for the
 cache cost more in overlap than they save: tiles are for want of memory only.
 
-What is done on a GPU is in `compute.OnGpu`.
+The work on a GPU is in `compute.OnGpu`.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Restored:
     device
         Where it was computed: `cpu`, `cuda:0`.
     fault
-        What went wrong on the way and how it went on nevertheless; None if nothing did.
+        Errors on the way, and how they were got around; None without any.
     """
 
     image: Image
@@ -85,11 +85,11 @@ class Restorer:
     Parameters
     ----------
     model
-        The name of weights that come along, or a ``.safetensors`` file with its card.
+        The name of bundled weights, or a ``.safetensors`` file with its card.
     device
         `auto` (a GPU if there is one), `cpu`, `cuda` or `cuda:N`; or what takes a GPU's place.
     tile
-        Longest side (pixels) of what goes through the network at once, overlap included; by
+        Longest side (pixels) of a tile that goes through the network, overlap included; by
         default 2048 on a CPU, and on a GPU what its free memory is enough for.
 
     Attributes
@@ -190,7 +190,7 @@ class Restorer:
             yield self._end(*waiting.popleft())
 
     def _begin(self, frame: NDArray[Any]) -> Wait | Failure:
-        """Submit a frame; what goes wrong here is for `_end`, when its turn comes."""
+        """Submit a frame; errors here are for `_end`, when its turn comes."""
         compute = self.computes[0]
         try:
             return compute.submit(frame, self._attempts.side(compute))

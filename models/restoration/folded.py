@@ -1,6 +1,6 @@
 """The restoration network rewritten so that it computes the same with less work.
 
-Three steps, none of which changes what is computed beyond rounding (about 1e-6 of the range):
+Three steps, none of which changes the result beyond rounding (about 1e-6 of the range):
 
 - Nearest-neighbour enlargement and the convolution after it become one convolution of the small
   maps. Among the k × k pixels that a kernel sees of an enlarged map are only (k + 1) / 2 along each
@@ -88,7 +88,7 @@ class _Pair(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """What it convolves in."""
+        """Number type of its convolutions."""
         return self.first.weight.dtype
 
     def forward(self, features: Tensor) -> Tensor:

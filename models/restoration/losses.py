@@ -117,7 +117,7 @@ def laplace(location: Tensor, scale: Tensor, target: Tensor) -> Tensor:
 
 
 def of_scale(location: Tensor, scale: Tensor, target: Tensor) -> Tensor:
-    """What the scale learns beside a location that has a loss of its own.
+    """Loss of the scale beside a location that has a loss of its own.
 
     The likelihood of `laplace` with the location held fast, each pixel weighed by its scale, which
     is held fast there, too (Seitzer et al., ICLR 2022): else the dark pixels, whose errors are
@@ -138,8 +138,8 @@ LOSSES: dict[str, Loss] = {
 
 SMALLEST = {"ms_ssim3": smallest(3), "ms_ssim5": smallest(5), "mix": smallest(3)}
 """Pixels that patches and frames must have on each side, for the losses that need some."""
-# Of `of_scale` beside the loss of the location. With more the scale is learned better, and what is
-# to be removed worse: 0.57 against 0.83 of the off-target energy left after 1,000 and 2,700 steps.
+# Of `of_scale` beside the loss of the location. With more the scale is learned better, and removal
+# worse: 0.57 against 0.83 of the off-target energy left after 1,000 and 2,700 steps.
 SCALE_SHARE = 0.1
 
 

@@ -30,7 +30,7 @@ class Case(NamedTuple):
     Parameters
     ----------
     source, target
-        What goes in, and what should come out.
+        Inputs and targets.
     counted
         Where errors count; None for everywhere.
     """
@@ -48,7 +48,7 @@ class Objective(ABC):
     recipe
         See `recipe.Recipe`.
     network
-        What is trained.
+        The network under training.
     device
         What torch computes on.
     """

@@ -26,7 +26,7 @@ class Patches:
     Parameters
     ----------
     stacks
-        Frames, each images × rows × columns; what is drawn from one frame is the same patch of
+        Frames, each images × rows × columns; a patch drawn from one frame is the same patch of
         all its images.
     guides
         For each of `stacks` the image (rows × columns) that says where structure is.

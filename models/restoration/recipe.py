@@ -65,7 +65,7 @@ class Recipe:
     register
         Find and correct shifts between input and target.
     distil_from
-        Weights of a teacher: the network learns what it says about the input, no target.
+        Weights of a teacher: the network learns its output for the input, and no target.
     validation_frames
         At most so many frames measure each epoch; all of them calibrate and are in the card.
     precision

@@ -21,7 +21,7 @@ _GAIN = 4.0
 
 
 def register(pairs: Pairs) -> Pairs:
-    """Pairs with the targets moved onto the inputs, both cropped to what they share.
+    """Pairs with the targets moved onto the inputs, both cropped to their common area.
 
     Shifts are whole pixels: interpolation would make the noise of neighbours alike, which is what
     the network learns to take for structure.

@@ -1,15 +1,15 @@
 """Windows of a large frame that go through the network one by one, and leave no seam.
 
 A pixel is taken from a window only if everything that it depends on is in that window: windows
-overlap by twice the network's reach. What comes out is what the whole frame would give, to
-rounding, so that there is nothing to blend.
+overlap by twice the network's reach. The result is that of the whole frame, to rounding, so that
+there is nothing to blend.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-# Pixels along each axis that a window should be good for, beyond what it only needs to see.
+# Pixels along each axis that a window should be good for, beyond its overlap.
 _LEAST_CORE = 64
 
 

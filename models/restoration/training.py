@@ -77,7 +77,7 @@ def train(
     validation part. That part then calibrates the uncertainty: 90% of its pixels lie in their 90%
     interval.
 
-    It goes on where it was stopped: `<out>.<member>.checkpoint` has the state after the last
+    It continues where it was stopped: `<out>.<member>.checkpoint` has the state after the last
     epoch of each member, until all are done.
 
     Parameters
@@ -231,7 +231,7 @@ class _Images:
             else [stacks(pairs.targets, part) for part in parts.targets[:2]]
         )
         self.measured = self.targets[1]
-        """Of the validation part, whatever a teacher says."""
+        """Of the validation part, without a teacher."""
         if teacher is not None:
             lessons = partial(_lesson, teacher, device)
             self.targets = [[lessons(stack[0]) for stack in part] for part in self.inputs]
@@ -247,7 +247,7 @@ class _Images:
 
 
 def _measured(case: Case, target: Stack) -> Case:
-    """A validation frame against what was measured: how wrong a student is, no teacher can say."""
+    """A validation frame against its measured target: no teacher can say how wrong a student is."""
     rows, columns = case.source.shape[-2:]
     image = torch.from_numpy(target[None, :1, :rows, :columns].copy()).to(case.source)
     return case._replace(target=image)

@@ -57,8 +57,8 @@ def read_restoration(model: str | Path) -> Loaded:
     Parameters
     ----------
     model
-        A ``.safetensors`` file with its model card (``.json``) beside it, or the name of weights
-        that come along.
+        A ``.safetensors`` file with its model card (``.json``) beside it, or the name of bundled
+        weights.
 
     Raises
     ------

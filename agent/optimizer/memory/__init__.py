@@ -1,4 +1,4 @@
-"""What other sessions know: simulated ones that come along, and earlier runs of this microscope."""
+"""Knowledge from other sessions: bundled simulated ones, and earlier runs of this microscope."""
 
 from agent.optimizer.memory.library import CALIBRATIONS, Control, Library, obstacle
 from agent.optimizer.memory.past import Combined, PriorError, past_sessions

@@ -64,13 +64,13 @@ class Control:
 class Library:
     """Simulated sessions as hypotheses.
 
-    Beside the sessions as they are stand copies of some of them on a microscope whose powers are
-    really other than its config says (`CALIBRATIONS`).
+    Beside the sessions as they are it has copies of some of them, on a microscope whose true powers
+    differ from those of its config (`CALIBRATIONS`).
 
     Parameters
     ----------
     sessions
-        What was simulated.
+        The simulated ones.
     controls
         Where excitation, depletion, dwell time and line passes come from, in this order.
     calibrations
@@ -121,7 +121,7 @@ class Library:
         tuned
             Names of the settings that points have.
         sessions
-            What was simulated; by default the library that comes along.
+            The simulated ones; by default the bundled library.
         """
         if obstacle(config, tuned) is not None:
             return None

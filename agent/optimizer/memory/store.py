@@ -16,7 +16,7 @@ from safetensors.numpy import save
 from agent.config.reading import UserError
 
 SHIPPED = Path(__file__).with_name("sessions.safetensors")
-"""The library that comes along; its card lies beside it."""
+"""The bundled library; its card lies beside it."""
 AXES = ("excitation_w", "depletion_w", "dwell_s", "passes")
 PIXEL_NM = 20.0
 """Pixel that the sessions are simulated with."""
@@ -72,7 +72,7 @@ class Sessions:
             raise UserError(f"{path}: not a library of sessions: {error}") from None
 
     def write(self, path: Path) -> None:
-        """Write a library; who reads it meanwhile sees the old one or the new one."""
+        """Write a library; a reader meanwhile sees the old one or the new one."""
         tensors: dict[str, NDArray[Any]] = {axis: self.axes[axis] for axis in AXES}
         for name in ("quality", "log_exponent"):
             tensors[name] = np.ascontiguousarray(getattr(self, name), dtype=np.float16)

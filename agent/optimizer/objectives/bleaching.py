@@ -26,7 +26,7 @@ def bleaching(before: NDArray[Any], after: NDArray[Any]) -> Estimate:
     """Share of the dye that was lost between two confocal frames of one field.
 
     With c(·) the mean over the structure minus the mean over the dark half of the field, the result
-    is 1 − c(after) / c(before). The background cancels in c, whatever it is, and so does what the
+    is 1 − c(after) / c(before). Any background cancels in c, and so does what the
     structure spills into the dark half, which loses the same share. Structure and dark half are
     told from the sum of both frames, each pixel from its neighbours alone
     (`agent.optimizer.objectives.structure`), so that noise cannot choose them in favour of either

@@ -12,7 +12,7 @@ class Estimate:
     Parameters
     ----------
     value
-        What was measured.
+        The measured value.
     sd
         Standard deviation of `value` over repeated measurements of the same thing.
     """

@@ -12,7 +12,7 @@ from agent.optimizer.objectives.structure import parts
 
 _BLUR_PX = 1.5
 """Sigma by which structure and dark half are told apart (pixels)."""
-# Two second derivatives, one along each axis: blind to whatever is locally a plane or a ridge
+# Two second derivatives, one along each axis: blind to anything that is locally a plane or a ridge
 # along an axis. Of independent noise it gives 36 times the variance.
 _SECOND = np.array([1.0, -2.0, 1.0])
 _NOISE = np.outer(_SECOND, _SECOND)

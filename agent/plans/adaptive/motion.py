@@ -20,7 +20,7 @@ from agent.plans.adaptive.error import Detector, Map, noise, smooth, spread, str
 _UPSAMPLING = 20
 """Parts of a pixel in which a drift is found."""
 _TURNS = 3
-"""Times that a drift is found anew in the frame moved back by it."""
+"""Times that a drift is found again in the frame moved back by it."""
 _COARSE_PX = 4.0
 """Sigma beyond which structure is coarse, for the sharpness (pixels)."""
 _LEAST = 1e-9
