@@ -325,8 +325,8 @@ def test_what_was_measured_is_never_overwritten(work: Path, model: Path) -> None
     file, again = work / "in.tif", work / "again.tif"
     again.symlink_to(file)
     for target in (file, again):
-        refused(work, model, "what was measured is kept", out=target, overwrite=True)
-        refused(work, model, "what was measured is kept", uncertainty=target, overwrite=True)
+        refused(work, model, "measured data is kept", out=target, overwrite=True)
+        refused(work, model, "measured data is kept", uncertainty=target, overwrite=True)
 
 
 def test_wrong_options_are_named(work: Path, model: Path) -> None:

@@ -271,7 +271,7 @@ def test_rebuilt_frames_are_rebuilt_anew_and_stay_rebuilt(
     reconstruct(tmp_path, model, out=twice)
     done = reconstruct(tmp_path, model, file=twice, out=four)
     assert (done.frames, done.measured) == (13, 4)
-    assert done.note == "3 of its 7 frames were not measured: rebuilt anew"
+    assert done.note == "3 of its 7 frames were not measured: rebuilt again"
     assert not done.faults
     with open_frames(four) as found:
         assert found.about().kinds == (("measured", *["reconstructed"] * 3) * 4)[:13]
@@ -375,7 +375,7 @@ def test_wrong_options_are_named(work: Path, model: Path) -> None:
     refused(work, model, "--factor 1: accepted are 2 to 16", factor=1)
     refused(work, model, r"must end in .tif, .tiff or .zarr", out=work / "out.png")
     refused(work, model, "there is no folder", out=work / "none" / "out.tif")
-    refused(work, model, "what was measured is kept", out=work / "in.tif", overwrite=True)
+    refused(work, model, "measured data is kept", out=work / "in.tif", overwrite=True)
     refused(work, model, "another file than", uncertainty=work / "new.tif")
     refused(work, model, "no such file", file=work / "none.tif")
     refused(work, model, "--device: found 'tpu'", device="tpu")

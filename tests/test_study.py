@@ -264,7 +264,7 @@ def test_the_command_prints_both_tables_and_says_what_is_simulated(
     assert lines[11].startswith("0–20 % 0.25 ± 0.35 (n = 2) 0.00 ± ")
     assert lines[15].startswith("80–100 % – 0.00 ± – (n = 1)")
     assert "network: testers 2, answers 7, of these discarded 1" in out
-    assert "nobody was asked" in out and "200 draws (seed 1)" in out and "0.08" in out
+    assert "no tester was asked" in out and "200 draws (seed 1)" in out and "0.08" in out
     assert "nan" not in out.lower() and "None" not in out
 
 

@@ -26,7 +26,7 @@ _BENCHES = {
     "optimizer": "engines against each other, on formulas and on the virtual STED microscope",
     "optimize": "start against best settings of the default config, over seeds",
     "objectives": "bleaching and resolution estimates against ground truth",
-    "quality": "the quality score against ground truth, on what it was not trained on",
+    "quality": "the quality score against ground truth, on frames it was not trained on",
     "restoration": "label2label and its peers against the clean structure, and the engine's speed",
     "interpolation": "dropped frames rebuilt, of generated and real movies, and fine-tuning",
     "tuning": "fine-tuning on the audits of a time-lapse, on real movies",

@@ -1,8 +1,8 @@
 """SIGKILL at random moments: every frame of the ledger is on disk, and resuming completes the run.
 
 `stedfast run` works in a process of its own and is killed, as by a power cut or a crash, without
-a chance to tidy up. What it left is compared frame by frame with its ledger, `stedfast resume`
-goes on and is killed in turn, and at the end the run must be complete, with no frame missing,
+a chance to tidy up. Its frames are compared one by one with its ledger, `stedfast resume`
+continues and is killed in turn, and at the end the run must be complete, with no frame missing,
 twice or changed.
 """
 

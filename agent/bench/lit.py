@@ -146,10 +146,10 @@ class Stage(XYStageDevice):
         """It never moves for long."""
 
     def set_origin_x(self) -> None:
-        """Nobody moves the origin."""
+        """The origin is not moved."""
 
     def set_origin_y(self) -> None:
-        """Nobody moves the origin."""
+        """The origin is not moved."""
 
 
 class Camera(SimpleCameraDevice):

@@ -123,7 +123,7 @@ def _bleach(seed: int) -> Iterator[_Lost]:
 
 @dataclass(frozen=True, slots=True)
 class _Resolved:
-    """One frame: its mean counts on the structure, its PSF's width (nm) and what was said."""
+    """One frame: its mean counts on the structure, its PSF's width (nm) and the objectives."""
 
     structure: Structure
     counts: float

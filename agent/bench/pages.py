@@ -66,7 +66,7 @@ def measure_pages(
     try:
         with _browser() as browser:
             for repeat in range(repeats):
-                # Whatever else the machine does drifts: neither is always the first.
+                # Other load on the machine drifts: neither is always the first.
                 names = ["none_s", "pages_s"]
                 for name in names if repeat % 2 else names[::-1]:
                     run = folder / f"{repeat}-{name}"

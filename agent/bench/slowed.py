@@ -79,7 +79,7 @@ def _stop_and_go(pid: int, times: float, over: threading.Event) -> None:
             began = time.monotonic()
             while not over.wait(_PERIOD_S / times):
                 os.kill(pid, signal.SIGSTOP)
-                # Whatever it really had: on a busy machine nobody wakes up in time.
+                # The time it really had: on a busy machine a sleep takes longer.
                 over.wait((time.monotonic() - began) * (times - 1))
                 os.kill(pid, signal.SIGCONT)
                 began = time.monotonic()

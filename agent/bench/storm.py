@@ -117,7 +117,7 @@ def storm(signals: int, seed: int, folder: Path) -> list[Case]:
 
 
 def _import(place: Path) -> None:
-    """Import here whatever a run imports on its way, so that its forks need not."""
+    """Import here everything that a run imports on its way, so that its forks need not."""
     process = _start(place, whole=False)
     _finished(process, place)
     for name in (place / "modules.txt").read_text(encoding="utf-8").split():
@@ -126,7 +126,7 @@ def _import(place: Path) -> None:
 
 
 def _lasts(place: Path) -> tuple[float, float]:
-    """Seconds that a run which nobody disturbs takes to its first device, and from there on."""
+    """Seconds that an undisturbed run takes to its first device, and from there on."""
     began = time.monotonic()
     _finished(_start(place, whole=False), place)
     first = lit.commands(place / "devices.log")[0].at

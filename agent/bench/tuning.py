@@ -1,9 +1,9 @@
-"""Fine-tuning on audits, on real movies: what it learns in the first half, and gains in the second.
+"""Fine-tuning on audits, on real movies: it learns in the first half, and gains in the second.
 
 Of the first half every frame is taken, and compared with what the two beside it make of it, as a
 time-lapse does that is not sure of its error yet. Then there is one attempt, with the tuner's own
 functions. Of the second half every second frame is skipped and rebuilt, with the old weights and,
-if they were kept, with the new ones. Nobody knows these cameras' noise: it counts as error.
+if they were kept, with the new ones. These cameras' noise is unknown: it counts as error.
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ def measure(
 
 
 def scene_of(seed: int, *, quick: bool = False) -> Scene:
-    """What is filmed."""
+    """The filmed sample."""
     scene = Scene(seed=seed, structure=_STRUCTURES[seed % len(_STRUCTURES)])
     if quick:
         return replace(scene, points=_QUICK_POINTS, side_px=_QUICK_SIDE, events=0)

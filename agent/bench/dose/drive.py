@@ -165,4 +165,4 @@ def _true(
 
 
 def _no_score() -> Score:
-    raise AssertionError("nobody scores here")
+    raise AssertionError("these runs have no scorer")

@@ -49,7 +49,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What is filmed.
+    """The filmed sample.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ class Stage:
     Parameters
     ----------
     scene
-        What lies on it.
+        The sample on it.
     light
         Of each frame.
     """

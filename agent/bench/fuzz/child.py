@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> None:
     originals, kind, seed, first, end, memory_mb = arguments
     protocol = _protocol()
     warnings.simplefilter("ignore")
-    # What is not damaged must be read: this is a check of the benchmark, and loads what is big.
+    # Undamaged files must be read: this checks the benchmark, and loads large imports early.
     for number in range(8):
         found = _case(Path(originals), kind, int(seed), number, damaged=False)
         if found["outcome"] != "done":
@@ -50,7 +50,7 @@ def main(arguments: list[str]) -> None:
 
 
 def _protocol() -> TextIO:
-    """The real stdout; whatever else is printed goes nowhere."""
+    """The real stdout; all other output is dropped."""
     ours = os.fdopen(os.dup(1), "w", encoding="utf-8")
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)

@@ -1,6 +1,6 @@
 """Configs drawn at random, as their models describe them.
 
-Whatever key a model has is drawn, so that a new one needs no line here. Most draws do not fit
+Every key of a model is drawn, so that a new one needs no line here. Most draws do not fit
 together; `configs` keeps those that are accepted.
 """
 
@@ -34,7 +34,7 @@ _TRIES = 40
 
 
 def configs(seed: int) -> Iterator[tuple[dict[str, Any], RunConfig]]:
-    """Accepted configs without end, each as data and as what was made of them."""
+    """Accepted configs without end, each as data and as a model."""
     rng = np.random.default_rng(seed)
     bases = [*_shipped(), _rich()]
     while True:
@@ -96,7 +96,7 @@ def _rich() -> dict[str, Any]:
 
 
 def _redraw(data: dict[str, Any], model: type[BaseModel], rng: np.random.Generator) -> None:
-    """Draw one value of a config anew, in place; where it lies is drawn, too."""
+    """Draw one value of a config again, in place; its place is drawn, too."""
     fields = {field.alias or name: field for name, field in model.model_fields.items()}
     fields.pop("provenance", None)
     names = [name for name in fields if name in data and rng.random() < 0.7] or list(fields)

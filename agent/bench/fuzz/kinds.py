@@ -31,7 +31,7 @@ class Kind:
         How many of 10,000.
     prepare
         Makes a case in an empty folder, from the folder of originals; whether it is damaged is
-        its last argument. Returns what is done with it.
+        its last argument. Returns the work on it.
     """
 
     cases: int
@@ -273,7 +273,7 @@ def _change_rows(db: sqlite3.Connection, rng: Chance) -> None:
 
 
 def _as_stored(text: str) -> str | bytes:
-    """Text as SQLite takes it: what is no Unicode goes in as bytes."""
+    """Text as SQLite takes it: anything but Unicode goes in as bytes."""
     try:
         text.encode()
     except UnicodeEncodeError:

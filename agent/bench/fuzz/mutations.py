@@ -112,7 +112,7 @@ def _deep(levels: int, inner: Any) -> Any:
 
 
 def _places(data: Any) -> list[tuple[Any, Any]]:
-    """Every value that lies in something, as what it lies in and its key."""
+    """Every value within something, as its container and its key."""
     found: list[tuple[Any, Any]] = []
     left = [data]
     while left:

@@ -54,7 +54,7 @@ def go_through(
     cases
         How many of each kind.
     seed
-        Of what is done to them.
+        Of the work on them.
     child
         What Python is given to be the child process.
     """

@@ -1,4 +1,4 @@
-"""Frames that were dropped from movies, rebuilt and compared with what was there.
+"""Frames that were dropped from movies, rebuilt and compared with the dropped ones.
 
 Generated movies have a clean truth; the truth of real ones is what was measured, noise and all. No
 network was trained on either. With `--keep FOLDER` movies and fine-tuned networks stay there.

@@ -1,4 +1,4 @@
-"""What rebuilds frames: the networks, and what they must be better than."""
+"""Methods that rebuild frames: the networks, and simpler ones that they must surpass."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class Movie:
     name
         Of its file.
     real
-        Whether it was measured; the truth is then what was measured.
+        Whether it was measured; the truth is then the measured movie.
     frames, truth
         T × rows × columns each.
     """
@@ -137,7 +137,7 @@ def compared(
                 figures["pixels"] = ranked(sd, np.abs(image - true.astype(np.float64)))
             return figures
 
-        # Of what is clipped from the truth, nothing is to be had: no method should guess at it.
+        # Values clipped from the truth are lost: no method should guess at them.
         clipped = judge.clipped(movie.frames[gap.before]), judge.clipped(movie.frames[gap.after])
         for name, method in methods.items():
             rows.setdefault(name, []).append(row(*method(*clipped, gap.t)))

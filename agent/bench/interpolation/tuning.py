@@ -18,7 +18,7 @@ BEFORE, AFTER = "before", "after"
 
 
 def tuned(folder: Path, movie: Movie, name: str, *, quick: bool) -> dict[str, Any]:
-    """A network before and after fine-tuning: rows of the second half's frames, and what was kept.
+    """A network before and after fine-tuning: rows of the second half's frames, and the outcome.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ def tuned(folder: Path, movie: Movie, name: str, *, quick: bool) -> dict[str, An
     movie
         A real one.
     name
-        Of weights that come along.
+        Of bundled weights.
     quick
         Train for two steps.
     """
@@ -53,7 +53,7 @@ def tuned(folder: Path, movie: Movie, name: str, *, quick: bool) -> dict[str, An
 
 
 def _is_of(file: Path, name: str) -> bool:
-    """Whether these weights began with those that come along now."""
+    """Whether these weights began with those bundled now."""
     if not file.exists():
         return False
     start = read_interpolator(FOLDER / f"{name}.safetensors").card["weights_sha256"]

@@ -33,7 +33,7 @@ def measure(*, quick: bool, seeds: int | None) -> Measurement:
     runs: dict[int, dict[str, Any]] = {}
     lapses: dict[int, Seconds] = {}
     with kept_in(None) as folder:
-        # The real runs first: what is read fills the memory that they are measured by.
+        # The real runs first: reading fills the memory that they are measured by.
         for count in (frames // 10, frames):
             place = folder / f"run-{count}"
             runs[count] = take(place, count)

@@ -59,7 +59,7 @@ def _replayed(folder: Path) -> None:
 
 
 def _resumed(folder: Path) -> float:
-    """Go on with a run to its end; the time until its first new frame."""
+    """Resume a run to its end; the time until its first new frame."""
     session = Session(read_config(folder), folder / "config.yaml", folder)
     before = summarize(folder)["frames"]["acquired"]
     began = time.process_time()

@@ -25,7 +25,7 @@ def take(folder: Path, frames: int) -> dict[str, Any]:
     dict
         `cpu_ms`: processor time of a frame (ms), by tenth of the run; `ms`: median time from one
         frame to the next, which is longer where the machine has other work; `grown_MB`: what the
-        process has grown by since the first tenth, None where nobody knows.
+        process has grown by since the first tenth, None if unknown.
     """
     folder.mkdir(parents=True)
     seen: list[tuple[int, float, float]] = []
@@ -59,7 +59,7 @@ def _times(folder: Path) -> list[float]:
 
 
 def _peak_mb() -> float:
-    """The most memory that this process ever had (MB); 0 where nobody knows."""
+    """The most memory that this process ever had (MB); 0 if unknown."""
     if sys.platform == "win32":
         return 0.0
     import resource

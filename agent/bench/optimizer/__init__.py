@@ -2,7 +2,7 @@
 
 Every engine meets the same samples, fields and noise; what counts is the noise-free truth of the
 settings that it recommends. A whole contest takes hours: with `--keep FILE` every course is
-written down as it ends, and a second call goes on from there.
+written down as it ends, and a second call continues from there.
 """
 
 from __future__ import annotations

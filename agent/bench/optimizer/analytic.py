@@ -52,7 +52,7 @@ class Samples:
     fragility, nonlinearity
         Bleaching exponent at 1 µW, 100 mW and one line, and its power of the depletion.
     structure_nm
-        Full width of what is to be resolved.
+        Full width of the structure to resolve.
     background
         Counts of background in one line.
     pass_share, leak_share
@@ -158,7 +158,7 @@ class AnalyticLibrary:
     samples
         What is in the library.
     power
-        All excitation and depletion powers were this many times what they were thought to be.
+        All excitation and depletion powers were this many times their nominal values.
     """
 
     def __init__(self, samples: Samples, power: float = 1.0) -> None:

@@ -1,4 +1,4 @@
-"""One engine on one task: what it would recommend after every trial, and what that is worth."""
+"""One engine on one task: its recommendation after every trial, and its merit."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Course:
     Attributes
     ----------
     at
-        Numbers of trials after which it was asked what it recommends.
+        Numbers of trials after which it was asked for a recommendation.
     worth
-        True merit of what it recommended then.
+        True merit of each recommendation.
     bleaching
         True share of the dye that those settings bleach.
     light
@@ -31,7 +31,7 @@ class Course:
     seconds
         Time of `ask` and `tell`, for every trial (s).
     front
-        True (score, bleaching) of what it called Pareto-optimal after `FRONT_AFTER` trials.
+        True (score, bleaching) of its Pareto-optimal settings after `FRONT_AFTER` trials.
     best
         The highest true merit that is known of the task.
     """

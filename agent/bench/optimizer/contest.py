@@ -20,7 +20,7 @@ Maker = Callable[[Task, int], Optimizer]
 
 
 class Kept:
-    """Courses on disk, one JSON object a line; a contest that is stopped goes on from them."""
+    """Courses on disk, one JSON object a line; a contest that is stopped continues from them."""
 
     def __init__(self, file: Path) -> None:
         self._file = file

@@ -1,4 +1,4 @@
-"""Who takes part: the project's engine in its forms, and its peers."""
+"""The entrants: the project's engine in its forms, and its peers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RANKING = "stedfast, library by ranking"
 UNCALIBRATED = "stedfast, library, no calibrations"
 FRONT = "stedfast, front"
 _WRONG = 3.0
-"""Powers of the misleading library were this many times what they are."""
+"""Powers of the misleading library were this many times their true values."""
 
 
 def entrants(family: Family) -> dict[str, Maker]:

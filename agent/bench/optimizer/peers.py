@@ -124,7 +124,7 @@ class FixedThompson(_Sampler):
 class LinTSDiag(_Sampler):
     """Linear Thompson sampling with a diagonal covariance on a small network's last layer.
 
-    The network is trained anew on all merits at every tell; its last hidden layer gives the
+    The network is trained again on all merits at every tell; its last hidden layer gives the
     features of a linear model, whose weights are sampled independently about the trained ones.
     The method was used for STED microscopy in [1]_, and is the diagonal variant of the neural
     bandits of [2]_; this is written from its description, with its default λ and ν of 1 taken
@@ -241,7 +241,7 @@ PEERS = (
     "botorch qLogNEHVI",
 )
 REFERENCE = (0.0, 0.4)
-"""Score and bleaching from which hypervolumes are measured: nobody wants twice the limit."""
+"""Score and bleaching from which hypervolumes are measured: twice the limit is of no use."""
 _MODELS: dict[str, tuple[type[Any], Mapping[str, Any]]] = {
     "skopt gp_hedge": (SkoptOptimizer, {"acquisition": "gp_hedge"}),
     "skopt EI": (SkoptOptimizer, {"acquisition": "EI"}),

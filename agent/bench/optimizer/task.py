@@ -19,7 +19,7 @@ class Task(ABC):
     Parameters
     ----------
     space
-        What is tuned.
+        The tuned ones.
     limit
         Largest share of the dye that a frame may bleach.
     """

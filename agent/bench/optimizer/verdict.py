@@ -1,4 +1,4 @@
-"""From the courses to the table and to what it must show."""
+"""From the courses to the table and its targets."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 All networks are of one size and trained on the same fields, whose structures and labels the test
 fields do not have. That takes an hour or two on a CPU: with `--keep FOLDER` data and networks stay
-there, and a second call goes on from them.
+there, and a second call continues from them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from models.restoration import Restorer
 
 RAW = "raw"
 SHIPPED, SMALL = "shipped", "shipped, small"
-"""The networks that come along."""
+"""The bundled networks."""
 _FIGURES = ("similarity", "contrast", "off-target left", "recall", "hallucinated")
 _ASKED: tuple[tuple[str, str, Literal["<=", ">="], float], ...] = (
     ("off-target energy left", "off-target left", "<=", 0.2),
@@ -109,7 +109,7 @@ def _figures(run: Filter, field: Field) -> dict[str, float]:
 
 
 def _foreign(folder: Path) -> dict[str, dict[str, float]]:
-    """What networks for one structure do to another, and to a frame whose pieces are shuffled."""
+    """Effect of networks for one structure on another, and on a frame with shuffled pieces."""
     reported = {}
     for structure in TRAINED:
         run = _filter(structure)

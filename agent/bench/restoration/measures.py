@@ -1,4 +1,4 @@
-"""What is measured on a filtered image when the clean structure is known.
+"""Figures of a filtered image where the clean structure is known.
 
 All images are rows × columns in any linear unit: what a network makes brighter or darker as a
 whole is taken out by a line fitted between the two.

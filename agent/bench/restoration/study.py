@@ -44,7 +44,7 @@ METHODS: Mapping[str, Recipe] = MappingProxyType(
 )
 """One network and one number of steps for all; data and loss differ.
 
-The networks that come along were trained on the same fields, three times as long.
+The bundled networks were trained on the same fields, three times as long.
 """
 DENOISING = ("care", "n2v")
 """These get frames of a tenth of the light, and are for one structure only."""
@@ -62,7 +62,7 @@ class Field:
 
 
 def prepare(folder: Path, *, quick: bool) -> None:
-    """Simulate what is missing, and train what is not there yet."""
+    """Simulate missing data, and train networks that are not there yet."""
     _simulate(folder, quick)
     jobs = [
         (folder, structure, name, quick)

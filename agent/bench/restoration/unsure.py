@@ -19,7 +19,7 @@ def measure(folder: Path) -> Part:
 
     An interval is for the other label as it would be measured, noise and all; with care, for its
     target. The squared error is that of the filtered frame against the clean structure; against
-    the measured frame, whose noise and off-target signal nobody can foresee, it is reported.
+    the measured frame, whose noise and off-target signal cannot be foreseen, it is reported.
     """
     raw: dict[str, dict[str, float]] = {}
     for structure in TRAINED:
@@ -58,7 +58,7 @@ def _figures(
         "covered": covered(measured, found.sd),
         "unsure": error_where_unsure(real, found.sd),
         "unsure, measured": error_where_unsure(measured, found.sd),
-        # As far as anybody can order pixels who knows nothing of the target but its mean.
+        # As far as pixels can be ordered by nothing but the mean of the target.
         "unsure, measured, at best": error_where_unsure(measured, truth),
     }
 

@@ -26,7 +26,7 @@ _MOST_BYTES = 2**32 - 2**25
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What was written: frames, and the series that they are in."""
+    """The written frames, and the series that they are in."""
 
     frames: int
     series: int
@@ -43,7 +43,7 @@ class _Series:
 
 
 def export(folder: Path, out: Path, *, overwrite: bool = False) -> Exported:
-    """Write the measured frames of a run, with what they were taken at.
+    """Write the measured frames of a run, with their settings.
 
     Each field and mode has a series (axes TYX) with its settings, physical pixel sizes, and the
     resolution tags that plain TIFF readers look at; each frame its position, exposure time and true

@@ -29,7 +29,7 @@ _LOW, _HIGH = 2.0, 99.8
 
 @dataclass(frozen=True, slots=True)
 class Filtered:
-    """What came of filtering a file.
+    """Result of filtering a file.
 
     Parameters
     ----------
@@ -40,11 +40,11 @@ class Filtered:
     device
         Where the last frame was computed.
     faults
-        What went wrong on the way, with the frame's number before it.
+        Errors on the way, with the frame's number before each.
     scores
         Of the raw frames, where they were asked for.
     note
-        What is other than one might expect.
+        Anything unexpected.
     """
 
     frames: int
@@ -99,7 +99,7 @@ def filter_file(
     out
         The TIFF to write.
     model
-        Name of weights that come along, or a ``.safetensors`` file.
+        Name of bundled weights, or a ``.safetensors`` file.
     uncertainty
         Another TIFF to write: the standard deviation of each pixel's error, float32, in the
         frames' units.
@@ -114,7 +114,7 @@ def filter_file(
     part
         Which image, channel or plane, where the file has several.
     as_float
-        Write float32, whatever the file's type.
+        Write float32 for any type of the file.
     progress
         Is told the number of frames that are done and of all.
 
@@ -207,7 +207,7 @@ def _open(model: str, device: str, pixel_size_nm: float | None) -> tuple[Restore
 
 
 class _Work:
-    """Filters frames one by one into files of planes, and notes what comes with them."""
+    """Filters frames one by one into files of planes, and notes their figures."""
 
     def __init__(
         self, frames: Frames, engine: Restorer | Online, progress: Callable[[int, int], None]
@@ -248,7 +248,7 @@ class _Work:
                 self._progress(len(self.uncertainty), len(frames))
 
     def marks(self, kinds: tuple[str, ...]) -> list[str]:
-        """What is said of each frame: what it was, and how sure the filter is of it."""
+        """Description of each frame: its source, and how sure the filter is of it."""
         known = kinds or (MEASURED,) * len(self.uncertainty)
         return [
             f"{kind}; filtered; uncertainty {unsure:.4g}"

@@ -28,7 +28,7 @@ _WORTH = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A model, and what it was judged by.
+    """A model, and the figures it was chosen by.
 
     Parameters
     ----------
@@ -68,8 +68,8 @@ def choose(movie: MovieFile, model: str, device: str) -> Choice:
     """The model that is asked for; with `auto`, the shipped one that does best on this movie.
 
     Up to six measured frames, spread over the movie, are rebuilt from their neighbours in
-    a window in the middle, by every model that comes along. The usual one is taken unless another
-    gains 0.05 dB.
+    a window in the middle, by every bundled model. The usual one is taken unless another gains
+    0.05 dB.
 
     Raises
     ------

@@ -37,7 +37,7 @@ class MovieFile:
     scale
         Their sizes and times.
     note
-        What had to be assumed of it.
+        Assumptions about it.
     measured
         Numbers of the frames that were measured; None for all.
     made
@@ -105,7 +105,7 @@ def open_movie(
 
 
 def _measured(frames: Frames, kinds: tuple[str, ...]) -> tuple[int, ...] | None:
-    """Which frames were measured: those that the file has, and that nobody rebuilt.
+    """Which frames were measured: those that the file has, and that were not rebuilt.
 
     Raises
     ------

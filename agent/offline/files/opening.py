@@ -12,7 +12,7 @@ from agent.record.images import FOLDER as RAW
 from devices.recorded import Frames, ImageError, Part, open_frames
 
 DEFAULT_NM = 20.0
-"""Where nobody says a pixel size."""
+"""Where no pixel size is given."""
 # Closer than this, sides of a pixel differ by rounding.
 _SQUARE = 0.02
 
@@ -85,7 +85,7 @@ def pixel_size_of(
     Raises
     ------
     UserError
-        What is given is no pixel size, or pixels are not square.
+        The given value is no pixel size, or pixels are not square.
     ImageError
         The file states it in a way that cannot be used.
     """

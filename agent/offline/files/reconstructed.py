@@ -22,8 +22,8 @@ ENDINGS = (*TIFFS, ".zarr")
 MARKS = "stedfast"
 
 Mark = dict[str, Any]
-"""What is said of a frame: `point`, `kind`, `time` (in measured frames), for a rebuilt one
-`uncertainty` (of the signal), and `fault` where there is one."""
+"""A frame's `point`, `kind`, `time` (in measured frames), for a rebuilt one `uncertainty` (of the
+signal), and `fault` where there is one."""
 
 
 def faster(scale: Scale, marks: Sequence[Mark]) -> Scale:

@@ -30,14 +30,14 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Reconstruction:
-    """What came of a movie.
+    """Result of rebuilding a movie.
 
     Parameters
     ----------
     frames, measured
         How many it has now, and how many of them were measured.
     choice
-        The model, and what it was judged by.
+        The model, and the figures it was chosen by.
     device
         Where it was computed.
     uncertainty
@@ -45,11 +45,11 @@ class Reconstruction:
         where there is none.
     copies, blends
         Numbers of the measured frames that repeat the one before, or are a mean of their
-        neighbours: whoever made the file may have put them there.
+        neighbours: the file's maker may have put them there.
     faults
         Frames with something odd, by their number in the new movie.
     note
-        What had to be assumed of the file.
+        Assumptions about the file.
     """
 
     frames: int
@@ -93,7 +93,7 @@ class Reconstruction:
         return found
 
     def summary(self) -> str:
-        """One line on what was made."""
+        """One line on the result."""
         unsure = f", uncertainty {self.uncertainty:.2f} of the signal"
         return (
             f"{self.frames} frames, {self.measured} of them measured, the others by"
@@ -122,7 +122,7 @@ def reconstruct_file(
 ) -> Reconstruction:
     """Rebuild frames between the measured ones: T frames become (T − 1) · factor + 1.
 
-    Measured frames stay what they were, bit for bit, and rebuilt ones get their type; see
+    Measured frames stay as they were, bit for bit, and rebuilt ones get their type; see
     `files.reconstructed` for how they are marked. Frames that the file says were rebuilt, and
     those that it does not hold, are rebuilt from those that were measured. Nothing is in the place
     of `out` before all of it is written.
@@ -136,7 +136,7 @@ def reconstruct_file(
     factor
         2 and more.
     model
-        `auto` (see `model_choice.choose`), a name of weights that come along, or a
+        `auto` (see `model_choice.choose`), a name of bundled weights, or a
         ``.safetensors`` file.
     uncertainty
         Another movie to write: the standard deviation of each pixel's error, float32, in the
@@ -144,7 +144,7 @@ def reconstruct_file(
     device
         `auto`, `cpu`, `cuda` or `cuda:N`.
     overwrite
-        Replace what is there; never `file` itself.
+        Replace existing files; never `file` itself.
     pixel_size_nm, interval_s
         Instead of what the file says.
     part
@@ -227,7 +227,7 @@ def _noted(movie: MovieFile) -> str | None:
     notes = [movie.note] if movie.note else []
     if movie.measured is not None:
         absent = movie.count - len(movie.measured)
-        notes.append(f"{absent} of its {movie.count} frames were not measured: rebuilt anew")
+        notes.append(f"{absent} of its {movie.count} frames were not measured: rebuilt again")
     if "filter" in movie.made:
         notes.append(f"its frames were filtered with {movie.made['filter'].get('model', '?')}")
     return "; ".join(notes) or None

@@ -30,7 +30,7 @@ def score_files(
     pixel_size_nm
         Instead of what the files say.
     weights
-        Other weights than those that come along.
+        Other weights than the bundled ones.
     part
         Which image, channel or plane, where files have several.
     refused
@@ -89,7 +89,7 @@ def score_files(
 
 
 def open_scorer(weights: Path | None) -> QualityScorer:
-    """A scorer with these weights, or with those that come along.
+    """A scorer with these weights, or with the bundled ones.
 
     Raises
     ------

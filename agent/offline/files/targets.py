@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from agent.config.reading import UserError
 
-# The largest file that plain TIFF can address, less room for what is not pixels.
+# The largest file that plain TIFF can address, less room for everything but pixels.
 CLASSIC_BYTES = 2**32 - 2**25
 TIFFS = (".tif", ".tiff")
 _OF_ZARR = ("zarr.json", ".zgroup", ".zattrs")
@@ -40,7 +40,7 @@ def check_targets(
         if not target.parent.is_dir():
             raise UserError(f"{target}: there is no folder {target.parent}")
         if target.resolve() == file.resolve():
-            raise UserError(f"{target}: is the file to read; what was measured is kept")
+            raise UserError(f"{target}: is the file to read; measured data is kept")
         if target.exists() and not overwrite:
             raise UserError(f"{target}: is there already; --overwrite replaces it")
         if target.is_dir() and not any((target / name).exists() for name in _OF_ZARR):

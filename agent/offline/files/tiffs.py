@@ -1,4 +1,4 @@
-"""TIFFs that stedfast writes: what they say of their frames, and how they were made.
+"""TIFFs that stedfast writes: the description of their frames, and how they were made.
 
 In an **OME-TIFF** map annotations (OME structured annotations, 2016-06) belong to the image:
 `stedfast/filter` and `stedfast/reconstruction` say how it was made, `stedfast/frames` has a key for
@@ -49,7 +49,7 @@ def write_tiff(
     *,
     ome: bool,
 ) -> None:
-    """Write frames and what is known of them.
+    """Write frames and their description.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def write_tiff(
     scale, about
         What the file says that they come from.
     made, marks
-        How they were made, and what is said of each frame.
+        How they were made, and the description of each frame.
     ome
         Write an OME-TIFF; else an ImageJ file or a plain one, as the source was.
 

@@ -55,7 +55,7 @@ class Book:
     shown
         What there is to answer.
     tester
-        Who answers.
+        Name of the tester.
     seed
         Of the order; each tester has another one.
 
@@ -83,7 +83,7 @@ class Book:
             raise UserError(f"{out}: cannot be written to: {error.strerror}") from None
         self._by_key = {one.key: one for one in shown}
         self.order: list[str] = []
-        """Keys of what is shown, in order."""
+        """Keys of the images shown, in order."""
         self.first: dict[str, str] = {}
         """Of a study: whose score is shown first, `target` or `prediction`."""
         self._given: list[dict[str, Any]] = []
@@ -111,7 +111,7 @@ class Book:
         return self._out / f"{self._kind}.csv"
 
     def shown(self, position: int) -> Shown:
-        """What is shown at a position, from 0."""
+        """The image shown at a position, from 0."""
         return self._by_key[self.order[position]]
 
     def next(self) -> int:
@@ -127,7 +127,7 @@ class Book:
         Parameters
         ----------
         position
-            Of what was answered, from 0; a later answer replaces the one before.
+            Of the image, from 0; a later answer replaces the one before.
         value
             A score in [0, 1] or `discard`; of a study one of `first`, `second`, `equivalent` and
             `discard`.
@@ -165,7 +165,7 @@ class Book:
         Returns
         -------
         position
-            Of what it was an answer to.
+            Of the image that it answered.
 
         Raises
         ------
@@ -249,7 +249,7 @@ class Book:
                 self._given.append(answer)
 
     def _begin(self, seed: int) -> None:
-        """Put what is new in the folder behind what was there, and leave out what is gone."""
+        """Put new images of the folder behind earlier ones; leave out those that are gone."""
         fresh = sorted(key for key in self._by_key if key not in self.order)
         if fresh:
             chance = random.Random(f"{seed} {self.tester} {len(self.order)}")

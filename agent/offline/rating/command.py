@@ -25,7 +25,7 @@ def rate(
     out: Path | None,
     show: bool,
 ) -> None:
-    """Let somebody rate the images of a folder, or compare two scores of each.
+    """Let a tester rate the images of a folder, or compare two scores of each.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def rate(
     study
         CSV with two scores an image; without it, images are scored.
     tester
-        Who answers; the user's name if absent.
+        Name of the tester; the user's if absent.
     seed
         Of the order.
     pixel_size_nm

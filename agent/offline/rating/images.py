@@ -123,7 +123,7 @@ def comparisons(folder: Path, scores: Path, pixel_size_nm: float | None) -> list
 
 
 def _checked(path: Path, given: float | None, in_table: float | None) -> float | None:
-    """The pixel size of a file that can be shown (nm); None where nobody knows it."""
+    """The pixel size of a file that can be shown (nm); None if unknown."""
     with opened(path, _AS_IT_IS) as images:
         if len(images) != 1:
             raise UserError(f"{path}: {len(images)} frames; accepted is one grey image a file")

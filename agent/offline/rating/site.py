@@ -43,7 +43,7 @@ class RateSite(Site):
     place
         Where the pages are served.
     log
-        File for what is refused.
+        File for refused requests.
     """
 
     def __init__(self, book: Book, images: Path, place: Place, log: Path) -> None:
@@ -115,7 +115,7 @@ class RateSite(Site):
         return web.json_response(self._at(-1))
 
     async def _undo(self, request: web.Request) -> web.Response:
-        """Take the last answer back, {}; answered with what it was of."""
+        """Take the last answer back, {}; answered with its image."""
         if await body_of(request):
             raise Refused(400, "accepted: {}")
         return web.json_response(self._at(await self._written(self._book.undo)))

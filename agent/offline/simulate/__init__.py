@@ -1,7 +1,7 @@
 """Labelled frames from the virtual microscope, for the quality network.
 
 Every frame is drawn from (set, seed, index) alone, so that a set can be made in parallel, taken
-up again after an interruption, and made anew: bit for bit on one machine, within rounding on
+up again after an interruption, and made again: bit for bit on one machine, within rounding on
 another.
 """
 

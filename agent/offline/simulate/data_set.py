@@ -55,7 +55,7 @@ def make_missing(
     Parameters
     ----------
     table
-        Is written anew, with `rows` first.
+        Is written again, with `rows` first.
     columns
         Of the table.
     rows

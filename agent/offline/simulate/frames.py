@@ -46,7 +46,7 @@ class LabelledFrame:
     split
         `training`, `validation` or `test`; "" where training is to split at random.
     structure, maps
-        What is labelled, and which of pySTED's maps of it the sample was made of.
+        The labelled structure, and which of pySTED's maps of it the sample was made of.
     dye, sigma_abs_m2, sigma_ste_m2, lifetime_ns, quantum_yield, bleach_k1
         The named dye that this one was varied from, and its properties.
     molecules_per_pixel

@@ -83,7 +83,7 @@ class LabelledField:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What came of a label in one field.
+    """A label in one field.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ def draw_field(
     Parameters
     ----------
     structure, name
-        What is labelled, and which set; a key of `SOURCES`.
+        The labelled structure, and which set; a key of `SOURCES`.
     seed, index
         Of the set, and of the field in it.
     """
@@ -178,7 +178,7 @@ def draw_field(
 def _structure(
     structure: Structure, source: Source, size_px: int, rng: Chance
 ) -> tuple[Map, Structure]:
-    """Density in [0, 1] of a field that has something to show, and what it is."""
+    """Density in [0, 1] of a field that has something to show, and its structure."""
     real = not source.drawn or rng.happens(REAL_SHARE)
     shown = structure if real else source.drawn[int(rng.integers(len(source.drawn)))]
     margin = (size_px - FIELD_PX) // 2
@@ -187,7 +187,7 @@ def _structure(
         whole = canvas(shown, _CANVAS_PX, rng, source.maps) if real else _drawn(shown, rng)
         row, col = rng.integers(0, _CANVAS_PX - size_px + 1, 2)
         part = whole[row : row + size_px, col : col + size_px].astype(np.float64)
-        # A haze of a few percent, which some of the maps have, is nobody's structure.
+        # A haze of a few percent, which some of the maps have, is no structure.
         density = np.clip((part - _HAZE) / (1 - _HAZE), 0, 1)
         if np.mean(density[seen, seen] > ON_STRUCTURE) > _LEAST_STRUCTURE:
             return density, shown

@@ -78,7 +78,7 @@ RANGES: MappingProxyType[str, MappingProxyType[LabelSet, _Intervals]] = MappingP
 for, to within a few percent. The others are each label's own (`Label`).
 """
 
-# The same for both sets: the strength of what is to be removed is no secret to keep.
+# The same for both sets: the strength of the off-target signal need not differ.
 _OFF_TARGET_SHARE = (0.05, 0.6)
 _DWELL_US = (10.0, 60.0)
 _RESOLUTIONS_DIFFER = (0.95, 1.05)

@@ -1,7 +1,8 @@
 """One structure with two labels: fields for networks that keep what both labels share.
 
-What is in a field says `label_fields`, what the sets are drawn from `label_population`. Unpaired
-images, as for a cycle-consistent GAN, are `label_a` and `label_b` of different fields.
+`label_fields` defines the content of a field, `label_population` the ranges that the sets are drawn
+from. Unpaired images, as for a cycle-consistent GAN, are `label_a` and `label_b` of different
+fields.
 
 Folder layout: `<channel>/<name>.tif`, same names in each channel, and `fields.csv`. Channels:
 
@@ -99,7 +100,7 @@ def simulate_labels(
     seed: int,
     workers: int | None = None,
 ) -> Iterator[int]:
-    """Make `number` fields in `folder`, going on where an earlier call stopped.
+    """Make `number` fields in `folder`, continuing where an earlier call stopped.
 
     Parameters
     ----------
@@ -107,7 +108,7 @@ def simulate_labels(
         Gets a folder for each channel and `fields.csv` (see `LabelledField`, `Label` and
         `Measured`).
     structure, name
-        What is labelled, and which set: `training` (with a share for validation) or `test`.
+        The labelled structure, and which set: `training` (with a share for validation) or `test`.
     number
         How many fields the finished set has.
     seed

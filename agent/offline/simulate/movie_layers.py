@@ -1,4 +1,4 @@
-"""What is spread over a whole movie: sheets of structure that a flow carries, and networks.
+"""Layers over a whole movie: sheets of structure that a flow carries, and networks.
 
 A layer gives its density at any time, on a square window. Layers of single objects are in
 `movie_objects`.
@@ -21,7 +21,7 @@ GRAIN_PX = 0.6
 """Standard deviation of the finest that a layer shows (px).
 
 Finer structure could not be moved by parts of a pixel without flickering. The PSF is wider, and
-is made up of this and what is still missing.
+is made up of this and the rest.
 """
 
 

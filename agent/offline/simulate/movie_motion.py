@@ -72,7 +72,7 @@ class Flow:
         return paced
 
     def carried(self, at: Map, start: float, end: float) -> Map:
-        """Where that is at time `end` what was at places (2, …) at time `start`."""
+        """Where structure at places (2, …) at time `start` is at time `end`."""
         steps = max(1, int(np.ceil(abs(end - start) / _STEP)))
         h = (end - start) / steps
         for i in range(steps):
@@ -86,7 +86,7 @@ class Flow:
         return at
 
     def origin(self, size_px: int, t: float, reference: float) -> tuple[Map, Map]:
-        """Where what is in a window at time `t` was at time `reference`, and how much denser.
+        """Where structure in a window at time `t` was at time `reference`, and how much denser.
 
         Parameters
         ----------
@@ -99,7 +99,7 @@ class Flow:
         -------
         tuple
             Places (2 × rows × columns, px), and the density relative to that at the reference
-            (rows × columns): what is pressed together is brighter, so that nothing is lost.
+            (rows × columns): compressed structure is brighter, so that nothing is lost.
         """
         nodes, value, slope = _splines(size_px)
         coarse = np.stack(np.meshgrid(nodes, nodes, indexing="ij"))

@@ -1,8 +1,8 @@
 """What generated movies show: kinds of layers, the ranges they are drawn from, and their sum.
 
 Training and test share no map of pySTED's: those of actin and tubulin are divided between them,
-and those of PSD95 are for tests only. What is drawn from nothing but chance is drawn anew for
-each movie, from the same ranges in both sets.
+and those of PSD95 are for tests only. All that is drawn at random is drawn again for each movie,
+from the same ranges in both sets.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Facts:
     Parameters
     ----------
     kind, maps
-        What it is, and of which of pySTED's maps.
+        Its kind, and the maps of pySTED that it is made of.
     flow_px, strain, drifting
         The flow that carries it: fastest anywhere (px/frame), how much neighbours may differ
         (1/frame), and the share of the speed that is common drift.
@@ -136,11 +136,11 @@ class Scene:
     layers, strengths
         From the front to the back, and what each is multiplied by.
     covers
-        Share of the light of what is behind that the first one takes where it is densest.
+        Share of the light from behind that the first one takes where it is densest.
     first, second
-        What they were drawn with; None where there is no second one.
+        Their parameters; None where there is no second one.
     haze
-        Strength of what is out of focus everywhere, the last layer; 0 for none.
+        Strength of the last layer, out of focus everywhere; 0 for none.
     """
 
     layers: tuple[Layer, ...]
@@ -172,7 +172,7 @@ def draw_scene(rng: Chance, name: MovieSet, index: int, window: Window) -> Scene
     name, index
         Set, and movie in it: what the first layer shows goes round.
     window
-        What it is drawn for.
+        Its purpose.
     """
     kinds = KINDS[name]
     first, first_facts = _draw_layer(rng, kinds[index % len(kinds)], name, window)
@@ -208,7 +208,7 @@ def _draw_layer(rng: Chance, kind: Kind, name: MovieSet, window: Window) -> tupl
 def _flow(
     rng: Chance, kind: Kind, window: Window, fastest: float = FASTEST_PX
 ) -> tuple[Flow, Facts]:
-    """A flow for a layer of some kind, and what is known of that so far."""
+    """A flow for a layer of some kind, and the properties known so far."""
     if rng.happens(_STILL):
         return Flow(), Facts(kind)
     speed = rng.log_uniform(_SLOWEST_PX, fastest)
@@ -233,7 +233,7 @@ def _sheet(
 
 
 def _haze(rng: Chance, window: Window) -> Layer:
-    """What lies out of focus: smooth, in a part of the field, and slow."""
+    """The light out of focus: smooth, in a part of the field, and slow."""
     flow, facts = _flow(rng, "patches", window, fastest=2.0)
     side = int(window.size_px + 2 * (facts.flow_px * window.middle + 4))
     length = rng.log_uniform(10, 45)

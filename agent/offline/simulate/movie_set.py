@@ -57,7 +57,7 @@ def _make(folder: Path, name: MovieSet, seed: int, index: int) -> dict[str, Any]
 def simulate_movies(
     folder: Path, name: MovieSet, number: int, seed: int, workers: int | None = None
 ) -> Iterator[int]:
-    """Make `number` movies in `folder`, going on where an earlier call stopped.
+    """Make `number` movies in `folder`, continuing where an earlier call stopped.
 
     Parameters
     ----------

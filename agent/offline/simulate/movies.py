@@ -160,7 +160,7 @@ def _light(scene: Scene, exposure: Exposure, frames: int) -> Map:
     for t in range(frames):
         part = t / max(frames - 1, 1)
         sigma = exposure.sigma_px + part * (exposure.sigma_end_px - exposure.sigma_px)
-        # Beyond the window it goes on, so that what is just outside shines in.
+        # It continues beyond the window, so that light from just outside shines in.
         blurred = gaussian_filter(scene.at(t), np.sqrt(sigma**2 - GRAIN_PX**2), mode="nearest")
         shown.append(blurred[inner, inner])
     return np.stack(shown)

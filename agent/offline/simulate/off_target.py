@@ -136,7 +136,7 @@ def _pieces(
 
 
 def _add(out: Map, at: NDArray[np.float64], sigma_px: float, total: float) -> None:
-    """Add a Gaussian with this sum; what lies outside falls away."""
+    """Add a Gaussian with this sum; the part outside falls away."""
     reach = int(np.ceil(4 * sigma_px)) + 1
     first = np.maximum(np.rint(at).astype(int) - reach, 0)
     last = np.minimum(np.rint(at).astype(int) + reach + 1, out.shape)

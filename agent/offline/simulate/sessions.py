@@ -50,7 +50,7 @@ class _Session:
 
 
 def simulate_sessions(file: Path, sessions: int, seed: int) -> Iterator[int]:
-    """Make a library of simulated sessions, and a card that says what it is.
+    """Make a library of simulated sessions, and a card that describes it.
 
     Parameters
     ----------

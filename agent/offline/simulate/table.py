@@ -31,7 +31,7 @@ def read_table(folder: Path) -> list[dict[str, str]]:
 def simulate_quality(
     folder: Path, frames: int, seed: int, workers: int | None = None, name: SetName = "training"
 ) -> Iterator[int]:
-    """Make `frames` labelled frames in `folder`, going on where an earlier call stopped.
+    """Make `frames` labelled frames in `folder`, continuing where an earlier call stopped.
 
     Parameters
     ----------

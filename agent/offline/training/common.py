@@ -1,4 +1,4 @@
-"""What all trainings ask of their config, and what they say about themselves."""
+"""Common parts of all trainings: checks of their config, and their messages."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def places(config: Path, asked: Training, *, overwrite: bool) -> tuple[Path, Pat
 
 
 def check_start(config: Path, architecture: object, start_from: object) -> None:
-    """`UserError` unless there is either a network to build or weights to go on from."""
+    """`UserError` unless there is either a network to build or weights to begin with."""
     if (architecture is None) == (start_from is None):
         raise UserError(f"{config}: one of `architecture` and `start_from` is needed, not both")
 

@@ -84,7 +84,7 @@ def _recipe(asked: InterpolationTraining) -> Recipe:
 def train_interpolation(
     config: Path, overrides: Sequence[str], console: Console, *, overwrite: bool = False
 ) -> None:
-    """Train an interpolator and print what it reached; `overwrite` weights that are there.
+    """Train an interpolator and print its figures; `overwrite` weights that are there.
 
     Raises
     ------

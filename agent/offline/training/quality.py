@@ -73,7 +73,7 @@ def _recipe(asked: QualityTraining) -> Recipe:
 def train_quality(
     config: Path, overrides: Sequence[str], console: Console, *, overwrite: bool = False
 ) -> None:
-    """Train the quality network and print what it reached; `overwrite` weights that are there.
+    """Train the quality network and print its figures; `overwrite` weights that are there.
 
     Raises
     ------

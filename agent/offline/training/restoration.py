@@ -50,7 +50,7 @@ class RestorationTraining(Training):
         _DEFAULT.register, alias="register", description="find and correct shifts within pairs"
     )
     distil_from: Path | None = Field(
-        None, description="weights of a teacher, whose word on the inputs is learned"
+        None, description="weights of a teacher, whose outputs for the inputs are learned"
     )
     validation_frames: int = Field(_DEFAULT.validation_frames, ge=1)
     precision: Literal["auto", "single", "bfloat16"] = Field(
@@ -74,7 +74,7 @@ def _recipe(asked: RestorationTraining) -> Recipe:
 def train_restoration(
     config: Path, overrides: Sequence[str], console: Console, *, overwrite: bool = False
 ) -> None:
-    """Train a restoration network and print what it reached; `overwrite` weights that are there.
+    """Train a restoration network and print its figures; `overwrite` weights that are there.
 
     Raises
     ------

@@ -5,7 +5,7 @@ The results are a CSV (UTF-8, commas) with a header and one answer a row:
 ========== =================================================================================
 column     is
 ========== =================================================================================
-tester     who answered; any text
+tester     name of the tester; any text
 image      which image; any text
 target     the expert's score, in [0, 1]
 prediction the system's score, in [0, 1]

@@ -12,7 +12,7 @@ from agent.offline.user_study.tables import ALL, Figure, System
 
 
 def print_study(study: Study, console: Console) -> None:
-    """Both tables, each figure as mean ± sd (n testers), and what they are from."""
+    """Both tables, each figure as mean ± sd (n testers), and their source."""
     for title, which in (
         ("Confusion (1: prediction and target cannot be told apart)", "confusion"),
         ("Domination (0.5: neither is preferred; 1: always the prediction)", "domination"),
@@ -60,7 +60,7 @@ def _simulation_lines(simulation: Simulation) -> list[str]:
     share = simulation.agreement
     agrees = f" (agrees with {share:.0%} of the testers' own answers)" if share is not None else ""
     return [
-        "random (simulated): nobody was asked, the results have no rows of system random.",
+        "random (simulated): no tester was asked, the results have no rows of system random.",
         f"  Predictions drawn from this study's target scores, mean of {simulation.draws} draws"
         f" (seed {simulation.seed}).",
         f"  The simulated tester calls differences up to {simulation.tolerance:.3g} equivalent and"

@@ -53,7 +53,7 @@ def tolerance(answers: Iterable[Answer]) -> tuple[float, float | None]:
     Of `RATER_SD` and all larger differences that a tester called equivalent, the one for which
     "equivalent up to here, not beyond" agrees with most of the testers' answers; of equals the
     largest. One careless answer does not move it, and where answers leave a choice, it favours
-    the random system. With nobody ever answering `equivalent` it is `RATER_SD`.
+    the random system. Without any answer `equivalent` it is `RATER_SD`.
 
     Returns
     -------
@@ -91,7 +91,7 @@ def simulate_random(
         Of the draws.
     draws
         How many times predictions are drawn for all images. Mean and sd are means over draws,
-        so that the sd is what one study would show, not what is left after averaging.
+        so that the sd is that of one study, not that left after averaging.
     """
     seen = {(a.tester, a.image): a.target for a in answers if a.choice != "discard"}
     scores = list(dict.fromkeys((answer.image, answer.target) for answer in answers))
@@ -131,7 +131,7 @@ def simulate_random(
 
 
 def _mean(figures: Sequence[Figure]) -> Figure:
-    """Mean over draws; a tester counts who has a value in any draw."""
+    """Mean over draws; a tester with a value in any draw counts."""
     return Figure(
         mean=figure_of(figure.mean for figure in figures).mean,
         sd=figure_of(figure.sd for figure in figures).mean,
