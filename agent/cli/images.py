@@ -48,7 +48,7 @@ def filter_(
     ] = None,
     score: Annotated[bool, typer.Option("--score", help="score the raw frames, too")] = False,
     as_float: Annotated[
-        bool, typer.Option("--float", help="write float32, whatever the file's type")
+        bool, typer.Option("--float", help="write float32, for any type of the file")
     ] = False,
     series: Series = None,
     channel: Channel = None,
@@ -111,7 +111,7 @@ def reconstruct(
     factor: Annotated[int, typer.Option(help="T frames become (T − 1) · factor + 1")] = 2,
     model: Annotated[
         str,
-        typer.Option(help="auto: what does best on this movie; flow, dain, zs or a .safetensors"),
+        typer.Option(help="auto: the best on this movie; flow, dain, zs or a .safetensors"),
     ] = "auto",
     uncertainty: Annotated[
         Path | None,

@@ -155,7 +155,7 @@ def rate(
         Path | None,
         typer.Option("--study", metavar="SCORES.csv", help="columns image, target, prediction"),
     ] = None,
-    tester: Annotated[str | None, typer.Option(help="who answers; you, if absent")] = None,
+    tester: Annotated[str | None, typer.Option(help="name of the tester; yours, if absent")] = None,
     seed: Annotated[int, typer.Option(min=0, help="of the order")] = 1,
     pixel_size: Annotated[
         float | None, typer.Option("--pixel-size", metavar="NM", help="instead of the files' own")

@@ -31,7 +31,7 @@ function fail(error) {
   if (error instanceof Refused && error.status === 401) {
     $("app").hidden = true;
     gate("gate", "The token of this link is not, or no longer, the one that stedfast printed.");
-  } else problem(error instanceof Refused ? `Not done: ${error.message}.` : "No answer from stedfast rate: is it still running? What was saved is safe.");
+  } else problem(error instanceof Refused ? `Not done: ${error.message}.` : "No answer from stedfast rate: is it still running? Saved answers are safe.");
 }
 
 async function show(found) {
@@ -218,4 +218,4 @@ $("over-back").onclick = back;
 $("help").onclick = help;
 $("keys-close").onclick = () => $("keys").close();
 if (hasToken()) load(-1);
-else gate("gate", "Open the whole link, with what comes after the #, or paste it here.");
+else gate("gate", "Open the whole link, with the part after the #, or paste it here.");

@@ -141,7 +141,7 @@ function drawFilter(filter) {
     class: "small", "aria-pressed": String(one === filter.frames),
     onclick: () => tell({ filter: one }, `filter ${words[one].toLowerCase()}`),
   }, words[one] || one)));
-  text("filter-words", `Model ${filter.model}. The model stays what it is for a whole run, so that every filtered frame has one origin; another one needs a new run, or stedfast filter afterwards.`);
+  text("filter-words", `Model ${filter.model}. The model stays the same for a whole run, so that every filtered frame has one origin. Another one needs a new run, or stedfast filter afterwards.`);
 }
 
 export function drawSpent(state) {

@@ -364,7 +364,7 @@ function drawFigures(found) {
     $("accept").disabled = search.over || search.best === null;
     $("finish").disabled = search.over || !search.done;
     text("accept", search.best === null ? "Accept the best trial" : `Accept trial ${search.best}`);
-    text("finish-words", search.over ? "The search is over: the recommended settings are being retested." : search.best === null ? "No trial has given a result within the limits yet. Any other one can be accepted in the table of trials." : `Best so far: trial ${search.best}, score ${search.best_score.toFixed(3)}, whose settings are taken as they are. Any other one can be accepted in the table of trials. Or take the predicted best: settings that perhaps no trial had. Either way start and best are then measured again on fresh fields.`);
+    text("finish-words", search.over ? "The search is over: the recommended settings are being retested." : search.best === null ? "No trial has given a result within the limits yet. Any other one can be accepted in the table of trials." : `Best so far: trial ${search.best}, score ${search.best_score.toFixed(3)}. Accepted, its settings are taken as they are; any other trial can be accepted in the table of trials. Or take the predicted best: settings that perhaps no trial had. Either way start and best are then measured again on fresh fields.`);
     best = search.best;
   } else $("finish-box").hidden = true;
   for (const tab of $("tabs").children) if (tab.dataset.chart in OWN) tab.hidden = !OWN[tab.dataset.chart](found);
@@ -523,4 +523,4 @@ $("name").value = localStorage.getItem("name") || "";
 $("name").oninput = () => localStorage.setItem("name", $("name").value);
 if (localStorage.getItem("tone") === "light") document.documentElement.classList.add("light");
 text("colour", look.colour ? "Grey" : "Colour");
-if (hasToken()) { $("app").hidden = false; watch(); } else closed("Open the whole link, with what comes after the #, or paste it here.");
+if (hasToken()) { $("app").hidden = false; watch(); } else closed("Open the whole link, with the part after the #, or paste it here.");
