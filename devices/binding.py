@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from devices.config import MicroscopeConfig, SettingConfig
-from devices.errors import BindingError, one_of
+from devices.errors import BindingError
+from devices.refusals import refused
 from devices.values import number, spelled
 
 if TYPE_CHECKING:
@@ -242,7 +243,7 @@ def check_property(core: UniMMCore, at: tuple[str | int, ...], device: str, prop
     """Check that a device has a property; `at` is where the config names it."""
     devices = list(core.getLoadedDevices())
     if device not in devices:
-        raise BindingError((*at, "device"), one_of(device, devices))
+        raise BindingError((*at, "device"), refused(device, devices))
     names = list(core.getDevicePropertyNames(device))
     if prop not in names:
-        raise BindingError((*at, "property"), f"on {device}: {one_of(prop, names)}")
+        raise BindingError((*at, "property"), f"on {device}: {refused(prop, names)}")

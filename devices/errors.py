@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 
 
 class BindingError(ValueError):
@@ -40,10 +39,3 @@ class GateClosed(DeviceFault):
 
 class Interrupted(Exception):
     """It is to end before the microscope was open; the microscope is made safe and let go."""
-
-
-def one_of(wrong: str, known: Sequence[str]) -> str:
-    """`no 'wrong'; there are a, b — did you mean a?`, for messages."""
-    near = get_close_matches(wrong, known, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    return f"no {wrong!r} here, there is {', '.join(known) or 'none'}{hint}"

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from devices.adapters import adapters_for
 from devices.cfg import load_cfg
 from devices.config import NO_SHUTTER, MicroscopeConfig
-from devices.errors import BindingError, one_of
+from devices.errors import BindingError
 from devices.extras import install
 from devices.fields import grid
 from devices.modules import module_named
+from devices.refusals import refused
 
 if TYPE_CHECKING:
     from pymmcore_plus.experimental.unicore import Device, UniMMCore
@@ -178,7 +179,7 @@ def assign_roles(core: UniMMCore, config: MicroscopeConfig) -> None:
             assign("")
             continue
         if label is not None and label not in there:
-            raise BindingError((role,), one_of(label, there))
+            raise BindingError((role,), refused(label, there))
         if label is None and not current() and len(there) == 1:
             label = there[0]
         if label is not None:

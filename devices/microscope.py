@@ -17,13 +17,14 @@ from devices.binding import (
     with_whole_numbers,
 )
 from devices.config import MicroscopeConfig, PropertyBinding, Value
-from devices.errors import BindingError, LimitError, one_of
+from devices.errors import BindingError, LimitError
 from devices.fields import grid
 from devices.light import FRAME, Received
 from devices.lights import Loose
 from devices.loading import assign_roles
 from devices.looking import look
 from devices.opening import OpenCore, open_core
+from devices.refusals import refused, unknown
 from devices.safety import SafeState, Stop
 from devices.shot import Shot
 from devices.values import send
@@ -170,12 +171,12 @@ class Microscope:
             Unknown mode or setting, or a value outside its range.
         """
         if shot.mode not in self.config.modes:
-            raise LimitError(f"mode {shot.mode!r}: {one_of(shot.mode, list(self.config.modes))}")
+            raise LimitError(f"mode: {refused(shot.mode, self.config.modes)}")
         wanted: dict[str, Value] = {**shot.settings, **self.config.modes[shot.mode]}
         full = self.config.start()
         for name, value in wanted.items():
             if name not in full:
-                raise LimitError(f"setting {name!r}: {one_of(name, list(full))}")
+                raise LimitError(f"{name!r}: {unknown(name, full, 'setting')}")
             if why := self.config.settings[name].refusal(value):
                 raise LimitError(f"setting {name!r}: {why}")
             full[name] = self.config.settings[name].plain(value)

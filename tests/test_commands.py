@@ -273,5 +273,5 @@ def test_bench_prints_checks_computed_from_its_figures(stedfast: Command) -> Non
         assert {"name", "value", "target", "unit", "holds"} <= set(check)
         assert check["holds"] == (check["value"] <= check["target"])
     stedfast("bench", "lop")
-    assert stedfast.code == 2 and "did you mean loop?" in stedfast.err
+    assert stedfast.code == 2 and "did you mean `loop`?" in stedfast.err
     assert len(stedfast.err) < 250

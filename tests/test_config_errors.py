@@ -78,8 +78,12 @@ LIVE: list[tuple[str, Any, list[str]]] = [
     ("live.frames", "many", ["`live.frames`", "'many'", "integer"]),
     ("live.frames", 0, ["`live.frames`", "0", "greater than or equal to 1"]),
     ("live.frames", 2.5, ["`live.frames`", "2.5", "integer"]),
-    ("live", [1, 2], ["`live`", "[1, 2]", "must be keys", "frames, mode, interval_s"]),
-    ("live", None, ["`live`", "nothing", "must be keys", "frames, mode, interval_s"]),
+    (
+        "live",
+        [1, 2],
+        ["`live`", "[1, 2]", "keys with values", "frames, mode, interval_s"],
+    ),
+    ("live", None, ["`live`", "nothing", "keys with values", "frames, mode, interval_s"]),
     ("seed", -1, ["`seed`", "-1", "greater than or equal to 0"]),
     ("analysis.score", "perhaps", ["`analysis.score`", "'perhaps'", "boolean"]),
     ("analysis.on_error", "ignore", ["`analysis.on_error`", "'stop' or 'skip'"]),
@@ -89,16 +93,20 @@ LIVE: list[tuple[str, Any, list[str]]] = [
     ("filter", {"model": "actin", "device": "gpu"}, ["`filter.device`", "'auto', 'cpu' or 'cuda'"]),
     ("filter", {"model": "actin", "modes": ["stde"]}, ["`filter.modes`", "'stde'", "sted"]),
     ("filter", {"model": "actin", "timeout_s": 0}, ["`filter.timeout_s`", "greater than 0"]),
-    ("microscope", "demo", ["`microscope`", "'demo'", "must be keys", "cfg, virtual_sted"]),
-    ("microscope.settings", ["a"], ["`microscope.settings`", "must be keys"]),
+    (
+        "microscope",
+        "demo",
+        ["`microscope`", "'demo'", "keys with values", "cfg, virtual_sted"],
+    ),
+    ("microscope.settings", ["a"], ["`microscope.settings`", "keys with values"]),
     ("microscope.pixel_size_nm", 0, ["`microscope.pixel_size_nm`", "greater than 0"]),
     ("microscope.timeout_s", float("nan"), ["`microscope.timeout_s`", "finite number"]),
-    ("microscope.fields.centre_um", 3, ["`microscope.fields.centre_um`", "must be a list"]),
+    ("microscope.fields.centre_um", 3, ["`microscope.fields.centre_um`", "accepted: a list"]),
     (f"{CAMERA}.class", "FlakyCamera", [f"`{CAMERA}.class`", "module:Class"]),
     # ranges, and what must lie in them
     (f"{LASER}.range", [300, 0], [f"`{LASER}.range`", "[low, high]", "300"]),
     (f"{LASER}.range", [5, 5], [f"`{LASER}.range`", "[low, high]"]),
-    (f"{LASER}.range", 300, [f"`{LASER}.range`", "300", "must be a list", "lowest and highest"]),
+    (f"{LASER}.range", 300, [f"`{LASER}.range`", "300", "accepted: a list", "lowest and highest"]),
     (f"{LASER}.range", [0, "full"], [f"`{LASER}.range", "'full'", "number"]),
     (f"{LASER}.start", 301, [f"`{LASER}.start`", "301", "0 … 300 mW"]),
     (f"{LASER}.start", "bright", [f"`{LASER}.start`", "'bright'", "number"]),
@@ -125,8 +133,8 @@ LIVE: list[tuple[str, Any, list[str]]] = [
     (f"{LASER}.property", "Model", [f"`{LASER}.property`", "read-only"]),
     (f"{LASER}.range", [0, 600], [f"`{LASER}.range`", "0 … 500"]),
     ("microscope.camera", "Camra", ["`microscope.camera`", "did you mean 'Camera'"]),
-    ("microscope.shutter", "Depletion", ["`microscope.shutter`", "there is Shutter"]),
-    ("microscope.xy_stage", "Table", ["`microscope.xy_stage`", "there is Stage"]),
+    ("microscope.shutter", "Depletion", ["`microscope.shutter`", "accepted: Shutter"]),
+    ("microscope.xy_stage", "Table", ["`microscope.xy_stage`", "accepted: Stage"]),
     (
         "microscope.clock",
         {"device": "Watch", "property": "s"},
@@ -391,7 +399,7 @@ def test_overrides_are_told_as_they_are_typed(
     file = faulty.write(tmp_path / "my.yaml", faulty.config())
     _, _, err = cli(capsys, "check", file, "--set", "seed=3", "--set", "live.frames=0")
     # The file has a line of that key, and there it is right.
-    assert err.startswith(f"{file}: `live.frames`: 0: ")
+    assert err.startswith(f"{file}: `live.frames`: found 0; ")
     assert err.splitlines()[-1] == "with --set seed=3 --set live.frames=0"
     _, _, err = cli(capsys, "check", file, "--set", "seed=3", "--set", "live.frame=0")
     assert err.startswith(f"{file}: `live.frame`: unknown key")

@@ -244,7 +244,7 @@ def test_check_counts_its_frames(capsys: pytest.CaptureFixture[str]) -> None:
             ("microscope.fields", "49", "55"),
         ),
         ({"optimize__search": {"excitation_power": [5, 20]}}, ("excitation_power", "start (4")),
-        ({"optimize__search": {"gain": [5, 20]}}, ("optimize.search.gain", "no such setting")),
+        ({"optimize__search": {"gain": [5, 20]}}, ("optimize.search.gain", "unknown setting")),
         ({"timelapse__reoptimize": {"every": 0}}, ("timelapse.reoptimize.every", "0")),
         ({"timelapse__reoptimize": {"evry": 2}}, ("timelapse.reoptimize.evry", "every")),
     ],

@@ -141,7 +141,7 @@ def test_mode_pins_win_over_the_shot(scope: Microscope) -> None:
         (Shot("sted", {"dwell_time": 0}), "0 is outside 1 … 100 µs"),
         (Shot("sted", {"line_accumulations": 1.5}), "not a whole number"),
         (Shot("sted", {"line_accumulations": True}), "not a number"),
-        (Shot("sted", {"depletion": 3}), "did you mean 'depletion_power'"),
+        (Shot("sted", {"depletion": 3}), "did you mean `depletion_power`"),
         (Shot("stde", {}), "did you mean 'sted'"),
     ],
 )
@@ -200,7 +200,7 @@ def test_fields_are_a_grid_from_the_centre_outwards() -> None:
 @pytest.mark.parametrize(
     ("path", "change", "message"),
     [
-        ("device", "Laser", "no 'Laser' here"),
+        ("device", "Laser", "found 'Laser'; accepted: Ex"),
         ("device", "Excitaton", "did you mean 'Excitation'"),
         ("property", "Power_mW", "on Excitation"),
         ("range", [0, 60], "0 … 50"),

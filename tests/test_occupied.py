@@ -76,7 +76,7 @@ def test_it_is_let_go_whatever_went_wrong(tmp_path: Path) -> None:
     with pytest.raises(KeyError), Microscope.open(config):
         raise KeyError
     wrong = config.model_copy(update={"camera": "None"})
-    with pytest.raises(BindingError, match="no 'None'"), Microscope.open(wrong):
+    with pytest.raises(BindingError, match="found 'None'"), Microscope.open(wrong):
         pass
     with Microscope.open(config):
         assert_in_use(config)

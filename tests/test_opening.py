@@ -89,7 +89,7 @@ def ways_out(log: Path, tmp_path: Path, way: str) -> tuple[dict[str, Any], list[
     ("way", "code", "message"),
     [
         ("typo in a setting", 2, "Gian"),
-        ("typo in a laser", 2, "on Depletion: no 'Power'"),
+        ("typo in a laser", 2, "on Depletion: found 'Power'"),
         ("typo in the second property", 2, "Gian"),
         ("a shutter's state", 2, "State"),
         ("a folder that is not empty", 2, "is there already"),

@@ -143,7 +143,12 @@ def test_commands_that_are_none_are_refused_and_change_nothing(
     faults = recorded(work.run).faults
     assert len(faults) == len(lines) + 1 and not pauses(work.run)
     said = "\n".join(fault["what"] for fault in faults)
-    for words in ("line 1: `pause`: False", "accepted: one of pause", "no filter", "is damaged"):
+    for words in (
+        "line 1: `pause`: found False",
+        "accepted: one of pause",
+        "no filter",
+        "is damaged",
+    ):
         assert words in said
     assert_left_well(capsys, work.run, "completed", acquired=12)
 
@@ -185,13 +190,14 @@ def test_the_filter_is_switched_off_and_on_while_the_run_goes_on(
     until(lambda: (work.progress.filtered or 0) > 1)
     work.tell(filter="none")
     until(lambda: recorded(work.run).commands)
-    until(lambda: work.progress.frames > 15)
-    before, taken = work.progress.filtered, work.progress.frames
-    until(lambda: work.progress.frames > taken + 5)
-    assert work.progress.filtered == before, "a frame was filtered"
+    off = work.progress.frames
+    until(lambda: work.progress.frames > off + 15)
     work.tell(filter="all")
     assert work.ended().status == "completed"
-    assert len(recorded(work.run).filtered()) > (before or 0) + 10
+    # The frame that was under way may come late.
+    filtered = recorded(work.run).filtered()
+    assert not any(off + 2 <= index <= off + 15 for index in filtered)
+    assert any(index > off + 15 for index in filtered)
 
 
 def test_a_pause_that_is_asked_for_again_while_it_ends_is_kept() -> None:

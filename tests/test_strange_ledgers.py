@@ -53,18 +53,26 @@ def commands(run: Path) -> list[tuple[str, ...]]:
 
 # What a row is replaced by; and what has to be said of it.
 KINDS = [
-    ("shot", "[]", "should be an object"),
-    ("frame", "5", "should be an object"),
-    ("score", "null", "should be an object"),
+    ("shot", "[]", "accepted: an object"),
+    ("frame", "5", "accepted: an object"),
+    ("score", "null", "accepted: an object"),
     ("shot", "{}", "`mode`: missing"),
-    ("score", '{"value": "0.5"}', "`value`: '0.5'"),
-    ("frame", '{"shape": [4], "dtype": "u1", "crc32": 1, "time_s": "soon"}', "`time_s`: 'soon'"),
+    ("score", '{"value": "0.5"}', "`value`: found '0.5'"),
+    (
+        "frame",
+        '{"shape": [4], "dtype": "u1", "crc32": 1, "time_s": "soon"}',
+        "`time_s`: found 'soon'",
+    ),
     ("frame", '{"shape": [4], "dtype": "u1", "crc32": 1, "time_s": 1e300}', "`time_s`"),
     ("end", '{"status": ["completed"], "reason": "x"}', "`status`"),
-    ("run", '{"plan": "optimize", "simulated": "no", "planned": 3}', "`simulated`: 'no'"),
-    ("safe_state", '{"ok": true, "reason": "", "at": "noon", "readback": {}}', "`at`: 'noon'"),
+    ("run", '{"plan": "optimize", "simulated": "no", "planned": 3}', "`simulated`: found 'no'"),
+    (
+        "safe_state",
+        '{"ok": true, "reason": "", "at": "noon", "readback": {}}',
+        "`at`: found 'noon'",
+    ),
     ("note", '{"topic": "trial", "data": {"settings": {}}}', "`objectives`: missing"),
-    ("note", '{"topic": "trial", "data": 7}', "`data`: 7"),
+    ("note", '{"topic": "trial", "data": 7}', "`data`: found 7"),
     ("note", '{"topic": "x", "data": ' + "[" * 5000 + "]" * 5000 + "}", "no JSON"),
     ("note", '{"topic": "x", "data": {', "no JSON"),
     ("note", "", "no JSON"),
@@ -90,12 +98,12 @@ def test_every_command_names_the_row_that_is_wrong(
 @pytest.mark.parametrize(
     ("sql", "said"),
     [
-        ("UPDATE entries SET at = 'noon' WHERE seq = 3", "`at`: 'noon'"),
+        ("UPDATE entries SET at = 'noon' WHERE seq = 3", "`at`: found 'noon'"),
         ("UPDATE entries SET at = '2026-01-01T00:00:00' WHERE seq = 3", "time zone"),
-        ("UPDATE entries SET frame = 'one' WHERE seq = 3", "`frame`: 'one'"),
-        ("UPDATE entries SET frame = -1 WHERE seq = 3", "`frame`: -1"),
-        ("UPDATE entries SET frame = NULL WHERE seq = 3", "`frame`: None"),
-        ("UPDATE entries SET data = x'00ff' WHERE seq = 3", "no text"),
+        ("UPDATE entries SET frame = 'one' WHERE seq = 3", "`frame`: found 'one'"),
+        ("UPDATE entries SET frame = -1 WHERE seq = 3", "`frame`: found -1"),
+        ("UPDATE entries SET frame = NULL WHERE seq = 3", "`frame`: found nothing"),
+        ("UPDATE entries SET data = x'00ff' WHERE seq = 3", "accepted: a text"),
         ("DELETE FROM entries WHERE kind = 'shot'", "was not announced"),
     ],
 )

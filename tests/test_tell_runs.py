@@ -237,8 +237,8 @@ def test_damaged_and_refused_lines_end_nothing(
     ]
     assert {fault["policy"] for fault in faults} == {"ignored"}
     assert "accepted: a JSON object" in faults[0]["what"]
-    assert "`depletion_power`: 900" in faults[1]["what"] and "10 … 200" in faults[1]["what"]
-    assert "`pick`: 77" in faults[2]["what"]
+    assert "`depletion_power`: found 900" in faults[1]["what"] and "10 … 200" in faults[1]["what"]
+    assert "`pick`: found 77" in faults[2]["what"]
     assert "`trials`: stands here twice" in faults[4]["what"]
     result, _ = work(run)
     assert result.status == "completed", result.reason
@@ -271,13 +271,13 @@ def test_what_comes_too_late_is_said_to_be_ignored(
 def test_telling_checks_before_it_writes(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert work(run, interrupted_at=3)[0].status == "interrupted"
     for words, named in (
-        (["depletion_power=500"], "`depletion_power`: 500 is not accepted; accepted: a number"),
+        (["depletion_power=500"], "`depletion_power`: found 500; accepted: a number"),
         (["trials=6", "depletion_powr=50"], "did you mean `depletion_power`?"),
         (["trials=1"], "accepted: at least the"),
         (["trials"], "not key=value"),
         (["trials=6", "trials=7"], "`trials`: stands here twice"),
         (["try={a: ]"], "not a YAML value"),
-        (["depletion_power=2020-01-01"], "'2020-01-01' is not accepted"),
+        (["depletion_power=2020-01-01"], "found '2020-01-01'"),
         (["pick=4"], "a trial that gave a result: 1, 2"),
     ):
         code, out, err = cli(capsys, "tell", run, *words)

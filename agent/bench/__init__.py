@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from datetime import date
-from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from agent.bench.measurement import Measurement
 from agent.cli.terminal import out
 from agent.config.reading import UserError
 from agent.record.folder import versions
+from devices.refusals import unknown
 
 _BENCHES = {
     "loop": "what the loop costs beside Micro-Manager's bare runner",
@@ -63,10 +63,7 @@ def run_bench(
         There is no such benchmark.
     """
     if name not in _BENCHES:
-        near = get_close_matches(name, _BENCHES, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        known = ", ".join(_BENCHES)
-        raise UserError(f"bench {name}: no such measurement; accepted: {known}{hint}")
+        raise UserError(f"bench {name}: {unknown(name, _BENCHES, 'measurement')}")
     if seeds is not None and seeds < 1:
         raise UserError(f"--seeds {seeds}: at least 1")
     if keep is not None and name not in _LONG:

@@ -10,6 +10,7 @@ import typer
 from agent.cli.options import err
 from agent.cli.progress_bar import counting
 from agent.config.reading import UserError
+from devices.refusals import unknown
 
 app = typer.Typer(help="Make data with the virtual microscope.", no_args_is_help=True)
 
@@ -30,7 +31,7 @@ def simulate_quality(
     from agent.offline.simulate import simulate_quality as make
 
     if name not in SETS:
-        raise UserError(f"--set {name}: no such set; accepted: {', '.join(SETS)}")
+        raise UserError(f"--set {name}: {unknown(name, SETS, 'set')}")
     with counting(err, "frames") as show:
         for done in make(folder, frames, seed, workers, name):
             show(done, frames)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +14,7 @@ from agent.config.own_code import ENGINE, FILTER, NAME, PLAN, Own, Part, find, i
 from agent.config.paths import settle
 from agent.config.reading import located, read_checked
 from agent.config.schema import PLANS, FilterConfig, RunConfig
+from devices.refusals import did_you_mean, refused
 
 OWN = "own"
 """Key of a run's provenance: names of its plan, engine and filter, where they are of one's own."""
@@ -110,12 +110,8 @@ def _own(part: Part, data: dict[str, Any], path: Path, *, code: bool) -> Own | N
 
 def _not_installed(part: Part, name: str) -> str:
     known = [*_PARTS[part][2], *installed(part)]
-    near = get_close_matches(name, known, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    return (
-        f"no {part.word} {name!r} is installed; accepted: {', '.join(known)}, or MODULE:FUNCTION "
-        f"of a file beside the config{hint}"
-    )
+    accepted = f"{', '.join(known)}, or MODULE:FUNCTION of a file beside the config"
+    return refused(name, accepted) + did_you_mean(name, known)
 
 
 @cache

@@ -19,7 +19,6 @@ import re
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -30,6 +29,7 @@ from agent.config.plan_section import PlanSection
 from agent.config.reading import UserError
 from devices.config import Model
 from devices.modules import module_named
+from devices.refusals import did_you_mean
 
 NAME = re.compile(r"([A-Za-z_][\w.]*:)?[A-Za-z]\w*")
 """How a config may name one."""
@@ -173,8 +173,7 @@ def _beside(name: str, folder: Path) -> Any:
     there = vars(module_named(module, folder))
     if function in there:
         return there[function]
-    near = get_close_matches(function, [key for key in there if not key.startswith("_")], n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    hint = did_you_mean(function, [key for key in there if not key.startswith("_")])
     raise _NotThere(f"no {function!r} in {module}{hint}")
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Protocol
 
+from devices import refusals
 from devices.config import MicroscopeConfig, Model, Value
+from devices.refusals import refused
 
 
 class Search(Protocol):
@@ -149,12 +151,9 @@ def check_mode(key: str, mode: str, scope: MicroscopeConfig) -> None:
         Where the mode is asked for, like `live.mode`.
     """
     if mode not in scope.modes:
-        raise ValueError(
-            f"`{key}`: no mode {mode!r} in `microscope.modes`; "
-            f"accepted: {', '.join(scope.modes) or 'none'}"
-        )
+        raise ValueError(f"`{key}`: {refused(mode, scope.modes)}")
 
 
 def unknown(key: str, kind: str, known: Collection[str]) -> str:
     """The refusal of a name that the config does not have."""
-    return f"`{key}`: no such {kind}; accepted: {', '.join(known) or 'none'}"
+    return f"`{key}`: {refusals.unknown(key.rpartition('.')[2], known, kind)}"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +17,7 @@ from pydantic.fields import FieldInfo
 
 from agent.config import plain_yaml
 from agent.config.plain_yaml import YamlError
+from devices.refusals import did_you_mean, refused, shortened, unknown
 
 Path_ = tuple[str | int, ...]
 Checked = TypeVar("Checked", bound=BaseModel)
@@ -65,7 +65,7 @@ def read_checked(
         raise UserError(f"{path}: empty; a config needs at least {_needed(kind)}")
     if not isinstance(data, dict):
         raise UserError(
-            f"{path}: {_short(data)} is not a config; keys like {_needed(kind, colon=':')} are"
+            f"{path}: {shortened(data)} is not a config; keys like {_needed(kind, colon=':')} are"
         )
     settle(data, path.parent)
     for override in overrides:
@@ -92,8 +92,7 @@ def read_text(path: Path) -> str:
             raise UserError(f"{path}: larger than {_MAX_BYTES / 1e6:g} MB, no config is")
         return raw.decode("utf-8-sig")
     except FileNotFoundError:
-        near = get_close_matches(path.name, _siblings(path), n=1, cutoff=0.75)
-        hint = f"; did you mean {path.parent / near[0]}?" if near else ""
+        hint = did_you_mean(path.name, _siblings(path), quote="")
         raise UserError(f"{path}: no such file{hint}") from None
     except IsADirectoryError:
         raise UserError(f"{path}: is a folder, a YAML file is needed") from None
@@ -130,7 +129,7 @@ def _lay_over(
     for parent in parents:
         inner = place.setdefault(parent, {})
         if not isinstance(inner, dict):
-            raise UserError(f"--set {override}: `{parent}` has no keys, it is {_short(inner)}")
+            raise UserError(f"--set {override}: `{parent}` has no keys, it is {shortened(inner)}")
         place = inner
     place[last] = alone[last]
 
@@ -243,34 +242,31 @@ def _what(error: Any, root: type[BaseModel], keys: Path_) -> str:
     kind, value, context = error["type"], error["input"], error.get("ctx", {})
     if kind == "extra_forbidden":
         known = _known_keys(root, keys[:-1])
-        near = get_close_matches(str(keys[-1]), known, n=1)
-        hint = f"did you mean `{near[0]}`? " if near else ""
-        return f"unknown key; {hint}accepted: {', '.join(known)}"
+        return unknown(keys[-1], known)
     if kind == "missing":
         return "missing" + (f"; {about}" if (about := _description(root, keys)) else "")
     if kind == "value_error":
         return str(context["error"])
     if kind == "literal_error":
-        near = get_close_matches(str(value), [w.strip("'") for w in context["expected"].split("'")])
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        return f"{_short(value)} is not accepted; accepted: {context['expected']}{hint}"
+        words = str(context["expected"])
+        return refused(value, words) + did_you_mean(value, re.findall("'(.*?)'", words))
     about = _description(root, keys)
     about = f" ({about})" if about else ""
-    found = "nothing" if value is None else _short(value)
     if kind in ("model_type", "model_attributes_type", "dict_type"):
-        accepted = ", ".join(_known_keys(root, keys))
-        accepted = f"; accepted: {accepted}" if accepted else ""
-        return f"{found}: must be keys with values{about}{accepted}"
+        names = ", ".join(_known_keys(root, keys))
+        return refused(value, f"keys with values{about}" + (f": {names}" if names else ""))
     if kind in ("tuple_type", "list_type"):
-        return f"{found}: must be a list{about}"
+        return refused(value, f"a list{about}")
     if kind == "string_pattern_mismatch":
-        return f"{found}: must be{about or ' ' + context['pattern']}"
-    return f"{found}: {error['msg'].removeprefix('Input ')}{about}"
+        return refused(value, _description(root, keys) or context["pattern"])
+    return refused(value, f"{wanted(error['msg'])}{about}")
 
 
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:37]}…"
+def wanted(message: str) -> str:
+    """What pydantic accepts, of what it says: `Input should be greater than 0`."""
+    accepted = re.sub(r"^[A-Z]\w+ should (be |have )?", "", message)
+    # What it found instead is said already.
+    return re.sub(r"(, (unable to|got)| after validation, not) .*$", "", accepted)
 
 
 def _model_at(root: type[BaseModel], keys: Path_) -> type[BaseModel] | None:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, NotRequired
 from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
+from agent.config.reading import wanted
 from agent.record.notes import TOPICS
 from agent.record.values import (
     MOST,
@@ -27,6 +28,7 @@ from agent.record.values import (
     moment,
     row,
 )
+from devices.refusals import refused, shortened
 
 LARGEST = 16 * 2**20
 """Bytes of a row; the largest that a run writes, what a model believes, has some 100,000."""
@@ -281,13 +283,13 @@ def checked(at: Any, kind: Any, frame: Any, text: Any) -> dict[str, Any]:
     """
     for name, value in (("at", at), ("kind", kind), ("data", text)):
         if type(value) is not str:
-            raise ValueError(f"`{name}`: {_short(value)} is no text")
+            raise ValueError(f"`{name}`: {refused(value, 'a text')}")
     try:
         moment(at)
     except ValueError:
-        raise ValueError(f"`at`: {_short(at)} is no moment with a time zone") from None
+        raise ValueError(f"`at`: {refused(at, 'a moment with a time zone')}") from None
     if not (type(frame) is int and 0 <= frame < MOST) if frame is not None else kind in _OF_A_FRAME:
-        raise ValueError(f"`frame`: {_short(frame)} is no number of a frame")
+        raise ValueError(f"`frame`: {refused(frame, 'the number of a frame')}")
     try:
         data: dict[str, Any] = _parsed(_KINDS.get(kind, _OTHER), text)
         if kind == "note" and (topic := TOPICS.get(data["topic"])) is not None:
@@ -328,9 +330,10 @@ def _said(error: ValidationError) -> str:
     if first["type"] == "missing":
         return f"{where}missing"
     if first["type"] in _BOUNDS:
-        return f"{where}{_short(first['input'])}: out of bounds"
-    accepted = first["msg"].removeprefix("Input ").removeprefix("Value error, ")
-    return f"{where}{_short(first['input'])}: {accepted}"
+        return f"{where}found {shortened(first['input'])}: out of bounds"
+    if first["type"] == "value_error":
+        return f"{where}found {shortened(first['input'])}: {first['ctx']['error']}"
+    return f"{where}{refused(first['input'], wanted(first['msg']))}"
 
 
 _BRANCHES = frozenset(
@@ -339,8 +342,3 @@ _BRANCHES = frozenset(
 
 
 _BOUNDS = frozenset({"greater_than", "greater_than_equal", "less_than", "less_than_equal"})
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}…"

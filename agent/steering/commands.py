@@ -18,7 +18,7 @@ from typing import Any
 
 from agent.config.reading import UserError
 from agent.steering.control_file import COMMANDS, FILTERING
-from agent.steering.instructions import short
+from devices.refusals import refused, shortened
 
 
 def check_command(told: Mapping[str, Any], *, filters: bool) -> tuple[str, Any]:
@@ -37,17 +37,14 @@ def check_command(told: Mapping[str, Any], *, filters: bool) -> tuple[str, Any]:
         It is none that can be obeyed: names key, value and what is accepted.
     """
     if len(told) != 1:
-        listed = ", ".join(f"`{key}`" for key in told)
-        raise UserError(
-            f"{short(listed, quoted=False)}: accepted: one of {', '.join(COMMANDS)} a line"
-        )
+        listed = shortened(", ".join(f"`{key}`" for key in told), quoted=False)
+        raise UserError(f"{listed}: accepted: one of {', '.join(COMMANDS)} a line")
     ((key, value),) = told.items()
     if key != "filter":
         if value is not True:
-            raise UserError(f"`{key}`: {short(value)} is not accepted; accepted: true")
+            raise UserError(f"`{key}`: {refused(value, 'true')}")
     elif not isinstance(value, str) or value not in FILTERING:
-        known = ", ".join(FILTERING)
-        raise UserError(f"`filter`: {short(value)} is not accepted; accepted: {known}")
+        raise UserError(f"`filter`: {refused(value, FILTERING)}")
     elif not filters:
-        raise UserError(f"`filter`: {short(value)}: this run has no filter in its config")
+        raise UserError(f"`filter`: {shortened(value)}: this run has no filter in its config")
     return key, value

@@ -19,7 +19,7 @@ from typing import Any
 
 from agent.config.reading import UserError
 from agent.record.safe_files import open_to_append
-from agent.steering.instructions import short
+from devices.refusals import refused, shortened
 
 FILE = "control.jsonl"
 STAMP = ("id", "by", "at")
@@ -121,7 +121,7 @@ class ControlFile:
             stamp = stamp_of(told)
             if (known := stamp.get("id")) is not None:
                 if known in self._ids:
-                    raise UserError(f"id {short(known)}: was told before; accepted: a new id")
+                    raise UserError(f"id {shortened(known)}: was told before; accepted: a new id")
                 self._ids.add(known)
         except UserError as error:
             damage = str(error)
@@ -130,7 +130,7 @@ class ControlFile:
 
 def said_of(line: Line, why: str) -> str:
     """Why a line is not applied, and who wrote it."""
-    by = f" by {short(line.stamp['by'], quoted=False)}" if "by" in line.stamp else ""
+    by = f" by {shortened(line.stamp['by'], quoted=False)}" if "by" in line.stamp else ""
     return f"{FILE}, line {line.number}{by}: {why}"
 
 
@@ -145,7 +145,7 @@ def stamp_of(told: Mapping[str, Any]) -> dict[str, str]:
     stamp = {key: told[key] for key in STAMP if key in told}
     for key, value in stamp.items():
         if not isinstance(value, str) or not 0 < len(value) <= 80 or not value.isprintable():
-            raise UserError(f"`{key}`: {short(value)}; accepted: a text of 1 … 80 letters")
+            raise UserError(f"`{key}`: {refused(value, 'a text of 1 … 80 letters')}")
     return stamp
 
 
@@ -178,10 +178,10 @@ def parse(line: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):  # UnicodeDecodeError and JSONDecodeError are ValueErrors
         found = line.decode("utf-8", "replace").strip()
         raise UserError(
-            f'{short(found)} is damaged; accepted: a JSON object, like {{"trials": 30}}'
+            f'{shortened(found)} is damaged; accepted: a JSON object, like {{"trials": 30}}'
         ) from None
     if not isinstance(data, dict):
-        raise UserError(f'{short(data)}; accepted: a JSON object, like {{"trials": 30}}')
+        raise UserError(refused(data, 'a JSON object, like {"trials": 30}'))
     return data
 
 
@@ -190,7 +190,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(data) < len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in keys if keys.count(key) > 1)
-        raise UserError(f"`{short(twice, quoted=False)}`: stands here twice; accepted: once")
+        raise UserError(f"`{shortened(twice, quoted=False)}`: stands here twice; accepted: once")
     return data
 
 

@@ -19,13 +19,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any, NoReturn
 
 from agent.config import RunConfig
 from agent.config.reading import UserError
 from agent.plan import FREE, KEYS, Instruction
 from devices.config import SettingConfig, Value
+from devices.refusals import refused, shortened, unknown
 
 OBJECTIVES = ("quality", "bleaching")
 
@@ -124,13 +124,12 @@ def _fits_the_trials(instructions: Sequence[Instruction], standing: SearchState)
         key = "finish" if "finish" in told else "trials"
         if key in told:
             raise UserError(
-                f"`{key}`: {short(told[key])}: too early, none of {done} trials gave a result; "
+                f"`{key}`: {shortened(told[key])}: too early, none of {done} trials gave a result; "
                 "accepted: once one has"
             )
     if "try" in told and ahead.trials <= done:
-        raise UserError(
-            f"`try`: {short(told['try'])}: all {ahead.trials} trials are done; tell it `trials` too"
-        )
+        found = shortened(told["try"])
+        raise UserError(f"`try`: {found}: all {ahead.trials} trials are done; tell it `trials` too")
 
 
 def _accepted(config: RunConfig) -> list[str]:
@@ -274,25 +273,12 @@ def _within(setting: SettingConfig, edges: Sequence[Value]) -> str:
 
 
 def _refuse(key: str, value: object, accepted: str) -> NoReturn:
-    raise UserError(f"`{key}`: {short(value)} is not accepted; accepted: {accepted}")
+    raise UserError(f"`{key}`: {refused(value, accepted)}")
 
 
 def _unknown(key: str, known: Sequence[str]) -> NoReturn:
-    near = get_close_matches(key, known, n=1)
-    hint = f"did you mean `{near[0]}`? " if near else ""
-    raise UserError(
-        f"`{short(key, quoted=False)}`: unknown key; {hint}accepted: {', '.join(known)}"
-    )
+    raise UserError(f"`{shortened(key, quoted=False)}`: {unknown(key, known)}")
 
 
 def _listed(told: Mapping[str, Any]) -> str:
-    return short(", ".join(f"`{key}`" for key in told), quoted=False)
-
-
-def short(value: object, *, quoted: bool = True) -> str:
-    """A value for a message, no longer than a line bears."""
-    try:
-        text = repr(value) if quoted else str(value)
-    except ValueError:  # a whole number of more digits than Python writes
-        text = "a number of thousands of digits"
-    return text if len(text) <= 60 else f"{text[:57]}…"
+    return shortened(", ".join(f"`{key}`" for key in told), quoted=False)

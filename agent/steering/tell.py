@@ -16,7 +16,8 @@ from agent.record.folder import check_run_folder, is_running, read_config
 from agent.record.ledger import reading
 from agent.steering.commands import check_command
 from agent.steering.control_file import COMMANDS, append, stamp_of
-from agent.steering.instructions import SearchState, check, short
+from agent.steering.instructions import SearchState, check
+from devices.refusals import refused, shortened
 
 
 def tell(folder: Path, pairs: Sequence[str]) -> str:
@@ -120,7 +121,7 @@ def _instructions(folder: Path, told: Mapping[str, Any], running: bool) -> str:
         return "before the next frame" if running else "when the run is resumed"
     done = len(standing.gave)
     if isinstance(fewer := told.get("trials"), int) and fewer < done:
-        raise UserError(f"`trials`: {fewer} is not accepted; accepted: at least the {done} done")
+        raise UserError(f"`trials`: {refused(fewer, f'at least the {done} done')}")
     when = "before the next trial" if running else "when the run is resumed"
     return f"{when} ({done} of {standing.trials} trials are done)"
 
@@ -130,11 +131,11 @@ def _parsed(pairs: Sequence[str]) -> dict[str, Any]:
     for pair in pairs:
         key, equals, text = pair.partition("=")
         if not equals or not key:
-            raise UserError(f"{short(pair, quoted=False)}: not key=value, like trials=12")
+            raise UserError(f"{shortened(pair, quoted=False)}: not key=value, like trials=12")
         if key in told:
             raise UserError(f"`{key}`: stands here twice; accepted: once, or one after the other")
         try:
             told[key] = plain_yaml.read(text)
         except plain_yaml.YamlError:
-            raise UserError(f"`{key}`: {short(text)} is not a YAML value") from None
+            raise UserError(f"`{key}`: {shortened(text)} is not a YAML value") from None
     return told

@@ -27,6 +27,7 @@ from agent.workers.score_process import ScorerProcess
 from agent.workers.shared_process import SharedProcess, Start
 from agent.workers.tune_process import MakeTuner, TuneProcess, open_tuner
 from devices.fields import grid
+from devices.refusals import refused
 
 
 def check_filter(config: RunConfig, source: Path) -> None:
@@ -74,7 +75,7 @@ def _check_device(device: str, source: Path, key: tuple[str, str]) -> None:
     from torch.cuda import is_available
 
     if not is_available():
-        why = "'cuda', but torch finds no CUDA device here; accepted: auto or cpu"
+        why = f"{refused(device, 'auto or cpu')}; torch finds no CUDA device here"
         raise located(source, key, why)
 
 

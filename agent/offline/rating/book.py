@@ -32,6 +32,7 @@ from agent.config.reading import UserError
 from agent.offline.rating.images import Shown
 from agent.offline.user_study.answers import CHOICES
 from agent.record.safe_files import open_to_append, replace_text
+from devices.refusals import refused
 
 DISCARD = "discard"
 RATINGS, STUDY = "ratings", "study"
@@ -146,7 +147,7 @@ class Book:
         elif value == DISCARD:
             found["score"] = None
         elif isinstance(value, bool) or not isinstance(value, float | int) or not 0 <= value <= 1:
-            raise UserError(f"score: {value!r} is not accepted; accepted: 0 … 1, or {DISCARD}")
+            raise UserError(f"score: {refused(value, f'0 … 1, or {DISCARD}')}")
         else:
             found["score"] = round(float(value), 4)
         self._append({"answer": found})
@@ -204,7 +205,7 @@ class Book:
             return str(value)
         if value not in ("first", "second"):
             known = f"first, second, equivalent, {DISCARD}"
-            raise UserError(f"choice: {value!r} is not accepted; accepted: {known}")
+            raise UserError(f"choice: {refused(value, known)}")
         other = {"target": "prediction", "prediction": "target"}
         return self.first[key] if value == "first" else other[self.first[key]]
 

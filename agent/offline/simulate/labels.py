@@ -32,6 +32,7 @@ from agent.offline.simulate.label_fields import LabelledField, Measured, draw_fi
 from agent.offline.simulate.label_population import LABEL_SETS, SOURCES, Label, LabelSet
 from agent.offline.simulate.off_target import PIXEL_NM
 from devices.config import Structure
+from devices.refusals import unknown
 
 FIELDS = "fields.csv"
 CHANNELS = (
@@ -60,7 +61,7 @@ def parse_set(structure: str, name: str) -> tuple[Structure, LabelSet]:
         There is no such set, or none of this structure.
     """
     if name not in LABEL_SETS:
-        raise UserError(f"--set {name}: no such set; accepted: {', '.join(LABEL_SETS)}")
+        raise UserError(f"--set {name}: {unknown(name, LABEL_SETS, 'set')}")
     for of in SOURCES:
         if of == (structure, name):
             return of

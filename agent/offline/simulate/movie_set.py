@@ -17,6 +17,7 @@ from agent.config.reading import UserError
 from agent.offline.simulate.data_set import check_rows, make_missing, read_rows
 from agent.offline.simulate.movie_scenes import MOVIE_SETS, MovieSet
 from agent.offline.simulate.movies import COLUMNS, draw_movie
+from devices.refusals import unknown
 
 MOVIES = "movies.csv"
 CLEAN = "clean"
@@ -33,7 +34,7 @@ def parse_set(name: str) -> MovieSet:
     for known in MOVIE_SETS:
         if known == name:
             return known
-    raise UserError(f"--set {name}: no such set; accepted: {', '.join(MOVIE_SETS)}")
+    raise UserError(f"--set {name}: {unknown(name, MOVIE_SETS, 'set')}")
 
 
 def read_movies(folder: Path) -> list[dict[str, str]]:

@@ -1,0 +1,39 @@
+"""One voice for what is refused."""
+
+import pytest
+
+from agent.config.reading import wanted
+from devices.refusals import did_you_mean, refused, shortened, unknown
+
+
+def test_a_value_is_named_with_what_is_accepted():
+    assert refused(3, "true") == "found 3; accepted: true"
+    assert refused(None, "a list") == "found nothing; accepted: a list"
+    assert refused("stde", ["sted", "confocal"]) == (
+        "found 'stde'; accepted: sted, confocal; did you mean 'sted'?"
+    )
+    assert refused("x", []) == "found 'x'; accepted: none"
+
+
+def test_a_name_is_told_from_those_there_are():
+    assert unknown("trails", ("trials", "seed")) == (
+        "unknown key; accepted: trials, seed; did you mean `trials`?"
+    )
+    assert unknown("blue", ["red", "green"], "laser") == "unknown laser; accepted: red, green"
+    assert did_you_mean("lop", ["loop", "gpu"], "") == "; did you mean loop?"
+    assert did_you_mean(7, ["loop"]) == ""
+
+
+@pytest.mark.parametrize("kind", ["a text", "a list", "a number"])
+def test_a_value_is_no_longer_than_a_line_bears(kind):
+    value = {"a text": "x" * 500, "a list": list(range(500)), "a number": 10**5000}[kind]
+    assert len(shortened(value)) <= 60
+    assert len(shortened(value, longest=20)) <= 20
+    assert len(refused(value, "1 … 3")) < 90
+
+
+def test_pydantic_has_the_same_voice():
+    assert wanted("Input should be greater than 0") == "greater than 0"
+    assert wanted("List should have at least 2 items after validation, not 1") == "at least 2 items"
+    parsing = "Input should be a valid integer, unable to parse string as an integer"
+    assert wanted(parsing) == "a valid integer"
