@@ -1,4 +1,4 @@
-"""What a plan asks for and what it gets: a shot, and the frame it became."""
+"""What a plan asks for: a shot, and the field of view that it is taken of."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""`stedfast bench`: the one home of measurements.
+"""`stedfast bench`: all measurements that the documentation quotes.
 
-Every benchmark returns a `Measurement`: a table for people, the raw figures and one check for
-each target, computed from what was just measured. What is a test rather than a measurement
-(`_TESTS`) ends with exit code 1 where a check does not hold; the others always end with 0.
+`_BENCHES` names the modules of this package that have a `measure`. It returns a `Measurement`: a
+table for people, the raw figures, and a check for each target. Those that take hours (`_LONG`) may
+keep their figures in a folder and continue from there. What is a test rather than a measurement
+(`_TESTS`) ends with exit code 1 where a check does not hold; the others end with 0.
 """
 
 from __future__ import annotations

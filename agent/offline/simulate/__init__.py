@@ -1,8 +1,12 @@
-"""Labelled frames from the virtual microscope, for the quality network.
+"""Simulated data: labelled frames, dual-label fields, movies, and the optimizer's sessions.
 
-Every frame is drawn from (set, seed, index) alone, so that a set can be made in parallel, taken
-up again after an interruption, and made again: bit for bit on one machine, within rounding on
-another.
+The first three train the networks of quality, restoration and interpolation; sessions are what the
+optimizer knows before its first trial. Every item is drawn from its set, the seed and its number
+alone, so that a set can be made in parallel, continued after an interruption, and made again: bit
+for bit on one machine, within rounding on another.
+
+This package has frames and sessions in its namespace; fields and movies are in `labels` and
+`movie_set`.
 """
 
 from agent.offline.simulate.frames import LabelledFrame, draw_frame
