@@ -1,0 +1,148 @@
+"""One imaging setting: which values a device takes, and whether it has the one that was sent."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+
+def _not_yes_or_no(value: object) -> object:
+    # YAML reads yes, no, on and off as true and false, and Python takes those for 1 and 0.
+    if isinstance(value, bool):
+        raise ValueError(f"{value} is no value of a device; a number or a text in quotes is")
+    return value
+
+
+def _one_micro(unit: str) -> str:
+    # The Greek letter, as keyboards type it, and the sign for micro look alike.
+    return unit.replace("\N{GREEK SMALL LETTER MU}", "\N{MICRO SIGN}")
+
+
+Unit = Annotated[str, AfterValidator(_one_micro)]
+Value = Annotated[float | int | str, BeforeValidator(_not_yes_or_no)]
+Power = Annotated[float, Field(ge=0)]
+
+_WATTS = {"W": 1.0, "mW": 1e-3, "µW": 1e-6, "uW": 1e-6, "nW": 1e-9}
+_RELATIVE = 0.01
+"""Share of what was asked for that a value read back may differ by."""
+_OF_RANGE = 1e-3
+"""What may lie between a value sent and the one read back: steps and rounding of a device."""
+
+
+def _ascending(value: tuple[float, float]) -> tuple[float, float]:
+    if value[0] >= value[1]:
+        raise ValueError(f"must be [low, high] with low < high, got {list(value)}")
+    return value
+
+
+Range = Annotated[tuple[float, float], AfterValidator(_ascending)]
+
+
+class Model(BaseModel):
+    """Base of every part of the config: frozen, no unknown keys, finite numbers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class SettingConfig(Model):
+    """One imaging setting, bound to a device property."""
+
+    device: str = Field(description="Micro-Manager device label")
+    property: str = Field(description="property of that device")
+    unit: Unit = Field("", description="unit of the values, as the device takes them")
+    kind: Literal["real", "integer", "choice"] = Field(
+        "real", description="a number and a whole number need `range`, a choice needs `choices`"
+    )
+    range: Range | None = Field(None, description="lowest and highest value ever sent")
+    choices: tuple[Value, ...] | None = Field(None, min_length=1, description="kind: choice")
+    scale: Literal["linear", "log"] = Field("linear", description="how it is tuned")
+    start: Value = Field(description="value a run starts from")
+    safe: Value | None = Field(None, description="value of the safe state; needed for lasers")
+    laser: str | None = Field(None, description="light source whose power this setting is")
+    watts_per_unit: float | None = Field(
+        None, gt=0, description="power on the sample (W) of one unit; from `unit` if that is W, mW…"
+    )
+    tolerance: float | None = Field(
+        None,
+        ge=0,
+        description="largest difference between the value sent and the one read back; "
+        "1% of it or 0.1% of the range if absent",
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> SettingConfig:
+        if self.kind == "choice":
+            if self.choices is None:
+                raise ValueError("kind: choice needs `choices`")
+            if self.range is not None:
+                raise ValueError("kind: choice takes `choices`, not `range`")
+        else:
+            if self.range is None:
+                raise ValueError(f"kind: {self.kind} needs `range`")
+            if self.choices is not None:
+                raise ValueError(f"kind: {self.kind} takes `range`, not `choices`")
+            if self.kind == "integer" and any(edge != int(edge) for edge in self.range):
+                raise ValueError(f"kind: integer needs whole numbers as range, got {self.range}")
+        if self.tolerance is not None and self.kind == "choice":
+            raise ValueError("`tolerance` is for numbers; a choice is there or not")
+        if self.scale == "log" and (self.range is None or self.range[0] < 0):
+            raise ValueError("scale: log needs a `range` that is not below 0")
+        for key in ("start", "safe"):
+            value = getattr(self, key)
+            if value is not None and (why := self.refusal(value)):
+                raise ValueError(f"`{key}`: {why}")
+        if self.laser is not None:
+            if self.safe is None:
+                raise ValueError("a laser's power needs a `safe` value")
+            if self.kind == "choice" or (self.watts_per_unit is None and self.unit not in _WATTS):
+                raise ValueError(
+                    "a laser's power needs a number and its unit: one of "
+                    f"{', '.join(_WATTS)}, or `watts_per_unit`"
+                )
+        return self
+
+    def refusal(self, value: object) -> str | None:
+        """Why `value` may not be sent to the device; None if it may."""
+        if self.choices is not None:
+            return (
+                None if value in self.choices else f"{value!r} is not one of {list(self.choices)}"
+            )
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return f"{value!r} is not a number"
+        if self.kind == "integer" and value != int(value):
+            return f"{value} is not a whole number"
+        assert self.range is not None
+        low, high = self.range
+        if not low <= value <= high:
+            unit = f" {self.unit}" if self.unit else ""
+            return f"{value} is outside {low:g} … {high:g}{unit}"
+        return None
+
+    def plain(self, value: Value) -> Value:
+        """The value as the plain Python number or string that the device gets."""
+        if self.kind == "choice":
+            return value
+        return round(float(value)) if self.kind == "integer" else float(value)
+
+    def strays(self, asked: Value, has: Value) -> str | None:
+        """How the value that a device has differs from the one sent; None if it is close enough."""
+        if self.kind == "choice" or not isinstance(has, int | float):
+            return None if asked == has else f"is {has!r}, not {asked!r} as it was set to"
+        allowed = self.tolerance
+        if allowed is None:
+            allowed = 0.0
+            if self.kind == "real" and self.range is not None:
+                low, high = self.range
+                allowed = max(_RELATIVE * abs(float(asked)), _OF_RANGE * (high - low))
+        if abs(has - float(asked)) <= allowed:
+            return None
+        unit = f" {self.unit}" if self.unit else ""
+        return (
+            f"is {has:g}{unit}, not {float(asked):g} as it was set to, "
+            f"and `tolerance` is {allowed:.3g}"
+        )
+
+    def watts(self, value: Value) -> float:
+        """Power on the sample (W) at this value of a laser's setting."""
+        return float(value) * (self.watts_per_unit or _WATTS[self.unit])
