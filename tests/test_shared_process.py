@@ -161,7 +161,8 @@ def test_one_process_owns_the_gpu_where_there_is_one(
     filters, rebuilds = devices
     config: Any = SimpleNamespace(
         filter=SimpleNamespace(device=filters) if filters else None,
-        rebuilds=lambda: rebuilds is not None,
+        section=SimpleNamespace(rebuilds=lambda: rebuilds is not None),
+        timelapse=SimpleNamespace(device=rebuilds),
     )
     assert start.gpu_of(config, own_filter=own[0], own_interpolator=own[1]) == found
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)

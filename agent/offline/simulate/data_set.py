@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import csv
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from agent.config.reading import UserError
 
 Row = Mapping[str, Any]
+
+# No copies of this process: it may have threads, whose locks a copy would have without them.
+_START = "forkserver" if sys.platform == "linux" else "spawn"
 
 
 def read_rows(table: Path) -> list[dict[str, str]]:
@@ -72,9 +77,10 @@ def make_missing(
     int
         How many items are complete, after each.
     """
+    processes = max(1, min(workers or os.cpu_count() or 1, len(missing)))
     with (
         table.open("w", newline="") as file,
-        ProcessPoolExecutor(workers or os.cpu_count()) as pool,
+        ProcessPoolExecutor(processes, get_context(_START)) as pool,
     ):
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
