@@ -313,7 +313,7 @@ class Crops:
         Brightness is multiplied by 1 ± so much, at most, and shifted by half of that.
     wobble
         Standard deviation by which the time that is told differs from the target's, as a share of
-        the gap. What lives does not move evenly: where it was in between, nobody knows exactly,
+        the gap. Living structure does not move evenly: its place in between is not known exactly,
         and a network that has seen none of that is too sure of it.
     """
 

@@ -109,8 +109,8 @@ def train(
     Raises
     ------
     ValueError
-        For wrong or too few data, a training that diverges, and weights that cannot be gone on
-        from; names file and value.
+        For wrong or too few data, a training that diverges, and weights that it cannot begin
+        with; names file and value.
     """
     recipe, out = recipe or Recipe(), Path(out)
     movies = read_movies(data, screened=recipe.screen) if isinstance(data, Path) else list(data)
