@@ -18,6 +18,13 @@ os.environ["STEDFAST_STATE"] = tempfile.mkdtemp(prefix="stedfast-state-")
 pytest.register_assert_rewrite("tests.runs", "tests.stories")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests with a page are those of a browser."""
+    for item in items:
+        if "chromium" in getattr(item, "fixturenames", ()):
+            item.add_marker("browser")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """What stedfast keeps for a user, apart from that of whoever runs the tests."""

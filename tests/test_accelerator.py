@@ -76,6 +76,7 @@ class TestRestorer:
         small = frame.dtype.kind in "uib" and frame.dtype.itemsize <= 2
         assert found.sd.dtype == (np.float16 if small else np.float32)
 
+    @pytest.mark.slow
     def test_frames_of_several_sizes_in_one_stream_stay_apart(
         self, file: Path, exact: Restorer
     ) -> None:
@@ -130,6 +131,7 @@ class TestRestorer:
             restorer.restore(np.where(np.eye(32) * np.arange(32) == 5, 1e300, 1.0))
         assert restorer.restore(frame_of(64, 64)).fault is None
 
+    @pytest.mark.slow
     def test_memory_that_runs_out_in_a_capture_is_known(self, file: Path, exact: Restorer) -> None:
         accelerator = Late(spoils=20_000)
         restorer = Restorer(file, accelerator)
@@ -244,6 +246,7 @@ class TestParts:
             second = programs("twice", lambda: lambda x: (2 * x,), torch.zeros(3))[0]
         assert first.tolist() == [2, 2, 2] and second.tolist() == [0, 0, 0]
 
+    @pytest.mark.slow
     def test_what_a_graph_reads_is_kept_as_long_as_it_is(self) -> None:
         """A graph holds nothing: memory that its work alone held would be given to others."""
 
@@ -270,6 +273,7 @@ class TestParts:
         gc.collect()
         assert held[0]() is None
 
+    @pytest.mark.slow
     def test_page_locked_memory_is_lent_and_comes_back(self) -> None:
         lent = Lent(2)
         arrays = [np.zeros(9) for _ in range(3)]

@@ -72,6 +72,7 @@ def assert_read(capsys: pytest.CaptureFixture[str], run: Path, out: Path) -> Non
     assert files(run) == before, "who looked at it wrote into it"
 
 
+@pytest.mark.slow
 def test_a_run_that_is_over_is_one_file_and_is_only_read(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -115,6 +116,7 @@ def test_a_medium_that_refuses_to_be_written(
     assert_read(capsys, run, tmp_path)
 
 
+@pytest.mark.slow
 def test_who_looks_on_sees_what_a_later_session_adds(tmp_path: Path) -> None:
     """A reader that found nobody at work is not left behind when somebody is."""
     result, run = run_session(tmp_path, session={"make_plan": cut_after(2)}, live={"frames": 5})

@@ -103,6 +103,8 @@ def test_a_resumed_run_is_as_old_as_it_is() -> None:
 # ---------------------------------------------------------------------- runs
 
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_no_time_points_are_lost_to_a_filter_that_warms_up(tmp_path: Path) -> None:
     result, run = run_session(
         tmp_path,
@@ -115,6 +117,7 @@ def test_no_time_points_are_lost_to_a_filter_that_warms_up(tmp_path: Path) -> No
     assert times(run)[-1] - times(run)[0] > 0.5, "time points were made up for"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plan", ["live", "timelapse"])
 def test_after_a_stall_the_schedule_is_shifted(
     plan: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -163,6 +166,8 @@ def test_live_goes_on_with_the_next_time_point(tmp_path: Path) -> None:
     assert replay(run).difference is None
 
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_a_lapse_that_skips_takes_what_is_late_at_the_next_time_point(tmp_path: Path) -> None:
     lapse = EVERY | {"frames": 24, "gap": 2, "acquire": "adaptive", "late": "skip"}
     result, run = run_session(
@@ -183,6 +188,7 @@ def test_a_lapse_that_skips_takes_what_is_late_at_the_next_time_point(tmp_path: 
     assert replay(run).difference is None
 
 
+@pytest.mark.slow
 def test_what_was_skipped_stays_skipped_when_the_run_is_resumed(tmp_path: Path) -> None:
     lapse = EVERY | {"late": "skip"}
     result, run = run_session(

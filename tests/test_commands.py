@@ -57,6 +57,8 @@ def test_every_config_that_comes_along_is_valid(config: Path) -> None:
     assert load(config).microscope.pixel_size_nm == 20
 
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_optimize_from_check_to_export(stedfast: Command, tmp_path: Path) -> None:
     config, run = CONFIGS / "optimize.yaml", tmp_path / "run"
     trials = ["--set", "optimize.trials=4", "--set", "optimize.initial=3"]
@@ -105,6 +107,7 @@ def test_optimize_from_check_to_export(stedfast: Command, tmp_path: Path) -> Non
     assert rows[0]["pixel_size_nm"] == pytest.approx(20)
 
 
+@pytest.mark.slow
 def test_dose_in_the_ledger_is_power_times_time(stedfast: Command, tmp_path: Path) -> None:
     run = tmp_path / "run"
     two = ["--set", "timelapse.frames=2", "--set", "timelapse.fields=2", *EVERY]
@@ -116,6 +119,7 @@ def test_dose_in_the_ledger_is_power_times_time(stedfast: Command, tmp_path: Pat
     assert dose["depletion_J"] == pytest.approx(30e-3 * seconds)
 
 
+@pytest.mark.slow
 def test_timelapse_keeps_its_interval_on_the_simulated_clock(
     stedfast: Command, tmp_path: Path
 ) -> None:
@@ -165,6 +169,7 @@ def test_devices_lists_and_writes_a_config_that_checks(stedfast: Command, tmp_pa
     assert stedfast.code == 2 and "is there already" in stedfast.err
 
 
+@pytest.mark.slow
 def test_score_refuses_what_is_no_image(stedfast: Command, tmp_path: Path) -> None:
     noise = tmp_path / "noise.tif"
     noise.write_bytes(b"not a tiff")
@@ -182,6 +187,7 @@ def test_score_refuses_what_is_no_image(stedfast: Command, tmp_path: Path) -> No
     assert stedfast.code == 2 and "2 files; accepted is one" in stedfast.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("frame", "code", "said"),
     [
@@ -208,6 +214,7 @@ def test_no_frame_is_scored_without_a_word(
         assert "flagged: blank" in out and "20 nm was assumed" in stedfast.err
 
 
+@pytest.mark.slow
 def test_score_draws_what_drives_it(stedfast: Command, tmp_path: Path) -> None:
     frame = np.random.default_rng(0).poisson(3, (100, 230)).astype(np.uint16)
     file, picture = tmp_path / "frame.tif", tmp_path / "heat.png"
@@ -220,6 +227,7 @@ def test_score_draws_what_drives_it(stedfast: Command, tmp_path: Path) -> None:
         assert drawn.size[0] > 800 and len(np.unique(np.asarray(drawn.convert("L")))) > 50
 
 
+@pytest.mark.slow
 def test_simulate_and_train_a_quality_network(stedfast: Command, tmp_path: Path) -> None:
     data, weights = tmp_path / "data", tmp_path / "mine"
     stedfast("simulate", "quality", data, "--set", "robitaille", "--frames", "12", "--seed", "3")
@@ -264,6 +272,8 @@ def test_simulate_and_train_a_quality_network(stedfast: Command, tmp_path: Path)
     assert "frames ━" not in stedfast.err and len(stedfast.err.splitlines()) == 1
 
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_bench_prints_checks_computed_from_its_figures(stedfast: Command) -> None:
     data: dict[str, Any] = json.loads(
         stedfast("bench", "loop", "--quick", "--seeds", "1", "--json")

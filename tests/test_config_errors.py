@@ -222,6 +222,7 @@ def test_wrong_value(
     assert_refused(cli(capsys, "check", file), "my.yaml", *named)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", TUNING, ids=wrong_value)
 def test_wrong_value_for_optimize(
     case: tuple[str, Any, list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -301,6 +302,8 @@ def test_broken_movie(content: bytes, tmp_path: Path, capsys: pytest.CaptureFixt
     assert_refused(cli(capsys, "check", file), "`microscope.replay.file`", "movie.tif")
 
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_weights_that_are_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "mine.safetensors").write_bytes(b"not these")
     for name in ("mine.safetensors", "gone.safetensors"):
@@ -441,6 +444,7 @@ def test_not_a_run_folder(command: str, tmp_path: Path, capsys: pytest.CaptureFi
     assert list(empty.iterdir()) == [], "looking at a folder must not change it"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("broken", ["config.yaml", "ledger.sqlite"])
 def test_broken_run_folder(
@@ -497,6 +501,7 @@ def in_a_process(*args: str | Path) -> tuple[int, str, str, float]:
     return done.returncode, done.stdout, done.stderr, time.monotonic() - began
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["--help", "show", "resume", "run"])
 def test_answers_at_once_without_heavy_imports(command: str, run: Path, tmp_path: Path) -> None:
     data = changed(faulty.config(), "live.frames", "many")

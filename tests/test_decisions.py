@@ -56,6 +56,7 @@ def session(
     return asked, engine
 
 
+@pytest.mark.slow
 def test_settings_are_plain_python_values_within_the_space() -> None:
     asked, _ = session(3, 14)
     for settings in asked:
@@ -65,11 +66,13 @@ def test_settings_are_plain_python_values_within_the_space() -> None:
             assert SPACE[name].refusal(value) is None
 
 
+@pytest.mark.slow
 def test_same_seed_same_suggestions() -> None:
     assert session(5, 12)[0] == session(5, 12)[0]
     assert session(5, 9)[0] != session(6, 9)[0]
 
 
+@pytest.mark.slow
 def test_recommendation_is_good_and_within_the_limit() -> None:
     quiet = np.random.default_rng(0)
     good = 0
@@ -83,6 +86,7 @@ def test_recommendation_is_good_and_within_the_limit() -> None:
     assert good >= 2
 
 
+@pytest.mark.slow
 def test_when_nothing_is_within_the_limit_the_gentlest_is_recommended() -> None:
     engine = optimizer(0, limit=1e-6)
     for _ in range(8):
@@ -101,6 +105,7 @@ def test_a_failed_trial_is_not_suggested_again() -> None:
         engine.recommend()
 
 
+@pytest.mark.slow
 def test_search_narrows_the_space() -> None:
     engine = SkoptOptimizer(
         Space(SPACE, {"power": (1.0, 2.0), "filter": ("red",)}),
@@ -114,6 +119,7 @@ def test_search_narrows_the_space() -> None:
         engine.tell(settings, Outcome(0.5, 0.1))
 
 
+@pytest.mark.slow
 def test_a_flagged_trial_teaches_the_model_no_more_than_a_failed_one() -> None:
     """However good it looks: the same suggestions follow, and another is recommended."""
     rng = np.random.default_rng(2)
@@ -140,6 +146,7 @@ def test_where_all_trials_are_doubtful_the_best_of_them_is_recommended() -> None
     assert engine.recommend() == asked[0]
 
 
+@pytest.mark.slow
 def test_a_score_that_is_unsure_counts_for_less() -> None:
     sure, unsure = optimizer(0), optimizer(0)
     rng = np.random.default_rng(0)

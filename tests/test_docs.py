@@ -315,6 +315,7 @@ def _tested() -> Iterator[Any]:
             yield pytest.param("".join(blocks), id=_id(page))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("commands", list(_tested()))
 def test_commands_do_what_the_page_says(
     commands: str,

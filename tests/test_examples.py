@@ -28,6 +28,7 @@ def output_of(
     return capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_folder_is_scored_and_a_stack_filtered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -58,6 +59,7 @@ def test_a_run_is_read(
     assert "optimize: 15 frames of (32, 32) pixels" in out and "best frame" in out
 
 
+@pytest.mark.slow
 def test_a_plan_of_ones_own_is_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -52,6 +52,7 @@ def drawn_settings() -> list[dict[str, Any]]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("structure", "even", "close"),
     [("mesh", False, 0.1), ("actin", True, 0.04), ("bundles", True, 0.08)],

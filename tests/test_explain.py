@@ -154,6 +154,7 @@ def test_front_is_a_front_within_the_space(engine: StedfastOptimizer) -> None:
         assert (one.score, one.allowed) == pytest.approx((again.score[0], again.allowed[0]))
 
 
+@pytest.mark.slow
 def test_why_tells_what_each_setting_would_do(engine: StedfastOptimizer) -> None:
     best: Settings = {"power": 8.0, "dwell": 40.0, "lines": 4, "filter": "red"}
     first, power, dwell, lines, choice, most = why(engine, best)
@@ -176,6 +177,7 @@ def test_why_tells_what_each_setting_would_do(engine: StedfastOptimizer) -> None
     assert "64 % of this belief rests on earlier or simulated sessions" in why(recalled, best)[-1]
 
 
+@pytest.mark.slow
 def test_why_says_nothing_twice_of_a_setting_that_is_fixed(engine: StedfastOptimizer) -> None:
     name = next(n for n, s in engine.space.settings.items() if s.kind == "integer")
     best = engine.recommend()
@@ -189,6 +191,7 @@ def test_why_says_nothing_twice_of_a_setting_that_is_fixed(engine: StedfastOptim
         engine.restrict({})
 
 
+@pytest.mark.slow
 def test_explanation_is_small_plain_data(engine: StedfastOptimizer, tmp_path: Path) -> None:
     data = explain(engine)
     assert data is not None

@@ -37,6 +37,7 @@ from tests.runs import (
 # ---------------------------------------------------------------------- camera
 
 
+@pytest.mark.slow
 def test_camera_raises_at_frame_8(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     flag = tmp_path / "broken"
     flag.touch()
@@ -69,6 +70,8 @@ def test_camera_raises_at_frame_8(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "complete already" in err
 
 
+@pytest.mark.process
+@pytest.mark.slow
 @posix
 def test_camera_hangs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     flag = tmp_path / "broken"
@@ -92,6 +95,7 @@ def test_camera_hangs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     resume(capsys, run, 20)
 
 
+@pytest.mark.slow
 def test_a_camera_that_fails_once_is_tried_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -126,6 +130,7 @@ def test_retries_come_to_an_end(tmp_path: Path, capsys: pytest.CaptureFixture[st
 # ---------------------------------------------------------------------- light
 
 
+@pytest.mark.slow
 def test_dose_budget_stops_before_it_is_exceeded(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -155,6 +160,7 @@ def test_dose_budget_stops_before_it_is_exceeded(
     resume(capsys, run, 20)
 
 
+@pytest.mark.slow
 def test_a_laser_that_stays_on_fails_the_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -204,6 +210,7 @@ class MuteLaser(faulty.Laser):
         return self.power
 
 
+@pytest.mark.slow
 def test_a_laser_that_is_mute_once_at_the_very_end_is_asked_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -314,6 +321,7 @@ class Halt:
         return self
 
 
+@pytest.mark.slow
 def test_no_light_after_the_safe_state_at_any_line(tmp_path: Path) -> None:
     """Make safe while the acquisition thread stands before each line of the engine in turn.
 

@@ -47,6 +47,7 @@ ROOT = faulty.ROOT
 # ---------------------------------------------------------------------- disk
 
 
+@pytest.mark.slow
 def test_disk_full(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,6 +131,7 @@ def test_heartbeat_that_cannot_be_written_ends_nothing(
     assert_left_well(capsys, run, "completed", acquired=20)
 
 
+@pytest.mark.slow
 def test_a_short_session_keeps_the_frames_of_long_ones(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -220,6 +222,8 @@ def decisions(run: Path) -> list[dict[str, Any]]:
     return recorded(run).notes
 
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_same_config_and_seed_give_the_same_trials(optimized: Path, tmp_path: Path) -> None:
     assert optimize(tmp_path / "again").status == "completed"
     notes = decisions(optimized)
@@ -234,6 +238,8 @@ def test_same_config_and_seed_give_the_same_trials(optimized: Path, tmp_path: Pa
     assert len({str(note["data"]["settings"]) for note in notes[:3]}) == 3
 
 
+@pytest.mark.process
+@pytest.mark.slow
 @pytest.mark.parametrize("frames", [6, 8], ids=["between trials", "within a trial"])
 def test_resumed_optimization_gives_the_same_trials(
     optimized: Path, tmp_path: Path, frames: int
@@ -257,6 +263,7 @@ def tampered(optimized: Path, tmp_path: Path, sql: str = "", *values: Any) -> Pa
     return run
 
 
+@pytest.mark.slow
 def test_replay_agrees(optimized: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = cli(capsys, "replay", optimized)
     assert (code, err) == (0, "")
@@ -264,6 +271,7 @@ def test_replay_agrees(optimized: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert "7 decisions" in out
 
 
+@pytest.mark.slow
 def test_replay_sees_a_changed_pixel(
     optimized: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -276,6 +284,7 @@ def test_replay_sees_a_changed_pixel(
     assert "Traceback" not in err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sql", "named"),
     [
@@ -302,6 +311,7 @@ def test_replay_sees_a_changed_ledger(
     assert "Traceback" not in err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "sql",
     [
@@ -338,6 +348,7 @@ def nudged(data: Any) -> Any:
     return float(np.nextafter(data, np.inf)) if isinstance(data, float) else data
 
 
+@pytest.mark.slow
 def test_replay_on_another_machine_tells_rounding_from_other_decisions(
     optimized: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -357,6 +368,7 @@ def test_replay_on_another_machine_tells_rounding_from_other_decisions(
     assert found["rounded"]["values"] > len(found["rounded"]["first"]) > 0
 
 
+@pytest.mark.slow
 def test_replay_agrees_on_a_trial_without_a_score(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -370,6 +382,7 @@ def test_replay_agrees_on_a_trial_without_a_score(
     assert code == 0, err
 
 
+@pytest.mark.slow
 def test_replay_agrees_on_a_run_that_ended_for_want_of_a_score(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -383,6 +396,7 @@ def test_replay_agrees_on_a_run_that_ended_for_want_of_a_score(
     assert "6 frames" in out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("files", "said"),
     [("ledger.sqlite*", "ledger cannot be written"), ("raw.ome.zarr/**/*.json", "images")],

@@ -43,6 +43,7 @@ SCORED = {"analysis": {"score": True}}
 # ---------------------------------------------------------------------- plan and scoring
 
 
+@pytest.mark.slow
 def test_exception_in_a_plan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     @wraps(build_plan)  # it is gone on with by the config's
     def broken(config: RunConfig) -> Plan:
@@ -90,6 +91,7 @@ def flags_at(*numbers: int) -> Compute:
     return score
 
 
+@pytest.mark.slow
 def test_exception_in_scoring_stops(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plan = reading_plan()
     result, run = run_session(
@@ -105,6 +107,7 @@ def test_exception_in_scoring_stops(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert show(capsys, run)["score"]["n"] == 20
 
 
+@pytest.mark.slow
 def test_exception_in_scoring_stops_a_plan_that_does_not_look(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -133,6 +136,7 @@ def test_exception_in_scoring_skips(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert summary["score"]["n"] == 11
 
 
+@pytest.mark.slow
 def test_a_skipped_score_stays_skipped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What a plan was told once it is told again, even by a scorer that works now."""
 
@@ -153,6 +157,7 @@ def test_a_skipped_score_stays_skipped(tmp_path: Path, capsys: pytest.CaptureFix
     assert "saw a NaN" in notes[3]["score"]
 
 
+@pytest.mark.slow
 def test_a_score_that_came_too_late_stays_unread(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -181,6 +186,7 @@ def test_a_score_that_came_too_late_stays_unread(
     assert "no score for frame 2" in recorded(run).notes_on("seen")[2]["score"]
 
 
+@pytest.mark.slow
 def test_a_backlog_is_scored_in_batches_and_one_bad_frame_fails_alone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -224,6 +230,7 @@ FINDING: dict[str, Any] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flagged", "repeats"),
     [((), 0), ((1,), 1), ((0, 1, 2, 4), 2)],
@@ -263,6 +270,7 @@ def test_flagged_trials_are_taken_again_and_the_run_completes(
     assert ("flagged: saturated" in page) == (len(kept) < 4)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_is_told_the_same_flags_and_deviations(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -286,6 +294,7 @@ def test_a_resumed_run_is_told_the_same_flags_and_deviations(
     assert cli(capsys, "replay", run)[0] == 0
 
 
+@pytest.mark.slow
 def test_what_the_ledger_says_of_a_score(tmp_path: Path) -> None:
     result, run = run_session(tmp_path, session={"scorer": flags_at(0)}, **FINDING)
     assert result.status == "completed", result.reason
@@ -298,6 +307,7 @@ def test_what_the_ledger_says_of_a_score(tmp_path: Path) -> None:
     assert trial["dose_J"].keys() == {"excitation", "depletion"}
 
 
+@pytest.mark.slow
 def test_a_ledger_without_deviations_can_still_be_read(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

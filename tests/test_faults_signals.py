@@ -49,6 +49,8 @@ def repair(run: Path) -> None:
     faulty.write(run / "config.yaml", data)
 
 
+@pytest.mark.process
+@pytest.mark.slow
 @posix
 def test_first_interrupt_finishes_the_frame(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -78,6 +80,8 @@ def test_first_interrupt_finishes_the_frame(
     resume(capsys, run, 20)
 
 
+@pytest.mark.process
+@pytest.mark.slow
 @posix
 def test_second_interrupt_stops_now(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = faulty.write(
@@ -105,6 +109,7 @@ def test_second_interrupt_stops_now(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert show(capsys, run)["dose"]["lost_shots"] == 1
 
 
+@pytest.mark.slow
 def test_interrupt_ends_a_long_wait_at_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -135,6 +140,8 @@ def test_interrupt_ends_a_long_wait_at_once(
     assert time.monotonic() - began < 6
 
 
+@pytest.mark.process
+@pytest.mark.slow
 @posix
 def test_sigterm_and_a_second_process(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = faulty.write(
@@ -169,6 +176,7 @@ def interrupt_when(enough: Callable[[Progress], bool]) -> Callable[[Progress], N
     return watch
 
 
+@pytest.mark.slow
 def test_a_frame_cut_off_by_the_second_interrupt_is_no_fault(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -187,6 +195,7 @@ def test_a_frame_cut_off_by_the_second_interrupt_is_no_fault(
     resume(capsys, run, 20)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reading", [True, False])
 def test_second_interrupt_does_not_wait_for_a_score(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], reading: bool

@@ -403,6 +403,7 @@ def test_a_fault_is_told_and_the_file_is_whole(
     np.testing.assert_allclose(found, expected(model, frames), atol=0.5 + 1e-3)
 
 
+@pytest.mark.slow
 def test_frames_are_scored_as_they_came(
     work: Path,
     frames: Frames,

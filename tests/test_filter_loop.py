@@ -87,6 +87,8 @@ def with_filter(
 # ---------------------------------------------------------------------- what is filtered
 
 
+@pytest.mark.process
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["demo_camera", "live"])
 def test_every_raw_frame_has_its_filtered_partner(
     name: str, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -162,6 +164,8 @@ def test_the_live_page_shows_the_newest_frame_until_the_run_is_over(tmp_path: Pa
     assert last.count("data:image/png") == 3
 
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_only_the_modes_that_were_asked_for(unread: None, tmp_path: Path) -> None:
     def plan(config: RunConfig) -> Plan:
         for number in range(9):
@@ -202,6 +206,8 @@ def taking_s(run: Path) -> float:
     return float(max(times) - min(times))
 
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_a_slow_filter_does_not_slow_the_acquisition(unread: None, tmp_path: Path) -> None:
     """Filtered at 5 frames a second at most, taken at 30: passed over, or left for later."""
     camera = faulty.device("FlakyCamera", frame_s=0.03)
@@ -243,6 +249,8 @@ def test_a_slow_filter_does_not_slow_the_acquisition(unread: None, tmp_path: Pat
         assert status["uncertainty"] == pytest.approx(unsure(raw.read(19)))
 
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_ctrl_c_gives_the_backlog_up_and_resume_filters_it(
     unread: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -282,6 +290,8 @@ def test_ctrl_c_gives_the_backlog_up_and_resume_filters_it(
 # ---------------------------------------------------------------------- a filter that fails
 
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_a_filter_that_fails_dies_and_hangs(
     unread: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -306,6 +316,8 @@ def test_a_filter_that_fails_dies_and_hangs(
     assert "the network saw a NaN" in page.words and "cuda:0: out of memory" in page.words
 
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_a_filter_whose_process_is_killed(
     unread: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -319,6 +331,8 @@ def test_a_filter_whose_process_is_killed(
     assert "3 times in a row; not started again" in words[3]
 
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_a_filter_that_must_not_fail(unread: None, tmp_path: Path) -> None:
     result, run = with_filter(
         tmp_path,
@@ -334,6 +348,8 @@ def test_a_filter_that_must_not_fail(unread: None, tmp_path: Path) -> None:
     assert recorded(run).unfiltered() == {}
 
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_a_filter_that_does_not_warm_up_still_filters(unread: None, tmp_path: Path) -> None:
     result, run = with_filter(tmp_path, Doubling(warm_up_s=-1), 3, filter={"frames": "all"})
     assert result.status == "completed", result.reason
@@ -343,6 +359,8 @@ def test_a_filter_that_does_not_warm_up_still_filters(unread: None, tmp_path: Pa
     ]
 
 
+@pytest.mark.process
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["skip", "stop"])
 def test_no_light_before_the_filter_is_warm(
     policy: str, unread: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -385,6 +403,8 @@ def looking(frames: int, *, cut: int | None = None) -> Callable[[RunConfig], Pla
     return plan
 
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_a_plan_reads_the_uncertainty_and_is_told_the_same_again(
     unread: None, tmp_path: Path
 ) -> None:
@@ -421,6 +441,7 @@ def test_a_plan_reads_the_uncertainty_and_is_told_the_same_again(
 # ---------------------------------------------------------------------- on disk, and mistakes
 
 
+@pytest.mark.slow
 def test_images_with_two_channels_leave_gaps(tmp_path: Path) -> None:
     store = FilteredStore(tmp_path, pixel_size_um=0.02, interval_s=30)
     image = np.arange(20, dtype=np.float64).reshape(4, 5)
@@ -437,6 +458,7 @@ def test_images_with_two_channels_leave_gaps(tmp_path: Path) -> None:
         store.put(3, image[:3], image[:3])
 
 
+@pytest.mark.slow
 def test_wrong_weights_are_refused_before_anything_is_opened(
     weights: Path,
     tmp_path: Path,

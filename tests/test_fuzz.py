@@ -27,6 +27,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 SLICE = {"configs": 60, "images": 8, "zarrs": 6, "weights": 6, "tables": 30, "ledgers": 12}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_a_damaged_file_is_read_or_refused_in_words(kind: str, place: Path, tmp_path: Path) -> None:
     outcomes = []
@@ -99,6 +100,7 @@ def test_a_child_that_hangs_or_dies_is_followed_by_another(
     assert all(check.holds for check in summed_up([Ended("configs", 0, "refused")], (1,)).checks)
 
 
+@pytest.mark.slow
 def test_a_child_goes_through_its_batch(place: Path) -> None:
     ended = list(go_through(place, {"tables": 5}, 3))
     assert [one.case for one in ended] == list(range(5))

@@ -29,6 +29,7 @@ def failed(section: Section) -> list[str]:
     return [check.name for check in section.checks if not check.holds]
 
 
+@pytest.mark.slow
 def test_all_checks_hold_over_an_emulated_gpu(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -46,6 +47,7 @@ def test_all_checks_hold_over_an_emulated_gpu(
     assert lost["devices"][-1] == "cpu" and len(lost["devices"]) == 5
 
 
+@pytest.mark.slow
 def test_a_gpu_that_computes_something_else_fails() -> None:
     class Wrong(Emulated):
         def capture(self, work: Any) -> Any:
@@ -64,6 +66,7 @@ def test_a_gpu_that_computes_something_else_fails() -> None:
     assert any("interpolator" in name and "image" in name for name in wrong)
 
 
+@pytest.mark.slow
 def test_a_gpu_whose_results_are_overwritten_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("models.gpu_check.failures._lost", lambda *_: None)
 
@@ -91,6 +94,7 @@ def test_a_failure_that_is_not_survived_is_no_end_of_the_check() -> None:
     assert "KeyError" in table(told, sections)
 
 
+@pytest.mark.slow
 def test_what_there_is_no_time_for_is_told_and_fails() -> None:
     section = latency(Emulated(tries=False), Watch(0), quick=True)
     assert not section.holds and "filter, 32 × 32" in section.left_out

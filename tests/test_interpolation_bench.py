@@ -134,6 +134,7 @@ def test_the_metric_is_the_one_that_the_bars_were_measured_with() -> None:
                 assert np.mean([row.ssim for row in rows[name]]) == pytest.approx(ssim, abs=0.002)
 
 
+@pytest.mark.slow
 def test_it_runs_and_says_what_holds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -76,6 +76,7 @@ def test_any_pair_is_as_on_the_cpu(file: Path, dtype: str, both_ways: bool) -> N
         assert_alike(found, cpu.between(first, second, t))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", shipped())
 def test_shipped_networks_stand_half_size_numbers(name: str) -> None:
     first, second = pair(32, 40)
@@ -95,6 +96,7 @@ def test_one_graph_serves_all_times_of_a_shape(file: Path) -> None:
     assert away == sorted(away) and away[0] < 0.7 * away[2]
 
 
+@pytest.mark.slow
 def test_out_of_memory_goes_on_in_tiles(file: Path) -> None:
     accelerator = Late(spoils=11_900)
     rebuild = Interpolation(file, accelerator, both_ways=False)

@@ -29,6 +29,7 @@ def rebuild(trained: Path) -> Interpolation:
 
 
 class TestBetween:
+    @pytest.mark.slow
     def test_has_the_frames_units(self, rebuild: Interpolation) -> None:
         frames = drifting(0)[0]
         found = rebuild.between(frames[0], frames[2])
@@ -56,6 +57,7 @@ class TestBetween:
         card = json.loads(trained.with_suffix(".json").read_text())
         assert card["calibration"]["both_ways"] != card["calibration"]["one_way"]
 
+    @pytest.mark.slow
     def test_tiles_leave_no_seam(self, trained: Path) -> None:
         rng = np.random.default_rng(0)
         before, after = rng.random((2, 300, 330))

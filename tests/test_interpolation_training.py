@@ -50,6 +50,7 @@ class Stopped(Exception):
 
 
 class TestTraining:
+    @pytest.mark.slow
     def test_card_says_what_it_is_and_how_it_was_made(self, trained: Path) -> None:
         card = json.loads(trained.with_suffix(".json").read_text())
         assert card["architecture"] == {**TINY, "reach": 2}
@@ -63,6 +64,7 @@ class TestTraining:
         assert card["metrics"]["validation"]["frames"] == 4
         assert not list(trained.parent.glob("*.checkpoint"))
 
+    @pytest.mark.slow
     def test_goes_on_where_it_was_stopped(self, data: Path, tmp_path: Path, trained: Path) -> None:
         def stop(epoch: int, _: int, __: dict[str, float]) -> None:
             if epoch == 1:
@@ -87,6 +89,7 @@ class TestTraining:
         with pytest.raises(ValueError, match=r"one\.checkpoint: of a training with another recipe"):
             train(data, tmp_path / "one", small(seed=2))
 
+    @pytest.mark.slow
     def test_a_pattern_that_moves_is_rebuilt_better_than_by_the_blend(self, tmp_path: Path) -> None:
         movies = [movie(*drifting(i, noise=5), name=str(i)) for i in range(8)]
         recipe = small(
@@ -127,6 +130,7 @@ class TestTraining:
             == json.loads(trained.with_suffix(".json").read_text())["weights_sha256"]
         )
 
+    @pytest.mark.slow
     def test_fine_tuning_keeps_what_is_better(self, trained: Path, tmp_path: Path) -> None:
         own = tmp_path / "own.tif"
         tifffile.imwrite(own, drifting(9, count=20)[0])

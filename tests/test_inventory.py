@@ -263,6 +263,7 @@ def test_starter_config_of_a_config_has_its_devices(
     }
 
 
+@pytest.mark.slow
 def test_each_suggestion_of_a_starter_config_can_be_taken_alone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

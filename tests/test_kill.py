@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from agent.bench.kill import run
 
 
+@pytest.mark.slow
 def test_killed_runs_lose_nothing(tmp_path: Path) -> None:
     kills = run(3, 1, tmp_path)
     assert len(kills) == 3

@@ -41,6 +41,7 @@ def test_an_event_is_in_the_frames_and_not_in_the_truth() -> None:
     assert stage.truth(event.at).mean() > 0.8 * stage.truth(event.at - 1).mean()
 
 
+@pytest.mark.slow
 def test_a_drifting_field_is_followed_with_the_stage() -> None:
     """The virtual microscope's stage and image run the same way."""
     scene = replace(scene_of(4, quick=True), points=6, side_px=80, drift_nm=30.0, motion_nm=0.5)
@@ -64,6 +65,7 @@ def test_fidelity_does_not_see_brightness() -> None:
     assert decibels(noisy, truth) == pytest.approx(20, abs=1)
 
 
+@pytest.mark.slow
 def test_a_scene_is_filmed_in_all_ways_with_the_same_light() -> None:
     found = one(scene_of(2, quick=True), Blend())
     assert found["light"] == found["taken"] / 20 and found["taken"] < 20

@@ -103,6 +103,8 @@ def powers(run: Path) -> dict[int, float]:
 # ---------------------------------------------------------------------- what is there
 
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_what_was_found_is_used_from_then_on(plain: Path) -> None:
     (begun,), (found,) = (recorded(plain).notes_on(one) for one in (REOPTIMIZE, REOPTIMIZED))
     tried = recorded(plain).notes_on(TRIED)
@@ -151,10 +153,13 @@ def test_it_is_counted_and_told(plain: Path, capsys: pytest.CaptureFixture[str])
     assert "by 4 trials: excitation_power 4 → " in page and "Field 30" not in page
 
 
+@pytest.mark.slow
 def test_a_replay_takes_the_same_decisions(plain: Path) -> None:
     assert replay(plain).difference is None
 
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_an_interrupted_search_is_gone_on_with(plain: Path, tmp_path: Path) -> None:
     """Between the frames of its third trial."""
     first = next(
@@ -172,6 +177,7 @@ def test_an_interrupted_search_is_gone_on_with(plain: Path, tmp_path: Path) -> N
     assert_whole(run)
 
 
+@pytest.mark.slow
 def test_every_time_point_and_two_fields(tmp_path: Path) -> None:
     result, run = lapse(
         tmp_path, timelapse__acquire="every", timelapse__fields=2, timelapse__frames=7,
@@ -185,6 +191,7 @@ def test_every_time_point_and_two_fields(tmp_path: Path) -> None:
     assert replay(run).difference is None
 
 
+@pytest.mark.slow
 def test_the_score_falls_and_a_trial_has_none(tmp_path: Path) -> None:
     seen = 0
 
@@ -210,6 +217,7 @@ def test_the_score_falls_and_a_trial_has_none(tmp_path: Path) -> None:
     assert replay(run).difference is None
 
 
+@pytest.mark.slow
 def test_light_for_the_rest_is_not_spent_on_a_search(tmp_path: Path) -> None:
     """There is enough for all time points at the starting settings, and for one trial."""
     asked = config()

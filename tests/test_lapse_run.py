@@ -119,6 +119,8 @@ def assert_whole(run: Path) -> Counter[str]:
 # ---------------------------------------------------------------------- what is there
 
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_a_still_sample_is_skipped_and_every_time_point_is_there(plain: Path) -> None:
     kinds = assert_whole(plain)
     summary = summarize(plain)
@@ -132,6 +134,8 @@ def test_a_still_sample_is_skipped_and_every_time_point_is_there(plain: Path) ->
     assert not summary["faults"]
 
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_the_movie_has_the_interval_that_was_measured(tmp_path: Path) -> None:
     """The config's is 0.1 s, and every time point comes half of it later than that."""
 
@@ -192,6 +196,8 @@ def test_show_and_check_say_it(
     assert code == 0 and "4 … 12 of 48 × 48 px" in out
 
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_every_third_time_point_and_the_last(tmp_path: Path) -> None:
     result, run = lapse(
         tmp_path, timelapse__acquire="skip", timelapse__gap=3, timelapse__fields=2,
@@ -210,6 +216,8 @@ def test_every_third_time_point_and_the_last(tmp_path: Path) -> None:
 # ---------------------------------------------------------------------- what may go wrong
 
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_the_process_dies_and_the_run_goes_on(tmp_path: Path) -> None:
     """It dies after every fifth frame, and is started again."""
     result, run = lapse(tmp_path, Blend(die_at=(4,)))
@@ -224,6 +232,8 @@ def test_the_process_dies_and_the_run_goes_on(tmp_path: Path) -> None:
     assert replay(run).difference is None
 
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_skipped_frames_that_cannot_be_rebuilt_are_marked_missing(tmp_path: Path) -> None:
     result, run = lapse(
         tmp_path, Blend(fail_at=(0,)), timelapse__acquire="skip", timelapse__frames=9
@@ -232,6 +242,8 @@ def test_skipped_frames_that_cannot_be_rebuilt_are_marked_missing(tmp_path: Path
     assert assert_whole(run) == {"measured": 3, "reconstructed": 3, "missing": 3}
 
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_an_interrupted_run_is_gone_on_with_in_the_middle_of_a_gap(
     plain: Path, tmp_path: Path
 ) -> None:
@@ -249,6 +261,8 @@ def test_an_interrupted_run_is_gone_on_with_in_the_middle_of_a_gap(
     assert recorded(run).notes == recorded(plain).notes
 
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_little_light_is_spread_over_the_run(tmp_path: Path) -> None:
     """The sample asks for every frame; the budget has four of ten."""
     asked = config()
@@ -264,6 +278,8 @@ def test_little_light_is_spread_over_the_run(tmp_path: Path) -> None:
     assert_whole(run)
 
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_a_budget_that_is_too_small_stops_the_run(tmp_path: Path) -> None:
     asked = config()
     each = asked.microscope.dose_j(asked.microscope.start(), 48 * 48)
@@ -273,6 +289,8 @@ def test_a_budget_that_is_too_small_stops_the_run(tmp_path: Path) -> None:
     assert replay(run).difference is None
 
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_a_shot_that_is_refused_in_the_middle(tmp_path: Path) -> None:
     """A shot that is refused ends the run; when it is gone on with, no time point is missing."""
 
@@ -306,6 +324,8 @@ def assert_decided_like(run: Path, plain: Path) -> None:
     assert replay(run).difference is None
 
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_a_pause_a_stop_and_a_resume_change_no_decision(plain: Path, tmp_path: Path) -> None:
     asked = config()
     run = new_folder(asked, tmp_path, tmp_path / "run")
@@ -335,6 +355,8 @@ def test_a_pause_a_stop_and_a_resume_change_no_decision(plain: Path, tmp_path: P
     assert_decided_like(run, plain)
 
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_a_filter_beside_it_changes_neither_frames_nor_decisions(
     plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -139,6 +139,7 @@ def test_without_a_shutter_lasers_are_on_for_frames_alone(tmp_path: Path) -> Non
     assert lit == [0.0, 100.0] * 4 + [0.0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shutter", [True, False])
 def test_emission_among_properties_is_on_for_frames(shutter: bool, tmp_path: Path) -> None:
     """What has a safe value is made safe on opening and in a pause, and on again after it."""
@@ -309,6 +310,7 @@ def test_ledgers_of_earlier_versions_count_what_was_announced(tmp_path: Path) ->
     assert gate.mismatch() is None
 
 
+@pytest.mark.slow
 def test_settings_and_position_are_sent_when_they_change_and_after_a_pause(tmp_path: Path) -> None:
     work = Work(
         tmp_path,

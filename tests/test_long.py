@@ -42,6 +42,7 @@ def calls(work: Callable[[], Any]) -> int:
     return count
 
 
+@pytest.mark.slow
 def test_report_grows_no_faster_than_the_run(tmp_path: Path) -> None:
     cost, size = {}, {}
     for frames in (400, 2000):
@@ -154,6 +155,7 @@ def test_marks_of_a_long_movie_are_not_written_anew_each_time(tmp_path: Path) ->
 # ---------------------------------------------------------------------- the benchmark
 
 
+@pytest.mark.slow
 def test_the_benchmark_takes_reads_and_judges(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -267,6 +267,8 @@ def test_check_refuses_a_budget_below_the_least_light(
         assert f"`dose.{section}.depletion`" in err and "takes at least" in err
 
 
+@pytest.mark.process
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

@@ -293,6 +293,7 @@ class TestShippedLibrary:
             ]
         assert np.sqrt(np.mean(np.square(off))) < 0.01
 
+    @pytest.mark.slow
     def test_command_makes_it_again(self, tmp_path: Path) -> None:
         card = json.loads(SHIPPED.with_suffix(".json").read_text(encoding="utf-8"))
         file = tmp_path / "some.safetensors"
@@ -372,6 +373,7 @@ def after_six_trials(seed: int, library: Library | None) -> float:
     return best.score if best.bleaching <= LIMIT else 0.0
 
 
+@pytest.mark.slow
 def test_with_the_library_six_trials_give_more() -> None:
     library = Library(shipped(), CONTROLS)
     with_it = [after_six_trials(seed, library) for seed in range(2)]

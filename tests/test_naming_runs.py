@@ -27,6 +27,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return faulty.write(tmp_path / "my.yaml", faulty.config(live={"frames": 2}))
 
 
+@pytest.mark.slow
 def test_last_is_the_newest_run(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, _, err = cli(capsys, "show", "last")
     assert code == 2 and "last: there is no run in" in err
@@ -46,6 +47,7 @@ def test_last_is_the_newest_run(place: Path, capsys: pytest.CaptureFixture[str])
     assert "last: not a run folder" in cli(capsys, "show", "last")[2]
 
 
+@pytest.mark.slow
 def test_a_run_says_at_once_where_it_is(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, _, err = cli(capsys, "run", place)
     assert code == 0
@@ -63,6 +65,7 @@ def test_a_run_that_its_budget_ends_has_a_code_of_its_own(
     assert code == EXIT_CODES["stopped"] == 3
 
 
+@pytest.mark.slow
 def test_a_run_is_gone_on_with_and_viewed(
     place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -46,6 +46,7 @@ def scene(rng: np.random.Generator, counts: float) -> NDArray[np.float64]:
 
 
 class TestBleaching:
+    @pytest.mark.slow
     @pytest.mark.parametrize("counts", [1.4, 5, 20])
     @pytest.mark.parametrize("lost", [0.0, 0.1, 0.4])
     def test_is_unbiased_and_knows_its_error(self, counts: float, lost: float) -> None:
@@ -67,6 +68,7 @@ class TestBleaching:
         assert abs(np.mean(errors)) < 0.015
         assert 1 / 1.5 < np.std(errors) / np.mean(sds) < 1.5
 
+    @pytest.mark.slow
     def test_finds_what_a_scan_bleached(self) -> None:
         sample = molecules("tubulin", 128)
         light = {"excitation_w": 5e-6, "dwell_s": 1e-5, "background_hz": 3000.0}
@@ -169,6 +171,7 @@ class TestResolution:
             seed=seed + 1,
         )
 
+    @pytest.mark.slow
     def test_is_that_of_the_effective_psf_where_it_answers(self) -> None:
         structures: tuple[Structure, ...] = ("actin", "psd95", "filaments", "mesh", "spots")
         errors, frames = [], 0

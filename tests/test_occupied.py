@@ -40,6 +40,8 @@ def scope(log: Path) -> MicroscopeConfig:
     return RunConfig.model_validate(lit.config(log)).microscope
 
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_a_second_session_is_refused_and_told_who_has_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

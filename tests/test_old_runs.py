@@ -53,6 +53,8 @@ def assert_read(capsys: pytest.CaptureFixture[str], run: Path, out: Path) -> Rec
     return found
 
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_an_old_run_is_read_and_gone_on_with(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

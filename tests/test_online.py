@@ -34,6 +34,7 @@ def online() -> Online:
     return made
 
 
+@pytest.mark.slow
 def test_says_what_filter_and_scorer_say(online: Online, frames: list[NDArray[np.uint16]]) -> None:
     restorer, scorer = Restorer("actin-small", "cpu"), QualityScorer()
     seen = list(online.stream(frames))

@@ -85,6 +85,8 @@ def ways_out(log: Path, tmp_path: Path, way: str) -> tuple[dict[str, Any], list[
     return data, command
 
 
+@pytest.mark.process
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("way", "code", "message"),
     [
@@ -154,6 +156,7 @@ class BreakAt:
         return self
 
 
+@pytest.mark.slow
 def test_dark_after_an_exception_at_any_line_of_opening(tmp_path: Path) -> None:
     done: set[tuple[str, int, int]] = set()
     wrong = []

@@ -16,6 +16,7 @@ from agent.config.reading import UserError
 from agent.optimizer.base import merit
 
 
+@pytest.mark.slow
 def test_all_engines_meet_the_same_noise() -> None:
     tasks = [make_task("analytic", 3) for _ in range(2)]
     point = tasks[0].space.sobol(1, 0)[0]
@@ -26,18 +27,21 @@ def test_all_engines_meet_the_same_noise() -> None:
     assert tasks[0].truth(point).score == pytest.approx(first.score, abs=0.25)
 
 
+@pytest.mark.slow
 def test_final_samples_are_not_those_to_develop_with() -> None:
     final, trying = make_task("analytic", 1), make_task("analytic", 1, final=False)
     points = final.space.sobol(8, 0)
     assert [final.truth(p) for p in points] != [trying.truth(p) for p in points]
 
 
+@pytest.mark.slow
 def test_the_best_known_is_a_real_optimum() -> None:
     task = make_task("analytic", 2)
     found = max(merit(task.truth(point), task.limit) for point in task.space.sobol(4096, 5))
     assert 0 <= task.best_known - found < 0.2
 
 
+@pytest.mark.slow
 def test_courses_are_kept_and_gone_on_with(tmp_path: Path) -> None:
     kept = Kept(tmp_path / "courses.jsonl")
     makers = {name: entrants("analytic")[name] for name in ("random", OURS)}

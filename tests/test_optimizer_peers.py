@@ -98,6 +98,7 @@ def restricted_session(engine: BaseEngine) -> list[Settings]:
     return [*asked, engine.ask()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ENGINES)
 def test_settings_are_plain_values_within_the_space_and_repeat_with_the_seed(name: str) -> None:
     first, again = (restricted_session(ENGINES[name](3, Space(SETTINGS, {}))) for _ in range(2))
@@ -113,6 +114,7 @@ def test_settings_are_plain_values_within_the_space_and_repeat_with_the_seed(nam
     assert first[-1]["filter"] in ("far red", "none")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ENGINES)
 def test_a_failed_or_doubtful_trial_is_not_asked_for_again_at_once(name: str) -> None:
     engine = ENGINES[name](0, Space(PLANE, {}))
@@ -128,6 +130,7 @@ def test_a_failed_or_doubtful_trial_is_not_asked_for_again_at_once(name: str) ->
     assert engine.recommend() in [settings for settings, _ in engine.told]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ENGINES)
 def test_a_model_beats_random_search(name: str) -> None:
     # An engine that acts on one sample of its posterior is slower, and sometimes far off.

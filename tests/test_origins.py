@@ -39,6 +39,7 @@ def light_of(run: Path) -> int:
     return len(recorded(run).taken) + len(recorded(run).lost)
 
 
+@pytest.mark.slow
 def test_a_plan_of_one_s_own_is_not_continued_as_another(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -63,6 +64,8 @@ class Other(Doubling):
         return "f" * 64
 
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_other_weights_are_asked_about(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -96,6 +99,7 @@ def search(base: Path, name: str, plan: Any = None, **optimize: Any) -> Path:
     return run
 
 
+@pytest.mark.slow
 def test_what_a_run_learned_from_goes_with_it(tmp_path: Path) -> None:
     first = search(tmp_path, "first", engine="sobol", trials=5)
     run = search(tmp_path, "second", cut_after(4), trials=2, prior=["first"])

@@ -132,6 +132,8 @@ def test_a_plan_beside_its_config_is_run_shown_drawn_and_replayed(tmp_path: Path
     assert code["name"] == "focus_series:focus_series" and len(code["sha256"]) == 64
 
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_a_run_goes_on_with_its_own_plan_and_refuses_another_version(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -157,6 +159,7 @@ def test_a_run_goes_on_with_its_own_plan_and_refuses_another_version(
         replay(run)
 
 
+@pytest.mark.slow
 def test_a_plan_that_a_strangers_run_names_is_not_imported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -199,6 +202,7 @@ def test_a_strangers_plan_cannot_take_the_name_of_a_part_of_the_config(
 # ---------------------------------------------------------------------- an installed package
 
 
+@pytest.mark.slow
 def test_the_example_is_a_package_whose_plan_a_config_names(
     installed_example: str, tmp_path: Path
 ) -> None:
@@ -247,6 +251,7 @@ def searching(folder: Path, **options: Any) -> Path:
     return faulty.write(folder / "config.yaml", data)
 
 
+@pytest.mark.slow
 def test_an_engine_of_one_s_own_searches_and_is_named_in_the_ledger(tmp_path: Path) -> None:
     run = ran(searching(tmp_path, later={"shift": 3}))
     note = recorded(run).notes_on("trial")[0]

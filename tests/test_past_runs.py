@@ -124,6 +124,7 @@ class TestEarlierRuns:
             past_sessions([few], Space(slower, space.search))
 
 
+@pytest.mark.slow
 def test_combined_memories_answer_each_for_itself(tmp_path: Path) -> None:
     space = run_space(load(CONFIG))
     past = past_sessions([run_folder(tmp_path / "a", 8), run_folder(tmp_path / "b", 12)], space)

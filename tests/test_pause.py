@@ -34,6 +34,7 @@ def pauses(run: Path) -> list[dict[str, Any]]:
         return [entry.data for entry in ledger.entries("pause")]
 
 
+@pytest.mark.slow
 def test_a_pause_is_dark_and_the_run_goes_on_where_it_stood(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -90,6 +91,7 @@ def test_a_pause_that_cannot_be_made_safe_ends_the_run(
     assert not faulty.made["Shutter"][-1].open and faulty.made["Laser"][-1].power == 0
 
 
+@pytest.mark.slow
 def test_a_wait_for_the_next_time_point_is_cut_short_by_a_pause_and_gives_its_light_back(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -107,6 +109,7 @@ def test_a_wait_for_the_next_time_point_is_cut_short_by_a_pause_and_gives_its_li
     resume(capsys, work.run, 3)
 
 
+@pytest.mark.slow
 def test_what_is_written_while_nobody_works_does_not_stop_the_next_session(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -124,6 +127,7 @@ def test_what_is_written_while_nobody_works_does_not_stop_the_next_session(
     assert refused["refused"] == "came while no session was running"
 
 
+@pytest.mark.slow
 def test_commands_that_are_none_are_refused_and_change_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -153,6 +157,7 @@ def test_commands_that_are_none_are_refused_and_change_nothing(
     assert_left_well(capsys, work.run, "completed", acquired=12)
 
 
+@pytest.mark.slow
 def test_live_settings_are_changed_between_frames_and_stay_within_their_range(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -177,6 +182,8 @@ def test_live_settings_are_changed_between_frames_and_stay_within_their_range(
     assert "excitation_power = 3.0, before frame" in out
 
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_the_filter_is_switched_off_and_on_while_the_run_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -78,6 +78,7 @@ def test_section_answers_as_its_plan_does(plan: str) -> None:
     assert section.listens() == bool(section.adjustable(config.microscope))
 
 
+@pytest.mark.slow
 def test_only_the_config_compares_the_plan_with_a_name() -> None:
     found = []
     for file in Path(agent.__file__).parent.rglob("*.py"):

@@ -94,6 +94,7 @@ def metadata(run: Path) -> None:
     (run / "raw.ome.zarr" / "zarr.json").unlink()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("damage", "left"),
     [(empty, 6), (missing, 6), (half, 6), (zeros, 6), (several, 5), (metadata, 7)],
@@ -108,6 +109,7 @@ def test_the_newest_files_may_be_lost(
     assert_mended(capsys, cut_short, tmp_path / "run", damage, left)
 
 
+@pytest.mark.slow
 def test_decisions_on_frames_that_were_lost_are_taken_again(
     cut_search: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -164,6 +166,7 @@ def test_an_open_page_forgets_what_has_become_void(cut_search: Path, tmp_path: P
     assert len(reader.course.trials) == 1
 
 
+@pytest.mark.slow
 def test_a_frame_that_is_not_one_of_the_last_is_no_power_cut(tmp_path: Path) -> None:
     result, run = run_session(tmp_path, session={"make_plan": cut_after(70)}, live={"frames": 80})
     assert result.status == "failed"

@@ -50,6 +50,7 @@ def label(structure: Structure, seed: int = 0, **settings: Any) -> float:
 
 
 class TestLabel:
+    @pytest.mark.slow
     @pytest.mark.parametrize("structure", REAL)
     def test_confocal_frames_average_below(self, structure: Structure) -> None:
         found = [
@@ -60,6 +61,7 @@ class TestLabel:
         ]
         assert np.mean(found) < 0.15
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("structure", REAL)
     @pytest.mark.parametrize(
         ("setting", "values"),
@@ -119,6 +121,7 @@ class TestLabel:
 
 
 class TestQuickScan:
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("dye", "settings"),
         [
@@ -179,6 +182,7 @@ class TestSets:
         for name in ("training", "validation", "robitaille"):
             assert not {"tubulin", "psd95"} & set(POPULATIONS[name].structures)
 
+    @pytest.mark.slow
     def test_dyes_of_training_and_of_the_test_do_not_meet(self) -> None:
         rows = [draw_frame("robitaille", 3, index)[1] for index in range(15)]
         assert all(1.3e-22 < row.sigma_ste_m2 < 6.5e-22 for row in rows)
@@ -193,11 +197,13 @@ class TestSets:
         assert 0 <= row.rating <= 1
         assert row.sigma_ste_m2 != DYES[row.dye].sigma_ste  # varied
 
+    @pytest.mark.slow
     def test_the_simulated_rater_errs_by_eight_percent(self) -> None:
         rows = [draw_frame("robitaille", 2, index)[1] for index in range(60)]
         away = [row.rating - row.score for row in rows if 0.2 < row.score < 0.8]
         assert 0.04 < np.std(away) < 0.13
 
+    @pytest.mark.slow
     def test_are_resumed_and_reproducible(self, tmp_path: Path) -> None:
         folder = tmp_path / "frames"
         assert list(simulate_quality(folder, 1, 5, 1, "robitaille")) == [1]

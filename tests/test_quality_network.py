@@ -121,6 +121,7 @@ class TestArchitecture:
         noise = torch.randn(1, 1, 224, 224, generator=torch.Generator().manual_seed(0))
         assert float(spectrum(noise)[0, 5:].std()) < 0.3  # white
 
+    @pytest.mark.slow
     def test_sd_grows_with_the_heads_disagreement(self) -> None:
         network = QualityNet(heads=3).eval()
         frames = torch.rand(2, 1, 224, 224, generator=torch.Generator().manual_seed(0))
@@ -158,6 +159,8 @@ def test_scores_are_computed_with_all_digits(
     assert before == (torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic)
 
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_importing_models_imports_no_torch() -> None:
     code = "import models, models.quality, sys; sys.exit('torch' in sys.modules)"
     root = Path(__file__).resolve().parents[1]
@@ -329,6 +332,7 @@ class TestShippedWeights:
         assert high - low == pytest.approx(2 * 1.645 * score.sd, rel=1e-3)
         assert Score(0.98, 0.1).interval() == (pytest.approx(0.98 - 0.1645, abs=1e-4), 1.0)
 
+    @pytest.mark.slow
     def test_heatmap_shows_where_the_structure_is(self, scorer: QualityScorer) -> None:
         rng = np.random.default_rng(0)
         mean = 8 * filaments(2)
@@ -353,6 +357,7 @@ class TestShippedWeights:
         seams = [111, 223]
         assert steps[seams].max() < 1.5 * np.delete(steps, seams).max()
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(("shape", "pixel_nm"), [((100, 300), 20.0), ((460, 230), 10.0)])
     def test_heatmap_has_the_shape_of_the_frame(
         self, scorer: QualityScorer, shape: tuple[int, int], pixel_nm: float

@@ -55,6 +55,7 @@ def small(seed: int = 1, epochs: int = 1, network: str = "stedfast", **more: Any
 
 
 class TestTraining:
+    @pytest.mark.slow
     def test_learns_and_writes_what_it_learned(self, rated: Path, tmp_path: Path) -> None:
         seen: list[tuple[int, int, dict[str, float]]] = []
         card = train(
@@ -92,6 +93,7 @@ class TestTraining:
         for file in (tmp_path / "new").iterdir():
             assert file.stat().st_mode & 0o777 == 0o666 & ~mask, file.name
 
+    @pytest.mark.slow
     def test_same_seed_same_weights_in_any_order_of_rows(self, rated: Path, tmp_path: Path) -> None:
         header, *rows = (rated / "frames.csv").read_text().splitlines()
         shuffled = rated / "shuffled.csv"
@@ -102,6 +104,7 @@ class TestTraining:
         assert cards[0]["weights_sha256"] == cards[1]["weights_sha256"]
         assert cards[0]["data"]["sha256"] == cards[1]["data"]["sha256"]
 
+    @pytest.mark.slow
     def test_reloaded_weights_score_as_the_card_says(self, rated: Path, tmp_path: Path) -> None:
         card = train(rated, tmp_path / "w", small())
         scorer = QualityScorer(tmp_path / "w.safetensors")
@@ -159,6 +162,7 @@ class TestTraining:
         with pytest.raises(ValueError, match="epochs: 0; accepted is 1 or more"):
             train(rated, tmp_path / "w", small(epochs=0))
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("network", ["stedfast", "robitaille"])
     def test_a_stopped_training_goes_on_to_the_same_weights(
         self, rated: Path, tmp_path: Path, network: str
@@ -183,6 +187,7 @@ class TestTraining:
         assert seen == [3]
         assert card["weights_sha256"] == whole["weights_sha256"]
 
+    @pytest.mark.slow
     def test_another_pixel_size_is_another_training(self, rated: Path, tmp_path: Path) -> None:
         """Whether a table or the files say it; and it is not gone on with after a stop."""
         names = [f"{i:02d}.tif" for i in range(10)]
@@ -220,10 +225,12 @@ class TestTraining:
         with pytest.raises(ValueError, match=r"w\.checkpoint: not a checkpoint; delete it"):
             train(rated, tmp_path / "w", small())
 
+    @pytest.mark.slow
     def test_training_ends_when_nothing_gets_better(self, rated: Path, tmp_path: Path) -> None:
         card = train(rated, tmp_path / "w", small(epochs=30, patience=1, learning_rate=1e-7))
         assert card["training"]["epochs"] < 30
 
+    @pytest.mark.slow
     def test_fine_tuning_learns_a_taste_and_leaves_the_convolutions(
         self, rated: Path, tmp_path: Path
     ) -> None:

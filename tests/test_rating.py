@@ -70,6 +70,7 @@ def at(page: Any, position: int) -> None:
     page.wait_for_selector("#loading", state="hidden")
 
 
+@pytest.mark.slow
 def test_twenty_images_are_rated_by_keyboard_and_a_break_loses_nothing(
     folder: Path, page: Any
 ) -> None:
@@ -149,6 +150,7 @@ TYPED = {
 }
 
 
+@pytest.mark.slow
 def test_what_is_typed_is_shown_and_what_is_shown_is_saved(folder: Path, page: Any) -> None:
     with rating(folder, images_in(folder, 20.0, nothing)) as (book, links):
         page.goto(links.control)
@@ -231,6 +233,7 @@ def test_the_last_answers_are_taken_back(folder: Path, page: Any) -> None:
             book.undo()
 
 
+@pytest.mark.slow
 def test_a_study_runs_through_twenty_choices(
     folder: Path, page: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -378,6 +381,7 @@ def test_what_cannot_be_shown_is_said(
         assert code == 2 and words in err, err
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_said_and_the_answer_does_not_count(
     folder: Path, monkeypatch: pytest.MonkeyPatch, page: Any
 ) -> None:

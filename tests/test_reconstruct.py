@@ -148,6 +148,7 @@ def test_a_tiff_says_which_frames_were_measured_and_when(
     assert (errors[::2] == 0).all() and (errors[1::2] > 0).all()
 
 
+@pytest.mark.slow
 def test_a_zarr_image_becomes_one_and_says_so_too(
     tmp_path: Path, model: Path, frames: Frames
 ) -> None:
@@ -262,6 +263,7 @@ def test_the_raw_frames_of_a_run_are_that_run(tmp_path: Path, model: Path) -> No
     refused(tmp_path, model, "frames of 2 kinds", file=folder / "raw.ome.zarr")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", [".ome.tif", ".ome.zarr"])
 def test_rebuilt_frames_are_rebuilt_anew_and_stay_rebuilt(
     tmp_path: Path, model: Path, frames: Frames, ending: str
@@ -416,6 +418,7 @@ def test_nothing_half_is_left(
     assert names(work) == before
 
 
+@pytest.mark.slow
 def test_auto_takes_the_model_that_does_best_on_this_movie(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, frames: Frames
 ) -> None:

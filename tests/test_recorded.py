@@ -395,6 +395,7 @@ def looked_at(file: Path) -> None:
         assert "\n" not in str(error)
 
 
+@pytest.mark.slow
 def test_damaged_tiffs_are_refused_in_a_line(tmp_path: Path, pixels: Pixels) -> None:
     rng = random.Random(5)
     sources = [
@@ -410,6 +411,7 @@ def test_damaged_tiffs_are_refused_in_a_line(tmp_path: Path, pixels: Pixels) -> 
         looked_at(file)
 
 
+@pytest.mark.slow
 def test_damaged_zarrs_are_refused_in_a_line(tmp_path: Path, pixels: Pixels) -> None:
     rng = random.Random(6)
     source = ngff(tmp_path / "source.zarr", pixels, TYX, scale=[1, 0.02, 20])

@@ -311,6 +311,7 @@ def test_wrong_zarrs(tmp_path: Path, kind: str, says: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_damaged_zarrs_are_named_in_a_line(tmp_path: Path) -> None:
     rng = random.Random(4)
     source = write_ome_zarr(tmp_path / "source.zarr", movie(), "tyx")

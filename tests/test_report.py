@@ -99,6 +99,7 @@ def states(folder: Path) -> Iterator[tuple[str, Story, tuple[str, ...]]]:
 DWELL = {"device": "S", "property": "D", "unit": "µs", "range": [1, 100], "start": 10}
 
 
+@pytest.mark.slow
 def test_every_state_of_a_run_can_be_drawn(tmp_path: Path) -> None:
     for name, story, expected in states(tmp_path):
         page = drawn(story.closed())
@@ -236,6 +237,7 @@ def test_what_the_model_believes_is_drawn_apart_from_what_was_measured(tmp_path:
     assert part.count('class="mark model"') == 4 + 1, "the front and its legend"
 
 
+@pytest.mark.slow
 def test_a_belief_in_part_or_of_other_settings_is_drawn_as_far_as_it_goes(tmp_path: Path) -> None:
     assert "model believes" not in drawn(completed(tmp_path / "none")).words
     beliefs: list[Data] = [
@@ -256,6 +258,7 @@ def test_a_belief_in_part_or_of_other_settings_is_drawn_as_far_as_it_goes(tmp_pa
 # ---------------------------------------------------------------------- trust
 
 
+@pytest.mark.slow
 def test_hostile_words_stay_words(tmp_path: Path) -> None:
     settings = {
         EVIL: {**DWELL, "unit": "µs"},
@@ -306,6 +309,7 @@ def test_run_without_its_images_is_still_drawn(tmp_path: Path) -> None:
     assert "Not on disk" in page.words
 
 
+@pytest.mark.slow
 def test_run_is_left_as_it_was(tmp_path: Path) -> None:
     folder = completed(tmp_path / "run")
 
@@ -320,6 +324,8 @@ def test_run_is_left_as_it_was(tmp_path: Path) -> None:
     assert contents() == before
 
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_neither_network_nor_microscope_nor_pyplot_is_loaded(tmp_path: Path) -> None:
     folder = completed(tmp_path / "run")
     code = (

@@ -19,6 +19,7 @@ from agent.ui.report.svg import Axis, Chart
 from tests.stories import completed
 
 
+@pytest.mark.slow
 def test_picture_for_the_readme(tmp_path: Path) -> None:
     folder = completed(tmp_path / "run")
     save_picture(folder, tmp_path / "p.png")

@@ -272,6 +272,7 @@ def with_device(file: Path, device: Failing) -> Restorer:
 
 
 class TestFaults:
+    @pytest.mark.slow
     @pytest.mark.parametrize("late", [False, True])
     def test_out_of_memory_goes_on_in_smaller_tiles(
         self, file: Path, frame: NDArray[np.uint16], late: bool

@@ -151,6 +151,7 @@ class TestLosses:
         with pytest.raises(ValueError, match="128 × 128 pixels; MS-SSIM with 5 scales needs 176"):
             ms_ssim(image, image, 5)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("loss", [laplace, of_scale])
     def test_scale_learns_the_mean_absolute_error(self, loss: Any) -> None:
         torch.manual_seed(0)

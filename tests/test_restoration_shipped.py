@@ -22,6 +22,7 @@ def test_its_card_says_where_it_comes_from(name: str) -> None:
     assert (FOLDER / f"{name}.safetensors").stat().st_size < 15e6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("structure", ["actin", "tubulin"])
 def test_what_only_one_label_shows_is_left_out(structure: str) -> None:
     images, _ = draw_field(structure, "test", 5, 1)  # type: ignore[arg-type]
@@ -32,6 +33,7 @@ def test_what_only_one_label_shows_is_left_out(structure: str) -> None:
     assert found.sd.min() > 0 and 0 < found.uncertainty < 3
 
 
+@pytest.mark.slow
 def test_frames_without_structure_get_darker() -> None:
     images, _ = draw_field("actin", "test", 5, 1)
     found = Restorer("actin", device="cpu").restore(images["empty_a"]).image
@@ -39,6 +41,7 @@ def test_frames_without_structure_get_darker() -> None:
     assert np.var(found) < 0.5 * np.var(raw)
 
 
+@pytest.mark.slow
 def test_tiles_show_no_seam() -> None:
     images, _ = draw_field("tubulin", "test", 5, 2)
     frame = np.tile(images["label_a"], (2, 2))[:500, :437]
@@ -48,6 +51,7 @@ def test_tiles_show_no_seam() -> None:
     assert np.abs(tiled - whole).max() <= 1e-4 * span
 
 
+@pytest.mark.slow
 def test_intervals_cover_the_other_label() -> None:
     """Where both labels are normalized alike; calibration was on other fields."""
     shares = []

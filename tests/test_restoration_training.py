@@ -108,6 +108,7 @@ def error(image: NDArray[Any], truth: Map) -> float:
 
 
 class TestMethods:
+    @pytest.mark.slow
     def test_two_labels_leave_the_structure_and_two_exposures_the_haze(
         self, fields: Fields, tmp_path: Path
     ) -> None:
@@ -125,6 +126,7 @@ class TestMethods:
         assert 0.9 * raw < found["n2n"] < raw
         assert found["l2l"] < 0.95 * found["n2n"]
 
+    @pytest.mark.slow
     def test_blind_spots_take_away_noise(self, fields: Fields, tmp_path: Path) -> None:
         rng = np.random.default_rng(1)
         frames = [rng.poisson(10 * clean + 1) for clean in fields.clean]
@@ -145,6 +147,7 @@ class TestMethods:
         # Were a pixel's own value to be seen, nothing would be easier than to repeat it.
         assert card["metrics"]["validation"]["rmse"] > 0.1
 
+    @pytest.mark.slow
     def test_cyclegan_trains_on_other_fields_of_the_two_labels(
         self, fields: Fields, tmp_path: Path
     ) -> None:
@@ -164,6 +167,7 @@ class TestMethods:
         assert "without pairs" in " ".join(card["limits"])
         assert np.isfinite(filtered(tmp_path / "w", fields.a[0])).all()
 
+    @pytest.mark.slow
     def test_a_student_learns_its_teacher(self, fields: Fields, tmp_path: Path) -> None:
         pairs = from_arrays(fields.a, fields.b)
         train(pairs, tmp_path / "teacher", small(members=2, epochs=3, steps_per_epoch=25))
@@ -187,6 +191,7 @@ class TestMethods:
 
 
 class TestTraining:
+    @pytest.mark.slow
     def test_writes_what_it_learned(self, data: Path, tmp_path: Path) -> None:
         seen: list[int] = []
         examples: list[dict[str, Any]] = []
@@ -216,6 +221,7 @@ class TestTraining:
         )
         assert not list((tmp_path / "new").glob("*.checkpoint*"))
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("method", ["l2l", "n2v", "cyclegan"])
     def test_a_stopped_training_goes_on_to_the_same_weights(
         self, data: Path, tmp_path: Path, method: str
@@ -258,6 +264,7 @@ class TestTraining:
 
 
 class TestPairs:
+    @pytest.mark.slow
     def test_a_shift_is_found_corrected_and_reported(self, fields: Fields, tmp_path: Path) -> None:
         moved = [np.roll(frame, (5, -3), (0, 1)) for frame in fields.b]
         pairs = register(from_arrays(fields.a, moved))
@@ -361,6 +368,7 @@ def write_grey(file: Path, data: Any) -> None:
 
 
 class TestCommand:
+    @pytest.mark.slow
     def test_trains_on_tiff_and_ome_zarr(
         self, fields: Fields, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -387,6 +395,7 @@ class TestCommand:
         with pytest.raises(UserError, match=r"0\.ome\.zarr: .*accepted is an OME-Zarr image"):
             train_restoration(config, lines, Console(quiet=True), overwrite=True)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("shape", [(64, 96), (5, 48, 48)])
     def test_noise2void_learns_from_one_image_or_one_stack(
         self, tmp_path: Path, shape: tuple[int, ...]

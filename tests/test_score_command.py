@@ -103,6 +103,7 @@ def test_pixels_that_are_not_square_are_told(
     assert "pixels of 100 × 50 nm (rows × columns); accepted are square ones" in said
 
 
+@pytest.mark.slow
 def test_one_channel_is_scored(
     tmp_path: Path,
     frame: NDArray[np.uint16],

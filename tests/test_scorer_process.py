@@ -82,6 +82,8 @@ def test_a_frame_that_ends_the_scorer_each_time_goes_without_alone(error: Except
     assert 5 in again and len(again) == 2, "its batch, and it alone"
 
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_the_network_s_process_is_started_again() -> None:
     rng = np.random.default_rng(0)
     frames = [rng.poisson(mean, (64, 64)).astype(np.uint16) for mean in (2, 20)]
@@ -108,6 +110,8 @@ def test_the_network_s_process_is_started_again() -> None:
     assert told == [(0, after)]
 
 
+@pytest.mark.process
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="no process can be stopped here")
 def test_a_worker_that_is_stopped_for_good_does_not_keep_its_parent_from_ending() -> None:
     script = (

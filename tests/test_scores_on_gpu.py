@@ -58,6 +58,7 @@ def scorers() -> tuple[QualityScorer, QualityScorer]:
     return QualityScorer(), QualityScorer(device=Late())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FRAMES)
 def test_any_frame_is_scored_as_on_the_cpu(
     scorers: tuple[QualityScorer, QualityScorer], name: str
@@ -68,6 +69,7 @@ def test_any_frame_is_scored_as_on_the_cpu(
     assert found.sd == pytest.approx(expected.sd, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_the_frames_show_every_flag(scorers: tuple[QualityScorer, QualityScorer]) -> None:
     seen = {flag for frame in FRAMES.values() for flag in scorers[1].score(frame).flags}
     assert seen == {"blank", "saturated", "unfamiliar"}

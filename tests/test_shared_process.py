@@ -54,6 +54,8 @@ class TestTurns:
             pass
 
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_objects_share_a_process_and_come_back_with_it() -> None:
     shared = SharedProcess()
     first, second = shared.start(Counting, "a"), shared.start(Counting, "b")
@@ -79,6 +81,8 @@ def test_objects_share_a_process_and_come_back_with_it() -> None:
     second.close()
 
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_a_filter_that_is_given_up_takes_the_process_with_it_only_at_its_own_work(
     tmp_path: Path,
 ) -> None:
@@ -110,6 +114,8 @@ def test_a_filter_that_is_given_up_takes_the_process_with_it_only_at_its_own_wor
     other.close()
 
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_a_run_with_one_process_for_all(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -169,6 +175,7 @@ def test_one_process_owns_the_gpu_where_there_is_one(
     assert start.gpu_of(config, own_filter=own[0], own_interpolator=own[1]) is None
 
 
+@pytest.mark.slow
 def test_a_score_that_a_gpu_fails_at_is_computed_on_the_cpu(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -211,6 +211,8 @@ def test_suspended_in_the_dark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert asleep == [{}]
 
 
+@pytest.mark.process
+@pytest.mark.slow
 @posix
 def test_a_storm_of_signals() -> None:
     """A slice of `stedfast bench storm`."""

@@ -69,6 +69,7 @@ class TestField:
         assert floats == {"clean", "off_target_a"}
         assert {image.dtype for image in images.values()} == {np.dtype("u2"), np.dtype("f4")}
 
+    @pytest.mark.slow
     def test_two_exposures_differ_by_photon_noise_alone(self) -> None:
         images, _ = counting_field()
         first, second = images["label_a"], images["label_a_again"]
@@ -99,6 +100,7 @@ class TestField:
         assert rest.mean() == pytest.approx(background, rel=0.1)
         assert abs(correlation(rest, images["clean"])) < 0.05
 
+    @pytest.mark.slow
     def test_labels_share_the_structure_and_not_the_rest(self) -> None:
         own, others, structures = [], [], []
         for index in range(4):
@@ -131,6 +133,7 @@ class TestField:
                     wanted = pytest.approx(row[f"{label}_resolution_nm"], rel=0.02)
                     assert row[f"{label}_psf_fwhm_nm"] == wanted
 
+    @pytest.mark.slow
     def test_is_drawn_from_structure_set_seed_and_index_alone(self) -> None:
         images, row = draw_field("tubulin", "training", 3, 1)
         again, same = field(1)
@@ -231,6 +234,7 @@ class TestSets:
 
 
 class TestCommand:
+    @pytest.mark.slow
     def test_makes_a_set_and_goes_on_where_it_stopped(self, tmp_path: Path) -> None:
         folder = tmp_path / "new" / "set"
         line = ["simulate", "labels", str(folder), "--structure", "tubulin", "--workers", "1"]
@@ -260,6 +264,7 @@ class TestCommand:
             tifffile.imread(folder / "clean" / "00001.tif"), field(1)[0]["clean"]
         )
 
+    @pytest.mark.slow
     def test_whole_fields_are_kept_for_validation(self) -> None:
         last = VALIDATION_EVERY - 1
         assert field(last)[1]["split"] == "validation"
@@ -287,6 +292,7 @@ class TestCommand:
         assert not (tmp_path / "set").exists()
 
 
+@pytest.mark.slow
 def test_some_training_fields_show_no_structure() -> None:
     images, row = draw_field("actin", "training", 3, BARE_EVERY // 2)
     assert row["bare"] is True and row["split"] == "training"

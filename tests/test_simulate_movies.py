@@ -246,6 +246,7 @@ class TestMovie:
         assert clean.dtype == np.float32 and noisy.dtype == np.uint16
         assert list(row) == COLUMNS
 
+    @pytest.mark.slow
     def test_noise_is_the_detectors(self) -> None:
         seen = set()
         for index in range(12):
@@ -269,6 +270,7 @@ class TestMovie:
                 break
         assert seen == {True, False}
 
+    @pytest.mark.slow
     def test_bleaching_is_exponential(self) -> None:
         for index in range(12):
             clean, _, row = movie(index)
@@ -300,6 +302,7 @@ class TestMovie:
                 photons = (clean - row["offset"]) / row["gain"] - row["background"]
                 assert np.percentile(photons, BRIGHTEST) == pytest.approx(row["photons"], rel=0.01)
 
+    @pytest.mark.slow
     def test_is_drawn_from_set_seed_and_index_alone(self) -> None:
         clean, noisy, row = draw_movie("training", 3, 1)
         again = movie(1)
@@ -358,6 +361,7 @@ class TestSets:
 
 
 class TestCommand:
+    @pytest.mark.slow
     def test_makes_a_set_and_goes_on_where_it_stopped(self, tmp_path: Path) -> None:
         folder = tmp_path / "new" / "set"
         line = ["simulate", "movies", str(folder), "--workers", "1", "--seed", "3"]

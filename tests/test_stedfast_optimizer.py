@@ -44,6 +44,7 @@ def course(task: AnalyticTask, seed: int, made: Optimizer, trials: int) -> Cours
     return lead(made, task, trials, (6, 15))
 
 
+@pytest.mark.slow
 def test_with_a_library_six_images_do_what_random_search_does_not_in_fifteen(
     samples: Samples, library: AnalyticLibrary
 ) -> None:
@@ -58,6 +59,7 @@ def test_with_a_library_six_images_do_what_random_search_does_not_in_fifteen(
     assert np.mean(ours) < 0.1 and np.mean(ours) < 0.5 * np.mean(chance)
 
 
+@pytest.mark.slow
 def test_a_misleading_library_costs_little(samples: Samples) -> None:
     """All its powers are wrong by a factor of three."""
     wrong = AnalyticLibrary(Samples.draw(1500, 78).usable(), power=3.0)
@@ -69,6 +71,7 @@ def test_a_misleading_library_costs_little(samples: Samples) -> None:
     assert np.mean(regret["misled"]) < np.mean(regret["alone"]) + 0.1
 
 
+@pytest.mark.slow
 def test_now_and_then_it_looks_where_it_would_without_memory(
     samples: Samples, library: AnalyticLibrary
 ) -> None:
@@ -97,6 +100,7 @@ def test_ranking_keeps_a_hypothesis_whose_scale_is_wrong() -> None:
     assert alone[-1] == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_the_engine_weighs_its_library_by_ranking_when_told_to(
     samples: Samples, library: AnalyticLibrary
 ) -> None:
@@ -114,6 +118,7 @@ def course_share(task: AnalyticTask, library: AnalyticLibrary) -> float | None:
     return made.memory_share
 
 
+@pytest.mark.slow
 def test_memory_loses_weight_where_it_is_wrong() -> None:
     class Wrong:
         log_prior = np.log(np.full(2, 0.5))
@@ -159,6 +164,7 @@ def burning(place: float, sd: float = 0.005) -> Outcome:
     return Outcome(0.2 + 0.7 * place, 1 - 0.6 * np.exp(-4 * place), 0.03, bleaching_sd=sd)
 
 
+@pytest.mark.slow
 def test_where_nothing_keeps_the_limit_the_gentlest_is_tried_and_recommended() -> None:
     made, old = line(initial=4), line(initial=4, rules=FIRST)
     tried: dict[StedfastOptimizer, list[float]] = {made: [], old: []}
@@ -226,6 +232,7 @@ def test_knowledge_gradient_prefers_to_measure_again_what_is_noisy_and_best() ->
     assert gains[0] > 0.02 and gains[1] < 0.2 * gains[0] and gains[2] < 1e-3
 
 
+@pytest.mark.slow
 def test_what_gave_nothing_is_not_asked_for_again(library: AnalyticLibrary) -> None:
     made = engine(0, library)
     asked = []
@@ -247,6 +254,7 @@ def test_without_memory_and_scores_there_is_nothing_to_recommend() -> None:
         made.recommend()
 
 
+@pytest.mark.slow
 def test_a_fixed_setting_is_kept_to_and_set_free_again(samples: Samples) -> None:
     task, made = AnalyticTask(samples, 0, 0), engine()
     made.restrict({"depletion_power": (100.0, 100.0), "filter": ("wide",)})
@@ -294,6 +302,7 @@ def test_cheap_trials_come_first_where_both_would_teach_as_much() -> None:
     assert asked(line(initial=0, seconds=seconds)) <= 0.5
 
 
+@pytest.mark.slow
 def test_same_told_same_asked(samples: Samples, library: AnalyticLibrary) -> None:
     """And a look at the recommendation in between changes nothing."""
     task, made, other = AnalyticTask(samples, 1, 1), engine(1, library), engine(1, library)

@@ -327,6 +327,7 @@ def test_a_score_reads_back_from_the_ledger_exactly(tmp_path: Path) -> None:
     assert score_from_dict(score_as_dict(score)) == score
 
 
+@pytest.mark.slow
 def test_json_of_a_status_is_never_half_written(tmp_path: Path) -> None:
     from agent.record.folder import write_status
 

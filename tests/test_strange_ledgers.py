@@ -79,6 +79,7 @@ KINDS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "text", "said"), KINDS)
 def test_every_command_names_the_row_that_is_wrong(
     run: Path, capsys: pytest.CaptureFixture[str], kind: str, text: str, said: str
@@ -147,6 +148,7 @@ def other(db: sqlite3.Connection) -> None:
     db.execute("CREATE TABLE cakes (name TEXT)")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("made", [endless, computed, watching, other])
 def test_what_only_looks_like_a_ledger_is_refused(
     run: Path, capsys: pytest.CaptureFixture[str], made: Callable[[sqlite3.Connection], None]

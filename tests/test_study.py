@@ -196,6 +196,7 @@ def perfect() -> list[Answer]:
     ]
 
 
+@pytest.mark.slow
 def test_the_simulated_random_system_can_be_told_apart_and_is_reproducible() -> None:
     study = evaluate(perfect(), seed=1)
     assert study == evaluate(perfect(), seed=1) != evaluate(perfect(), seed=2)

@@ -105,6 +105,7 @@ def assert_replays(capsys: pytest.CaptureFixture[str], run: Path, told: int) -> 
     }
 
 
+@pytest.mark.slow
 def test_a_running_optimization_is_told_and_follows(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -144,6 +145,7 @@ def test_a_running_optimization_is_told_and_follows(
     assert "told       depletion_power = 120" in shown
 
 
+@pytest.mark.slow
 def test_a_search_can_be_finished_early(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     result, session = work(run, {2: tells(run, finish=True)})
     assert result.status == "completed", result.reason
@@ -153,6 +155,7 @@ def test_a_search_can_be_finished_early(run: Path, capsys: pytest.CaptureFixture
     assert_replays(capsys, run, 1)
 
 
+@pytest.mark.slow
 def test_what_was_told_lasts_over_an_interruption(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -189,6 +192,7 @@ def cut_when_told(config: RunConfig) -> Plan:
             raise RuntimeError("power cut")
 
 
+@pytest.mark.slow
 def test_what_was_told_is_heeded_once_after_a_cut(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -223,6 +227,7 @@ BY_HAND = [
 ]
 
 
+@pytest.mark.slow
 def test_damaged_and_refused_lines_end_nothing(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -249,6 +254,7 @@ def test_damaged_and_refused_lines_end_nothing(
     assert cli(capsys, "report", run)[0] == 0
 
 
+@pytest.mark.slow
 def test_what_comes_too_late_is_said_to_be_ignored(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -268,6 +274,7 @@ def test_what_comes_too_late_is_said_to_be_ignored(
     assert code == 2 and "is complete" in err
 
 
+@pytest.mark.slow
 def test_telling_checks_before_it_writes(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert work(run, interrupted_at=3)[0].status == "interrupted"
     for words, named in (
@@ -335,6 +342,7 @@ def difference(
     return found, err
 
 
+@pytest.mark.slow
 def test_replay_names_trial_and_both_values(
     told: Path, ledger: sqlite3.Connection, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -354,6 +362,7 @@ def test_replay_names_trial_and_both_values(
     assert "trial 2" in err and repr(score) in err and repr(changed) in err
 
 
+@pytest.mark.slow
 def test_replay_tells_the_plan_what_the_ledger_says(
     told: Path, ledger: sqlite3.Connection, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -375,6 +384,7 @@ def test_replay_sees_that_something_told_is_missing(
     assert found["key"].startswith("asked.")
 
 
+@pytest.mark.slow
 def test_replay_sees_what_the_plan_never_listened_to(
     told: Path, ledger: sqlite3.Connection, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -55,6 +55,8 @@ def test_a_stream_of_any_encoding_takes_every_line(
     assert written.rstrip().endswith("?")
 
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_a_command_in_a_windows_code_page(tmp_path: Path) -> None:
     file = faulty.write(tmp_path / "my.yaml", faulty.config())
     told = subprocess.run(
@@ -128,6 +130,7 @@ def test_a_hint_names_packages_that_an_index_has(extra: str) -> None:
     assert re.search(r'"[a-z-]+>=', hint), hint
 
 
+@pytest.mark.slow
 def test_the_simulator_that_is_not_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

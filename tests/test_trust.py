@@ -34,6 +34,7 @@ def test_a_run_that_was_begun_here_is_gone_on_with(
     assert code == 0 and "complete already" in err, err
 
 
+@pytest.mark.slow
 def test_what_a_strangers_config_names_is_loaded_only_when_it_is_trusted(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -96,6 +96,7 @@ def test_drift_is_taken_out_of_all_three() -> None:
     assert comparable(before, after, 0.5, (0.3, 0.0), middle)[1] is middle
 
 
+@pytest.mark.slow
 def test_weights_that_rebuild_badly_are_better_after_it(tiny: Path, tmp_path: Path) -> None:
     known = examples()
     fine_tune(tiny, known[:10], tmp_path / "better", QUICK)
@@ -112,6 +113,7 @@ def test_weights_that_rebuild_badly_are_better_after_it(tiny: Path, tmp_path: Pa
     assert again.after == found.after
 
 
+@pytest.mark.slow
 def test_what_is_learned_from_wrong_frames_is_not_kept(tiny: Path, tmp_path: Path) -> None:
     known = examples()
     # As if the structure jumped aside between two frames, and back.
@@ -153,6 +155,8 @@ def test_too_few_audits_are_refused(tiny: Path, tmp_path: Path) -> None:
         compare_weights(same, same, [dark, dark], DETECTOR)
 
 
+@pytest.mark.process
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "getpriority"), reason="knows no priorities")
 def test_it_is_the_last_to_get_a_core(tmp_path: Path) -> None:
     process = TuneProcess(PurePosixPath, tmp_path, "none", "none")  # type: ignore[arg-type]
@@ -166,6 +170,7 @@ def test_it_is_the_last_to_get_a_core(tmp_path: Path) -> None:
         process.kill()
 
 
+@pytest.mark.slow
 def test_the_run_s_frames_are_read_and_better_weights_left(tiny: Path, tmp_path: Path) -> None:
     frames, _ = drifting(7, 18)
     raw = ImageStore(tmp_path, pixel_size_um=0.02)

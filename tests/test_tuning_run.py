@@ -120,6 +120,8 @@ def cut(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run
 
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_better_weights_rebuild_what_comes_later(cut: Path, tiny: Path) -> None:
     (row,) = recorded(cut).tuned
     assert row["kept"] and row["audits"] >= 12
@@ -140,6 +142,8 @@ def test_a_replay_needs_neither_weights_nor_tuner(cut: Path, tmp_path: Path) -> 
     assert found.difference is None and found.frames == 16
 
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_a_resumed_run_goes_on_with_them(
     cut: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -162,6 +166,8 @@ def test_a_resumed_run_goes_on_with_them(
     assert "tuned once to audits of this run" in (tmp_path / "report.html").read_text("utf-8")
 
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_damaged_weights_and_a_tuner_that_dies_are_faults_and_the_run_goes_on(
     cut: Path, tiny: Path, tmp_path: Path
 ) -> None:
@@ -183,6 +189,8 @@ def test_damaged_weights_and_a_tuner_that_dies_are_faults_and_the_run_goes_on(
     assert replay(run, by_hand).difference is None
 
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_a_rebuilding_process_that_is_started_again_has_them_too(
     tiny: Path, tmp_path: Path
 ) -> None:

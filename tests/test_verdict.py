@@ -176,6 +176,7 @@ def test_a_live_run_shows_its_scores(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert code == 0 and "score      0.400 ± 0.265 (n = 3), latest 0.700" in out
 
 
+@pytest.mark.slow
 def test_a_search_in_which_no_score_counts_is_told_by_its_exit_code(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -57,6 +57,7 @@ def phase(page: Any, *names: str, seconds: float = 60) -> None:
     page.wait_for_selector(wanted, timeout=1e3 * seconds)
 
 
+@pytest.mark.slow
 def test_a_virtual_run_is_watched_paused_changed_resumed_and_stopped(
     tmp_path: Path, page: Any
 ) -> None:
@@ -118,6 +119,7 @@ def test_a_virtual_run_is_watched_paused_changed_resumed_and_stopped(
     assert used[-1] == 123
 
 
+@pytest.mark.slow
 def test_who_may_only_look_sees_the_run_and_no_controls(tmp_path: Path, page: Any) -> None:
     work = Work(tmp_path, live={"frames": 30, "interval_s": 0.05})
     with run_pages(work.run) as (_, links):
@@ -178,6 +180,7 @@ def test_a_failed_run_says_why_and_an_empty_one_that_it_is(tmp_path: Path, page:
         assert "no light is on" in page.inner_text("#banner")
 
 
+@pytest.mark.slow
 @posix
 def test_a_killed_view_and_a_browser_that_goes_leave_the_run_as_it_is(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -204,6 +207,8 @@ def test_a_killed_view_and_a_browser_that_goes_leave_the_run_as_it_is(
     assert_left_well(capsys, work.run, "completed", acquired=40)
 
 
+@pytest.mark.process
+@pytest.mark.slow
 @posix
 def test_a_killed_run_is_shown_as_it_was_last_and_as_ended(tmp_path: Path, page: Any) -> None:
     config = faulty.write(tmp_path / "config.yaml", faulty.config(live={"frames": 10_000}))
@@ -239,6 +244,7 @@ def a_search(tmp_path: Path, told: threading.Event) -> Session:
     return Session(config, file, new_folder(config, tmp_path, tmp_path / "run"), scorer=score)
 
 
+@pytest.mark.slow
 def test_a_search_is_finished_with_the_settings_of_a_trial_that_a_person_accepts(
     tmp_path: Path, page: Any
 ) -> None:
@@ -271,6 +277,7 @@ def words(text: str) -> str:
     return " ".join(text.replace("\N{NO-BREAK SPACE}", " ").split())
 
 
+@pytest.mark.slow
 def test_the_page_of_a_finished_search_shows_start_against_best_as_the_report_does(
     tmp_path: Path, page: Any
 ) -> None:
@@ -321,6 +328,7 @@ def test_sted_frames_only(tmp_path: Path, page: Any) -> None:
         page.wait_for_selector('canvas[data-frame="35"]')
 
 
+@pytest.mark.slow
 def test_a_search_is_finished_with_what_is_predicted_best(tmp_path: Path, page: Any) -> None:
     told = threading.Event()
     session = a_search(tmp_path, told)

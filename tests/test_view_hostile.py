@@ -212,6 +212,7 @@ def test_it_is_refused_and_logged_and_nothing_happens(
     assert site.tokens.control not in last and site.tokens.read not in last
 
 
+@pytest.mark.slow
 def test_a_replayed_command_is_refused_by_the_page_and_ignored_by_the_run(tmp_path: Path) -> None:
     work = Work(tmp_path, live={"interval_s": 0.05}).start()
     until(lambda: work.progress.frames > 1)
@@ -262,6 +263,7 @@ def test_a_page_brings_headers_that_forbid_it_everything_but_itself(
     assert status == 200 and b"depletion" not in body
 
 
+@pytest.mark.slow
 def test_limits_hold_whatever_reaches_the_control_file(tmp_path: Path) -> None:
     """Who can write into the folder needs no page; the microscope refuses all the same."""
     work = Work(tmp_path, live={"frames": 30, "interval_s": 0.03}).start()
@@ -316,6 +318,7 @@ def test_the_log_of_refusals_cannot_fill_the_disk(tmp_path: Path) -> None:
     assert "is full" in file.read_text(encoding="utf-8").splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_a_search_is_told_only_what_its_config_searches(tmp_path: Path) -> None:
     data = config_data_of_a_run()
     parts: dict[str, Any] = {name: data[name] for name in ("plan", "analysis", "optimize")}
@@ -331,6 +334,8 @@ def test_a_search_is_told_only_what_its_config_searches(tmp_path: Path) -> None:
         work.ended()
 
 
+@pytest.mark.process
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="there is no openssl here")
 def test_other_machines_are_served_with_tls(tmp_path: Path) -> None:
     certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
@@ -359,6 +364,7 @@ def test_other_machines_are_served_with_tls(tmp_path: Path) -> None:
         RunSite(run, Place("0.0.0.0", 0, certificate, key))
 
 
+@pytest.mark.slow
 def test_a_run_with_a_view_prints_two_links_and_leaves_it_open(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -399,6 +405,7 @@ def test_a_run_with_a_view_prints_two_links_and_leaves_it_open(
 # ---------------------------------------------------------------------- connections, and the log
 
 
+@pytest.mark.slow
 def test_half_open_connections_hold_nothing_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

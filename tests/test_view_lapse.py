@@ -6,6 +6,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.pages import run_pages
 from tests.runs import until
 from tests.test_lapse_run import lapse, marks, unread
@@ -13,6 +15,8 @@ from tests.test_lapse_run import lapse, marks, unread
 __all__ = ["unread"]  # a fixture
 
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_time_points_are_shown_as_what_they_are(tmp_path: Path, page: Any) -> None:
     result, run = lapse(tmp_path, timelapse__acquire="skip", timelapse__gap=2)
     assert result.status == "completed", result.reason
@@ -38,6 +42,8 @@ def test_time_points_are_shown_as_what_they_are(tmp_path: Path, page: Any) -> No
         assert all("rebuilt" in words and "beside it frame" in words for words in rebuilt)
 
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_an_adaptive_one_says_how_good_rebuilt_frames_are(tmp_path: Path, page: Any) -> None:
     result, run = lapse(tmp_path)
     assert result.status == "completed", result.reason

@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from agent.bench.slowed import processor_s, slowed
 from agent.ui.view.turns import Pace
 from tests.pages import ask, run_pages
@@ -29,6 +31,7 @@ def test_a_page_alone_has_five_turns_a_second_and_several_have_two_together() ->
     assert pace.rest_s("a", 0.0, 11.0) == 3.0
 
 
+@pytest.mark.slow
 def test_pages_share_turns_and_what_is_urgent_waits_for_none(tmp_path: Path) -> None:
     work = Work(tmp_path, live={"frames": 400, "interval_s": 0.02})
     answers: list[tuple[int, float, dict[str, Any]]] = []
@@ -76,6 +79,7 @@ def test_pages_share_turns_and_what_is_urgent_waits_for_none(tmp_path: Path) -> 
     assert work.ended().status == "stopped"
 
 
+@pytest.mark.slow
 def test_a_hidden_page_asks_for_nothing_and_catches_up_when_it_is_seen(
     tmp_path: Path, page: Any
 ) -> None:
@@ -100,6 +104,7 @@ def test_a_hidden_page_asks_for_nothing_and_catches_up_when_it_is_seen(
     assert work.ended().status == "stopped"
 
 
+@pytest.mark.slow
 def test_a_chart_is_drawn_again_when_it_visibly_changes_and_is_in_view(
     tmp_path: Path, page: Any
 ) -> None:
@@ -157,6 +162,7 @@ def test_what_arrives_at_about_the_same_time_is_drawn_at_once(tmp_path: Path, pa
     assert times[1] - times[0] < 20
 
 
+@pytest.mark.slow
 @posix
 def test_a_slowed_page_is_slow_and_takes_no_processor_for_it(page: Any) -> None:
     spin = "for (const end = performance.now() + 4000; performance.now() < end;);"

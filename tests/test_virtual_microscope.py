@@ -162,6 +162,7 @@ def test_background_needs_no_laser(virtual: Virtual) -> None:
     assert virtual.snap().mean() == pytest.approx(3000 * 100e-6, rel=0.1)
 
 
+@pytest.mark.slow
 def test_depletion_narrows_the_psf_and_costs_counts(virtual: Virtual) -> None:
     means: list[float] = []
     widths: list[float] = []
@@ -200,6 +201,7 @@ def test_confocal_is_count_for_count_pysteds_raster() -> None:
     np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.slow
 def test_bleaching_stays_where_the_light_was(virtual: Virtual) -> None:
     virtual.core.setProperty("Scan", "DwellTime_us", 20)
     far, here = virtual.snap(x=3.0), virtual.snap(x=0.0)
@@ -313,6 +315,7 @@ def test_defocus_blurs_and_dims_the_peak(virtual: Virtual) -> None:
     assert virtual.snap().max() < 0.7 * sharp.max()
 
 
+@pytest.mark.slow
 def test_same_seed_same_frames() -> None:
     def run(seed: int) -> list[Frame]:
         microscope, frames = Virtual(seed), []

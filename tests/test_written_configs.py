@@ -24,6 +24,7 @@ def reread(folder: Path, config: RunConfig) -> RunConfig:
     return load(folder / CONFIG).model_copy(update={"provenance": config.provenance})
 
 
+@pytest.mark.slow
 def test_every_drawn_config_reads_back_as_itself(tmp_path: Path) -> None:
     kinds = set()
     for at, (data, _) in enumerate(islice(configs(16), 100)):
