@@ -15,7 +15,7 @@ import pytest
 os.environ["STEDFAST_STATE"] = tempfile.mkdtemp(prefix="stedfast-state-")
 
 # Their assertions say as much as those of the tests.
-pytest.register_assert_rewrite("tests.runs", "tests.stories")
+pytest.register_assert_rewrite("tests.helpers.runs", "tests.helpers.stories")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

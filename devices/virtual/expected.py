@@ -8,7 +8,7 @@ are needed. Against the mean label of simulated frames it is right within 0.02 R
 structures and 0.08 for sparse ones if the fields are handed in as overlapping tiles
 (`agent.offline.simulate.sessions.even_tiles`). Tiles side by side are tapered where they meet,
 which costs 0.1, and up to 0.3 where a sparse structure happens to lie there
-(`tests/test_expected.py`).
+(`tests/devices/test_expected.py`).
 """
 
 from __future__ import annotations

@@ -1,0 +1,176 @@
+"""Rebuilt frames, one by one and for a whole movie."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from models.interpolation import (
+    Interpolation,
+)
+from tests.doubles.drifting import SIDE, drifting, train_tiny, write_movies
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    data = write_movies(tmp_path_factory.mktemp("movies"))
+    return train_tiny(data, tmp_path_factory.mktemp("weights") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def rebuild(trained: Path) -> Interpolation:
+    return Interpolation(trained, "cpu")
+
+
+class TestBetween:
+    @pytest.mark.slow
+    def test_has_the_frames_units(self, rebuild: Interpolation) -> None:
+        frames = drifting(0)[0]
+        found = rebuild.between(frames[0], frames[2])
+        blend = (frames[0].astype(float) + frames[2]) / 2
+        assert found.image.shape == found.sd.shape == (SIDE, SIDE)
+        assert np.abs(found.image - blend).mean() < 100
+        assert found.image.mean() == pytest.approx(blend.mean(), rel=0.1)
+        assert found.sd.min() > 0
+        # What is twice as bright on another offset is the same, in those units.
+        again = rebuild.between(2.0 * frames[0] + 5000, 2.0 * frames[2] + 5000)
+        assert np.allclose(again.image, 2 * found.image + 5000, rtol=1e-4)
+        assert np.allclose(again.sd, 2 * found.sd, rtol=1e-2)
+        assert again.uncertainty == pytest.approx(found.uncertainty, rel=1e-3)
+
+    def test_does_not_depend_on_where_time_begins(self, rebuild: Interpolation) -> None:
+        frames = drifting(0)[0]
+        there = rebuild.between(frames[0], frames[2], 0.25)
+        back = rebuild.between(frames[2], frames[0], 0.75)
+        assert np.allclose(there.image, back.image, rtol=1e-4)
+
+    def test_both_ways_doubt_where_the_two_differ(self, trained: Path) -> None:
+        frames = drifting(0)[0]
+        one_way = Interpolation(trained, "cpu", both_ways=False).between(frames[0], frames[2])
+        assert np.isfinite(one_way.sd).all()
+        card = json.loads(trained.with_suffix(".json").read_text())
+        assert card["calibration"]["both_ways"] != card["calibration"]["one_way"]
+
+    @pytest.mark.slow
+    def test_tiles_leave_no_seam(self, trained: Path) -> None:
+        rng = np.random.default_rng(0)
+        before, after = rng.random((2, 300, 330))
+        whole_ = Interpolation(trained, "cpu").between(before, after)
+        tiled = Interpolation(trained, "cpu", tile=288).between(before, after)
+        assert np.allclose(tiled.image, whole_.image, atol=1e-4)
+        assert np.allclose(tiled.sd, whole_.sd, rtol=1e-3)
+
+    @pytest.mark.parametrize(
+        ("before", "after", "t", "message"),
+        [
+            (np.ones((1, 16, 16)), np.ones((16, 16)), 0.5, r"before of shape \(1, 16, 16\)"),
+            (np.ones((16, 16)), np.ones((16, 17)), 0.5, "after has 16 × 17 pixels"),
+            (np.ones((16, 16)), np.full((16, 16), np.nan), 0.5, "after with 256 values not finite"),
+            (np.ones((4, 16)), np.ones((4, 16)), 0.5, "before of 4 × 16 pixels"),
+            (np.ones((16, 16), complex), np.ones((16, 16)), 0.5, "pixels of type complex128"),
+            (np.ones((16, 16)), np.ones((16, 16)), 1.0, "t: found 1.0"),
+        ],
+    )
+    def test_other_frames_are_refused(
+        self, rebuild: Interpolation, before: Any, after: Any, t: float, message: str
+    ) -> None:
+        with pytest.raises(ValueError, match=message):
+            rebuild.between(before, after, t)
+
+    def test_blank_frames_stay_blank(self, rebuild: Interpolation) -> None:
+        blank = np.full((16, 16), 700, np.uint16)
+        found = rebuild.between(blank, blank)
+        assert np.abs(found.image - 700).max() < 1
+        assert np.isfinite(found.uncertainty)
+
+    def test_unknown_devices_are_refused(self, trained: Path) -> None:
+        with pytest.raises(ValueError, match="device: found 'tpu'; accepted here are auto, cpu"):
+            Interpolation(trained, "tpu")
+        with pytest.raises(ValueError, match="tile: found 64"):
+            Interpolation(trained, "cpu", tile=64)
+
+
+class TestMovie:
+    @pytest.mark.parametrize("factor", [2, 3, 4])
+    def test_measured_frames_are_the_same_and_rebuilt_ones_marked(
+        self, rebuild: Interpolation, factor: int
+    ) -> None:
+        frames = drifting(0)[0][:4]
+        found = list(rebuild.movie(frames, factor))
+        assert len(found) == 3 * factor + 1
+        assert [one.measured for one in found] == [i % factor == 0 for i in range(len(found))]
+        assert np.allclose([one.time for one in found], np.arange(len(found)) / factor)
+        for i, frame in enumerate(frames):
+            assert np.array_equal(found[factor * i].image, frame)
+        assert {one.image.dtype for one in found} == {np.dtype(np.uint16)}
+        assert all((one.sd is None) == one.measured for one in found)
+        assert [one.fault for one in found] == [None] * len(found)
+
+    def test_comes_as_soon_as_it_can(self, rebuild: Interpolation) -> None:
+        shown: list[int] = []
+
+        def acquired() -> Any:
+            for i, frame in enumerate(drifting(0)[0][:3]):
+                shown.append(i)
+                yield frame
+
+        made = rebuild.movie(acquired())
+        next(made)
+        assert shown == [0]
+        assert not next(made).measured
+        assert shown == [0, 1]
+
+    def test_a_frame_that_is_not_finite_is_marked_and_not_used(
+        self, rebuild: Interpolation
+    ) -> None:
+        frames = drifting(0)[1][:5].copy()
+        frames[0, 3, 3] = frames[2, 5, 5] = frames[4, 1, 1] = np.nan
+        found = list(rebuild.movie(frames))
+        assert len(found) == 9
+        assert np.array_equal(found[4].image, frames[2], equal_nan=True)
+        assert found[4].fault == "1 values not finite"
+        # At either side of it, from the frames around.
+        assert found[3].fault == found[5].fault == "rebuilt from frames 1 and 3"
+        expected = rebuild.between(frames[1], frames[3], 0.25)
+        assert np.array_equal(found[3].image, expected.image)
+        for edge, near in ((found[1], 1), (found[7], 3)):
+            assert edge.fault is not None
+            assert f"frame {near} again" in edge.fault
+            assert np.array_equal(edge.image, frames[near])
+            assert edge.sd is not None
+            assert np.isnan(edge.sd).all()
+
+    def test_copies_and_blank_frames_are_marked(self, rebuild: Interpolation) -> None:
+        frames = drifting(0)[0][:4].copy()
+        frames[2] = frames[1]
+        frames[3] = 0
+        faults = [one.fault for one in rebuild.movie(frames)]
+        assert faults == [None, None, None, None, "repeats frame 1", None, "blank"]
+
+    @pytest.mark.parametrize(
+        ("frames", "message"),
+        [
+            ([np.ones((16, 16))], "movie: found 1 frames"),
+            ([], "movie: found 0 frames"),
+            ([np.ones((16, 16)), np.ones((16, 18))], "frame 1 has 16 × 18 pixels"),
+            ([np.ones((16, 16)), np.ones((16, 16), np.uint8)], "frame 1 has pixels of type uint8"),
+            (np.ones((3, 2, 16, 16)), r"frame 0 of shape \(2, 16, 16\)"),
+            (np.full((2, 16, 16), np.nan), "none of the 2 frames is finite"),
+        ],
+    )
+    def test_other_movies_are_refused(
+        self, rebuild: Interpolation, frames: Any, message: str
+    ) -> None:
+        with pytest.raises(ValueError, match=message):
+            list(rebuild.movie(frames))
+
+    @pytest.mark.parametrize("factor", [1, 2.5, True])
+    def test_other_factors_are_refused(self, rebuild: Interpolation, factor: Any) -> None:
+        with pytest.raises(ValueError, match="factor: found"):
+            rebuild.movie(np.ones((3, 16, 16)), factor)

@@ -1,0 +1,140 @@
+"""A scorer whose process is killed, stopped or hangs: no frame is lost to it, nor the run's end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from agent.plan import AnalysisError
+from agent.workers.process import WorkerDied
+from agent.workers.score import Analysis
+from agent.workers.score_process import ScorerProcess
+from models.quality.score import Score
+from tests.helpers.runs import mean_score, recorded, run_session, until
+
+FRAMES = [np.full((16, 16), value, np.uint16) for value in range(40)]
+
+
+def killed_scorer(*, while_scoring: int) -> Callable[[list[Any]], list[Score]]:
+    """Ends once, when it has scored so many frames."""
+    left = [while_scoring]
+
+    def score(frames: list[Any]) -> list[Score]:
+        left[0] -= len(frames)
+        if left[0] < 0:
+            left[0] = 10**9
+            raise WorkerDied("its process ended, with exit code -9")
+        return mean_score(frames)
+
+    return score
+
+
+@pytest.mark.parametrize("policy", ["skip", "stop"])
+def test_a_run_whose_scorer_is_killed_scores_every_frame(tmp_path: Path, policy: str) -> None:
+    result, run = run_session(
+        tmp_path,
+        session={"scorer": killed_scorer(while_scoring=7)},
+        analysis={"score": True, "on_error": policy},
+    )
+    assert result.status == "completed", result.reason
+    found = recorded(run)
+    assert all(taken.score is not None for taken in found.taken.values())
+    (fault,) = found.faults
+    assert fault["policy"] == "go on"
+    assert "its process ended, with exit code -9; tried again" in fault["what"]
+    assert found.given_up() == {}
+
+
+@pytest.mark.parametrize("error", [WorkerDied("ended"), TimeoutError()])
+def test_a_frame_that_ends_the_scorer_each_time_goes_without_alone(error: Exception) -> None:
+    go_on = threading.Event()
+    told: dict[int, Any] = {}
+    again: list[int] = []
+
+    def score(frames: list[Any]) -> list[Score]:
+        assert go_on.wait(10)
+        if any(frame[0, 0] == 5 for frame in frames):
+            raise error
+        return mean_score(frames)
+
+    work = Analysis(
+        score,
+        queue=100,
+        timeout_s=20,
+        done=lambda index, outcome: told.__setitem__(index, outcome),
+        again=lambda index, error: again.append(index),
+    )
+    for index, frame in enumerate(FRAMES):
+        work.submit(index, frame)
+    go_on.set()
+    work.close(finish=True)
+    assert [i for i in told if isinstance(told[i], AnalysisError)] == [5]
+    assert len(told) == len(FRAMES)
+    assert 5 in again and len(again) == 2, "its batch, and it alone"
+
+
+@pytest.mark.process
+@pytest.mark.slow
+def test_the_network_s_process_is_started_again() -> None:
+    rng = np.random.default_rng(0)
+    frames = [rng.poisson(mean, (64, 64)).astype(np.uint16) for mean in (2, 20)]
+    process = ScorerProcess(None, 20.0)
+    told: list[Any] = []
+    work = Analysis(process, queue=9, timeout_s=60, done=lambda *one: told.append(one))
+    try:
+        together = process(frames)
+        alone = process(frames[:1])
+        first = process.pid
+        assert first is not None
+        os.kill(first, signal.SIGKILL)
+        after = work.result(0, frames[0], work.submit(0, frames[0]))
+        assert process.pid != first
+        process.weights_hash = "0" * 64
+        with pytest.raises(ValueError, match="the run began with 000000000000"):
+            process(frames)
+    finally:
+        work.close(finish=False)
+        process.close()
+    assert alone[0] == after
+    assert together[0].flags == alone[0].flags
+    assert together[0].value == pytest.approx(alone[0].value, abs=1e-5)
+    assert told == [(0, after)]
+
+
+@pytest.mark.process
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="no process can be stopped here")
+def test_a_worker_that_is_stopped_for_good_does_not_keep_its_parent_from_ending() -> None:
+    script = (
+        "import os, signal, sys\n"
+        "from agent.workers.process import WorkerProcess\n"
+        "from tests.doubles.restorers import Doubling\n"
+        "if __name__ == '__main__':\n"
+        "    worker = WorkerProcess(Doubling)\n"
+        "    os.kill(worker.pid, signal.SIGSTOP)\n"
+        "    worker.close()\n"
+        "    print(worker.pid)\n"
+    )
+    root = Path(__file__).parents[2]
+    ended = subprocess.run(
+        [sys.executable, "-c", script], cwd=root, capture_output=True, text=True, timeout=60
+    )
+    assert ended.returncode == 0, ended.stderr
+
+    def gone() -> bool:
+        try:
+            os.kill(int(ended.stdout), 0)
+        except ProcessLookupError:
+            return True
+        return False
+
+    until(gone)
