@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
-from torch import Tensor
+from torch import Tensor, nn
 
 SUFFIX = ".safetensors"
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def read(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -58,6 +60,37 @@ def read(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
         if not torch.isfinite(tensor).all():
             raise ValueError(f"{path}: {name} has values that are not finite; nothing is loaded")
     return tensors, card
+
+
+def filled(
+    build: Callable[[dict[str, Any]], Network],
+    architecture: dict[str, Any],
+    tensors: Mapping[str, Tensor],
+) -> Network:
+    """A network with these weights.
+
+    Shapes are compared before anything is allocated, on torch's `meta` device: a damaged card could
+    ask for any amount of memory.
+
+    Parameters
+    ----------
+    build
+        Makes the network of an architecture.
+    architecture
+        As the model card has it.
+    tensors
+        The weights by name.
+
+    Raises
+    ------
+    RuntimeError
+        These are not the weights of that architecture; or whatever `build` raises.
+    """
+    with torch.device("meta"):
+        build(architecture).load_state_dict(tensors, assign=True)
+    network = build(architecture)
+    network.load_state_dict(tensors)
+    return network
 
 
 def write(out: Path, tensors: dict[str, Tensor], card: dict[str, Any]) -> Path:

@@ -36,6 +36,12 @@ def own_plan(config: RunConfig, sessions: Sequence[Mapping[str, Any]]) -> bool:
 
 def _check_settings(folder: Path, config: RunConfig, recording: Recording) -> None:
     """Refuse a ledger that tells of settings which its config does not have."""
+    numbers = [name for name, one in config.microscope.settings.items() if not one.choices]
+    for index, taken in recording.taken.items():
+        settings = taken.shot["settings"]
+        for name in numbers:
+            if name in settings and not _is_number(settings[name]):
+                raise _misfit(folder, f"frame {index}", name, settings[name])
     if not config.section.searches():
         return
     tuned = {name: config.microscope.settings[name] for name in config.tuned()}
@@ -45,10 +51,12 @@ def _check_settings(folder: Path, config: RunConfig, recording: Recording) -> No
                 value = note["settings"].get(name)
                 fits = value in setting.choices if setting.choices else _is_number(value)
                 if not fits:
-                    raise UserError(
-                        f"{folder / FILE}: {topic} {number}: `{name}` is {value!r}; accepted: "
-                        f"what the run's {CONFIG} says of it"
-                    )
+                    raise _misfit(folder, f"{topic} {number}", name, value)
+
+
+def _misfit(folder: Path, what: str, name: str, value: object) -> UserError:
+    said = f"what the run's {CONFIG} says of it"
+    return UserError(f"{folder / FILE}: {what}: `{name}` is {value!r}; accepted: {said}")
 
 
 def _is_number(value: object) -> bool:

@@ -69,8 +69,7 @@ def read_interpolator(model: str | Path) -> Loaded:
     path = weights.find(model, FOLDER)
     tensors, card = read(path, _KIND)
     try:
-        network = build(card["architecture"]).eval()
-        network.load_state_dict(tensors)
+        network = weights.filled(build, card["architecture"], tensors).eval()
         normalization = Normalization(**card["normalization"])
         calibration = Calibration(**card["calibration"])
         factors = calibration.one_way, calibration.both_ways

@@ -70,10 +70,8 @@ def read_restoration(model: str | Path) -> Loaded:
     path = weights.find(model, FOLDER)
     tensors, card = read(path, _KIND)
     try:
-        members = [build(card["architecture"]).eval() for _ in range(_count(card))]
-        parts = _split(tensors, len(members))
-        for member, part in zip(members, parts, strict=True):
-            member.load_state_dict(part)
+        parts = _split(tensors, _count(card))
+        members = [weights.filled(build, card["architecture"], part).eval() for part in parts]
         normalization = Normalization(**card["normalization"])
         calibration = float(card["calibration"])
         if not (math.isfinite(calibration) and calibration > 0):
@@ -133,6 +131,8 @@ def _count(card: dict[str, Any]) -> int:
 
 def _split(tensors: dict[str, Tensor], members: int) -> list[dict[str, Tensor]]:
     """Each member's tensors, by the names that they have in the network."""
+    if members > len(tensors):
+        raise ValueError(f"its card says {members} members, the file has {len(tensors)} tensors")
     parts: list[dict[str, Tensor]] = [{} for _ in range(members)]
     for key, tensor in tensors.items():
         head, number, name = (*key.split(".", 2), "", "")[:3]

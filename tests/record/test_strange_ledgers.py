@@ -192,6 +192,18 @@ def test_a_trial_at_settings_that_the_config_does_not_have_is_named(
     assert code == 2 and "trial 1" in err and "dwell_time" in err, err
 
 
+@pytest.mark.slow
+def test_a_frame_at_a_word_where_a_number_belongs_is_named(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = row_of(run, "shot")
+    sql = "UPDATE entries SET data = json_set(data, '$.settings.dwell_time', 'red') WHERE seq = ?"
+    changed(run, sql, row)
+    for command in commands(run):
+        code, _, err = cli(capsys, *command)
+        assert code == 2 and "frame 0: `dwell_time` is 'red'" in err, (command, err)
+
+
 # ---------------------------------------------------------------------- telling
 
 
