@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import Iterator
+from multiprocessing import get_context
 from typing import Any
 
 import pytest
+
+from agent.workers import process
 
 # Tests that run side by side have devices of the same names, each its own.
 os.environ["STEDFAST_STATE"] = tempfile.mkdtemp(prefix="stedfast-state-")
@@ -33,6 +37,16 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         for name in ("XDG_STATE_HOME", "LOCALAPPDATA"):
             patch.setenv(name, place)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def copied() -> None:
+    """On Linux, processes that tests start are copies of one with most of their imports."""
+    if sys.platform != "linux":
+        return
+    simulate = "agent.offline.simulate"
+    process._IMPORTED += [f"{simulate}.{name}" for name in ("labels", "movie_set", "table")]
+    get_context("forkserver").set_forkserver_preload(process._IMPORTED)
 
 
 @pytest.fixture(autouse=True)
