@@ -56,6 +56,7 @@ class WorkQueue:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     # ------------------------------------------------------------------ the policy
+    # The first two are each queue's own to write; the hooks after them may stay empty.
 
     @property
     def left(self) -> int:
