@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ PATIENCE_S = 5.0
 """How long a rename that is refused is tried again (s)."""
 
 
-def write_file(path: Path, data: Any, *, sync: bool = True) -> None:
+def write_file(path: Path, data: Any, *, sync: Callable[[int], object] | None = os.fsync) -> None:
     """Put bytes into a file; a reader sees its earlier content or all of them.
 
     Parameters
@@ -21,7 +23,8 @@ def write_file(path: Path, data: Any, *, sync: bool = True) -> None:
     data
         What has a buffer.
     sync
-        Whether the disk is waited for, so that the bytes outlive the power once their name does.
+        Called with the number of the open file, to have the bytes outlive the power; by default
+        it waits for the disk, so that they do once their name does. None: they need not.
 
     Raises
     ------
@@ -33,9 +36,9 @@ def write_file(path: Path, data: Any, *, sync: bool = True) -> None:
     try:
         with partial.open("wb") as file:
             file.write(data)
-            if sync:
+            if sync is not None:
                 file.flush()
-                os.fsync(file.fileno())
+                sync(file.fileno())
     except OSError:
         partial.unlink(missing_ok=True)
         raise
@@ -63,3 +66,51 @@ def move(source: Path, target: Path) -> None:
             return
         time.sleep(wait_s)
         wait_s = min(2 * wait_s, 0.25)
+
+
+class LateSync:
+    """Has the disk take the bytes of one file at a time, while something else is done.
+
+    Waiting for the disk takes longer than all else that is done with a frame; see
+    `agent.record.images`.
+    """
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, "sync")
+        self._under_way: Future[None] | None = None
+
+    def begin(self, number: int) -> None:
+        """Begin with an open file, which may be closed meanwhile.
+
+        Raises
+        ------
+        OSError
+            The disk refused the one before.
+        """
+        self.wait()
+        self._under_way = self._thread.submit(_sync, os.dup(number))
+
+    def wait(self) -> None:
+        """Wait until the disk has all bytes of the file that was begun last, if any.
+
+        Raises
+        ------
+        OSError
+            It refused.
+        """
+        under_way, self._under_way = self._under_way, None
+        if under_way is not None:
+            try:
+                under_way.result()
+            except OSError as error:
+                why = error.strerror or str(error)
+                raise OSError(
+                    error.errno, f"{why}; the disk did not take the frame before"
+                ) from error
+
+
+def _sync(number: int) -> None:
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)

@@ -1,9 +1,10 @@
 """The raw frames of a run: an OME-Zarr image that only ever grows.
 
 `raw.ome.zarr` is an NGFF 0.5 image with the axes t, y, x; frame i of the ledger is time point
-i. Every frame is a chunk of its own, written to a temporary file, synced and moved into place, so
-that a killed process or a power cut leaves whole frames only. Its time axis counts frames, and has
-a scale only at the end, if the frames turn out to be equidistant.
+i. Every frame is a chunk of its own, written to a temporary file and moved into place, so that a
+killed process leaves whole frames only. The disk is waited for while the next frame is exposed: a
+power cut can damage the last frame alone, which is found and taken again on resuming. Its time axis
+counts frames, and has a scale only at the end, if the frames turn out to be equidistant.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from yaozarrs import DimSpec, v05
 from yaozarrs.write.v05 import prepare_image
 
 from agent.record.anchor import Anchor, FolderGone
-from agent.record.durable import move, write_file
+from agent.record.durable import LateSync, move, write_file
 
 FOLDER = "raw.ome.zarr"
 GROWTH = 256
@@ -71,6 +72,7 @@ class ImageStore:
         self._pixel_size_um = pixel_size_um
         self._interval_s = interval_s
         self._array: Any = None
+        self._sync = LateSync() if self.synced else None
         if self._is_there():
             with suppress(FrameDamaged):  # reported on reading, and mended on resuming
                 self._open()
@@ -142,13 +144,32 @@ class ImageStore:
         self._write_chunk_at(self._chunk(index, pixels.ndim), pixels)
 
     def _write_chunk_at(self, chunk: Path, pixels: NDArray[Any]) -> None:
-        # Not `parents=True`, which would make a renamed folder again.
-        array = self.path / "0"
-        for level in reversed(chunk.relative_to(array).parents):
-            if level.parts:
-                (array / level).mkdir(exist_ok=True)
+        self._make_folder(chunk.parent)
         data = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("<")).data
-        write_file(chunk, data, sync=self.synced)
+        write_file(chunk, data, sync=None if self._sync is None else self._sync.begin)
+
+    def settle(self) -> None:
+        """Wait until all frames outlive a power cut.
+
+        Raises
+        ------
+        OSError
+            The disk refused.
+        """
+        if self._sync is not None:
+            self._sync.wait()
+
+    def _make_folder(self, folder: Path) -> None:
+        """Make a folder of the image; not the image's own, which may have been renamed."""
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            return
+        except FileNotFoundError:
+            if folder.parent == self.path:
+                raise
+            self._make_folder(folder.parent)
+            folder.mkdir(exist_ok=True)
 
     def _chunk(self, index: int, axes: int) -> Path:
         """The file of a frame with this many axes."""
@@ -204,7 +225,8 @@ class ImageStore:
         return np.frombuffer(data, dtype.newbyteorder("<")).reshape(shape).astype(dtype)
 
     def trim(self, frames: int) -> None:
-        """Cut the image to the frames there really are."""
+        """Cut the image to the frames there really are, and wait until these are safe."""
+        self.settle()
         self._follow()
         if self._array is not None and self._array.shape[0] != frames:
             self._array.resize((max(frames, 1), *self._array.shape[1:]))

@@ -1,9 +1,10 @@
 """Damage by a power cut to a run's last frames, found and mended before the run is resumed.
 
-Pixels are synced before their row is. A disk that lies about that, or a run of a version that did
-not sync them, may have rows of frames that are missing, cut or full of zeros all the same. Only
-frames taken last can be so: these are declared void and taken again. Anything else is no power cut,
-and no reason to take a night's frames again.
+The disk is waited for while the next frame is exposed, so that the row of the last frame may be
+there without its pixels. A disk that lies, or a run of a version that did not sync pixels, may have
+more such rows: of frames that are missing, cut or full of zeros. Only frames taken last can be so:
+these are declared void and taken again. Anything else is no power cut, and no reason to take a
+night's frames again.
 """
 
 from __future__ import annotations

@@ -251,6 +251,8 @@ class Session:
             work.parts.images.scale_time(work.loop.interval_s)
         except ValueError as error:  # another program wrote into them
             return f"the images cannot be read: {error}"
+        except OSError as error:
+            return f"the images cannot be written: {error}"
         return ""
 
     def _place(self, work: AcquisitionThread) -> Path:

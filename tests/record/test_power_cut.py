@@ -15,7 +15,7 @@ import pytest
 from agent.config.reading import UserError
 from agent.record import durable
 from agent.record.folder import read_config
-from agent.record.ledger import Ledger
+from agent.record.ledger import Kind, Ledger
 from agent.record.summary import summarize
 from agent.run import Session
 from agent.run.replay import replay
@@ -191,31 +191,50 @@ def test_a_replay_names_a_frame_that_is_missing(
 
 
 @pytest.mark.skipif(not Path("/dev/fd").is_dir(), reason="says not which file is synced")
-def test_pixels_are_synced_before_their_row(
+def test_pixels_are_synced_before_the_row_of_the_next_frame(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As strace would see it: each chunk is synced under its first name, then renamed."""
-    seen: list[tuple[int, str, str]] = []
-    me = threading.get_ident
-    sync, replace = durable.os.fsync, Path.replace
+    """A power cut can take the last frame alone, however slow the disk is."""
+    seen: list[str] = []
+    sync, add = durable.os.fsync, Ledger.add
 
-    def fsync(number: int) -> None:
-        seen.append((me(), "sync", Path(f"/dev/fd/{number}").resolve().name))
+    def slow(number: int) -> None:
+        parts = Path(f"/dev/fd/{number}").resolve().parts
+        time.sleep(0.02 * ("c" in parts))
         sync(number)
+        if "c" in parts:
+            seen.append(f"synced {parts[parts.index('c') + 1]}")
 
-    def renamed(source: Path, target: Path) -> Path:
-        seen.append((me(), "rename", str(Path(target).relative_to(tmp_path))))
-        return replace(source, target)
+    def told(ledger: Ledger, kind: Kind, data: dict[str, Any], frame: int | None = None) -> None:
+        add(ledger, kind, data, frame)
+        if kind in ("frame", "end"):
+            seen.append(kind if frame is None else f"{kind} {frame}")
 
-    monkeypatch.setattr(durable.os, "fsync", fsync)
-    monkeypatch.setattr(Path, "replace", renamed)
-    result, run = run_session(tmp_path, session={}, live={"frames": 3})
+    monkeypatch.setattr(durable.os, "fsync", slow)
+    monkeypatch.setattr(Ledger, "add", told)
+    result, _ = run_session(tmp_path, session={}, live={"frames": 3})
     assert result.status == "completed", result.reason
     for index in range(3):
-        name = str(chunk(run, index).relative_to(tmp_path))
-        thread = next(who for who, _, what in seen if what == name)
-        calls = [(how, what) for who, how, what in seen if who == thread]
-        assert calls[calls.index(("rename", name)) - 1] == ("sync", "0.partial")
+        after = "end" if index == 2 else f"frame {index + 1}"
+        assert seen.index(f"synced {index}") < seen.index(after)
+
+
+def test_a_disk_that_does_not_take_a_frame_ends_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync = durable.os.fsync
+
+    def failing(number: int) -> None:
+        if threading.current_thread().name.startswith("sync"):
+            raise OSError(5, "Input/output error")
+        sync(number)
+
+    monkeypatch.setattr(durable.os, "fsync", failing)
+    for frames in (1, 4):  # told by the end of the run, or by the next frame
+        (tmp_path / str(frames)).mkdir()
+        result, _ = run_session(tmp_path / str(frames), session={}, live={"frames": frames})
+        assert (result.status, result.safe) == ("failed", True)
+        assert "Input/output error; the disk did not take the frame before" in result.reason
 
 
 def test_a_rename_that_is_refused_for_a_moment_loses_nothing(
