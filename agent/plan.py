@@ -269,7 +269,13 @@ def purpose(number: int, repeat: int = 0) -> str:
 
 
 def searching(number: int, trial: int) -> str:
-    """The same of a search of a time-lapse, both counted from 1."""
+    """The same of a search of a time-lapse, both counted from 1.
+
+    Examples
+    --------
+    >>> searching(2, trial=5)
+    'search 2, trial 5'
+    """
     return f"search {number}, trial {trial}"
 
 

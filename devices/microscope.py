@@ -56,6 +56,13 @@ class Microscope:
         The safe state in words: each shutter, setting and property that is made safe.
     loose
         Light-like properties that no run changes.
+
+    Examples
+    --------
+    >>> config = MicroscopeConfig(cfg="demo", pixel_size_nm=20, exposure={"camera_ms": 10})
+    >>> with Microscope.open(config) as microscope:
+    ...     microscope.simulated, microscope.shape
+    (True, (512, 512))
     """
 
     def __init__(self, held: OpenCore, config: MicroscopeConfig) -> None:

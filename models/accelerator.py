@@ -226,6 +226,11 @@ class Emulated:
         That it says any work takes.
     tries
         Whether it does the work that it says this of.
+
+    Examples
+    --------
+    >>> Emulated(memory=1 << 20).free()
+    1048576
     """
 
     def __init__(
@@ -278,6 +283,11 @@ def accelerator_of(device: str | Accelerator) -> Accelerator | None:
     ------
     ValueError
         There is no such device.
+
+    Examples
+    --------
+    >>> accelerator_of("cpu") is None
+    True
     """
     if not isinstance(device, str):
         return device
@@ -306,6 +316,13 @@ class Lent:
     ----------
     most
         How many may be out.
+
+    Examples
+    --------
+    >>> lent = Lent(most=1)
+    >>> first, second = np.zeros(2), np.zeros(2)
+    >>> lent.out(first) is first, lent.out(second) is second
+    (True, False)
     """
 
     def __init__(self, most: int) -> None:

@@ -37,6 +37,13 @@ class State:
         Errors after each epoch.
     best, best_epoch, best_weights
         The smallest validation error, and the weights it was reached with.
+
+    Examples
+    --------
+    >>> state = State(nn.Linear(1, 1), {})
+    >>> state.step(training=0.5, validation=0.4, keep=True)
+    >>> state.epoch, state.best
+    (1, 0.4)
     """
 
     network: nn.Module

@@ -22,6 +22,11 @@ class Failure(NamedTuple):
         Memory was short.
     text
         The error, in one line.
+
+    Examples
+    --------
+    >>> Failure.of(MemoryError("no memory left"))
+    Failure(short=True, text='out of memory')
     """
 
     short: bool
@@ -46,6 +51,11 @@ def gpu(asked: str) -> str | None:
     ------
     ValueError
         There is no such device.
+
+    Examples
+    --------
+    >>> gpu("cpu") is None
+    True
     """
     if asked == "cpu":
         return None
@@ -81,7 +91,13 @@ def exact() -> Iterator[None]:
 
 
 def error_text(error: BaseException) -> str:
-    """The first line of the error."""
+    """The first line of the error.
+
+    Examples
+    --------
+    >>> error_text(ValueError("no such layer")), error_text(ValueError())
+    ('no such layer', 'ValueError')
+    """
     lines = str(error).splitlines()
     return lines[0] if lines else type(error).__name__
 
@@ -91,6 +107,11 @@ def short_of_memory(error: BaseException | None) -> bool:
 
     Memory that runs out while a graph is captured also spoils the capture: its error is raised in
     the end, with the cause behind it.
+
+    Examples
+    --------
+    >>> short_of_memory(MemoryError()), short_of_memory(ValueError())
+    (True, False)
     """
     while error is not None:
         if isinstance(error, MemoryError) or any(words in str(error) for words in _SHORT):

@@ -58,6 +58,14 @@ class Online:
         If weights or cards are missing.
     ValueError
         If they cannot be used, or there is no such device.
+
+    Examples
+    --------
+    >>> from models.gpu_check.frames import frame
+    >>> online = Online("actin", device="cpu")
+    >>> seen = online.see(frame(64, 64))
+    >>> seen.restored.image.shape, 0 <= seen.score.value <= 1
+    ((64, 64), True)
     """
 
     def __init__(

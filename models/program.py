@@ -91,6 +91,11 @@ def raw_bits(frame: NDArray[Any]) -> NDArray[Any]:
 
     Unsigned numbers that torch hardly knows go as signed ones of the same bits, and numbers that
     are longer or of another byte order as single precision.
+
+    Examples
+    --------
+    >>> raw_bits(np.array([65535], np.uint16))
+    array([-1], dtype=int16)
     """
     code = frame.dtype.str[1:]
     if frame.dtype.kind == "b":
@@ -115,6 +120,12 @@ def single(raw: Tensor, dtype: np.dtype[Any]) -> Tensor:
         See `raw_bits`.
     dtype
         Of the frame.
+
+    Examples
+    --------
+    >>> went_up = torch.from_numpy(raw_bits(np.array([65535], np.uint16)))
+    >>> single(went_up, np.dtype(np.uint16)).tolist()
+    [65535.0]
     """
     if dtype.kind == "u" and dtype.itemsize == 2:
         return raw.to(torch.int32).bitwise_and(0xFFFF).float()
@@ -124,7 +135,14 @@ def single(raw: Tensor, dtype: np.dtype[Any]) -> Tensor:
 
 
 def percentiles(values: Tensor, low: float, high: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Two percentiles, the least and the largest value, in double precision, on the same device."""
+    """Two percentiles, the least and the largest value, in double precision, on the same device.
+
+    Examples
+    --------
+    >>> low, high, least, most = percentiles(torch.arange(101.0), 2, 98)
+    >>> float(low), float(high), float(least), float(most)
+    (2.0, 98.0, 0.0, 100.0)
+    """
     ordered = values.flatten().sort().values
     last = ordered.numel() - 1
 
@@ -151,6 +169,12 @@ def sorted_levels(values: Tensor, low: float, high: float) -> tuple[Tensor, Tens
     -------
     offset, scale
         Double precision, on the same device, so that they are not waited for.
+
+    Examples
+    --------
+    >>> offset, scale = sorted_levels(torch.arange(101.0), 2, 98)
+    >>> float(offset), float(scale)
+    (2.0, 96.0)
     """
     offset, top, least, most = percentiles(values, low, high)
     scale = torch.where(top > offset, top - offset, most - least)
@@ -161,6 +185,11 @@ def mirrored(shape: tuple[int, int], multiple: int) -> list[NDArray[np.int64]] |
     """Rows and columns of a frame that is continued by reflection to a multiple; None if it is one.
 
     As `numpy.pad` does it, also where less than the margin is there.
+
+    Examples
+    --------
+    >>> [line.tolist() for line in mirrored((4, 3), 4)]
+    [[0, 1, 2, 3], [0, 1, 2, 1]]
     """
     if not any(length % multiple for length in shape):
         return None
@@ -185,6 +214,13 @@ def affordable(
         Between which sides.
     multiple
         Of the side.
+
+    Examples
+    --------
+    >>> from models.accelerator import Emulated
+    >>> accelerator = Emulated(memory=1 << 30, peak_bytes=1 << 24, tries=False)
+    >>> affordable(accelerator, lambda side: None, least=64, most=4096, multiple=16)
+    784
     """
     trial = max(_TRIAL - _TRIAL % multiple, multiple)
     a_pixel = max(1.0, accelerator.peak(lambda: work(trial)) / trial**2)

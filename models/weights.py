@@ -85,6 +85,13 @@ def filled(
     ------
     RuntimeError
         These are not the weights of that architecture; or whatever `build` raises.
+
+    Examples
+    --------
+    >>> build = lambda sizes: torch.nn.Linear(**sizes)
+    >>> weights = {"weight": torch.ones(1, 2), "bias": torch.zeros(1)}
+    >>> filled(build, {"in_features": 2, "out_features": 1}, weights).weight.tolist()
+    [[1.0, 1.0]]
     """
     with torch.device("meta"):
         build(architecture).load_state_dict(tensors, assign=True)
@@ -98,6 +105,15 @@ def write(out: Path, tensors: dict[str, Tensor], card: dict[str, Any]) -> Path:
 
     `card` gets the key `weights_sha256`. A crash between the two leaves a card of other weights,
     which `read` refuses.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     file = write(Path(folder) / "small", {"bias": torch.zeros(1)}, {"architecture": {}})
+    ...     tensors, card = read(file, "a small network")
+    >>> tensors["bias"].tolist(), sorted(card)
+    ([0.0], ['architecture', 'weights_sha256'])
     """
     file = out.with_name(out.name + SUFFIX)
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -112,7 +128,13 @@ def write(out: Path, tensors: dict[str, Tensor], card: dict[str, Any]) -> Path:
 
 
 def shipped(folder: Path) -> list[str]:
-    """Names of the weights in a folder of those that come with the project."""
+    """Names of the weights in a folder of those that come with the project.
+
+    Examples
+    --------
+    >>> shipped(Path(__file__).parent / "quality" / "weights")
+    ['quality', 'robitaille']
+    """
     return sorted(file.stem for file in folder.glob(f"*{SUFFIX}"))
 
 
@@ -123,6 +145,11 @@ def find(model: str | Path, folder: Path) -> Path:
     ------
     ValueError
         It is neither.
+
+    Examples
+    --------
+    >>> find("actin", Path(__file__).parent / "restoration" / "weights").name
+    'actin.safetensors'
     """
     path = Path(model)
     if path.suffix or path.name != str(model):
@@ -136,7 +163,13 @@ def find(model: str | Path, folder: Path) -> Path:
 
 
 def refused(path: Path, kind: str, error: Exception) -> ValueError:
-    """The error that says these are not the weights of that."""
+    """The error that says these are not the weights of that.
+
+    Examples
+    --------
+    >>> print(refused(Path("a.safetensors"), "a quality network", KeyError("head")))
+    a.safetensors: not the weights of a quality network ('head')
+    """
     reason = (str(error).splitlines() or [type(error).__name__])[0]
     return ValueError(f"{path}: not the weights of {kind} ({reason})")
 

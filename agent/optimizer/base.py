@@ -168,7 +168,13 @@ class BaseEngine(ABC):
 
 
 def probability_below(limit: float, mean: Array, spread: Array) -> Array:
-    """Of normal distributions with these means and standard deviations."""
+    """Of normal distributions with these means and standard deviations.
+
+    Examples
+    --------
+    >>> probability_below(0.2, np.array([0.2, 0.1]), np.array([0.05, 0.05])).round(3).tolist()
+    [0.5, 0.977]
+    """
     from scipy.stats import norm
 
     chance: Array = norm.cdf((limit - mean) / np.maximum(spread, 1e-9))

@@ -31,7 +31,16 @@ class RandomSearch(BaseEngine):
 
 
 class SobolSearch(BaseEngine):
-    """Trials that fill the space evenly; parameters as in `BaseEngine`, and their number."""
+    """Trials that fill the space evenly; parameters as in `BaseEngine`, and their number.
+
+    Examples
+    --------
+    >>> from devices.config import SettingConfig
+    >>> power = SettingConfig(device="Laser", property="mW", range=(1, 100), start=1)
+    >>> engine = SobolSearch(Space({"power": power}, {}), bleaching_limit=0.2, seed=1, trials=8)
+    >>> 1 <= engine.ask()["power"] <= 100
+    True
+    """
 
     def __init__(self, space: Space, *, bleaching_limit: float, seed: int, trials: int) -> None:
         super().__init__(space, bleaching_limit=bleaching_limit, seed=seed)

@@ -277,7 +277,13 @@ class BotorchOptimizer(BaseEngine):
 
 
 def non_dominated(score: Array, bleached: Array) -> list[int]:
-    """Numbers of the points with more score or less bleaching than any other, gentlest first."""
+    """Numbers of the points with more score or less bleaching than any other, gentlest first.
+
+    Examples
+    --------
+    >>> non_dominated(np.array([0.5, 0.4, 0.9]), np.array([0.1, 0.2, 0.3]))
+    [0, 2]
+    """
     front: list[int] = []
     best = -np.inf
     for at in np.lexsort((-score, bleached)):
@@ -288,7 +294,14 @@ def non_dominated(score: Array, bleached: Array) -> list[int]:
 
 
 def spread_out(front: list[int], score: Array, bleached: Array, count: int) -> list[int]:
-    """At most `count` of a front, at even steps along its length, both ends among them."""
+    """At most `count` of a front, at even steps along its length, both ends among them.
+
+    Examples
+    --------
+    >>> score = bleached = np.linspace(0, 1, 5)
+    >>> spread_out([0, 1, 2, 3, 4], score, bleached, count=3)
+    [0, 2, 4]
+    """
     if len(front) <= count:
         return front
     line = np.stack([score[front], bleached[front]], axis=1)
@@ -309,7 +322,15 @@ def _by_choices(where: Tensor, starts: Sequence[int], free: Sequence[bool]) -> l
 
 @contextmanager
 def one_thread(seed: int) -> Iterator[None]:
-    """One thread, torch's generator seeded and put back, and no remarks of the libraries."""
+    """One thread, torch's generator seeded and put back, and no remarks of the libraries.
+
+    Examples
+    --------
+    >>> import torch
+    >>> with one_thread(seed=1):
+    ...     torch.get_num_threads()
+    1
+    """
     import torch
 
     threads, level = torch.get_num_threads(), logging.root.manager.disable

@@ -28,6 +28,14 @@ class Kernels:
         Standard deviation of the unknown slope along each feature (B).
     noise
         Factor on the standard deviation of every measurement (B).
+
+    Examples
+    --------
+    >>> ones = np.ones(1)
+    >>> kernels = Kernels(ones, np.ones((1, 2)), 0 * ones, 0 * ones, ones)
+    >>> here, there = np.zeros((1, 2)), np.array([[0.0, 2.0]])
+    >>> kernels.covariance(here, here).tolist(), kernels.covariance(here, there).round(2).tolist()
+    ([[[1.0]]], [[[0.14]]])
     """
 
     amplitude: Array
@@ -89,7 +97,13 @@ class Kernels:
 
 
 def whiten(lower: Array, columns: Array) -> Array:
-    """Solve ``lower @ x = columns`` for each of a batch of lower triangles."""
+    """Solve ``lower @ x = columns`` for each of a batch of lower triangles.
+
+    Examples
+    --------
+    >>> whiten(np.array([[[2.0, 0.0], [1.0, 1.0]]]), np.array([[[2.0], [3.0]]])).tolist()
+    [[[1.0], [2.0]]]
+    """
     from scipy.linalg import solve_triangular
 
     return np.stack(
@@ -103,7 +117,13 @@ def whiten(lower: Array, columns: Array) -> Array:
 
 
 def log_evidence(lower: Array, white: Array) -> Array:
-    """Log likelihood of whitened residuals (… × n × k) under Cholesky factors: B × k."""
+    """Log likelihood of whitened residuals (… × n × k) under Cholesky factors: B × k.
+
+    Examples
+    --------
+    >>> log_evidence(np.ones((1, 1, 1)), np.zeros((1, 1, 1))).round(3).tolist()
+    [[-0.919]]
+    """
     half = np.log(np.diagonal(lower, axis1=1, axis2=2)).sum(-1)
     n = lower.shape[-1]
     evidence: Array = -0.5 * (white**2).sum(-2) - half[:, None] - 0.5 * n * np.log(2 * np.pi)

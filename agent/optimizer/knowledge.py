@@ -73,6 +73,16 @@ class Knowledge:
     rules
         See `agent.config.rules`. From `SPARING` on, what a frame with a doubtful score bleached is
         learned from, and its score never is.
+
+    Examples
+    --------
+    >>> from devices.config import SettingConfig
+    >>> power = SettingConfig(device="Laser", property="mW", range=(1, 100), start=1)
+    >>> rules = {"saturation_limit": 0.01, "by_ranking": False, "rules": 1}
+    >>> knowledge = Knowledge(Space({"power": power}, {}), 0, None, **rules)
+    >>> knowledge.hear({"power": 5}, Outcome(score=0.6, bleaching=0.1))
+    >>> knowledge.believes
+    True
     """
 
     def __init__(
@@ -285,7 +295,14 @@ def _settled_by(count: int) -> int:
 
 
 def chance_within(log: Array, sd: Array, bound: float) -> Array:
-    """Probability that the bleaching is within a bound, from the distribution of its logarithm."""
+    """Probability that the bleaching is within a bound, from the distribution of its logarithm.
+
+    Examples
+    --------
+    >>> log = np.log(np.array([0.2 + FLOOR]))
+    >>> chance_within(log, np.array([0.5]), bound=0.2).tolist()
+    [0.5]
+    """
     chance: Array = ndtr((np.log(bound + FLOOR) - log) / np.maximum(sd, 1e-6))
     return chance
 
@@ -294,6 +311,12 @@ def expected_excess(log: Array, sd: Array, bound: float) -> Array:
     """By how much the bleaching is expected to be beyond a bound.
 
     The mean of max(0, bleaching − bound), whose logarithm (with `FLOOR`) is normal.
+
+    Examples
+    --------
+    >>> log = np.log(np.array([0.1, 0.3]) + FLOOR)
+    >>> expected_excess(log, np.zeros(2), bound=0.2).round(3).tolist()
+    [0.0, 0.1]
     """
     sd, edge = np.maximum(sd, 1e-6), bound + FLOOR
     beyond = (log - np.log(edge)) / sd
@@ -303,7 +326,14 @@ def expected_excess(log: Array, sd: Array, bound: float) -> Array:
 
 
 def measurements(where: Array, outcomes: Sequence[Outcome]) -> tuple[Data, Data]:
-    """Score, and logarithm of bleaching + `FLOOR`, at features, each with its deviation."""
+    """Score, and logarithm of bleaching + `FLOOR`, at features, each with its deviation.
+
+    Examples
+    --------
+    >>> score, price = measurements(np.zeros((1, 1)), [Outcome(score=0.6, bleaching=0.1)])
+    >>> score.values.tolist(), np.exp(price.values).round(3).tolist()
+    ([0.6], [0.12])
+    """
     bleached = np.array([max(outcome.bleaching, -0.5 * FLOOR) for outcome in outcomes])
     score = Data(
         where,

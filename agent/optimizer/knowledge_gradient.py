@@ -40,6 +40,15 @@ def expected_gains(
         Mean (p) and covariance (p × p) of the score and of the bleaching's logarithm.
     score_noise, price_noise
         Standard deviation of one measurement at each point (p).
+
+    Examples
+    --------
+    >>> mean, covariance, quiet = np.array([0.5, 0.4]), 0.01 * np.eye(2), np.full(2, 1e-3)
+    >>> price = np.zeros(2), 1e-6 * np.eye(2)
+    >>> utility = lambda score, log, sd: score
+    >>> gains = expected_gains(utility, (mean, covariance), price, quiet, quiet)
+    >>> bool(gains[0] > gains[1] > 0)
+    True
     """
     (score_mean, score_cov), (price_mean, price_cov) = score, price
     price_sd = np.sqrt(np.maximum(np.diagonal(price_cov), 1e-12))

@@ -62,7 +62,14 @@ class Scale:
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """Measurements: features (n × features), values and standard deviations (n)."""
+    """Measurements: features (n × features), values and standard deviations (n).
+
+    Examples
+    --------
+    >>> data = Data(np.zeros((3, 2)), np.array([0.1, 0.2, 0.3]), np.full(3, 0.05))
+    >>> data.first(2).values.tolist()
+    [0.1, 0.2]
+    """
 
     where: Array
     values: Array
@@ -92,6 +99,16 @@ class Posterior:
         Hyperparameters found from fewer measurements, to be used as they are.
     by_ranking
         Weigh hypotheses by the order that they expect rather than by the values.
+
+    Examples
+    --------
+    >>> where = np.linspace(0, 1, 6)[:, None]
+    >>> data = Data(where, where[:, 0], np.full(6, 0.01))
+    >>> scale = Scale(mean=0.5, constant=0.3, amplitude=0.2, slope=0.5, residual=(0.1,))
+    >>> posterior = Posterior(data, scale, None, np.zeros(0), log_nothing=0.0, seed=0)
+    >>> mean, variance = posterior.at(where, None, joint=False)
+    >>> bool(np.allclose(mean, data.values, atol=0.05))
+    True
     """
 
     def __init__(
@@ -247,6 +264,15 @@ def learn(data: Data, scale: Scale, features: int, seed: int) -> Kernels:
 
     Draws from the prior are followed by steps around the best so far; what is kept is weighed
     by evidence and prior, an approximation of their posterior that needs no gradient.
+
+    Examples
+    --------
+    >>> where = np.linspace(0, 1, 6)[:, None]
+    >>> data = Data(where, where[:, 0], np.full(6, 0.01))
+    >>> scale = Scale(mean=0.5, constant=0.3, amplitude=0.2, slope=0.5, residual=(0.1,))
+    >>> found = learn(data, scale, features=1, seed=0)
+    >>> found.lengths.shape == (len(found.amplitude), 1)
+    True
     """
     rng = np.random.default_rng((seed, 5))
     used = _some(data, rng)

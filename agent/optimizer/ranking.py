@@ -38,6 +38,13 @@ def ranking_weights(values: Array, sd: Array, expected: Array, own: Array, seed:
     Weights of the hypotheses and, last, of the model without any; they sum to one. A
     hypothesis that mostly ranks worse than that model does at its worst has none: else many bad
     ones outvote it by chance.
+
+    Examples
+    --------
+    >>> measured, sd = np.array([0.1, 0.5, 0.9]), np.full(3, 0.01)
+    >>> expected = np.array([[0.2, 0.4, 0.6], [0.6, 0.4, 0.2]])
+    >>> ranking_weights(measured, sd, expected, np.full(3, 0.5), seed=0).round(2).tolist()
+    [1.0, 0.0, 0.0]
     """
     rng = np.random.default_rng((seed, 11))
     first, second = np.triu_indices(len(values), 1)

@@ -25,6 +25,15 @@ class SkoptOptimizer(BaseEngine):
         Space-filling trials (Sobol) before the model decides.
     acquisition
         Expected improvement, or scikit-optimize's portfolio of three.
+
+    Examples
+    --------
+    >>> from devices.config import SettingConfig
+    >>> power = SettingConfig(device="Laser", property="mW", range=(1, 100), start=1)
+    >>> space = Space({"power": power}, {})
+    >>> engine = SkoptOptimizer(space, bleaching_limit=0.2, initial=4, seed=1)
+    >>> 1 <= engine.ask()["power"] <= 100
+    True
     """
 
     def __init__(

@@ -75,6 +75,15 @@ class StedfastOptimizer:
         rank them (`agent.optimizer.ranking`).
     rules
         See `agent.config.rules`.
+
+    Examples
+    --------
+    >>> from devices.config import SettingConfig
+    >>> power = SettingConfig(device="Laser", property="mW", range=(1, 100), start=1)
+    >>> engine = StedfastOptimizer(Space({"power": power}, {}), bleaching_limit=0.2, seed=1)
+    >>> engine.tell(engine.ask(), Outcome(score=0.5, bleaching=0.1))
+    >>> 1 <= engine.recommend()["power"] <= 100
+    True
     """
 
     def __init__(

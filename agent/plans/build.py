@@ -37,6 +37,13 @@ def build_plan(config: RunConfig) -> Plan:
     ------
     UserError
         It is from outside this package, and its code is not loaded.
+
+    Examples
+    --------
+    >>> microscope = {"cfg": "demo", "pixel_size_nm": 20, "exposure": {"camera_ms": 10}}
+    >>> config = RunConfig.model_validate({"plan": "live", "microscope": microscope})
+    >>> next(build_plan(config))
+    Listen()
     """
     if (own := config.own.get("plan")) is None:
         return _PLANS[config.plan](config)

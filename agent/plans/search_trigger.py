@@ -25,6 +25,14 @@ class SearchTrigger:
         Time points from one search to the next; None: any number.
     fall
         Score lost since the last search; None: any.
+
+    Examples
+    --------
+    >>> when = SearchTrigger(points=100, least=10, searches=3, fall=0.2)
+    >>> for score in (0.8, 0.8, 0.8, 0.5, 0.5, 0.5):
+    ...     when.see(0, score)
+    >>> when.due(5)
+    'score'
     """
 
     points: int

@@ -37,6 +37,14 @@ def timelapse(
         Told what frames cost.
     better
         Looks for better settings now and then; None without searches.
+
+    Examples
+    --------
+    >>> light = LightBudget(lambda settings, pixels: {}, {}, {})
+    >>> config = TimelapseConfig(frames=2, interval_s=60)
+    >>> plan = timelapse(config, [Field(0, 0.0, 0.0)], light)
+    >>> next(plan)
+    Due(at_s=0.0, interval_s=60.0, skip=False, most=2, frames=1)
     """
     t = -1
     while (t := t + 1) < config.frames:
@@ -76,6 +84,17 @@ def skipping(
         How many more frames the budget allows.
     better
         Looks for better settings now and then; None without searches.
+
+    Examples
+    --------
+    >>> from agent.plans.adaptive.drift_tracking import DriftTracker
+    >>> from agent.plans.adaptive.schedule import FixedGaps, Rules
+    >>> light = LightBudget(lambda settings, pixels: {}, {}, {})
+    >>> config = TimelapseConfig(frames=9, interval_s=60)
+    >>> follower = DriftTracker(Field(0, 0.0, 0.0), pixel_um=0.02, reach_um=1.0)
+    >>> plan = skipping(config, [FixedGaps(follower, Rules(points=9, gap=3))], light)
+    >>> next(plan)
+    Due(at_s=0.0, interval_s=60.0, skip=False, most=8, frames=0)
     """
     t = -1
     while (t := t + 1) < config.frames:

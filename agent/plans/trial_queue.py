@@ -27,6 +27,15 @@ class Steering:
         Asked where the person suggests nothing.
     start
         The tuned settings' starting values.
+
+    Examples
+    --------
+    >>> from agent.optimizer.baselines import RandomSearch
+    >>> from agent.optimizer.space import Space
+    >>> engine = RandomSearch(Space({}, {}), bleaching_limit=0.2, seed=1)
+    >>> steering = Steering(OptimizeConfig(begin_with=[{"power": 5}]), engine, {"power": 1})
+    >>> steering.ask()
+    ({'power': 5}, {'suggested_by': 'begin_with'})
     """
 
     def __init__(

@@ -26,6 +26,11 @@ class Check:
         Limit of the result.
     unit
         Of both.
+
+    Examples
+    --------
+    >>> Check("error", value=0.02, relation="<=", bound=0.01).holds
+    False
     """
 
     name: str
@@ -85,6 +90,12 @@ class Watch:
     ----------
     seconds
         In all.
+
+    Examples
+    --------
+    >>> watch, section = Watch(seconds=0), Section("scores")
+    >>> watch.allows(section, "large frames"), section.left_out
+    (False, ['large frames'])
     """
 
     def __init__(self, seconds: float) -> None:

@@ -34,7 +34,13 @@ def about(accelerator: Accelerator) -> dict[str, Any]:
 
 
 def as_dict(told: dict[str, Any], sections: Sequence[Section]) -> dict[str, Any]:
-    """The JSON."""
+    """The JSON.
+
+    Examples
+    --------
+    >>> as_dict({"device": "cuda:0"}, [Section("scores", left_out=["large frames"])])["holds"]
+    False
+    """
     return {
         **told,
         "holds": all(section.holds for section in sections),

@@ -67,6 +67,15 @@ def rebuilt(
     the truth than either, and the variance of the two, each of which may be right, adds to
     their mean variance (law of total variance). For `blend` see `Calibration`. The time may lie on
     the device, as one number.
+
+    Examples
+    --------
+    >>> from models.interpolation.networks import build
+    >>> network = build({"network": "flow", "widths": [4, 8], "synthesis": [4, 8]}).eval()
+    >>> before, after = torch.zeros(1, 1, 32, 32), torch.ones(1, 1, 32, 32)
+    >>> location, sd = rebuilt(network, before, after, 0.5, both_ways=True)
+    >>> bool(0 < location.mean() < 1), bool((sd > 0).all())
+    (True, True)
     """
     location, sd = _asked(network, before, after, t, both_ways=both_ways)
     if blend:

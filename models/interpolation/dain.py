@@ -64,6 +64,13 @@ class Dain(Interpolator):
         Channels and residual blocks of the rectification.
     reach
         Of the correlation, in pixels of each level; the two finest go without.
+
+    Examples
+    --------
+    >>> network = Dain(widths=(4, 8), hidden=4, context=4, kernels=(4, 8), rectify=4, blocks=1)
+    >>> before, after = torch.zeros(1, 1, 32, 32), torch.ones(1, 1, 32, 32)
+    >>> torch.equal(network.eval()(before, after, 0.0).location, before)
+    True
     """
 
     def __init__(

@@ -59,6 +59,13 @@ class FlowInterpolator(Interpolator):
         Channels of the synthesis' levels, finest first; at most as many as the pyramid has.
     reach
         Of the correlation, in pixels of each level; the two finest go without.
+
+    Examples
+    --------
+    >>> network = FlowInterpolator(widths=(4, 8), hidden=4, synthesis=(4, 8), reach=1).eval()
+    >>> before, after = torch.zeros(1, 1, 32, 32), torch.ones(1, 1, 32, 32)
+    >>> torch.equal(network(before, after, 0.0).location, before)
+    True
     """
 
     def __init__(
@@ -133,6 +140,11 @@ class Pyramid(nn.Module):
     ----------
     widths
         Channels of each level, finest first.
+
+    Examples
+    --------
+    >>> [tuple(level.shape) for level in Pyramid((4, 8))(torch.zeros(1, 1, 16, 16))]
+    [(1, 4, 16, 16), (1, 8, 8, 8)]
     """
 
     def __init__(self, widths: Sequence[int]) -> None:
@@ -242,7 +254,13 @@ class _Synthesis(nn.Module):
 
 
 def conv(before: int, after: int, stride: int = 1) -> nn.Sequential:
-    """A 3 × 3 convolution and a leaky ReLU, from He's normal weights."""
+    """A 3 × 3 convolution and a leaky ReLU, from He's normal weights.
+
+    Examples
+    --------
+    >>> tuple(conv(1, 8, stride=2)(torch.zeros(1, 1, 16, 16)).shape)
+    (1, 8, 8, 8)
+    """
     made = nn.Conv2d(before, after, 3, stride=stride, padding=1)
     nn.init.kaiming_normal_(made.weight, a=_SLOPE, nonlinearity="leaky_relu")
     assert made.bias is not None

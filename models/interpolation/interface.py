@@ -124,12 +124,24 @@ class Interpolator(nn.Module, ABC):
 
 
 def gate(t: Tensor) -> Tensor:
-    """0 at the measured frames and 1 in the middle: how much a network may add."""
+    """0 at the measured frames and 1 in the middle: how much a network may add.
+
+    Examples
+    --------
+    >>> gate(torch.tensor([0.0, 0.5, 1.0])).tolist()
+    [0.0, 1.0, 0.0]
+    """
     return 4 * t * (1 - t)
 
 
 def share_of_before(logit: Tensor, t: Tensor) -> Tensor:
-    """Weight of the frame before in a blend: 1 − t at logit 0, and 1 at t = 0 for any logit."""
+    """Weight of the frame before in a blend: 1 − t at logit 0, and 1 at t = 0 for any logit.
+
+    Examples
+    --------
+    >>> share_of_before(torch.zeros(3), torch.tensor([0.0, 0.25, 1.0])).tolist()
+    [1.0, 0.75, 0.0]
+    """
     visible = torch.sigmoid(logit.float())
     first, second = (1 - t) * visible, t * (1 - visible)
     # At t = 0 or 1 a saturated sigmoid must not make it 0 / 0.
@@ -138,7 +150,13 @@ def share_of_before(logit: Tensor, t: Tensor) -> Tensor:
 
 
 def positive(raw: Tensor) -> Tensor:
-    """A Laplace scale from any number."""
+    """A Laplace scale from any number.
+
+    Examples
+    --------
+    >>> bool(positive(torch.tensor(-50.0)) > 0)
+    True
+    """
     return functional.softplus(raw.float()) + SMALLEST_SCALE
 
 

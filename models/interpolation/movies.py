@@ -59,6 +59,11 @@ class Triplet(NamedTuple):
     ----------
     time
         When between the two the target is, where its number does not say it.
+
+    Examples
+    --------
+    >>> Triplet(movie=0, before=4, target=5, after=8).t
+    0.25
     """
 
     movie: int
@@ -106,6 +111,11 @@ def checked(frames: NDArray[Any], name: str) -> NDArray[Any]:
     ValueError
         It is no grey movie of three frames or more, of no real numbers, or has pixels that are
         not finite; says `name`.
+
+    Examples
+    --------
+    >>> checked(np.zeros((3, 8, 8), np.uint16), "movie").shape
+    (3, 8, 8)
     """
     if frames.ndim != 3 or 0 in frames.shape:
         raise ValueError(
@@ -147,6 +157,12 @@ def movie(
     ------
     ValueError
         They cannot be used, or too few frames are left.
+
+    Examples
+    --------
+    >>> frames = np.random.default_rng(0).poisson(9, (5, 32, 32))
+    >>> movie(frames, name="cell").kept
+    (0, 1, 2, 3, 4)
     """
     frames = checked(np.asanyarray(frames), name)
     if clean is not None:
@@ -184,6 +200,16 @@ def read_movies(source: Path, *, screened: bool = True, read: Reader | None = No
     ------
     ValueError
         There is none, or one cannot be used; names the file.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> frames = np.random.default_rng(0).poisson(9, (4, 32, 32)).astype(np.uint16)
+    >>> with TemporaryDirectory() as folder:
+    ...     tifffile.imwrite(Path(folder) / "cell.tif", frames, photometric="minisblack")
+    ...     movies = read_movies(Path(folder))
+    >>> len(movies), movies[0].frames.shape
+    (1, (4, 32, 32))
     """
     read = read or read_tiff
     if source.is_file() or (source.is_dir() and source.name.lower().endswith(".zarr")):
@@ -221,7 +247,14 @@ def read_tiff(path: Path) -> NDArray[Any]:
 
 
 def digest(movies: Sequence[Movie]) -> str:
-    """SHA-256 of all frames."""
+    """SHA-256 of all frames.
+
+    Examples
+    --------
+    >>> frames = np.random.default_rng(0).poisson(9, (5, 32, 32))
+    >>> digest([movie(frames)]) == digest([movie(frames.copy())])
+    True
+    """
     made = hashlib.sha256()
     for one in movies:
         made.update(f"{Path(one.name).name} {one.frames.shape} {one.frames.dtype}".encode())
@@ -251,6 +284,13 @@ def triplets(movies: Sequence[Movie], gaps: Sequence[int], seed: int) -> Divisio
     ------
     ValueError
         There are too few frames.
+
+    Examples
+    --------
+    >>> frames = np.random.default_rng(0).poisson(9, (10, 32, 32))
+    >>> parts = triplets([movie(frames)], gaps=(2,), seed=0)
+    >>> [(one.before, one.target, one.after) for one in parts.validation]
+    [(7, 8, 9)]
     """
     aside: set[int] = set()
     if len(movies) >= _FEW:
@@ -315,6 +355,14 @@ class Crops:
         Standard deviation by which the time that is told differs from the target's, as a share of
         the gap. Living structure does not move evenly: its place in between is not known exactly,
         and a network that has seen none of that is too sure of it.
+
+    Examples
+    --------
+    >>> one = movie(np.random.default_rng(0).poisson(9, (10, 32, 32)))
+    >>> training = triplets([one], (2,), seed=0).training
+    >>> crops = Crops([one], training, Normalization(), 16, anywhere=1.0, jitter=0.0, wobble=0.0)
+    >>> crops.draw(np.random.default_rng(0)).images.shape
+    (5, 16, 16)
     """
 
     def __init__(
@@ -381,20 +429,43 @@ class Crops:
 
 
 def whole(movies: Sequence[Movie], chosen: Triplet, normalization: Normalization) -> Sample:
-    """The whole frames of a triplet, normalized."""
+    """The whole frames of a triplet, normalized.
+
+    Examples
+    --------
+    >>> frames = np.random.default_rng(0).poisson(9, (5, 32, 32))
+    >>> sample = whole([movie(frames)], Triplet(0, 0, 1, 2), Normalization())
+    >>> sample.images.shape, sample.t
+    ((5, 32, 32), 0.5)
+    """
     one = movies[chosen.movie]
     images = stacked(one, chosen, (slice(None), slice(None)))
     return Sample(Normalization.apply(images, *levels(normalization, *images[:2])), chosen.t)
 
 
 def unevenly(sample: Sample, wobble: float, rng: np.random.Generator) -> Sample:
-    """The same images, told of another time; see `Crops`."""
+    """The same images, told of another time; see `Crops`.
+
+    Examples
+    --------
+    >>> sample = Sample(np.zeros((5, 8, 8), np.float32), 0.5)
+    >>> told = unevenly(sample, 0.1, np.random.default_rng(0))
+    >>> told.images is sample.images, told.t == sample.t
+    (True, False)
+    """
     told = sample.t + wobble * rng.standard_normal()
     return Sample(sample.images, float(np.clip(told, *_TOLD)))
 
 
 def stacked(one: Movie, chosen: Triplet, window: tuple[slice, ...]) -> Image:
-    """The five images of a triplet (see `Sample`), in the movie's units."""
+    """The five images of a triplet (see `Sample`), in the movie's units.
+
+    Examples
+    --------
+    >>> one = movie(np.random.default_rng(0).poisson(9, (5, 32, 32)))
+    >>> stacked(one, Triplet(0, 0, 1, 2), (slice(8), slice(8))).shape
+    (5, 8, 8)
+    """
     frames, truth = one.frames, one.frames if one.clean is None else one.clean
     rows, columns = window
     return np.stack(

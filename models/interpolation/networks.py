@@ -28,6 +28,12 @@ def build(architecture: dict[str, Any]) -> Interpolator:
     ------
     ValueError
         There is no such network or parameter, or a value cannot be.
+
+    Examples
+    --------
+    >>> network = build({"network": "flow", "widths": [4, 8], "synthesis": [4, 8]})
+    >>> network.architecture["network"], network.architecture["widths"]
+    ('flow', [4, 8])
     """
     sizes = dict(architecture)
     name = sizes.pop("network", None)

@@ -18,6 +18,12 @@ def levels(
     """Offset and scale that two frames (rows × columns) have in common, in their units.
 
     From the percentiles of both together: a frame that is darker by bleaching stays darker.
+
+    Examples
+    --------
+    >>> frame = np.linspace(0, 100, 101).reshape(1, -1)
+    >>> levels(Normalization(low=0, high=100), frame, frame)
+    (0.0, 100.0)
     """
     return normalization.of(np.stack([before, after]))
 
@@ -26,6 +32,11 @@ def as_type(image: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     """An image in the type of the measured frames: integers are rounded, and stay in their range.
 
     Nothing is rescaled.
+
+    Examples
+    --------
+    >>> as_type(np.array([-0.4, 0.6, 300.0]), np.dtype(np.uint8)).tolist()
+    [0, 1, 255]
     """
     if dtype.kind not in "ui":
         return image.astype(dtype, copy=False)

@@ -58,6 +58,11 @@ class Recipe:
     ------
     ValueError
         A value cannot be.
+
+    Examples
+    --------
+    >>> Recipe(architecture={"network": "zs"}, epochs=5).gaps
+    (2, 3, 4)
     """
 
     architecture: dict[str, Any] = field(default_factory=lambda: {"network": "flow"})

@@ -55,6 +55,12 @@ def screen_movie(frames: Iterable[NDArray[Any]]) -> Screening:
     frames
         Each rows × columns; three of them are in memory at a time. Frames that are not finite are
         kept: they are another's business.
+
+    Examples
+    --------
+    >>> frames = np.random.default_rng(0).poisson(9, (4, 32, 32))
+    >>> screen_movie([*frames[:3], frames[2], frames[3]]).copies
+    (3,)
     """
     copies: list[int] = []
     blends: list[int] = []

@@ -201,7 +201,14 @@ def _plain(recipe: Recipe) -> dict[str, Any]:
 
 
 def rate_at(recipe: Recipe, done: float) -> float:
-    """The learning rate after `done` (0 to 1) of the training."""
+    """The learning rate after `done` (0 to 1) of the training.
+
+    Examples
+    --------
+    >>> recipe = Recipe(learning_rate=1e-3, warm_up=0.0)
+    >>> rate_at(recipe, 0.0), round(rate_at(recipe, 0.5), 6), rate_at(recipe, 1.0)
+    (0.001, 0.0005, 0.0)
+    """
     rising = min(1.0, (done + 1e-3) / recipe.warm_up) if recipe.warm_up else 1.0
     falling = 0.5 * (1 + math.cos(math.pi * done)) if recipe.schedule == "cosine" else 1.0
     return recipe.learning_rate * rising * falling

@@ -12,7 +12,13 @@ from torch.nn import functional
 
 
 def places(flow: Tensor) -> Tensor:
-    """Row and column that each pixel's flow points to, n × 2 × rows × columns (pixels)."""
+    """Row and column that each pixel's flow points to, n × 2 × rows × columns (pixels).
+
+    Examples
+    --------
+    >>> places(torch.zeros(1, 2, 2, 2)).tolist()
+    [[[[0.0, 0.0], [1.0, 1.0]], [[0.0, 1.0], [0.0, 1.0]]]]
+    """
     rows, columns = flow.shape[-2:]
     y = torch.arange(rows, device=flow.device, dtype=torch.float32)[:, None]
     x = torch.arange(columns, device=flow.device, dtype=torch.float32)
@@ -37,6 +43,13 @@ def backward(images: Tensor, flow: Tensor) -> Tensor:
         n × channels × rows × columns.
     flow
         n × 2 × rows × columns (pixels).
+
+    Examples
+    --------
+    >>> image = torch.tensor([[[[1.0, 2.0, 3.0]]]])
+    >>> flow = torch.tensor([[[[0.0] * 3], [[1.0] * 3]]])
+    >>> backward(image, flow).tolist()
+    [[[[2.0, 3.0, 3.0]]]]
     """
     grid = _grid(places(flow), *images.shape[-2:])
     warped = functional.grid_sample(
@@ -66,6 +79,14 @@ def splat(values: Tensor, flow: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]
         Of weight × value, n × channels × rows × columns, single precision.
     weights
         That arrived, n × 1 × rows × columns; 0 where nothing did.
+
+    Examples
+    --------
+    >>> image = torch.tensor([[[[1.0, 2.0, 3.0]]]])
+    >>> flow = torch.tensor([[[[0.0] * 3], [[1.0] * 3]]])
+    >>> sums, weights = splat(image, flow, torch.ones_like(image))
+    >>> sums.tolist(), weights.tolist()
+    ([[[[0.0, 1.0, 2.0]]]], [[[[0.0, 1.0, 1.0]]]])
     """
     count, channels, rows, columns = values.shape
     weight = weight.float()
@@ -113,6 +134,13 @@ def deform(
         out × channels × k × k, k odd.
     bias
         One for each output channel.
+
+    Examples
+    --------
+    >>> features, offsets = torch.ones(1, 1, 4, 4), torch.zeros(1, 2, 4, 4)
+    >>> mask, weight = torch.ones(1, 1, 4, 4), torch.full((1, 1, 1, 1), 3.0)
+    >>> deform(features, offsets, mask, weight)[0, 0, 0].tolist()
+    [3.0, 3.0, 3.0, 3.0]
     """
     count, channels, rows, columns = features.shape
     out, _, side, _ = weight.shape
@@ -158,6 +186,13 @@ def correlation(first: Tensor, second: Tensor, reach: int, *, both: bool) -> Ten
     -------
     Tensor
         n × (2 · reach + 1)² × rows × columns.
+
+    Examples
+    --------
+    >>> maps = torch.rand(1, 8, 6, 6, generator=torch.Generator().manual_seed(0))
+    >>> found = correlation(maps, maps, 1, both=False)
+    >>> tuple(found.shape), bool(torch.allclose(found[:, 4], torch.ones(1)))
+    ((1, 9, 6, 6), True)
     """
     rows, columns = first.shape[-2:]
     first, second = (functional.normalize(maps, dim=1, eps=1e-3) for maps in (first, second))
@@ -176,7 +211,13 @@ def correlation(first: Tensor, second: Tensor, reach: int, *, both: bool) -> Ten
 
 
 def resized(flow: Tensor, factor: float) -> Tensor:
-    """A flow for frames of another size: the map resized, its numbers too."""
+    """A flow for frames of another size: the map resized, its numbers too.
+
+    Examples
+    --------
+    >>> resized(torch.ones(1, 2, 4, 4), 2.0)[0, :, 0, 0].tolist()
+    [2.0, 2.0]
+    """
     enlarged = functional.interpolate(
         flow, scale_factor=factor, mode="bilinear", align_corners=False
     )

@@ -46,7 +46,13 @@ class Loaded:
 
 
 def shipped() -> list[str]:
-    """Names of the weights that come with the project."""
+    """Names of the weights that come with the project.
+
+    Examples
+    --------
+    >>> shipped()
+    ['dain', 'flow', 'zs']
+    """
     return weights.shipped(FOLDER)
 
 
@@ -65,6 +71,11 @@ def read_interpolator(model: str | Path) -> Loaded:
         If weights or card are missing.
     ValueError
         For an unknown name, a pickle, damaged weights, and weights of another network.
+
+    Examples
+    --------
+    >>> read_interpolator("flow").card["architecture"]["network"]
+    'flow'
     """
     path = weights.find(model, FOLDER)
     tensors, card = read(path, _KIND)

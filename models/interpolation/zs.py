@@ -50,6 +50,13 @@ class ZoomingSlowMo(Interpolator):
         Of the deformable convolutions; a divisor of `channels`.
     front, back
         Residual blocks before the alignment, and in the reconstruction.
+
+    Examples
+    --------
+    >>> network = ZoomingSlowMo(channels=8, groups=2, front=1, back=1).eval()
+    >>> before, after = torch.zeros(1, 1, 16, 16), torch.ones(1, 1, 16, 16)
+    >>> torch.equal(network(before, after, 0.0).location, before)
+    True
     """
 
     multiple = 1 << (_LEVELS - 1)

@@ -34,6 +34,13 @@ def augment(
         Where chance comes from.
     blurred, empty
         Shares of the tiles that are blurred, and that are replaced by noise.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> tile, score = augment(np.ones((8, 8), np.float32), 0.7, rng, blurred=0.0, empty=1.0)
+    >>> tile.shape, score
+    ((8, 8), 0.0)
     """
     kind = rng.random()
     if kind < empty:
@@ -58,12 +65,25 @@ def score_left(sigma: float) -> float:
     with so many photons that noise does not matter falls (0.99, 0.82 and 0.43 of its value).
     On noisy frames the label itself would rise, because a blurred frame is easier to read;
     what the frame shows has not become more, so that the same share is used for them.
+
+    Examples
+    --------
+    >>> round(score_left(1.0), 2), round(score_left(4.0), 2)
+    (0.94, 0.37)
     """
     return float(np.exp(-((sigma / _SCALE) ** 2)))
 
 
 def blur(image: Image, sigma: float) -> Image:
-    """Gaussian blur of standard deviation `sigma` (pixels), reflected at the edges."""
+    """Gaussian blur of standard deviation `sigma` (pixels), reflected at the edges.
+
+    Examples
+    --------
+    >>> spot = np.zeros((9, 9), np.float32)
+    >>> spot[4, 4] = 1
+    >>> round(float(blur(spot, 1.0)[4, 4]), 2)
+    0.16
+    """
     radius = max(1, int(4 * sigma + 0.5))
     profile = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
     profile = (profile / profile.sum()).astype(np.float32)
@@ -79,7 +99,13 @@ def blur(image: Image, sigma: float) -> Image:
 
 
 def noise(shape: tuple[int, ...], rng: np.random.Generator) -> Image:
-    """Draw a normalized frame of nothing: photon noise of a flat background, or read noise."""
+    """Draw a normalized frame of nothing: photon noise of a flat background, or read noise.
+
+    Examples
+    --------
+    >>> noise((16, 16), np.random.default_rng(0)).shape
+    (16, 16)
+    """
     if rng.random() < 0.7:
         mean = np.exp(rng.uniform(np.log(0.02), np.log(300)))
         return normalize(rng.poisson(mean, shape).astype(np.float32))

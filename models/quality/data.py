@@ -137,6 +137,13 @@ def split(ratings: tuple[Rating, ...], seed: int) -> Split:
     ------
     ValueError
         The table's split leaves nothing to train on or to validate with.
+
+    Examples
+    --------
+    >>> ratings = tuple(Rating(Path(f"{number:02}.tif"), 0.5) for number in range(20))
+    >>> parts = split(ratings, seed=1)
+    >>> len(parts.training), len(parts.validation), len(parts.test)
+    (16, 2, 2)
     """
     named = [rating.split for rating in ratings]
     if any(named):

@@ -27,6 +27,13 @@ def without_hot_pixels(frame: NDArray[Any]) -> NDArray[Any]:
     ----------
     frame
         Rows × columns, finite, real numbers; 3 × 3 pixels or more.
+
+    Examples
+    --------
+    >>> frame = np.random.default_rng(0).poisson(9, (64, 64))
+    >>> frame[5, 5] = 4000
+    >>> bool(without_hot_pixels(frame)[5, 5] < 20)
+    True
     """
     if min(frame.shape) < 3 or frame.dtype.kind == "b":
         return frame

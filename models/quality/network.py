@@ -66,6 +66,12 @@ def convolutions(channels: Sequence[int]) -> nn.Sequential:
       the same pixel before and after it: the result is the same, with a quarter of the ELUs.
     - Convolutions are 3 × 3 and zero-padded, except that the first is 5 × 5: at 20 nm
       a pixel the STED focus is two to five pixels wide.
+
+    Examples
+    --------
+    >>> layers = convolutions((2, 2, 2, 2, 2, 2)).eval()
+    >>> tuple(layers(torch.zeros(1, 1, 224, 224)).shape)
+    (1, 2, 3, 3)
     """
     if len(channels) != 6:
         raise ValueError(f"channels: found {len(channels)} numbers, accepted are 6")
@@ -141,6 +147,12 @@ class RobitailleNet(RatingNet):
         Output channels of the six convolutions.
     hidden
         Units of the first fully connected layer.
+
+    Examples
+    --------
+    >>> network = RobitailleNet(channels=(2, 2, 2, 2, 2, 2), hidden=4).eval()
+    >>> tuple(network(torch.zeros(3, 1, INPUT, INPUT)).value.shape)
+    (3,)
     """
 
     def __init__(self, channels: Sequence[int] = CHANNELS, hidden: int = HIDDEN) -> None:
@@ -172,6 +184,11 @@ class PowerSpectrum(nn.Module):
     ----------
     rings
         Between frequency 0 and Nyquist; one more has the corners beyond.
+
+    Examples
+    --------
+    >>> tuple(PowerSpectrum(rings=8)(torch.zeros(1, 1, INPUT, INPUT)).shape)
+    (1, 9)
     """
 
     def __init__(self, rings: int) -> None:
@@ -234,6 +251,12 @@ class QualityNet(RatingNet):
         Of the power spectrum.
     heads
         How many.
+
+    Examples
+    --------
+    >>> network = QualityNet(channels=(2, 2, 2, 2, 2, 2), hidden=4, rings=8, heads=2).eval()
+    >>> tuple(network.judge(torch.zeros(3, 1, INPUT, INPUT)).value.shape)
+    (2, 3)
     """
 
     def __init__(
@@ -292,6 +315,11 @@ def build(architecture: dict[str, Any]) -> RatingNet:
     ------
     ValueError, TypeError
         There is no such network, or it takes other parameters.
+
+    Examples
+    --------
+    >>> type(build({"network": "stedfast", "heads": 2})).__name__
+    'QualityNet'
     """
     rest = dict(architecture)
     name = rest.pop("network", None)

@@ -51,7 +51,13 @@ def _weights(size: int, step: float) -> NDArray[np.float64]:
 
 
 def as_it_is(pixel_size_nm: float) -> bool:
-    """Whether frames of this pixel size are not resampled."""
+    """Whether frames of this pixel size are not resampled.
+
+    Examples
+    --------
+    >>> as_it_is(20.0), as_it_is(50.0)
+    (True, False)
+    """
     return abs(PIXEL_SIZE_NM / pixel_size_nm - 1) <= _CLOSE
 
 
@@ -68,6 +74,11 @@ def resample(frame: Image, pixel_size_nm: float) -> Image:
         Rows × columns.
     pixel_size_nm
         Pixel size of `frame` (nm).
+
+    Examples
+    --------
+    >>> resample(np.ones((64, 64), np.float32), pixel_size_nm=10).shape
+    (32, 32)
     """
     if as_it_is(pixel_size_nm):
         return frame
@@ -103,6 +114,11 @@ def normalize(tile: Image) -> Image:
     Gain and offset differ from camera to camera and say nothing about quality; the photon
     count does, and stays visible as the noise's share of the signal. A tile whose percentiles
     coincide (nearly empty) is scaled by its range; a constant one becomes zero.
+
+    Examples
+    --------
+    >>> round(float(normalize(np.array([[0, 5, 10]], np.float32))[0, 1]), 2)
+    0.5
     """
     low, high = _percentile(tile, _LOW), _percentile(tile, _HIGH)
     if high <= low:
@@ -118,6 +134,11 @@ def cover(frame: Image, size: int) -> list[Image]:
 
     An axis shorter than a tile is continued by reflection, as often as it takes: the network
     then sees the frame's own structures and noise, at their true size, and no edge.
+
+    Examples
+    --------
+    >>> [tile.shape for tile in cover(np.zeros((300, 224), np.float32), 224)]
+    [(224, 224), (224, 224)]
     """
     short = [max(0, size - length) for length in frame.shape]
     if any(short):
@@ -126,7 +147,13 @@ def cover(frame: Image, size: int) -> list[Image]:
 
 
 def corners(shape: tuple[int, ...], size: int) -> list[tuple[int, int]]:
-    """Upper left corners (row, column) of the tiles that cover a frame at least as large."""
+    """Upper left corners (row, column) of the tiles that cover a frame at least as large.
+
+    Examples
+    --------
+    >>> corners((300, 224), 224)
+    [(0, 0), (76, 0)]
+    """
     starts = [
         np.round(np.linspace(0, length - size, -(-length // size))).astype(int).tolist()
         for length in shape
@@ -162,6 +189,12 @@ def prepare(
     ValueError
         For a frame that is not 2-D, not of real numbers, not finite or too small, and for
         a pixel size that is not positive and finite.
+
+    Examples
+    --------
+    >>> tiles, weights = prepare(np.random.default_rng(0).poisson(9, (300, 224)), 20.0)
+    >>> tiles.shape, round(float(weights.sum()), 6)
+    ((2, 224, 224), 1.0)
     """
     frame = accepted(frame, pixel_size_nm).astype(np.float32)
     if not np.isfinite(frame).all():

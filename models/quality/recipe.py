@@ -39,6 +39,12 @@ class Recipe:
         frame and one turned or flipped copy, the same in each epoch, as in Robitaille et al.
     blurred, empty
         Shares of frames shown blurred (with less of their score), and replaced by noise.
+
+    Examples
+    --------
+    >>> recipe = Recipe(start_from=Path("quality.safetensors"), heads_only=True)
+    >>> recipe.epochs, recipe.patience
+    (16, 10)
     """
 
     architecture: dict[str, Any] | None = field(default_factory=lambda: {"network": "stedfast"})

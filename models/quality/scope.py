@@ -19,7 +19,13 @@ _SATURATED = 5e-4
 
 
 def flags(frame: NDArray[Any], pixel_size_nm: float) -> list[Flag]:
-    """Reasons not to believe a score of this frame (rows × columns); see `score.FLAGS`."""
+    """Reasons not to believe a score of this frame (rows × columns); see `score.FLAGS`.
+
+    Examples
+    --------
+    >>> flags(np.random.default_rng(0).poisson(9, (64, 64)), pixel_size_nm=20)
+    ['blank']
+    """
     found: list[Flag] = []
     if blank(without_hot_pixels(frame)):
         found.append("blank")
@@ -39,6 +45,11 @@ def without_structure(ratio: float, blocks: int) -> bool:
         Their variance, over its expected value.
     blocks
         How many.
+
+    Examples
+    --------
+    >>> without_structure(1.1, blocks=64), without_structure(3.0, blocks=64)
+    (True, False)
     """
     return bool(ratio < 1 + _SURE * np.sqrt(2 / blocks))
 
@@ -75,6 +86,13 @@ def blank(frame: NDArray[Any]) -> bool:
 
     Noise is alone in each pixel, so that means over blocks of 8 × 8 pixels vary by 1/64 of its
     variance, give or take the chance of as many blocks. A structure makes them vary more.
+
+    Examples
+    --------
+    >>> light = np.repeat([2, 40], 32)
+    >>> rng = np.random.default_rng(0)
+    >>> blank(rng.poisson(9, (64, 64))), blank(rng.poisson(light, (64, 64)))
+    (True, False)
     """
     rows, cols = (length // BLOCK for length in frame.shape)
     if rows < 2 or cols < 2:
@@ -95,6 +113,12 @@ def saturated(frame: NDArray[Any]) -> bool:
 
     The counts of a structure thin out towards the brightest. Where a detector has a limit, all
     that would lie above it piles up there instead.
+
+    Examples
+    --------
+    >>> frame = np.random.default_rng(0).poisson(np.linspace(0, 90, 64), (64, 64))
+    >>> saturated(frame), saturated(np.minimum(frame, 60))
+    (False, True)
     """
     top = frame.max()
     at_top = int(np.count_nonzero(frame == top))

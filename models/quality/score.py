@@ -19,12 +19,23 @@ def doubtful(flags: Iterable[str]) -> bool:
 
     That nothing is to be seen in a blank frame is right, and worth knowing: the settings were
     too weak. Every other flag is a reason to doubt.
+
+    Examples
+    --------
+    >>> doubtful(["blank"]), doubtful(["saturated"])
+    (False, True)
     """
     return any(flag != "blank" for flag in flags)
 
 
 def usable(flags: Iterable[str]) -> bool:
-    """Whether a score with these flags is one of a structure: neither doubtful nor of nothing."""
+    """Whether a score with these flags is one of a structure: neither doubtful nor of nothing.
+
+    Examples
+    --------
+    >>> usable([]), usable(["blank"])
+    (True, False)
+    """
     return not any(flags)
 
 
@@ -42,6 +53,12 @@ class Score:
         Reasons not to trust it; empty for a frame that the network can judge.
     tiles
         How many 224 × 224 tiles it was averaged over.
+
+    Examples
+    --------
+    >>> low, high = Score(value=0.7, sd=0.05).interval()
+    >>> round(low, 2), round(high, 2)
+    (0.62, 0.78)
     """
 
     value: float

@@ -163,6 +163,12 @@ def read_weights(path: Path) -> tuple[RatingNet, dict[str, Any]]:
         If weights or card are missing.
     ValueError
         If they are damaged or do not belong together.
+
+    Examples
+    --------
+    >>> network, card = read_weights(SHIPPED)
+    >>> card["architecture"]["network"]
+    'stedfast'
     """
     tensors, card = read(path, _KIND)
     try:

@@ -153,6 +153,15 @@ def read_frame(path: Path) -> NDArray[np.generic]:
     ------
     ValueError
         For a file that is no TIFF or holds no single grey image; names file and shape.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     tifffile.imwrite(Path(folder) / "00.tif", np.zeros((8, 8), np.uint16))
+    ...     frame = read_frame(Path(folder) / "00.tif")
+    >>> frame.shape
+    (8, 8)
     """
     try:
         frame: NDArray[np.generic] = tifffile.imread(path)

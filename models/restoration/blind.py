@@ -40,6 +40,13 @@ def blind(images: Tensor, rng: np.random.Generator) -> Blinded:
         n × 1 × rows × columns.
     rng
         Where chance comes from.
+
+    Examples
+    --------
+    >>> images = torch.rand(1, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    >>> blinded = blind(images, np.random.default_rng(0))
+    >>> torch.equal(blinded.images[~blinded.spots], images[~blinded.spots])
+    True
     """
     count, _, height, width = images.shape
     at = _scattered(count, height, width, rng)

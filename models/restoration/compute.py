@@ -332,7 +332,13 @@ class OnGpu:
 
 
 def uncertainty(signal: float, mean_sd: float) -> float:
-    """One number for a frame, of two that are normalized."""
+    """One number for a frame, of two that are normalized.
+
+    Examples
+    --------
+    >>> uncertainty(signal=2.0, mean_sd=0.5)
+    0.25
+    """
     return mean_sd / max(signal, 1e-6)
 
 
@@ -348,12 +354,24 @@ def empty(varied: int, size: int) -> bool:
         Pixels that are not the darkest.
     size
         Of all.
+
+    Examples
+    --------
+    >>> empty(varied=0, size=4096), empty(varied=4000, size=4096)
+    (True, False)
     """
     return varied <= _EMPTY * size
 
 
 def as_it_is(frame: NDArray[Any]) -> Answer:
-    """The frame itself, in which each pixel may be wrong by as much as all of them vary."""
+    """The frame itself, in which each pixel may be wrong by as much as all of them vary.
+
+    Examples
+    --------
+    >>> answer = as_it_is(np.array([[0, 2]], np.uint16))
+    >>> answer.image.tolist(), answer.sd.tolist(), answer.uncertainty
+    ([[0.0, 2.0]], [[1.0, 1.0]], 1.0)
+    """
     image = frame.astype(np.float32)
     sd = np.full_like(image, image.std(dtype=np.float64))
     signal = float(np.abs(image - image.min()).mean(dtype=np.float64))

@@ -52,6 +52,13 @@ def cost(architecture: dict[str, Any], shape: tuple[int, int], *, width: int = 4
     ------
     ValueError
         For an architecture that there is not, or a shape that it does not take.
+
+    Examples
+    --------
+    >>> architecture = {"depth": 2, "first": 32}
+    >>> one, four = (cost(architecture, (side, side)).operations for side in (256, 512))
+    >>> four == 4 * one
+    True
     """
     with torch.device("meta"):
         network = build(architecture)

@@ -46,6 +46,11 @@ class PatchDiscriminator(nn.Module):
     ----------
     first
         Filters of the first convolution; the others have 2, 4 and 8 times as many.
+
+    Examples
+    --------
+    >>> tuple(PatchDiscriminator(first=4)(torch.zeros(1, 1, 64, 64)).shape)
+    (1, 1, 6, 6)
     """
 
     def __init__(self, first: int) -> None:

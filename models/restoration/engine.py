@@ -225,6 +225,11 @@ def check(frame: NDArray[Any]) -> NDArray[Any]:
     ------
     ValueError
         It is not 2-D, not of real numbers or too small.
+
+    Examples
+    --------
+    >>> check(np.zeros((16, 16), np.uint16)).dtype
+    dtype('uint16')
     """
     frame = np.asarray(frame)
     if frame.ndim != 2:

@@ -32,6 +32,14 @@ class Folded(nn.Module):
     ----------
     network
         The trained one; its weights are copied.
+
+    Examples
+    --------
+    >>> network = RestorationNet(first=4).eval()
+    >>> frame = torch.rand(1, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    >>> folded = Folded(network)(frame)
+    >>> torch.allclose(folded.location, network(frame).location, atol=1e-4)
+    True
     """
 
     def __init__(self, network: RestorationNet) -> None:
@@ -146,6 +154,12 @@ def fold(weight: Tensor) -> tuple[nn.Conv2d, int]:
     odd
         By how many small pixels the results for odd output pixels are ahead: 1 where k // 2 is odd.
         Then the convolution gives a row and a column more than it gets.
+
+    Examples
+    --------
+    >>> convolution, odd = fold(torch.rand(2, 3, 5, 5))
+    >>> convolution.out_channels, odd
+    (8, 0)
     """
     out, channels, side, _ = weight.shape
     pad = side // 2

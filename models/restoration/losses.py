@@ -24,12 +24,24 @@ _SHARE = 0.84
 
 
 def mae(image: Tensor, target: Tensor) -> Tensor:
-    """Mean absolute error."""
+    """Mean absolute error.
+
+    Examples
+    --------
+    >>> mae(torch.zeros(2), torch.tensor([1.0, 3.0])).item()
+    2.0
+    """
     return functional.l1_loss(image, target)
 
 
 def mse(image: Tensor, target: Tensor) -> Tensor:
-    """Mean squared error: learns the mean of noisy targets, where MAE learns their median."""
+    """Mean squared error: learns the mean of noisy targets, where MAE learns their median.
+
+    Examples
+    --------
+    >>> mse(torch.zeros(2), torch.tensor([1.0, 3.0])).item()
+    5.0
+    """
     return functional.mse_loss(image, target)
 
 
@@ -48,6 +60,12 @@ def ms_ssim(image: Tensor, target: Tensor, scales: int = 3) -> Tensor:
     ------
     ValueError
         The image is smaller than a window at the coarsest scale.
+
+    Examples
+    --------
+    >>> image = torch.rand(1, 1, 64, 64, generator=torch.Generator().manual_seed(0))
+    >>> abs(round(ms_ssim(image, image).item(), 4))
+    0.0
     """
     needed = smallest(scales)
     if min(image.shape[-2:]) < needed:
@@ -70,7 +88,13 @@ def ms_ssim(image: Tensor, target: Tensor, scales: int = 3) -> Tensor:
 
 
 def smallest(scales: int) -> int:
-    """Pixels that an image must have on each side for MS-SSIM with so many scales."""
+    """Pixels that an image must have on each side for MS-SSIM with so many scales.
+
+    Examples
+    --------
+    >>> smallest(scales=3)
+    44
+    """
     return _SIDE << (scales - 1)
 
 
@@ -107,12 +131,25 @@ def _band(size: int, device: torch.device) -> Tensor:
 
 
 def mix(image: Tensor, target: Tensor) -> Tensor:
-    """0.84 of MS-SSIM (3 scales) and 0.16 of MAE, after Zhao et al. (2017)."""
+    """0.84 of MS-SSIM (3 scales) and 0.16 of MAE, after Zhao et al. (2017).
+
+    Examples
+    --------
+    >>> image = torch.rand(1, 1, 64, 64, generator=torch.Generator().manual_seed(0))
+    >>> abs(round(mix(image, image).item(), 4))
+    0.0
+    """
     return _SHARE * ms_ssim(image, target) + (1 - _SHARE) * mae(image, target)
 
 
 def laplace(location: Tensor, scale: Tensor, target: Tensor) -> Tensor:
-    """Negative log-likelihood of a Laplace distribution, less log 2 (Weigert et al. 2018)."""
+    """Negative log-likelihood of a Laplace distribution, less log 2 (Weigert et al. 2018).
+
+    Examples
+    --------
+    >>> laplace(torch.zeros(2), torch.ones(2), torch.tensor([1.0, 3.0])).item()
+    2.0
+    """
     return ((target - location).abs() / scale + scale.log()).mean()
 
 
@@ -122,6 +159,11 @@ def of_scale(location: Tensor, scale: Tensor, target: Tensor) -> Tensor:
     The likelihood of `laplace` with the location held fast, each pixel weighed by its scale, which
     is held fast there, too (Seitzer et al., ICLR 2022): else the dark pixels, whose errors are
     small, would outweigh all else in the layers that both outputs share.
+
+    Examples
+    --------
+    >>> of_scale(torch.zeros(2), torch.ones(2), torch.tensor([1.0, 3.0])).item()
+    2.0
     """
     error = (target - location.detach()).abs()
     return (scale.detach() * (error / scale + scale.log())).mean()
@@ -150,6 +192,11 @@ def total(loss: str, location: Tensor, scale: Tensor, target: Tensor) -> Tensor:
     ----------
     loss
         `laplace` or a key of `LOSSES`.
+
+    Examples
+    --------
+    >>> total("mae", torch.zeros(2), torch.ones(2), torch.zeros(2)).item()
+    0.0
     """
     if loss == "laplace":
         return laplace(location, scale, target)

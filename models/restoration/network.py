@@ -55,6 +55,13 @@ class RestorationNet(nn.Module):
         spots does better without.
     channels_in
         Channels of the input; the first is the one that is restored.
+
+    Examples
+    --------
+    >>> network = RestorationNet(first=4)
+    >>> location, scale = network(torch.zeros(1, 1, 32, 32))
+    >>> tuple(location.shape), network.multiple
+    ((1, 1, 32, 32), 4)
     """
 
     def __init__(
@@ -191,6 +198,11 @@ def build(architecture: dict[str, Any]) -> RestorationNet:
     ------
     ValueError
         It has a key that there is not, or a value that cannot be.
+
+    Examples
+    --------
+    >>> build({"depth": 1, "first": 8}).multiple
+    2
     """
     known = ("depth", "kernel", "first", "residual", "channels_in")
     if unknown := sorted(set(architecture) - set(known)):

@@ -26,6 +26,13 @@ class Normalization:
     ------
     ValueError
         They are no percentiles in rising order.
+
+    Examples
+    --------
+    >>> normalization = Normalization(low=0, high=100)
+    >>> offset, scale = normalization.of(np.array([[10, 30]]))
+    >>> normalization.apply(np.array([[20]]), offset, scale).tolist()
+    [[0.5]]
     """
 
     low: float = 2.0

@@ -66,6 +66,13 @@ class Pairs:
         Rows and columns by which each target was moved; empty before `register`.
     simulated
         Whether the data say that they come from the virtual microscope.
+
+    Examples
+    --------
+    >>> frames = np.random.default_rng(0).poisson(9, (4, 32, 32))
+    >>> pairs = from_arrays(frames, frames)
+    >>> pairs.paired, len(pairs.inputs), pairs.channels
+    (True, 4, ('input', 'target'))
     """
 
     inputs: tuple[Frame, ...]
@@ -115,6 +122,11 @@ def checked(image: NDArray[Any], name: str) -> Image:
     ------
     ValueError
         It is no grey image, of no real numbers, or has pixels that are not finite; says `name`.
+
+    Examples
+    --------
+    >>> checked(np.zeros((8, 8), np.uint16), "00").dtype
+    dtype('float32')
     """
     if image.ndim != 2 or 0 in image.shape:
         raise ValueError(
@@ -182,6 +194,12 @@ def from_arrays(inputs: Sequence[NDArray[Any]], targets: Sequence[NDArray[Any]])
     ------
     ValueError
         They cannot be used; see `read_pairs`.
+
+    Examples
+    --------
+    >>> noisy = np.random.default_rng(0).poisson(9, (4, 32, 32))
+    >>> len(from_arrays(noisy, noisy).targets)
+    4
     """
     made = []
     for channel, images in (("input", inputs), ("target", targets)):
@@ -291,6 +309,13 @@ def divided(pairs: Pairs, smallest: int) -> Pairs:
     ------
     ValueError
         There is too little to divide.
+
+    Examples
+    --------
+    >>> frame = np.random.default_rng(0).poisson(9, (128, 64))
+    >>> pairs = from_arrays([frame], [frame])
+    >>> [(part.split, part.image.shape) for part in divided(pairs, smallest=16).inputs]
+    [('training', (109, 64)), ('validation', (19, 64))]
     """
     frames = pairs.inputs
     if any(frame.split for frame in frames) or len({frame.field for frame in frames}) > 1:
@@ -326,6 +351,13 @@ def split(pairs: Pairs, seed: int) -> Split:
     ------
     ValueError
         Nothing would be left to train on or to validate with.
+
+    Examples
+    --------
+    >>> frames = np.random.default_rng(0).poisson(9, (10, 32, 32))
+    >>> training, validation, test = split(from_arrays(frames, frames), seed=0).inputs
+    >>> len(training), len(validation), len(test)
+    (8, 2, 0)
     """
     frames = (pairs.inputs, pairs.targets)
     if any(frame.split for own in frames for frame in own):

@@ -34,6 +34,13 @@ class Patches:
         Pixels on a side of a patch.
     anywhere
         Share of the patches drawn anywhere.
+
+    Examples
+    --------
+    >>> frame = np.random.default_rng(0).random((1, 64, 64), dtype=np.float32)
+    >>> patches = Patches([frame], [frame[0]], side=16, anywhere=0.25)
+    >>> tuple(patches.draw(np.random.default_rng(0), 3).shape)
+    (3, 1, 16, 16)
     """
 
     def __init__(
@@ -65,7 +72,13 @@ class Patches:
 
 
 def turned(stack: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    """All images of a stack turned by the same quarters and mirrored alike, at random."""
+    """All images of a stack turned by the same quarters and mirrored alike, at random.
+
+    Examples
+    --------
+    >>> turned(np.zeros((2, 8, 8), np.float32), np.random.default_rng(0)).shape
+    (2, 8, 8)
+    """
     quarters = np.rot90(stack, int(rng.integers(4)), axes=(1, 2))
     return np.ascontiguousarray(quarters[:, :, ::-1] if rng.random() < 0.5 else quarters)
 

@@ -81,6 +81,11 @@ class Recipe:
     ------
     ValueError
         The values do not go together.
+
+    Examples
+    --------
+    >>> Recipe(method="n2n", loss="mse").channels
+    ('label_a', 'label_a_again')
     """
 
     method: Method = "l2l"

@@ -33,6 +33,14 @@ def register(pairs: Pairs) -> Pairs:
     ------
     ValueError
         Most pairs are shifted by more than a tenth of their side.
+
+    Examples
+    --------
+    >>> from models.restoration.pairs import from_arrays
+    >>> still = np.random.default_rng(0).random((2, 64, 64))
+    >>> moved = np.roll(still, 5, axis=1)
+    >>> register(from_arrays(still, moved)).shifts
+    ((-5, 0), (-5, 0))
     """
     found = [shift_of(a.image, b.image) for a, b in zip(pairs.inputs, pairs.targets, strict=True)]
     far = [
@@ -62,6 +70,12 @@ def shift_of(source: Image, target: Image) -> tuple[int, int]:
     Found by phase correlation, and by the correlation of the smoothed frames without their haze,
     which noise leaves more alone; whichever makes the smoothed frames more alike where they
     overlap counts, and no shift if neither clearly does.
+
+    Examples
+    --------
+    >>> still = np.random.default_rng(0).random((64, 64), dtype=np.float32)
+    >>> shift_of(still, np.roll(still, (2, -3), axis=(0, 1)))
+    (-2, 3)
     """
     if not (np.ptp(source) and np.ptp(target)):
         return 0, 0
@@ -95,6 +109,12 @@ def _alike(source: NDArray[Any], target: NDArray[Any], rows: int, columns: int) 
 
 
 def overlap(image: NDArray[Any], rows: int, columns: int) -> NDArray[Any]:
-    """What of `image` its partner also shows, after that was moved by so many rows and columns."""
+    """What of `image` its partner also shows, after that was moved by so many rows and columns.
+
+    Examples
+    --------
+    >>> overlap(np.zeros((10, 10)), 2, -3).shape
+    (8, 7)
+    """
     height, width = image.shape
     return image[max(rows, 0) : height + min(rows, 0), max(columns, 0) : width + min(columns, 0)]

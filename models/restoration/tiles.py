@@ -39,7 +39,13 @@ class Tile:
 
 
 def smallest(reach: int, multiple: int) -> int:
-    """Side (pixels) under which windows would be nearly all overlap."""
+    """Side (pixels) under which windows would be nearly all overlap.
+
+    Examples
+    --------
+    >>> smallest(reach=20, multiple=4)
+    104
+    """
     return 2 * _up(reach, multiple) + _up(_LEAST_CORE, multiple)
 
 
@@ -56,6 +62,12 @@ def cut(shape: tuple[int, int], side: int, reach: int, multiple: int) -> list[Ti
         How far to each side lie the pixels that an output pixel depends on.
     multiple
         Windows begin and end at multiples of this, as the network's pooling does.
+
+    Examples
+    --------
+    >>> tiles = cut((256, 256), side=160, reach=20, multiple=4)
+    >>> len(tiles), tiles[0].window, tiles[0].core
+    (4, (slice(0, 148, None), slice(0, 148, None)), (slice(0, 128, None), slice(0, 128, None)))
     """
     rows, columns = (_along(length, side, _up(reach, multiple), multiple) for length in shape)
     return [Tile((y, x), (v, u)) for y, v in rows for x, u in columns]

@@ -47,7 +47,13 @@ class Loaded:
 
 
 def shipped() -> list[str]:
-    """Names of the weights that come with the project."""
+    """Names of the weights that come with the project.
+
+    Examples
+    --------
+    >>> shipped()
+    ['actin', 'actin-small', 'tubulin', 'tubulin-small']
+    """
     return weights.shipped(FOLDER)
 
 
@@ -66,6 +72,11 @@ def read_restoration(model: str | Path) -> Loaded:
         If weights or card are missing.
     ValueError
         For an unknown name, a pickle, damaged weights, and weights of another network.
+
+    Examples
+    --------
+    >>> len(read_restoration("actin").members)
+    1
     """
     path = weights.find(model, FOLDER)
     tensors, card = read(path, _KIND)

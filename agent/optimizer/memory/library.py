@@ -44,6 +44,11 @@ class Control:
         Quantity (W, s or passes) of one unit of it.
     standing
         Value where a point leaves it out.
+
+    Examples
+    --------
+    >>> Control("power", si_per_unit=1e-3).log([{"power": 1000.0}, {}]).round(2).tolist()
+    [0.0, -6.91]
     """
 
     name: str | None
@@ -76,6 +81,15 @@ class Library:
     calibrations
         Factors of both powers; the first has most weight and all sessions, the others share the
         rest and every third session.
+
+    Examples
+    --------
+    >>> controls = [Control(name) for name in ("excitation", "depletion", "dwell", "passes")]
+    >>> library = Library(Sessions.read(), controls)
+    >>> at = {"excitation": 1e-5, "depletion": 0.1, "dwell": 1e-5, "passes": 2}
+    >>> quality, bleaching = library.expect([at])
+    >>> quality.shape == (len(library.log_prior), 1)
+    True
     """
 
     def __init__(

@@ -35,6 +35,16 @@ class PastSessions:
         The tuned settings of the run to come.
     runs
         Usable trials of each earlier run.
+
+    Examples
+    --------
+    >>> from devices.config import SettingConfig
+    >>> power = SettingConfig(device="Laser", property="mW", range=(1, 100), start=1)
+    >>> run = [({"power": mw}, Outcome(score=mw / 100, bleaching=0.1)) for mw in (20, 50, 80)]
+    >>> past = PastSessions(Space({"power": power}, {}), [run])
+    >>> quality, bleaching = past.expect([{"power": 50}])
+    >>> abs(float(quality[0, 0]) - 0.5) < 0.1
+    True
     """
 
     def __init__(self, space: Space, runs: Sequence[Sequence[tuple[Settings, Outcome]]]) -> None:

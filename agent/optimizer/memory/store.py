@@ -39,6 +39,12 @@ class Sessions:
         is what can be interpolated and kept in half precision.
     about
         What each session's sample was.
+
+    Examples
+    --------
+    >>> sessions = Sessions.read()
+    >>> list(sessions.axes), sessions.quality.shape[0]
+    (['excitation_w', 'depletion_w', 'dwell_s', 'passes'], 300)
     """
 
     axes: Mapping[str, NDArray[np.float64]]
@@ -82,7 +88,13 @@ class Sessions:
 
 
 def log_exponent(bleaching: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What the library keeps of a bleached share."""
+    """What the library keeps of a bleached share.
+
+    Examples
+    --------
+    >>> log_exponent(np.array([1 - np.exp(-1)])).round(6).tolist()
+    [0.0]
+    """
     survived = np.log1p(-np.minimum(bleaching, 1 - 1e-12))
     kept: NDArray[np.float64] = np.log(np.maximum(-survived, _LEAST_EXPONENT))
     return kept

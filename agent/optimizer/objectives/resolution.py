@@ -75,6 +75,12 @@ def resolution_nm(frame: NDArray[Any], pixel_size_nm: float) -> float | None:
     float or None
         None where the frame cannot tell: too few counts, no fine detail, wider than 250 nm,
         fewer than 96 pixels a side or pixels too coarse.
+
+    Examples
+    --------
+    >>> noise_alone = np.random.default_rng(0).poisson(10, (96, 96))
+    >>> resolution_nm(noise_alone, pixel_size_nm=20) is None
+    True
     """
     if min(frame.shape) < _SMALLEST_PX:
         return None

@@ -50,6 +50,14 @@ def parts(frame: NDArray[Any], blur_px: float) -> Parts | None:
     -------
     Parts or None
         None where the frame is flat.
+
+    Examples
+    --------
+    >>> frame = np.zeros((32, 32))
+    >>> frame[:, :8] = 10.0
+    >>> found = parts(frame, blur_px=1.0)
+    >>> bool(found.structure[0, 0]), bool(found.dark[0, -1])
+    (True, True)
     """
     around = _neighbours(frame.astype(float), blur_px)
     # Rounding leaves a flat frame not quite flat.

@@ -29,7 +29,16 @@ _PACES = 3
 
 
 class AdaptiveGaps(Schedule):
-    """Takes as few frames as the error bound allows."""
+    """Takes as few frames as the error bound allows.
+
+    Examples
+    --------
+    >>> from devices.shot import Field
+    >>> follower = DriftTracker(Field(0, 0.0, 0.0), pixel_um=0.02, reach_um=1.0)
+    >>> schedule = AdaptiveGaps(follower, Rules(points=10))
+    >>> schedule.due(0), schedule.purpose(0)
+    (True, 'time point 0')
+    """
 
     def __init__(self, follower: DriftTracker, rules: Rules) -> None:
         super().__init__(follower, rules)

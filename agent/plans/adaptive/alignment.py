@@ -72,6 +72,14 @@ def between(
         When between them, above 0 and below 1.
     drift_px
         From the one to the other (rows, columns).
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> middle = SimpleNamespace(image=np.ones((8, 8)), uncertainty=0.1)
+    >>> interpolation = SimpleNamespace(between=lambda before, after, t: middle)
+    >>> between(interpolation, np.zeros((8, 8)), np.full((8, 8), 2.0), 0.5).uncertainty
+    0.1
     """
     whole = np.rint(drift_px).astype(int)
     if not whole.any():
@@ -97,6 +105,12 @@ def comparable(
 
     The outer two are those that `between` gives the interpolator; the measured one is moved to
     where it wants the rebuilt one. Pixels moved in from beyond the edge are cut off all three.
+
+    Examples
+    --------
+    >>> frame = np.arange(36.0).reshape(6, 6)
+    >>> [part.shape for part in comparable(frame, frame, 0.5, (1.2, 0.0), frame)]
+    [(4, 6), (4, 6), (4, 6)]
     """
     whole = np.rint(drift_px).astype(int)
     if not whole.any():

@@ -29,6 +29,13 @@ class DriftTracker:
         Side of a pixel (µm).
     reach_um
         How far it goes at most, along each axis (µm).
+
+    Examples
+    --------
+    >>> follower = DriftTracker(Field(0, 10.0, 0.0), pixel_um=0.02, reach_um=1.0)
+    >>> follower.see((0.0, 5.0))
+    >>> round(follower.place.x_um, 3)
+    10.1
     """
 
     field: Field

@@ -49,6 +49,11 @@ class Detector:
         Counts of no light.
     read_sd
         Standard deviation of the read noise (counts).
+
+    Examples
+    --------
+    >>> Detector(gain=2.0, offset=100.0, read_sd=3.0).variance(np.full((8, 8), 150.0))
+    109.0
     """
 
     gain: float = 1.0
@@ -66,18 +71,39 @@ PHOTONS = Detector()
 
 
 def smooth(frame: NDArray[Any]) -> Map:
-    """A frame as it is compared: through the Gaussian, without the border it reaches into."""
+    """A frame as it is compared: through the Gaussian, without the border it reaches into.
+
+    Examples
+    --------
+    >>> smooth(np.ones((32, 32))).shape
+    (20, 20)
+    """
     blurred: Map = gaussian_filter(np.asarray(frame, float), BLUR_PX, mode="nearest")
     return blurred[_EDGE_PX:-_EDGE_PX, _EDGE_PX:-_EDGE_PX]
 
 
 def noise(frame: NDArray[Any], detector: Detector) -> float:
-    """Variance that noise has in a frame after `smooth` (counts²)."""
+    """Variance that noise has in a frame after `smooth` (counts²).
+
+    Examples
+    --------
+    >>> photons = np.random.default_rng(0).poisson(10, (64, 64))
+    >>> round(noise(photons, PHOTONS), 2)
+    0.35
+    """
     return detector.variance(frame) / (4 * math.pi * BLUR_PX**2)
 
 
 def structure(frame: NDArray[Any], detector: Detector) -> Estimate:
-    """Variance of the structure in a frame after `smooth` (counts²), without that of the noise."""
+    """Variance of the structure in a frame after `smooth` (counts²), without that of the noise.
+
+    Examples
+    --------
+    >>> photons = np.random.default_rng(0).poisson(np.repeat([2.0, 20.0], 32), (64, 64))
+    >>> found = structure(photons, PHOTONS)
+    >>> round(found.value), found.sd < 2
+    (76, True)
+    """
     image, scatter = smooth(frame), noise(frame, detector)
     found = float(image.var()) - scatter
     return Estimate(found, spread(scatter, found, image.size))
@@ -113,6 +139,14 @@ def squared_error(
     -------
     Estimate
         With the standard deviation that the noise gives it; NaN where no structure is seen.
+
+    Examples
+    --------
+    >>> light = np.tile(np.repeat([2.0, 20.0], 32), (64, 1))
+    >>> measured = np.random.default_rng(0).poisson(light)
+    >>> found = squared_error(light, measured, PHOTONS)
+    >>> abs(found.value) < 3 * found.sd
+    True
     """
     away = smooth(np.asarray(rebuilt, float) - np.asarray(measured, float))
     scatter = noise(measured, detector)
@@ -148,6 +182,14 @@ def inherited_noise(
         Describes their noise.
     calm
         Its result for the frames as they are.
+
+    Examples
+    --------
+    >>> before, after = np.random.default_rng(0).poisson(10, (2, 64, 64))
+    >>> calm = (before + after) / 2
+    >>> found = inherited_noise(lambda a, b: (a + b) / 2, before, after, PHOTONS, calm)
+    >>> 0.5 < found / (noise(before, PHOTONS) / 2) < 1.5
+    True
     """
     # The same in every session: an audit is a function of its frames.
     rng = np.random.default_rng(0)
@@ -167,6 +209,11 @@ def spread(scatter: float, signal: float, pixels: int) -> float:
 
     Noise behind a Gaussian is shared by neighbours: 2π σ² of its squares, and 4π σ² of its values,
     are as good as one.
+
+    Examples
+    --------
+    >>> round(spread(1.0, 10.0, pixels=4096), 3)
+    0.532
     """
     shared = math.pi * BLUR_PX**2
     of_noise = 2 * scatter**2 * 2 * shared

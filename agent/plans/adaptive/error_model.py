@@ -45,6 +45,11 @@ def predicted(likeness: float, uncertainty: float, t: float) -> float:
         The interpolator's, of the frame.
     t
         When between the two, above 0 and below 1.
+
+    Examples
+    --------
+    >>> round(predicted(likeness=0.9, uncertainty=0.1, t=0.5), 3)
+    0.079
     """
     change = max(math.sqrt(max(1 - likeness, 0.0)), _LEAST_CHANGE)
     unsure = max(uncertainty, _LEAST_UNCERTAINTY)
@@ -57,6 +62,14 @@ class ErrorModel:
     Of each audit it keeps the prediction, the squared error and their weight. One whose weight is
     nil is dropped: sums are made from the oldest audit on, and so small a term is rounded away as
     soon as a few of the next ones are added, so that no result changes by a bit.
+
+    Examples
+    --------
+    >>> belief = ErrorModel()
+    >>> for _ in range(20):
+    ...     belief.learn(0.1, Estimate(0.04, 0.001))
+    >>> round(belief.expected(0.1), 2)
+    0.19
     """
 
     def __init__(self) -> None:

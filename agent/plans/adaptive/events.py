@@ -38,6 +38,13 @@ class Change:
         Largest change of a part of the field; see `motion.local_change`.
     before, after
         What the frames are like.
+
+    Examples
+    --------
+    >>> same = Look(brightness=5.0, sharpness=0.3, doubt=0.01, fine_doubt=0.01, visible=True)
+    >>> change = Change(steps=2, likeness=0.96, local=0.1, before=same, after=same)
+    >>> round(change.pace, 2), change.dimming
+    (0.14, 0.0)
     """
 
     steps: int
@@ -77,6 +84,14 @@ class Watch:
 
     Events are judged against the median of the last few changes, so that a trend is
     none: a cell that becomes faster step by step is not an event, and steady bleaching is not.
+
+    Examples
+    --------
+    >>> same = Look(brightness=5.0, sharpness=0.3, doubt=0.01, fine_doubt=0.01, visible=True)
+    >>> steady, sudden = (Change(1, likeness, 0.1, same, same) for likeness in (0.99, 0.2))
+    >>> watch = Watch()
+    >>> [watch.see(steady) for _ in range(4)], watch.see(sudden)
+    ([None, None, None, None], 'motion')
     """
 
     _paces: deque[float] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))

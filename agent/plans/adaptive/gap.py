@@ -33,7 +33,13 @@ class Gap:
 
 
 def at_gap(predicted: float, steps: int, wanted: int) -> float:
-    """The prediction for a gap, from that for another one, at the same pace."""
+    """The prediction for a gap, from that for another one, at the same pace.
+
+    Examples
+    --------
+    >>> round(at_gap(0.2, steps=2, wanted=4), 3)
+    0.348
+    """
     return float(predicted * (wanted / steps) ** _GROWS_WITH)
 
 
@@ -61,6 +67,15 @@ def widest(
         Largest gap.
     bound, confidence
         The error is to stay within, with that confidence.
+
+    Examples
+    --------
+    >>> from agent.optimizer.objectives.estimate import Estimate
+    >>> belief = ErrorModel()
+    >>> for _ in range(20):
+    ...     belief.learn(0.1, Estimate(0.01, 0.001))
+    >>> widest(belief, 0.1, 2, last=2, most=8, bound=0.3, confidence=0.65).steps
+    3
     """
 
     def expected(gap: int) -> float:
@@ -90,6 +105,11 @@ def affordable(wanted: Gap, *, left: int, frames: int | None, most: int) -> Gap:
         Frames that the budget still has; None where there is none.
     most
         Largest gap.
+
+    Examples
+    --------
+    >>> affordable(Gap(2, "error"), left=40, frames=10, most=6)
+    Gap(steps=4, why='budget', expected=None)
     """
     if frames is None or left <= 0:
         return wanted

@@ -23,6 +23,13 @@ class LightBudget:
         In J, by laser.
     fields
         How many fields share the budget.
+
+    Examples
+    --------
+    >>> light = LightBudget(lambda settings, pixels: {"STED": 2.0}, {"STED": 10.0}, {})
+    >>> light.spend({}, pixels=1024, where=0)
+    >>> light.frames(0)
+    4
     """
 
     cost: Callable[[Mapping[str, Any], int], Mapping[str, float]]

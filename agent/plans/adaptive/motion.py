@@ -55,7 +55,14 @@ class Look:
 
 
 def look(frame: NDArray[Any], detector: Detector) -> Look:
-    """Brightness and sharpness of a frame."""
+    """Brightness and sharpness of a frame.
+
+    Examples
+    --------
+    >>> frame = np.random.default_rng(0).poisson(np.repeat([2.0, 20.0], 32), (64, 64))
+    >>> look(frame, Detector()).visible
+    True
+    """
     image, scatter = smooth(frame), noise(frame, detector)
     variance, sd = (shown := structure(frame, detector)).value, shown.sd
     coarse = gaussian_filter(image, _COARSE_PX, mode="nearest")
@@ -75,6 +82,13 @@ def drift(before: NDArray[Any], after: NDArray[Any]) -> tuple[float, float]:
     By correlation in Fourier space (Guizar-Sicairos et al., Opt. Lett. 33, 156 (2008)) of the
     frames behind a slight blur, without their mean and tapered to their edges. The taper, which
     stays where it is, draws a shift to zero; so each estimate is taken out and the rest estimated.
+
+    Examples
+    --------
+    >>> before = np.random.default_rng(0).random((64, 64))
+    >>> rows, columns = drift(before, np.roll(before, (3, -2), axis=(0, 1)))
+    >>> round(rows), round(columns)
+    (3, -2)
     """
     first = _tapered(before)
     found = np.zeros(2)
@@ -90,7 +104,13 @@ def drift(before: NDArray[Any], after: NDArray[Any]) -> tuple[float, float]:
 
 
 def moved(frame: NDArray[Any], whole: NDArray[np.int_]) -> NDArray[Any]:
-    """A frame moved by whole pixels (rows, columns), continued at its edges."""
+    """A frame moved by whole pixels (rows, columns), continued at its edges.
+
+    Examples
+    --------
+    >>> moved(np.array([[1, 2, 3]]), np.array([0, 1])).tolist()
+    [[1, 1, 2]]
+    """
     rows, columns = (
         np.clip(np.arange(side) - by, 0, side - 1)
         for side, by in zip(frame.shape, whole, strict=True)
@@ -110,6 +130,13 @@ def likeness(before: NDArray[Any], after: NDArray[Any], detector: Detector) -> f
     """Correlation of the structure in two frames, −1 to 1: 1 if nothing moved, whatever the noise.
 
     Bleaching, which changes the contrast and not the structure, leaves it as it is.
+
+    Examples
+    --------
+    >>> light = np.tile(np.repeat([2.0, 20.0], 32), (64, 1))
+    >>> before, after = np.random.default_rng(0).poisson(light, (2, 64, 64))
+    >>> round(likeness(before, after, Detector()), 2)
+    1.0
     """
     first, second = smooth(before), smooth(after)
     variances = [
@@ -126,6 +153,14 @@ def local_change(before: NDArray[Any], after: NDArray[Any], detector: Detector) 
     """Largest change of a part of the field, of 4 × 4, relative to the structure of the field.
 
     Root-mean-square difference behind the Gaussian, noise and change of brightness aside.
+
+    Examples
+    --------
+    >>> light = np.tile(np.repeat([2.0, 20.0], 32), (64, 1))
+    >>> brighter = light.copy()
+    >>> brighter[:16, :16] += 40
+    >>> local_change(light, brighter, Detector()) > local_change(light, light, Detector())
+    True
     """
     first, second = smooth(before), smooth(after)
     scatter = [noise(frame, detector) for frame in (before, after)]

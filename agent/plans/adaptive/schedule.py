@@ -201,7 +201,15 @@ def _measured(seen: Seen) -> Mark:
 
 
 class FixedGaps(Schedule):
-    """Takes every so-manieth time point, and the last one; waits for nothing."""
+    """Takes every so-manieth time point, and the last one; waits for nothing.
+
+    Examples
+    --------
+    >>> follower = DriftTracker(Field(0, 0.0, 0.0), pixel_um=0.02, reach_um=1.0)
+    >>> schedule = FixedGaps(follower, Rules(points=10, gap=3))
+    >>> schedule.due(0), schedule.due(1)
+    (True, False)
+    """
 
     def __init__(self, follower: DriftTracker, rules: Rules) -> None:
         super().__init__(follower, rules)
