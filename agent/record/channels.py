@@ -13,7 +13,7 @@ from yaozarrs import DimSpec, v05
 from yaozarrs.write.v05 import prepare_image
 from zarr.codecs import BytesCodec
 
-from agent.record.images import GROWTH, ImageStore
+from agent.record.images import GROWTH, ImageStore, check_whole
 
 
 class ChannelStore(ImageStore):
@@ -36,6 +36,10 @@ class ChannelStore(ImageStore):
 
     def _read(self, index: int) -> NDArray[Any]:
         """All channels of a time point; absent ones read as NaN, or as 0."""
+        whole = int(self._array.dtype.itemsize * np.prod(self._array.chunks))
+        for chunk in self.path.joinpath("0", "c", str(index)).rglob("0"):
+            if chunk.is_file():
+                check_whole(index, chunk, chunk.stat().st_size, whole)
         return np.asarray(self._array[index])
 
     def _create(self, pixels: NDArray[Any]) -> None:

@@ -40,6 +40,12 @@ class FrameDamaged(ValueError):
     """A frame that the ledger has is not on disk as it was written."""
 
 
+def check_whole(index: int, chunk: Path, found: int, whole: int) -> None:
+    """`FrameDamaged` where a frame's file has another number of bytes than a whole one."""
+    if found != whole:
+        raise FrameDamaged(f"frame {index}: is cut, {chunk} has {found} bytes instead of {whole}")
+
+
 class ImageStore:
     """Frames on disk.
 
@@ -218,10 +224,7 @@ class ImageStore:
             data = chunk.read_bytes()
         except FileNotFoundError:
             raise FrameDamaged(f"frame {index}: is missing, there is no {chunk}") from None
-        if len(data) != self._bytes:
-            raise FrameDamaged(
-                f"frame {index}: is cut, {chunk} has {len(data)} bytes instead of {self._bytes}"
-            )
+        check_whole(index, chunk, len(data), self._bytes)
         return np.frombuffer(data, dtype.newbyteorder("<")).reshape(shape).astype(dtype)
 
     def trim(self, frames: int) -> None:

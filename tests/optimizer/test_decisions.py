@@ -57,22 +57,6 @@ def session(
 
 
 @pytest.mark.slow
-def test_settings_are_plain_python_values_within_the_space() -> None:
-    asked, _ = session(3, 14)
-    for settings in asked:
-        assert json.loads(json.dumps(settings)) == settings
-        assert [type(settings[name]) for name in SPACE] == [float, float, int, str]
-        for name, value in settings.items():
-            assert SPACE[name].refusal(value) is None
-
-
-@pytest.mark.slow
-def test_same_seed_same_suggestions() -> None:
-    assert session(5, 12)[0] == session(5, 12)[0]
-    assert session(5, 9)[0] != session(6, 9)[0]
-
-
-@pytest.mark.slow
 def test_recommendation_is_good_and_within_the_limit() -> None:
     quiet = np.random.default_rng(0)
     good = 0
@@ -84,39 +68,6 @@ def test_recommendation_is_good_and_within_the_limit() -> None:
         first = np.mean([world(settings, quiet).score for settings in asked[:8]])
         good += outcome.score > first and outcome.bleaching < 0.27
     assert good >= 2
-
-
-@pytest.mark.slow
-def test_when_nothing_is_within_the_limit_the_gentlest_is_recommended() -> None:
-    engine = optimizer(0, limit=1e-6)
-    for _ in range(8):
-        settings = engine.ask()
-        engine.tell(settings, Outcome(0.5, float(settings["lines"]) / 10))  # type: ignore[arg-type]  # plain number
-    lines = engine.recommend()["lines"]
-    assert isinstance(lines, int) and lines <= 3
-
-
-def test_a_failed_trial_is_not_suggested_again() -> None:
-    engine = optimizer(0)
-    first = engine.ask()
-    engine.tell_failed(first)
-    assert engine.ask() != first
-    with pytest.raises(ValueError, match="nothing to recommend"):
-        engine.recommend()
-
-
-@pytest.mark.slow
-def test_search_narrows_the_space() -> None:
-    engine = SkoptOptimizer(
-        Space(SPACE, {"power": (1.0, 2.0), "filter": ("red",)}),
-        bleaching_limit=0.2,
-        initial=8,
-        seed=0,
-    )
-    for _ in range(10):
-        settings = engine.ask()
-        assert 1 <= float(settings["power"]) <= 2 and settings["filter"] == "red"
-        engine.tell(settings, Outcome(0.5, 0.1))
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from agent.bench.optimizer.campaign import Course, lead
 from agent.bench.optimizer.peers import make_peer
 from agent.config.rules import FIRST
 from agent.optimizer.knowledge_gradient import expected_gains
-from agent.optimizer.outcome import Outcome, Settings
+from agent.optimizer.outcome import Outcome
 from agent.optimizer.protocol import Optimizer
 from agent.optimizer.ranking import ranking_weights
 from agent.optimizer.space import Space
@@ -245,30 +245,6 @@ def test_what_gave_nothing_is_not_asked_for_again(library: AnalyticLibrary) -> N
     assert gaps.min() > 0.05
     made.tell_failed(made.ask())
     assert made.recommend().keys() == SETTINGS.keys()
-
-
-def test_without_memory_and_scores_there_is_nothing_to_recommend() -> None:
-    made = engine()
-    made.tell_failed(made.ask())
-    with pytest.raises(ValueError, match="nothing to recommend"):
-        made.recommend()
-
-
-@pytest.mark.slow
-def test_a_fixed_setting_is_kept_to_and_set_free_again(samples: Samples) -> None:
-    task, made = AnalyticTask(samples, 0, 0), engine()
-    made.restrict({"depletion_power": (100.0, 100.0), "filter": ("wide",)})
-    for number in range(7):
-        settings = made.ask()
-        assert settings["depletion_power"] == pytest.approx(100) and settings["filter"] == "wide"
-        made.tell(settings, task.measure(settings, number))
-    assert made.recommend()["filter"] == "wide"
-    made.restrict({})
-    asked: list[Settings] = []
-    for number in range(7, 11):
-        asked.append(made.ask())
-        made.tell(asked[-1], task.measure(asked[-1], number))
-    assert any(settings["depletion_power"] != pytest.approx(100) for settings in asked)
 
 
 def test_a_preference_and_a_picked_trade_off_move_the_recommendation() -> None:

@@ -29,6 +29,7 @@ from agent.ui.view import payloads
 from agent.ui.view.reader import Reader
 from tests import faulty
 from tests.faulty import cli
+from tests.helpers.own_code import ENGINE, FILTER
 from tests.helpers.runs import cut_after, mean_score, recorded
 from tests.helpers.searches import config_data_of_a_run
 
@@ -226,22 +227,6 @@ def test_the_example_is_a_package_whose_plan_a_config_names(
 
 # ---------------------------------------------------------------------- an engine
 
-ENGINE = """
-from pydantic import Field
-
-from agent.config import Model
-from agent.optimizer.baselines import RandomSearch
-
-
-class Later(Model):
-    shift: int = Field(7, ge=0, description="added to the run's seed")
-
-
-def later(section: Later, space, run):
-    limit = run.optimize.bleaching_limit
-    return RandomSearch(space, bleaching_limit=limit, seed=run.seed + section.shift)
-"""
-
 
 def searching(folder: Path, **options: Any) -> Path:
     """The file of a search with an engine that lies beside it."""
@@ -289,39 +274,6 @@ def test_what_is_wrong_with_an_engine_of_one_s_own_is_said(
 
 
 # ---------------------------------------------------------------------- a filter
-
-FILTER = """
-from types import SimpleNamespace
-
-import numpy as np
-from pydantic import Field
-
-from agent.config import Model
-
-
-class Times(Model):
-    factor: float = Field(2.0, gt=0, description="counts are multiplied by this")
-
-
-class Multiplying:
-    def __init__(self, factor):
-        self.factor = factor
-
-    def weights_hash(self):
-        return f"{self.factor:064.0f}"
-
-    def warm_up(self, shape):
-        pass
-
-    def restore(self, frame):
-        image = self.factor * frame.astype(np.float32)
-        noise = np.ones_like(image)
-        return SimpleNamespace(image=image, sd=noise, uncertainty=0.5, device="cpu", fault=None)
-
-
-def times(section: Times, device):
-    return Multiplying(section.factor)
-"""
 
 
 def test_a_filter_of_one_s_own_works_in_its_process(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Ledger, images, dose gate, analysis worker: what must hold when things go wrong."""
+"""Ledger, dose gate, analysis worker: what must hold when things go wrong."""
 
 from __future__ import annotations
 
@@ -11,13 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import zarr
 
 from agent.config.schema import DoseConfig
 from agent.plan import AnalysisError
 from agent.record.dose import BudgetReached, DoseGate
 from agent.record.folder import RunBusy, is_running, lock
-from agent.record.images import ImageStore
 from agent.record.ledger import Ledger
 from agent.record.recording import (
     Recording,
@@ -70,37 +68,6 @@ def test_a_shot_without_a_frame_is_lost_light_unless_voided(tmp_path: Path) -> N
     ledger.add("shot", SHOT_ROW, 1)
     recording = Recording.read(ledger)
     assert list(recording.taken) == [0] and len(recording.lost) == 2
-
-
-def test_images_open_with_axes_pixel_size_and_time(tmp_path: Path) -> None:
-    store = ImageStore(tmp_path, pixel_size_um=0.02, interval_s=30)
-    frames = np.random.default_rng(0).integers(0, 1000, (3, 40, 50)).astype(np.uint16)
-    frames[1] = 0
-    for i, frame in enumerate(frames):
-        store.write(i, frame)
-    store.trim(3)
-    group = zarr.open_group(tmp_path / "raw.ome.zarr", mode="r")
-    scale = group.attrs["ome"]["multiscales"][0]  # type: ignore[index,call-overload]  # JSON
-    assert [(a["name"], a.get("unit")) for a in scale["axes"]] == [
-        ("t", "second"),
-        ("y", "micrometer"),
-        ("x", "micrometer"),
-    ]
-    assert scale["datasets"][0]["coordinateTransformations"][0]["scale"] == [30, 0.02, 0.02]
-    np.testing.assert_array_equal(np.asarray(group["0"]), frames)
-    # Even a dark frame leaves a file of its own.
-    assert (tmp_path / "raw.ome.zarr" / "0" / "c" / "1" / "0" / "0").is_file()
-
-
-def test_images_are_gone_on_with_and_refuse_another_shape(tmp_path: Path) -> None:
-    ImageStore(tmp_path, pixel_size_um=0.02).write(0, np.ones((8, 8), np.uint16))
-    again = ImageStore(tmp_path, pixel_size_um=0.02)
-    again.write(1, np.full((8, 8), 2, np.uint16))
-    assert again.read(0).max() == 1 and again.read(1).min() == 2
-    with pytest.raises(ValueError, match="those before"):
-        again.write(2, np.ones((8, 9), np.uint16))
-    with pytest.raises(ValueError, match="those before"):
-        again.write(2, np.ones((8, 8), np.float32))
 
 
 def test_dose_gate_says_no_before_the_budget_is_exceeded() -> None:
