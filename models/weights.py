@@ -16,6 +16,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 SUFFIX = ".safetensors"
 Network = TypeVar("Network", bound=nn.Module)
@@ -93,11 +94,23 @@ def filled(
     >>> filled(build, {"in_features": 2, "out_features": 1}, weights).weight.tolist()
     [[1.0, 1.0]]
     """
-    with torch.device("meta"):
+    with torch.device("meta"), _Undrawn():
         build(architecture).load_state_dict(tensors, assign=True)
     network = build(architecture)
     network.load_state_dict(tensors)
     return network
+
+
+class _Undrawn(TorchFunctionMode):
+    """Draws no normal weights: on `meta` torch imports its compiler for that, for seconds."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        given = kwargs or {}
+        if func in (Tensor.normal_, nn.init.normal_):
+            return given["tensor"] if "tensor" in given else args[0]
+        return func(*args, **given)
 
 
 def write(out: Path, tensors: dict[str, Tensor], card: dict[str, Any]) -> Path:

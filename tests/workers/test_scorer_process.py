@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 
 from agent.plan import AnalysisError
-from agent.workers.process import WorkerDied
+from agent.workers.process import WorkerDied, WorkerProcess
 from agent.workers.score import Analysis
 from agent.workers.score_process import ScorerProcess
 from models.quality.score import Score
+from tests.doubles.loading import Reads
 from tests.helpers.runs import mean_score, recorded, run_session, until
 
 FRAMES = [np.full((16, 16), value, np.uint16) for value in range(40)]
@@ -112,14 +113,26 @@ def test_the_network_s_process_is_started_again() -> None:
 
 @pytest.mark.process
 @pytest.mark.slow
+def test_weights_are_read_without_torch_s_compiler() -> None:
+    """Its import takes longer than all else that such a process does before it is ready."""
+    process = WorkerProcess(Reads)
+    try:
+        assert not process.call("compiler_needed", timeout_s=60)
+    finally:
+        process.kill()
+
+
+@pytest.mark.process
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="no process can be stopped here")
 def test_a_worker_that_is_stopped_for_good_does_not_keep_its_parent_from_ending() -> None:
     script = (
         "import os, signal, sys\n"
-        "from agent.workers.process import WorkerProcess\n"
+        "from agent.workers import process\n"
         "from tests.doubles.restorers import Doubling\n"
         "if __name__ == '__main__':\n"
-        "    worker = WorkerProcess(Doubling)\n"
+        "    process._IMPORTED.clear()\n"  # what takes longest to import is not needed here
+        "    worker = process.WorkerProcess(Doubling)\n"
         "    os.kill(worker.pid, signal.SIGSTOP)\n"
         "    worker.close()\n"
         "    print(worker.pid)\n"
