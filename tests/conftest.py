@@ -46,6 +46,7 @@ def copied() -> None:
         return
     simulate = "agent.offline.simulate"
     process._IMPORTED += [f"{simulate}.{name}" for name in ("labels", "movie_set", "table")]
+    process._IMPORTED += ["agent.workers.rebuild_process", "agent.workers.shared_process"]
     get_context("forkserver").set_forkserver_preload(process._IMPORTED)
 
 
