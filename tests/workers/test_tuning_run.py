@@ -39,6 +39,8 @@ ASKED = {
     "timelapse__tune": True,
     "microscope__virtual_sted__width_px": 32,
     "microscope__virtual_sted__height_px": 32,
+    # Without depletion a simulated frame takes no time, and nothing here depends on it.
+    "microscope__settings__depletion_power__start": 0,
 }
 
 
