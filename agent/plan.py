@@ -250,6 +250,41 @@ Answer = Frame | tuple[Instruction, ...] | Late | Rebuilt | None
 Plan = Generator[Step, Answer, None]
 
 
+def apply_told(settings: dict[str, Value], **where: Any) -> Plan:
+    """Listen to a person, and change settings accordingly: `yield from apply_told(settings)`.
+
+    Which settings may be told, and within which limits, the plan's section says (`adjustable` and
+    `edges` of `agent.config.PlanSection`); each instruction is checked before it comes here.
+
+    Parameters
+    ----------
+    settings
+        Changed in place. A setting that is told to be `free` is left out: it has its starting
+        value.
+    where
+        Noted beside key and value: which frame it is applied from, for example.
+
+    Examples
+    --------
+    >>> settings = {"depletion_power": 50.0}
+    >>> told = apply_told(settings, frame=3)
+    >>> next(told)
+    Listen()
+    >>> note = told.send((Instruction("depletion_power", 80.0),))
+    >>> note.topic, note.data
+    ('told', {'key': 'depletion_power', 'value': 80.0, 'frame': 3})
+    >>> settings
+    {'depletion_power': 80.0}
+    """
+    instructions = yield Listen()
+    assert isinstance(instructions, tuple)
+    for instruction in instructions:
+        settings.pop(instruction.key, None)
+        if instruction.value != FREE:
+            settings[instruction.key] = instruction.value
+        yield Note("told", {"key": instruction.key, "value": instruction.value, **where})
+
+
 def purpose(number: int, repeat: int = 0) -> str:
     """Purpose of a trial's shots, in words.
 

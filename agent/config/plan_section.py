@@ -5,12 +5,13 @@ Code that depends on a run's plan asks `RunConfig.section`, and compares no name
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from typing import Protocol
 
 from devices import refusals
-from devices.config import MicroscopeConfig, Model, Value
-from devices.refusals import refused
+from devices.config import MicroscopeConfig, Model, SettingConfig, Value
+from devices.refusals import refused, shortened
 
 
 class Search(Protocol):
@@ -133,7 +134,7 @@ class PlanSection(Model):
         return False
 
     def adjustable(self, scope: MicroscopeConfig) -> list[str]:
-        """Names of the settings that it can be told."""
+        """Names of the settings of `microscope.settings` that it can be told."""
         return []
 
     def edges(self, scope: MicroscopeConfig, name: str) -> tuple[Value, ...]:
@@ -152,6 +153,41 @@ def check_mode(key: str, mode: str, scope: MicroscopeConfig) -> None:
     """
     if mode not in scope.modes:
         raise ValueError(f"`{key}`: {refused(mode, scope.modes)}")
+
+
+def check_edges(name: str, edges: object, scope: MicroscopeConfig) -> None:
+    """Check what a plan of one's own can be told; `ValueError` where that cannot be sent.
+
+    Parameters
+    ----------
+    name
+        Of a setting.
+    edges
+        The range or the choices that it may be told to have.
+    scope
+        The microscope's config.
+    """
+    if name not in scope.settings:
+        said = refusals.unknown(name, scope.settings, "setting")
+        raise ValueError(f"`plan`: may be told {shortened(name)}: {said}")
+    setting = scope.settings[name]
+    accepted = f"{list(setting.range or setting.choices or ())}, or a part of it"
+    if not _fit(setting, edges):
+        raise ValueError(f"`plan`: may be told `{name}`: {refused(edges, accepted)}")
+
+
+def _fit(setting: SettingConfig, edges: object) -> bool:
+    if not isinstance(edges, list | tuple):
+        return False
+    if setting.choices is not None:
+        return bool(edges) and all(edge in setting.choices for edge in edges)
+    finite = all(isinstance(edge, int | float) and abs(edge) < math.inf for edge in edges)
+    return (
+        finite
+        and len(edges) == 2
+        and not any(setting.refusal(edge) for edge in edges)
+        and edges[0] <= edges[1]
+    )
 
 
 def unknown(key: str, kind: str, known: Collection[str]) -> str:

@@ -7,16 +7,17 @@ frozen `RunConfig` or raises `UserError`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from agent.config.own_code import Own
-from agent.config.plan_section import PlanSection, check_mode, unknown
+from agent.config.plan_section import PlanSection, check_edges, check_mode, unknown
 from agent.config.plans import DEVICE, LiveConfig, OptimizeConfig, TimelapseConfig
 from agent.config.rules import FIRST, LATEST
-from devices.config import MicroscopeConfig, Model
+from devices.config import MicroscopeConfig, Model, Value
 
 
 class AnalysisConfig(Model):
@@ -73,6 +74,11 @@ class FaultConfig(Model):
 
 PLANS = ("live", "optimize", "timelapse")
 """Those that come with this package."""
+ADJUSTABLE = "adjustable"
+"""Key of a run's provenance: what its plan can be told, where the plan is of one's own.
+
+Range or choices by setting. They are read where the plan's code is not loaded.
+"""
 
 
 class RunConfig(Model):
@@ -122,7 +128,16 @@ class RunConfig(Model):
         for mode in self.filter.modes if self.filter else ():
             check_mode("filter.modes", mode, scope)
         self.section.check(self)
+        if self.plan_is_loaded:
+            for name in self.adjustable():
+                check_edges(name, self.edges(name) if name in scope.settings else (), scope)
         return self
+
+    @property
+    def plan_is_loaded(self) -> bool:
+        """Whether its section answers for its plan, whose code may not be loaded."""
+        own = self.own.get("plan")
+        return own is None or own.make is not None
 
     @property
     def section(self) -> PlanSection:
@@ -146,7 +161,25 @@ class RunConfig(Model):
 
     def adjustable(self) -> list[str]:
         """Names of the settings that a person may change during the run."""
-        return self.section.adjustable(self.microscope)
+        return self.section.adjustable(self.microscope) if self.plan_is_loaded else [*self._kept()]
+
+    def edges(self, name: str) -> tuple[Value, ...]:
+        """Range or choices of a setting that a person may change."""
+        if self.plan_is_loaded:
+            return self.section.edges(self.microscope, name)
+        return self._kept()[name]
+
+    def _kept(self) -> dict[str, tuple[Value, ...]]:
+        """What the plan said at the run's birth, as far as the microscope still allows it."""
+        kept = (self.provenance or {}).get(ADJUSTABLE)
+        if not isinstance(kept, dict):
+            return {}
+        found = {}
+        for name, edges in kept.items():
+            with suppress(ValueError):
+                check_edges(name, edges, self.microscope)
+                found[name] = tuple(edges)
+        return found
 
     def tuned(self) -> list[str]:
         """Names of the settings that searches tune."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import count
 
 from agent.config.plans import LiveConfig
-from agent.plan import FREE, Due, Late, Listen, Note, Plan
+from agent.plan import Due, Late, Plan, apply_told
 from devices.config import Value
 from devices.shot import Shot
 
@@ -27,14 +27,7 @@ def live(config: LiveConfig) -> Plan:
     settings: dict[str, Value] = {}
     point = 0
     for i in count() if config.frames is None else range(config.frames):
-        told = yield Listen()
-        assert isinstance(told, tuple)
-        for instruction in told:
-            settings.pop(instruction.key, None)
-            if instruction.value != FREE:
-                settings[instruction.key] = instruction.value
-            said = {"key": instruction.key, "value": instruction.value, "frame": i}
-            yield Note("told", said)
+        yield from apply_told(settings, frame=i)
         at_s = None
         if config.interval_s:
             due = Due(point * config.interval_s, config.interval_s, config.late == "skip")

@@ -9,6 +9,8 @@ from typing import Any
 
 from agent.config import RunConfig
 from agent.config.loading import OWN
+from agent.config.own_code import PLAN
+from agent.config.schema import ADJUSTABLE
 from agent.plan import Plan
 from agent.record.anchor import Anchor
 from agent.record.dose import DoseGate
@@ -123,6 +125,9 @@ def _prepared(
         }
         if config.own:
             provenance[OWN] = {part: own.name for part, own in config.own.items()}
+        if PLAN.word in config.own:
+            edges = {name: list(config.edges(name)) for name in config.adjustable()}
+            provenance[ADJUSTABLE] = edges
         config = keep_priors(config, folder)
         write_config(folder, beside_the_run(config, folder), provenance)
         sign(folder)

@@ -11,7 +11,8 @@
     finish: true                  end the search, recommend what is expected to be best
 
 A tuned setting that bears the name of one of the other keys cannot be told. `plan: live` takes
-settings only: a value for the frames to come, or `free` for the starting value.
+settings only: a value for the frames to come, or `free` for the starting value. So does a plan of
+one's own whose section says which (`agent.config.PlanSection.adjustable`).
 """
 
 from __future__ import annotations
@@ -137,7 +138,7 @@ def _accepted(config: RunConfig) -> list[str]:
 
 
 def _live(config: RunConfig, name: str, value: object) -> Any:
-    """What a setting of `plan: live` is from now on."""
+    """What a setting is from now on, where nothing is searched."""
     if name not in config.adjustable():
         _unknown(str(name), config.adjustable())
     setting, edges = config.microscope.settings[name], _edges(config, name)
@@ -235,7 +236,7 @@ def _finish(value: object) -> bool:
 
 def _edges(config: RunConfig, name: str) -> tuple[Value, ...]:
     """Range or choices that the config lets a setting have."""
-    return config.section.edges(config.microscope, name)
+    return config.edges(name)
 
 
 def _number(setting: SettingConfig, edges: Sequence[Value], value: object) -> Value | None:

@@ -109,8 +109,8 @@ def _instructions(folder: Path, told: Mapping[str, Any], running: bool) -> str:
     config = read_config(folder)
     if not config.adjustable():
         raise UserError(
-            f"{folder}: is `plan: {config.plan}`; only `plan: optimize` and `plan: live` can be "
-            f"told anything but {', '.join(COMMANDS)}"
+            f"{folder}: is `plan: {config.plan}`, which can be told nothing; accepted: "
+            f"{', '.join(COMMANDS)}"
         )
     with reading(folder) as ledger:
         standing = SearchState.after(config, (entry.data for entry in ledger.entries("note")))
@@ -118,7 +118,9 @@ def _instructions(folder: Path, told: Mapping[str, Any], running: bool) -> str:
         raise UserError(f"{folder}: its search is over, only the retests are left")
     check(config, told, standing)
     if not config.section.searches():
-        return "before the next frame" if running else "when the run is resumed"
+        if not running:
+            return "when the run is resumed"
+        return "before the next frame" if config.plan_is_loaded else "when its plan listens next"
     done = len(standing.gave)
     if isinstance(fewer := told.get("trials"), int) and fewer < done:
         raise UserError(f"`trials`: {refused(fewer, f'at least the {done} done')}")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pydantic import Field
 
 from agent.config import PlanSection, RunConfig, Whole
-from agent.plan import Frame, Note, Plan
+from agent.plan import Frame, Note, Plan, apply_told
+from devices.config import MicroscopeConfig, Value
 from devices.fields import grid
 from devices.shot import Field as Place
 from devices.shot import Shot
@@ -46,6 +47,14 @@ class FocusSeries(PlanSection):
         """All are of one field."""
         return float(self.frames)
 
+    def listens(self) -> bool:
+        """Before each frame."""
+        return True
+
+    def adjustable(self, scope: MicroscopeConfig) -> list[str]:
+        """A person may change what the mode does not pin: `stedfast tell RUN NAME=VALUE`."""
+        return [name for name in scope.settings if name not in scope.modes["sted"]]
+
     def positions_um(self) -> list[float]:
         """Where the frames are taken (µm)."""
         step = (self.to_um - self.from_um) / (self.frames - 1)
@@ -55,9 +64,12 @@ class FocusSeries(PlanSection):
 def focus_series(section: FocusSeries, run: RunConfig) -> Plan:
     """Take and score a frame at each position; note each, and the best of them."""
     at = grid(run.microscope.fields)[section.field]
+    settings: dict[str, Value] = {}
     scores: list[tuple[float, float]] = []
     for z_um in section.positions_um():
-        frame = yield Shot.sted(Place(at.index, at.x_um, at.y_um, z_um), {}, f"focus {z_um:g} µm")
+        yield from apply_told(settings, z_um=z_um)
+        place = Place(at.index, at.x_um, at.y_um, z_um)
+        frame = yield Shot.sted(place, dict(settings), f"focus {z_um:g} µm")
         assert isinstance(frame, Frame)
         scores.append((frame.score, z_um))
         yield Note("focus", {"z_um": z_um, "score": frame.score})

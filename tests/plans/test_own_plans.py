@@ -190,6 +190,74 @@ def test_a_plan_that_a_strangers_run_names_is_not_imported(
     assert (came / "imported").exists(), "trusted, so imported"
 
 
+# ---------------------------------------------------------------------- what it can be told
+
+
+def test_a_plan_of_one_s_own_is_told_the_settings_that_it_says(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = ran(beside(tmp_path), cut=1)
+    sys.modules.pop("focus_series")
+    for told, said in (
+        ("depletion_powr=40", "did you mean `depletion_power`"),
+        ("depletion_power=400", "accepted: a number within 0 … 300 mW, or free"),
+        ("trials=3", "`trials`: unknown key; accepted: excitation_power, depletion_power"),
+    ):
+        code, _, err = cli(capsys, "tell", run, told)
+        assert code == 2 and said in err, err
+    code, _, err = cli(capsys, "tell", run, "depletion_power=40")
+    assert code == 0 and "when the run is resumed" in err, err
+    assert "focus_series" not in sys.modules, "who tells a run something needs no code of its plan"
+
+    assert resumed(run) == "completed"
+    sys.modules.pop("focus_series")
+    recording = recorded(run)
+    powers = [taken.shot["settings"]["depletion_power"] for taken in recording.taken.values()]
+    assert powers == [100, 40, 40]
+    assert [note["value"] for note in recording.notes_on("told")] == [40]
+    reader = Reader(run)
+    reader.refresh()
+    shown = {one["name"]: one for one in payloads.settings(reader)["settings"]}
+    assert shown["depletion_power"]["edges"] == [0, 300]
+    assert shown["depletion_power"]["told"] == 40 and shown["excitation_power"]["told"] is None
+    assert "focus_series" not in sys.modules
+    assert replay(run).difference is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ("{'depletion_powr': (0, 1)}", "may be told 'depletion_powr': unknown setting; .*mean `d"),
+        ("{'depletion_power': (0, 400)}", r"may be told `depletion_power`: found \(0, 400\); acc"),
+        ("{'depletion_power': (9, 4)}", r"accepted: \[0.0, 300.0\], or a part of it"),
+    ],
+)
+def test_a_plan_that_says_what_cannot_be_sent_is_refused(
+    tmp_path: Path, answer: str, said: str
+) -> None:
+    file = beside(tmp_path)
+    module = tmp_path / "focus_series.py"
+    lines = [
+        f"FocusSeries.adjustable = lambda self, scope: list({answer})",
+        f"FocusSeries.edges = lambda self, scope, name: dict({answer})[name]",
+    ]
+    module.write_text("\n".join([module.read_text(encoding="utf-8"), *lines]), encoding="utf-8")
+    with pytest.raises(UserError, match=said):
+        load(file)
+
+
+@pytest.mark.parametrize(
+    "kept", [None, 7, {"nothing": [0, 1]}, {"depletion_power": [0, 1e9]}, {"depletion_power": "0"}]
+)
+def test_what_a_stranger_writes_of_a_plan_widens_no_limit(tmp_path: Path, kept: Any) -> None:
+    data = config_data(provenance={"own": {"plan": "focus_series:focus_series"}})
+    data["provenance"]["adjustable"] = {"excitation_power": [1, 2]}
+    file = faulty.write(tmp_path / "config.yaml", data)
+    assert load(file, code=False).adjustable() == ["excitation_power"]
+    data["provenance"]["adjustable"] = kept
+    assert load(faulty.write(file, data), code=False).adjustable() == []
+
+
 @pytest.mark.parametrize("name", ["a:own", "a:copy", "a:model_dump", "a:__class__", "../a:b"])
 def test_a_strangers_plan_cannot_take_the_name_of_a_part_of_the_config(
     tmp_path: Path, name: str

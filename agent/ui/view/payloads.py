@@ -109,7 +109,7 @@ def settings(reader: Reader) -> dict[str, Any]:
             _setting(config, name)
             | {
                 "kind": bound.kind,
-                "edges": list(config.section.edges(config.microscope, name)),
+                "edges": list(config.edges(name)),
                 "scale": bound.scale,
                 "start": config.microscope.start()[name],
                 "told": course.spans.get(name),
