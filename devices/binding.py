@@ -3,56 +3,23 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from devices.config import MicroscopeConfig, SettingConfig
 from devices.errors import BindingError
+from devices.groups import check_group
+from devices.light_like import opens_shutter
+from devices.owners import check_owners
 from devices.refusals import refused
-from devices.values import number, spelled
+from devices.values import limits_of, number, spelled
 
 if TYPE_CHECKING:
     from pymmcore_plus.experimental.unicore import UniMMCore
 
 
-_OPENS = re.compile("state|open|on[ _/]?off", re.IGNORECASE)
-"""Names of the properties that open a shutter."""
-
-
 _TAKEN, _TAKEN_TEXT = 0.01, 1e-4
 """Relative and absolute difference that a device's own steps and text may make."""
-
-
-def check_once(config: MicroscopeConfig) -> None:
-    """Check that no property is set from two places: neither ranges nor doses would hold.
-
-    Raises
-    ------
-    BindingError
-        Two settings are bound to one property, or `properties` sets what a setting is bound to.
-    """
-    bound: dict[tuple[str, str], str] = {}
-    for name, setting in config.settings.items():
-        what = (setting.device, setting.property)
-        if what in bound:
-            raise BindingError(
-                ("settings", name),
-                f"{'.'.join(what)} is the setting {bound[what]!r} already; one setting a property",
-            )
-        bound[what] = name
-    fixed = set()
-    for i, entry in enumerate(config.properties):
-        what = (entry.device, entry.property)
-        if what in bound:
-            raise BindingError(
-                ("properties", i),
-                f"{'.'.join(what)} is the setting {bound[what]!r}, which alone sets it; "
-                f"see `settings.{bound[what]}.start`",
-            )
-        if what in fixed:
-            raise BindingError(("properties", i), f"{'.'.join(what)} is set twice")
-        fixed.add(what)
 
 
 def check_fixed(core: UniMMCore, config: MicroscopeConfig) -> None:
@@ -63,15 +30,13 @@ def check_fixed(core: UniMMCore, config: MicroscopeConfig) -> None:
     BindingError
         A device or property is not there or is read-only, or it is a shutter's state.
     """
-    from pymmcore_plus import DeviceType
-
     for i, entry in enumerate(config.properties):
         at = ("properties", i)
         device, prop = entry.device, entry.property
         check_property(core, at, device, prop)
         if core.isPropertyReadOnly(device, prop):
             raise BindingError(at, f"{device}.{prop} is read-only")
-        if core.getDeviceType(device) == DeviceType.Shutter and _OPENS.search(prop):
+        if opens_shutter(core, device, prop):
             raise BindingError(
                 at, f"{device}.{prop}: a shutter is opened for each frame, and only then"
             )
@@ -137,10 +102,14 @@ def check_bindings(core: UniMMCore, config: MicroscopeConfig) -> None:
     Raises
     ------
     BindingError
-        A device or property is not there, cannot be set, or takes less than the config allows.
+        A device, property or preset is not there, cannot be set, takes less than the config
+        allows, or is set from two places.
     """
     for name, setting in config.settings.items():
         at = ("settings", name)
+        if setting.group is not None:
+            check_group(core, config, name)
+            continue
         device, prop = setting.device, setting.property
         check_property(core, at, device, prop)
         what = f"{device}.{prop}"
@@ -158,15 +127,14 @@ def check_bindings(core: UniMMCore, config: MicroscopeConfig) -> None:
     _check_exposure(core, config)
     if (clock := config.clock) is not None:
         check_property(core, ("clock",), clock.device, clock.property)
+    check_owners(core, config)
 
 
 def _check_values(core: UniMMCore, at: tuple[str | int, ...], setting: SettingConfig) -> None:
     """Check that a property takes every value that its setting allows."""
     device, prop = setting.device, setting.property
     what = f"{device}.{prop}"
-    limits = None
-    if core.hasPropertyLimits(device, prop):
-        limits = core.getPropertyLowerLimit(device, prop), core.getPropertyUpperLimit(device, prop)
+    limits = limits_of(core, device, prop)
     allowed = core.getAllowedPropertyValues(device, prop)
     if setting.range is not None:
         low, high = setting.range
@@ -218,10 +186,10 @@ def _check_exposure(core: UniMMCore, config: MicroscopeConfig) -> None:
     name = config.exposure.camera
     if name is not None:
         setting = config.settings[name]
-        if setting.device != core.getCameraDevice() or setting.property != Keyword.Exposure:
+        if setting.address() != (core.getCameraDevice(), Keyword.Exposure):
             raise BindingError(
                 ("exposure", "camera"),
-                f"{name!r} is {setting.device}.{setting.property}; accepted: a setting that is "
+                f"{name!r} is {setting.where()}; accepted: a setting that is "
                 f"{core.getCameraDevice()}.{Keyword.Exposure}",
             )
     for other, setting in config.settings.items():

@@ -319,7 +319,7 @@ class MicroscopeConfig(Model):
     def watts(self, settings: Mapping[str, Value]) -> dict[str, float]:
         """Power on the sample (W) at `settings`, by laser."""
         return {
-            setting.laser: setting.watts(settings[name])
+            setting.laser: setting.power_w(settings[name])
             for name, setting in self.settings.items()
             if setting.laser is not None
         }

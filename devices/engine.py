@@ -66,7 +66,7 @@ class StrictEngine(MDAEngine):
         self._gate = gate
         self._settings = {**config.settings, **config.constant}
         self._constant = {name: one.start for name, one in config.constant.items()}
-        self._bound = {(s.device, s.property): name for name, s in config.settings.items()}
+        self._bound = {s.address(): name for name, s in config.settings.items()}
         self._light = config.light
         self._lit: dict[str, Value] = {}
         self.meter = LightMeter()
@@ -184,7 +184,7 @@ class StrictEngine(MDAEngine):
             for name, value in self._lit.items():
                 self.meter.on([self._light[name]])
                 sender.send({name: value})
-            for device in {self._settings[name].device for name in self._lit}:
+            for device in set().union(*(sender.devices(name) for name in self._lit)):
                 core.waitForDevice(device)
             sender.verify(self._lit, self._lit)
             yield
@@ -209,8 +209,9 @@ class StrictEngine(MDAEngine):
         for name, laser in self._light.items():
             setting = self._settings[name]
             try:
-                core.waitForDevice(setting.device)
-                has = core.getProperty(setting.device, setting.property)
+                for device in self.sender.devices(name):
+                    core.waitForDevice(device)
+                has = self.sender.reads(name)
                 if same(has, setting.safe):
                     self.meter.off([laser])
                 else:

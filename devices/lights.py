@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from devices.config import MicroscopeConfig, Value
+from devices import presets
+from devices.bound import make_dark, reads
+from devices.config import MicroscopeConfig, SettingConfig
+from devices.light_like import is_light_like
 from devices.safety import Step
-from devices.values import send
 
 if TYPE_CHECKING:
     from pymmcore_plus.experimental.unicore import UniMMCore
 
-_LIGHT_LIKE = re.compile(
-    r"power|intensit|emission|emit|enable|laser|lamp|led\b|brightness|illuminat|volt|current"
-    r"|level|set ?point|on ?/? ?off",
-    re.IGNORECASE,
-)
 _HALT_S = 1.0
 """Longest wait for a stage that was told to stop (s)."""
 
@@ -53,7 +49,7 @@ class Lights:
         self._core = core
         self._config = config
         self._there: dict[str, bool] = {}
-        self._kept: list[tuple[str, str, str, Value]] = []
+        self._kept: dict[str, SettingConfig] = {}
 
     def look(self) -> None:
         """Find out which devices there are by now; a core that hangs could not be asked later."""
@@ -67,23 +63,36 @@ class Lights:
             if kind != DeviceType.Core and core.getDeviceInitializationState(label) != untouched:
                 there[str(label)] = kind == DeviceType.Shutter
         self._there = there
-        kept = [(n, s.device, s.property, s.safe) for n, s in self._config.settings.items()]
-        for entry in self._config.properties:
-            name = f"{entry.device}.{entry.property}"
-            kept.append((name, entry.device, entry.property, entry.safe))
         # A name that is wrong in the config is told of when everything is dark.
-        self._kept = [
-            (name, device, prop, safe)
-            for name, device, prop, safe in kept
-            if safe is not None
-            and device in self._there
-            and core.hasProperty(device, prop)
-            and not core.isPropertyReadOnly(device, prop)
-        ]
+        self._kept = {
+            name: setting
+            for name, setting in {**self._config.settings, **self._config.constant}.items()
+            if setting.safe is not None and self._can_be_set(setting)
+        }
+
+    def _can_be_set(self, setting: SettingConfig) -> bool:
+        """Whether what has a safe value is there by now."""
+        return all(
+            device in self._there
+            and self._core.hasProperty(device, prop)
+            and not self._core.isPropertyReadOnly(device, prop)
+            for device, prop in self._safe(setting)
+        )
+
+    def _safe(self, setting: SettingConfig) -> Iterator[tuple[str, str]]:
+        """Properties that the safe value of a setting sets; one that is nowhere if it is not."""
+        if setting.group is None:
+            yield setting.device, setting.property
+        elif not presets.defined(self._core, setting.group, setting.safe):
+            yield "", ""
+        else:
+            for part in presets.parts(self._core, setting.group, setting.safe):
+                if part.device != presets.CORE:
+                    yield part.device, part.prop
 
     def forget(self) -> None:
         """No device is there any more."""
-        self._there, self._kept = {}, []
+        self._there, self._kept = {}, {}
 
     @property
     def shutters(self) -> list[str]:
@@ -94,40 +103,23 @@ class Lights:
         """The safe state in words."""
         return (
             *(f"{label} closed" for label in self.shutters),
-            *(f"{name} at {safe}" for name, _, _, safe in self._kept),
+            *(f"{name} at {setting.safe}" for name, setting in self._kept.items()),
         )
 
     def steps(self) -> list[Step]:
         """How to make it dark: every shutter, every laser, then what else has a safe value."""
         return [
             *(self._shutter(label) for label in self.shutters),
-            *(self._set(*kept) for kept in self._kept),
+            *(self._set(*kept) for kept in self._kept.items()),
         ]
 
     def loose(self) -> Iterator[Loose]:
         """Light-like properties that no run changes."""
-        from pymmcore_plus import DeviceType
-
         core = self._core
-        kept = {(device, prop) for _, device, prop, _ in self._kept}
-        dark = {
-            DeviceType.Camera,
-            DeviceType.XYStage,
-            DeviceType.Stage,
-            DeviceType.Serial,
-            DeviceType.AutoFocus,
-            DeviceType.ImageProcessor,
-        }
+        kept = {what for setting in self._kept.values() for what in self._safe(setting)}
         for label in self._there:
-            if core.getDeviceType(label) in dark:
-                continue
             for prop in core.getDevicePropertyNames(label):
-                if (
-                    (label, prop) in kept
-                    or not _LIGHT_LIKE.search(prop.replace("_", " "))
-                    or core.isPropertyReadOnly(label, prop)
-                    or core.isPropertyPreInit(label, prop)
-                ):
+                if (label, prop) in kept or not is_light_like(core, label, prop):
                     continue
                 value = None
                 with suppress(Exception):  # a device that is switched off hides nothing else
@@ -145,13 +137,10 @@ class Lights:
             False,
         )
 
-    def _set(self, name: str, device: str, prop: str, safe: Value) -> Step:
+    def _set(self, name: str, setting: SettingConfig) -> Step:
         core = self._core
         return Step(
-            name,
-            lambda: send(core, device, prop, safe),
-            lambda: core.getProperty(device, prop),
-            safe,
+            name, lambda: make_dark(core, setting), lambda: reads(core, setting), setting.safe
         )
 
 

@@ -12,6 +12,7 @@ from devices.config import NO_SHUTTER, MicroscopeConfig
 from devices.errors import BindingError
 from devices.extras import install
 from devices.fields import grid
+from devices.groups import shutter_of
 from devices.modules import module_named
 from devices.refusals import refused
 
@@ -183,8 +184,16 @@ def assign_roles(core: UniMMCore, config: MicroscopeConfig) -> None:
         if label is None and not current() and len(there) == 1:
             label = there[0]
         if label is not None:
+            # A device of a .cfg does not take the place of one that is written in Python.
+            assign("")
             assign(label)
     shutters = list(core.getLoadedDevicesOfType(DeviceType.Shutter))
+    if config.shutter is None and not core.getShutterDevice():
+        # Presets may choose it; before any of them is set, it is that of the first frame.
+        chosen = (shutter_of(core, one, one.start) for one in config.settings.values())
+        first = next((label for label in chosen if label in shutters), None)
+        if first is not None:
+            core.setShutterDevice(first)
     if config.shutter is None and not core.getShutterDevice() and len(shutters) > 1:
         raise BindingError(
             ("shutter",),

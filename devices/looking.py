@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from devices.bound import devices_of, put
 from devices.config import MicroscopeConfig, SettingConfig, Value
 from devices.errors import BindingError, DeviceFault
 from devices.safety import LightGate
 from devices.sending import Sender
-from devices.values import send
 
 if TYPE_CHECKING:
     from pymmcore_plus.experimental.unicore import UniMMCore
@@ -112,15 +112,16 @@ def _check_sizes(core: UniMMCore, config: MicroscopeConfig) -> None:
     """Check that no value of a setting of the camera changes the size of its frames."""
     camera = core.getCameraDevice()
     for name, setting in config.settings.items():
-        if setting.device != camera or name in config.light or name == config.exposure.camera:
+        others = name in config.light or name == config.exposure.camera
+        if others or camera not in devices_of(core, setting):
             continue
         first: tuple[Value, tuple[int, ...]] | None = None
         for value in [*_tried(setting), setting.start]:
             try:
-                send(core, setting.device, setting.property, value)
+                put(core, setting, value)
                 core.waitForDevice(camera)
             except Exception as error:
-                what = f"{setting.device}.{setting.property} = {value}"
+                what = f"{setting.where()} = {value}"
                 raise BindingError(("settings", name), f"{what}: {error}") from error
             check_camera(core)
             size = (core.getImageWidth(), core.getImageHeight(), core.getBytesPerPixel())

@@ -12,7 +12,6 @@ from useq import MDAEvent
 from devices.binding import (
     check_bindings,
     check_fixed,
-    check_once,
     check_taken,
     with_whole_numbers,
 )
@@ -24,6 +23,7 @@ from devices.lights import Loose
 from devices.loading import assign_roles
 from devices.looking import look
 from devices.opening import OpenCore, open_core
+from devices.owners import check_once
 from devices.refusals import refused, unknown
 from devices.safety import SafeState, Stop
 from devices.shot import Shot
@@ -82,7 +82,7 @@ class Microscope:
         self._stood = core.getXYPosition() if core.getXYStageDevice() else (0.0, 0.0)
         self.kept = held.lights.kept()
         self.loose: tuple[Loose, ...] = tuple(held.lights.loose())
-        self._bound = {(s.device, s.property): (n, s) for n, s in config.settings.items()}
+        self._bound = {s.address(): (n, s) for n, s in config.settings.items()}
         self._engine = StrictEngine(core, config, self._guard, held.gate)
         core.mda.set_engine(self._engine)
 
@@ -245,8 +245,7 @@ class Microscope:
         """
         settings = self.settings(shot)
         properties: list[tuple[str, str, Value]] = [
-            (self.config.settings[name].device, self.config.settings[name].property, value)
-            for name, value in settings.items()
+            (*self.config.settings[name].address(), value) for name, value in settings.items()
         ]
         wait = None
         if shot.at_s is not None:

@@ -6,10 +6,11 @@ import math
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING
 
+from devices.bound import devices_of, make_dark, put, read_back, reads
 from devices.config import MicroscopeConfig, Value
 from devices.errors import DeviceFault
 from devices.safety import LightGate
-from devices.values import read_back, send
+from devices.values import send
 
 if TYPE_CHECKING:
     from pymmcore_plus.experimental.unicore import UniMMCore
@@ -49,6 +50,7 @@ class Sender:
         self._settings = {**config.settings, **self._constant}
         self._exposure_name = config.exposure.camera
         self._gate = gate
+        self._devices: dict[str, frozenset[str]] = {}
         self._sent: dict[str, Value] = {}
         self._sent_ms: float | None = None
         # Halfway to a neighbour, it could be either of the two.
@@ -145,10 +147,24 @@ class Sender:
         Exception
             Any error of the device.
         """
-        setting = self._settings[name]
-        assert setting.safe is not None
         self._sent.pop(name, None)
-        send(self._core, setting.device, setting.property, setting.safe)
+        make_dark(self._core, self._settings[name])
+
+    def reads(self, name: str) -> object:
+        """What a device says of a setting that was set to its safe value.
+
+        Raises
+        ------
+        Exception
+            Any error of the device.
+        """
+        return reads(self._core, self._settings[name])
+
+    def devices(self, name: str) -> frozenset[str]:
+        """Devices that a setting may change."""
+        if name not in self._devices:
+            self._devices[name] = devices_of(self._core, self._settings[name])
+        return self._devices[name]
 
     def put(self, device: str, prop: str, value: Value) -> None:
         """Set a property that no setting is bound to.
@@ -182,11 +198,11 @@ class Sender:
         DeviceFault
             A device has something else than it was given.
         """
-        devices = {self._settings[name].device for name in sent}
+        devices = set().union(*(self.devices(name) for name in sent))
         camera = self._core.getCameraDevice()
         if exposed:
             devices.add(camera)
-        near = [name for name in wanted if self._settings[name].device in devices]
+        near = [name for name in wanted if self.devices(name) & devices]
         strays = self._strays(near, wanted, camera in devices)
         if strays:
             for name in strays:
@@ -207,7 +223,7 @@ class Sender:
             self.has[name], why = read_back(self._core, setting, wanted[name])
             if why is not None:
                 where = "properties" if name in self._constant else f"settings.{name}"
-                found[name] = f"{setting.device}.{setting.property} {why} (`{where}`)"
+                found[name] = f"{setting.where()} {why} (`{where}`)"
         # Where the exposure time is a setting, that has a tolerance of its own.
         if exposure and self._sent_ms is not None and self._exposure_name is None:
             asked, self.exposure_ms = self._sent_ms, float(self._core.getExposure())
@@ -232,7 +248,12 @@ class Sender:
             self._sent_ms = None
             self.expose(float(value))
         else:
-            self.put(setting.device, setting.property, value)
+            try:
+                put(self._core, setting, value, self._pass)
+            except DeviceFault:
+                raise
+            except Exception as error:  # of a group, whose properties were tried again
+                raise DeviceFault(f"{error} (preset {value!r} of {setting.where()})") from error
         self._sent[name] = value
 
     def _pass(self, what: str, call: Callable[[], object]) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -46,13 +47,18 @@ class Model(BaseModel):
 
 
 class SettingConfig(Model):
-    """One imaging setting, bound to a device property."""
+    """One imaging setting, bound to a device property or to a config group."""
 
-    device: str = Field(description="Micro-Manager device label")
-    property: str = Field(description="property of that device")
+    device: str = Field("", description="Micro-Manager device label")
+    property: str = Field("", description="property of that device")
+    group: str | None = Field(
+        None, min_length=1, description="config group, in place of both: its presets are `choices`"
+    )
     unit: Unit = Field("", description="unit of the values, as the device takes them")
     kind: Literal["real", "integer", "choice"] = Field(
-        "real", description="a number and a whole number need `range`, a choice needs `choices`"
+        "real",
+        description="a number and a whole number need `range`, a choice needs `choices`; "
+        "a group is a choice",
     )
     range: Range | None = Field(None, description="lowest and highest value ever sent")
     choices: tuple[Value, ...] | None = Field(None, min_length=1, description="kind: choice")
@@ -63,6 +69,9 @@ class SettingConfig(Model):
     watts_per_unit: float | None = Field(
         None, gt=0, description="power on the sample (W) of one unit; from `unit` if that is W, mW…"
     )
+    watts: dict[Value, Power] | None = Field(
+        None, description="kind: choice, and a laser: power on the sample (W) at each choice"
+    )
     tolerance: float | None = Field(
         None,
         ge=0,
@@ -70,8 +79,16 @@ class SettingConfig(Model):
         "1% of it or 0.1% of the range if absent",
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _a_group_is_a_choice(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("group") is not None:
+            return {"kind": "choice", **data}
+        return data
+
     @model_validator(mode="after")
     def _consistent(self) -> SettingConfig:
+        self._check_bound()
         if self.kind == "choice":
             if self.choices is None:
                 raise ValueError("kind: choice needs `choices`")
@@ -90,17 +107,57 @@ class SettingConfig(Model):
             raise ValueError("scale: log needs a `range` that is not below 0")
         for key in ("start", "safe"):
             value = getattr(self, key)
+            if key == "safe" and self.group is not None:
+                continue  # a preset without light need not be one that frames are taken with
             if value is not None and (why := self.refusal(value)):
                 raise ValueError(f"`{key}`: {why}")
         if self.laser is not None:
             if self.safe is None:
                 raise ValueError("a laser's power needs a `safe` value")
-            if self.kind == "choice" or (self.watts_per_unit is None and self.unit not in _WATTS):
+            if self.kind == "choice":
+                self._check_watts(self.choices or ())
+            elif self.watts_per_unit is None and self.unit not in _WATTS:
                 raise ValueError(
                     "a laser's power needs a number and its unit: one of "
                     f"{', '.join(_WATTS)}, or `watts_per_unit`"
                 )
+        if self.watts is not None and (self.kind != "choice" or self.laser is None):
+            raise ValueError("`watts` is for the choices of a `laser`")
         return self
+
+    def _check_bound(self) -> None:
+        """Check that it is bound to one thing; `ValueError` if not."""
+        if self.group is None:
+            if not (self.device and self.property):
+                raise ValueError("needs `device` and `property`, or a `group`")
+        elif self.device or self.property:
+            raise ValueError("takes `device` and `property`, or a `group`, not both")
+        elif self.kind != "choice":
+            raise ValueError("a `group` is a `kind: choice`: one of its presets")
+
+    def _check_watts(self, choices: Sequence[Value]) -> None:
+        """Check that the power is known at each choice; `ValueError` if not."""
+        given = self.watts or {}
+        if lacking := [choice for choice in choices if choice not in given]:
+            raise ValueError(
+                "a laser with choices needs `watts`, the power on the sample (W) at each: "
+                f"without {', '.join(map(repr, lacking))}"
+            )
+        if extra := [choice for choice in given if choice not in (*choices, self.safe)]:
+            raise ValueError(f"`watts`: {extra[0]!r} is not one of {list(choices)}")
+
+    def address(self) -> tuple[str, str]:
+        """Device and property, as an event names them; no device, and the group, of a group."""
+        return (self.device, self.property) if self.group is None else ("", self.group)
+
+    def presets(self) -> tuple[Value, ...]:
+        """Presets of its group that are ever set: its choices, and the safe one."""
+        safe = () if self.safe is None or self.safe in (self.choices or ()) else (self.safe,)
+        return (*(self.choices or ()), *safe)
+
+    def where(self) -> str:
+        """What it is bound to, for messages: `Camera.Gain`, `group Channel`."""
+        return f"{self.device}.{self.property}" if self.group is None else f"group {self.group}"
 
     def refusal(self, value: object) -> str | None:
         """Why `value` may not be sent to the device; None if it may."""
@@ -143,6 +200,8 @@ class SettingConfig(Model):
             f"and `tolerance` is {allowed:.3g}"
         )
 
-    def watts(self, value: Value) -> float:
+    def power_w(self, value: Value) -> float:
         """Power on the sample (W) at this value of a laser's setting."""
+        if self.watts is not None:
+            return self.watts[value]
         return float(value) * (self.watts_per_unit or _WATTS[self.unit])

@@ -10,13 +10,10 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from devices.config import SettingConfig, Value
+from devices.setting import Value
 
 if TYPE_CHECKING:
     from pymmcore_plus.experimental.unicore import UniMMCore
-
-_ROUNDING = 1e-12
-"""Relative difference that comes of a device's own unit."""
 
 
 def same(one: object, other: object) -> bool:
@@ -42,6 +39,17 @@ def spelled(value: Value, allowed: Sequence[str]) -> str | None:
     return next((text for text in allowed if same(text, value)), None)
 
 
+def limits_of(core: UniMMCore, device: str, prop: str) -> tuple[float, float] | None:
+    """Lowest and highest value of a property, or place of a wheel; None where none is known."""
+    from pymmcore_plus import DeviceType, Keyword
+
+    if core.hasPropertyLimits(device, prop):
+        return core.getPropertyLowerLimit(device, prop), core.getPropertyUpperLimit(device, prop)
+    if prop == Keyword.State and core.getDeviceType(device) == DeviceType.State:
+        return 0, core.getNumberOfStates(device) - 1
+    return None
+
+
 def send(core: UniMMCore, device: str, prop: str, value: Value) -> None:
     """Set a property, in its own spelling and kind.
 
@@ -63,37 +71,3 @@ def send(core: UniMMCore, device: str, prop: str, value: Value) -> None:
     elif text is not None:
         value = text
     core.setProperty(device, prop, value)
-
-
-def read_back(core: UniMMCore, setting: SettingConfig, asked: Value) -> tuple[Value, str | None]:
-    """What the device has of a setting that was set to `asked`, as the config writes it.
-
-    Returns
-    -------
-    tuple[Value, str | None]
-        The value, and how it differs from the requested one; None where it does not.
-    """
-    answer = core.getProperty(setting.device, setting.property)
-    has: Value
-    if setting.kind == "choice":
-        choices = setting.choices or ()
-        has = next((choice for choice in choices if same(choice, answer)), str(answer))
-        return has, setting.strays(asked, has)
-    found = number(answer)
-    if found is None:
-        return str(answer), setting.strays(asked, str(answer))
-    if abs(found - float(asked)) <= _ROUNDING * abs(found):
-        return asked, None
-    has = round(found) if setting.kind == "integer" and found == round(found) else found
-    if setting.kind == "real" and abs(found - float(asked)) <= _last_digit(answer):
-        return has, None  # the text has no room for more
-    return has, setting.strays(asked, has)
-
-
-def _last_digit(answer: object) -> float:
-    """Size of the last decimal that a text writes; 0 of a number, and where it writes none."""
-    if not isinstance(answer, str):
-        return 0.0
-    digits, _, exponent = answer.lower().partition("e")
-    _, _, decimals = digits.partition(".")
-    return 10.0 ** ((int(exponent) if exponent else 0) - len(decimals)) if decimals else 0.0

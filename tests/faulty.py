@@ -209,6 +209,22 @@ class Laser(GenericDevice):
         self.gave.append((time.monotonic(), self.power))
 
 
+class Choosy(Laser):
+    """A laser that takes a power above 0 only when it was asked `needs` times."""
+
+    def __init__(self, needs: int = 2) -> None:
+        super().__init__()
+        self.needs = needs
+        self._asked = 0
+
+    def accept(self, value: float) -> None:
+        self._asked += 1
+        if value > 0 and self._asked < self.needs:
+            raise RuntimeError("not yet")
+        self._asked = 0
+        super().accept(value)
+
+
 class DeadLaser(Laser):
     """A laser that does not come up."""
 

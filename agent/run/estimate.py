@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from shutil import disk_usage
 
@@ -158,9 +159,18 @@ def _extremes(config: RunConfig) -> tuple[dict[str, Value], dict[str, Value]]:
     """Settings of the cheapest and the dearest frame that the plan may take."""
     low: dict[str, Value] = {}
     high: dict[str, Value] = {}
+    scope = config.microscope
+    start = scope.start()
+
+    def light(name: str, value: Value) -> tuple[float, float]:
+        """How long light would be on, and how much of it; choices are in no order."""
+        settings = {**start, name: value}
+        return scope.exposure_s(settings, 1), sum(scope.watts(settings).values())
+
     if config.section.searches() or config.section.reoptimizes():
         for name in config.tuned():
-            setting = config.microscope.settings[name]
+            setting = scope.settings[name]
             span = config.optimize.search.get(name, setting.range or setting.choices or ())
-            low[name], high[name] = span[0], span[-1]
+            ordered = sorted(span, key=partial(light, name))
+            low[name], high[name] = ordered[0], ordered[-1]
     return low, high

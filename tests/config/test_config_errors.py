@@ -71,7 +71,7 @@ LIVE: list[tuple[str, Any, list[str]]] = [
     ("plan", GONE, ["`plan`", "missing"]),
     ("microscope", GONE, ["`microscope`", "missing"]),
     ("microscope.pixel_size_nm", GONE, ["`microscope.pixel_size_nm`", "missing"]),
-    (f"{LASER}.device", GONE, [f"`{LASER}.device`", "missing", "device label"]),
+    (f"{LASER}.device", GONE, [f"`{LASER}`", "needs `device` and `property`, or a `group`"]),
     # types
     ("plan", "timelaps", ["`plan`", "'timelaps'", "'live'", "did you mean 'timelapse'"]),
     ("plan", 7, ["`plan`", "7", "'live', 'optimize' or 'timelapse'"]),

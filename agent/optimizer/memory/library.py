@@ -151,7 +151,7 @@ class Library:
         return cls(
             sessions or Sessions.read(),
             [
-                *(control(name, config.settings[name].watts(1.0)) for name in powers if name),
+                *(control(name, config.settings[name].power_w(1.0)) for name in powers if name),
                 control(dwell, one_unit_s * (PIXEL_NM / config.pixel_size_nm) ** 2),
                 control(lines, 1.0) if lines else Control(None),
             ],
@@ -243,7 +243,11 @@ def obstacle(config: MicroscopeConfig, tuned: Iterable[str]) -> str | None:
 
 
 def _power_of(config: MicroscopeConfig, laser: str) -> str | None:
-    named = (name for name, setting in config.settings.items() if setting.laser == laser)
+    named = (
+        name
+        for name, setting in config.settings.items()
+        if setting.laser == laser and setting.kind != "choice"
+    )
     return next(named, None)
 
 

@@ -172,9 +172,9 @@ def _kind(setting: SettingConfig) -> str:
 
 def _now(value: Value, old: SettingConfig, new: SettingConfig) -> Value:
     """The value that gives today what `value` gave then, where a power's calibration changed."""
-    if old.laser is None or old.watts(1.0) == new.watts(1.0):
+    if old.laser is None or old.kind == "choice" or old.power_w(1.0) == new.power_w(1.0):
         return value
-    return old.watts(value) / new.watts(1.0)
+    return old.power_w(value) / new.power_w(1.0)
 
 
 class Combined:
