@@ -60,19 +60,19 @@ class Movie:
 
     def __init__(self, file: Path, part: Part | None = None) -> None:
         if not file.exists():
-            raise FileNotFoundError(f"{file}: no such file; accepted is {_ACCEPTED}")
+            raise FileNotFoundError(f"{file}: no such file; accepted: {_ACCEPTED}")
         with ExitStack() as files:
             try:
                 found = files.enter_context(open_frames(file, part))
                 found.as_movie()
                 if found.dtype.name not in _DTYPES:
                     raise ImageError(
-                        f"{file}: pixels are {found.dtype.name}; accepted are {', '.join(_DTYPES)}"
+                        f"{file}: pixels are {found.dtype.name}; accepted: {', '.join(_DTYPES)}"
                     )
                 found[0]  # for one, compressed in a way that is not installed here
             except ImageError as error:
                 told = str(error)
-                accepted = "" if "accepted" in told else f"; accepted is {_ACCEPTED}"
+                accepted = "" if "accepted" in told else f"; accepted: {_ACCEPTED}"
                 raise ValueError(f"{told}{accepted}") from None
             self._files = files.pop_all()
         self.file, self._found = file, found

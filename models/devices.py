@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from models.refusals import refused
+
 # The CPU's allocator and the libraries on a GPU say it in words only.
 _SHORT = ("can't allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")
 
@@ -66,9 +68,7 @@ def gpu(asked: str) -> str | None:
         return "cuda:0" if count else None
     known = ["cuda", *(f"cuda:{number}" for number in range(count))] if count else []
     if asked not in known:
-        raise ValueError(
-            f"device: found {asked!r}; accepted here are {', '.join(['auto', 'cpu', *known])}"
-        )
+        raise ValueError(f"device: {refused(asked, ['auto', 'cpu', *known])}")
     return "cuda:0" if asked == "cuda" else asked
 
 

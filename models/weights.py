@@ -18,6 +18,8 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from models.refusals import refused
+
 SUFFIX = ".safetensors"
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -50,13 +52,13 @@ def read(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if digest != card.get("weights_sha256"):
         raise ValueError(
             f"{path}: sha256 is {digest[:12]}…, its card says"
-            f" {str(card.get('weights_sha256'))[:12]}…; accepted are weights and card"
+            f" {str(card.get('weights_sha256'))[:12]}…; accepted: weights and card"
             " of one training"
         )
     try:
         tensors = load(data)
     except SafetensorError as error:
-        raise refused(path, kind, error) from None
+        raise not_weights_of(path, kind, error) from None
     for name, tensor in tensors.items():
         if not torch.isfinite(tensor).all():
             raise ValueError(f"{path}: {name} has values that are not finite; nothing is loaded")
@@ -167,20 +169,17 @@ def find(model: str | Path, folder: Path) -> Path:
     path = Path(model)
     if path.suffix or path.name != str(model):
         return path
-    if path.name not in shipped(folder):
-        names = ", ".join(shipped(folder)) or "none yet"
-        raise ValueError(
-            f"model: found {str(model)!r}; accepted are bundled models ({names}) and {SUFFIX} files"
-        )
+    if path.name not in (names := shipped(folder)):
+        raise ValueError(f"model: {refused(path.name, [*names, f'a {SUFFIX} file'])}")
     return folder / f"{path.name}{SUFFIX}"
 
 
-def refused(path: Path, kind: str, error: Exception) -> ValueError:
+def not_weights_of(path: Path, kind: str, error: Exception) -> ValueError:
     """The error that says these are not the weights of that.
 
     Examples
     --------
-    >>> print(refused(Path("a.safetensors"), "a quality network", KeyError("head")))
+    >>> print(not_weights_of(Path("a.safetensors"), "a quality network", KeyError("head")))
     a.safetensors: not the weights of a quality network ('head')
     """
     reason = (str(error).splitlines() or [type(error).__name__])[0]
@@ -193,7 +192,7 @@ def _read(path: Path) -> tuple[bytes, dict[str, Any]]:
     for file in (path, card):
         if not file.is_file():
             raise FileNotFoundError(
-                f"{file}: no such file; accepted are weights (.safetensors) with their"
+                f"{file}: no such file; accepted: weights (.safetensors) with their"
                 " model card (.json) beside them"
             )
     try:

@@ -34,7 +34,7 @@ def open_ngff(file: Path) -> list[Series]:
     try:
         if not any((file / name).is_file() for name in _GROUP):
             raise ImageError(
-                "a folder that is no OME-Zarr image; accepted are the files in it, one by one"
+                "a folder that is no OME-Zarr image; accepted: the files in it, one by one"
             )
         group = zarr.open_group(file, mode="r")
         return [_series(file, *found) for found in _images(group)]
@@ -49,7 +49,7 @@ def _images(group: zarr.Group, deeper: bool = True) -> list[tuple[zarr.Group, An
     attributes: dict[str, Any] = dict(group.attrs)
     metadata = attributes.get("ome", attributes)
     if not isinstance(metadata, dict):
-        raise ImageError("`ome` among its attributes is no mapping; accepted is an OME-Zarr image")
+        raise ImageError("`ome` among its attributes is no mapping; accepted: an OME-Zarr image")
     if "multiscales" in metadata:
         return [(group, one, attributes) for one in metadata["multiscales"]]
     if "bioformats2raw.layout" in metadata and deeper:
@@ -58,14 +58,14 @@ def _images(group: zarr.Group, deeper: bool = True) -> list[tuple[zarr.Group, An
         if found:
             return found
     if "plate" in metadata or "well" in metadata:
-        raise ImageError("a plate of many wells; accepted is the folder of one image in it")
-    raise ImageError("no complete `multiscales` in its metadata; accepted is an OME-Zarr image")
+        raise ImageError("a plate of many wells; accepted: the folder of one image in it")
+    raise ImageError("no complete `multiscales` in its metadata; accepted: an OME-Zarr image")
 
 
 def _below(group: zarr.Group, path: str) -> Any:
     parts = PurePosixPath(path).parts
     if not parts or path.startswith("/") or ".." in parts:
-        raise ImageError(f"path {path!r} leads out of the image; accepted is one within it")
+        raise ImageError(f"path {path!r} leads out of the image; accepted: one within it")
     return group[path]
 
 
@@ -76,18 +76,18 @@ def _series(file: Path, group: zarr.Group, image: Any, attributes: dict[str, Any
         axes = _axes(image, "ome" in attributes)
     except (KeyError, IndexError, TypeError, AttributeError) as error:
         raise ImageError(
-            f"no complete `multiscales` in its metadata ({error!r}); accepted is an OME-Zarr image"
+            f"no complete `multiscales` in its metadata ({error!r}); accepted: an OME-Zarr image"
         ) from None
     array = _below(group, path)
     if not isinstance(array, zarr.Array) or array.ndim != len(axes):
         raise ImageError(
             f"axes {', '.join(str(axis['name']) for axis in axes)} of an array of"
-            f" {getattr(array, 'ndim', 'no')} dimensions; accepted is a name for each"
+            f" {getattr(array, 'ndim', 'no')} dimensions; accepted: a name for each"
         )
     dtype = np.dtype(array.dtype)
     chunk = math.prod(array.shards or array.chunks) * dtype.itemsize
     if chunk > LARGEST_BYTES:
-        raise ImageError(f"chunks of {chunk} bytes; accepted are up to {LARGEST_BYTES}")
+        raise ImageError(f"chunks of {chunk} bytes; accepted: up to {LARGEST_BYTES}")
     steps = _steps(len(axes), [*_changes(dataset), *_changes(image)])
     names = "".join(str(axis["name"]).lower()[:1] or "q" for axis in axes)
     return Series(
@@ -125,7 +125,7 @@ def _steps(axes: int, changes: list[Any]) -> list[float]:
         scale = change.get("scale")
         if kind != "scale" or not isinstance(scale, list) or len(scale) != axes:
             raise ImageError(
-                f"transformation {str(change)[:60]}; accepted are scales with a number for each of"
+                f"transformation {str(change)[:60]}; accepted: scales with a number for each of"
                 f" the {axes} axes, and translations"
             )
         steps = [step * float(by) for step, by in zip(steps, scale, strict=True)]
@@ -177,7 +177,7 @@ class NgffDescription(Description):
             return quantity(step, str(unit), units, _WORDS[axis])
         if step == 1:  # as written without knowledge of the scale
             return None
-        raise ImageError(f"{_WORDS[axis]} is {step:g} without a unit; accepted is one with a unit")
+        raise ImageError(f"{_WORDS[axis]} is {step:g} without a unit; accepted: one with a unit")
 
     def times(self, places: Sequence[Place]) -> tuple[float, ...] | None:
         """As stedfast writes them."""
@@ -188,7 +188,7 @@ class NgffDescription(Description):
         try:
             return tuple(float(told[place.get("t", 0)]) * unit.seconds for place in places if unit)
         except (IndexError, TypeError, ValueError):
-            raise ImageError("`times` has no number for each frame; accepted is one each") from None
+            raise ImageError("`times` has no number for each frame; accepted: one each") from None
 
     def made(self) -> dict[str, dict[str, str]]:
         """What stedfast's attributes have beside the list of frames."""

@@ -22,7 +22,7 @@ from devices.recorded.units import Quantity
 LARGEST_BYTES = 2**29
 """Of a frame, or of a piece that is stored in one: 16,384 × 16,384 pixels of 16 bits. Damaged and
 hostile files claim any size, and memory is asked for before the first pixel is read."""
-GREY = "accepted are grey frames of one channel, or a stack of them"
+GREY = "accepted: grey frames of one channel, or a stack of them"
 # Fewer columns than this are no image but channels.
 _CHANNELS = 4
 _SMALLEST = 8
@@ -163,16 +163,14 @@ class Frames:
         if self.axes[-2:] != "yx":
             raise ImageError(f"{self.file}: axes {series.axes.upper()}, shape {shape}; {GREY}")
         if series.dtype.kind not in "uif":
-            raise ImageError(
-                f"{self.file}: pixels of type {series.dtype}; accepted are real numbers"
-            )
+            raise ImageError(f"{self.file}: pixels of type {series.dtype}; accepted: real numbers")
         self.axes = self.axes[:-2]
         self.lengths = tuple(lengths[axis] for axis in self.axes)
         self.shape = (lengths["y"], lengths["x"])
         if math.prod(self.shape) * series.dtype.itemsize > LARGEST_BYTES:
             rows, columns = self.shape
             raise ImageError(
-                f"{self.file}: frames of {rows} × {columns} pixels; accepted are up to"
+                f"{self.file}: frames of {rows} × {columns} pixels; accepted: up to"
                 f" {LARGEST_BYTES} bytes each"
             )
         self.offset = self.description.offset
@@ -299,13 +297,13 @@ class Frames:
         if along is not None and along not in self._series.axes:
             raise ImageError(
                 f"{self.file}: {self._part.spelled.format('axis')} {along}: there is no such"
-                f" axis; accepted are {', '.join(self._series.axes[:-2])}"
+                f" axis; accepted: {', '.join(self._series.axes[:-2])}"
             )
         by = " × ".join(map(str, self._series.shape))
         where = f"{self.file}: axes {self._series.axes.upper()} of {by}"
         if len(long) > 1 or (along is not None and [along] != long and long):
             raise ImageError(
-                f"{where}; accepted is one movie, frames along one axis"
+                f"{where}; accepted: one movie, frames along one axis"
                 f"{self._part.option('axis', f'{long[-1]}=N')}"
             )
         axis = next(iter(long), "t")
@@ -316,7 +314,7 @@ class Frames:
             return "its axis Z is taken for time"
         spelled = self._part.spelled
         asked = f"; --axis {axis} takes it for time" if spelled.startswith("--") else ""
-        raise ImageError(f"{where}; accepted is a movie, frames along time{asked}")
+        raise ImageError(f"{where}; accepted: a movie, frames along time{asked}")
 
 
 def _named(series: Series) -> Series:
@@ -339,9 +337,9 @@ def _check_place(file: Path, part: Part, axis: str, place: int, lengths: dict[st
     spelled = part.spelled.format("channel" if axis == "c" else f"axis {axis}") or axis
     if axis not in lengths or axis in "yx":
         accepted = ", ".join(name for name in lengths if name not in "yx") or "none"
-        raise ImageError(f"{file}: {spelled} {place}: no such axis here; accepted are {accepted}")
+        raise ImageError(f"{file}: {spelled} {place}: no such axis here; accepted: {accepted}")
     if not 0 <= place < lengths[axis]:
-        raise ImageError(f"{file}: {spelled} {place}: accepted are 0 to {lengths[axis] - 1}")
+        raise ImageError(f"{file}: {spelled}: found {place}; accepted: 0 to {lengths[axis] - 1}")
 
 
 def chosen(images: Sequence[Series], part: Part) -> Series:
@@ -358,7 +356,7 @@ def chosen(images: Sequence[Series], part: Part) -> Series:
         if len(images) > 1:
             raise ImageError(
                 f"{file}: holds {len(images)} images: {listed}"
-                f"{part.option('series', 'N') or '; accepted is one'}"
+                f"{part.option('series', 'N') or '; accepted: one'}"
             )
         return images[0]
     if not 0 <= part.series < len(images):

@@ -66,7 +66,7 @@ def open_tiff(file: Path, files: ExitStack) -> list[Series]:
         raise ImageError(f"{file}: {error}") from None
     except Exception as error:  # anything that a damaged file leads to
         raise ImageError(
-            f"{file}: not a readable TIFF file: {reason(error)}; accepted are TIFFs and OME-Zarr"
+            f"{file}: not a readable TIFF file: {reason(error)}; accepted: TIFFs and OME-Zarr"
             " images, as which a microscope's own format is exported by its software"
         ) from None
 
@@ -76,7 +76,7 @@ def _checked_description(tiff: tifffile.TiffFile) -> Any:
     first = tiff.pages.first
     text = first.description or ""
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
-        raise ImageError("its OME-XML defines entities; accepted is XML without them")
+        raise ImageError("its OME-XML defines entities; accepted: XML without them")
     if not tiff.is_ome:
         return None
     for found in _COUNTED.findall(text):
@@ -85,19 +85,19 @@ def _checked_description(tiff: tifffile.TiffFile) -> Any:
         except ValueError:
             number = math.nan
         if not abs(number) <= _MOST_PLANES:
-            raise ImageError(f"its OME-XML counts {found[:40]!r}; accepted are {_MOST_PLANES}")
+            raise ImageError(f"its OME-XML counts {found[:40]!r}; accepted: {_MOST_PLANES}")
     for name in _FILE_NAMES.findall(text):
         if "/" in name or "\\" in name or name.startswith("."):
-            raise ImageError(f"its OME-XML names {name[:80]!r}; accepted are files beside it")
+            raise ImageError(f"its OME-XML names {name[:80]!r}; accepted: files beside it")
     try:
         root = ElementTree.fromstring(text)
     except ElementTree.ParseError as error:
-        raise ImageError(f"its OME-XML is not readable ({error}); accepted is valid XML") from None
+        raise ImageError(f"its OME-XML is not readable ({error}); accepted: valid XML") from None
     for pixels in root.iter():
         sizes = [int(pixels.get(f"Size{axis}", 1)) for axis in "TZC"]
         if math.prod(sizes) > _MOST_PLANES or min(sizes) < 0:
             raise ImageError(
-                f"its OME-XML counts {sizes[0]} × {sizes[1]} × {sizes[2]} planes; accepted are"
+                f"its OME-XML counts {sizes[0]} × {sizes[1]} × {sizes[2]} planes; accepted:"
                 f" {_MOST_PLANES}"
             )
     return root
@@ -181,7 +181,7 @@ def _held_pages(found: tifffile.TiffPageSeries) -> list[bool]:
     itemsize = found.dtype.itemsize if found.dtype is not None else 1
     piece = math.prod(page.chunks) * itemsize
     if piece > LARGEST_BYTES:
-        raise ImageError(f"stored in pieces of {piece} bytes; accepted are up to {LARGEST_BYTES}")
+        raise ImageError(f"stored in pieces of {piece} bytes; accepted: up to {LARGEST_BYTES}")
     if found.dataoffset is not None:
         end, size = found.dataoffset + found.nbytes, page.parent.filehandle.size
         if end > size:

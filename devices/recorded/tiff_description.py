@@ -188,7 +188,7 @@ class OmeXml(Tags):
             except ValueError:
                 value = math.nan
             if not math.isfinite(value):
-                raise ImageError(f"DeltaT is {plane.get('DeltaT')!r}; accepted are numbers")
+                raise ImageError(f"DeltaT: found {plane.get('DeltaT')!r}; accepted: numbers")
             unit = quantity(1, plane.get("DeltaTUnit", "s"), TIMES, "DeltaT")
             if unit is None:
                 return None

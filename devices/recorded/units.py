@@ -120,7 +120,7 @@ def unit_named(text: str, accepted: Mapping[str, float], what: str) -> str | Non
         if name in accepted:
             return name
     symbols = ", ".join(SYMBOLS[name] for name in accepted)
-    raise ImageError(f"{what} in {text!r}, which is no unit known here; accepted are {symbols}")
+    raise ImageError(f"{what}: found the unit {text!r}; accepted: {symbols}")
 
 
 def quantity(value: Any, unit: str, accepted: Mapping[str, float], what: str) -> Quantity | None:
@@ -139,5 +139,5 @@ def quantity(value: Any, unit: str, accepted: Mapping[str, float], what: str) ->
     except (TypeError, ValueError):
         number = math.nan
     if not (math.isfinite(number) and number > 0):
-        raise ImageError(f"{what} is {str(value)[:40]!r}; accepted are numbers above 0")
+        raise ImageError(f"{what}: found {str(value)[:40]!r}; accepted: numbers above 0")
     return Quantity(number, named)

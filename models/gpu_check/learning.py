@@ -23,6 +23,7 @@ from models.interpolation.weights import shipped as interpolators
 from models.quality.recipe import Recipe as QualityRecipe
 from models.quality.scorer import SHIPPED, read_weights
 from models.quality.training import train as train_quality
+from models.refusals import refused
 from models.restoration.pairs import from_arrays
 from models.restoration.recipe import Recipe as RestorationRecipe
 from models.restoration.training import train as train_restoration
@@ -178,7 +179,7 @@ def recipe_of(kind: str, name: str) -> Any:
     if kind == "quality":
         _, card = read_weights(SHIPPED.with_name(f"{name}.safetensors"))
         return _made(QualityRecipe, card["recipe"])
-    raise ValueError(f"kind: found {kind!r}; accepted are {', '.join(KINDS)}")
+    raise ValueError(f"kind: {refused(kind, KINDS)}")
 
 
 def _made(recipe: type[Any], values: dict[str, Any]) -> Any:

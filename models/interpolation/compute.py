@@ -332,4 +332,4 @@ def _finite(frame: NDArray[Any], name: str) -> Image:
 
 def _refuse(name: str, missing: int) -> None:
     if missing:
-        raise ValueError(f"{name} with {missing} values not finite; accepted are finite ones")
+        raise ValueError(f"{name} with {missing} values not finite; accepted: finite ones")

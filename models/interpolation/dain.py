@@ -95,7 +95,7 @@ class Dain(Interpolator):
         )
         if len(kernels) > len(widths):
             raise ValueError(
-                f"kernels: found {len(kernels)} levels; accepted are at most those of the pyramid,"
+                f"kernels: found {len(kernels)} levels; accepted: at most those of the pyramid,"
                 f" {len(widths)}"
             )
         self.widths, self.kernels = tuple(widths), tuple(kernels)

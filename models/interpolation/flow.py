@@ -79,7 +79,7 @@ class FlowInterpolator(Interpolator):
         sized(widths=widths, hidden=hidden, synthesis=synthesis, reach=reach)
         if len(synthesis) > len(widths):
             raise ValueError(
-                f"synthesis: found {len(synthesis)} levels; accepted are at most those of the"
+                f"synthesis: found {len(synthesis)} levels; accepted: at most those of the"
                 f" pyramid, {len(widths)}"
             )
         self.widths, self.synthesis = tuple(widths), tuple(synthesis)

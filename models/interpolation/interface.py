@@ -107,19 +107,19 @@ class Interpolator(nn.Module, ABC):
         """Times as n × 1 × 1 × 1."""
         if before.ndim != 4 or before.shape[1] != 1 or 0 in before.shape:
             raise ValueError(
-                f"before of shape {tuple(before.shape)}; accepted is (n, 1, rows, columns)"
+                f"before of shape {tuple(before.shape)}; accepted: (n, 1, rows, columns)"
             )
         if after.shape != before.shape:
             raise ValueError(
-                f"after of shape {tuple(after.shape)}; accepted is that of before,"
+                f"after of shape {tuple(after.shape)}; accepted: that of before,"
                 f" {tuple(before.shape)}"
             )
         times = torch.as_tensor(t, dtype=torch.float32, device=before.device).flatten()
         if len(times) not in (1, len(before)):
-            raise ValueError(f"t: found {len(times)} times; accepted are 1 or {len(before)}")
+            raise ValueError(f"t: found {len(times)} times; accepted: 1 or {len(before)}")
         # Frames on a GPU were checked before: to look would be to wait for it.
         if times.device.type == "cpu" and not bool(((times >= 0) & (times <= 1)).all()):
-            raise ValueError(f"t: found {times.tolist()}; accepted are times from 0 to 1")
+            raise ValueError(f"t: found {times.tolist()}; accepted: times from 0 to 1")
         return times.expand(len(before)).reshape(-1, 1, 1, 1)
 
 
@@ -173,4 +173,4 @@ def sized(**values: Any) -> None:
         if not several or any(
             not isinstance(one, int) or isinstance(one, bool) or one < 1 for one in several
         ):
-            raise ValueError(f"{name}: found {value!r}; accepted are 1 and more")
+            raise ValueError(f"{name}: found {value!r}; accepted: 1 and more")

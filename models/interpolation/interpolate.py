@@ -126,7 +126,7 @@ class Interpolation:
     ) -> None:
         loaded = read_interpolator(model)
         if tile is not None and tile < LEAST:
-            raise ValueError(f"tile: found {tile}; accepted are {LEAST} pixels and more")
+            raise ValueError(f"tile: found {tile}; accepted: {LEAST} pixels and more")
         self.card = loaded.card
         places: list[Compute] = [OnCpu(loaded, both_ways=both_ways)]
         if (accelerator := accelerator_of(device)) is not None:
@@ -166,14 +166,14 @@ class Interpolation:
         """
         if not 0 < t < 1:
             raise ValueError(
-                f"t: found {t}; accepted are times above 0 and below 1, between the frames"
+                f"t: found {t}; accepted: times above 0 and below 1, between the frames"
             )
         first, second = np.asanyarray(before), np.asanyarray(after)
         _shaped(first, "before")
         _shaped(second, "after")
         if first.shape != second.shape:
             raise ValueError(
-                f"after has {_size(second)} pixels; accepted is the size of before, {_size(first)}"
+                f"after has {_size(second)} pixels; accepted: the size of before, {_size(first)}"
             )
         made = self._attempts.run(
             lambda compute, side: compute.rebuild(first, second, t, side), first.shape, LEAST
@@ -206,7 +206,7 @@ class Interpolation:
             real numbers, or not of the first one's shape and type, and if none can be used.
         """
         if isinstance(factor, bool) or not isinstance(factor, int) or factor < 2:
-            raise ValueError(f"factor: found {factor!r}; accepted are whole numbers from 2")
+            raise ValueError(f"factor: found {factor!r}; accepted: whole numbers from 2")
         return self._movie(frames, factor)
 
     def _movie(self, frames: Iterable[NDArray[Any] | None], factor: int) -> Iterator[MovieFrame]:
@@ -232,10 +232,10 @@ class Interpolation:
             yield from self._since(usable, waiting, (number, frame), number, factor)
             usable, waiting = (number, frame), []
         if count < 2:
-            raise ValueError(f"movie: found {count} frames; accepted are 2 and more")
+            raise ValueError(f"movie: found {count} frames; accepted: 2 and more")
         if usable is None:
             raise ValueError(
-                f"movie: none of the {count} frames is finite; accepted is at least one that is"
+                f"movie: none of the {count} frames is finite; accepted: at least one that is"
             )
         if waiting:
             yield from self._since(usable, waiting, None, count - 1, factor)
@@ -293,12 +293,12 @@ def _oddity(frame: NDArray[Any], number: int, first: NDArray[Any] | None) -> str
     _shaped(frame, name)
     if first is not None and frame.shape != first.shape:
         raise ValueError(
-            f"{name} has {_size(frame)} pixels; accepted is the size of the first frame,"
+            f"{name} has {_size(frame)} pixels; accepted: the size of the first frame,"
             f" {_size(first)}"
         )
     if first is not None and frame.dtype != first.dtype:
         raise ValueError(
-            f"{name} has pixels of type {frame.dtype}; accepted is that of the first frame,"
+            f"{name} has pixels of type {frame.dtype}; accepted: that of the first frame,"
             f" {first.dtype}"
         )
     if missing := int((~np.isfinite(frame)).sum()):
@@ -308,14 +308,12 @@ def _oddity(frame: NDArray[Any], number: int, first: NDArray[Any] | None) -> str
 
 def _shaped(frame: NDArray[Any], name: str) -> None:
     if frame.ndim != 2:
-        raise ValueError(
-            f"{name} of shape {frame.shape}; accepted are grey frames (rows × columns)"
-        )
+        raise ValueError(f"{name} of shape {frame.shape}; accepted: grey frames (rows × columns)")
     if frame.dtype.kind not in "uif":
-        raise ValueError(f"{name} with pixels of type {frame.dtype}; accepted are real numbers")
+        raise ValueError(f"{name} with pixels of type {frame.dtype}; accepted: real numbers")
     if min(frame.shape) < SMALLEST:
         raise ValueError(
-            f"{name} of {_size(frame)} pixels; accepted are at least {SMALLEST} × {SMALLEST}"
+            f"{name} of {_size(frame)} pixels; accepted: at least {SMALLEST} × {SMALLEST}"
         )
 
 

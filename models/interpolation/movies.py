@@ -119,18 +119,17 @@ def checked(frames: NDArray[Any], name: str) -> NDArray[Any]:
     """
     if frames.ndim != 3 or 0 in frames.shape:
         raise ValueError(
-            f"{name}: found an array of shape {frames.shape}; accepted is a grey movie (t, y, x)"
+            f"{name}: found an array of shape {frames.shape}; accepted: a grey movie (t, y, x)"
         )
     if len(frames) < 3:
-        raise ValueError(f"{name}: found {len(frames)} frames; accepted are 3 and more")
+        raise ValueError(f"{name}: found {len(frames)} frames; accepted: 3 and more")
     if frames.dtype.kind not in "uif":
-        raise ValueError(f"{name}: found pixels of type {frames.dtype}; accepted are real numbers")
+        raise ValueError(f"{name}: found pixels of type {frames.dtype}; accepted: real numbers")
     # Frame by frame: of a long movie no second copy is made.
     for number, frame in enumerate(frames):
         if not np.isfinite(frame).all():
             raise ValueError(
-                f"{name}: frame {number} has pixels that are not finite; accepted are finite"
-                " numbers"
+                f"{name}: frame {number} has pixels that are not finite; accepted: finite numbers"
             )
     return frames
 
@@ -169,7 +168,7 @@ def movie(
         clean = checked(np.asanyarray(clean), f"{name}, {CLEAN}")
         if clean.shape != frames.shape:
             raise ValueError(
-                f"{name}: its clean movie has the shape {clean.shape}; accepted is that of the"
+                f"{name}: its clean movie has the shape {clean.shape}; accepted: that of the"
                 f" measured one, {frames.shape}"
             )
     kept = tuple(range(len(frames)))
@@ -177,7 +176,7 @@ def movie(
         kept = screen_movie(frames).kept
     if len(kept) < 3:
         raise ValueError(
-            f"{name}: {len(kept)} frames are neither copies nor blends of others; accepted are 3"
+            f"{name}: {len(kept)} frames are neither copies nor blends of others; accepted: 3"
             " and more"
         )
     return Movie(name, frames, clean, kept)
@@ -215,7 +214,7 @@ def read_movies(source: Path, *, screened: bool = True, read: Reader | None = No
     if source.is_file() or (source.is_dir() and source.name.lower().endswith(".zarr")):
         return [movie(read(source), name=source.name, screened=screened)]
     if not source.is_dir():
-        raise ValueError(f"{source}: no such folder or file; accepted is a movie or a folder")
+        raise ValueError(f"{source}: no such folder or file; accepted: a movie or a folder")
     found = []
     for path in sorted(source.iterdir()):
         if path.name.startswith(".") or not path.name.lower().endswith(ENDINGS):
@@ -224,7 +223,7 @@ def read_movies(source: Path, *, screened: bool = True, read: Reader | None = No
         clean = read(beside) if beside.exists() else None
         found.append(movie(read(path), clean, str(path), screened=screened))
     if not found:
-        raise ValueError(f"{source}: no movies; accepted are {', '.join(ENDINGS)}")
+        raise ValueError(f"{source}: no movies; accepted: {', '.join(ENDINGS)}")
     return found
 
 
@@ -315,7 +314,7 @@ def triplets(movies: Sequence[Movie], gaps: Sequence[int], seed: int) -> Divisio
     if not training or not validation:
         missing = "to learn from" if not training else "to judge by"
         raise ValueError(
-            f"{', '.join(one.name for one in movies[:3])}: too few frames {missing}; accepted are"
+            f"{', '.join(one.name for one in movies[:3])}: too few frames {missing}; accepted:"
             f" movies of 6 frames and more that are neither copies nor blends, or {_FEW} movies"
         )
     return Division(training, validation)
@@ -379,7 +378,7 @@ class Crops:
             if min(one.frames.shape[1:]) < side:
                 rows, columns = one.frames.shape[1:]
                 raise ValueError(
-                    f"{one.name}: {rows} × {columns} pixels; accepted are {side} × {side} or more,"
+                    f"{one.name}: {rows} × {columns} pixels; accepted: {side} × {side} or more,"
                     " or a smaller `patch`"
                 )
         self._movies, self._training = movies, training

@@ -8,6 +8,7 @@ from models.interpolation.dain import Dain
 from models.interpolation.flow import FlowInterpolator
 from models.interpolation.interface import Interpolator
 from models.interpolation.zs import ZoomingSlowMo
+from models.refusals import refused
 
 NETWORKS: dict[str, type[Interpolator]] = {
     "flow": FlowInterpolator,
@@ -38,7 +39,7 @@ def build(architecture: dict[str, Any]) -> Interpolator:
     sizes = dict(architecture)
     name = sizes.pop("network", None)
     if name not in NETWORKS:
-        raise ValueError(f"network: found {name!r}; accepted are {', '.join(NETWORKS)}")
+        raise ValueError(f"network: {refused(name, NETWORKS)}")
     made = NETWORKS[name]
     try:
         return made(**sizes)
@@ -48,5 +49,5 @@ def build(architecture: dict[str, Any]) -> Interpolator:
         if not unknown:
             raise
         raise ValueError(
-            f"architecture: found {', '.join(unknown)}; accepted with {name} are {', '.join(known)}"
+            f"architecture: found {', '.join(unknown)}; accepted with {name}: {', '.join(known)}"
         ) from None

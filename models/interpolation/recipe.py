@@ -92,20 +92,20 @@ class Recipe:
         object.__setattr__(self, "gaps", tuple(self.gaps))
         for name in ("epochs", "steps_per_epoch", "batch", "validation_frames"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name}: {getattr(self, name)}; accepted is 1 or more")
+                raise ValueError(f"{name}: found {getattr(self, name)}; accepted: 1 or more")
         if self.patch < 16:
-            raise ValueError(f"patch: {self.patch}; accepted is 16 or more")
+            raise ValueError(f"patch: found {self.patch}; accepted: 16 or more")
         if not self.gaps or any(not isinstance(gap, int) or gap < 2 for gap in self.gaps):
-            raise ValueError(f"gaps: found {list(self.gaps)}; accepted are whole numbers from 2")
+            raise ValueError(f"gaps: found {list(self.gaps)}; accepted: whole numbers from 2")
         if not self.learning_rate > 0:
-            raise ValueError(f"learning_rate: {self.learning_rate}; accepted is more than 0")
+            raise ValueError(f"learning_rate: found {self.learning_rate}; accepted: more than 0")
         for name in ("anywhere", "jitter", "wobble", "warm_up"):
             if not 0 <= getattr(self, name) < 1 and not (name == "anywhere" and self.anywhere == 1):
-                raise ValueError(f"{name}: {getattr(self, name)}; accepted is 0 to below 1")
+                raise ValueError(f"{name}: found {getattr(self, name)}; accepted: 0 to below 1")
         for name in ("stages", "weight_decay"):
             if not getattr(self, name) >= 0:
-                raise ValueError(f"{name}: {getattr(self, name)}; accepted is 0 or more")
+                raise ValueError(f"{name}: found {getattr(self, name)}; accepted: 0 or more")
         if not 0 <= self.low < self.high <= 100:
             raise ValueError(
-                f"low, high: found {self.low} and {self.high}; accepted are 0 ≤ low < high ≤ 100"
+                f"low, high: found {self.low} and {self.high}; accepted: 0 ≤ low < high ≤ 100"
             )

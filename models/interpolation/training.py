@@ -115,7 +115,7 @@ def train(
     recipe, out = recipe or Recipe(), Path(out)
     movies = read_movies(data, screened=recipe.screen) if isinstance(data, Path) else list(data)
     if not movies:
-        raise ValueError("movies: found none; accepted are one and more")
+        raise ValueError("movies: found none; accepted: one and more")
     training, validation = division or triplets(movies, recipe.gaps, recipe.seed)
     start = read_interpolator(recipe.start_from) if recipe.start_from is not None else None
     normalization = start.normalization if start else Normalization(recipe.low, recipe.high)
@@ -290,7 +290,7 @@ class _Fit:
             if not np.isfinite([*losses, error]).all():
                 raise ValueError(
                     f"learning_rate: {recipe.learning_rate:g} let the training diverge in epoch"
-                    f" {epoch}; accepted is a smaller one"
+                    f" {epoch}; accepted: a smaller one"
                 )
             state.step(float(np.mean(losses)), error, keep=True)
             checkpoint.write(file, state, identity)

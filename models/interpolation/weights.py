@@ -12,7 +12,7 @@ from models.interpolation.calibration import Calibration
 from models.interpolation.interface import Interpolator
 from models.interpolation.networks import build
 from models.restoration.normalization import Normalization
-from models.weights import read, refused, write
+from models.weights import not_weights_of, read, write
 
 FOLDER = Path(__file__).with_name("weights")
 """Where the weights lie that come with the project."""
@@ -89,9 +89,9 @@ def read_interpolator(model: str | Path) -> Loaded:
         ):
             raise ValueError(f"calibration {tuple(calibration)}")
     except KeyError as error:
-        raise refused(path, _KIND, ValueError(f"its card has no {error}")) from None
+        raise not_weights_of(path, _KIND, ValueError(f"its card has no {error}")) from None
     except (RuntimeError, TypeError, ValueError) as error:
-        raise refused(path, _KIND, error) from None
+        raise not_weights_of(path, _KIND, error) from None
     return Loaded(network, card, normalization, calibration, path)
 
 

@@ -66,7 +66,7 @@ class ZoomingSlowMo(Interpolator):
         sized(channels=channels, groups=groups, front=front, back=back)
         if channels % groups:
             raise ValueError(
-                f"groups: found {groups}; accepted are divisors of the channels, {channels}"
+                f"groups: found {groups}; accepted: divisors of the channels, {channels}"
             )
         self.channels, self.groups, self.front, self.back = channels, groups, front, back
         self.first = nn.Sequential(_conv(1, channels), nn.LeakyReLU(_SLOPE, inplace=True))

@@ -118,9 +118,7 @@ def load(data: Path, column: str = "score", read: Reader = read_plain) -> RatedS
         weights.append(share)
         frame += [index] * len(cut)
     if not any(share.any() for share in weights):
-        raise ValueError(
-            f"{data}: every frame is constant; accepted are frames that show something"
-        )
+        raise ValueError(f"{data}: every frame is constant; accepted: frames that show something")
     return RatedSet(
         torch.from_numpy(np.concatenate(tiles)[:, None]),
         torch.tensor(frame),
@@ -151,7 +149,7 @@ def split(ratings: tuple[Rating, ...], seed: int) -> Split:
         for part, frames in zip(SPLITS[:2], parts, strict=False):
             if not frames:
                 raise ValueError(
-                    f"{ratings[0].path.parent}: column split has no `{part}`; accepted are"
+                    f"{ratings[0].path.parent}: column split has no `{part}`; accepted:"
                     " frames of training and validation, or no such column"
                 )
         return Split(*(torch.tensor(frames, dtype=torch.long) for frames in parts))

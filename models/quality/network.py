@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from models.quality.preparing import INPUT
+from models.refusals import refused
 
 CHANNELS = (16, 16, 32, 64, 64, 128)
 HIDDEN = 128
@@ -74,7 +75,7 @@ def convolutions(channels: Sequence[int]) -> nn.Sequential:
     (1, 2, 3, 3)
     """
     if len(channels) != 6:
-        raise ValueError(f"channels: found {len(channels)} numbers, accepted are 6")
+        raise ValueError(f"channels: found {len(channels)} numbers; accepted: 6")
     layers: list[nn.Module] = []
     previous = 1
     for depth, width in enumerate(channels):
@@ -129,7 +130,7 @@ class RatingNet(nn.Module, ABC):
         """Refuse a wrong shape; with channels last the small convolutions run 2 to 3 × sooner."""
         if frames.shape[1:] != (1, INPUT, INPUT):
             raise ValueError(
-                f"input of shape {tuple(frames.shape)}; accepted is (n, 1, {INPUT}, {INPUT})"
+                f"input of shape {tuple(frames.shape)}; accepted: (n, 1, {INPUT}, {INPUT})"
             )
         return frames.contiguous(memory_format=torch.channels_last)
 
@@ -324,6 +325,6 @@ def build(architecture: dict[str, Any]) -> RatingNet:
     rest = dict(architecture)
     name = rest.pop("network", None)
     if name not in NETWORKS:
-        raise ValueError(f"network: found {name!r}; accepted is {', '.join(NETWORKS)}")
+        raise ValueError(f"network: {refused(name, NETWORKS)}")
     network: RatingNet = NETWORKS[name](**rest)
     return network

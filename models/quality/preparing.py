@@ -210,21 +210,21 @@ def accepted(frame: NDArray[Any], pixel_size_nm: float) -> NDArray[Any]:
     """A frame that can be scored if it is finite; errors are those of `prepare`."""
     frame = np.asarray(frame)
     if not (np.isfinite(pixel_size_nm) and pixel_size_nm > 0):
-        raise ValueError(f"pixel size {pixel_size_nm} nm; accepted is a positive number")
+        raise ValueError(f"pixel size: found {pixel_size_nm} nm; accepted: a positive number")
     if frame.ndim != 2:
-        raise ValueError(f"frame of shape {frame.shape}; accepted is one grey image (y, x)")
+        raise ValueError(f"frame of shape {frame.shape}; accepted: one grey image (y, x)")
     if frame.dtype.kind not in "uifb":
-        raise ValueError(f"frame of type {frame.dtype}; accepted are real numbers")
+        raise ValueError(f"frame of type {frame.dtype}; accepted: real numbers")
     least = SMALLEST * PIXEL_SIZE_NM
     if min(frame.shape) * pixel_size_nm < least:
         raise ValueError(
             f"frame of {frame.shape[0]} × {frame.shape[1]} pixels of {pixel_size_nm:g} nm;"
-            f" accepted are at least {least:g} nm on each side"
+            f" accepted: at least {least:g} nm on each side"
         )
     scale = (pixel_size_nm / PIXEL_SIZE_NM) ** 2
     if frame.size * scale > LARGEST:
         raise ValueError(
             f"frame of {frame.shape[0]} × {frame.shape[1]} pixels of {pixel_size_nm:g} nm;"
-            f" accepted are up to {LARGEST} pixels of {PIXEL_SIZE_NM:g} nm"
+            f" accepted: up to {LARGEST} pixels of {PIXEL_SIZE_NM:g} nm"
         )
     return frame

@@ -18,7 +18,7 @@ from models.quality.on_gpu import Looked, OnGpu
 from models.quality.preparing import PIXEL_SIZE_NM, accepted, as_it_is, prepare
 from models.quality.scope import flags
 from models.quality.score import Score
-from models.weights import filled, read, refused
+from models.weights import filled, not_weights_of, read
 
 SHIPPED = Path(__file__).with_name("weights") / "quality.safetensors"
 """The weights that come with the project."""
@@ -174,5 +174,5 @@ def read_weights(path: Path) -> tuple[RatingNet, dict[str, Any]]:
     try:
         network = filled(build, card["architecture"], tensors)
     except (RuntimeError, KeyError, TypeError, ValueError) as error:
-        raise refused(path, _KIND, error) from None
+        raise not_weights_of(path, _KIND, error) from None
     return network, card

@@ -11,11 +11,13 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from models.refusals import refused
+
 Reader = Callable[[Path], tuple[NDArray[np.generic], float | None]]
 """Reads one frame, rows × columns, and its pixel size (nm) where the file says it."""
 
 TABLE = "frames.csv"
-_ACCEPTED = "accepted is a CSV with a header and at least the columns file, {}"
+_ACCEPTED = "accepted: a CSV with a header and at least the columns file, {}"
 _SPLITS = ("", "training", "validation", "test")
 
 
@@ -57,7 +59,7 @@ def _number(table: Path, line: int, column: str, text: str, low: float, high: fl
         value = float("nan")
     if not low <= value <= high:
         accepted = f"a number from {low:g} to {high:g}"
-        raise ValueError(f"{table}, line {line}: {column} is {text!r}; accepted is {accepted}")
+        raise ValueError(f"{table}, line {line}: {column}: found {text!r}; accepted: {accepted}")
     return value
 
 
@@ -67,9 +69,7 @@ def _size(table: Path, line: int, text: str) -> float | None:
 
 def _split(table: Path, line: int, text: str) -> str:
     if text not in _SPLITS:
-        raise ValueError(
-            f"{table}, line {line}: split is {text!r}; accepted is {', '.join(_SPLITS[1:])}"
-        )
+        raise ValueError(f"{table}, line {line}: split: {refused(text, _SPLITS[1:])}")
     return text
 
 
@@ -112,7 +112,7 @@ def read_ratings(data: Path, column: str = "score") -> list[Rating]:
         if not row["file"] or not path.is_file():
             raise ValueError(
                 f"{table}, line {line}: file is {row['file']!r}, which does not exist;"
-                f" accepted is the path of a TIFF below {table.parent}"
+                f" accepted: the path of a TIFF below {table.parent}"
             )
         ratings.append(
             Rating(
@@ -137,7 +137,7 @@ def _check_splits(table: Path, ratings: list[Rating]) -> None:
         if part != rating.split:
             raise ValueError(
                 f"{table}, line {line}: {rating.path.name} is in {rating.split!r} here and in"
-                f" {part!r} above; accepted is one split for all rows of a file"
+                f" {part!r} above; accepted: one split for all rows of a file"
             )
 
 
@@ -169,6 +169,6 @@ def read_frame(path: Path) -> NDArray[np.generic]:
         raise ValueError(f"{path}: not a readable TIFF ({error})") from None
     if frame.ndim != 2:
         raise ValueError(
-            f"{path}: found an image of shape {frame.shape}; accepted is one grey image (y, x)"
+            f"{path}: found an image of shape {frame.shape}; accepted: one grey image (y, x)"
         )
     return frame

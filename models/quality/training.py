@@ -109,10 +109,10 @@ def train(
     """
     recipe = recipe or Recipe()
     if recipe.epochs < 1:
-        raise ValueError(f"epochs: {recipe.epochs}; accepted is 1 or more")
+        raise ValueError(f"epochs: found {recipe.epochs}; accepted: 1 or more")
     rated = load(Path(data), recipe.column, read)
     if len(rated.ratings) < _FEWEST:
-        raise ValueError(f"{data}: {len(rated.ratings)} frames; accepted are {_FEWEST} or more")
+        raise ValueError(f"{data}: found {len(rated.ratings)} frames; accepted: {_FEWEST} or more")
     parts = split(rated.ratings, recipe.seed)
     network, architecture, parent = _start(recipe, device)
     about = rated.describe(Path(data).name, parts)

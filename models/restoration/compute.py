@@ -387,7 +387,7 @@ def refuse(missing: int) -> None:
         There are some.
     """
     if missing:
-        raise ValueError(f"frame with {missing} values not finite; accepted are finite ones")
+        raise ValueError(f"frame with {missing} values not finite; accepted: finite ones")
 
 
 def _finished(

@@ -123,12 +123,12 @@ class Restorer:
         network = loaded.members[0]
         if network.channels_in != 1:
             raise ValueError(
-                f"{loaded.path}: takes {network.channels_in} channels; accepted are models of one"
+                f"{loaded.path}: takes {network.channels_in} channels; accepted: models of one"
             )
         self._least = smallest(network.reach, network.multiple)
         if tile is not None and tile < self._least:
             raise ValueError(
-                f"tile: found {tile}; accepted are {self._least} pixels and more, as this network"
+                f"tile: found {tile}; accepted: {self._least} pixels and more, as this network"
                 f" looks {network.reach} to each side"
             )
         self.card = loaded.card
@@ -233,12 +233,12 @@ def check(frame: NDArray[Any]) -> NDArray[Any]:
     """
     frame = np.asarray(frame)
     if frame.ndim != 2:
-        raise ValueError(f"frame of shape {frame.shape}; accepted is one grey image (y, x)")
+        raise ValueError(f"frame of shape {frame.shape}; accepted: one grey image (y, x)")
     if frame.dtype.kind not in "uifb":
-        raise ValueError(f"frame of type {frame.dtype}; accepted are real numbers")
+        raise ValueError(f"frame of type {frame.dtype}; accepted: real numbers")
     if min(frame.shape) < SMALLEST:
         raise ValueError(
-            f"frame of {frame.shape[0]} × {frame.shape[1]} pixels; accepted are at least"
+            f"frame of {frame.shape[0]} × {frame.shape[1]} pixels; accepted: at least"
             f" {SMALLEST} × {SMALLEST}"
         )
     return frame

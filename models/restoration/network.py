@@ -80,9 +80,9 @@ class RestorationNet(nn.Module):
             ("channels_in", channels_in, 1),
         ):
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise ValueError(f"{name}: found {value!r}; accepted are {least} and more")
+                raise ValueError(f"{name}: found {value!r}; accepted: {least} and more")
         if kernel % 2 == 0:
-            raise ValueError(f"kernel: found {kernel}; accepted are odd numbers")
+            raise ValueError(f"kernel: found {kernel}; accepted: odd numbers")
         self.depth, self.kernel, self.first = depth, kernel, first
         self.residual, self.channels_in = bool(residual), channels_in
         widths = [first * 2**level for level in range(depth)]
@@ -176,7 +176,7 @@ class RestorationNet(nn.Module):
         fits = rows % self.multiple == 0 and columns % self.multiple == 0 and rows and columns
         if frames.ndim != 4 or frames.shape[1] != self.channels_in or not fits:
             raise ValueError(
-                f"input of shape {tuple(frames.shape)}; accepted is (n, {self.channels_in}, rows,"
+                f"input of shape {tuple(frames.shape)}; accepted: (n, {self.channels_in}, rows,"
                 f" columns) with rows and columns multiples of {self.multiple}"
             )
 
@@ -206,7 +206,5 @@ def build(architecture: dict[str, Any]) -> RestorationNet:
     """
     known = ("depth", "kernel", "first", "residual", "channels_in")
     if unknown := sorted(set(architecture) - set(known)):
-        raise ValueError(
-            f"architecture: found {', '.join(unknown)}; accepted are {', '.join(known)}"
-        )
+        raise ValueError(f"architecture: found {', '.join(unknown)}; accepted: {', '.join(known)}")
     return RestorationNet(**architecture)

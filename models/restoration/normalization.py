@@ -41,7 +41,7 @@ class Normalization:
     def __post_init__(self) -> None:
         if not 0 <= self.low < self.high <= 100:
             raise ValueError(
-                f"normalization: found percentiles {self.low} and {self.high}; accepted are"
+                f"normalization: found percentiles {self.low} and {self.high}; accepted:"
                 " 0 ≤ low < high ≤ 100"
             )
 

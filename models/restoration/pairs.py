@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.quality.table import read_frame
+from models.refusals import refused
 from models.restoration.normalization import Image
 
 TABLE = "fields.csv"
@@ -130,15 +131,15 @@ def checked(image: NDArray[Any], name: str) -> Image:
     """
     if image.ndim != 2 or 0 in image.shape:
         raise ValueError(
-            f"{name}: found an image of shape {image.shape}; accepted is one grey image (y, x)"
+            f"{name}: found an image of shape {image.shape}; accepted: one grey image (y, x)"
         )
     if image.dtype.kind not in "uif":
-        raise ValueError(f"{name}: found pixels of type {image.dtype}; accepted are real numbers")
+        raise ValueError(f"{name}: found pixels of type {image.dtype}; accepted: real numbers")
     with np.errstate(over="ignore"):
         single = image.astype(np.float32)
     if not (finite := np.isfinite(single)).all():
         raise ValueError(
-            f"{name}: {int((~finite).sum())} pixels are not finite; accepted are finite numbers"
+            f"{name}: {int((~finite).sum())} pixels are not finite; accepted: finite numbers"
         )
     return single
 
@@ -180,7 +181,7 @@ def read_pairs(
     for name, frames in ((source, inputs), (target, targets)):
         if all(np.ptp(frame.image) == 0 for frame in frames):
             raise ValueError(
-                f"{folder / name}: every frame is constant; accepted are frames that show something"
+                f"{folder / name}: every frame is constant; accepted: frames that show something"
             )
     return Pairs(
         tuple(inputs), tuple(targets), paired, folder.name, (source, target), (), simulated
@@ -225,16 +226,14 @@ def _table(file: Path) -> dict[str, dict[str, str]]:
         raise ValueError(f"{file}: not a readable CSV ({error})") from None
     if "name" not in columns:
         raise ValueError(
-            f"{file}: found columns {', '.join(columns) or 'nothing'}; accepted is a CSV with a"
+            f"{file}: found columns {', '.join(columns) or 'nothing'}; accepted: a CSV with a"
             " header, the column name and perhaps field and split"
         )
     table: dict[str, dict[str, str]] = {}
     for line, row in enumerate(rows, start=2):
         split = row.get("split") or ""
         if split and split not in SPLITS:
-            raise ValueError(
-                f"{file}, line {line}: split is {split!r}; accepted is {', '.join(SPLITS)}"
-            )
+            raise ValueError(f"{file}, line {line}: split: {refused(split, SPLITS)}")
         if row["name"] in table:
             raise ValueError(f"{file}, line {line}: {row['name']!r} stands here twice")
         table[row["name"]] = row
@@ -244,7 +243,7 @@ def _table(file: Path) -> dict[str, dict[str, str]]:
 def _frames(folder: Path, table: dict[str, dict[str, str]], read: Reader) -> list[Frame]:
     if not folder.is_dir():
         raise ValueError(
-            f"{folder}: no such folder; accepted are two folders with frames of the same names"
+            f"{folder}: no such folder; accepted: two folders with frames of the same names"
         )
     files: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
@@ -256,11 +255,11 @@ def _frames(folder: Path, table: dict[str, dict[str, str]], read: Reader) -> lis
             raise ValueError(f"{path}: the same name as {files[name].name}; one of them must go")
         files[name] = path
     if not files:
-        raise ValueError(f"{folder}: no frames; accepted are {', '.join(ENDINGS)}")
+        raise ValueError(f"{folder}: no frames; accepted: {', '.join(ENDINGS)}")
     frames = []
     for name, path in files.items():
         if table and name not in table:
-            raise ValueError(f"{path}: has no row in {TABLE}; accepted is one for every frame")
+            raise ValueError(f"{path}: has no row in {TABLE}; accepted: one for every frame")
         row = table.get(name, {})
         field, part = row.get("field") or name, row.get("split") or ""
         images = read(path)
@@ -280,7 +279,7 @@ def _matched(
         for frame in frames:
             if frame.name not in names:
                 raise ValueError(
-                    f"{folder / own}: {frame.name} has no partner in {other}; accepted are the"
+                    f"{folder / own}: {frame.name} has no partner in {other}; accepted: the"
                     " same names in both"
                 )
     for frame in inputs:
@@ -288,7 +287,7 @@ def _matched(
         if found != frame.image.shape:
             raise ValueError(
                 f"{folder / target}: {frame.name} has shape {found}, its partner in {source}"
-                f" {frame.image.shape}; accepted are pairs of one shape"
+                f" {frame.image.shape}; accepted: pairs of one shape"
             )
 
 
@@ -333,8 +332,8 @@ def divided(pairs: Pairs, smallest: int) -> Pairs:
         if image.shape[axis] - last < smallest or min(image.shape) < smallest:
             rows, columns = image.shape
             raise ValueError(
-                f"{pairs.source}: {name} is one frame of {rows} × {columns} pixels; accepted alone"
-                f" are {smallest} × {2 * smallest} or more, or a smaller `patch`"
+                f"{pairs.source}: {name} is one frame of {rows} × {columns} pixels; accepted alone:"
+                f" {smallest} × {2 * smallest} or more, or a smaller `patch`"
             )
         parts = np.split(image, [image.shape[axis] - last], axis)
         cut = [
@@ -366,7 +365,7 @@ def split(pairs: Pairs, seed: int) -> Split:
             for part, indices in zip(SPLITS[:2], own, strict=False):
                 if not indices:
                     raise ValueError(
-                        f"{pairs.source}: column split has no `{part}` of {channel}; accepted are"
+                        f"{pairs.source}: column split has no `{part}` of {channel}; accepted:"
                         " frames of training and validation, or no such column"
                     )
         return made
@@ -376,7 +375,7 @@ def split(pairs: Pairs, seed: int) -> Split:
     made = Split(*(_parted(own, lambda frame: SPLITS[frame.field in chosen]) for own in frames))
     if not all(own[0] and own[1] for own in made):
         raise ValueError(
-            f"{pairs.source}: too few fields ({len(names)}); accepted are two or more of each"
+            f"{pairs.source}: too few fields ({len(names)}); accepted: two or more of each"
             " channel, because one must validate"
         )
     return made

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from models.refusals import refused
 from models.restoration.losses import SMALLEST
 
 Method = Literal["l2l", "n2n", "n2v", "care", "cyclegan"]
@@ -117,28 +118,28 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
-            raise ValueError(f"method: found {self.method!r}; accepted are {', '.join(METHODS)}")
+            raise ValueError(f"method: {refused(self.method, METHODS)}")
         for name in ("members", "epochs", "steps_per_epoch", "batch", "validation_frames"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name}: {getattr(self, name)}; accepted is 1 or more")
+                raise ValueError(f"{name}: found {getattr(self, name)}; accepted: 1 or more")
         multiple = 2 ** self.architecture.get("depth", 2)
         if self.patch < 16 or self.patch % multiple:
             raise ValueError(
-                f"patch: {self.patch}; accepted are 16 and more, in multiples of {multiple}"
+                f"patch: found {self.patch}; accepted: 16 and more, in multiples of {multiple}"
             )
         if self.patch < SMALLEST.get(self.loss, 0) and self.method != "cyclegan":
             raise ValueError(
-                f"patch: {self.patch}; accepted with the loss {self.loss} is"
+                f"patch: found {self.patch}; accepted with the loss {self.loss}:"
                 f" {SMALLEST[self.loss]} or more"
             )
         if self.method == "n2v" and self.loss not in _BY_PIXEL:
             raise ValueError(
-                f"loss: found {self.loss!r}; accepted with n2v, which looks at single pixels, are"
+                f"loss: found {self.loss!r}; accepted with n2v, which looks at single pixels:"
                 f" {', '.join(_BY_PIXEL)}"
             )
         if self.distil_from is not None and self.method in ("n2v", "cyclegan"):
             raise ValueError(
-                f"distil_from: not with the method {self.method}; accepted are l2l, n2n and care"
+                f"distil_from: not with the method {self.method}; accepted: l2l, n2n and care"
             )
 
     @property

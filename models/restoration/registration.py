@@ -52,7 +52,7 @@ def register(pairs: Pairs) -> Pairs:
         name, (rows, columns) = far[0]
         raise ValueError(
             f"{pairs.source}: {name} is shifted by {rows} rows and {columns} columns between"
-            f" {' and '.join(pairs.channels)}, and so are most; accepted is up to a tenth of the"
+            f" {' and '.join(pairs.channels)}, and so are most; accepted: up to a tenth of the"
             " frame (set register: false if that is no shift)"
         )
     inputs, targets, shifts = [], [], []

@@ -173,7 +173,9 @@ def _load(data: Path | Pairs, recipe: Recipe) -> Pairs:
         pairs = register(pairs)
     needed = max(recipe.patch, SMALLEST.get(recipe.loss, 0))
     if not paired and recipe.patch < cyclegan.SMALLEST:
-        raise ValueError(f"patch: {recipe.patch}; accepted with cyclegan is {cyclegan.SMALLEST}")
+        raise ValueError(
+            f"patch: found {recipe.patch}; accepted with cyclegan: {cyclegan.SMALLEST}"
+        )
     if recipe.method == "n2v":
         pairs = divided(pairs, needed)
     for frame in (*pairs.inputs, *pairs.targets):
@@ -181,7 +183,7 @@ def _load(data: Path | Pairs, recipe: Recipe) -> Pairs:
             rows, columns = frame.image.shape
             raise ValueError(
                 f"{pairs.source}: {frame.name} has {rows} × {columns} pixels (after registration);"
-                f" accepted are {needed} × {needed} or more, or a smaller `patch`"
+                f" accepted: {needed} × {needed} or more, or a smaller `patch`"
             )
     return pairs
 
@@ -307,7 +309,7 @@ def _fit(
         if not np.isfinite([*losses, error]).all():
             raise ValueError(
                 f"learning_rate: {recipe.learning_rate:g} let the training diverge in epoch"
-                f" {epoch}; accepted is a smaller one"
+                f" {epoch}; accepted: a smaller one"
             )
         keep = comparable or epoch == recipe.epochs
         state.step(float(np.mean(losses)), error, keep=keep)

@@ -13,7 +13,7 @@ from torch import Tensor
 from models import weights
 from models.restoration.network import RestorationNet, build
 from models.restoration.normalization import Normalization
-from models.weights import read, refused, write
+from models.weights import not_weights_of, read, write
 
 FOLDER = Path(__file__).with_name("weights")
 """Where the weights lie that come with the project."""
@@ -88,9 +88,9 @@ def read_restoration(model: str | Path) -> Loaded:
         if not (math.isfinite(calibration) and calibration > 0):
             raise ValueError(f"calibration {calibration:g}")
     except KeyError as error:
-        raise refused(path, _KIND, ValueError(f"its card has no {error}")) from None
+        raise not_weights_of(path, _KIND, ValueError(f"its card has no {error}")) from None
     except (RuntimeError, TypeError, ValueError) as error:
-        raise refused(path, _KIND, error) from None
+        raise not_weights_of(path, _KIND, error) from None
     return Loaded(members, card, normalization, calibration, path)
 
 
@@ -118,7 +118,7 @@ def save(out: Path, members: Sequence[RestorationNet], card: dict[str, Any]) -> 
         If there is no member, or a key is missing.
     """
     if not members:
-        raise ValueError("members: found none; accepted are one or more networks")
+        raise ValueError("members: found none; accepted: one or more networks")
     if missing := [
         key for key in ("architecture", "normalization", "calibration") if key not in card
     ]:
@@ -148,6 +148,6 @@ def _split(tensors: dict[str, Tensor], members: int) -> list[dict[str, Tensor]]:
     for key, tensor in tensors.items():
         head, number, name = (*key.split(".", 2), "", "")[:3]
         if head != "members" or not number.isdecimal() or int(number) >= members:
-            raise ValueError(f"{key} is of no member; accepted is members.0 to .{members - 1}")
+            raise ValueError(f"{key} is of no member; accepted: members.0 to .{members - 1}")
         parts[int(number)][name] = tensor
     return parts

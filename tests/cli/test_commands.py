@@ -184,7 +184,7 @@ def test_score_refuses_what_is_no_image(stedfast: Command, tmp_path: Path) -> No
     stedfast("score", good, "--weights", tmp_path / "none.safetensors")
     assert stedfast.code == 2 and "none.safetensors: no such file" in stedfast.err
     stedfast("score", good, good, "--heatmap", tmp_path / "heat.png")
-    assert stedfast.code == 2 and "2 files; accepted is one" in stedfast.err
+    assert stedfast.code == 2 and "found 2 files; accepted: one" in stedfast.err
 
 
 @pytest.mark.slow
@@ -193,8 +193,8 @@ def test_score_refuses_what_is_no_image(stedfast: Command, tmp_path: Path) -> No
     [
         (np.full((64, 64), 9, np.uint8), 0, "0.000 ± 0.000"),
         (np.full((64, 64), np.nan, np.float32), 2, "4096 values not finite"),
-        (np.zeros((1, 1), np.uint8), 2, "accepted are at least 320 nm"),
-        (np.zeros((64, 64), np.complex64), 2, "accepted are real numbers"),
+        (np.zeros((1, 1), np.uint8), 2, "accepted: at least 320 nm"),
+        (np.zeros((64, 64), np.complex64), 2, "accepted: real numbers"),
         (np.zeros((64, 64, 3), np.uint8), 2, "a colour image"),
         (np.random.default_rng(0).normal(-5, 1, (64, 64)), 0, "flagged: blank"),
         (np.random.default_rng(0).poisson(1.0, (2, 1, 5, 64, 64)).astype("u1"), 0, "[9]"),
@@ -254,7 +254,7 @@ def test_simulate_and_train_a_quality_network(stedfast: Command, tmp_path: Path)
         (["--set", "epocs=3"], "did you mean `epochs`?"),
         (["--set", "epochs=0"], "`epochs`"),
         (["--set", "start_from=shipped"], "one of `architecture` and `start_from`"),
-        (["--set", "architecture={network: resnet}"], "accepted is stedfast, robitaille"),
+        (["--set", "architecture={network: resnet}"], "accepted: stedfast, robitaille"),
         (
             ["--data", tmp_path / "none"],
             "none: no such folder or file; accepted: folder with frames.csv",

@@ -151,13 +151,13 @@ def test_an_ome_tiff_in_several_files(tmp_path: Path, pixels: Pixels) -> None:
 def test_what_is_stated_and_cannot_be_used_is_an_error(tmp_path: Path, pixels: Pixels) -> None:
     file = imagej(tmp_path / "a.tif", pixels, (20, 20), unit="furlong")
     says = refused(file)
-    assert "'furlong', which is no unit known here; accepted are pm, Å, nm" in says
+    assert "found the unit 'furlong'; accepted: pm, Å, nm" in says
     assert says.endswith("or --pixel-size NM")
     assert scale_of(file, pixel_size_nm=20).x == (20, "nanometer")
     for wrong in ("0", "-0.1", "nan", "many"):
         made = ome(tmp_path / "b.ome.tif", pixels, PhysicalSizeX=0.25, PhysicalSizeY=0.25)
         made.write_bytes(made.read_bytes().replace(b'SizeX="0.25"', f'SizeX="{wrong:4}"'.encode()))
-        assert "PhysicalSizeX is " in refused(made)
+        assert "PhysicalSizeX: found " in refused(made)
     file = imagej(tmp_path / "a.tif", pixels, (20, 20), unit="um", finterval=2, tunit="fortnight")
     assert refused(file).endswith("or --interval S")
     # Nobody calibrated it.
@@ -194,8 +194,8 @@ def test_one_of_several_channels_and_planes_is_asked_for(tmp_path: Path, pixels:
     deep = np.stack([pixels[:2], pixels[2:]])[:, :, None] + np.arange(2, dtype="u2")[:, None, None]
     about = {"axes": "TZCYX", "Channel": {"Name": ["confocal", "STED"]}}
     tifffile.imwrite(file, deep, photometric="minisblack", ome=True, metadata=about)
-    assert "2 channels (0 confocal, 1 STED); accepted are grey" in refused(file)
-    assert "--channel 2: accepted are 0 to 1" in refused(file, Part(at={"c": 2}))
+    assert "2 channels (0 confocal, 1 STED); accepted: grey" in refused(file)
+    assert "--channel: found 2; accepted: 0 to 1" in refused(file, Part(at={"c": 2}))
     assert "--axis q 0: no such axis here" in refused(file, Part(at={"c": 0, "q": 0}))
     with open_frames(file, Part(at={"c": 1})) as frames:
         assert len(frames) == 4
@@ -222,7 +222,7 @@ def test_channels_last_are_no_frames(tmp_path: Path, pixels: Pixels) -> None:
     samples: dict[str, Any] = {"planarconfig": "contig", "metadata": None}
     for options in (samples, {}):
         tifffile.imwrite(file, last, photometric="minisblack", **options)
-        assert "2 channels last; accepted are grey frames" in refused(file)
+        assert "2 channels last; accepted: grey frames" in refused(file)
         with open_frames(file, Part(at={"c": 1})) as frames:
             assert len(frames) == 1
             np.testing.assert_array_equal(frames[0], pixels[1])
@@ -315,7 +315,7 @@ def test_a_path_does_not_lead_out_of_an_ome_zarr(tmp_path: Path, pixels: Pixels)
     for path in ("../a.zarr/0", str(tmp_path / "a.zarr/0"), ""):
         attributes["multiscales"][0]["datasets"][0]["path"] = path
         (folder / ".zattrs").write_text(json.dumps(attributes))
-        assert "accepted is one within it" in refused(folder)
+        assert "accepted: one within it" in refused(folder)
 
 
 def hostile(file: Path, kind: str) -> None:

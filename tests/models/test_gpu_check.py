@@ -110,7 +110,7 @@ def test_a_bound_that_is_no_number_fails() -> None:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["--device", "cuda:7"], "device: found 'cuda:7'; accepted here are auto, cpu"),
+        (["--device", "cuda:7"], "device: found 'cuda:7'; accepted: auto, cpu"),
         (["--train", "restoration", "actin"], "with --data and --out"),
         (["--train", "x", "y", "--data", ".", "--out", "."], "restoration, interpolation, quality"),
     ],
@@ -150,7 +150,7 @@ def test_recipes_come_from_the_cards() -> None:
         ("quality", "quality"),
     ):
         assert learning.recipe_of(kind, name).epochs > 1
-    with pytest.raises(ValueError, match="kind: found 'filter'; accepted are restoration"):
+    with pytest.raises(ValueError, match="kind: found 'filter'; accepted: restoration"):
         learning.recipe_of("filter", "actin")
 
 

@@ -291,11 +291,11 @@ class TestNetworks:
     @pytest.mark.parametrize(
         ("architecture", "message"),
         [
-            ({"network": "fast"}, "network: found 'fast'; accepted are flow, zs, dain"),
-            ({"network": "flow", "depth": 3}, "found depth; accepted with flow are widths"),
+            ({"network": "fast"}, "network: found 'fast'; accepted: flow, zs, dain"),
+            ({"network": "flow", "depth": 3}, "found depth; accepted with flow: widths"),
             ({"network": "flow", "hidden": 0}, "hidden: found 0"),
             ({"network": "flow", "widths": [8]}, "synthesis: found 3 levels"),
-            ({"network": "zs", "channels": 6, "groups": 4}, "groups: found 4; accepted are div"),
+            ({"network": "zs", "channels": 6, "groups": 4}, "groups: found 4; accepted: div"),
             ({"network": "dain", "widths": [8]}, "kernels: found 3 levels"),
         ],
     )

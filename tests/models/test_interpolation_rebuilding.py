@@ -50,7 +50,7 @@ class TestBetween:
         assert np.allclose(tiled.sd, whole_.sd, rtol=1e-3)
 
     def test_unknown_devices_are_refused(self, trained: Path) -> None:
-        with pytest.raises(ValueError, match="device: found 'tpu'; accepted here are auto, cpu"):
+        with pytest.raises(ValueError, match="device: found 'tpu'; accepted: auto, cpu"):
             Interpolation(trained, "tpu")
         with pytest.raises(ValueError, match="tile: found 64"):
             Interpolation(trained, "cpu", tile=64)

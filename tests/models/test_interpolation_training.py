@@ -175,10 +175,10 @@ class TestRecipe:
         ("values", "message"),
         [
             ({"gaps": (1,)}, r"gaps: found \[1\]"),
-            ({"patch": 8}, "patch: 8"),
-            ({"epochs": 0}, "epochs: 0"),
-            ({"learning_rate": 0}, "learning_rate: 0"),
-            ({"jitter": 1.0}, "jitter: 1.0"),
+            ({"patch": 8}, "patch: found 8"),
+            ({"epochs": 0}, "epochs: found 0"),
+            ({"learning_rate": 0}, "learning_rate: found 0"),
+            ({"jitter": 1.0}, "jitter: found 1.0"),
             ({"low": 99.9}, "low, high: found 99.9 and 99.8"),
         ],
     )
@@ -252,7 +252,7 @@ class TestMovies:
     def test_folders_without_movies_are_refused(self, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="no such folder or file"):
             read_movies(tmp_path / "none")
-        with pytest.raises(ValueError, match="no movies; accepted are"):
+        with pytest.raises(ValueError, match="no movies; accepted:"):
             read_movies(tmp_path)
         (tmp_path / "bad.tif").write_bytes(b"II*\0 no")
         with pytest.raises(ValueError, match=r"bad\.tif: not a readable TIFF"):
@@ -262,7 +262,7 @@ class TestMovies:
         frames = drifting(0)[0]
         with pytest.raises(ValueError, match="too few frames to learn from"):
             train([movie(frames[:4])], tmp_path / "few", small())
-        with pytest.raises(ValueError, match="40 × 40 pixels; accepted are 64 × 64"):
+        with pytest.raises(ValueError, match="40 × 40 pixels; accepted: 64 × 64"):
             train([movie(frames)], tmp_path / "large", small(patch=64))
         with pytest.raises(ValueError, match="movies: found none"):
             train([], tmp_path / "none", small())
@@ -347,7 +347,7 @@ class TestWeights:
             read_interpolator(tmp_path / "w.safetensors")
 
     def test_unknown_names_are_refused(self) -> None:
-        with pytest.raises(ValueError, match="model: found 'nobody'; accepted are bundled models"):
+        with pytest.raises(ValueError, match="model: found 'nobody'; accepted: dain, flow, zs"):
             read_interpolator("nobody")
 
 

@@ -72,7 +72,7 @@ def test_scores_on_the_cpu_after_a_failed_gpu(
 def test_a_frame_that_nobody_can_use_is_refused(online: Online) -> None:
     with pytest.raises(ValueError, match="not finite"):
         online.see(np.full((64, 64), np.nan))
-    with pytest.raises(ValueError, match="accepted is one grey image"):
+    with pytest.raises(ValueError, match="accepted: one grey image"):
         online.see(np.zeros((2, 64, 64)))
 
 

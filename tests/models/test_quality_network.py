@@ -66,7 +66,7 @@ class TestHotPixels:
         assert scorer.score(frame).sd <= 0.5
 
     def test_pixels_of_a_metre_are_refused(self, scorer: QualityScorer) -> None:
-        with pytest.raises(ValueError, match=r"pixels of 1e\+09 nm; accepted are up to"):
+        with pytest.raises(ValueError, match=r"pixels of 1e\+09 nm; accepted: up to"):
             scorer.score(np.zeros((64, 64)), 1e9)
 
 
@@ -103,12 +103,12 @@ class TestArchitecture:
     @pytest.mark.parametrize("kind", [RobitailleNet, QualityNet])
     @pytest.mark.parametrize("shape", [(1, 1, 223, 224), (1, 3, 224, 224), (224, 224)])
     def test_other_input_is_refused(self, kind: type[RatingNet], shape: tuple[int, ...]) -> None:
-        with pytest.raises(ValueError, match=r"accepted is \(n, 1, 224, 224\)"):
+        with pytest.raises(ValueError, match=r"accepted: \(n, 1, 224, 224\)"):
             kind()(torch.zeros(shape))
 
     @pytest.mark.parametrize("kind", [RobitailleNet, QualityNet])
     def test_needs_six_convolutions(self, kind: type[RatingNet]) -> None:
-        with pytest.raises(ValueError, match="accepted are 6"):
+        with pytest.raises(ValueError, match="accepted: 6"):
             kind(channels=(8, 8))  # type: ignore[call-arg]
 
     def test_spectrum_is_the_power_in_rings(self) -> None:
@@ -221,17 +221,17 @@ class TestPreparation:
     @pytest.mark.parametrize(
         ("frame", "pixel_nm", "message"),
         [
-            (np.zeros((4, 224, 224)), 20.0, r"shape \(4, 224, 224\); accepted is one grey"),
-            (np.zeros(224), 20.0, r"shape \(224,\); accepted is one grey"),
-            (np.zeros((0, 0)), 20.0, "accepted are at least 320 nm"),
-            (np.zeros((1, 1)), 20.0, "accepted are at least 320 nm"),
+            (np.zeros((4, 224, 224)), 20.0, r"shape \(4, 224, 224\); accepted: one grey"),
+            (np.zeros(224), 20.0, r"shape \(224,\); accepted: one grey"),
+            (np.zeros((0, 0)), 20.0, "accepted: at least 320 nm"),
+            (np.zeros((1, 1)), 20.0, "accepted: at least 320 nm"),
             (np.full((224, 224), np.nan), 20.0, "50176 values not finite"),
             (np.full((224, 224), np.inf), 20.0, "50176 values not finite"),
-            (np.zeros((224, 224), complex), 20.0, "complex128; accepted are real"),
-            (np.full((224, 224), "a"), 20.0, "accepted are real"),
-            (np.zeros((224, 224)), 0.0, "accepted is a positive number"),
-            (np.zeros((224, 224)), -20.0, "accepted is a positive number"),
-            (np.zeros((224, 224)), float("nan"), "accepted is a positive number"),
+            (np.zeros((224, 224), complex), 20.0, "complex128; accepted: real"),
+            (np.full((224, 224), "a"), 20.0, "accepted: real"),
+            (np.zeros((224, 224)), 0.0, "accepted: a positive number"),
+            (np.zeros((224, 224)), -20.0, "accepted: a positive number"),
+            (np.zeros((224, 224)), float("nan"), "accepted: a positive number"),
         ],
     )
     def test_wrong_input_is_named(
@@ -437,7 +437,7 @@ class TestWeightFiles:
 
     def test_a_card_of_other_weights_is_refused(self, copy: Path) -> None:
         copy.write_bytes(copy.read_bytes() + b"x")
-        with pytest.raises(ValueError, match="accepted are weights and card of one training"):
+        with pytest.raises(ValueError, match="accepted: weights and card of one training"):
             QualityScorer(copy)
 
     @pytest.mark.parametrize("content", ["not json", "[1, 2]", "3"])

@@ -122,24 +122,27 @@ class TestTraining:
     @pytest.mark.parametrize(
         ("content", "message"),
         [
-            (None, r"frames\.csv: no such file; accepted is a CSV"),
-            ("", "found columns nothing; accepted is a CSV with a header"),
+            (None, r"frames\.csv: no such file; accepted: a CSV"),
+            ("", "found columns nothing; accepted: a CSV with a header"),
             ("file,score\n", "no rows below the header"),
             ("name,score\n00.tif,0.5\n", "found columns name, score; accepted"),
             ("file,score\nabsent.tif,0.5\n", r"line 2: file is 'absent\.tif', which does not"),
             ("file,score\n,0.5\n", "line 2: file is ''"),
-            ("file,score\n00.tif,0.5\n00.tif,1.2\n", "line 3: score is '1.2'; accepted is a num"),
-            ("file,score\n00.tif,-0.1\n", "line 2: score is '-0.1'; accepted is a number from 0"),
-            ("file,score\n00.tif,good\n", "line 2: score is 'good'; accepted is a number"),
-            ("file,score\n00.tif,nan\n", "line 2: score is 'nan'; accepted is a number"),
-            ("file,score\n00.tif\n", "line 2: score is ''; accepted is a number"),
-            ("file,score,pixel_size_nm\n00.tif,1,0\n", "line 2: pixel_size_nm is '0'; accepted"),
-            ("file,score\n00.tif,0.5\n", r"1 frames; accepted are 10 or more"),
+            ("file,score\n00.tif,0.5\n00.tif,1.2\n", "line 3: score: found '1.2'; accepted: a num"),
+            ("file,score\n00.tif,-0.1\n", "line 2: score: found '-0.1'; accepted: a number from 0"),
+            ("file,score\n00.tif,good\n", "line 2: score: found 'good'; accepted: a number"),
+            ("file,score\n00.tif,nan\n", "line 2: score: found 'nan'; accepted: a number"),
+            ("file,score\n00.tif\n", "line 2: score: found ''; accepted: a number"),
+            (
+                "file,score,pixel_size_nm\n00.tif,1,0\n",
+                "line 2: pixel_size_nm: found '0'; accepted",
+            ),
+            ("file,score\n00.tif,0.5\n", r"found 1 frames; accepted: 10 or more"),
             ("file,score\n" + "text.tif,0.5\n" * 10, r"text\.tif: not a readable TIFF"),
             ("file,score\n" + "stack.tif,0.5\n" * 10, r"stack\.tif: .*\(2, 30, 30\); accepted"),
             (
                 "file,score,split\n00.tif,0.5,train\n",
-                "line 2: split is 'train'; accepted is training",
+                "line 2: split: found 'train'; accepted: training",
             ),
             ("file,score,split\n" + "00.tif,0.5,test\n" * 10, "column split has no `training`"),
             (b"\xff\xfe\x00\x01", "not a readable CSV"),
@@ -159,7 +162,7 @@ class TestTraining:
             train(tmp_path, tmp_path / "w", small())
 
     def test_no_epoch_is_refused(self, rated: Path, tmp_path: Path) -> None:
-        with pytest.raises(ValueError, match="epochs: 0; accepted is 1 or more"):
+        with pytest.raises(ValueError, match="epochs: found 0; accepted: 1 or more"):
             train(rated, tmp_path / "w", small(epochs=0))
 
     @pytest.mark.slow

@@ -126,12 +126,12 @@ class TestRestored:
     @pytest.mark.parametrize(
         ("bad", "says"),
         [
-            (np.zeros((3, 20, 20)), r"shape \(3, 20, 20\); accepted is one grey image"),
-            (np.zeros((20, 20, 3), np.uint8), "accepted is one grey image"),
-            (np.zeros(400), "accepted is one grey image"),
-            (np.zeros((20, 20), complex), "complex128; accepted are real numbers"),
-            (np.full((20, 20), "a"), "accepted are real numbers"),
-            (np.zeros((7, 20)), "7 × 20 pixels; accepted are at least 8 × 8"),
+            (np.zeros((3, 20, 20)), r"shape \(3, 20, 20\); accepted: one grey image"),
+            (np.zeros((20, 20, 3), np.uint8), "accepted: one grey image"),
+            (np.zeros(400), "accepted: one grey image"),
+            (np.zeros((20, 20), complex), "complex128; accepted: real numbers"),
+            (np.full((20, 20), "a"), "accepted: real numbers"),
+            (np.zeros((7, 20)), "7 × 20 pixels; accepted: at least 8 × 8"),
             (np.full((20, 20), np.nan), "400 values not finite"),
             (np.where(np.eye(20), np.inf, 0.0), "20 values not finite"),
             (np.full((20, 20), 1e300), "400 values not finite"),
@@ -199,7 +199,7 @@ class TestTiles:
         assert len(windows) == 1 and max(*windows.pop()) <= side
 
     def test_too_small_a_tile_is_refused(self, file: Path) -> None:
-        with pytest.raises(ValueError, match="tile: found 64; accepted are 112 pixels and more"):
+        with pytest.raises(ValueError, match="tile: found 64; accepted: 112 pixels and more"):
             Restorer(file, "cpu", tile=64)
 
 
@@ -370,7 +370,7 @@ class TestDevices:
     @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
     @pytest.mark.parametrize("device", ["cuda", "cuda:1", "gpu", ""])
     def test_one_that_is_not_there_is_refused(self, file: Path, device: str) -> None:
-        with pytest.raises(ValueError, match=f"device: found '{device}'; accepted here are auto"):
+        with pytest.raises(ValueError, match=f"device: found '{device}'; accepted: auto"):
             Restorer(file, device)
 
     def test_auto_takes_what_there_is(self, file: Path) -> None:

@@ -67,15 +67,15 @@ class TestNetwork:
 
     @pytest.mark.parametrize("shape", [(1, 1, 30, 32), (1, 2, 32, 32), (1, 32, 32), (1, 1, 0, 4)])
     def test_other_shapes_are_refused(self, shape: tuple[int, ...]) -> None:
-        with pytest.raises(ValueError, match=r"accepted is \(n, 1, rows"):
+        with pytest.raises(ValueError, match=r"accepted: \(n, 1, rows"):
             seeded(first=4)(torch.zeros(shape))
 
     @pytest.mark.parametrize(
         ("architecture", "message"),
         [
-            ({"width": 3}, "architecture: found width; accepted are depth, kernel"),
-            ({"kernel": 4}, "kernel: found 4; accepted are odd"),
-            ({"depth": 0}, "depth: found 0; accepted are 1"),
+            ({"width": 3}, "architecture: found width; accepted: depth, kernel"),
+            ({"kernel": 4}, "kernel: found 4; accepted: odd"),
+            ({"depth": 0}, "depth: found 0; accepted: 1"),
             ({"first": 1.5}, "first: found 1.5"),
         ],
     )
@@ -258,11 +258,11 @@ class TestRecipe:
     @pytest.mark.parametrize(
         ("values", "message"),
         [
-            ({"method": "magic"}, "method: found 'magic'; accepted are l2l, n2n"),
-            ({"patch": 30}, "patch: 30; accepted are 16 and more, in multiples of 4"),
-            ({"loss": "ms_ssim5"}, "patch: 128; accepted with the loss ms_ssim5 is 176"),
+            ({"method": "magic"}, "method: found 'magic'; accepted: l2l, n2n"),
+            ({"patch": 30}, "patch: found 30; accepted: 16 and more, in multiples of 4"),
+            ({"loss": "ms_ssim5"}, "patch: found 128; accepted with the loss ms_ssim5: 176"),
             ({"method": "n2v"}, "loss: found 'mix'; accepted with n2v"),
-            ({"members": 0}, "members: 0; accepted is 1"),
+            ({"members": 0}, "members: found 0; accepted: 1"),
         ],
     )
     def test_what_does_not_go_together_is_named(self, values: dict[str, Any], message: str) -> None:

@@ -312,7 +312,7 @@ class TestPairs:
         ]
         with pytest.raises(ValueError, match="column split has no `training` of input"):
             split(Pairs(named, named), 1)
-        with pytest.raises(ValueError, match=r"too few fields \(1\); accepted are two"):
+        with pytest.raises(ValueError, match=r"too few fields \(1\); accepted: two"):
             split(Pairs(frames[:3], frames[:3]), 1)
 
     @pytest.mark.parametrize(
@@ -343,8 +343,8 @@ class TestPairs:
     @pytest.mark.parametrize(
         ("table", "message"),
         [
-            ("file,split\n", "found columns file, split; accepted is a CSV with a header"),
-            ("name,split\n00,train\n", "line 2: split is 'train'; accepted is training"),
+            ("file,split\n", "found columns file, split; accepted: a CSV with a header"),
+            ("name,split\n00,train\n", "line 2: split: found 'train'; accepted: training"),
             ("name\n00\n00\n", "line 3: '00' stands here twice"),
             ("name\n00\n", r"01\.tif: has no row in fields\.csv"),
         ],
@@ -359,7 +359,7 @@ class TestPairs:
             read_pairs(tmp_path, "label_a", "label_b")
 
     def test_frames_smaller_than_a_patch_are_named(self, data: Path, tmp_path: Path) -> None:
-        with pytest.raises(ValueError, match=r"00 has 96 × 96 pixels .* accepted are 128 × 128"):
+        with pytest.raises(ValueError, match=r"00 has 96 × 96 pixels .* accepted: 128 × 128"):
             train(data, tmp_path / "w", small(patch=128))
 
 
@@ -392,7 +392,7 @@ class TestCommand:
         card = read_restoration(tmp_path / "w.safetensors").card
         assert (card["data"]["input"], card["data"]["target"]) == ("mine", "yours")
         (tmp_path / "yours" / "0.ome.zarr" / "zarr.json").write_text("{}")
-        with pytest.raises(UserError, match=r"0\.ome\.zarr: .*accepted is an OME-Zarr image"):
+        with pytest.raises(UserError, match=r"0\.ome\.zarr: .*accepted: an OME-Zarr image"):
             train_restoration(config, lines, Console(quiet=True), overwrite=True)
 
     @pytest.mark.slow

@@ -64,7 +64,7 @@ def test_what_is_saved_is_read_back(file: Path) -> None:
 
 def test_nothing_incomplete_is_saved(tmp_path: Path) -> None:
     network = members(1)[0]
-    with pytest.raises(ValueError, match="accepted are one or more networks"):
+    with pytest.raises(ValueError, match="accepted: one or more networks"):
         save(tmp_path / "w", [], card_of(network))
     with pytest.raises(ValueError, match="card without normalization, calibration"):
         save(tmp_path / "w", [network], {"architecture": network.architecture})
@@ -77,7 +77,7 @@ def test_a_name_is_of_weights_that_come_along(
     monkeypatch.setattr(weights, "FOLDER", tmp_path)
     save(tmp_path / "actin", (networks := members()), card_of(networks[0]))
     assert read_restoration("actin").path == tmp_path / "actin.safetensors"
-    known = r"'aktin'; accepted are bundled models \(actin, v1\.2\)"
+    known = r"'aktin'; accepted: actin, v1\.2, a \.safetensors file; did you mean 'actin'"
     with pytest.raises(ValueError, match=known):
         read_restoration("aktin")
 
@@ -104,7 +104,7 @@ def test_a_changed_bit_is_noticed(file: Path) -> None:
     data = bytearray(file.read_bytes())
     data[-7] ^= 1
     file.write_bytes(data)
-    with pytest.raises(ValueError, match=r"sha256 is .*accepted are weights and card of one"):
+    with pytest.raises(ValueError, match=r"sha256 is .*accepted: weights and card of one"):
         read_restoration(file)
 
 

@@ -95,8 +95,8 @@ def test_other_pixel_sizes_are_cut_by_the_cpu(
     ("frame", "says"),
     [
         (np.full((64, 64), np.nan), "4096 values not finite"),
-        (np.zeros((15, 64), np.uint16), "accepted are at least 320 nm"),
-        (np.zeros((2, 64, 64)), "accepted is one grey image"),
+        (np.zeros((15, 64), np.uint16), "accepted: at least 320 nm"),
+        (np.zeros((2, 64, 64)), "accepted: one grey image"),
     ],
 )
 def test_bad_frames_are_refused(

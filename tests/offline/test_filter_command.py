@@ -330,12 +330,12 @@ def test_what_was_measured_is_never_overwritten(work: Path, model: Path) -> None
 
 
 def test_wrong_options_are_named(work: Path, model: Path) -> None:
-    refused(work, model, r"must end in \.tif", out=work / "out.png")
+    refused(work, model, r"found the ending .\.png.; accepted: \.tif", out=work / "out.png")
     refused(work, model, "there is no folder", out=work / "none" / "out.tif")
     refused(work, model, "another file than", uncertainty=work / "out.tif")
     refused(work, model, "no such file", file=work / "none.tif")
-    refused(work, model, "--device: found 'tpu'; accepted here are auto, cpu", device="tpu")
-    refused(work, "aktin", "--model: found 'aktin'; accepted are")
+    refused(work, model, "--device: found 'tpu'; accepted: auto, cpu", device="tpu")
+    refused(work, "aktin", "--model: found 'aktin'; accepted:")
     refused(work, work / "none.safetensors", "--model: .*no such file")
     refused(work, SHIPPED, "--model: .*not the weights of a restoration network")
 
@@ -343,13 +343,13 @@ def test_wrong_options_are_named(work: Path, model: Path) -> None:
 def test_files_that_cannot_be_filtered_are_named(work: Path, model: Path, frames: Frames) -> None:
     file = work / "in.tif"
     tifffile.imwrite(file, np.zeros((40, 40, 3), np.uint8), photometric="rgb")
-    refused(work, model, r"a colour image of shape \(40, 40, 3\); accepted are grey frames")
+    refused(work, model, r"a colour image of shape \(40, 40, 3\); accepted: grey frames")
     write(file, frames, imagej=True, metadata={"axes": "CYX"})
-    refused(work, model, "3 channels; accepted are grey frames of one channel")
+    refused(work, model, "3 channels; accepted: grey frames of one channel")
     write(file, frames[:, :, :5])
-    refused(work, model, "frame 0: frame of 41 × 5 pixels; accepted are at least 8 × 8")
+    refused(work, model, "frame 0: frame of 41 × 5 pixels; accepted: at least 8 × 8")
     write(file, frames.astype(np.complex64))
-    refused(work, model, "complex64; accepted are real numbers")
+    refused(work, model, "complex64; accepted: real numbers")
     file.write_bytes(b"no TIFF at all")
     refused(work, model, "not a readable TIFF file")
     broken = frames.astype(np.float32)

@@ -248,7 +248,7 @@ def test_the_frames_of_a_run_are_a_movie(tmp_path: Path, model: Path) -> None:
         ledger.add("shot", {**entry.data, "mode": "confocal"}, 4)
         ledger.add("frame", next(ledger.entries("frame")).data, 4)
     ledger.close()
-    refused(tmp_path, model, "frames of 2 kinds; accepted is a run of one mode", file=folder)
+    refused(tmp_path, model, "frames of 2 kinds; accepted: a run of one mode", file=folder)
 
 
 def test_the_raw_frames_of_a_run_are_that_run(tmp_path: Path, model: Path) -> None:
@@ -352,10 +352,10 @@ def refused(work: Path, model: Path | str, says: str, **options: Any) -> None:
 def test_movies_that_cannot_be_rebuilt_are_named(work: Path, model: Path, frames: Frames) -> None:
     file = work / "in.tif"
     write(file, frames[:1])
-    refused(work, model, "in.tif: found 1 frame; accepted are movies of 2 and more")
+    refused(work, model, "in.tif: found 1 frame; accepted: movies of 2 and more")
     four = frames.reshape(2, 2, *frames.shape[1:])
     write(file, four, metadata={"axes": "TZYX"})
-    refused(work, model, "axes TZYX.*accepted is one movie, frames along one axis")
+    refused(work, model, "axes TZYX.*accepted: one movie, frames along one axis")
     with tifffile.TiffWriter(file) as tiff:
         tiff.write(frames[0], photometric="minisblack")
         tiff.write(frames[0, :20], photometric="minisblack")
@@ -363,25 +363,25 @@ def test_movies_that_cannot_be_rebuilt_are_named(work: Path, model: Path, frames
     write(file, np.full((3, 24, 24), np.nan, np.float32))
     refused(work, model, "none of the 3 frames is finite")
     write(file, frames[:, :5])
-    refused(work, model, "frame 0 of 5 × 33 pixels; accepted are at least 8 × 8")
+    refused(work, model, "frame 0 of 5 × 33 pixels; accepted: at least 8 × 8")
     write(file, frames.astype(np.uint64))
-    refused(work, model, "pixels of type uint64; accepted are integers of 8 to 32 bits")
+    refused(work, model, "pixels of type uint64; accepted: integers of 8 to 32 bits")
     file.write_bytes(b"no TIFF at all")
     refused(work, model, "not a readable TIFF")
     group = work / "empty.zarr"
     zarr.open_group(group, mode="w")
-    refused(work, model, "accepted is an OME-Zarr image", file=group)
+    refused(work, model, "accepted: an OME-Zarr image", file=group)
 
 
 def test_wrong_options_are_named(work: Path, model: Path) -> None:
-    refused(work, model, "--factor 1: accepted are 2 to 16", factor=1)
-    refused(work, model, r"must end in .tif, .tiff or .zarr", out=work / "out.png")
+    refused(work, model, "--factor: found 1; accepted: 2 to 16", factor=1)
+    refused(work, model, r"ending .\.png.; accepted: \.tif, \.tiff or \.zarr", out=work / "out.png")
     refused(work, model, "there is no folder", out=work / "none" / "out.tif")
     refused(work, model, "measured data is kept", out=work / "in.tif", overwrite=True)
     refused(work, model, "another file than", uncertainty=work / "new.tif")
     refused(work, model, "no such file", file=work / "none.tif")
     refused(work, model, "--device: found 'tpu'", device="tpu")
-    refused(work, "flwo", "--model: found 'flwo'; accepted are")
+    refused(work, "flwo", "--model: found 'flwo'; accepted:")
     (work / "folder.zarr").mkdir()
     says = "a folder that is no OME-Zarr image is not replaced"
     refused(work, model, says, out=work / "folder.zarr", overwrite=True)

@@ -83,7 +83,7 @@ def test_pixel_sizes_are_those_of_the_file(tmp_path: Path, frame: NDArray[np.uin
 
     found = sized(0.025, 0.025)
     assert (found["pixel_size_nm"], found["pixel_size_from"]) == (pytest.approx(25), "file")
-    with pytest.raises(UserError, match=r"50 × 25 nm .*accepted are square ones"):
+    with pytest.raises(UserError, match=r"50 × 25 nm .*accepted: square ones"):
         sized(0.025, 0.05)
     assert score_files([file], 30)[0]["pixel_size_from"] == "given"
     tifffile.imwrite(file, frame)
@@ -100,7 +100,7 @@ def test_pixels_that_are_not_square_are_told(
     tifffile.imwrite(file, frame, imagej=True, resolution=(20, 10), metadata={"unit": "micron"})
     assert score(monkeypatch, file) == 2
     said = capsys.readouterr().err
-    assert "pixels of 100 × 50 nm (rows × columns); accepted are square ones" in said
+    assert "pixels of 100 × 50 nm (rows × columns); accepted: square ones" in said
 
 
 @pytest.mark.slow
@@ -114,11 +114,11 @@ def test_one_channel_is_scored(
     both = np.stack([np.zeros_like(frame), frame])
     tifffile.imwrite(file, both, imagej=True, metadata={"axes": "CYX"})
     assert score(monkeypatch, file) == 2
-    assert "2 channels; accepted are grey frames" in capsys.readouterr().err
+    assert "2 channels; accepted: grey frames" in capsys.readouterr().err
     assert score(monkeypatch, file, "--channel", "1") == 0
     assert score(monkeypatch, file, "--axis", "c=1", "--json") == 0
     assert score(monkeypatch, file, "--axis", "second") == 2
-    assert "--axis second: accepted are an axis" in capsys.readouterr().err
+    assert "--axis: found second; accepted: an axis" in capsys.readouterr().err
     tifffile.imwrite(tmp_path / "b.tif", frame)
     alone = score_files([tmp_path / "b.tif"], 20)[0]["score"]
     assert score_files([file], 20, part=Part(at={"c": 1}))[0]["score"] == alone

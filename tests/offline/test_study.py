@@ -128,30 +128,30 @@ def test_results_are_read_as_spreadsheets_write_them(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", ["is empty", "accepted is a CSV", "tester, image, target, prediction, choice"]),
+        ("", ["is empty", "accepted: a CSV", "tester, image, target, prediction, choice"]),
         (HEADER, ["no rows below the header"]),
-        ("tester;image\na;b\n", ["line 1", "found columns tester;image", "accepted is a CSV"]),
+        ("tester;image\na;b\n", ["line 1", "found columns tester;image", "accepted: a CSV"]),
         (
             "tester,image,target,prediction\na,x,0,1\n",
-            ["line 1", "missing choice;", "accepted is a CSV"],
+            ["line 1", "missing choice;", "accepted: a CSV"],
         ),
         (
             HEADER + "a,x,0.5,0.5,target\na,y,1.5,0.5,target\n",
-            ["line 3", "target is '1.5'", "accepted is a number from 0 to 1"],
+            ["line 3", "target: found '1.5'", "accepted: a number from 0 to 1"],
         ),
-        (HEADER + "a,x,0.5,nan,target\n", ["line 2", "prediction is 'nan'", "from 0 to 1"]),
-        (HEADER + 'a,x,"0,5",1,target\n', ["line 2", "target is '0,5'", "from 0 to 1"]),
+        (HEADER + "a,x,0.5,nan,target\n", ["line 2", "prediction: found 'nan'", "from 0 to 1"]),
+        (HEADER + 'a,x,"0,5",1,target\n', ["line 2", "target: found '0,5'", "from 0 to 1"]),
         (HEADER + "a,x,0,5,0,7,target\n", ["line 2", "7 values under 5 columns", "decimal point"]),
         (
             HEADER + "a,x,0.5,0.5,better\n",
-            ["line 2", "choice is 'better'", "target, prediction, equivalent, discard"],
+            ["line 2", "choice: found 'better'", "target, prediction, equivalent, discard"],
         ),
-        (HEADER + "a,x,0.5,0.5\n", ["line 2", "choice is ''"]),
-        (HEADER + " ,x,0.5,0.5,target\n", ["line 2", "tester is empty"]),
-        (HEADER + "a,,0.5,0.5,target\n", ["line 2", "image is empty"]),
+        (HEADER + "a,x,0.5,0.5\n", ["line 2", "choice: found ''"]),
+        (HEADER + " ,x,0.5,0.5,target\n", ["line 2", "tester: found nothing"]),
+        (HEADER + "a,,0.5,0.5,target\n", ["line 2", "image: found nothing"]),
         (
             HEADER + "a,x,0.5,0.5,target\n\nb,x,0.5,0.5,target\na,x,0.5,0.6,discard\n",
-            ["lines 2 and 5", "tester 'a'", "image 'x'", "system 'network'", "accepted is one"],
+            ["lines 2 and 5", "tester 'a'", "image 'x'", "system 'network'", "accepted: one"],
         ),
         (HEADER + 'a,x,0.5,0.5,"target\nb,x,0.5,0.5,target\n', ["line 3", "not a readable CSV"]),
     ],
@@ -165,9 +165,9 @@ def test_what_is_wrong_with_results_is_said(tmp_path: Path, text: str, words: li
 
 
 def test_files_that_cannot_be_read_are_said(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no such file; accepted is a CSV"):
+    with pytest.raises(UserError, match="no such file; accepted: a CSV"):
         read_answers(tmp_path / "none.csv")
-    with pytest.raises(UserError, match="is a folder; accepted is a CSV"):
+    with pytest.raises(UserError, match="is a folder; accepted: a CSV"):
         read_answers(tmp_path)
     with pytest.raises(UserError, match="not a readable CSV"):
         read_answers(results(tmp_path, HEADER, encoding="utf-16"))
@@ -302,5 +302,5 @@ def test_wrong_results_end_with_two_and_no_traceback(
     file = results(tmp_path, HEADER + "a,x,0.1,0.5,both\n")
     code, out, err = stedfast(monkeypatch, capsys, "study", file)
     assert (code, out) == (2, "")
-    assert "results.csv, line 2: choice is 'both'; accepted is target, prediction" in err
+    assert "results.csv, line 2: choice: found 'both'; accepted: target, prediction" in err
     assert "Traceback" not in err

@@ -209,7 +209,7 @@ def test_frames_are_read_only_when_asked_for(tmp_path: Path) -> None:
 
 
 def test_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"nowhere\.tif: no such file; accepted is a TIFF"):
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.tif: no such file; accepted: a TIFF"):
         build_replay(ReplayConfig(file=Path("nowhere.tif")), tmp_path)
 
 

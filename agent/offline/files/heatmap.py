@@ -32,11 +32,11 @@ def draw_heatmap(
     from models.quality.heatmap import heatmap
 
     if len(files) != 1:
-        raise UserError(f"--heatmap: {len(files)} files; accepted is one, of one frame")
+        raise UserError(f"--heatmap: found {len(files)} files; accepted: one, of one frame")
     with opened(files[0], part) as images:
         size, _ = pixel_size_of(images, pixel_size_nm)
         if len(images) != 1:
-            raise UserError(f"--heatmap: {files[0]} has {len(images)} frames; accepted is one")
+            raise UserError(f"--heatmap: {files[0]}: found {len(images)} frames; accepted: one")
         frame, scorer = images[0], open_scorer(weights)
     try:
         score, heat = scorer.score(frame, size), heatmap(scorer, frame, size)

@@ -140,7 +140,7 @@ def _of_run(folder: Path) -> MovieFile:
     kinds = {_kind(recording.taken[number].shot) for number in numbers}
     if len(kinds) > 1:
         raise UserError(
-            f"{folder}: frames of {len(kinds)} kinds; accepted is a run of one mode, field and"
+            f"{folder}: frames of {len(kinds)} kinds; accepted: a run of one mode, field and"
             " choice of settings"
         )
     pixel_um = config.microscope.pixel_size_nm * 1e-3

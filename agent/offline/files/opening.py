@@ -39,7 +39,7 @@ def part_of(
     for text in axes:
         axis, _, place = text.strip().lower().partition("=")
         if len(axis) != 1 or not axis.isalpha() or (place and not place.isdigit()):
-            raise UserError(f"--axis {text}: accepted are an axis (z), or a place on it (z=3)")
+            raise UserError(f"--axis: found {text}; accepted: an axis (z), or a place on it (z=3)")
         if "=" in text:
             at[axis] = int(place or 0)
         else:
@@ -98,7 +98,7 @@ def pixel_size_of(
         return DEFAULT_NM, "assumed"
     if max(sides) > min(sides) * (1 + _SQUARE):
         raise UserError(
-            f"{frames.file}: pixels of {sides[0]:g} × {sides[1]:g} nm (rows × columns); accepted"
-            " are square ones, or --pixel-size"
+            f"{frames.file}: pixels of {sides[0]:g} × {sides[1]:g} nm (rows × columns); accepted:"
+            " square ones, or --pixel-size"
         )
     return sides[-1], "file"

@@ -158,7 +158,7 @@ def reconstruct_file(
         The movie, the model or the device cannot be used, or a file is in the way.
     """
     if not 2 <= factor <= _LARGEST_FACTOR:
-        raise UserError(f"--factor {factor}: accepted are 2 to {_LARGEST_FACTOR}")
+        raise UserError(f"--factor: found {factor}; accepted: 2 to {_LARGEST_FACTOR}")
     targets = [out] if uncertainty is None else [out, uncertainty]
     check_targets(file, targets, overwrite=overwrite, endings=ENDINGS)
     check_pixel_size(pixel_size_nm)
@@ -236,15 +236,15 @@ def _noted(movie: MovieFile) -> str | None:
 def _checked(file: Path, movie: MovieFile) -> MovieFile:
     """A movie between whose frames there is something to rebuild."""
     if movie.count < 2:
-        raise UserError(f"{file}: found {movie.count} frame; accepted are movies of 2 and more")
+        raise UserError(f"{file}: found {movie.count} frame; accepted: movies of 2 and more")
     if movie.measured is not None and len(movie.measured) < 2:
         raise UserError(
-            f"{file}: {len(movie.measured)} of its {movie.count} frames was measured; accepted are"
+            f"{file}: {len(movie.measured)} of its {movie.count} frames was measured; accepted:"
             " movies of which 2 and more were"
         )
     if movie.dtype.str[1:] not in _TYPES:
         raise UserError(
-            f"{file}: pixels of type {movie.dtype}; accepted are integers of 8 to 32 bits and"
+            f"{file}: pixels of type {movie.dtype}; accepted: integers of 8 to 32 bits and"
             " floating-point numbers of 32 and 64"
         )
     return movie

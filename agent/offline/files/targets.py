@@ -36,7 +36,7 @@ def check_targets(
     accepted = " or ".join([", ".join(endings[:-1]), endings[-1]])
     for target in targets:
         if target.suffix.lower() not in endings:
-            raise UserError(f"{target}: the name must end in {accepted}")
+            raise UserError(f"{target}: found the ending {target.suffix!r}; accepted: {accepted}")
         if not target.parent.is_dir():
             raise UserError(f"{target}: there is no folder {target.parent}")
         if target.resolve() == file.resolve():

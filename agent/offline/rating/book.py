@@ -379,7 +379,7 @@ def _write(table: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]
 def _named(tester: str) -> str:
     name = tester.strip()
     if not 0 < len(name) <= 40 or not name.isprintable() or not _slug(name):
-        raise UserError(f"--tester {tester!r}: accepted: a name of 1 … 40 letters")
+        raise UserError(f"--tester: found {tester!r}; accepted: a name of 1 … 40 letters")
     return name
 
 

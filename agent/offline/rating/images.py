@@ -19,7 +19,7 @@ ENDINGS = (".tif", ".tiff")
 TABLE = "frames.csv"
 # A folder has no options for each of its files.
 _AS_IT_IS = Part(spelled="")
-_ACCEPTED = "accepted is a CSV with a header and the columns image, target, prediction"
+_ACCEPTED = "accepted: a CSV with a header and the columns image, target, prediction"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ def comparisons(folder: Path, scores: Path, pixel_size_nm: float | None) -> list
         name = row.get("image") or ""
         path = folder / name
         if not name or Path(name).is_absolute() or ".." in Path(name).parts or not path.is_file():
-            raise UserError(f"{where}: image is {name!r}; accepted is a TIFF in {folder}")
+            raise UserError(f"{where}: image: found {name!r}; accepted: a TIFF in {folder}")
         shown = Shown(
             name,
             _checked(path, pixel_size_nm, known.get(name)),
@@ -126,7 +126,7 @@ def _checked(path: Path, given: float | None, in_table: float | None) -> float |
     """The pixel size of a file that can be shown (nm); None if unknown."""
     with opened(path, _AS_IT_IS) as images:
         if len(images) != 1:
-            raise UserError(f"{path}: {len(images)} frames; accepted is one grey image a file")
+            raise UserError(f"{path}: found {len(images)} frames; accepted: one grey image a file")
         size, source = pixel_size_of(images, given)
         images[0]
     return size if source != "assumed" else in_table
@@ -164,7 +164,7 @@ def _score(where: str, column: str, text: str) -> float:
     except ValueError:
         value = float("nan")
     if not 0 <= value <= 1:
-        raise UserError(f"{where}: {column} is {text!r}; accepted is a number from 0 to 1")
+        raise UserError(f"{where}: {column}: found {text!r}; accepted: a number from 0 to 1")
     return value
 
 

@@ -17,6 +17,7 @@ from agent.ui.view.previews import draw
 from agent.ui.web.access import Place
 from agent.ui.web.guard import Refused, body_of
 from agent.ui.web.server import Site
+from devices.refusals import refused
 
 LOG = "rate.log"
 FILES = {
@@ -88,7 +89,7 @@ class RateSite(Site):
     async def _state(self, request: web.Request) -> web.Response:
         text = request.query.get("at", "-1")
         if not text.removeprefix("-").isdecimal() or len(text) > 7:
-            raise Refused(400, "at: accepted: a whole number")
+            raise Refused(400, f"at: {refused(text, 'a whole number')}")
         return web.json_response(self._at(int(text)))
 
     async def _image(self, request: web.Request) -> web.Response:
@@ -108,7 +109,7 @@ class RateSite(Site):
         body = await body_of(request)
         position, answer = body.get("position"), body.get("answer")
         if isinstance(position, bool) or not isinstance(position, int):
-            raise Refused(400, "position: accepted: a whole number")
+            raise Refused(400, f"position: {refused(position, 'a whole number')}")
         if not 0 <= position < len(self._book.order) or set(body) != {"position", "answer"}:
             raise Refused(400, "accepted: position and answer")
         await self._written(self._book.answer, position, answer)

@@ -28,7 +28,7 @@ def read_rated(path: Path) -> tuple[NDArray[Any], float | None]:
     """
     with open_frames(path, _AS_IT_IS) as frames:
         if len(frames) != 1:
-            raise ImageError(f"{path}: found {len(frames)} frames; accepted is one grey image")
+            raise ImageError(f"{path}: found {len(frames)} frames; accepted: one grey image")
         size, source = pixel_size_of(frames, None)
         return frames[0], size if source == "file" else None
 

@@ -84,7 +84,7 @@ def train_restoration(
     asked = read_checked(config, RestorationTraining, overrides)
     data, out = places(config, asked, overwrite=overwrite)
     if not data.is_dir():
-        raise UserError(f"{data}: no such folder; accepted is one with a folder for each channel")
+        raise UserError(f"{data}: no such folder; accepted: one with a folder for each channel")
     try:
         recipe = _recipe(asked)
     except ValueError as error:

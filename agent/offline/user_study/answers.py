@@ -26,12 +26,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.config.reading import UserError
+from devices.refusals import refused
 
 NETWORK, RANDOM = "network", "random"
 CHOICES = ("target", "prediction", "equivalent", "discard")
 
 _NEEDED = ("tester", "image", "target", "prediction", "choice")
-_ACCEPTED = f"accepted is a CSV with a header and at least the columns {', '.join(_NEEDED)}"
+_ACCEPTED = f"accepted: a CSV with a header and at least the columns {', '.join(_NEEDED)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ def read_answers(file: Path) -> list[Answer]:
             raise UserError(
                 f"{file}, lines {first[key]} and {number}: two answers of tester"
                 f" {answer.tester!r} for image {answer.image!r}, system {answer.system!r};"
-                " accepted is one"
+                " accepted: one"
             )
         first[key] = number
         answers.append(answer)
@@ -108,18 +109,16 @@ def _answer(where: str, header: Sequence[str], fields: Sequence[str]) -> Answer:
     if any(fields[len(header) :]):
         # Most often a decimal comma, which would shift every value after it.
         raise UserError(
-            f"{where}: {len(fields)} values under {len(header)} columns; accepted is one value"
+            f"{where}: found {len(fields)} values under {len(header)} columns; accepted: one value"
             " a column, with a decimal point"
         )
     row = dict(zip(header, fields, strict=False))
     for column in ("tester", "image"):
         if not row.get(column):
-            raise UserError(f"{where}: {column} is empty; accepted is any name")
+            raise UserError(f"{where}: {column}: found nothing; accepted: any name")
     choice = row.get("choice", "").lower()
     if choice not in CHOICES:
-        raise UserError(
-            f"{where}: choice is {row.get('choice', '')!r}; accepted is {', '.join(CHOICES)}"
-        )
+        raise UserError(f"{where}: choice: {refused(row.get('choice', ''), CHOICES)}")
     return Answer(
         tester=row["tester"],
         image=row["image"],
@@ -136,5 +135,5 @@ def _score(where: str, column: str, text: str) -> float:
     except ValueError:
         value = float("nan")
     if not 0 <= value <= 1:
-        raise UserError(f"{where}: {column} is {text!r}; accepted is a number from 0 to 1")
+        raise UserError(f"{where}: {column}: found {text!r}; accepted: a number from 0 to 1")
     return value

@@ -125,7 +125,7 @@ def _trials(folder: Path, space: Space) -> list[tuple[Settings, Outcome]]:
     tuned, wanted = config.tuned(), list(space.names)
     if set(tuned) != set(wanted):
         raise UserError(
-            f"{folder}: tuned {', '.join(tuned) or 'nothing'}; accepted are runs that tuned "
+            f"{folder}: tuned {', '.join(tuned) or 'nothing'}; accepted: runs that tuned "
             f"{', '.join(wanted)}"
         )
     before = {name: config.microscope.settings[name] for name in wanted}
@@ -161,7 +161,7 @@ def _trials(folder: Path, space: Space) -> list[tuple[Settings, Outcome]]:
             found.append((settings, outcome))
     if len(found) < LEAST_TRIALS:
         raise UserError(
-            f"{folder}: {len(found)} usable trials; accepted are runs with at least {LEAST_TRIALS}"
+            f"{folder}: {len(found)} usable trials; accepted: runs with at least {LEAST_TRIALS}"
         )
     return found
 
