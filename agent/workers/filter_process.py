@@ -7,7 +7,6 @@ with them.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -20,7 +19,8 @@ from numpy.typing import NDArray
 from agent.config.own_code import FILTER, find
 from agent.record.filtered import FilteredStore
 from agent.record.images import ImageStore
-from agent.workers.process import RestartedProcess
+from agent.workers.network_process import NetworkProcess, compute_on_half_the_cores
+from agent.workers.restarted_process import RestartedProcess
 from agent.workers.shared_process import Start
 
 if TYPE_CHECKING:
@@ -74,11 +74,9 @@ class Filtered:
 
 def open_restorer(model: str, device: str) -> Restorer:
     """The network of a config's `filter:`."""
-    import torch
-
     from models.restoration import Restorer
 
-    torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
+    compute_on_half_the_cores()
     return Restorer(model, device)
 
 
@@ -88,7 +86,7 @@ def open_own(name: str, folder: Path, section: Mapping[str, Any], device: str) -
     return own.maker()(own.section.model_validate(section), device)
 
 
-class FilterProcess:
+class FilterProcess(NetworkProcess):
     """Filters frames of a run in another process.
 
     Parameters
@@ -103,16 +101,6 @@ class FilterProcess:
         Shows the frames; None: nothing does.
     start
         Starts the process.
-
-    Attributes
-    ----------
-    weights_hash
-        SHA-256 of the weights, for the run's provenance.
-
-    Raises
-    ------
-    OSError, ValueError
-        The weights cannot be used.
     """
 
     def __init__(
@@ -125,18 +113,7 @@ class FilterProcess:
         start: Start = RestartedProcess,
     ) -> None:
         self._folder, self._pixel_size_um = folder, pixel_size_um
-        self._process = start(_Filter, restore, folder, pixel_size_um, page)
-        self.weights_hash: str = self._process.ask("weights_hash")
-
-    @property
-    def pid(self) -> int | None:
-        """Number of the process."""
-        return self._process.pid
-
-    @property
-    def over(self) -> bool:
-        """Whether it has ended so often that it is not started again."""
-        return self._process.over
+        super().__init__(start, _Filter, restore, folder, pixel_size_um, page)
 
     def warm_up(self, shape: tuple[int, int]) -> None:
         """Do the work that only the first frame of a shape needs."""
@@ -150,14 +127,6 @@ class FilterProcess:
     def erase(self, index: int) -> None:
         """Take a frame back that was filtered too late to count."""
         FilteredStore(self._folder, pixel_size_um=self._pixel_size_um).erase(index)
-
-    def close(self) -> None:
-        """End the process; a frame that is being filtered is finished first."""
-        self._process.close()
-
-    def kill(self) -> None:
-        """End the process now."""
-        self._process.kill()
 
 
 class _Filter:

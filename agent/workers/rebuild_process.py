@@ -6,7 +6,6 @@ copies measured frames, so that the reconstructed movie has one writer.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,8 @@ from agent.plans.adaptive.alignment import audit, between
 from agent.plans.adaptive.error import UNKNOWN, Detector
 from agent.record.images import ImageStore
 from agent.record.reconstructed import ReconstructedStore
-from agent.workers.process import RestartedProcess
+from agent.workers.network_process import NetworkProcess, compute_on_half_the_cores
+from agent.workers.restarted_process import RestartedProcess
 from agent.workers.shared_process import Start
 
 if TYPE_CHECKING:
@@ -73,15 +73,13 @@ class Done:
 
 def open_interpolation(model: str, device: str) -> Interpolation:
     """The interpolator of a config's `timelapse:`."""
-    import torch
-
     from models.interpolation import Interpolation
 
-    torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
+    compute_on_half_the_cores()
     return Interpolation(model, device)
 
 
-class RebuildProcess:
+class RebuildProcess(NetworkProcess):
     """Rebuilds frames of a run in another process.
 
     Parameters
@@ -98,16 +96,6 @@ class RebuildProcess:
         Of the run's images.
     start
         Starts the process.
-
-    Attributes
-    ----------
-    weights_hash
-        SHA-256 of the weights, for the run's provenance.
-
-    Raises
-    ------
-    OSError, ValueError
-        The weights cannot be used.
     """
 
     def __init__(
@@ -123,18 +111,7 @@ class RebuildProcess:
         start: Start = RestartedProcess,
     ) -> None:
         made_of = (interpolate, folder, fields, points, detector, pixel_size_um, interval_s)
-        self._process = start(_Rebuilder, *made_of)
-        self.weights_hash: str = self._process.ask("weights_hash")
-
-    @property
-    def pid(self) -> int | None:
-        """Number of the process."""
-        return self._process.pid
-
-    @property
-    def over(self) -> bool:
-        """Whether it has ended so often that it is not started again."""
-        return self._process.over
+        super().__init__(start, _Rebuilder, *made_of)
 
     def rebuild(self, request: Rebuild, timeout_s: float) -> Done:
         """Rebuild the requested frames; errors are those of `RestartedProcess.work`."""
@@ -152,14 +129,6 @@ class RebuildProcess:
     def adopt(self, weights: Weights, timeout_s: float) -> None:
         """Rebuild with other weights from now on; errors likewise, and where they do not fit."""
         self._process.change("adopt", weights, timeout_s=timeout_s)
-
-    def close(self) -> None:
-        """End the process; work under way is finished first."""
-        self._process.close()
-
-    def kill(self) -> None:
-        """End the process now."""
-        self._process.kill()
 
 
 class _Rebuilder:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
-from agent.workers.process import START_S, RestartedProcess, TryAgain
+from agent.workers.network_process import NetworkProcess, compute_on_half_the_cores
+from agent.workers.process import START_S, TryAgain
+from agent.workers.restarted_process import RestartedProcess
 from agent.workers.shared_process import Start
 from models.devices import Failure
 from models.quality.score import Score
 
 
-class ScorerProcess:
+class ScorerProcess(NetworkProcess):
     """Scores frames in another process, which is started again when it ends.
 
     Parameters
@@ -29,16 +30,6 @@ class ScorerProcess:
         What torch computes on; the CPU after a failure of a GPU.
     start
         Starts the process.
-
-    Attributes
-    ----------
-    weights_hash
-        SHA-256 of the weights, for the run's provenance.
-
-    Raises
-    ------
-    OSError, ValueError
-        The weights cannot be used.
     """
 
     def __init__(
@@ -51,13 +42,7 @@ class ScorerProcess:
         start: Start = RestartedProcess,
     ) -> None:
         self._pixel_size_nm, self._timeout_s = pixel_size_nm, timeout_s
-        self._process = start(_Scorer, weights, device)
-        self.weights_hash: str = self._process.ask("weights_hash")
-
-    @property
-    def pid(self) -> int | None:
-        """Number of the process."""
-        return self._process.pid
+        super().__init__(start, _Scorer, weights, device)
 
     def __call__(self, frames: list[NDArray[Any]]) -> list[Score]:
         """Scores of some frames (rows × columns each), sent over together.
@@ -78,20 +63,14 @@ class ScorerProcess:
         )
         return scores
 
-    def close(self) -> None:
-        """End the process; a frame that is being scored is finished first."""
-        self._process.close()
-
 
 class _Scorer:
     """What lives in the other process."""
 
     def __init__(self, weights: Path | None, device: str) -> None:
-        import torch
-
         from models.quality import QualityScorer
 
-        torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
+        compute_on_half_the_cores()
         self._scorer = QualityScorer(weights, device)
 
     def weights_hash(self) -> str:

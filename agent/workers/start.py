@@ -20,8 +20,8 @@ from agent.workers.filter_process import (
     open_own,
     open_restorer,
 )
-from agent.workers.process import RestartedProcess
 from agent.workers.rebuild_process import Interpolate, RebuildProcess, open_interpolation
+from agent.workers.restarted_process import RestartedProcess
 from agent.workers.score import Compute
 from agent.workers.score_process import ScorerProcess
 from agent.workers.shared_process import SharedProcess, Start

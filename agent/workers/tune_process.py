@@ -26,7 +26,8 @@ from agent.workers.fine_tuning import (
     split_audits,
     write_rescaled,
 )
-from agent.workers.process import RestartedProcess, WorkerDied
+from agent.workers.process import WorkerDied
+from agent.workers.restarted_process import RestartedProcess
 from models.interpolation.recipe import Recipe
 
 FOLDER = "interpolator"
