@@ -67,7 +67,9 @@ def export(folder: Path, out: Path, *, overwrite: bool = False) -> Exported:
     if not recording.taken:
         raise UserError(f"{folder}: has no frames to export")
     if out.suffix.lower() not in (".tif", ".tiff"):
-        raise UserError(f"{out}: found the ending {out.suffix!r}; accepted: .ome.tif, .tif or .tiff")
+        raise UserError(
+            f"{out}: found the ending {out.suffix!r}; accepted: .ome.tif, .tif or .tiff"
+        )
     if not out.parent.is_dir():
         raise UserError(f"{out}: there is no folder {out.parent}")
     if out.exists() and not overwrite:

@@ -47,28 +47,35 @@ def check_rows(table: Path, rows: Sequence[Row], asked: Mapping[str, str]) -> No
                 )
 
 
-def make_missing(
+def simulate_set(
     table: Path,
     columns: Sequence[str],
-    rows: Sequence[Row],
+    number: int,
     make: Callable[[int], Row],
-    missing: Sequence[int],
+    *,
+    complete: Callable[[Row], bool],
+    asked: Mapping[str, str] | None = None,
+    named: str = "name",
     workers: int | None = None,
 ) -> Iterator[int]:
-    """Make the items that are missing, each with a row as soon as its files are there.
+    """Make the items of a set that are missing, each with a row as soon as its files are there.
 
     Parameters
     ----------
     table
-        Is written again, with `rows` first.
+        Is written again, with the rows of complete items first.
     columns
         Of the table.
-    rows
-        Of the items that are complete.
+    number
+        How many items the finished set has; they are called 00000, 00001, …
     make
         Makes an item and returns its row; importable, for it is called in other processes.
-    missing
-        Numbers of the items to make.
+    complete
+        Whether the files of a row are all there.
+    asked
+        Columns and their values; see `check_rows`.
+    named
+        Column with an item's name, or with that of its file.
     workers
         Processes; by default one a core.
 
@@ -76,7 +83,18 @@ def make_missing(
     ------
     int
         How many items are complete, after each.
+
+    Raises
+    ------
+    UserError
+        See `check_rows`.
     """
+    rows = read_rows(table)
+    check_rows(table, rows, asked or {})
+    table.parent.mkdir(parents=True, exist_ok=True)
+    whole = [row for row in rows if complete(row)]
+    done = {Path(row[named]).stem for row in whole}
+    missing = [item for item in range(number) if f"{item:05d}" not in done]
     processes = max(1, min(workers or os.cpu_count() or 1, len(missing)))
     with (
         table.open("w", newline="") as file,
@@ -84,9 +102,9 @@ def make_missing(
     ):
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows(whole)
         file.flush()
-        for done, row in enumerate(pool.map(make, missing), len(rows) + 1):
+        for count, row in enumerate(pool.map(make, missing), len(whole) + 1):
             writer.writerow(row)
             file.flush()
-            yield done
+            yield count

@@ -27,7 +27,7 @@ from typing import Any
 import tifffile
 
 from agent.config.reading import UserError
-from agent.offline.simulate.data_set import check_rows, make_missing, read_rows
+from agent.offline.simulate.data_set import read_rows, simulate_set
 from agent.offline.simulate.label_fields import LabelledField, Measured, draw_field
 from agent.offline.simulate.label_population import LABEL_SETS, SOURCES, Label, LabelSet
 from agent.offline.simulate.off_target import PIXEL_NM
@@ -127,12 +127,12 @@ def simulate_labels(
     UserError
         The folder holds fields of another structure, set or seed.
     """
-    rows = read_fields(folder)
-    asked = {"structure": structure, "set": name, "seed": str(seed)}
-    check_rows(folder / FIELDS, rows, asked)
-    folder.mkdir(parents=True, exist_ok=True)
-    whole = [row for row in rows if _complete(folder, row["name"])]
-    done = {row["name"] for row in whole}
-    missing = [i for i in range(number) if f"{i:05d}" not in done]
-    make = partial(_make, folder, structure, name, seed)
-    yield from make_missing(folder / FIELDS, COLUMNS, whole, make, missing, workers)
+    yield from simulate_set(
+        folder / FIELDS,
+        COLUMNS,
+        number,
+        partial(_make, folder, structure, name, seed),
+        complete=lambda row: _complete(folder, row["name"]),
+        asked={"structure": structure, "set": name, "seed": str(seed)},
+        workers=workers,
+    )

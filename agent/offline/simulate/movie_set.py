@@ -14,7 +14,7 @@ from typing import Any
 import tifffile
 
 from agent.config.reading import UserError
-from agent.offline.simulate.data_set import check_rows, make_missing, read_rows
+from agent.offline.simulate.data_set import read_rows, simulate_set
 from agent.offline.simulate.movie_scenes import MOVIE_SETS, MovieSet
 from agent.offline.simulate.movies import COLUMNS, draw_movie
 from devices.refusals import unknown
@@ -84,11 +84,13 @@ def simulate_movies(
     UserError
         The folder holds movies of another set or seed.
     """
-    rows = read_movies(folder)
-    check_rows(folder / MOVIES, rows, {"set": name, "seed": str(seed)})
     (folder / CLEAN).mkdir(parents=True, exist_ok=True)
-    whole = [row for row in rows if all(file.exists() for file in _files(folder, row["name"]))]
-    done = {row["name"] for row in whole}
-    missing = [i for i in range(number) if f"{i:05d}" not in done]
-    make = partial(_make, folder, name, seed)
-    yield from make_missing(folder / MOVIES, COLUMNS, whole, make, missing, workers)
+    yield from simulate_set(
+        folder / MOVIES,
+        COLUMNS,
+        number,
+        partial(_make, folder, name, seed),
+        complete=lambda row: all(file.exists() for file in _files(folder, row["name"])),
+        asked={"set": name, "seed": str(seed)},
+        workers=workers,
+    )

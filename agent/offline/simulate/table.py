@@ -10,7 +10,7 @@ from typing import Any
 
 import tifffile
 
-from agent.offline.simulate.data_set import make_missing, read_rows
+from agent.offline.simulate.data_set import read_rows, simulate_set
 from agent.offline.simulate.frames import LabelledFrame, draw_frame
 from agent.offline.simulate.population import SetName
 
@@ -53,10 +53,12 @@ def simulate_quality(
     int
         How many frames are done, after each.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    rows = [row for row in read_table(folder) if (folder / row["file"]).exists()]
-    done = {row["file"] for row in rows}
-    missing = [i for i in range(frames) if f"{i:05d}.tif" not in done]
-    columns = [field.name for field in fields(LabelledFrame)]
-    make = partial(_make, folder, name, seed)
-    yield from make_missing(folder / TABLE, columns, rows, make, missing, workers)
+    yield from simulate_set(
+        folder / TABLE,
+        [field.name for field in fields(LabelledFrame)],
+        frames,
+        partial(_make, folder, name, seed),
+        complete=lambda row: (folder / row["file"]).exists(),
+        named="file",
+        workers=workers,
+    )

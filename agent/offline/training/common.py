@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
+from rich.console import Console
 
 from agent.config.reading import UserError
+from agent.offline.training.epochs import shown_epochs
 from agent.record.folder import commit_of_this_code
 from devices.config import Model
+
+Examples = list[dict[str, NDArray[np.float32]]]
+"""Images of a few validation frames, by name."""
 
 
 class Training(Model):
@@ -83,3 +92,52 @@ def device_named(name: str) -> str:
 def made_by() -> Provenance:
     """The command that is being carried out, and the commit of this code."""
     return {"command": shlex.join(["stedfast", *sys.argv[1:]]), "commit": commit_of_this_code()}
+
+
+@contextmanager
+def user_errors(config: Path | None = None) -> Iterator[None]:
+    """Errors of data, weights and recipes as those of the user, in the file that is named."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        raise UserError(str(error) if config is None else f"{config}: {error}") from None
+
+
+def trained(
+    train: Callable[..., dict[str, Any]],
+    read: Callable[[], Any],
+    out: Path,
+    recipe: Any,
+    device: str,
+    console: Console,
+) -> tuple[dict[str, Any], Examples]:
+    """Model card and examples of a training, with a bar that shows how far it is.
+
+    Parameters
+    ----------
+    train
+        `models.restoration.training.train`, or that of the interpolators.
+    read
+        Reads its data.
+    out, recipe, device
+        For `train`.
+    console
+        Shows the bar.
+    """
+    examples: Examples = []
+    with shown_epochs(console) as show:
+        card = train(
+            read(),
+            out,
+            recipe,
+            **made_by(),
+            progress=show,
+            examples=examples.extend,
+            device=device,
+        )
+    return card, examples
+
+
+def say_where(out: Path, picture: Path) -> None:
+    """Print where the weights and the picture of their training are."""
+    print(f"{out.with_name(out.name + '.safetensors')}, {picture}")

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 from rich.console import Console
 
-from agent.config.reading import UserError, read_checked
+from agent.config.reading import read_checked
 from agent.offline.training.common import (
     Training,
     check_start,
     config_of,
     device_named,
-    made_by,
     places,
+    say_where,
+    trained,
+    user_errors,
 )
-from agent.offline.training.epochs import shown_epochs
 from agent.offline.training.reading import read_movie
 from models.interpolation.recipe import Recipe
 
@@ -94,21 +94,21 @@ def train_interpolation(
     asked = read_checked(config, InterpolationTraining, overrides)
     data, out = places(config, asked, overwrite=overwrite)
     check_start(config, asked.architecture, asked.start_from)
-    try:
+    with user_errors(config):
         recipe = _recipe(asked)
-    except ValueError as error:
-        raise UserError(f"{config}: {error}") from None
-    try:
-        device = device_named(asked.device)
-        card, examples = _trained(data, out, recipe, device, console)
-    except (ValueError, OSError) as error:
-        raise UserError(str(error)) from None
+    from models.interpolation.movies import read_movies
+    from models.interpolation.training import train
+
+    device = device_named(asked.device)
+    with user_errors():
+        read = partial(read_movies, data, screened=recipe.screen, read=read_movie)
+        card, examples = trained(train, read, out, recipe, device, console)
     from agent.offline.training.interpolation_figures import draw_interpolation
 
     picture = draw_interpolation(out, card, examples)
-    data, found = card["data"], card["metrics"]["validation"]
-    if data["left_out"]:
-        print(f"{data['left_out']} of {data['frames']} frames are copies or blends; left out")
+    learned_from, found = card["data"], card["metrics"]["validation"]
+    if left_out := learned_from["left_out"]:
+        print(f"{left_out} of {learned_from['frames']} frames are copies or blends; left out")
     if recipe.start_from is not None and not card["training"]["best_epoch"]:
         print(f"no epoch was better than {recipe.start_from} on the validation part: kept as it is")
     print(
@@ -116,25 +116,4 @@ def train_interpolation(
         f" (linear blend {found['linear_psnr']:.2f} dB),"
         f" 90% intervals cover {found['coverage']['0.9']:.0%}"
     )
-    print(f"{out.with_name(out.name + '.safetensors')}, {picture}")
-
-
-def _trained(
-    data: Path, out: Path, recipe: Recipe, device: str, console: Console
-) -> tuple[dict[str, Any], list[dict[str, NDArray[np.float32]]]]:
-    """Model card and examples of a training, with a bar that shows how far it is."""
-    from models.interpolation.movies import read_movies
-    from models.interpolation.training import train
-
-    examples: list[dict[str, NDArray[np.float32]]] = []
-    with shown_epochs(console) as show:
-        card = train(
-            read_movies(data, screened=recipe.screen, read=read_movie),
-            out,
-            recipe,
-            **made_by(),
-            progress=show,
-            examples=examples.extend,
-            device=device,
-        )
-    return card, examples
+    say_where(out, picture)

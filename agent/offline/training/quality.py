@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import Field
 from rich.console import Console
 
-from agent.config.reading import UserError, read_checked
+from agent.config.reading import read_checked
 from agent.offline.training.common import (
     Training,
     check_start,
@@ -17,6 +17,8 @@ from agent.offline.training.common import (
     device_named,
     made_by,
     places,
+    say_where,
+    user_errors,
 )
 from agent.offline.training.epochs import shown_epochs
 from agent.offline.training.reading import read_rated
@@ -86,20 +88,17 @@ def train_quality(
     data, out = places(config, asked, overwrite=overwrite)
     check_start(config, asked.architecture, asked.start_from)
     recipe, device = _recipe(asked), device_named(asked.device)
-    with shown_epochs(console) as show:
-        try:
-            card = train(
-                data,
-                out,
-                recipe,
-                tests=asked.tests,
-                **made_by(),
-                progress=show,
-                device=device,
-                read=read_rated,
-            )
-        except (ValueError, OSError) as error:
-            raise UserError(str(error)) from None
+    with shown_epochs(console) as show, user_errors():
+        card = train(
+            data,
+            out,
+            recipe,
+            tests=asked.tests,
+            **made_by(),
+            progress=show,
+            device=device,
+            read=read_rated,
+        )
     from agent.offline.training.quality_figures import draw_training
 
     picture = draw_training(out, card)
@@ -109,4 +108,4 @@ def train_quality(
             f" Spearman {figures['spearman']:.3f},"
             f" 90% intervals cover {figures['coverage_90']:.0%}"
         )
-    print(f"{out.with_name(out.name + '.safetensors')}, {picture}")
+    say_where(out, picture)

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 from rich.console import Console
 
 from agent.config.reading import UserError, read_checked
-from agent.offline.training.common import Training, config_of, device_named, made_by, places
-from agent.offline.training.epochs import shown_epochs
+from agent.offline.training.common import (
+    Training,
+    config_of,
+    device_named,
+    places,
+    say_where,
+    trained,
+    user_errors,
+)
 from agent.offline.training.reading import read_frames
 from models.restoration.recipe import Recipe
 
@@ -85,15 +91,16 @@ def train_restoration(
     data, out = places(config, asked, overwrite=overwrite)
     if not data.is_dir():
         raise UserError(f"{data}: no such folder; accepted: one with a folder for each channel")
-    try:
+    with user_errors(config):
         recipe = _recipe(asked)
-    except ValueError as error:
-        raise UserError(f"{config}: {error}") from None
-    try:
-        device = device_named(asked.device)
-        card, examples = _trained(data, out, recipe, device, console)
-    except (ValueError, OSError) as error:
-        raise UserError(str(error)) from None
+    from models.restoration.pairs import read_pairs
+    from models.restoration.training import train
+
+    device = device_named(asked.device)
+    with user_errors():
+        paired = recipe.method != "cyclegan"
+        read = partial(read_pairs, data, *recipe.channels, paired=paired, read=read_frames)
+        card, examples = trained(train, read, out, recipe, device, console)
     from agent.offline.training.restoration_figures import draw_restoration
 
     picture = draw_restoration(out, card, examples)
@@ -112,27 +119,4 @@ def train_restoration(
         f" (input {found['input_mae']:.4f}){likeness},"
         f" 90% intervals cover {found['coverage_90']:.0%}"
     )
-    print(f"{out.with_name(out.name + '.safetensors')}, {picture}")
-
-
-def _trained(
-    data: Path, out: Path, recipe: Recipe, device: str, console: Console
-) -> tuple[dict[str, Any], list[dict[str, NDArray[np.float32]]]]:
-    """Model card and examples of a training, with a bar that shows how far it is."""
-    from models.restoration.pairs import read_pairs
-    from models.restoration.training import train
-
-    examples: list[dict[str, NDArray[np.float32]]] = []
-    with shown_epochs(console) as show:
-        paired = recipe.method != "cyclegan"
-        pairs = read_pairs(data, *recipe.channels, paired=paired, read=read_frames)
-        card = train(
-            pairs,
-            out,
-            recipe,
-            **made_by(),
-            progress=show,
-            examples=examples.extend,
-            device=device,
-        )
-    return card, examples
+    say_where(out, picture)
