@@ -8,31 +8,16 @@ from typing import Annotated
 
 import typer
 
-from agent.cli.options import LAST, AsJson, err, named_run, say
+from agent.cli.groups import grouped
+from agent.cli.options import LAST, AsJson, Frames, err, named_run, say
 
-Series = Annotated[
-    int | None, typer.Option("--series", metavar="N", help="which image of a file of several")
-]
-Channel = Annotated[
-    int | None, typer.Option("--channel", metavar="N", help="which channel, from 0")
-]
-Axes = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--axis",
-        metavar="AXIS[=N]",
-        help="z=3: the fourth plane; z: frames run along it; repeatable",
-    ),
-]
-PixelSize = Annotated[
-    float | None, typer.Option("--pixel-size", metavar="NM", help="instead of the file's own")
-]
 Interval = Annotated[
     float | None,
     typer.Option("--interval", metavar="S", help="between frames, instead of the file's own"),
 ]
 
 
+@grouped
 def filter_(
     file: Annotated[
         Path,
@@ -50,10 +35,8 @@ def filter_(
     as_float: Annotated[
         bool, typer.Option("--float", help="write float32, for any type of the file")
     ] = False,
-    series: Series = None,
-    channel: Channel = None,
-    axes: Axes = None,
-    pixel_size: PixelSize = None,
+    *,
+    frames: Frames,
     interval: Interval = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite")] = False,
@@ -62,7 +45,6 @@ def filter_(
     """Filter the frames of a file: only the structure that the model knows is left."""
     from agent.cli.progress_bar import counting
     from agent.offline.files.filtering import filter_file
-    from agent.offline.files.opening import part_of
 
     with counting(err) as progress:
         done = filter_file(
@@ -73,9 +55,9 @@ def filter_(
             score=score,
             device=device,
             overwrite=overwrite,
-            pixel_size_nm=pixel_size,
+            pixel_size_nm=frames.pixel_size,
             interval_s=interval,
-            part=part_of(series, channel, axes or ()),
+            part=frames.part,
             as_float=as_float,
             progress=progress,
         )
@@ -90,10 +72,11 @@ def filter_(
         flagged = f"  flagged: {', '.join(one.flags)}" if one.flags else ""
         print(f"{one.value:.3f} ± {one.sd:.3f}  {file} [{number}]{flagged}")
     mean = sum(done.uncertainty) / len(done.uncertainty)
-    frames = f"{done.frames} frame{'s' if done.frames != 1 else ''}"
-    say(f"{target}: {frames} on {done.device}, uncertainty {mean:.2f} of the signal")
+    count = f"{done.frames} frame{'s' if done.frames != 1 else ''}"
+    say(f"{target}: {count} on {done.device}, uncertainty {mean:.2f} of the signal")
 
 
+@grouped
 def reconstruct(
     file: Annotated[
         Path,
@@ -117,10 +100,8 @@ def reconstruct(
         Path | None,
         typer.Option(metavar="MAP", help="write each pixel's standard deviation, too"),
     ] = None,
-    series: Series = None,
-    channel: Channel = None,
-    axes: Axes = None,
-    pixel_size: PixelSize = None,
+    *,
+    frames: Frames,
     interval: Interval = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite")] = False,
@@ -128,7 +109,6 @@ def reconstruct(
 ) -> None:
     """Rebuild frames between those of a movie; measured frames stay as they are."""
     from agent.cli.progress_bar import counting
-    from agent.offline.files.opening import part_of
     from agent.offline.files.reconstruction import reconstruct_file
 
     with counting(err) as progress:
@@ -140,9 +120,9 @@ def reconstruct(
             uncertainty=uncertainty,
             device=device,
             overwrite=overwrite,
-            pixel_size_nm=pixel_size,
+            pixel_size_nm=frames.pixel_size,
             interval_s=interval,
-            part=part_of(series, channel, axes or ()),
+            part=frames.part,
             progress=progress,
         )
     if as_json:

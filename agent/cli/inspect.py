@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from agent.cli.images import Axes, Channel, PixelSize, Series
-from agent.cli.options import AsJson, Open, Port, RunFolder, Trust, out, say
+from agent.cli.groups import grouped
+from agent.cli.options import AsJson, Frames, Open, Port, RunFolder, Trust, out, say
 from agent.cli.summary import print_summary
 
 
@@ -74,14 +74,13 @@ def replay(folder: RunFolder, as_json: AsJson = False, trust: Trust = False) -> 
         raise typer.Exit(1)
 
 
+@grouped
 def score(
     files: Annotated[
         list[Path], typer.Argument(help="TIFFs and OME-Zarr images, one frame or more each")
     ],
-    pixel_size: PixelSize = None,
-    series: Series = None,
-    channel: Channel = None,
-    axes: Axes = None,
+    *,
+    frames: Frames,
     weights: Annotated[
         Path | None, typer.Option("--weights", help="instead of the bundled weights")
     ] = None,
@@ -92,10 +91,9 @@ def score(
     as_json: AsJson = False,
 ) -> None:
     """Score STED frames with the quality network: 0 useless, 1 as good as it gets."""
-    from agent.offline.files.opening import part_of
     from agent.offline.files.scoring import score_files
 
-    part = part_of(series, channel, axes or ())
+    part, pixel_size = frames.part, frames.pixel_size
     refused: list[str] = []
     rows = score_files(files, pixel_size, weights, part, refused.append)
     if heatmap is not None and not refused:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from agent.cli.groups import Group
 from agent.cli.terminal import err, out, say
 from agent.config.reading import UserError
+
+if TYPE_CHECKING:
+    from agent.ui.web.access import Place
+    from devices.recorded import Part
 
 __all__ = ["err", "out", "say"]
 
@@ -56,11 +62,60 @@ Trust = Annotated[
         help="of a run that was not begun here: load the devices, code and configurations it names",
     ),
 ]
-Host = Annotated[str, typer.Option("--host", help="of the page: address to listen on")]
 Port = Annotated[int | None, typer.Option("--port", help="of the page")]
-Certificate = Annotated[Path | None, typer.Option("--certificate", help="of the page: TLS, PEM")]
-Key = Annotated[Path | None, typer.Option("--key", help="of the page: TLS, PEM")]
-AllowPlain = Annotated[
-    bool, typer.Option("--allow-plain", help="of the page: other machines without TLS")
-]
 Open = Annotated[bool, typer.Option("--open/--no-open", help="the page in a browser")]
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Group):
+    """Where a page is served, and whether it is opened."""
+
+    host: Annotated[str, typer.Option("--host", help="of the page: address to listen on")] = (
+        "127.0.0.1"
+    )
+    port: Port = None
+    certificate: Annotated[
+        Path | None, typer.Option("--certificate", help="of the page: TLS, PEM")
+    ] = None
+    key: Annotated[Path | None, typer.Option("--key", help="of the page: TLS, PEM")] = None
+    allow_plain: Annotated[
+        bool, typer.Option("--allow-plain", help="of the page: other machines without TLS")
+    ] = False
+    show: Open = True
+
+    @property
+    def place(self) -> Place:
+        """Where it is served."""
+        from agent.ui.web.access import Place
+
+        return Place(self.host, self.port, self.certificate, self.key, self.allow_plain)
+
+
+@dataclass(frozen=True, slots=True)
+class Frames(Group):
+    """Which frames of a file are meant, and how large their pixels are."""
+
+    series: Annotated[
+        int | None, typer.Option("--series", metavar="N", help="which image of a file of several")
+    ] = None
+    channel: Annotated[
+        int | None, typer.Option("--channel", metavar="N", help="which channel, from 0")
+    ] = None
+    axes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--axis",
+            metavar="AXIS[=N]",
+            help="z=3: the fourth plane; z: frames run along it; repeatable",
+        ),
+    ] = None
+    pixel_size: Annotated[
+        float | None, typer.Option("--pixel-size", metavar="NM", help="instead of the file's own")
+    ] = None
+
+    @property
+    def part(self) -> Part:
+        """Which image, channel and axes."""
+        from agent.offline.files.opening import part_of
+
+        return part_of(self.series, self.channel, self.axes or ())

@@ -12,16 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from rich.table import Table
 
+from agent.cli.groups import grouped
 from agent.cli.options import (
-    AllowPlain,
     AsJson,
-    Certificate,
     ConfigFile,
-    Host,
-    Key,
-    Open,
     Overrides,
-    Port,
+    Page,
     RunFolder,
     Trust,
     View,
@@ -39,6 +35,7 @@ if TYPE_CHECKING:
     from agent.run.estimate import Expected
 
 
+@grouped
 def run(
     config: ConfigFile,
     folder: Annotated[
@@ -47,12 +44,8 @@ def run(
     seed: Annotated[int | None, typer.Option(help="instead of the config's")] = None,
     overrides: Overrides = None,
     view: View = False,
-    host: Host = "127.0.0.1",
-    port: Port = None,
-    certificate: Certificate = None,
-    key: Key = None,
-    allow_plain: AllowPlain = False,
-    show: Open = True,
+    *,
+    page: Page,
 ) -> None:
     """Run a config: live, automated optimization or time-lapse."""
     lines = list(overrides or [])
@@ -63,27 +56,23 @@ def run(
         from agent.record.folder import begun_folder
         from agent.run import Session, open_microscope
         from agent.ui.view.serve import viewed
-        from agent.ui.web.access import Place
 
-        place = Place(host, port, certificate, key, allow_plain).check()
+        place = page.place.check()
         # Opened before the folder is made, so that a wrong config leaves nothing behind.
         with (
             open_microscope(checked, config, seen) as microscope,
             begun_folder(checked, Path(), folder) as made,
         ):
             session = Session(checked, config, made, microscope=microscope)
-            with viewed(made, place, say, show=show) if view else nullcontext():
+            with viewed(made, place, say, show=page.show) if view else nullcontext():
                 _work(session)
 
 
+@grouped
 def view_(
     folder: RunFolder,
-    host: Host = "127.0.0.1",
-    port: Port = None,
-    certificate: Certificate = None,
-    key: Key = None,
-    allow_plain: AllowPlain = False,
-    show: Open = True,
+    *,
+    page: Page,
 ) -> None:
     """See and steer a run in a browser, while it works or after; also from another machine.
 
@@ -92,11 +81,11 @@ def view_(
     --allow-plain, inside a tunnel).
     """
     from agent.ui.view.serve import view
-    from agent.ui.web.access import Place
 
-    view(folder, Place(host, port, certificate, key, allow_plain), say, show=show)
+    view(folder, page.place, say, show=page.show)
 
 
+@grouped
 def resume(
     folder: RunFolder,
     accept_changes: Annotated[
@@ -105,12 +94,8 @@ def resume(
     ] = False,
     trust: Trust = False,
     view: View = False,
-    host: Host = "127.0.0.1",
-    port: Port = None,
-    certificate: Certificate = None,
-    key: Key = None,
-    allow_plain: AllowPlain = False,
-    show: Open = True,
+    *,
+    page: Page,
 ) -> None:
     """Continue an interrupted run, from its ledger."""
     from agent.record.summary import summarize
@@ -123,11 +108,10 @@ def resume(
             return
         from agent.run import Session
         from agent.ui.view.serve import viewed
-        from agent.ui.web.access import Place
 
-        place = Place(host, port, certificate, key, allow_plain).check()
+        place = page.place.check()
         session = Session(config, folder / "config.yaml", folder, accept_changes=accept_changes)
-        with viewed(folder, place, say, show=show) if view else nullcontext():
+        with viewed(folder, place, say, show=page.show) if view else nullcontext():
             _work(session)
 
 
