@@ -15,6 +15,11 @@ import pytest
 
 from agent.workers import process
 
+# Rewriting the assertions of all tests takes as long as importing what they test: it is done once,
+# and so is compiling in the processes that they start, also where the environment is against it.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # Tests that run side by side have devices of the same names, each its own.
 os.environ["STEDFAST_STATE"] = tempfile.mkdtemp(prefix="stedfast-state-")
 
