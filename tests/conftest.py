@@ -36,7 +36,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """What stedfast keeps for a user, apart from that of whoever runs the tests."""
+    """A folder for what stedfast keeps of a user, apart from your own."""
     with pytest.MonkeyPatch.context() as patch:
         place = str(tmp_path_factory.mktemp("state"))
         for name in ("XDG_STATE_HOME", "LOCALAPPDATA"):
@@ -57,7 +57,7 @@ def copied() -> None:
 
 @pytest.fixture(autouse=True)
 def heard(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Signals that somebody hears, in this process and in those that it starts.
+    """Signals that are not ignored, in this process and in those that it starts.
 
     A command that is over leaves them ignored, as its process is about to end, and so are those
     of a test run in the background.

@@ -226,14 +226,14 @@ class Choosy(Laser):
 
 
 class DeadLaser(Laser):
-    """A laser that does not come up."""
+    """A laser that cannot be initialized."""
 
     def initialize(self) -> None:
         raise OSError("laser not connected")
 
 
 class StuckLaser(Laser):
-    """A laser that never answers: on coming up, or else when it is set, until `released`.
+    """A laser that never answers: on initialization, or else when it is set, until `released`.
 
     One that hung stays occupied in its process; by another `name` it is another laser.
     """

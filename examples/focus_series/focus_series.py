@@ -1,4 +1,4 @@
-"""A plan of one's own: one STED frame at each focus position, and which of them is the best."""
+"""A plan of your own: one STED frame at each focus position, and which of them is the best."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each plan's section of the config answers for its plan; nobody else asks which plan it is."""
+"""Each plan's section of the config answers for its plan; no other module asks which plan it is."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ class Course:
     repeated
         Suggestions that were asked for twice, before the first trial and after the last.
     replayed
-        What was suggested where a ledger told the same, while somebody looked at the results.
+        What was suggested where a ledger told the same, while a person looked at the results.
     best
         What is recommended after both.
     another
@@ -155,7 +155,7 @@ def test_a_suggestion_stands_until_it_is_answered(course: Course) -> None:
 
 
 def test_same_seed_and_same_outcomes_same_suggestions(course: Course) -> None:
-    """As `resume` and `replay` need it; who looks at the results meanwhile changes nothing."""
+    """As `resume` and `replay` need it; a look at the results meanwhile changes nothing."""
     assert course.replayed == [*course.asked, course.repeated[-1][0]]
     assert course.best[0] == course.best[1]
     assert course.another != course.asked[0]

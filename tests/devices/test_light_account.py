@@ -193,7 +193,7 @@ def test_a_shutter_that_does_not_close_is_not_opened_again(tmp_path: Path) -> No
 
 
 class Sticking(faulty.Shutter):
-    """It opens, and does not close when it is first told to after that."""
+    """It opens, and does not close at the first command to do so."""
 
     def set_open(self, open: bool) -> None:
         if self.open and not open and len(self.given) < 6:

@@ -238,7 +238,7 @@ def test_a_cfg_that_never_initializes_its_devices_is_told_which_line_it_lacks(
 def test_a_cpp_device_that_did_not_come_up_is_refused(
     line: str, before: bool, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It is not used as if it were there: neither one that fails, nor one that nobody asks."""
+    """It is not used as if it were there: neither one that fails, nor one that is not asked."""
     file = tmp_path / "c.cfg"
     initializes = "Property,Core,Initialize,1"
     lines = [line, initializes] if before else [initializes, line]

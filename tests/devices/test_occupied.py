@@ -1,4 +1,4 @@
-"""A microscope that somebody has open is nobody else's, and free again when its process ends."""
+"""A microscope that is open is refused to others, and is free again when its process ends."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def scope(log: Path) -> MicroscopeConfig:
 def test_a_second_session_is_refused_and_told_who_has_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Neither `check` nor `devices` touches a device of a run that is under way."""
+    """Neither `check` nor `devices` touches a device of a running run."""
     file = faulty.write(tmp_path / "c.yaml", lit.config(tmp_path / "log"))
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(file)],

@@ -1,6 +1,6 @@
-"""Opening a microscope whose devices are lit: whatever goes wrong, they are dark afterwards.
+"""Opening a microscope whose devices are lit: after every failure they are dark.
 
-The devices stay as they are when they are let go, as hardware does, and write down every
+The devices stay as they are when they are released, as hardware does, and write down every
 command that reaches them.
 """
 

@@ -1,4 +1,4 @@
-"""A GPU that does nothing before it must: what is in line is done when somebody waits for it."""
+"""A GPU that does nothing before it must: queued work is done when its result is waited for."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import sys
 
 
 class Reads:
-    """Reads the networks that come along."""
+    """Reads the bundled networks."""
 
     def compiler_needed(self) -> bool:
         """Whether torch's compiler was imported for them."""

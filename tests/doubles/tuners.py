@@ -16,7 +16,7 @@ from agent.workers.tune_process import FOLDER, Tuned
 
 @dataclass
 class Pretends:
-    """Says of every attempt that it is better, and writes weights that hardly differ.
+    """Calls every attempt better, and writes weights that hardly differ.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Code that somebody else might write: what a config names by `MODULE:FUNCTION`, as text."""
+"""Code as another person might write it: what a config names by `MODULE:FUNCTION`, as text."""
 
 ENGINE = """
 from pydantic import Field

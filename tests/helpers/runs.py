@@ -1,4 +1,4 @@
-"""Runs with faulty devices: started, cut off, looked through and gone on with.
+"""Runs with faulty devices: started, cut off, looked through and continued.
 
 The devices are Python ones from `tests.faulty`, the rest is the real thing: Micro-Manager's
 core and runner, the ledger, the image store and, where signals matter, the real command line
@@ -98,7 +98,7 @@ def assert_left_well(
 
 
 def resume(capsys: pytest.CaptureFixture[str], run: Path, planned: int, **session: Any) -> None:
-    """Go on with a run, which must then complete without a frame missing or twice."""
+    """Continue a run, which must then complete without a missing or repeated frame."""
     before = {i: taken.frame for i, taken in recorded(run).taken.items()}
     result = Session(read_config(run), run / "config.yaml", run, **session).run()
     assert (result.status, result.safe) == ("completed", True), result.reason

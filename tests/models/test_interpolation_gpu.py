@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small network whose motion is not nought."""
+    """A small network whose motion is not zero."""
     torch.manual_seed(3)
     network = build(
         {"network": "flow", "widths": [4, 6], "hidden": 8, "synthesis": [4, 6], "reach": 1}

@@ -46,7 +46,7 @@ def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Stopped(Exception):
-    """Somebody pressed Ctrl-C."""
+    """As after Ctrl-C."""
 
 
 class TestTraining:

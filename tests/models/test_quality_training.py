@@ -1,4 +1,4 @@
-"""Training of the quality network: what it learns, splits, figures, and going on after a stop."""
+"""Training of the quality network: what it learns, splits, figures, and continuing after a stop."""
 
 from __future__ import annotations
 
@@ -192,7 +192,7 @@ class TestTraining:
 
     @pytest.mark.slow
     def test_another_pixel_size_is_another_training(self, rated: Path, tmp_path: Path) -> None:
-        """Whether a table or the files say it; and it is not gone on with after a stop."""
+        """Whether a table or the files say it; such a training is not continued after a stop."""
         names = [f"{i:02d}.tif" for i in range(10)]
         (tmp_path / "stated").mkdir()
         for name in names:

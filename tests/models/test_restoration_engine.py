@@ -1,4 +1,4 @@
-"""The engine that filters frames: the same as the network, at any size, whatever goes wrong."""
+"""The engine that filters frames: the same as the network, at any size, also after failures."""
 
 from __future__ import annotations
 

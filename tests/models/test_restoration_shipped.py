@@ -1,4 +1,4 @@
-"""The filters that come along, on simulated fields that they were not trained on."""
+"""The bundled filters, on simulated fields that they were not trained on."""
 
 from __future__ import annotations
 

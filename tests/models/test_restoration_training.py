@@ -1,4 +1,4 @@
-"""Training of restoration networks: what each method learns, data, and going on after a stop."""
+"""Training of restoration networks: what each method learns, data, and continuing after a stop."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def filtered(out: Path, frame: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def error(image: NDArray[Any], truth: Map) -> float:
-    """Root-mean-square distance from the truth, whatever brightness and background are."""
+    """Root-mean-square distance from the truth, for any brightness and background."""
     design = np.stack([image.ravel(), np.ones(image.size)], 1)
     fitted = design @ np.linalg.lstsq(design, truth.ravel(), rcond=None)[0]
     return float(np.sqrt(np.mean((fitted - truth.ravel()) ** 2)))

@@ -109,7 +109,7 @@ def test_a_changed_bit_is_noticed(file: Path) -> None:
 
 
 class Trap:
-    """What a pickle may do to whoever opens it."""
+    """What a pickle may do to the person who opens it."""
 
     def __init__(self, sprung: Path) -> None:
         self.sprung = sprung

@@ -93,7 +93,7 @@ def pixels_of(file: Path) -> dict[str, Any]:
 
 
 def kinds(file: Path) -> list[str]:
-    """What an OME-TIFF says of its frames."""
+    """What an OME-TIFF says about its frames."""
     marks = {int(mark["K"]): mark["value"] for mark in pixels_of(file)["stedfast/frames"]}
     assert sorted(marks) == list(range(len(marks)))
     return [str(marks[number]).split(";")[0] for number in sorted(marks)]

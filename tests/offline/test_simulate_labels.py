@@ -1,4 +1,4 @@
-"""Fields with two labels: what is in their channels, what sets share, and going on after a stop."""
+"""Fields with two labels: their channels, what sets share, and continuing after a stop."""
 
 from __future__ import annotations
 

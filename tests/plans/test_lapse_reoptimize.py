@@ -311,7 +311,7 @@ def test_light_is_kept_for_the_rest_in_all_and_for_each_field() -> None:
 
 
 class Advice(RandomSearch):
-    """Recommends the brightest settings, whatever it was told."""
+    """Recommends the brightest settings, for any outcomes."""
 
     def recommend(self) -> dict[str, Value]:
         return {"excitation_power": 20.0}

@@ -292,7 +292,7 @@ def test_a_budget_that_is_too_small_stops_the_run(tmp_path: Path) -> None:
 @pytest.mark.process
 @pytest.mark.slow
 def test_a_shot_that_is_refused_in_the_middle(tmp_path: Path) -> None:
-    """A shot that is refused ends the run; when it is gone on with, no time point is missing."""
+    """A shot that is refused ends the run; after it is continued, no time point is missing."""
 
     @wraps(build_plan)  # it is gone on with by the config's
     def failing(asked: RunConfig) -> Plan:

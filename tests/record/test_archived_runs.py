@@ -118,7 +118,7 @@ def test_a_medium_that_refuses_to_be_written(
 
 @pytest.mark.slow
 def test_who_looks_on_sees_what_a_later_session_adds(tmp_path: Path) -> None:
-    """A reader that found nobody at work is not left behind when somebody is."""
+    """A reader that found no running session also sees what a later session writes."""
     result, run = run_session(tmp_path, session={"make_plan": cut_after(2)}, live={"frames": 5})
     assert result.status == "failed"
     written_by_earlier_versions(run, killed=False)

@@ -1,4 +1,4 @@
-"""Row before news: nobody hears of what the ledger does not have."""
+"""Row before news: nothing is announced that the ledger does not have."""
 
 import sqlite3
 from contextlib import closing

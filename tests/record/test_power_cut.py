@@ -1,4 +1,4 @@
-"""What a power cut, a stubborn disk or a person leaves of a run, and how it is gone on with."""
+"""What a power cut, a stubborn disk or a person leaves of a run, and how the run is continued."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def test_a_simulated_sample_has_its_own_time_for_both() -> None:
 
 
 def test_a_resumed_run_is_as_old_as_it_is() -> None:
-    """Its schedule goes on where it stood; the hours in between are the sample's all the same."""
+    """Its schedule continues where it stood; the hours in between still count for the sample."""
     born = datetime.now(UTC) - timedelta(hours=2)
     frame = {"time_s": 62.0, "schedule_s": 60.0}
     left = Recording(

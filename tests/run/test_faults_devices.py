@@ -1,4 +1,4 @@
-"""Cameras and lasers that fail: the light is off, nothing is lost, and it can go on."""
+"""Cameras and lasers that fail: the light is off, nothing is lost, and the run can be continued."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def test_dose_budget_stops_before_it_is_exceeded(
 def test_a_laser_that_stays_on_fails_the_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """All frames are there, but somebody must go and look at that laser."""
+    """All frames are there, but a person must look at that laser."""
     flag = tmp_path / "stuck"
     flag.touch()
     result, run = run_session(
@@ -230,7 +230,7 @@ def test_a_laser_that_is_mute_once_at_the_very_end_is_asked_again(
 def test_a_laser_that_hangs_keeps_nothing_else_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nor does it keep the process: who has been told of the laser can go to it."""
+    """Nor does it keep the process running: the laser was named, and a person can go to it."""
     monkeypatch.setattr("devices.safety._STEP_TIMEOUT_S", 0.3)
     monkeypatch.setattr("agent.run.ending.LET_GO_S", 0.3)
     monkeypatch.setattr("devices.opening._LET_GO_S", 0.3)
@@ -325,7 +325,7 @@ class Halt:
 def test_no_light_after_the_safe_state_at_any_line(tmp_path: Path) -> None:
     """Make safe while the acquisition thread stands before each line of the engine in turn.
 
-    That thread goes on 50 ms later, or when the microscope is safe. From the moment on that
+    That thread continues 50 ms later, or when the microscope is safe. From the moment on that
     `make_safe` has returned, no laser may get another value and the shutter may not open.
     """
     config, _, _ = checked(tmp_path)

@@ -1,4 +1,4 @@
-"""Disks that fail, and records that a run goes on from, to the same end; replay sees any change."""
+"""Disks that fail, and records from which a run continues to the same end; replay sees changes."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_image_folder_becomes_unwritable(
 
 
 def test_the_ledger_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No place is left to write down the safe state; it is reached all the same."""
+    """No place is left to write down the safe state; it is reached nevertheless."""
     add = Ledger.add
     full = threading.Event()
 
@@ -227,7 +227,7 @@ def optimized(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same with an engine that takes no time, for what a replay sees whoever decides."""
+    """The same with an engine that takes no time, for what a replay sees with any engine."""
     run = tmp_path_factory.mktemp("searched") / "run"
     assert optimize(run, asked=["optimize.engine=random"], scorer=mean_score).status == "completed"
     return run
@@ -423,7 +423,7 @@ def test_what_somebody_else_writes_over_fails_the_run_and_is_told(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The run ends as it has, without a traceback, whatever can still be read of it."""
+    """The run ends as it has, without a traceback, however little of it can still be read."""
     snap = faulty.FlakyCamera.snap
 
     def overwrite(camera: faulty.FlakyCamera, buffer: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Plans and scorers that fail or doubt: the run ends well, and it can go on."""
+"""Plans and scorers that fail or doubt: the run ends well, and can be continued."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_exception_in_scoring_skips(tmp_path: Path, capsys: pytest.CaptureFixtur
 
 @pytest.mark.slow
 def test_a_skipped_score_stays_skipped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """What a plan was told once it is told again, even by a scorer that works now."""
+    """A plan gets the same answer again, even from a scorer that works now."""
 
     def breaks_off(config: RunConfig) -> Plan:
         plan = reading_plan(skip=True)(config)

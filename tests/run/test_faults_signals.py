@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, once and twice: the light is off, nothing is lost, and it can go on."""
+"""Ctrl-C and SIGTERM, once and twice: the light is off, nothing is lost, the run can continue."""
 
 from __future__ import annotations
 

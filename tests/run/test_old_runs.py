@@ -1,4 +1,4 @@
-"""Runs that an earlier version left are shown, reported, exported, replayed and gone on with."""
+"""Runs that an earlier version left are shown, reported, exported, replayed and continued."""
 
 from __future__ import annotations
 

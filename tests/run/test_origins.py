@@ -1,4 +1,4 @@
-"""What decides in a run is asked for when it is gone on with: its plan, weights and priors."""
+"""What decides in a run is checked when it is continued: its plan, weights and priors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.helpers.searches import config_data_of_a_run
 
 
 def my_plan(cut: int | None = None) -> Callable[[RunConfig], Plan]:
-    """A plan of one's own: six frames, or an end by an exception."""
+    """A plan of its own: six frames, or an end by an exception."""
 
     def plan(config: RunConfig) -> Plan:
         for number in range(6):

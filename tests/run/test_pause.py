@@ -1,4 +1,4 @@
-"""Pause, resume, stop and the filter's queue, told to runs at work; and what is not heeded."""
+"""Pause, resume, stop and the filter's queue, sent to running runs; and what is not applied."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_a_pause_is_dark_and_the_run_goes_on_where_it_stood(
 def test_a_pause_that_cannot_be_made_safe_ends_the_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Who pauses may open the lid: the run does not stand still with a laser on."""
+    """During a pause the lid may be opened: no laser is on."""
     stuck = faulty.device("Laser", sticks=True, armed=str(tmp_path / "stuck"))
     work = Work(tmp_path, live={"frames": 400, "interval_s": 0.05}, laser=stuck).start()
     until(lambda: work.progress.frames >= 2)

@@ -31,7 +31,7 @@ STOPS = ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
 
 @pytest.fixture(autouse=True)
 def heard() -> Iterator[None]:
-    """Whatever the shell that started the tests has ignored."""
+    """Also where the shell that started the tests ignores some."""
     if hasattr(signal, "SIGHUP"):
         before = {name: signal.signal(getattr(signal, name), signal.SIG_DFL) for name in STOPS}
     yield
@@ -163,7 +163,7 @@ def test_a_run_that_ends_before_it_begins_leaves_no_folder(
 @posix
 @pytest.mark.parametrize("names", [["SIGINT"], ["SIGINT", "SIGTERM"]])
 def test_the_stage_is_sent_nowhere_after_a_signal(names: list[str], tmp_path: Path) -> None:
-    """They come while a plan computes where to go next, and it goes on at once."""
+    """They come while a plan computes where to go next, and the run continues at once."""
     work, run, log = session(tmp_path)
     asked = []
 
@@ -193,7 +193,7 @@ def test_the_stage_is_sent_nowhere_after_a_signal(names: list[str], tmp_path: Pa
 
 @posix
 def test_suspended_in_the_dark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-Z stops the process when everything is safe; then it goes on where it was."""
+    """Ctrl-Z stops the process when everything is safe; then the run continues where it was."""
     asleep: list[dict[str, str]] = []
     work, _, log = session(tmp_path, interval_s=0.2)
 

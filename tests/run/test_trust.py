@@ -1,4 +1,4 @@
-"""Run folders from somebody else: nothing that their config names is loaded unasked."""
+"""Run folders from another person: nothing that their config names is loaded unasked."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ BEST: dict[str, Value] = {"power": 40.0, "lines": 4, "filter": "far red"}
 
 
 class Led:
-    """What became of `plan: optimize` that was told things before some of its trials."""
+    """The course of `plan: optimize` with instructions before some of its trials."""
 
     def __init__(self, told: Mapping[int, Sequence[tuple[str, Any]]] = {}, **config: Any) -> None:
         settings = {"trials": 4, "initial": 2, "retest_fields": 1} | config

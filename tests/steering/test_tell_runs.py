@@ -110,7 +110,7 @@ def test_a_running_optimization_is_told_and_follows(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def by_command() -> None:
-        """As a second process would, while the run is at work."""
+        """As a second process would, while the session is running."""
         code, _, said = cli(capsys, "tell", run, "depletion_power=120", "trials=6")
         messages.append((code, said))
 
@@ -184,7 +184,7 @@ def test_what_was_told_lasts_over_an_interruption(
 
 @wraps(build_plan)
 def cut_when_told(config: RunConfig) -> Plan:
-    """The config's plan, which breaks off once what it was told is in the ledger."""
+    """The config's plan, which stops once its instruction is in the ledger."""
     plan, answer = build_plan(config), None
     while True:
         answer = yield plan.send(answer)  # type: ignore[misc]  # answers go through as they are
@@ -311,7 +311,7 @@ def test_a_complete_run_can_be_told_nothing(
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that was told something and completed."""
+    """A run that got instructions and completed."""
     folder = tmp_path_factory.mktemp("told")
     faulty.write(folder / "config.yaml", config_data_of_a_run())
     made = new_folder(load(folder / "config.yaml"), folder, folder / "run")
@@ -322,7 +322,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def ledger(told: Path) -> Iterator[sqlite3.Connection]:
-    """The ledger of the told run, to be changed; it is put back afterwards."""
+    """The ledger of the told run, to be changed; it is restored afterwards."""
     file = told / "ledger.sqlite"
     before = file.read_bytes()
     with closing(sqlite3.connect(file)) as connection:

@@ -1,4 +1,4 @@
-"""The report: every kind of run, in one file that asks nobody for anything."""
+"""The report: every kind of run, in one file that loads nothing else."""
 
 from __future__ import annotations
 

@@ -227,7 +227,7 @@ def test_a_killed_run_is_shown_as_it_was_last_and_as_ended(tmp_path: Path, page:
 
 
 def a_search(tmp_path: Path, told: threading.Event) -> Session:
-    """One whose third trial waits until something was told."""
+    """One whose third trial waits for an instruction."""
     data = config_data_of_a_run()
     data["optimize"] |= {"trials": 6, "bleaching_limit": 1.0}
     file = faulty.write(tmp_path / "config.yaml", data)

@@ -1,4 +1,4 @@
-"""Hostile requests to the view of a run that is at work: refused, logged, and without effect."""
+"""Hostile requests to the view of a running run: refused, logged, and without effect."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Answer = tuple[int, Any, dict[str, str]]
 
 @pytest.fixture(scope="module")
 def at_work(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Work, RunSite, Links]]:
-    """A run that goes on, and its pages."""
+    """A running run, and its pages."""
     with pytest.MonkeyPatch.context() as patch:
         # Beside it, other tests have devices of the same names at work.
         patch.setenv("STEDFAST_STATE", str(tmp_path_factory.mktemp("hostile-state")))
@@ -265,7 +265,7 @@ def test_a_page_brings_headers_that_forbid_it_everything_but_itself(
 
 @pytest.mark.slow
 def test_limits_hold_whatever_reaches_the_control_file(tmp_path: Path) -> None:
-    """Who can write into the folder needs no page; the microscope refuses all the same."""
+    """A program that writes into the folder needs no page; the microscope refuses nevertheless."""
     work = Work(tmp_path, live={"frames": 30, "interval_s": 0.03}).start()
     until(lambda: work.progress.frames > 1)
     for value in (1e9, -5, "NaN", [1, 2], None, True, {"between": [0, 1e9]}):

@@ -40,7 +40,7 @@ Frames = list[NDArray[Any]]
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny network that nobody trained."""
+    """A tiny network without a training."""
     import torch
 
     from models.restoration.network import RestorationNet

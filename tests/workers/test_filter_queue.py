@@ -1,4 +1,4 @@
-"""The queue before a filter: who is served first, and what is told of those who gave up."""
+"""The queue before a filter: which frame comes first, and what is said of frames given up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A scorer whose process is killed, stopped or hangs: no frame is lost to it, nor the run's end."""
+"""A scorer whose process is killed, stopped or hangs: no frame is lost, the run ends well."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A time-lapse whose interpolator is tuned beside it: nobody waits, and nothing else changes."""
+"""A time-lapse whose interpolator is tuned beside it: nothing waits, and nothing else changes."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module", autouse=True)
 def awake() -> Iterator[None]:
-    """Beside other tests a process of the lowest priority would hardly get on."""
+    """Beside other tests a process of the lowest priority would hardly advance."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tune_process, "LOWEST", 0)
         yield
@@ -73,7 +73,7 @@ def lapse(
 
 
 def by_hand(asked: RunConfig) -> Plan:
-    """The config's plan: one that waits has to be named when its run is gone on with."""
+    """The config's plan: one that waits has to be named when its run is continued."""
     return build_plan(asked)
 
 
