@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -34,9 +35,16 @@ def row_of(folder: Path, kind: str, like: str = "%") -> int:
         return int(found.fetchone()[0])
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose ledger is as it should be; not to be changed."""
+    return completed(tmp_path_factory.mktemp("whole") / "run")
+
+
 @pytest.fixture
-def run(tmp_path: Path) -> Path:
-    return completed(tmp_path / "run")
+def run(whole: Path, tmp_path: Path) -> Path:
+    shutil.copytree(whole, tmp_path / "run")
+    return tmp_path / "run"
 
 
 def commands(run: Path) -> list[tuple[str, ...]]:
@@ -51,19 +59,11 @@ def commands(run: Path) -> list[tuple[str, ...]]:
     ]
 
 
-# What a row is replaced by; and what has to be said of it.
+# What a row is replaced by, and what has to be said of it: one of each kind.
 KINDS = [
     ("shot", "[]", "accepted: an object"),
-    ("frame", "5", "accepted: an object"),
-    ("score", "null", "accepted: an object"),
-    ("shot", "{}", "`mode`: missing"),
-    ("score", '{"value": "0.5"}', "`value`: found '0.5'"),
-    (
-        "frame",
-        '{"shape": [4], "dtype": "u1", "crc32": 1, "time_s": "soon"}',
-        "`time_s`: found 'soon'",
-    ),
     ("frame", '{"shape": [4], "dtype": "u1", "crc32": 1, "time_s": 1e300}', "`time_s`"),
+    ("score", '{"value": "0.5"}', "`value`: found '0.5'"),
     ("end", '{"status": ["completed"], "reason": "x"}', "`status`"),
     ("run", '{"plan": "optimize", "simulated": "no", "planned": 3}', "`simulated`: found 'no'"),
     (
@@ -71,9 +71,20 @@ KINDS = [
         '{"ok": true, "reason": "", "at": "noon", "readback": {}}',
         "`at`: found 'noon'",
     ),
+    ("note", '{"topic": "x", "data": ' + "[" * 5000 + "]" * 5000 + "}", "no JSON"),
+]
+# What else a row of these kinds may be.
+OTHERS = [
+    ("frame", "5", "accepted: an object"),
+    ("score", "null", "accepted: an object"),
+    ("shot", "{}", "`mode`: missing"),
+    (
+        "frame",
+        '{"shape": [4], "dtype": "u1", "crc32": 1, "time_s": "soon"}',
+        "`time_s`: found 'soon'",
+    ),
     ("note", '{"topic": "trial", "data": {"settings": {}}}', "`objectives`: missing"),
     ("note", '{"topic": "trial", "data": 7}', "`data`: found 7"),
-    ("note", '{"topic": "x", "data": ' + "[" * 5000 + "]" * 5000 + "}", "no JSON"),
     ("note", '{"topic": "x", "data": {', "no JSON"),
     ("note", "", "no JSON"),
 ]
@@ -91,6 +102,19 @@ def test_every_command_names_the_row_that_is_wrong(
         assert code == 2, command
         assert f"ledger.sqlite, row {row} ({kind})" in err and said in err, err
         assert "Traceback" not in err
+    reader = Reader(run)
+    reader.refresh()
+    assert f"row {row}" in reader.damage and said in reader.damage
+
+
+@pytest.mark.parametrize(("kind", "text", "said"), OTHERS)
+def test_the_row_that_is_wrong_is_named(run: Path, kind: str, text: str, said: str) -> None:
+    """By what all commands read a run with, and by the view."""
+    row = row_of(run, kind)
+    changed(run, "UPDATE entries SET data = ? WHERE seq = ?", text, row)
+    with pytest.raises(DamagedLedger) as raised, reading(run) as ledger:
+        Recording.read(ledger)
+    assert f"ledger.sqlite, row {row} ({kind})" in str(raised.value) and said in str(raised.value)
     reader = Reader(run)
     reader.refresh()
     assert f"row {row}" in reader.damage and said in reader.damage
