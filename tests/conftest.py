@@ -8,10 +8,12 @@ import signal
 import sys
 import tempfile
 from collections.abc import Iterator
+from functools import cache
 from multiprocessing import get_context
 from typing import Any
 
 import pytest
+import typer.main
 
 from agent.workers import process
 
@@ -53,6 +55,14 @@ def copied() -> None:
     process._IMPORTED += [f"{simulate}.{name}" for name in ("labels", "movie_set", "table")]
     process._IMPORTED += ["agent.workers.rebuild_process", "agent.workers.shared_process"]
     get_context("forkserver").set_forkserver_preload(process._IMPORTED)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def commands() -> Iterator[None]:
+    """The command line as typer makes it of its functions is made once, and not for each call."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(typer.main, "get_command", cache(typer.main.get_command))
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -440,7 +440,9 @@ def device(name: str, **options: Any) -> dict[str, Any]:
 
 def write(file: Path, data: Mapping[str, Any]) -> Path:
     """Write a config as YAML."""
-    file.write_text(yaml.safe_dump(dict(data), sort_keys=False), encoding="utf-8")
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    text: str = yaml.dump(dict(data), Dumper=dumper, sort_keys=False)
+    file.write_text(text, encoding="utf-8")
     return file
 
 
