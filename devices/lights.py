@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from devices import presets
 from devices.bound import make_dark, reads
-from devices.config import MicroscopeConfig, SettingConfig
+from devices.config import MicroscopeConfig, SettingConfig, Value
 from devices.light_like import is_light_like
 from devices.safety import Step
 
@@ -79,16 +79,26 @@ class Lights:
             for device, prop in self._safe(setting)
         )
 
-    def _safe(self, setting: SettingConfig) -> Iterator[tuple[str, str]]:
+    def safe_values(self) -> dict[tuple[str, str], Value]:
+        """What each property that is made safe is made, by device and property."""
+        return {
+            what: value
+            for setting in self._kept.values()
+            for what, value in self._safe(setting).items()
+        }
+
+    def _safe(self, setting: SettingConfig) -> dict[tuple[str, str], Value]:
         """Properties that the safe value of a setting sets; one that is nowhere if it is not."""
+        assert setting.safe is not None
         if setting.group is None:
-            yield setting.device, setting.property
-        elif not presets.defined(self._core, setting.group, setting.safe):
-            yield "", ""
-        else:
-            for part in presets.parts(self._core, setting.group, setting.safe):
-                if part.device != presets.CORE:
-                    yield part.device, part.prop
+            return {(setting.device, setting.property): setting.safe}
+        if not presets.defined(self._core, setting.group, setting.safe):
+            return {("", ""): setting.safe}
+        return {
+            (part.device, part.prop): part.value
+            for part in presets.parts(self._core, setting.group, setting.safe)
+            if part.device != presets.CORE
+        }
 
     def forget(self) -> None:
         """No device is there any more."""
@@ -116,7 +126,7 @@ class Lights:
     def loose(self) -> Iterator[Loose]:
         """Light-like properties that no run changes."""
         core = self._core
-        kept = {what for setting in self._kept.values() for what in self._safe(setting)}
+        kept = self.safe_values()
         for label in self._there:
             for prop in core.getDevicePropertyNames(label):
                 if (label, prop) in kept or not is_light_like(core, label, prop):

@@ -15,12 +15,17 @@ from devices.fields import grid
 from devices.groups import shutter_of
 from devices.modules import module_named
 from devices.refusals import refused
+from devices.system_presets import GROUP, STARTUP
 
 if TYPE_CHECKING:
     from pymmcore_plus.experimental.unicore import Device, UniMMCore
 
 
-def new_core(before_unloading: Callable[[], None], cfg: str | None = None) -> UniMMCore:
+def new_core(
+    before_unloading: Callable[[], None],
+    cfg: str | None = None,
+    start_up: Callable[[], None] | None = None,
+) -> UniMMCore:
     """Make a core without devices.
 
     Parameters
@@ -30,6 +35,9 @@ def new_core(before_unloading: Callable[[], None], cfg: str | None = None) -> Un
         where a line of a `.cfg` fails, with the devices as that file has left them.
     cfg
         The `.cfg` it is for, on which depends where adapters are looked for.
+    start_up
+        Carries out the Startup preset of the `.cfg`, when all its lines are done; Micro-Manager
+        does if absent.
     """
     from pymmcore_plus.experimental.unicore import UniMMCore
 
@@ -37,6 +45,12 @@ def new_core(before_unloading: Callable[[], None], cfg: str | None = None) -> Un
         def unloadAllDevices(self) -> None:  # noqa: N802  # the core's name
             before_unloading()
             super().unloadAllDevices()
+
+        def setConfig(self, groupName: str, configName: str) -> None:  # noqa: N802, N803
+            if start_up is not None and (groupName, configName) == (GROUP, STARTUP):
+                start_up()
+            else:
+                super().setConfig(groupName, configName)
 
     adapters = adapters_for(cfg)
     return Core(mm_path=str(adapters)) if adapters else Core()

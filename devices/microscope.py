@@ -157,6 +157,16 @@ class Microscope:
         """Make safe, read back and let go of all devices; a second call does nothing more."""
         return self._held.close(reason, hung=hung)
 
+    def shut_down(self, reason: str) -> str | None:
+        """Set the `.cfg`'s Shutdown preset, once, with the microscope made safe before and after.
+
+        Returns
+        -------
+        str | None
+            Why it could not be set; None if it was, or if there is none.
+        """
+        return self._held.shut_down(reason)
+
     @property
     def closed(self) -> bool:
         """All devices were let go of."""

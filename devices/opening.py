@@ -20,6 +20,7 @@ from devices.lights import Lights, halt
 from devices.loading import load_devices, new_core
 from devices.occupied import occupy
 from devices.safety import LightGate, Never, Readback, SafeState, Stop, make_safe
+from devices.system_presets import shut_down, start_up
 
 if TYPE_CHECKING:
     from pymmcore_plus.experimental.unicore import UniMMCore
@@ -30,6 +31,8 @@ _ASKED_S = 5.0
 """How long a device that is being loaded is waited for once it is to end (s)."""
 _LET_GO_S = 2.0
 """How long a device that hangs is waited for at the end (s)."""
+_SHUTDOWN_S = 10.0
+"""How long the devices have for the Shutdown preset of a `.cfg` (s)."""
 _TICK_S = 0.05
 """Time between two looks at whether opening is to end (s)."""
 
@@ -56,11 +59,12 @@ class OpenCore:
     def __init__(self, config: MicroscopeConfig, stop: Stop, taken: ExitStack) -> None:
         self._taken = taken
         self.gate = LightGate(stop)
-        self.core: UniMMCore = new_core(self._before_unloading, config.cfg)
+        self.core: UniMMCore = new_core(self._before_unloading, config.cfg, self._start_up)
         self.lights = Lights(self.core, config)
         self.let_go = False
         self._config = config
         self._closing = False
+        self._shut = False
         self._worker: threading.Thread | None = None
         self._unloaded: tuple[Readback, ...] = ()
         self._safe: SafeState | None = None
@@ -150,8 +154,35 @@ class OpenCore:
         self._safe = replace(state, readback=(*self._unloaded, *state.readback))
         return self._safe
 
+    def shut_down(self, reason: str = "closed") -> str | None:
+        """Set the `.cfg`'s Shutdown preset, once; it is made safe before and after it.
+
+        Returns
+        -------
+        str | None
+            Why it could not be set; None if it was, or if there is none.
+        """
+        before = self._safe or self.make_safe(reason)
+        alive = self._worker is not None and self._worker.is_alive()
+        if self._shut or alive or not before.ok or self.gate.stop.now:
+            return None
+        self._shut = True
+        worker = self._worker = _Worker(lambda: shut_down(self.core, self.lights))
+        worker.start()
+        worker.join(_SHUTDOWN_S)
+        self.make_safe(reason)  # whatever it did, it is dark
+        if worker.is_alive():
+            return f"a device hangs: it is not set after {_SHUTDOWN_S:g} s"
+        try:
+            worker.result()
+        except Exception as error:
+            return str(error)
+        return None
+
     def close(self, reason: str = "closed", *, hung: bool = False) -> SafeState:
         """Make safe, read back and let go; a second call does nothing more.
+
+        What the `.cfg` has for its end, its Shutdown preset, is set in between.
 
         Parameters
         ----------
@@ -166,6 +197,9 @@ class OpenCore:
         if safe is None or not safe.ok:
             self._look_again()
             safe = self.make_safe(reason)
+        if not hung:
+            self.shut_down(reason)
+            safe = self._safe or safe
         if self._worker is not None and self._worker.is_alive():
             self._worker.join(_LET_GO_S)
             self._look_again()
@@ -203,6 +237,11 @@ class OpenCore:
         # Python: the core's threads may outlive the interpreter.
         CMMCore.registerCallback(self.core, None)
         self._taken.close()
+
+    def _start_up(self) -> None:
+        """All devices of a `.cfg` are up: dark first, then its Startup preset."""
+        self.darken("opened")
+        start_up(self.core, self.lights)
 
     def _before_unloading(self) -> None:
         """Micro-Manager itself unloads all devices where a line of a `.cfg` fails."""

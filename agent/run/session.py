@@ -195,8 +195,9 @@ class Session:
             work.loop.close()
             microscope.make_safe(reason)
             work.join(ending.LET_GO_S)
+            refused = None if work.is_alive() else microscope.shut_down(reason)
             safe = microscope.make_safe(reason)  # the thread may have lit something in between
-            result = self._finish(work, safe, reason, cause, seen, beat)
+            result = self._finish(work, safe, refused, reason, cause, seen, beat)
             microscope.close(reason, hung=work.is_alive())
             if not microscope.closed:
                 result = replace(result, thread_left=True)
@@ -208,6 +209,7 @@ class Session:
         self,
         work: AcquisitionThread,
         safe: SafeState,
+        refused: str | None,
         reason: str,
         cause: BaseException | None,
         seen: Interrupts,
@@ -229,6 +231,8 @@ class Session:
         try:
             work.loop.give_up_shot()
             parts.journal.add("safe_state", replace(safe, reason=why).as_dict())
+            if refused is not None:
+                parts.journal.fault(f"the .cfg's Shutdown preset: {refused}", "go on")
             if status == "failed":
                 parts.journal.fault(why, "stop", work.loop.frames)
             if not work.is_alive() and (damage := self._finish_images(work)):

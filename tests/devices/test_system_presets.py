@@ -1,0 +1,118 @@
+"""What a `.cfg` has for its start and its end is done, and never switches light on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.record.summary import summarize
+from devices.config import MicroscopeConfig
+from devices.microscope import Microscope
+from tests import faulty
+from tests.helpers.runs import recorded, run_session
+
+CFG = """Property,Core,Initialize,0
+Device,Wheel,DemoCamera,DWheel
+Device,Lamp Shutter,DemoCamera,DShutter
+#py pyDevice,Lamp,tests.faulty,Laser
+#py pyDevice,Spare,tests.faulty,Laser
+#py pyDevice,Shutter,tests.faulty,Shutter
+#py pyDevice,Camera,tests.faulty,FlakyCamera
+Property,Core,Initialize,1
+Property,Core,Camera,Camera
+Property,Core,Shutter,Shutter
+Property,Lamp,Power_mW,50
+ConfigGroup,System,Startup,Wheel,State,3
+ConfigGroup,System,Startup,Lamp Shutter,State,1
+#py ConfigGroup,System,Startup,Lamp,Power_mW,200
+ConfigGroup,System,Shutdown,Wheel,State,7
+ConfigGroup,System,Shutdown,Lamp Shutter,State,1
+#py ConfigGroup,System,Shutdown,Lamp,Power_mW,200
+#py ConfigGroup,System,Shutdown,Spare,Power_mW,80
+"""
+POWER = {
+    "device": "Lamp",
+    "property": "Power_mW",
+    "unit": "mW",
+    "range": [0, 300],
+    "start": 5,
+    "safe": 0,
+    "laser": "lamp",
+}
+
+
+def scope(tmp_path: Path, cfg: str = CFG) -> dict[str, Any]:
+    (tmp_path / "my.cfg").write_text(cfg, encoding="utf-8")
+    return {
+        "cfg": str(tmp_path / "my.cfg"),
+        "python_devices": {},
+        "settings": {"power": POWER},
+        "pixel_size_nm": 20,
+        "exposure": {"camera_ms": 10},
+        "fields": {},
+    }
+
+
+class Watched:
+    """What is there, and how it stands, at each time that the devices are unloaded."""
+
+    def __init__(self, microscope: Microscope) -> None:
+        self._core = microscope.core
+        self.wheel, self.shutter = "", True
+        self._unload = self._core.unloadAllDevices
+        self._core.unloadAllDevices = self._look  # type: ignore[method-assign]
+
+    def _look(self) -> None:
+        self.wheel = self._core.getProperty("Wheel", "State")
+        self.shutter = self._core.getShutterOpen("Lamp Shutter")
+        self._unload()
+
+
+def test_startup_is_done_on_loading_and_shutdown_at_the_end(tmp_path: Path) -> None:
+    with Microscope.open(MicroscopeConfig.model_validate(scope(tmp_path))) as microscope:
+        lamp, spare = faulty.made["Laser"][-2:]
+        assert microscope.core.getProperty("Wheel", "State") == "3"
+        assert not microscope.core.getShutterOpen("Lamp Shutter")
+        watched = Watched(microscope)
+        # As the .cfg's own line had it, until everything was up: then dark, whatever Startup says.
+        assert lamp.given[0][1] == 50
+        assert {power for _, power in lamp.given[1:]} == {0}
+        assert microscope.close().ok
+    assert (watched.wheel, watched.shutter) == ("7", False)
+    assert {power for _, power in lamp.given[1:]} == {0}
+    assert spare.given == [], "what looks like light is not switched on"
+    assert not any(is_open for _, is_open in faulty.made["Shutter"][-1].given)
+
+
+def test_a_shutdown_that_is_refused_is_written_down(tmp_path: Path) -> None:
+    """A run is as good as without it, and dark."""
+    cfg = f"{CFG}#py ConfigGroup,System,Shutdown,Lamp,Model,new\n"
+    result, run = run_session(
+        tmp_path, session={}, microscope=scope(tmp_path, cfg), live={"frames": 1}
+    )
+    assert (result.status, result.safe) == ("completed", True), result.reason
+    (fault,) = recorded(run).faults
+    assert "Shutdown preset: Lamp.Model = new: " in str(fault)
+    assert summarize(run)["safe_state"]["ok"]
+    assert faulty.made["Laser"][-2].power == 0
+
+
+def test_a_shutdown_that_hangs_holds_nothing_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("devices.opening._SHUTDOWN_S", 0.2)
+    monkeypatch.setattr("devices.opening._LET_GO_S", 0.2)
+    cfg = CFG.replace(
+        "Property,Core,Initialize,1\n",
+        "#py pyDevice,Stuck,tests.faulty,StuckLaser\nProperty,Core,Initialize,1\n",
+    )
+    cfg += "#py ConfigGroup,System,Shutdown,Stuck,Power_mW,0\n"
+    with Microscope.open(MicroscopeConfig.model_validate(scope(tmp_path, cfg))) as microscope:
+        lamp = faulty.made["Laser"][-2]
+        assert microscope.shut_down("test") == "a device hangs: it is not set after 0.2 s"
+        safe = microscope.close()
+    faulty.StuckLaser.released.set()
+    assert safe.ok and not microscope.closed
+    assert lamp.power == 0
