@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from devices import presets
@@ -49,16 +50,24 @@ def check_group(core: UniMMCore, config: MicroscopeConfig, name: str) -> None:
         for part in parts:
             if why := _refusal(core, config, part):
                 raise BindingError((*at, "choices"), f"preset {preset!r}: {part.where}: {why}")
-    _check_every(at, found, {part for parts in found.values() for part in parts if _core(part)})
-    light = {
-        part
-        for parts in found.values()
-        for part in parts
-        if not _core(part) and is_light_like(core, part.device, part.prop)
-    }
+    roles = {(p.device, p.prop) for parts in found.values() for p in parts if _core(p)}
+    _check_every(at, found, roles)
+    light = light_of(core, found)
     if light and setting.safe is None:
         raise BindingError(at, _what_to_write(setting, light))
     _check_every(at, found, light)
+
+
+def light_of(core: UniMMCore, presets: Mapping[str, Iterable[Part]]) -> set[tuple[str, str]]:
+    """Properties in presets that look like light: device and property."""
+    return {
+        (part.device, part.prop)
+        for parts in presets.values()
+        for part in parts
+        if not _core(part)
+        and core.hasProperty(part.device, part.prop)
+        and is_light_like(core, part.device, part.prop)
+    }
 
 
 def shutter_of(core: UniMMCore, setting: SettingConfig, choice: object) -> str | None:
@@ -126,7 +135,9 @@ def _is_exposure(core: UniMMCore, device: str, prop: str) -> bool:
 
 
 def _check_every(
-    at: tuple[str | int, ...], found: dict[str, tuple[Part, ...]], parts: set[Part]
+    at: tuple[str | int, ...],
+    found: Mapping[str, Iterable[Part]],
+    properties: Iterable[tuple[str, str]],
 ) -> None:
     """Check that every preset sets these properties: else it is open what they are in some.
 
@@ -135,18 +146,18 @@ def _check_every(
     BindingError
         One does not.
     """
-    for part in sorted(parts, key=lambda one: (one.device, one.prop)):
-        for preset, its in found.items():
-            if all((one.device, one.prop) != (part.device, part.prop) for one in its):
+    for what in sorted(properties):
+        for preset, parts in found.items():
+            if all((part.device, part.prop) != what for part in parts):
                 raise BindingError(
                     (*at, "choices"),
-                    f"preset {preset!r} leaves {part.where} as another preset set it; "
+                    f"preset {preset!r} leaves {'.'.join(what)} as another preset set it; "
                     "accepted: presets that all set it",
                 )
 
 
-def _what_to_write(setting: SettingConfig, light: set[Part]) -> str:
-    names = ", ".join(sorted({part.where for part in light}))
+def _what_to_write(setting: SettingConfig, light: Iterable[tuple[str, str]]) -> str:
+    names = ", ".join(sorted(map(".".join, light)))
     watts = ", ".join(f"{choice}: …" for choice in setting.choices or ())
     return (
         f"the presets of {setting.group!r} set {names}, which looks like light; accepted: with "

@@ -1,4 +1,4 @@
-"""The devices of a microscope."""
+"""The devices of a microscope, and its config groups."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from typing import Literal
 from pymmcore_plus import DeviceType, PropertyType
 from pymmcore_plus.experimental.unicore import UniMMCore
 
+from devices import presets
 from devices.config import Value
+from devices.presets import Part
+from devices.system_presets import GROUP as SYSTEM
 
 Kind = Literal["real", "integer", "text"]
 _KINDS: dict[PropertyType, Kind] = {PropertyType.Float: "real", PropertyType.Integer: "integer"}
@@ -66,6 +69,42 @@ class DeviceInfo:
     name: str
     type: str
     properties: tuple[PropertyInfo, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GroupInfo:
+    """A config group.
+
+    Parameters
+    ----------
+    name
+        What Micro-Manager calls it.
+    presets
+        What each of its presets sets, by its name.
+    current
+        The preset that the devices have; empty where they have none.
+    """
+
+    name: str
+    presets: dict[str, tuple[Part, ...]]
+    current: str
+
+
+def groups(core: UniMMCore) -> list[GroupInfo]:
+    """Every config group but Micro-Manager's own `System`, in the order of their names."""
+    found = []
+    for group in map(str, core.getAvailableConfigGroups()):
+        if group == SYSTEM:
+            continue
+        try:
+            current = presets.current(core, group)
+        except Exception:  # a device that is switched off must not hide the others
+            current = ""
+        names = map(str, core.getAvailableConfigs(group))
+        found.append(
+            GroupInfo(group, {name: presets.parts(core, group, name) for name in names}, current)
+        )
+    return found
 
 
 def inventory(core: UniMMCore) -> list[DeviceInfo]:

@@ -13,8 +13,8 @@ _LIGHT_LIKE = re.compile(
     r"|level|set ?point|on ?/? ?off",
     re.IGNORECASE,
 )
-_OPENS = re.compile("state|open|on[ _/]?off", re.IGNORECASE)
-"""Names of the properties that open a shutter."""
+_OPENS = re.compile("(state|open|on[ _/]?off)(?! ?device)", re.IGNORECASE)
+"""Names of the properties that open a shutter; `State Device` says which device is one."""
 _DARK = {"", "off", "closed", "close", "no", "false", "disable", "disabled", "standby", "dark"}
 
 

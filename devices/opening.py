@@ -240,7 +240,9 @@ class OpenCore:
 
     def _start_up(self) -> None:
         """All devices of a `.cfg` are up: dark first, then its Startup preset."""
-        self.darken("opened")
+        self.lights.look()
+        # Some shutters have none of their own before that preset; all are asked again after it.
+        make_safe(self.lights.steps(), "opened")
         start_up(self.core, self.lights)
 
     def _before_unloading(self) -> None:

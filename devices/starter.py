@@ -8,13 +8,16 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from devices.inventory import DeviceInfo, PropertyInfo, inventory
+from devices.inventory import DeviceInfo, PropertyInfo, groups, inventory
+from devices.starter_groups import Offer, offered
 
 if TYPE_CHECKING:
     from pymmcore_plus.experimental.unicore import UniMMCore
 
 _LIGHT_TYPES = {"Generic", "Hub", "Shutter", "SignalIO", "State"}
 _LIGHT_NAME = re.compile("power|intensity|volt|current|level|set ?point|brightness", re.IGNORECASE)
+_NO_TEXT = {"yes", "no", "on", "off", "true", "false", "null"}
+"""Words that are none in YAML."""
 _UNIT_OF_POWER = re.compile(r"(?<![A-Za-z])(nW|uW|µW|μW|mW|W)(?![A-Za-z])")
 
 
@@ -23,9 +26,9 @@ def starter_config(
 ) -> str:
     """Write a commented config to start from, valid as it is, for the microscope in `core`.
 
-    What only a person at the microscope can know is marked `# check:`. Light sources are
-    guessed from the names of properties that have limits, and left commented out: with its
-    comment marks removed the block of settings is valid, too.
+    What only a person at the microscope can know is marked `# check:`. Settings are left commented
+    out: the config groups of a `.cfg`, then light sources, guessed from the names of properties
+    that have limits. With its comment marks removed the block of settings is valid, too.
 
     Parameters
     ----------
@@ -74,7 +77,8 @@ def _starter(
         yield "  # Fields are around where the stage is when a run starts. Where it was just now:"
         yield f"  # fields: {{centre_um: [{x}, {y}]}}"
     yield from _exposure(core.getExposure(chosen["camera"]) if chosen["camera"] else 0.0)
-    yield from _settings(devices)
+    offers, refused = offered(core, groups(core), chosen["camera"], chosen["shutter"])
+    yield from _settings(devices, offers, refused)
     yield "live:"
     yield "  frames: 20"
 
@@ -115,22 +119,41 @@ def _exposure(exposure_ms: float) -> Iterator[str]:
     yield "    # camera: exposure_time"
 
 
-def _settings(devices: list[DeviceInfo]) -> Iterator[str]:
+def _settings(
+    devices: list[DeviceInfo], offers: list[Offer], refused: dict[str, str]
+) -> Iterator[str]:
+    grouped = {
+        (part.device, part.prop)
+        for offer in offers
+        for parts in offer.group.presets.values()
+        for part in parts
+    }
     lights = [
         (device, prop)
         for device in devices
         if device.type in _LIGHT_TYPES
         for prop in device.properties
-        if _may_be_light(prop)
+        if _may_be_light(prop) and (device.label, prop.name) not in grouped
     ]
-    if not lights:
+    if offers:
+        yield "  # check: these groups of the .cfg can be settings, whose presets are the choices."
+        yield "  # Remove the comment marks of those that a run is to set, and of `settings:`."
+    for name, why in refused.items():
+        yield f"  # check: not the group {_quoted(name)}: {_in_a_comment(why)}"
+    if lights:
+        yield "  # check: these look like light sources. Remove the comment marks of those that"
+        yield "  # are: only then is their light kept in its range, counted, and off at the end."
+        names = ", ".join(f"{device.label} {prop.name}" for device, prop in lights)
+        yield f"  # They are {_in_a_comment(names)}."
+    elif not any(offer.safe for offer in offers):
         yield "  # check: no property looks like the power of a light source. `stedfast devices`"
         yield "  # lists them all; a laser that is set elsewhere cannot be made safe from here."
+    if not offers and not lights:
         return
-    yield "  # check: these look like light sources. Remove the comment marks of those that are:"
-    yield "  # only then is their light kept in its range, counted, and switched off at the end."
     yield "  # settings:"
     keys, lasers = _Names(), _Names()
+    for offer in offers:
+        yield from _group(offer, keys, lasers)
     for device, prop in lights:
         assert prop.limits is not None
         low, high = prop.limits
@@ -153,6 +176,22 @@ def _settings(devices: list[DeviceInfo]) -> Iterator[str]:
         alone = sum(other is device for other, _ in lights) == 1
         laser = _quoted(lasers.new(device.label if alone else f"{device.label} {prop.name}"))
         yield f"  #     laser: {laser}  # check: what to call the light source"
+
+
+def _group(offer: Offer, keys: _Names, lasers: _Names) -> Iterator[str]:
+    name = offer.group.name
+    word = name.lower()
+    plain = re.fullmatch("[a-z_]{2,}", word) and word not in _NO_TEXT
+    yield f"  #   {keys.new(word if plain else _identifier(name))}:"
+    yield f"  #     group: {_quoted(name)}"
+    yield f"  #     choices: [{', '.join(map(_quoted, offer.choices))}]"
+    yield f"  #     start: {_quoted(offer.start)}  # check: what a run starts from"
+    if offer.safe is None:
+        return
+    yield f"  #     safe: {_quoted(offer.safe)}  # check: is there really no light at this preset"
+    yield f"  #     laser: {_quoted(lasers.new(name))}  # check: what to call the light source"
+    watts = ", ".join(f"{_quoted(choice)}: 0.001" for choice in offer.choices)
+    yield f"  #     watts: {{{watts}}}  # check: power on the sample (W) at each"
 
 
 def _may_be_light(prop: PropertyInfo) -> bool:

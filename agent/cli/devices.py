@@ -18,7 +18,7 @@ from agent.config.reading import UserError, located, noted
 from agent.run.signals import interrupts
 from devices.config import ExposureConfig, MicroscopeConfig
 from devices.errors import BindingError
-from devices.inventory import DeviceInfo, PropertyInfo, inventory
+from devices.inventory import DeviceInfo, GroupInfo, PropertyInfo, groups, inventory
 from devices.opening import open_core
 from devices.starter import starter_config
 
@@ -47,6 +47,7 @@ def list_devices(cfg: str, starter: Path | None, console: Console, *, as_json: b
         with interrupts() as seen, open_core(config, base=base, stop=seen) as held:
             core = held.core
             infos = held.within(_ASKING_S, lambda: inventory(core))
+            grouped = held.within(_ASKING_S, lambda: groups(core))
             text = _starter(core, cfg, config, starter) if starter is not None else ""
             shutters = held.lights.shutters
     except BindingError as error:
@@ -54,7 +55,7 @@ def list_devices(cfg: str, starter: Path | None, console: Console, *, as_json: b
     if as_json:
         print(json.dumps([asdict(info) for info in infos], indent=1, default=str))
     else:
-        console.print(_table(infos))
+        console.print(_table(infos, grouped))
     closed = f"{', '.join(shutters)} closed" if shutters else "there is no shutter to close"
     say(f"{cfg}: {closed}")
     if starter is not None:
@@ -102,10 +103,15 @@ def _starter(core: UniMMCore, cfg: str, config: MicroscopeConfig, starter: Path)
     return starter_config(core, Path(cfg).name, lines, pixel_nm)
 
 
-def _table(infos: list[DeviceInfo]) -> Table:
+def _table(infos: list[DeviceInfo], grouped: list[GroupInfo]) -> Table:
     table = Table(box=None, pad_edge=False)
     for column in ("device", "property", "value", "accepted"):
         table.add_column(column, overflow="fold")
+    for group in grouped:
+        presets = ", ".join(group.presets)
+        table.add_row(
+            Text(group.name, style="bold"), "config group", Text(group.current), Text(presets)
+        )
     for info in infos:
         table.add_row(Text(info.label, style="bold"), Text(f"{info.library} {info.name}"), "", "")
         for prop in info.properties:

@@ -13,8 +13,10 @@ from pymmcore_plus.experimental.unicore import Device, GenericDevice, UniMMCore
 
 from agent.config import load as load_config
 from agent.config import plain_yaml
+from devices import presets
 from devices.config import MicroscopeConfig
 from devices.inventory import DeviceInfo, PropertyInfo, inventory
+from devices.microscope import Microscope
 from devices.starter import starter_config
 from tests import faulty
 from tests.faulty import cli
@@ -131,6 +133,7 @@ def test_starter_config_suggests_light_sources(core: UniMMCore) -> None:
     config = microscope(uncommented(text))
     assert config.cfg == "C:\\Program Files\\my scope.cfg"
     assert set(config.settings) == {
+        *("channel", "lightpath", "objective"),
         "aom_635_voltage",
         "lights_laser_1_power_mw",
         "lights_intensity",
@@ -144,7 +147,7 @@ def test_starter_config_suggests_light_sources(core: UniMMCore) -> None:
     assert (intensity.kind, intensity.range, intensity.safe) == ("integer", (5, 100), 5)
     assert intensity.watts_per_unit is not None
     block = text.partition("# settings:")[2]
-    assert block.count("# check:") == 3 * 5 + 2
+    assert block.count("# check:") == 3 + 3 * 5 + 2
 
 
 def test_starter_config_says_when_there_is_no_light_source(core: UniMMCore) -> None:
@@ -169,6 +172,60 @@ def test_starter_config_leaves_an_open_choice_to_the_person(core: UniMMCore) -> 
     text = starter_config(core, "two.cfg", ["cfg: two.cfg"])
     assert microscope(text).camera is None
     assert '# camera:  # check: the detector, one of "One", "Two"' in text
+
+
+GROUPED_CFG = """Property,Core,Initialize,0
+Device,Wheel,DemoCamera,DWheel
+Device,Camera,DemoCamera,DCam
+#py pyDevice,Laser A,tests.faulty,Laser
+#py pyDevice,Laser B,tests.faulty,Laser
+Property,Core,Initialize,1
+Property,Core,Camera,Camera
+ConfigGroup,Empty
+ConfigGroup,Camera,Fast,Camera,Binning,2
+ConfigGroup,Line,640 nm,Wheel,State,1
+#py ConfigGroup,Line,640 nm,Laser A,Power_mW,5
+ConfigGroup,Line,Dark,Wheel,State,0
+#py ConfigGroup,Line,Dark,Laser A,Power_mW,0
+#py ConfigGroup,On,Low,Laser B,Power_mW,5
+#py ConfigGroup,On,High,Laser B,Power_mW,50
+ConfigGroup,Wheel,One,Wheel,Label,State-1
+"""
+
+
+def test_starter_config_offers_groups_before_raw_properties(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As settings that a run takes, all at once; and says why it does not offer the others."""
+    cfg = tmp_path / "my.cfg"
+    cfg.write_text(GROUPED_CFG, encoding="utf-8")
+    config = written(capsys, cfg, tmp_path / "my.yaml", take_lights=True)
+    assert list(config.settings) == ["line", "laser_b_power_mw"]
+    line = config.settings["line"]
+    assert (line.group, line.choices, line.start) == ("Line", ("640 nm",), "640 nm")
+    assert (line.safe, line.laser, line.watts) == ("Dark", "Line", {"640 nm": 0.001})
+    text = (tmp_path / "my.yaml").read_text("utf-8")
+    for group, why in (
+        ("Empty", "it has no presets"),
+        ("Camera", "preset 'Fast' sets Camera.Binning: frames are of one size"),
+        ("On", "no preset of it switches off what looks like light: Laser B.Power_mW"),
+        ("Wheel", "Wheel.Label is set by the setting 'Line' (its presets of Line) already"),
+    ):
+        assert f'check: not the group "{group}": {why}' in text
+
+
+def test_groups_of_the_demo_are_settings(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, _ = cli(capsys, "devices", "demo", "--write", tmp_path / "demo.yaml")
+    assert code == 0
+    assert "config group" in out and "Rhodamine" in out
+    text = (tmp_path / "demo.yaml").read_text("utf-8")
+    config = microscope(uncommented(text))
+    assert list(config.settings) == ["channel", "lightpath", "objective"]
+    assert config.settings["channel"].choices == ("Cy5", "DAPI", "FITC", "Rhodamine")
+    with Microscope.open(config) as opened:
+        assert presets.current(opened.core, "Channel") == config.settings["channel"].start
 
 
 class Big(GenericDevice):
