@@ -66,6 +66,11 @@ class FieldsConfig(Model):
     centre_um: tuple[float, float] | None = Field(
         None, description="where the first field is; where the stage is when a run starts if absent"
     )
+    z_um: float | None = Field(
+        None,
+        description="focus that z-stacks are relative to (µm); where the focus is when a run "
+        "starts if absent",
+    )
 
 
 class StageLimits(Model):
@@ -281,15 +286,23 @@ class MicroscopeConfig(Model):
             if setting.safe is not None
         }
 
-    def placed(self, x_um: float, y_um: float) -> MicroscopeConfig:
-        """The same with its fields around a place (µm), where they have none of their own."""
-        if self.fields.centre_um is not None:
-            return self
+    def placed(
+        self, xy_um: tuple[float, float] | None, z_um: float | None = None
+    ) -> MicroscopeConfig:
+        """The same with its fields around a place (µm), where they have none of their own.
+
+        Parameters
+        ----------
+        xy_um, z_um
+            Where stage and focus are; None where there is none.
+        """
         # To a nanometre, which goes to the ledger and back; adding 0 turns -0.0 into 0.0.
-        centre = (round(x_um, 3) + 0.0, round(y_um, 3) + 0.0)
-        return self.model_copy(
-            update={"fields": self.fields.model_copy(update={"centre_um": centre})}
-        )
+        where: dict[str, object] = {}
+        if self.fields.centre_um is None and xy_um is not None:
+            where["centre_um"] = (round(xy_um[0], 3) + 0.0, round(xy_um[1], 3) + 0.0)
+        if self.fields.z_um is None and z_um is not None:
+            where["z_um"] = round(z_um, 3) + 0.0
+        return self.model_copy(update={"fields": self.fields.model_copy(update=where)})
 
     def start(self) -> dict[str, Value]:
         """The settings a run starts from."""

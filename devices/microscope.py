@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from devices.opening import OpenCore, open_core
 from devices.owners import check_once
 from devices.refusals import refused, unknown
 from devices.safety import SafeState, Stop
-from devices.shot import Shot
+from devices.shot import Plane, Shot
 from devices.values import send
 
 _LOOKING_S = 60.0
@@ -56,6 +56,8 @@ class Microscope:
         The safe state in words: each shutter, setting and property that is made safe.
     loose
         Light-like properties that no run changes.
+    stacks
+        Whether a run takes z-stacks: shots without a plane have the focus put back.
 
     Examples
     --------
@@ -64,6 +66,8 @@ class Microscope:
     ...     microscope.simulated, microscope.shape
     (True, (512, 512))
     """
+
+    stacks = False
 
     def __init__(self, held: OpenCore, config: MicroscopeConfig) -> None:
         from devices.engine import StrictEngine
@@ -149,8 +153,10 @@ class Microscope:
         held.darken("opened")
         core.waitForSystem()
         check_taken(core, config)
-        if core.getXYStageDevice():
-            config = config.placed(*core.getXYPosition())
+        config = config.placed(
+            core.getXYPosition() if core.getXYStageDevice() else None,
+            core.getZPosition() if core.getFocusDevice() else None,
+        )
         return cls(held, config)
 
     def close(self, reason: str = "closed", *, hung: bool = False) -> SafeState:
@@ -268,12 +274,32 @@ class Microscope:
             index={"t": index},
             x_pos=where.x_um if where else None,
             y_pos=where.y_um if where else None,
-            z_pos=where.z_um if where else None,
+            z_pos=self.focus_um(shot),
             # One that is a setting goes with the others.
             exposure=self.config.exposure.camera_ms,
             min_start_time=wait,
             properties=properties,
         )
+
+    def focus_um(self, shot: Shot) -> float | None:
+        """Where the focus is to be for a shot (µm); None leaves it alone."""
+        plane, of_field = shot.plane, shot.field.z_um if shot.field else None
+        focus = self.config.fields.z_um if of_field is None else of_field
+        if plane is None:
+            return focus if self.stacks else of_field
+        return plane.z_um if plane.absolute else (focus or 0.0) + plane.z_um
+
+    def refocus(self) -> None:
+        """Put the focus back to where a run with z-stacks found it.
+
+        Raises
+        ------
+        DeviceFault
+            It cannot be moved, or nothing may move any more.
+        """
+        if self.stacks:
+            self._engine.sender.move(None, None, self.config.fields.z_um)
+            self.core.waitForDevice(self.core.getFocusDevice())
 
     def _guard(self, event: MDAEvent) -> None:
         """Refuse an event that would set or move something outside its range."""
@@ -300,17 +326,29 @@ class Microscope:
             f"x {min(xs):.5g} … {max(xs):.5g}, y {min(ys):.5g} … {max(ys):.5g} µm"
         )
 
-    def check_fields(self) -> None:
-        """Check that the stage may go to every field.
+    def check_fields(self, planes: Sequence[Plane | None] = (None,), *, moves: bool = True) -> None:
+        """Check that the stages may go to every plane of every field.
+
+        Parameters
+        ----------
+        planes
+            Of each field; None: where the field has the focus.
+        moves
+            Whether the stage is moved to the fields.
 
         Raises
         ------
         BindingError
             One is beyond `stage_limits`.
         """
-        for field in self.fields:
-            if why := self.config.stage_limits.refusal(field.x_um, field.y_um, field.z_um):
-                raise BindingError(("fields",), f"field {field.index}: {why}")
+        for field in self.fields if moves else [None]:
+            for plane in planes:
+                z_um = self.focus_um(Shot("", field=field, plane=plane))
+                x_um, y_um = (field.x_um, field.y_um) if field else (None, None)
+                if why := self.config.stage_limits.refusal(x_um, y_um, z_um):
+                    where = f"field {field.index}" if field else "where the stage is"
+                    at = f", plane {plane.index}" if plane else ""
+                    raise BindingError(("fields",), f"{where}{at}: {why}")
 
     def clock_s(self, clock: PropertyBinding) -> float:
         """The simulated clock (s)."""

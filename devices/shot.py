@@ -30,6 +30,25 @@ class Field:
 
 
 @dataclass(frozen=True, slots=True)
+class Plane:
+    """A plane of a z-stack.
+
+    Parameters
+    ----------
+    index
+        Its number, from the lowest one.
+    z_um
+        Height above the focus of the field (µm).
+    absolute
+        The height is the focus drive's own position instead.
+    """
+
+    index: int
+    z_um: float
+    absolute: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Shot:
     """One frame to take.
 
@@ -52,6 +71,10 @@ class Shot:
         Which settings it measures again (`start`, `best`).
     search
         Number of the search between other frames that it belongs to, from 1.
+    point
+        Number of the time point it belongs to, from 0.
+    plane
+        Of a z-stack; None leaves the focus where the field has it.
 
     Examples
     --------
@@ -68,6 +91,8 @@ class Shot:
     trial: int | None = None
     retest: str | None = None
     search: int | None = None
+    point: int | None = None
+    plane: Plane | None = None
 
     @classmethod
     def confocal(cls, where: Field | None, purpose: str = "") -> Shot:

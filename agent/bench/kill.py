@@ -24,7 +24,8 @@ import yaml
 import zarr
 
 from agent.bench.measurement import Check, Measurement
-from agent.record.images import FOLDER, checksum
+from agent.record.images import checksum
+from agent.record.layout import RAW
 from agent.record.ledger import FILE, DamagedLedger, Ledger
 
 _KILLS = 20
@@ -109,7 +110,7 @@ def inspect(run: Path) -> State:
         ledger.close()
     frames: dict[int, int] = {}
     unreadable, twice = [], []
-    array = run / FOLDER / "0"
+    array = run / RAW / "0"
     raw = zarr.open_array(array, mode="r") if (array / "zarr.json").exists() else None
     status, sessions, planned = None, 0, 0
     for entry in entries:

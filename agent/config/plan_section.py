@@ -12,6 +12,7 @@ from typing import Protocol
 from devices import refusals
 from devices.config import MicroscopeConfig, Model, SettingConfig, Value
 from devices.refusals import refused, shortened
+from devices.shot import Plane
 
 
 class Search(Protocol):
@@ -42,6 +43,11 @@ class Whole(Protocol):
     @property
     def scores(self) -> bool:
         """Whether STED frames are scored."""
+        ...
+
+    @property
+    def plan(self) -> str:
+        """Name of the plan."""
         ...
 
 
@@ -108,6 +114,10 @@ class PlanSection(Model):
     def focuses(self) -> bool:
         """Whether it moves the focus."""
         return False
+
+    def planes(self) -> tuple[Plane | None, ...]:
+        """Planes that it takes of each field; None: where the focus is."""
+        return (None,)
 
     def returns(self) -> bool:
         """Whether it comes back to fields that it has left."""

@@ -7,14 +7,14 @@ from typing import Literal
 from pydantic import Field
 
 from agent.config.optimize import OptimizeConfig
-from agent.config.plan_section import PlanSection, Whole, check_mode
+from agent.config.plan_section import Whole
+from agent.config.time_points import TimePointsConfig
 from agent.plan import FRAMES_EACH
 from devices.config import MicroscopeConfig, Model
 
 __all__ = ["DEVICE", "LiveConfig", "OptimizeConfig", "ReoptimizeConfig", "TimelapseConfig"]
 
 Device = Literal["auto", "cpu", "cuda"]
-MODE: str = Field("sted", description="mode of `microscope.modes` that is imaged")
 DEVICE: Device = Field(
     "auto", description="what the network computes on; auto: a GPU if there is one"
 )
@@ -25,27 +25,23 @@ LATE: LatePolicy = Field(
 )
 
 
-class LiveConfig(PlanSection):
-    """`plan: live`: frame after frame at the starting settings."""
+class LiveConfig(TimePointsConfig):
+    """`plan: live`: time point after time point at the starting settings, where the stage is."""
 
-    frames: int | None = Field(None, ge=1, description="how many; endless if absent")
-    mode: str = MODE
+    frames: int | None = Field(
+        None,
+        ge=1,
+        description="how many; with `channels` or `z` time points, of several frames each. "
+        "Endless if absent",
+    )
     interval_s: float = Field(
         0.0, ge=0, description="time from one frame to the next (s); 0: as fast as possible"
     )
     late: LatePolicy = LATE
 
-    def check(self, whole: Whole) -> None:
-        """It images in a mode that there is."""
-        check_mode("live.mode", self.mode, whole.microscope)
-
-    def modes(self) -> tuple[str, ...]:
-        """The one."""
-        return (self.mode,)
-
     def planned_frames(self) -> int | None:
-        """As the config says."""
-        return self.frames
+        """Those of all time points."""
+        return None if self.frames is None else self.frames * self.frames_of_a_field()
 
     def waits_s(self) -> float:
         """From its first frame to its last."""
@@ -56,13 +52,13 @@ class LiveConfig(PlanSection):
         return False
 
     def listens(self) -> bool:
-        """Before each frame."""
+        """Before each time point."""
         return True
 
     def adjustable(self, scope: MicroscopeConfig) -> list[str]:
-        """What its mode does not pin."""
-        pinned = scope.modes[self.mode]
-        return [name for name in scope.settings if name not in pinned]
+        """What its modes do not pin."""
+        pins = [scope.modes[mode] for mode in self.modes()]
+        return [name for name in scope.settings if not all(name in pinned for pinned in pins)]
 
 
 class DetectorConfig(Model):
@@ -89,14 +85,13 @@ class ReoptimizeConfig(Model):
     )
 
 
-class TimelapseConfig(PlanSection):
+class TimelapseConfig(TimePointsConfig):
     """`plan: timelapse`: the same fields at fixed intervals."""
 
     frames: int = Field(10, ge=1, description="time points")
     interval_s: float = Field(10.0, ge=0, description="time from one time point to the next (s)")
     late: LatePolicy = LATE
     fields: int = Field(1, ge=1, description="how many of the microscope's fields, from the centre")
-    mode: str = MODE
     acquire: Literal["every", "skip", "adaptive"] = Field(
         "every",
         description="every time point, each `gap`-th, or as few as `error` allows; "
@@ -129,13 +124,19 @@ class TimelapseConfig(PlanSection):
     )
 
     def check(self, whole: Whole) -> None:
-        """Its mode, its fields, and what searches and tuning need."""
+        """Its modes, its fields, and what skipping, searches and tuning need."""
+        super().check(whole)
         scope = whole.microscope
-        check_mode("timelapse.mode", self.mode, scope)
         count = scope.fields.rows * scope.fields.columns
         if self.fields > count:
             raise ValueError(
                 f"`timelapse.fields`: {self.fields}, but `microscope.fields` has {count}"
+            )
+        if self.rebuilds() and self.frames_of_a_field() > 1:
+            key = "z" if self.z is not None else "channels"
+            raise ValueError(
+                f"`timelapse.{key}`: several frames of a field at each time point, which "
+                f"`timelapse.acquire: {self.acquire}` does not rebuild; accepted: acquire: every"
             )
         if self.tune and not self.tunes():
             raise ValueError(
@@ -161,13 +162,13 @@ class TimelapseConfig(PlanSection):
         whole.optimize.check_search(whole, here)
         whole.optimize.check_start(whole.microscope, here)
 
-    def modes(self) -> tuple[str, ...]:
-        """Of its time points; searches have confocal frames as well."""
-        return (self.mode,)
+    def fields_at_once(self) -> int:
+        """As the config says."""
+        return self.fields
 
     def planned_frames(self) -> int:
-        """A frame for each time point of each field."""
-        return self.frames * self.fields
+        """Those of each time point and field; searches have confocal frames as well."""
+        return self.frames * self.fields * self.frames_of_a_field()
 
     def fewest_frames(self) -> int:
         """One after each largest gap, and the last."""

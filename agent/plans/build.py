@@ -135,6 +135,8 @@ def _reoptimizing(
         scope=scope,
         rest=rest,
         skip_failed=config.analysis.on_error == "skip",
+        modes=lapse.modes(),
+        planes=len(lapse.planes()),
         rules=config.rules,
     )
 

@@ -6,15 +6,16 @@ from itertools import count
 
 from agent.config.plans import LiveConfig
 from agent.plan import Due, Late, Plan, apply_told
+from agent.plans.time_points import point_shots
 from devices.config import Value
-from devices.shot import Shot
 
 
 def live(config: LiveConfig) -> Plan:
     """Take frames one after the other; looks at none of them, so waits for nothing.
 
-    It begins with the starting settings, and before each frame it listens to what a person says.
-    A frame that cannot be taken in time waits for the next time point, or shifts those that follow.
+    It begins with the starting settings, and before each time point it listens to what a person
+    says. One that cannot be taken in time waits for the next time point, or shifts those that
+    follow.
 
     Examples
     --------
@@ -35,5 +36,5 @@ def live(config: LiveConfig) -> Plan:
             assert isinstance(late, Late)
             point += late.points
             at_s = point * config.interval_s
-            point += 1
-        yield Shot(config.mode, dict(settings), at_s=at_s)
+        yield from point_shots(config, [None], point, dict.fromkeys(config.modes(), settings), at_s)
+        point += 1

@@ -58,6 +58,8 @@ class Reoptimizing:
         From a time point, how many frames of each field are still to come at least.
     skip_failed
         Give up a trial whose score failed, instead of ending the run.
+    modes, planes
+        Of each field and time point: the channels, and how many planes each has.
     rules
         See `agent.config.rules`.
     """
@@ -74,6 +76,8 @@ class Reoptimizing:
         scope: MicroscopeConfig,
         rest: Callable[[int], int],
         skip_failed: bool = False,
+        modes: Sequence[str] = ("sted",),
+        planes: int = 1,
         rules: int = LATEST,
     ) -> None:
         self.settings: Settings = {}
@@ -81,6 +85,7 @@ class Reoptimizing:
         self._config, self._when, self._light = config, when, light
         self._engine, self._start, self._fresh = engine, dict(start), iter(fields)
         self._scope, self._rest, self._skip_failed = scope, rest, skip_failed
+        self._modes, self._planes = modes, planes
         self._pixels, self._sparing = 0, rules >= SPARING
 
     def see(self, frame: Frame) -> None:
@@ -178,6 +183,11 @@ class Reoptimizing:
         return found.score - before.score > noise
 
     def _each(self, settings: Mapping[str, Value]) -> Mapping[str, float]:
-        """Light of a frame of the time-lapse at these settings (J), by laser."""
-        pinned = self._scope.modes["sted"]
-        return self._scope.dose_j({**self._scope.start(), **settings, **pinned}, self._pixels)
+        """Light of a field's time point with these settings of its STED frames (J), by laser."""
+        scope, start = self._scope, self._scope.start()
+        joules = dict.fromkeys(scope.lasers, 0.0)
+        for mode in self._modes:
+            tuned = settings if mode == "sted" else {}
+            frame = scope.dose_j({**start, **tuned, **scope.modes[mode]}, self._pixels)
+            joules = {laser: joules[laser] + self._planes * frame[laser] for laser in joules}
+        return joules

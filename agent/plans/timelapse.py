@@ -9,6 +9,7 @@ from agent.config.plans import TimelapseConfig
 from agent.plan import LAPSE, Answer, Due, Frame, Late, Note, Plan, Rebuilt
 from agent.plans.adaptive.light_budget import LightBudget
 from agent.plans.adaptive.schedule import Schedule
+from agent.plans.time_points import point_shots
 from devices.shot import Field, Shot
 
 if TYPE_CHECKING:
@@ -48,15 +49,18 @@ def timelapse(
     """
     t = -1
     while (t := t + 1) < config.frames:
-        t += yield from _missed(config, t, config.frames - t, config.fields)
+        each = config.fields * config.frames_of_a_field()
+        t += yield from _missed(config, t, config.frames - t, each)
         if t == config.frames:
             return
-        for field in fields[: config.fields]:
-            settings, at_s = better.settings if better else {}, t * config.interval_s
-            frame = yield Shot(config.mode, settings, field, at_s=at_s, purpose=f"time point {t}")
-            assert isinstance(frame, Frame)
-            light.spend(frame.settings, frame.pixels.size, field.index, frame.dose_J)
-            if better is not None:
+        settings = {config.mode: better.settings} if better else {}
+        for shot in point_shots(
+            config, fields[: config.fields], t, settings, t * config.interval_s, f"time point {t}"
+        ):
+            frame = yield shot
+            assert isinstance(frame, Frame) and shot.field is not None
+            light.spend(frame.settings, frame.pixels.size, shot.field.index, frame.dose_J)
+            if better is not None and shot.mode == config.mode:
                 better.see(frame)
         if better is not None and better.due(t):
             yield from better.search(t)
@@ -110,7 +114,9 @@ def skipping(
             if lapse.due(t):
                 at_s, purpose = t * config.interval_s, lapse.purpose(t)
                 settings = better.settings if better else {}
-                frame = yield Shot(config.mode, settings, lapse.place, at_s=at_s, purpose=purpose)
+                frame = yield Shot(
+                    config.mode, settings, lapse.place, at_s=at_s, purpose=purpose, point=t
+                )
                 assert isinstance(frame, Frame)
                 light.spend(frame.settings, frame.pixels.size, lapse.field, frame.dose_J)
                 taken.append((lapse, frame))

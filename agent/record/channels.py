@@ -13,7 +13,7 @@ from yaozarrs import DimSpec, v05
 from yaozarrs.write.v05 import prepare_image
 from zarr.codecs import BytesCodec
 
-from agent.record.images import GROWTH, ImageStore, check_whole
+from agent.record.images import GROWTH, At, ImageStore, check_whole, numbers
 
 
 class ChannelStore(ImageStore):
@@ -34,13 +34,13 @@ class ChannelStore(ImageStore):
     apart = False
     length = GROWTH
 
-    def _read(self, index: int) -> NDArray[Any]:
+    def _read(self, at: At) -> NDArray[Any]:
         """All channels of a time point; absent ones read as NaN, or as 0."""
         whole = int(self._array.dtype.itemsize * np.prod(self._array.chunks))
-        for chunk in self.path.joinpath("0", "c", str(index)).rglob("0"):
+        for chunk in self.path.joinpath("0", "c", *map(str, numbers(at))).rglob("0"):
             if chunk.is_file():
-                check_whole(index, chunk, chunk.stat().st_size, whole)
-        return np.asarray(self._array[index])
+                check_whole(at, chunk, chunk.stat().st_size, whole)
+        return np.asarray(self._array[at])
 
     def _create(self, pixels: NDArray[Any]) -> None:
         """An image for time points like this one (channels × rows × columns)."""

@@ -1,10 +1,10 @@
-"""The raw frames of a run: an OME-Zarr image that only ever grows.
+"""An OME-Zarr image that only ever grows, frame by frame.
 
-`raw.ome.zarr` is an NGFF 0.5 image with the axes t, y, x; frame i of the ledger is time point
-i. Every frame is a chunk of its own, written to a temporary file and moved into place, so that a
-killed process leaves whole frames only. The disk is waited for while the next frame is exposed: a
-power cut can damage the last frame alone, which is found and taken again on resuming. Its time axis
-counts frames, and has a scale only at the end, if the frames turn out to be equidistant.
+It is an NGFF 0.5 image with the axes t, y, x, or more between t and y. Every frame is a chunk of
+its own, written to a temporary file and moved into place, so that a killed process leaves whole
+frames only. The disk is waited for while the next frame is exposed: a power cut can damage the last
+frame alone, which is found and taken again on resuming. The time axis counts time points, and has a
+scale only at the end, if these turn out to be equidistant.
 """
 
 from __future__ import annotations
@@ -25,10 +25,12 @@ from yaozarrs.write.v05 import prepare_image
 
 from agent.record.anchor import Anchor, FolderGone
 from agent.record.durable import LateSync, move, write_file
+from agent.record.layout import RAW
 
-FOLDER = "raw.ome.zarr"
 GROWTH = 256
 """Time points by which an image grows at once."""
+At = int | tuple[int, ...]
+"""Place of a frame: its time point, or its numbers along all axes before its own."""
 
 
 def checksum(pixels: NDArray[Any]) -> int:
@@ -40,14 +42,19 @@ class FrameDamaged(ValueError):
     """A frame that the ledger has is not on disk as it was written."""
 
 
-def check_whole(index: int, chunk: Path, found: int, whole: int) -> None:
+def numbers(at: At) -> tuple[int, ...]:
+    """Numbers of a frame along the axes before its own."""
+    return (at,) if isinstance(at, int) else at
+
+
+def check_whole(at: At, chunk: Path, found: int, whole: int) -> None:
     """`FrameDamaged` where a frame's file has another number of bytes than a whole one."""
     if found != whole:
-        raise FrameDamaged(f"frame {index}: is cut, {chunk} has {found} bytes instead of {whole}")
+        raise FrameDamaged(f"{_named(at)}: is cut, {chunk} has {found} bytes instead of {whole}")
 
 
 class ImageStore:
-    """Frames on disk.
+    """Frames on disk, by their place.
 
     Parameters
     ----------
@@ -61,9 +68,12 @@ class ImageStore:
         Says where the folder is, for writing while it may be renamed.
     """
 
-    name = FOLDER
+    name = RAW
+    """Of its folder, which lies in the run's."""
     synced = True
     """Whether the disk is waited for; not for pixels that can be computed again."""
+    leading = 1
+    """Axes before those of a frame."""
 
     def __init__(
         self,
@@ -83,8 +93,8 @@ class ImageStore:
             with suppress(FrameDamaged):  # reported on reading, and mended on resuming
                 self._open()
 
-    def write(self, index: int, pixels: NDArray[Any]) -> None:
-        """Put frame `index` (rows × columns) on disk.
+    def write(self, at: At, pixels: NDArray[Any]) -> None:
+        """Put a frame (rows × columns) on disk.
 
         Raises
         ------
@@ -101,7 +111,7 @@ class ImageStore:
                 self._follow()
                 if begun and self._array is None:
                     raise self._deleted()  # rather than begin again in the rest
-                self._put(index, pixels)
+                self._put(at, pixels)
             except (FileNotFoundError, FrameDamaged) as error:
                 # It is renamed just now, or deleted file by file.
                 if self.anchor is None or (isinstance(error, FrameDamaged) and not begun):
@@ -115,21 +125,22 @@ class ImageStore:
         folder = self.path.parent if self.anchor is None else self.anchor.folder
         return FolderGone(f"{folder}: {self.name} was deleted while the run wrote in it")
 
-    def _put(self, index: int, pixels: NDArray[Any]) -> None:
+    def _put(self, at: At, pixels: NDArray[Any]) -> None:
         if self._array is None:
             if (self.path / "0" / "c").exists():
                 raise FrameDamaged(f"{self.path}: has frames, but does not say which")
             self._create(pixels)
-        shape, dtype = self._array.shape[1:], self._array.dtype
+        place, whole = numbers(at), self._array.shape
+        shape, dtype = whole[self.leading :], self._array.dtype
         if pixels.shape != shape or pixels.dtype != dtype:
             raise ValueError(
-                f"frame {index} is {pixels.shape} {pixels.dtype}, those before {shape} {dtype}"
+                f"{_named(at)} is {pixels.shape} {pixels.dtype}, those before {shape} {dtype}"
             )
-        if index >= self._array.shape[0]:
+        if place[0] >= whole[0]:
             # Growing rewrites the image's metadata; doing it for many frames at once is cheaper.
-            self._array.resize((index + GROWTH, *shape))
+            self._array.resize((place[0] + GROWTH, *whole[1:]))
             self._sync_metadata()
-        self._write_chunk(index, pixels)
+        self._write_chunk(at, pixels)
 
     def _follow(self) -> None:
         """Continue where the folder is, if it was renamed: the frames have cost light."""
@@ -139,7 +150,7 @@ class ImageStore:
             if self._is_there():
                 self._open()
 
-    def _write_chunk(self, index: int, pixels: NDArray[Any]) -> None:
+    def _write_chunk(self, at: At, pixels: NDArray[Any]) -> None:
         """Write a frame's chunk as Zarr's specification lays it out.
 
         `_create` chose uncompressed little-endian chunks of one frame each, so that a chunk is
@@ -147,14 +158,14 @@ class ImageStore:
         loop, it takes several times as long, which a live loop feels. Moved into place when it
         is whole, and written for dark frames, too, which zarr-python would leave out.
         """
-        self._write_chunk_at(self._chunk(index, pixels.ndim), pixels)
+        self._write_chunk_at(self._chunk(at, pixels.ndim), pixels)
 
     def _write_chunk_at(self, chunk: Path, pixels: NDArray[Any]) -> None:
         self._make_folder(chunk.parent)
         data = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("<")).data
         write_file(chunk, data, sync=None if self._sync is None else self._sync.begin)
 
-    def settle(self) -> None:
+    def flush(self) -> None:
         """Wait until all frames outlive a power cut.
 
         Raises
@@ -177,62 +188,62 @@ class ImageStore:
             self._make_folder(folder.parent)
             folder.mkdir(exist_ok=True)
 
-    def _chunk(self, index: int, axes: int) -> Path:
+    def _chunk(self, at: At, axes: int) -> Path:
         """The file of a frame with this many axes."""
-        return self.path.joinpath("0", "c", str(index), *["0"] * axes)
+        return self.path.joinpath("0", "c", *map(str, numbers(at)), *["0"] * axes)
 
-    def read(self, index: int) -> NDArray[Any]:
-        """Frame `index` as it was written, by this process or by another one since.
-
-        Raises
-        ------
-        FrameDamaged
-            It is not there, or not whole.
-        """
-        self._find(index)
-        return self._read(index)
-
-    def look(self, index: int) -> None:
-        """Make sure that frame `index` has all its bytes, without reading them.
+    def read(self, at: At) -> NDArray[Any]:
+        """A frame as it was written, by this process or by another one since.
 
         Raises
         ------
         FrameDamaged
             It is not there, or not whole.
         """
-        self._find(index)
-        chunk = self._chunk(index, len(self._array.shape) - 1)
+        self._find(at)
+        return self._read(at)
+
+    def look(self, at: At) -> None:
+        """Make sure that a frame has all its bytes, without reading them.
+
+        Raises
+        ------
+        FrameDamaged
+            It is not there, or not whole.
+        """
+        self._find(at)
+        chunk = self._chunk(at, len(self._array.shape) - self.leading)
         if not chunk.is_file() or chunk.stat().st_size != self._bytes:
-            self._read(index)
+            self._read(at)
 
-    def _find(self, index: int) -> None:
-        if self._array is None or index >= self._array.shape[0]:
+    def _find(self, at: At) -> None:
+        if self._array is None or numbers(at)[0] >= self._array.shape[0]:
             if not self._is_there():
-                raise FrameDamaged(f"frame {index}: is missing, there is no {self.path}")
+                raise FrameDamaged(f"{_named(at)}: is missing, there is no {self.path}")
             self._open()
 
     @property
     def _bytes(self) -> int:
         """Size of a frame."""
-        return int(self._array.dtype.itemsize * np.prod(self._array.shape[1:]))
+        return int(self._array.dtype.itemsize * np.prod(self._array.shape[self.leading :]))
 
-    def _read(self, index: int) -> NDArray[Any]:
+    def _read(self, at: At) -> NDArray[Any]:
         """A frame's chunk; zarr-python takes a missing one for a dark frame."""
-        shape, dtype = self._array.shape[1:], self._array.dtype
-        chunk = self._chunk(index, len(shape))
+        shape, dtype = self._array.shape[self.leading :], self._array.dtype
+        chunk = self._chunk(at, len(shape))
         try:
             data = chunk.read_bytes()
         except FileNotFoundError:
-            raise FrameDamaged(f"frame {index}: is missing, there is no {chunk}") from None
-        check_whole(index, chunk, len(data), self._bytes)
+            raise FrameDamaged(f"{_named(at)}: is missing, there is no {chunk}") from None
+        check_whole(at, chunk, len(data), self._bytes)
         return np.frombuffer(data, dtype.newbyteorder("<")).reshape(shape).astype(dtype)
 
-    def trim(self, frames: int) -> None:
-        """Cut the image to the frames there really are, and wait until these are safe."""
-        self.settle()
+    def trim(self, points: int) -> None:
+        """Cut the image to the time points there really are, and wait until these are safe."""
+        self.flush()
         self._follow()
-        if self._array is not None and self._array.shape[0] != frames:
-            self._array.resize((max(frames, 1), *self._array.shape[1:]))
+        if self._array is not None and self._array.shape[0] != points:
+            self._array.resize((max(points, 1), *self._array.shape[1:]))
             self._sync_metadata()
 
     def scale_time(self, interval_s: float) -> None:
@@ -254,14 +265,14 @@ class ImageStore:
         group.attrs["ome"] = ome
         self._sync_metadata()
 
-    def set_aside(self, index: int, folder: Path) -> None:
-        """Take a frame's file out of the image, into another folder; if there is one."""
+    def set_aside(self, at: At, target: Path) -> None:
+        """Move a frame's file out of the image, if there is one."""
         if self._array is None:
             return
-        axes = len(self._array.shape) - 1
-        if (chunk := self._chunk(index, axes)).exists():
-            folder.mkdir(exist_ok=True)
-            move(chunk, folder / f"frame_{index:06}.raw")
+        axes = len(self._array.shape) - self.leading
+        if (chunk := self._chunk(at, axes)).exists():
+            target.parent.mkdir(exist_ok=True)
+            move(chunk, target)
 
     def mend(self, like: NDArray[Any]) -> bool:
         """Write the metadata again where a power cut left none; whether that was so.
@@ -275,7 +286,7 @@ class ImageStore:
         if all(map(_is_json, files)):
             return False
         with tempfile.TemporaryDirectory(dir=self.path.parent, prefix=".mend") as made:
-            place, self.path = self.path, Path(made) / self.name
+            place, self.path = self.path, Path(made) / self.path.name
             self._create(like)
             made_files = (self.path / "zarr.json", self.path / "0" / "zarr.json")
             self.path = place
@@ -284,7 +295,7 @@ class ImageStore:
                 move(source, target)
         taken = [int(chunk.name) for chunk in (place / "0" / "c").glob("[0-9]*")]
         self._open()
-        self._array.resize((max(taken, default=0) + GROWTH, *like.shape))
+        self._array.resize((max(taken, default=0) + GROWTH, *self._array.shape[1:]))
         return True
 
     def _sync_metadata(self) -> None:
@@ -333,6 +344,12 @@ class ImageStore:
         except (ValueError, KeyError, TypeError) as error:
             self._array = None
             raise FrameDamaged(f"{self.path / '0' / 'zarr.json'}: is damaged: {error}") from None
+
+
+def _named(at: At) -> str:
+    """A frame in words."""
+    place = numbers(at)
+    return f"frame {place[0]}" if len(place) == 1 else f"frame {place}"
 
 
 def _is_json(file: Path) -> bool:

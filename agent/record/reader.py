@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 
 from agent.config import RunConfig
 from agent.record import filtered, reconstructed
-from agent.record.images import FOLDER, ImageStore
+from agent.record.layout import RAW
 from agent.record.load import read
+from agent.record.raw import RawFrames
 from agent.record.recording import Recording, Taken
 from agent.record.summary import summary_of
 
@@ -58,7 +59,7 @@ class StoredRun:
         self.config = config
         self._recording = recording
         pixel_um = config.microscope.pixel_size_nm * 1e-3
-        self._raw = ImageStore(folder, pixel_size_um=pixel_um)
+        self._raw = RawFrames(folder, pixel_size_um=pixel_um)
 
     def __len__(self) -> int:
         """Frames that were taken."""
@@ -94,7 +95,7 @@ class StoredRun:
         FileNotFoundError
             No frame was taken.
         """
-        return self._image(FOLDER)
+        return self._image(RAW)
 
     @property
     def filtered(self) -> zarr.Array[Any]:

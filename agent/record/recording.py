@@ -10,7 +10,7 @@ from typing import Any
 
 from agent.plan import Instruction, Rebuild, Rebuilt
 from agent.record.ledger import Entry, Ledger
-from devices.shot import Field, Shot
+from devices.shot import Field, Plane, Shot
 from models.quality.score import Score
 
 FILTER = "filter"
@@ -183,6 +183,8 @@ def shot_as_dict(shot: Shot) -> dict[str, Any]:
         "field": asdict(shot.field) if shot.field else None,
         "at_s": shot.at_s,
         "purpose": shot.purpose,
+        "point": shot.point,
+        "plane": asdict(shot.plane) if shot.plane else None,
         **asdict(Role(shot.trial, shot.retest, shot.search)),
     }
 
@@ -197,6 +199,8 @@ def shot_from_dict(data: dict[str, Any]) -> Shot:
         data["at_s"],
         data["purpose"],
         **asdict(role_of(data)),
+        point=data.get("point"),
+        plane=Plane(**plane) if (plane := data.get("plane")) else None,
     )
 
 

@@ -14,6 +14,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from agent.config.reading import wanted
+from agent.record.layout import IMAGES
 from agent.record.notes import TOPICS
 from agent.record.values import (
     MOST,
@@ -75,6 +76,19 @@ class _Field(TypedDict):
 
 
 @row
+class _Plane(TypedDict):
+    index: Count
+    z_um: Finite
+    absolute: bool
+
+
+@row
+class _Stored(TypedDict):
+    image: Annotated[str, Field(pattern=IMAGES)]
+    at: Annotated[list[Count], Field(min_length=1, max_length=3)]
+
+
+@row
 class _Shot(TypedDict):
     mode: str
     asked: dict[str, Scalar]
@@ -84,6 +98,10 @@ class _Shot(TypedDict):
     trial: NotRequired[Count | None]
     retest: NotRequired[str | None]
     search: NotRequired[Count | None]
+    point: NotRequired[Count | None]
+    plane: NotRequired[_Plane | None]
+    focus_um: NotRequired[Finite | None]
+    stored: NotRequired[_Stored]
     settings: dict[str, Scalar]
     dose_J: dict[str, Finite]
 

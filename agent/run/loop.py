@@ -27,6 +27,7 @@ from useq import MDAEvent
 
 from agent.plan import Frame, Plan
 from agent.record.images import checksum
+from agent.record.layout import Stored
 from agent.record.recording import LIGHT, even_s, shot_as_dict, shot_from_dict
 from agent.run.answers import Answers
 from agent.run.driver import Leader
@@ -48,6 +49,7 @@ class _Pending:
     shot: Shot
     index: int
     settings: dict[str, Any]
+    stored: Stored
     dose: dict[str, float] = field(default_factory=dict)
     announced: bool = False
     exposing: bool = False
@@ -77,6 +79,7 @@ class Loop:
     ) -> None:
         self.microscope = microscope
         self._journal, self._images = parts.journal, parts.images
+        self._layout = parts.images.layout
         self._gate, self._clock = parts.gate, parts.clock
         recording = parts.recording
         self._answers = Answers(parts)
@@ -168,6 +171,8 @@ class Loop:
                     self.give_up_shot()
                 else:
                     if not self._stood_still():
+                        if self.finished and not self._stopping.is_set():
+                            self.microscope.refocus()
                         return
         finally:
             mda.events.eventStarted.disconnect(self._on_started)
@@ -263,6 +268,10 @@ class Loop:
             "settings": pending.settings,
             "dose_J": pending.dose,
         }
+        if pending.shot.plane is not None:
+            entry["focus_um"] = self.microscope.focus_um(pending.shot)
+        if not self._layout.plain:
+            entry["stored"] = pending.stored.as_dict()
         self._journal.add("shot", entry, pending.index)
         self._gate.count(pending.dose, where)
         pending.announced, pending.exposing = True, False
@@ -277,7 +286,8 @@ class Loop:
             self._answers.close_control(self._leader.listened)
             return None
         self._clock.go()
-        return _Pending(shot, self.frames, self.microscope.settings(shot))
+        place = self._layout.place(self.frames, shot)
+        return _Pending(shot, self.frames, self.microscope.settings(shot), place)
 
     # ------------------------------------------------------------------ listeners of the runner
 
@@ -297,7 +307,7 @@ class Loop:
         """Raw pixels on disk, then the ledger's row, then the frame for the plan."""
         at = self._clock.time_s
         scheduled = self._clock.schedule_s
-        self._images.write(pending.index, pixels)
+        self._images.write(pending.index, pixels, pending.stored)
         got = self.microscope.received(pending.settings)
         row = {
             "shape": list(pixels.shape),

@@ -52,8 +52,7 @@ def open_microscope(
                 raise BindingError(
                     (), f"has no focus drive, and `plan: {config.plan}` moves the focus"
                 )
-            if config.section.moves():
-                microscope.check_fields()
+            microscope.check_fields(config.section.planes(), moves=config.section.moves())
             _check_search(config, microscope, source)
             yield microscope
     except BindingError as error:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from agent.record.dose import DoseGate
-from agent.record.images import ImageStore
 from agent.record.journal import Journal
+from agent.record.raw import RawFrames
 from agent.record.recording import Recording
 from agent.run.clock import Clock
 from agent.steering.inbox import PlanInbox
@@ -37,7 +37,7 @@ class RunParts:
     """
 
     journal: Journal
-    images: ImageStore
+    images: RawFrames
     gate: DoseGate
     recording: Recording
     clock: Clock

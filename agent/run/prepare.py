@@ -15,9 +15,10 @@ from agent.plan import Plan
 from agent.record.anchor import Anchor
 from agent.record.dose import DoseGate
 from agent.record.folder import versions, write_config
-from agent.record.images import ImageStore
 from agent.record.journal import Journal
+from agent.record.layout import Layout
 from agent.record.ledger import Ledger
+from agent.record.raw import RawFrames
 from agent.record.recording import TUNE, Recording
 from agent.run.acquisition_thread import AcquisitionThread
 from agent.run.catch_up import catch_up
@@ -109,12 +110,21 @@ def _prepared(
     ledger: Ledger,
     recording: Recording,
 ) -> AcquisitionThread:
+    microscope.stacks = config.section.planes() != (None,)
     pixel_um = config.microscope.pixel_size_nm * 1e-3
-    images = ImageStore(folder, pixel_size_um=pixel_um, anchor=Anchor(folder))
+    layout = Layout.of(config)
+    if any("stored" not in taken.shot for taken in recording.taken.values()):
+        layout = Layout()  # as the run was begun
+    images = RawFrames(
+        folder,
+        pixel_size_um=pixel_um,
+        layout=layout,
+        recording=recording,
+        anchor=Anchor(folder),
+    )
     if mend(folder, images, recording, ledger):
         recording = Recording.read(ledger)
-    # They are equidistant no more.
-    images.scale_time(0)
+    images.begin()
     gate = DoseGate.of(config.dose, recording)
     found = versions()
     if not recording.sessions:

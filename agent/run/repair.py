@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from agent.config.reading import UserError
-from agent.record.images import FrameDamaged, ImageStore, checksum
+from agent.record.images import FrameDamaged, checksum
 from agent.record.ledger import Ledger
+from agent.record.raw import RawFrames
 from agent.record.recording import Recording
 
 SET_ASIDE = "set_aside"
@@ -27,7 +28,7 @@ _PAGE = 4096
 """Bytes that a file system writes at once."""
 
 
-def mend(folder: Path, images: ImageStore, recording: Recording, ledger: Ledger) -> str:
+def mend(folder: Path, images: RawFrames, recording: Recording, ledger: Ledger) -> str:
     """Have the ledger end behind the last whole frame, if a power cut damaged those that follow.
 
     Parameters
@@ -75,7 +76,7 @@ def mend(folder: Path, images: ImageStore, recording: Recording, ledger: Ledger)
     return what
 
 
-def _damage(images: ImageStore, index: int, row: dict[str, Any], *, closely: bool) -> str:
+def _damage(images: RawFrames, index: int, row: dict[str, Any], *, closely: bool) -> str:
     """What a power cut did to a frame, in words; empty where it is as it was written.
 
     That pixels differ otherwise is left to the tape to say.

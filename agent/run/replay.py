@@ -22,8 +22,8 @@ from agent.plan import (
     Rebuilt,
 )
 from agent.plans.build import build_plan
-from agent.record.images import ImageStore
 from agent.record.load import read
+from agent.record.raw import RawFrames
 from agent.record.recording import Recording
 from agent.run.driver import Leader
 from agent.run.origins import DECIDE, changed_code, code_of
@@ -116,7 +116,7 @@ def replay(
         last = recording.sessions[-1] if recording.sessions else {}
         if changed := changed_code(last, code_of(config, None), DECIDE):
             raise UserError(f"{folder}: {'; '.join(changed)}; accepted: the version that decided")
-    images = ImageStore(folder, pixel_size_um=config.microscope.pixel_size_nm * 1e-3)
+    images = RawFrames(folder, pixel_size_um=config.microscope.pixel_size_nm * 1e-3)
     player = _Player(make_plan(config), recording, images, config.filtered_modes())
     try:
         player.play()
@@ -132,7 +132,7 @@ class _Player:
     """Plays a recording to its plan, and ends where the recording does."""
 
     def __init__(
-        self, plan: Plan, recording: Recording, images: ImageStore, filtered_modes: Collection[str]
+        self, plan: Plan, recording: Recording, images: RawFrames, filtered_modes: Collection[str]
     ) -> None:
         self.tape = Tape(recording, images)
         self.leader = Leader(plan, self.tape, self)

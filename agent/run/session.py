@@ -251,8 +251,11 @@ class Session:
         try:
             # A session that ends while its plan is still being led through the frames
             # of earlier ones has counted only some of them.
-            work.parts.images.trim(max(work.loop.frames, work.parts.stored))
-            work.parts.images.scale_time(work.loop.interval_s)
+            work.parts.images.finish(
+                max(work.loop.frames, work.parts.stored),
+                work.loop.times_s,
+                work.loop.interval_s,
+            )
         except ValueError as error:  # another program wrote into them
             return f"the images cannot be read: {error}"
         except OSError as error:

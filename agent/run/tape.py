@@ -18,7 +18,8 @@ from typing import Any, NoReturn, TypeVar
 from numpy.typing import NDArray
 
 from agent.plan import AnalysisError, Frame, Instruction, Late, Note, Rebuild, Rebuilt
-from agent.record.images import ImageStore, checksum
+from agent.record.images import checksum
+from agent.record.raw import RawFrames
 from agent.record.recording import (
     Recording,
     instructions_from_list,
@@ -163,7 +164,7 @@ class Tape:
         Where its pixels are.
     """
 
-    def __init__(self, recording: Recording, images: ImageStore) -> None:
+    def __init__(self, recording: Recording, images: RawFrames) -> None:
         self._taken = recording.taken
         self._last = max(recording.taken, default=-1)
         self._notes = deque(recording.notes)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from agent.config.own_code import FILTER, find
 from agent.record.filtered import FilteredStore
-from agent.record.images import ImageStore
+from agent.record.raw import RawFrames
 from agent.workers.network_process import NetworkProcess, compute_on_half_the_cores
 from agent.workers.restarted_process import RestartedProcess
 from agent.workers.shared_process import Start
@@ -136,7 +136,7 @@ class _Filter:
         self, restore: Restore, folder: Path, pixel_size_um: float, page: MakePage | None
     ) -> None:
         self._restorer = restore()
-        self._raw = ImageStore(folder, pixel_size_um=pixel_size_um)
+        self._raw = RawFrames(folder, pixel_size_um=pixel_size_um)
         self._filtered = FilteredStore(folder, pixel_size_um=pixel_size_um)
         self._page = None if page is None else page(folder, pixel_size_um)
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from agent.plan import Rebuild
 from agent.plans.adaptive.alignment import audit, between
 from agent.plans.adaptive.error import UNKNOWN, Detector
-from agent.record.images import ImageStore
+from agent.record.raw import RawFrames
 from agent.record.reconstructed import ReconstructedStore
 from agent.workers.network_process import NetworkProcess, compute_on_half_the_cores
 from agent.workers.restarted_process import RestartedProcess
@@ -146,7 +146,7 @@ class _Rebuilder:
     ) -> None:
         self._interpolation = interpolate()
         self._detector = detector
-        self._raw = ImageStore(folder, pixel_size_um=pixel_size_um)
+        self._raw = RawFrames(folder, pixel_size_um=pixel_size_um)
         self._movie = ReconstructedStore(
             folder, fields, points, pixel_size_um=pixel_size_um, interval_s=interval_s
         )

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.plans.adaptive.error import Detector
-from agent.record.images import ImageStore
+from agent.record.raw import RawFrames
 from agent.workers.fine_tuning import (
     RECIPE,
     AuditTriplet,
@@ -145,7 +145,7 @@ class Tuner:
         self, folder: Path, detector: Detector, pixel_size_um: float, recipe: Recipe = RECIPE
     ) -> None:
         self._folder, self._detector, self._recipe = folder, detector, recipe
-        self._raw = ImageStore(folder, pixel_size_um=pixel_size_um)
+        self._raw = RawFrames(folder, pixel_size_um=pixel_size_um)
 
     def tune(self, model: str, audits: Sequence[AuditTriplet], number: int) -> Tuned:
         """Learn from the older audits, be judged on the latest, and keep the weights if better.

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from agent.config import RunConfig
 from agent.config.reading import UserError
-from agent.record.images import FrameDamaged, ImageStore, checksum
+from agent.record.images import FrameDamaged, checksum
 from agent.record.load import read
+from agent.record.raw import RawFrames
 from agent.record.recording import Recording, Taken, even_s
 
 _NAMESPACE = "stedfast/settings"
@@ -74,7 +75,7 @@ def export(folder: Path, out: Path, *, overwrite: bool = False) -> Exported:
         raise UserError(f"{out}: there is no folder {out.parent}")
     if out.exists() and not overwrite:
         raise UserError(f"{out}: is there already; --overwrite replaces it")
-    images = ImageStore(folder, pixel_size_um=config.microscope.pixel_size_nm * 1e-3)
+    images = RawFrames(folder, pixel_size_um=config.microscope.pixel_size_nm * 1e-3)
     series = _series(recording)
     partial = out.with_name(out.name + ".partial")
     try:
@@ -106,7 +107,7 @@ def _write(
     config: RunConfig,
     recording: Recording,
     series: Sequence[_Series],
-    images: ImageStore,
+    images: RawFrames,
 ) -> None:
     pixel_um = config.microscope.pixel_size_nm * 1e-3
     per_cm = 1e4 / pixel_um
@@ -145,7 +146,7 @@ def _write(
             )
 
 
-def _frames(series: _Series, images: ImageStore) -> Iterator[NDArray[Any]]:
+def _frames(series: _Series, images: RawFrames) -> Iterator[NDArray[Any]]:
     for index, taken in zip(series.indices, series.taken, strict=True):
         pixels = images.read(index)
         if checksum(pixels) != taken.frame["crc32"]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from agent.config.reading import UserError
 from agent.offline.files.opening import opened
-from agent.record.images import FOLDER as RAW
+from agent.record.layout import RAW
 from agent.record.ledger import FILE as LEDGER
 from devices.recorded import AUDITED, MEASURED, Frames, Part, Quantity, Scale
 
@@ -130,8 +130,8 @@ def _read(frames: Frames, measured: tuple[int, ...] | None) -> Iterator[Pixels |
 
 def _of_run(folder: Path) -> MovieFile:
     """The frames of a run that all show one field with the same settings."""
-    from agent.record.images import ImageStore
     from agent.record.load import read as read_run
+    from agent.record.raw import RawFrames
 
     config, recording = read_run(folder)
     if not recording.taken:
@@ -144,7 +144,7 @@ def _of_run(folder: Path) -> MovieFile:
             " choice of settings"
         )
     pixel_um = config.microscope.pixel_size_nm * 1e-3
-    images = ImageStore(folder, pixel_size_um=pixel_um)
+    images = RawFrames(folder, pixel_size_um=pixel_um)
     first = images.read(numbers[0])
     times = tuple(float(recording.taken[number].frame["time_s"]) for number in numbers)
     side = Quantity(pixel_um, "micrometer")

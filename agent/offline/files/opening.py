@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from agent.config.reading import UserError
-from agent.record.images import FOLDER as RAW
+from agent.record.layout import RAW
 from devices.recorded import Frames, ImageError, Part, open_frames
 
 DEFAULT_NM = 20.0

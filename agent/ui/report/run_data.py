@@ -17,8 +17,9 @@ from agent.config import RunConfig
 from agent.record.dose import DoseGate
 from agent.record.filtered import FilteredStore
 from agent.record.folder import CONFIG
-from agent.record.images import ImageStore, checksum
+from agent.record.images import checksum
 from agent.record.load import read
+from agent.record.raw import RawFrames
 from agent.record.recording import Recording, Taken, role_of
 from agent.record.summary import MEASURED, RECORDED, summary_of
 from agent.record.verdict import best_trial, kind_of
@@ -71,7 +72,7 @@ class Run:
     trials: Sequence[Measured]
     retests: Mapping[str, Sequence[Measured]]
     damaged: list[int] = field(default_factory=list)
-    _images: ImageStore | None = None
+    _images: RawFrames | None = None
     _filtered: FilteredStore | None = None
 
     @classmethod
@@ -199,7 +200,7 @@ class Run:
             return None
         try:
             if self._images is None:
-                self._images = ImageStore(self.folder, pixel_size_um=self.pixel_um)
+                self._images = RawFrames(self.folder, pixel_size_um=self.pixel_um)
             pixels: NDArray[Any] = self._images.read(index)
             whole = checksum(pixels) == self.recording.taken[index].frame["crc32"]
         except Exception:  # a damaged image must not cost the report of all the rest

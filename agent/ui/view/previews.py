@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from agent.record.filtered import FilteredStore
-from agent.record.images import ImageStore
+from agent.record.raw import RawFrames
 from agent.record.reconstructed import FOLDER as RECONSTRUCTED
 from agent.ui.report.contrast import Limits, contrast, reduced
 
@@ -64,7 +64,7 @@ class Previews:
 
     def __init__(self, folder: Path, pixel_um: float) -> None:
         self._readers: dict[str, Callable[[int], NDArray[Any]]] = {
-            "raw": _Reader(lambda: ImageStore(folder, pixel_size_um=pixel_um)),
+            "raw": _Reader(lambda: RawFrames(folder, pixel_size_um=pixel_um)),
             "filtered": _Reader(lambda: FilteredStore(folder, pixel_size_um=pixel_um), 0),
             "sd": _Reader(lambda: FilteredStore(folder, pixel_size_um=pixel_um), 1),
             "reconstructed": _Reader(lambda: _Movie(folder / RECONSTRUCTED)),

@@ -1,0 +1,58 @@
+"""The frames of one time point: fields, channels and planes in the config's order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
+
+from agent.config.time_points import TimePointsConfig
+from devices.config import Value
+from devices.shot import Field, Shot
+
+
+def point_shots(
+    config: TimePointsConfig,
+    fields: Sequence[Field | None],
+    point: int,
+    settings: Mapping[str, Mapping[str, Value]],
+    at_s: float | None,
+    purpose: str = "",
+) -> Iterator[Shot]:
+    """The shots of a time point.
+
+    Parameters
+    ----------
+    config
+        Its channels and planes, and in which order they are taken.
+    fields
+        Fields of view; None is where the stage is.
+    point
+        Number of the time point, from 0.
+    settings
+        Those of each channel, by its mode; the starting ones where it is not there.
+    at_s
+        When it is due (s); None: at once.
+    purpose
+        Of all of them, in words.
+
+    Examples
+    --------
+    >>> from agent.config.plans import LiveConfig
+    >>> config = LiveConfig(channels=["red", "green"], z={"range": 2, "step": 2})
+    >>> [(shot.mode, shot.plane.z_um) for shot in point_shots(config, [None], 0, {}, None)]
+    [('red', -1.0), ('red', 1.0), ('green', -1.0), ('green', 1.0)]
+    """
+    channels, planes = config.modes(), config.planes()
+    sizes = {"p": len(fields), "c": len(channels), "z": len(planes)}
+    for numbers in product(*(range(sizes[axis]) for axis in config.axis_order)):
+        at = dict(zip(config.axis_order, numbers, strict=True))
+        mode = channels[at["c"]]
+        yield Shot(
+            mode,
+            dict(settings.get(mode, {})),
+            fields[at["p"]],
+            at_s=at_s,
+            purpose=purpose,
+            point=point,
+            plane=planes[at["z"]],
+        )

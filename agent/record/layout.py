@@ -1,0 +1,115 @@
+"""Where the raw frames of a run are stored: in which image, and at which place in it.
+
+A run of one field, channel and plane has one image with the axes t, y, x, in which frame i is time
+point i. Where a time point has more frames, each field has an image with the axes t, c, z, y, x;
+several fields are numbered images within `raw.ome.zarr`. Frames that belong to no time point, as
+those of trials between them, are in an image of their own. The ledger has each frame's place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from agent.config import RunConfig
+from agent.config.time_points import TimePointsConfig
+from devices.shot import Shot
+
+RAW = "raw.ome.zarr"
+TRIALS = "trials.ome.zarr"
+IMAGES = r"^(raw|trials)\.ome\.zarr(/\d{1,6})?$"
+"""Names of images, as a pattern."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The place of a frame.
+
+    Parameters
+    ----------
+    image
+        Path of its image within the run's folder, with `/`.
+    at
+        Numbers along the axes before y and x: (t,) or (t, c, z).
+    """
+
+    image: str
+    at: tuple[int, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """As the ledger keeps it."""
+        return {"image": self.image, "at": list(self.at)}
+
+
+def stored(index: int, shot: Mapping[str, Any]) -> Stored:
+    """The place of a frame whose shot the ledger has; earlier versions kept one image."""
+    place = shot.get("stored")
+    return Stored(place["image"], tuple(place["at"])) if place else Stored(RAW, (index,))
+
+
+@dataclass(slots=True)
+class Layout:
+    """Gives each frame of a run its place.
+
+    Parameters
+    ----------
+    channels
+        Modes of a time point, in their order.
+    planes
+        Numbers of the planes that it has of each.
+    fields
+        How many fields it has.
+    step_um
+        Distance of the planes (µm); None where it is not the same everywhere.
+    """
+
+    channels: tuple[str, ...] = ("",)
+    planes: tuple[int, ...] = (0,)
+    fields: int = 1
+    step_um: float | None = None
+    _others: int = field(default=0, init=False)
+
+    @classmethod
+    def of(cls, config: RunConfig) -> Layout:
+        """The layout of a config's run."""
+        section = config.section
+        if not isinstance(section, TimePointsConfig) or section.rebuilds():
+            return cls()
+        planes = sorted(plane.index for plane in section.planes() if plane is not None)
+        return cls(
+            section.modes(),
+            tuple(dict.fromkeys(planes)) or (0,),
+            section.fields_at_once(),
+            section.z.step_um if section.z is not None else None,
+        )
+
+    @property
+    def plain(self) -> bool:
+        """Whether a time point is one frame."""
+        return len(self.channels) * len(self.planes) * self.fields == 1
+
+    def place(self, index: int, shot: Shot) -> Stored:
+        """The place of the next frame that was not there before.
+
+        Parameters
+        ----------
+        index
+            Its number in the run.
+        shot
+            What it was taken for.
+        """
+        if self.plain:
+            return Stored(RAW, (index,))
+        if shot.point is None or shot.mode not in self.channels:
+            place = Stored(TRIALS, (self._others,))
+            self._others += 1
+            return place
+        image = f"{RAW}/{shot.field.index}" if self.fields > 1 and shot.field else RAW
+        plane = shot.plane.index if shot.plane else 0
+        return Stored(image, (shot.point, self.channels.index(shot.mode), plane))
+
+    def learn(self, place: Stored) -> None:
+        """Take in the place of a frame of an earlier session."""
+        if place.image == TRIALS:
+            self._others = max(self._others, place.at[0] + 1)

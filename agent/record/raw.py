@@ -1,0 +1,200 @@
+"""The raw frames of a run by their number, whichever image each is in; see `agent.record.layout`.
+
+Rows of the ledger say where frames are. Who only reads looks there, and so sees frames that a
+running session adds.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from agent.record.anchor import Anchor
+from agent.record.images import FrameDamaged, ImageStore
+from agent.record.layout import RAW, TRIALS, Layout, Stored, stored
+from agent.record.ledger import reading
+from agent.record.recording import Recording, even_s
+from agent.record.stack import StackStore
+
+
+class TrialStore(ImageStore):
+    """Frames of trials between time points, by their order."""
+
+    name = TRIALS
+
+
+class RawFrames:
+    """Measured frames on disk.
+
+    Parameters
+    ----------
+    folder
+        The run's folder; images that are there already are continued.
+    pixel_size_um
+        Side of a pixel on the sample (µm).
+    layout
+        Of the images, for writing.
+    recording
+        What the ledger holds, for writing; who reads looks there for each new frame.
+    anchor
+        Says where the folder is, for writing while it may be renamed.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        pixel_size_um: float,
+        layout: Layout | None = None,
+        recording: Recording | None = None,
+        anchor: Anchor | None = None,
+    ) -> None:
+        self.anchor = anchor
+        self._folder, self._pixel_size_um = folder, pixel_size_um
+        self.layout = layout or Layout()
+        """Of the images."""
+        self._images: dict[str, ImageStore] = {}
+        self._places: dict[int, Stored] = {}
+        self._seq = 0
+        for index, taken in (recording.taken if recording else {}).items():
+            self._places[index] = stored(index, taken.shot)
+            self.layout.learn(self._places[index])
+
+    def place(self, index: int) -> Stored:
+        """Where a frame is.
+
+        Raises
+        ------
+        FrameDamaged
+            The ledger does not say.
+        """
+        if index not in self._places:
+            if not self._stacked():
+                return Stored(RAW, (index,))
+            with reading(self._folder) as ledger:
+                for entry in ledger.entries("shot", after=self._seq):
+                    self._seq = entry.seq
+                    if entry.frame is not None:
+                        self._places[entry.frame] = stored(entry.frame, entry.data)
+        if index not in self._places:
+            raise FrameDamaged(f"frame {index}: the ledger does not have it")
+        return self._places[index]
+
+    def write(self, index: int, pixels: NDArray[Any], place: Stored) -> None:
+        """Put frame `index` (rows × columns) on disk; errors are those of `ImageStore.write`."""
+        self._image(place).write(place.at, pixels)
+        self._places[index] = place
+
+    def read(self, index: int) -> NDArray[Any]:
+        """Frame `index` as it was written, by this process or by another one since.
+
+        Raises
+        ------
+        FrameDamaged
+            It is not there, or not whole.
+        """
+        place = self.place(index)
+        with self._named(index, place):
+            return self._image(place).read(place.at)
+
+    def look(self, index: int) -> None:
+        """Make sure that frame `index` has all its bytes, without reading them.
+
+        Raises
+        ------
+        FrameDamaged
+            It is not there, or not whole.
+        """
+        place = self.place(index)
+        with self._named(index, place):
+            self._image(place).look(place.at)
+
+    def set_aside(self, index: int, folder: Path) -> None:
+        """Take a frame's file out of its image, into another folder; if there is one."""
+        place = self.place(index)
+        self._image(place).set_aside(place.at, folder / f"frame_{index:06}.raw")
+
+    def mend(self, like: NDArray[Any]) -> bool:
+        """Write metadata again where a power cut left none; whether that was so.
+
+        Parameters
+        ----------
+        like
+            Has the shape and type of the frames.
+        """
+        mended = [self._image(place).mend(like) for place in self._one_of_each()]
+        return any(mended)
+
+    def begin(self) -> None:
+        """Before frames are added: those that there are are equidistant no more."""
+        for place in self._one_of_each():
+            self._image(place).scale_time(0)
+
+    def finish(self, frames: int, times_s: Sequence[float], interval_s: float) -> None:
+        """Bring all images to their length, and say how long it is between time points.
+
+        Parameters
+        ----------
+        frames
+            How many there are.
+        times_s
+            When each was taken (s), by its number.
+        interval_s
+            From frame to frame, where that is always the same; else 0.
+        """
+        begun: dict[str, dict[int, float]] = {}
+        for index, place in sorted(self._places.items()):
+            if index < len(times_s):
+                begun.setdefault(place.image, {}).setdefault(place.at[0], times_s[index])
+        for name, points in begun.items():
+            image = self._images[name]
+            if isinstance(image, StackStore):
+                whole = len(points) == max(points) + 1
+                image.describe(points, even_s([*points.values()]) if whole else 0.0)
+            elif name == RAW:
+                image.trim(frames)
+                image.scale_time(interval_s)
+            else:
+                image.trim(max(points) + 1)
+
+    def _one_of_each(self) -> list[Stored]:
+        """A known place in each image."""
+        return list({place.image: place for place in self._places.values()}.values())
+
+    def _stacked(self) -> bool:
+        """Whether frames are anywhere but in one image t, y, x."""
+        if (self._folder / TRIALS).exists():
+            return True
+        try:
+            level = json.loads((self._folder / RAW / "0" / "zarr.json").read_bytes())
+            return level["node_type"] == "group" or len(level["shape"]) > len("tyx")
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+
+    def _image(self, place: Stored) -> ImageStore:
+        if (image := self._images.get(place.image)) is None:
+            pixel_um, anchor = self._pixel_size_um, self.anchor
+            if len(place.at) > 1:
+                image = StackStore(
+                    self._folder, place.image, self.layout, pixel_size_um=pixel_um, anchor=anchor
+                )
+            else:
+                kind = TrialStore if place.image == TRIALS else ImageStore
+                image = kind(self._folder, pixel_size_um=pixel_um, anchor=anchor)
+            self._images[place.image] = image
+        return image
+
+    @contextmanager
+    def _named(self, index: int, place: Stored) -> Iterator[None]:
+        """Have errors of an image name the frame's number in the run."""
+        try:
+            yield
+        except FrameDamaged as damage:
+            if place.at == (index,):
+                raise
+            raise FrameDamaged(f"frame {index}: {str(damage).partition(': ')[2]}") from None

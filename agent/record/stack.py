@@ -1,0 +1,154 @@
+"""Raw frames of a field with several channels or planes: an OME-Zarr image t, c, z, y, x."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import zarr
+from numpy.typing import NDArray
+from yaozarrs import DimSpec, v05
+from yaozarrs.write.v05 import prepare_image
+
+from agent.record.anchor import Anchor
+from agent.record.durable import write_file
+from agent.record.images import GROWTH, ImageStore
+from agent.record.layout import Layout
+
+POINTS = "stedfast"
+"""Attribute of an image in which time points are absent: {points: those that are there}."""
+_COLORS = ("00FFFF", "FF00FF", "FFFF00", "00FF00", "FF0000", "0000FF")
+
+
+class StackStore(ImageStore):
+    """Frames on disk, by (time point, channel, plane).
+
+    Parameters
+    ----------
+    folder
+        The run's.
+    name
+        Of the image: a folder in it, or `COLLECTION/NUMBER` for one image of several.
+    layout
+        Its channels and planes; of an image that is only read, it does not matter.
+    pixel_size_um
+        Side of a pixel on the sample (µm).
+    anchor
+        Says where the folder is, for writing while it may be renamed.
+    """
+
+    leading = 3
+
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        layout: Layout,
+        *,
+        pixel_size_um: float,
+        anchor: Anchor | None = None,
+    ) -> None:
+        self.name = name
+        self._layout = layout
+        super().__init__(folder, pixel_size_um=pixel_size_um, anchor=anchor)
+
+    def describe(self, points: Mapping[int, float], interval_s: float) -> None:
+        """Bring the image to its length, and say what it has.
+
+        Parameters
+        ----------
+        points
+            When each of its time points began (s).
+        interval_s
+            From one to the next, where that is always the same and none is absent; else 0.
+        """
+        self.trim(max(points, default=0) + 1)
+        self.scale_time(interval_s)
+        if self._array is None:
+            return
+        group = zarr.open_group(self.path, mode="r+")
+        if len(points) < self._array.shape[0]:
+            group.attrs[POINTS] = {"points": sorted(points)}
+        ome: Any = group.attrs["ome"]
+        for channel, shown in enumerate(ome["omero"]["channels"]):
+            if (frame := self._first(sorted(points), channel)) is not None:
+                low, high = float(frame.min()), float(frame.max())
+                shown["window"] |= {"start": low, "end": max(high, low + 1)}
+        group.attrs["ome"] = ome
+        self._sync_metadata()
+
+    def _first(self, points: Sequence[int], channel: int) -> NDArray[Any] | None:
+        """A frame of a channel, from the middle of its stack; None where it has none."""
+        at = (points[0], channel, self._array.shape[2] // 2) if points else (0, 0, 0)
+        return self._read(at) if self._chunk(at, 2).is_file() else None
+
+    def _create(self, pixels: NDArray[Any]) -> None:
+        collection, _, number = self.name.rpartition("/")
+        root = self.path.parent.parent if collection else self.path.parent
+        root.stat()  # a renamed folder would be made again
+        if collection:
+            _list_in(self.path.parent, number)
+        layout = self._layout
+        channels, planes = len(layout.channels), len(layout.planes)
+        time, *place = self._axes(pixels.shape)
+        channel = DimSpec(name="c", type="channel", size=channels)
+        depth = DimSpec(
+            name="z",
+            type="space",
+            unit="micrometer" if layout.step_um else None,
+            size=planes,
+            scale=layout.step_um or 1.0,
+        )
+        whole = float(2 ** (8 * pixels.dtype.itemsize) - 1)
+        image = v05.Image(
+            multiscales=[v05.Multiscale.from_dims([time, channel, depth, *place])],
+            omero=v05.Omero(
+                channels=[
+                    v05.OmeroChannel(
+                        label=label,
+                        color=_COLORS[at % len(_COLORS)] if channels > 1 else "FFFFFF",
+                        active=True,
+                        window=v05.OmeroWindow(
+                            start=float(pixels.min()), min=0, end=float(pixels.max()), max=whole
+                        ),
+                    )
+                    for at, label in enumerate(layout.channels)
+                ]
+            ),
+        )
+        prepare_image(
+            self.path,
+            image,
+            datasets=[((GROWTH, channels, planes, *pixels.shape), pixels.dtype)],
+            chunks=(1, 1, 1, *pixels.shape),
+            writer="zarr",
+            compression="none",
+            overwrite=True,
+        )
+        self._open()
+        self._sync_metadata()
+
+
+def _list_in(collection: Path, number: str) -> None:
+    """Add an image to a collection, laid out as bioformats2raw does it (NGFF 0.5)."""
+    listed = collection / "OME" / "zarr.json"
+    known: list[str] = []
+    if listed.is_file():
+        known = json.loads(listed.read_bytes())["attributes"]["ome"]["series"]
+    series = sorted({*known, number}, key=int)
+    collection.mkdir(exist_ok=True)
+    listed.parent.mkdir(exist_ok=True)
+    root = v05.Bf2Raw.model_validate({"version": "0.5", "bioformats2raw.layout": 3})
+    _write_group(collection / "zarr.json", root)
+    _write_group(listed, v05.Series.model_validate({"version": "0.5", "series": series}))
+
+
+def _write_group(file: Path, ome: v05.Bf2Raw | v05.Series) -> None:
+    data = {
+        "zarr_format": 3,
+        "node_type": "group",
+        "attributes": {"ome": ome.model_dump(mode="json", by_alias=True, exclude_none=True)},
+    }
+    write_file(file, json.dumps(data, indent=2).encode())

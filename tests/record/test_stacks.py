@@ -1,0 +1,180 @@
+"""Channels, planes and fields of a time point: taken in order, stored by place, read back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaozarrs
+import zarr
+
+from agent.config.reading import UserError
+from agent.record.folder import read_config
+from agent.record.raw import RawFrames
+from agent.run import Session
+from agent.run.replay import replay
+from devices.microscope import Microscope
+from tests import faulty
+from tests.helpers.runs import checked, cut_after, recorded, run_session
+
+MODES = {"confocal": {"depletion_power": 0}, "sted": {"excitation_power": 7}}
+STACK = {"channels": ["confocal", "sted"], "z": {"range": 2, "step": 1}}
+
+
+def microscope(**more: Any) -> dict[str, Any]:
+    made = faulty.config()["microscope"]["python_devices"]
+    return {"modes": MODES, "python_devices": made | {"Focus": faulty.device("Focus")}, **more}
+
+
+def lapse(**more: Any) -> dict[str, Any]:
+    return {
+        "plan": "timelapse",
+        "timelapse": {"frames": 3, "interval_s": 0.0, "fields": 2, **STACK, **more},
+        "microscope": microscope(),
+    }
+
+
+def shots(run: Path) -> list[tuple[Any, ...]]:
+    """Time point, field, mode and focus of each frame, in the order they were taken in."""
+    found = []
+    for _, taken in sorted(recorded(run).taken.items()):
+        shot = taken.shot
+        where = shot["field"]["index"] if shot["field"] else None
+        found.append((shot["point"], where, shot["mode"], shot.get("focus_um")))
+    return found
+
+
+def assert_whole(run: Path, frames: int) -> None:
+    """Each frame of the ledger is where the ledger says, pixel for pixel, for any reader."""
+    raw = RawFrames(run, pixel_size_um=0.02)
+    taken = recorded(run).taken
+    assert len(taken) == frames
+    for index, one in taken.items():
+        place = one.shot["stored"]
+        array = zarr.open_array(run / place["image"] / "0", mode="r")
+        assert np.array_equal(array[tuple(place["at"])], raw.read(index))
+        assert raw.read(index).any()
+
+
+def test_a_time_point_of_fields_channels_and_planes(tmp_path: Path) -> None:
+    result, run = run_session(tmp_path, session={}, **lapse())
+    assert result.status == "completed", result.reason
+    assert_whole(run, 3 * 2 * 2 * 3)
+    assert shots(run)[:12] == [
+        (0, field, mode, z)
+        for field in (0, 1)
+        for mode in ("confocal", "sted")
+        for z in (-1.0, 0.0, 1.0)
+    ]
+    for field in (0, 1):
+        yaozarrs.validate_zarr_store(run / "raw.ome.zarr" / str(field))
+        array = zarr.open_array(run / "raw.ome.zarr" / str(field) / "0", mode="r")
+        assert array.shape == (3, 2, 3, faulty.SIDE, faulty.SIDE)
+        image = zarr.open_group(run / "raw.ome.zarr" / str(field), mode="r").attrs["ome"]
+        (multiscale,) = image["multiscales"]
+        axes = [(axis["name"], axis.get("unit")) for axis in multiscale["axes"]]
+        micro = "micrometer"
+        assert axes == [("t", None), ("c", None), ("z", micro), ("y", micro), ("x", micro)]
+        scale = multiscale["datasets"][0]["coordinateTransformations"][0]["scale"]
+        assert scale == [1.0, 1.0, 1.0, 0.02, 0.02]
+        labels = [channel["label"] for channel in image["omero"]["channels"]]
+        assert labels == ["confocal", "sted"]
+    yaozarrs.validate_zarr_store(run / "raw.ome.zarr")
+    assert replay(run).difference is None
+
+
+@pytest.mark.parametrize(
+    ("order", "first"),
+    [
+        ("pzc", [(0, "confocal", -1.0), (0, "sted", -1.0), (0, "confocal", 0.0)]),
+        ("cpz", [(0, "confocal", -1.0), (0, "confocal", 0.0), (0, "confocal", 1.0)]),
+        ("zcp", [(0, "confocal", -1.0), (1, "confocal", -1.0), (0, "sted", -1.0)]),
+    ],
+)
+def test_axis_order(order: str, first: list[Any], tmp_path: Path) -> None:
+    result, run = run_session(tmp_path, session={}, **lapse(frames=1, axis_order=order))
+    assert result.status == "completed", result.reason
+    assert [shot[1:] for shot in shots(run)[:3]] == first
+    assert_whole(run, 12)
+
+
+def test_stopped_in_a_stack_and_resumed(tmp_path: Path) -> None:
+    result, run = run_session(tmp_path, session={"make_plan": cut_after(17)}, **lapse())
+    assert result.status == "failed"
+    assert_whole(run, 17)
+    resumed = Session(read_config(run), run / "config.yaml", run).run()
+    assert resumed.status == "completed", resumed.reason
+    assert_whole(run, 36)
+    assert replay(run).difference is None
+
+
+def test_the_focus_is_put_back(tmp_path: Path) -> None:
+    config, file, run = checked(
+        tmp_path, plan="live", live={"frames": 2, **STACK}, microscope=microscope()
+    )
+    with Microscope.open(config.microscope) as scope:
+        scope.core.setZPosition(4.0)
+    with Microscope.open(config.microscope) as scope:
+        scope.core.setZPosition(0.0)
+        session = Session(config, file, run, microscope=scope)
+        assert session.run().status == "completed"
+        assert scope.core.getZPosition() == 0.0
+    assert [z for *_, z in shots(run)][:3] == [-1.0, 0.0, 1.0]
+    array = zarr.open_array(run / "raw.ome.zarr" / "0", mode="r")
+    assert array.shape == (2, 2, 3, faulty.SIDE, faulty.SIDE)
+
+
+def test_absolute_planes_downwards(tmp_path: Path) -> None:
+    stack = {"top": 12, "bottom": 10, "step": 1, "go_up": False}
+    live = {"frames": 1, "mode": "sted", "z": stack}
+    result, run = run_session(tmp_path, session={}, live=live, microscope=microscope())
+    assert result.status == "completed", result.reason
+    assert [z for *_, z in shots(run)] == [12.0, 11.0, 10.0]
+    places = [taken.shot["stored"]["at"] for _, taken in sorted(recorded(run).taken.items())]
+    assert places == [[0, 0, 2], [0, 0, 1], [0, 0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("live", "more", "said"),
+    [
+        ({"z": {"range": 2}}, {}, "`step`"),
+        ({"z": {"range": 2, "step": 1, "top": 3}}, {}, "has range, top, step"),
+        ({"z": {"top": 1, "bottom": 2, "step": 1}}, {}, "`top`: 1 µm is below `bottom`"),
+        ({"z": {"range": 1e6, "step": 1e-3}}, {}, "more than 1000 planes"),
+        ({"z": {"relative": []}}, {}, "relative"),
+        ({"channels": ["sted", "sted"]}, {}, "there twice"),
+        ({"channels": ["sted", "steed"]}, {}, "did you mean 'sted'"),
+        ({"channels": ["confocal"], "mode": "sted"}, {}, "not among `channels`"),
+        ({"axis_order": "zyx"}, {}, "axis_order"),
+        (
+            {"z": {"range": 2, "step": 1}},
+            {"stage_limits": {"z_um": [-0.5, 5]}},
+            "plane 0: z = -1 µm is outside -0.5 … 5 µm",
+        ),
+    ],
+)
+def test_wrong_ones_end_in_a_line(
+    live: dict[str, Any],
+    more: dict[str, Any],
+    said: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    data = faulty.config(live={"frames": 1, **live}, microscope=microscope(**more))
+    file = faulty.write(tmp_path / "my.yaml", data)
+    code, _, err = faulty.cli(capsys, "check", file)
+    assert code == 2 and said in err and "Traceback" not in err
+    assert len(err.strip().splitlines()) <= 3
+
+
+def test_no_focus_no_stack(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = faulty.config(live={"frames": 1, "z": {"range": 2, "step": 1}})
+    code, _, err = faulty.cli(capsys, "check", faulty.write(tmp_path / "my.yaml", data))
+    assert code == 2 and "has no focus drive" in err
+
+
+def test_stacks_are_not_skipped(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="acquire: every"):
+        checked(tmp_path, **lapse(acquire="skip"))
