@@ -364,15 +364,19 @@ class Stage(XYStageDevice):
 class Focus(StageDevice):
     """A focus drive that goes anywhere at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, z_um: float = 0.0) -> None:
         super().__init__()
-        self._z_um = 0.0
+        self._z_um = z_um
+        self.sent: list[float] = []
+        """Where it was sent (µm)."""
+        made.setdefault(type(self).__name__, []).append(self)
 
     def get_position_um(self) -> float:
         return self._z_um
 
     def set_position_um(self, val: float) -> None:
         self._z_um = val
+        self.sent.append(val)
 
     def home(self) -> None:
         self._z_um = 0.0

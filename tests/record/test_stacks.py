@@ -15,7 +15,6 @@ from agent.record.folder import read_config
 from agent.record.raw import RawFrames
 from agent.run import Session
 from agent.run.replay import replay
-from devices.microscope import Microscope
 from tests import faulty
 from tests.helpers.runs import checked, cut_after, recorded, run_session
 
@@ -111,17 +110,15 @@ def test_stopped_in_a_stack_and_resumed(tmp_path: Path) -> None:
 
 
 def test_the_focus_is_put_back(tmp_path: Path) -> None:
-    config, file, run = checked(
-        tmp_path, plan="live", live={"frames": 2, **STACK}, microscope=microscope()
-    )
-    with Microscope.open(config.microscope) as scope:
-        scope.core.setZPosition(4.0)
-    with Microscope.open(config.microscope) as scope:
-        scope.core.setZPosition(0.0)
-        session = Session(config, file, run, microscope=scope)
-        assert session.run().status == "completed"
-        assert scope.core.getZPosition() == 0.0
-    assert [z for *_, z in shots(run)][:3] == [-1.0, 0.0, 1.0]
+    focus = {"Focus": faulty.device("Focus", z_um=4.0)}
+    scope = microscope()
+    scope["python_devices"] |= focus
+    result, run = run_session(tmp_path, session={}, live={"frames": 2, **STACK}, microscope=scope)
+    assert result.status == "completed", result.reason
+    sent = faulty.made["Focus"][-1].sent
+    assert sent == [3.0, 4.0, 5.0] * 4 + [4.0]
+    assert [z for *_, z in shots(run)][:3] == [3.0, 4.0, 5.0]
+    assert read_config(run).microscope.fields.z_um == 4.0
     array = zarr.open_array(run / "raw.ome.zarr" / "0", mode="r")
     assert array.shape == (2, 2, 3, faulty.SIDE, faulty.SIDE)
 
@@ -141,7 +138,7 @@ def test_absolute_planes_downwards(tmp_path: Path) -> None:
     [
         ({"z": {"range": 2}}, {}, "`step`"),
         ({"z": {"range": 2, "step": 1, "top": 3}}, {}, "has range, top, step"),
-        ({"z": {"top": 1, "bottom": 2, "step": 1}}, {}, "`top`: 1 µm is below `bottom`"),
+        ({"z": {"top": 1, "bottom": 2, "step": 1}}, {}, "1 µm is below `bottom`"),
         ({"z": {"range": 1e6, "step": 1e-3}}, {}, "more than 1000 planes"),
         ({"z": {"relative": []}}, {}, "relative"),
         ({"channels": ["sted", "sted"]}, {}, "there twice"),
