@@ -1,7 +1,11 @@
-"""`stedfast export`: a run's raw frames as an OME-TIFF, one series for each field and mode."""
+"""`stedfast export`: a run's raw frames as an OME-TIFF, a series for each field.
+
+Where time points have one frame, each mode has a series of its own.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -16,6 +20,7 @@ from numpy.typing import NDArray
 from agent.config import RunConfig
 from agent.config.reading import UserError
 from agent.record.images import FrameDamaged, checksum
+from agent.record.layout import Layout, stored
 from agent.record.load import read
 from agent.record.raw import RawFrames
 from agent.record.recording import Recording, Taken, even_s
@@ -35,12 +40,26 @@ class Exported:
 
 @dataclass(slots=True)
 class _Series:
-    """Frames of one field and mode, in order."""
+    """Frames of one field, in the order of their time points, channels and planes."""
 
     field: int | None
-    mode: str
-    indices: list[int]
-    taken: list[Taken]
+    modes: tuple[str, ...]
+    planes: int = 1
+    step_um: float | None = None
+    note: str = ""
+    indices: list[int] = dataclasses.field(default_factory=list)
+    taken: list[Taken] = dataclasses.field(default_factory=list)
+
+    def add(self, index: int, taken: Taken) -> None:
+        """Add the next frame."""
+        self.indices.append(index)
+        self.taken.append(taken)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Time points, channels and planes."""
+        each = len(self.modes) * self.planes
+        return len(self.indices) // each, len(self.modes), self.planes
 
 
 def export(folder: Path, out: Path, *, overwrite: bool = False) -> Exported:
@@ -48,7 +67,9 @@ def export(folder: Path, out: Path, *, overwrite: bool = False) -> Exported:
 
     Each field and mode has a series (axes TYX) with its settings, physical pixel sizes, and the
     resolution tags that plain TIFF readers look at; each frame its position, exposure time and true
-    time since the run's birth, which is the series' date.
+    time since the run's birth, which is the series' date. Where time points have several channels
+    or planes, each field has a series (axes TCZYX), and frames of a time point that was left
+    halfway are series of their own.
 
     Parameters
     ----------
@@ -76,7 +97,7 @@ def export(folder: Path, out: Path, *, overwrite: bool = False) -> Exported:
     if out.exists() and not overwrite:
         raise UserError(f"{out}: is there already; --overwrite replaces it")
     images = RawFrames(folder, pixel_size_um=config.microscope.pixel_size_nm * 1e-3)
-    series = _series(recording)
+    series = _series(recording, Layout.of(config))
     partial = out.with_name(out.name + ".partial")
     try:
         images.look(series[0].indices[0])
@@ -90,15 +111,36 @@ def export(folder: Path, out: Path, *, overwrite: bool = False) -> Exported:
     return Exported(len(recording.taken), len(series))
 
 
-def _series(recording: Recording) -> list[_Series]:
-    found: dict[tuple[int | None, str], _Series] = {}
+def _series(recording: Recording, layout: Layout) -> list[_Series]:
+    each = len(layout.channels) * len(layout.planes)
+    frames: dict[tuple[str, int], dict[tuple[int, ...], int]] = defaultdict(dict)
+    for index, taken in recording.taken.items():
+        place = stored(index, taken.shot)
+        if len(place.at) > 1 and each > 1:
+            frames[place.image, place.at[0]][place.at] = index
+    found: dict[tuple[Any, ...], _Series] = {}
+    whole = set()
+    for (image, _), at in sorted(frames.items()):
+        if len(at) < each:
+            continue  # left halfway
+        for _, index in sorted(at.items()):
+            taken = recording.taken[index]
+            step = layout.step_um
+            new = _Series(_field(taken), layout.channels, len(layout.planes), step)
+            found.setdefault((image,), new).add(index, taken)
+            whole.add(index)
     for index, taken in sorted(recording.taken.items()):
-        where = taken.shot["field"]
-        key = where["index"] if where else None, taken.shot["mode"]
-        one = found.setdefault(key, _Series(*key, [], []))
-        one.indices.append(index)
-        one.taken.append(taken)
+        if index not in whole:
+            mode, point = taken.shot["mode"], taken.shot.get("point")
+            note = f"time point {point}" if each > 1 and point is not None else ""
+            new = _Series(_field(taken), (mode,), note=note)
+            found.setdefault((_field(taken), mode, note), new).add(index, taken)
     return list(found.values())
+
+
+def _field(taken: Taken) -> int | None:
+    where = taken.shot["field"]
+    return where["index"] if where else None
 
 
 def _write(
@@ -117,27 +159,33 @@ def _write(
     with tifffile.TiffWriter(file, bigtiff=big, ome=True) as tiff:
         for one in series:
             of = [] if one.field is None else [f"field {one.field}"]
+            of += [*one.modes] if len(one.modes) == 1 else []
+            of += [one.note] if one.note else []
+            stack = one.shape[1:] != (1, 1)
             metadata = {
-                "axes": "TYX",
-                "Name": ", ".join([name, *of, one.mode]) if len(series) > 1 else name,
+                "axes": "TCZYX" if stack else "TYX",
+                "Name": ", ".join([name, *of]) if len(series) > 1 else name,
                 "PhysicalSizeX": pixel_um,
                 "PhysicalSizeXUnit": "µm",
                 "PhysicalSizeY": pixel_um,
                 "PhysicalSizeYUnit": "µm",
-                "Channel": {"Name": [one.mode]},
+                "Channel": {"Name": [*one.modes]},
                 "Plane": _planes(one, config, first.size),
                 "MapAnnotation": {
                     "Namespace": _NAMESPACE,
-                    "Value": {"mode": one.mode, **_settings(one, config)},
+                    "Value": _settings(one, config),
                 },
             }
+            if one.step_um:
+                metadata |= {"PhysicalSizeZ": one.step_um, "PhysicalSizeZUnit": "µm"}
             if born is not None:
                 metadata["AcquisitionDate"] = born.replace("+00:00", "Z")
-            if interval_s := even_s([taken.frame["time_s"] for taken in one.taken]):
+            each = one.shape[1] * one.shape[2]
+            if interval_s := even_s([taken.frame["time_s"] for taken in one.taken[::each]]):
                 metadata |= {"TimeIncrement": interval_s, "TimeIncrementUnit": "s"}
             tiff.write(
                 _frames(one, images),
-                shape=(len(one.indices), *first.shape),
+                shape=(*one.shape, *first.shape) if stack else (one.shape[0], *first.shape),
                 dtype=first.dtype,
                 photometric="minisblack",
                 resolution=(per_cm, per_cm),
@@ -169,20 +217,34 @@ def _planes(series: _Series, config: RunConfig, pixels: int) -> dict[str, list[A
         if (where := taken.shot["field"]) is not None:
             add("PositionX", where["x_um"], "µm")
             add("PositionY", where["y_um"], "µm")
-            if where["z_um"] is not None:
-                add("PositionZ", where["z_um"], "µm")
+        focus_um = taken.shot.get("focus_um", where and where["z_um"])
+        if focus_um is not None:
+            add("PositionZ", focus_um, "µm")
     return planes
 
 
 def _settings(series: _Series, config: RunConfig) -> dict[str, str]:
-    """The settings of a series in words, by frame where they change."""
+    """The settings of a series in words, of each channel, and by time point where they change."""
+    if len(series.modes) == 1:
+        return {"mode": series.modes[0], **_settings_of(series.taken, config)}
+    return {
+        f"{mode}.{name}": words
+        for mode in series.modes
+        for name, words in _settings_of(
+            [taken for taken in series.taken if taken.shot["mode"] == mode][:: series.planes],
+            config,
+        ).items()
+    }
+
+
+def _settings_of(frames: Sequence[Taken], config: RunConfig) -> dict[str, str]:
     said = {}
     for name, setting in config.microscope.settings.items():
         unit = f" {setting.unit}" if setting.unit else ""
-        numbered = enumerate(taken.shot["settings"].get(name) for taken in series.taken)
+        numbered = enumerate(taken.shot["settings"].get(name) for taken in frames)
         parts = []
-        for value, frames in groupby(numbered, lambda pair: pair[1]):
-            numbers = [number for number, _ in frames]
+        for value, same in groupby(numbered, lambda pair: pair[1]):
+            numbers = [number for number, _ in same]
             parts.append((f"{value}{unit}", numbers[0], numbers[-1]))
         said[name] = (
             parts[0][0]
