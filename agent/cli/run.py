@@ -134,6 +134,8 @@ def check(config: ConfigFile, overrides: Overrides = None) -> None:
             table.add_row("filter", f"{checked.filter.model}, {checked.filter.frames} frames")
         shape = f"{microscope.shape[1]} × {microscope.shape[0]} px"
         table.add_row("frames", f"{_frames(expected)} of {shape}")
+        if each := checked.section.frames_of_a_point():
+            table.add_row("a time point", each)
         if checked.section.rebuilds():
             lapse = checked.timelapse
             table.add_row("skipped ones", f"rebuilt by {lapse.model}, {lapse.acquire}")

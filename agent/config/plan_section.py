@@ -115,6 +115,10 @@ class PlanSection(Model):
         """Whether it moves the focus."""
         return False
 
+    def frames_of_a_point(self) -> str:
+        """Frames of a time point in words; nothing where there is one, or no time points."""
+        return ""
+
     def planes(self) -> tuple[Plane | None, ...]:
         """Planes that it takes of each field; None: where the focus is."""
         return (None,)

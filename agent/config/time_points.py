@@ -153,6 +153,18 @@ class TimePointsConfig(PlanSection):
         """Fields of a time point."""
         return 1
 
+    def frames_of_a_point(self) -> str:
+        """Fields, channels and planes."""
+        planes = [plane for plane in self.planes() if plane is not None]
+        said = [f"{self.fields_at_once()} fields"] if self.fields_at_once() > 1 else []
+        if self.channels:
+            said.append(f"{len(self.channels)} channels ({', '.join(self.channels)})")
+        if planes:
+            low, high = min(p.z_um for p in planes), max(p.z_um for p in planes)
+            of = "" if planes[0].absolute else " around the focus"
+            said.append(f"{len(planes)} planes, z {low:g} … {high:g} µm{of}")
+        return " × ".join(said)
+
     def frames_of_a_field(self) -> int:
         """Frames of a field in a time point."""
         return len(self.modes()) * len(self.planes())

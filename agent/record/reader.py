@@ -88,14 +88,32 @@ class StoredRun:
     def raw(self) -> zarr.Array[Any]:
         """All raw frames: time × rows × columns, read when it is sliced.
 
-        It has room for more frames than were taken: those from `len(run)` on read as 0.
+        Where a time point has several channels or planes: time × channels × planes × rows ×
+        columns. It has room for more frames than were taken: those read as 0.
 
         Raises
         ------
         FileNotFoundError
-            No frame was taken.
+            No frame was taken, or each field has an image; see `image`.
         """
+        if (self.folder / RAW / "OME").exists():
+            raise FileNotFoundError(f"{self.folder}: each field has an image; see `image(field)`")
         return self._image(RAW)
+
+    def image(self, field: int) -> zarr.Array[Any]:
+        """Raw frames of a field: time × channels × planes × rows × columns.
+
+        Parameters
+        ----------
+        field
+            Its number.
+
+        Raises
+        ------
+        FileNotFoundError
+            No frame of it was taken, or the run has one image for all, `raw`.
+        """
+        return self._image(f"{RAW}/{field}")
 
     @property
     def filtered(self) -> zarr.Array[Any]:
@@ -126,10 +144,10 @@ class StoredRun:
     def frames(self) -> Table:
         """One row for each frame that was taken, in order.
 
-        Its columns: `frame`, `time_s` (since the run's birth), `mode`, `purpose`, `field` (NaN
-        where none was asked for), `x_um`, `y_um`, `z_um` (as asked for), `score`, `score_sd`,
-        `uncertainty` (of the filter), and for each setting and each laser `settings.NAME` and
-        `dose_J.LASER`.
+        Its columns: `frame`, `time_s` (since the run's birth), `mode`, `purpose`, `point` (time
+        point), `plane` (of a z-stack), `field` (NaN where none was asked for), `x_um`, `y_um`,
+        `z_um` (as asked for), `score`, `score_sd`, `uncertainty` (of the filter), and for each
+        setting and each laser `settings.NAME` and `dose_J.LASER`.
         """
         rows = [_row(index, taken) for index, taken in sorted(self._recording.taken.items())]
         return _table(rows)
@@ -181,8 +199,11 @@ def _row(index: int, taken: Taken) -> dict[str, Any]:
             "time_s": taken.frame["time_s"],
             "mode": shot["mode"],
             "purpose": shot["purpose"],
+            "point": shot.get("point"),
+            "plane": (shot.get("plane") or {}).get("index"),
             "field": field.get("index"),
-            **{axis: field.get(axis) for axis in ("x_um", "y_um", "z_um")},
+            **{axis: field.get(axis) for axis in ("x_um", "y_um")},
+            "z_um": shot.get("focus_um", field.get("z_um")),
             "score": score.value if score else None,
             "score_sd": score.sd if score else None,
             "uncertainty": taken.filtered["uncertainty"] if taken.filtered else None,

@@ -129,3 +129,11 @@ def moment(iso: str) -> str:
 
 def _minus(text: str) -> str:
     return text.replace("-", "−")
+
+
+def purpose(shot: Mapping[str, Any]) -> str:
+    """What a shot of the ledger is for, with its channel and plane where there are several."""
+    said = [shot.get("purpose") or ""]
+    if (plane := shot.get("plane")) is not None:
+        said += [shot["mode"], f"plane {plane['index']} (z {number(shot.get('focus_um'))} µm)"]
+    return ", ".join(filter(None, said))

@@ -7,6 +7,7 @@ from typing import Any
 
 from agent.plan import LAPSE
 from agent.record.planned import PlannedFrames
+from agent.record.text import purpose
 from agent.record.verdict import kind_of, usable_score
 
 
@@ -53,7 +54,7 @@ class Progress:
         if kind == "catching up":
             self.doing = f"bringing the virtual sample up to date, {data['frame']}/{data['of']}"
         elif kind == "shot":
-            self.doing = data["purpose"] or data["mode"]
+            self.doing = purpose(data) or data["mode"]
         elif kind == "frame":
             self.frames += 1
         elif kind == "score":

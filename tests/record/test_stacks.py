@@ -13,6 +13,7 @@ import zarr
 from agent.config.reading import UserError
 from agent.record.folder import read_config
 from agent.record.raw import RawFrames
+from agent.record.reader import open_run
 from agent.run import Session
 from agent.run.replay import replay
 from tests import faulty
@@ -73,15 +74,27 @@ def test_a_time_point_of_fields_channels_and_planes(tmp_path: Path) -> None:
         assert array.shape == (3, 2, 3, faulty.SIDE, faulty.SIDE)
         image = zarr.open_group(run / "raw.ome.zarr" / str(field), mode="r").attrs["ome"]
         (multiscale,) = image["multiscales"]
-        axes = [(axis["name"], axis.get("unit")) for axis in multiscale["axes"]]
+        time, *axes = [(axis["name"], axis.get("unit")) for axis in multiscale["axes"]]
         micro = "micrometer"
-        assert axes == [("t", None), ("c", None), ("z", micro), ("y", micro), ("x", micro)]
+        assert axes == [("c", None), ("z", micro), ("y", micro), ("x", micro)]
         scale = multiscale["datasets"][0]["coordinateTransformations"][0]["scale"]
-        assert scale == [1.0, 1.0, 1.0, 0.02, 0.02]
+        assert scale[1:] == [1.0, 1.0, 0.02, 0.02]
+        assert time == ("t", None if scale[0] == 1.0 else "second")
         labels = [channel["label"] for channel in image["omero"]["channels"]]
         assert labels == ["confocal", "sted"]
     yaozarrs.validate_zarr_store(run / "raw.ome.zarr")
     assert replay(run).difference is None
+    stored = open_run(run)
+    table = stored.frames()
+    at = [
+        (p, c)
+        for p, c, f in zip(table["point"], table["plane"], table["field"], strict=True)
+        if f == 1
+    ]
+    assert at[:3] == [(0, 0), (0, 1), (0, 2)] and list(table["z_um"][:3]) == [-1, 0, 1]
+    np.testing.assert_array_equal(stored.image(1)[2, 1, 2], stored.frame(35))
+    with pytest.raises(FileNotFoundError, match=r"image\(field\)"):
+        _ = stored.raw
 
 
 @pytest.mark.parametrize(

@@ -165,15 +165,18 @@ class Backlog:
 
 
 def test_analysis_never_makes_the_acquisition_wait_and_stays_bounded() -> None:
-    release, seen = threading.Event(), []
+    begun, release, seen = threading.Event(), threading.Event(), []
 
     def slow(frames: list[np.ndarray]) -> list[Score]:
+        begun.set()
         release.wait(10)
         return [HALF] * len(frames)
 
     work = Analysis(slow, queue=3, timeout_s=5, done=lambda i, value: seen.append(i))
+    futures = {0: work.submit(0, FRAME)}
+    assert begun.wait(10)
     started = time.monotonic()
-    futures = {i: work.submit(i, FRAME) for i in range(50)}
+    futures |= {i: work.submit(i, FRAME) for i in range(1, 50)}
     assert time.monotonic() - started < 1
     # At most three are with the worker and three wait.
     assert work.longest <= 4 and work.passed_over >= 44

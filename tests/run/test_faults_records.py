@@ -174,13 +174,7 @@ def test_a_movie_named_relatively_goes_on_where_it_was(
     config = load(file)
     run = new_folder(config, tmp_path, tmp_path / "run")
 
-    @wraps(build_plan)
-    def cut(config: RunConfig) -> Plan:
-        for _ in range(7):
-            yield Shot("sted")
-        raise RuntimeError("power cut")
-
-    assert Session(config, file, run, make_plan=cut).run().status == "failed"
+    assert Session(config, file, run, make_plan=cut_after(7)).run().status == "failed"
     result = Session(read_config(run), run / "config.yaml", run).run()
     assert result.status == "completed", result.reason
     raw = zarr.open_array(run / "raw.ome.zarr" / "0", mode="r")

@@ -64,7 +64,7 @@ class FrameState:
             "at": self.at,
             "time_s": self.time_s,
             "mode": self.shot.get("mode"),
-            "purpose": self.shot.get("purpose") or "",
+            "purpose": text.purpose(self.shot),
             "settings": self.shot.get("settings", {}),
             "field": (self.shot.get("field") or {}).get("index"),
             "score": self.score,
