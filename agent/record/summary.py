@@ -10,10 +10,11 @@ from agent.config import RunConfig
 from agent.plan import LAPSE, REOPTIMIZED
 from agent.record.dose import DoseGate
 from agent.record.folder import is_running
+from agent.record.judging import of_notes
 from agent.record.load import read
 from agent.record.planned import PlannedFrames
 from agent.record.recording import Recording, role_of
-from agent.record.verdict import of_notes, retested, spread
+from agent.record.trials import retested, spread
 from models.quality.score import Score
 
 SIMULATED, RECORDED, MEASURED = "simulated", "recorded", "measured"

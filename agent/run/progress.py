@@ -8,7 +8,7 @@ from typing import Any
 from agent.plan import LAPSE
 from agent.record.planned import PlannedFrames
 from agent.record.text import purpose
-from agent.record.verdict import kind_of, usable_score
+from agent.record.trials import kind_of, usable_score
 
 
 @dataclass(slots=True)

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from agent.config import load
+from agent.record.judging import of_notes
 from agent.record.summary import summarize
-from agent.record.verdict import EXIT_CODE, Verdict, best_trial, of_notes
+from agent.record.trials import best_trial
+from agent.record.verdict import EXIT_CODE, Verdict
 from models.quality.score import Score
 from tests import faulty
 from tests.faulty import cli

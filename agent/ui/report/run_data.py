@@ -22,7 +22,7 @@ from agent.record.load import read
 from agent.record.raw import RawFrames
 from agent.record.recording import Recording, Taken, role_of
 from agent.record.summary import MEASURED, RECORDED, summary_of
-from agent.record.verdict import best_trial, kind_of
+from agent.record.trials import best_trial, kind_of
 from devices.config import Value
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from agent.config import RunConfig
 from agent.record import text
 from agent.record.summary import origin_of
-from agent.record.verdict import retested
+from agent.record.trials import retested
 from agent.steering.control_file import FILTERING
 from agent.ui.report.reconstruction import WHY
 from agent.ui.view.reader import Reader

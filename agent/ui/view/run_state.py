@@ -14,12 +14,14 @@ from agent.config import RunConfig
 from agent.plan import FRAMES_EACH, FREE, LAPSE
 from agent.record import text
 from agent.record.dose import DoseGate
+from agent.record.judging import of_notes
 from agent.record.ledger import Entry
 from agent.record.load import own_plan
 from agent.record.notes import TOPICS
 from agent.record.planned import PlannedFrames
 from agent.record.recording import FILTER, as_received
-from agent.record.verdict import Verdict, best_trial, kind_of, of_notes
+from agent.record.trials import best_trial, kind_of
+from agent.record.verdict import Verdict
 from agent.steering.instructions import SearchState
 from agent.ui.view.thinned_curve import RECENT, Series
 from agent.ui.view.timelapse_state import MEASURED, TimelapseState
@@ -317,7 +319,7 @@ class RunState:
         return max(0.0, pace * (planned - self.done))
 
     def best(self) -> int | None:
-        """Number of the best trial; see `agent.record.verdict.best_trial`."""
+        """Number of the best trial; see `agent.record.trials.best_trial`."""
         return best_trial(self.trials, self.config.optimize.bleaching_limit)
 
     def result(self, *, going_on: bool) -> Verdict:

@@ -1,0 +1,128 @@
+"""What trials and retests of a search count as, and their figures."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from statistics import fmean, stdev, variance
+from typing import Any, Literal
+
+from agent.record import text
+from models.quality.score import doubtful, usable
+
+Objectives = Mapping[str, Any]
+Kind = Literal["failed", "flagged", "over", "within"]
+_SURE = 2.0
+"""Standard deviations of a difference that noise seldom exceeds: 95% of normal ones; chosen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mean:
+    """A mean of measurements, and how far it may be off.
+
+    Parameters
+    ----------
+    value
+        The mean.
+    variance
+        Of the mean, not of one measurement.
+    n
+        How many there are.
+    """
+
+    value: float
+    variance: float
+    n: int
+
+    @classmethod
+    def of(cls, values: Sequence[float], sds: Sequence[float]) -> Mean | None:
+        """Of measurements with their own standard deviations; None without any.
+
+        Their scatter counts where it is larger than those say: fields differ.
+        """
+        if not values:
+            return None
+        own = fmean(sd**2 for sd in sds)
+        scatter = variance(values) if len(values) > 1 else 0.0
+        return cls(fmean(values), max(own, scatter) / len(values), len(values))
+
+    def noise(self, other: Mean | None = None) -> float:
+        """What a difference to another mean, or to a fixed number, must exceed to say anything."""
+        return float(_SURE * (self.variance + (other.variance if other else 0.0)) ** 0.5)
+
+
+def retested(
+    recommendations: Sequence[Mapping[str, Any]], retests: Sequence[Mapping[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """Settings, score and bleaching of `start` and `best`, as they were measured again.
+
+    Scores that are doubtful do not count.
+    """
+    made = {}
+    for which in ("start", "best"):
+        notes = [note for note in retests if note["which"] == which]
+        settings = notes[0]["settings"] if notes else None
+        last = recommendations[-1] if recommendations else {}
+        if settings is None and (which == "best" or last.get("same_as_start")):
+            settings = last.get("settings")
+        made[which] = {
+            "settings": settings,
+            "score": spread(counted(note["objectives"] for note in notes)),
+            "bleaching": spread([note["objectives"]["bleaching"] for note in notes]),
+        }
+    return made
+
+
+def spread(values: Sequence[float]) -> dict[str, Any]:
+    """Mean, sample standard deviation and number; None where there is nothing to say."""
+    return {
+        "mean": fmean(values) if values else None,
+        "sd": stdev(values) if len(values) > 1 else None,
+        "n": len(values),
+    }
+
+
+def counted(found: Iterable[Objectives]) -> list[float]:
+    """Scores of measurements, without those that are doubtful."""
+    return [one["score"] for one in found if not doubtful(one.get("flags", ()))]
+
+
+def usable_score(found: Objectives | None) -> bool:
+    """Whether a trial's score says something about its settings' image."""
+    return found is not None and usable(found.get("flags", ()))
+
+
+def kind_of(found: Objectives | None, limit: float) -> Kind:
+    """What a trial counts as: `failed`, `flagged`, `over` the limit, or `within` it."""
+    if found is None:
+        return "failed"
+    if doubtful(found.get("flags", ())):
+        return "flagged"
+    return "within" if found["bleaching"] <= limit else "over"
+
+
+def best_trial(trials: Sequence[Mapping[str, Any]], limit: float) -> int | None:
+    """Number of the trial that scored highest within the limit, from 1; None without any.
+
+    Flagged trials are none; neither are those whose frame showed nothing.
+    """
+    found = [
+        (trial["objectives"]["score"], -number)
+        for number, trial in enumerate(trials, 1)
+        if kind_of(trial["objectives"], limit) == "within" and usable_score(trial["objectives"])
+    ]
+    return -max(found)[1] if found else None
+
+
+def sd_of(found: Objectives, name: str) -> float:
+    """A standard deviation; 0 where it is not known."""
+    value = found.get(name)
+    return float(value) if value is not None and isfinite(value) else 0.0
+
+
+def flags_in_words(found: Iterable[Objectives]) -> str:
+    """How often each flag was raised, the most frequent first."""
+    counts = Counter(flag for one in found for flag in one.get("flags", ()))
+    return ", ".join(f"{count} {text.words(flag)}" for flag, count in counts.most_common())
