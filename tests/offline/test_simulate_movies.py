@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from agent.cli import app
 from agent.config.reading import UserError
+from agent.offline.simulate.movie_facts import Window
 from agent.offline.simulate.movie_layers import GRAIN_PX, Network, Sheet
 from agent.offline.simulate.movie_motion import (
     PER_FRAME,
@@ -27,7 +28,7 @@ from agent.offline.simulate.movie_motion import (
     steps_of,
 )
 from agent.offline.simulate.movie_objects import Bodies, Spots
-from agent.offline.simulate.movie_scenes import KINDS, MAPS, Window, draw_scene
+from agent.offline.simulate.movie_scenes import KINDS, MAPS, draw_scene
 from agent.offline.simulate.movie_set import CLEAN, parse_set, read_movies, simulate_movies
 from agent.offline.simulate.movies import (
     BRIGHTEST,
@@ -334,16 +335,16 @@ class TestSets:
 
     @pytest.mark.parametrize("name", ["training", "test"])
     def test_maps_are_those_of_the_set(self, name: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        from agent.offline.simulate import movie_scenes
+        from agent.offline.simulate import movie_sheets
 
         asked_for = []
-        original = movie_scenes.canvas
+        original = movie_sheets.canvas
 
         def noting(structure: Any, size_px: int, rng: Any, which: Any = None) -> Any:
             asked_for.append((structure, which))
             return original(structure, size_px, rng, which)
 
-        monkeypatch.setattr(movie_scenes, "canvas", noting)
+        monkeypatch.setattr(movie_sheets, "canvas", noting)
         for index in range(3):
             row = draw_movie(name, 7, index, frames=2, size_px=48)[2]
             assert row["first_maps"] == " ".join(map(str, MAPS[name][row["first_kind"]]))

@@ -64,7 +64,7 @@ def simulate_movies(
     ----------
     folder
         Gets the movies, their truth in `clean`, and `movies.csv` (see `movies.Movie`,
-        `movies.Exposure` and `movie_scenes.Facts`).
+        `movies.Exposure` and `movie_facts.Facts`).
     name
         Which set: `training` (with a share for validation) or `test`.
     number

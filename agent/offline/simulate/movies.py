@@ -15,15 +15,9 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from threadpoolctl import threadpool_limits
 
+from agent.offline.simulate.movie_facts import Facts, Window
 from agent.offline.simulate.movie_layers import GRAIN_PX
-from agent.offline.simulate.movie_scenes import (
-    MOVIE_SETS,
-    Facts,
-    MovieSet,
-    Scene,
-    Window,
-    draw_scene,
-)
+from agent.offline.simulate.movie_scenes import MOVIE_SETS, MovieSet, Scene, draw_scene
 from agent.offline.simulate.population import Chance
 
 Map = NDArray[np.float64]
