@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from devices.affine import Affine, Six
 from devices.setting import Model, Range, SettingConfig, Value
 
 __all__ = [
@@ -143,9 +144,24 @@ class VirtualStedConfig(Model):
     drift_nm_per_s: float = Field(
         0.0, ge=0, le=1000, description="speed of the stage against the sample (nm/s)"
     )
+    stage_rotation_deg: float = Field(
+        0.0, ge=-360, le=360, description="how far the camera is turned against the stage (°)"
+    )
+    stage_mirrored: bool = Field(
+        False, description="the camera's rows run against the stage's y, before it is turned"
+    )
+    stage_scale: float = Field(
+        1.0, ge=0.1, le=10, description="how far the stage goes for each µm that it is told to"
+    )
     width_px: int = Field(224, ge=16, le=1024, description="pixels of a line")
     height_px: int = Field(224, ge=16, le=1024, description="lines of a frame")
     seed: int | None = Field(None, ge=0, description="of the sample; the run's seed if absent")
+
+    @property
+    def lies_along_the_stage(self) -> bool:
+        """The stage is as it should be."""
+        turned, scale = self.stage_rotation_deg, self.stage_scale
+        return (turned, self.stage_mirrored, scale) == (0.0, False, 1.0)
 
 
 class ReplayConfig(Model):
@@ -199,6 +215,11 @@ class MicroscopeConfig(Model):
         description="[device, property, value], or with a safe value behind them; set on opening",
     )
     pixel_size_nm: float = Field(gt=0, description="side of a pixel on the sample (nm)")
+    affine: Six | None = Field(
+        None,
+        description="stage per pixel (µm), the six numbers of Micro-Manager's pixel size affine; "
+        "`stedfast calibrate` writes them, and the `.cfg`'s are taken if absent",
+    )
     settings: dict[str, SettingConfig] = Field(
         default_factory=dict, description="imaging settings, by a name of your choice"
     )
@@ -249,6 +270,28 @@ class MicroscopeConfig(Model):
                 if why := self.settings[name].refusal(value):
                     raise ValueError(f"`modes.{mode}.{name}`: {why}")
         return self
+
+    @field_validator("affine")
+    @classmethod
+    def _turns_back(cls, affine: Six | None) -> Six | None:
+        if affine is not None and not Affine(affine).determinant:
+            raise ValueError(
+                "leads from every pixel to one line; accepted: what can be turned back"
+            )
+        return affine
+
+    @property
+    def mounting(self) -> Affine | None:
+        """How the camera lies on the stage; None where nobody has said so.
+
+        A simulation or a recording that says nothing else lies along the stage's axes.
+        """
+        if self.affine is not None:
+            return Affine(self.affine)
+        known = self.replay is not None
+        if (virtual := self.virtual_sted) is not None:
+            known = virtual.lies_along_the_stage
+        return Affine.square(self.pixel_size_nm * 1e-3) if known else None
 
     def _names(self) -> str:
         return ", ".join(self.settings) or "none"

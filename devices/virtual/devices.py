@@ -18,6 +18,7 @@ from pymmcore_plus.experimental.unicore import Device, SimpleCameraDevice
 
 from devices.config import VirtualStedConfig
 from devices.virtual.dyes import DYES
+from devices.virtual.mounting import Mounting
 from devices.virtual.optics import Optics
 from devices.virtual.peripherals import Laser, Shutter, XYStage, ZStage, whole
 from devices.virtual.sample import Sample, Window
@@ -85,6 +86,8 @@ class ScanEngine(SimpleCameraDevice):
         The other devices, read when a scan starts.
     shape
         Rows × columns of a frame (pixels).
+    mounting
+        How the camera lies on the stage.
     background_hz
         Detected background while the shutter is open (photons/s).
     seed
@@ -102,6 +105,7 @@ class ScanEngine(SimpleCameraDevice):
         xy_stage: XYStage,
         z_stage: ZStage,
         shape: tuple[int, int],
+        mounting: Mounting,
         background_hz: float,
         seed: int,
     ) -> None:
@@ -114,6 +118,7 @@ class ScanEngine(SimpleCameraDevice):
         self._xy_stage = xy_stage
         self._z_stage = z_stage
         self._shape = shape
+        self._mounting = mounting
         self._background_hz = background_hz
         self._seed = seed
         self._dwell_us = 10.0
@@ -193,7 +198,8 @@ class ScanEngine(SimpleCameraDevice):
         x, y = self._xy_stage.get_position_um()
         z = self._z_stage.get_position_um()
         margin = self._optics.margin
-        window = self._sample.window(x, y, started_s, self._shape, margin)
+        place = self._mounting.on_sample(x, y)
+        window = self._sample.window(*place, started_s, self._shape, margin)
         survivors, excitation_w, depletion_w = window.molecules, 0.0, 0.0
         if self._shutter.get_open():
             excitation_w, depletion_w = self._excitation.power_w, self._depletion.power_w
@@ -323,8 +329,9 @@ def build_virtual_sted(
             f"size_um: a field of {config.width_px} × {config.height_px} pixels needs a sample of "
             f"at least {config.size_um - 2 * reach_um:.2f} µm, got {config.size_um:g}"
         )
+    mounting = Mounting(config.stage_rotation_deg, config.stage_mirrored, config.stage_scale)
     excitation, depletion = Laser("Power_uW", 1e-6, 50.0), Laser("Power_mW", 1e-3, 500.0)
-    shutter, xy_stage, z_stage = Shutter(), XYStage(reach_um), ZStage()
+    shutter, xy_stage, z_stage = Shutter(), XYStage(reach_um / mounting.spread), ZStage()
     scan = ScanEngine(
         sample,
         optics,
@@ -334,6 +341,7 @@ def build_virtual_sted(
         xy_stage=xy_stage,
         z_stage=z_stage,
         shape=shape,
+        mounting=mounting,
         background_hz=config.background_hz,
         seed=seed,
     )
