@@ -14,6 +14,7 @@ from devices.extras import install
 from devices.fields import grid
 from devices.groups import shutter_of
 from devices.modules import module_named
+from devices.pixels import OURS
 from devices.refusals import refused
 from devices.system_presets import GROUP, STARTUP
 
@@ -222,5 +223,5 @@ def assign_roles(core: UniMMCore, config: MicroscopeConfig) -> None:
     core.setAutoShutter(False)
     if core.getPixelSizeUm() == 0:
         # pymmcore-plus's own writers need one; the config's is what our images carry.
-        core.definePixelSizeConfig("stedfast")
-        core.setPixelSizeUm("stedfast", config.pixel_size_nm * 1e-3)
+        core.definePixelSizeConfig(OURS)
+        core.setPixelSizeUm(OURS, config.pixel_size_nm * 1e-3)

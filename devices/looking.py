@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from devices.bound import devices_of, put
 from devices.config import MicroscopeConfig, SettingConfig, Value
 from devices.errors import BindingError, DeviceFault
+from devices.pixels import own_pixel_um
 from devices.safety import LightGate
 from devices.sending import Sender
 
@@ -96,10 +97,7 @@ def check_pixel_size(core: UniMMCore, config: MicroscopeConfig) -> None:
     BindingError
         It is another.
     """
-    # The demo's objectives look at nothing.
-    if config.cfg in (None, "demo") or core.getCurrentPixelSizeConfig() in ("", "stedfast"):
-        return
-    found = core.getPixelSizeUm() * 1e3
+    found = (own_pixel_um(core, config) or 0.0) * 1e3
     if found and abs(found - config.pixel_size_nm) > _PIXEL_SIZE * config.pixel_size_nm:
         raise BindingError(
             ("pixel_size_nm",),

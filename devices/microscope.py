@@ -24,6 +24,7 @@ from devices.loading import assign_roles
 from devices.looking import look
 from devices.opening import OpenCore, open_core
 from devices.owners import check_once
+from devices.pixels import contradiction, own_affine, with_own_affine
 from devices.refusals import refused, unknown
 from devices.safety import SafeState, Stop
 from devices.shot import Plane, Shot
@@ -45,7 +46,8 @@ class Microscope:
         Micro-Manager's core with C++ and Python devices in it.
     config
         What it was opened from; its fields are around where the stage was, unless it says where,
-        and settings whose property takes whole numbers are integers.
+        settings whose property takes whole numbers are integers, and its affine is the `.cfg`'s,
+        unless it has one.
     simulated
         True where the frames come from a simulation, a recording or a demo camera.
     shape, frame_bytes
@@ -58,6 +60,8 @@ class Microscope:
         Light-like properties that no run changes.
     stacks
         Whether a run takes z-stacks: shots without a plane have the focus put back.
+    contradiction
+        How the config's affine differs from the `.cfg`'s, in words; None where it does not.
 
     Examples
     --------
@@ -86,6 +90,7 @@ class Microscope:
         self._stood = core.getXYPosition() if core.getXYStageDevice() else (0.0, 0.0)
         self.kept = held.lights.kept()
         self.loose: tuple[Loose, ...] = tuple(held.lights.loose())
+        self.contradiction = contradiction(config, own_affine(core, config))
         self._bound = {s.address(): (n, s) for n, s in config.settings.items()}
         self._engine = StrictEngine(core, config, self._guard, held.gate)
         core.mda.set_engine(self._engine)
@@ -153,6 +158,7 @@ class Microscope:
         held.darken("opened")
         core.waitForSystem()
         check_taken(core, config)
+        config = with_own_affine(core, config)
         config = config.placed(
             core.getXYPosition() if core.getXYStageDevice() else None,
             core.getZPosition() if core.getFocusDevice() else None,

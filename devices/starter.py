@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from devices.inventory import DeviceInfo, PropertyInfo, groups, inventory
+from devices.pixels import OURS
 from devices.starter_groups import Offer, offered
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def _starter(
 
 def _pixel_size(core: UniMMCore, known_nm: float | None) -> str:
     # `Microscope` gives the core a pixel size of its own, which would not tell anything here.
-    own = core.getCurrentPixelSizeConfig() in ("", "stedfast")
+    own = core.getCurrentPixelSizeConfig() in ("", OURS)
     pixel_nm = core.getPixelSizeUm() * 1e3
     if known_nm is not None:
         found, source = known_nm, "as that config has it"

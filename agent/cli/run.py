@@ -152,12 +152,38 @@ def check(config: ConfigFile, overrides: Overrides = None) -> None:
             table.add_row("shutter", shutter or "none: lasers are on for each frame alone")
         if checked.section.moves():
             table.add_row("stage", microscope.travel())
+        if (mounting := microscope.config.mounting) is not None:
+            table.add_row("camera", mounting.in_words())
+        if microscope.contradiction is not None:
+            table.add_row("contradiction", microscope.contradiction)
         table.add_row("made safe", ", ".join(microscope.kept) or "nothing here has a safe state")
         for loose in microscope.loose:
             is_at = f"{loose.device}.{loose.property} is {loose.value}"
             table.add_row("left as it is", f"{is_at}: light? give it a `safe` value")
         out.print(table)
     out.print(f"{config}: ready to run", soft_wrap=True)
+
+
+def calibrate(
+    config: ConfigFile,
+    mode: Annotated[
+        str | None,
+        typer.Option(help="of the frames; confocal if there is one, else that of the plan"),
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--out", help="folder of its frames; new or empty")
+    ] = None,
+    overrides: Overrides = None,
+) -> None:
+    """Find how the camera lies on the stage, from five small moves, and write it into the config.
+
+    Takes six frames around where the stage is, a fifth of a field away, under
+    the config's limits and light budgets, and ends where it began. Something
+    must be seen there. The result is `microscope.affine`.
+    """
+    from agent.cli.calibrate import calibrate as find
+
+    find(config, mode, folder, overrides or [])
 
 
 def devices(

@@ -123,6 +123,10 @@ class PlanSection(Model):
         """Planes that it takes of each field; None: where the focus is."""
         return (None,)
 
+    def follows(self) -> str | None:
+        """The key that has the stage follow what is seen in frames; None where it does not."""
+        return None
+
     def returns(self) -> bool:
         """Whether it comes back to fields that it has left."""
         return True

@@ -204,6 +204,10 @@ class TimelapseConfig(TimePointsConfig):
         """If the config says when."""
         return self.reoptimize is not None
 
+    def follows(self) -> str | None:
+        """Where frames are compared."""
+        return "drift" if self.drift == "follow" and self.rebuilds() else None
+
     def rebuilds(self) -> bool:
         """Unless every time point is taken."""
         return self.acquire != "every"

@@ -18,6 +18,7 @@ from agent.plans.adaptive.schedule import FixedGaps, Rules
 from agent.plans.live import live
 from agent.plans.search_trigger import SearchTrigger
 from agent.plans.timelapse import skipping, timelapse
+from devices.affine import Affine
 from devices.fields import grid
 from devices.shot import Field
 
@@ -95,9 +96,10 @@ def _timelapse(config: RunConfig) -> Plan:
     kind = AdaptiveGaps if asked.acquire == "adaptive" else FixedGaps
     # Followed too far, a field would meet its neighbour.
     reach_um = scope.fields.pitch_um / 2
-    pixel_um = scope.pixel_size_nm * 1e-3
+    # A run from before there were calibrations followed as if the camera lay along the stage.
+    mounting = scope.mounting or Affine.square(scope.pixel_size_nm * 1e-3)
     lapses = [
-        kind(DriftTracker(field, pixel_um, reach_um), rules) for field in fields[: asked.fields]
+        kind(DriftTracker(field, mounting, reach_um), rules) for field in fields[: asked.fields]
     ]
     return skipping(asked, lapses, light, better)
 

@@ -95,7 +95,9 @@ def skipping(
     >>> from agent.plans.adaptive.schedule import FixedGaps, Rules
     >>> light = LightBudget(lambda settings, pixels: {}, {}, {})
     >>> config = TimelapseConfig(frames=9, interval_s=60)
-    >>> follower = DriftTracker(Field(0, 0.0, 0.0), pixel_um=0.02, reach_um=1.0)
+    >>> from devices.affine import Affine
+    >>> straight = Affine.square(pixel_um=0.02)
+    >>> follower = DriftTracker(Field(0, 0.0, 0.0), straight, reach_um=1.0)
     >>> plan = skipping(config, [FixedGaps(follower, Rules(points=9, gap=3))], light)
     >>> next(plan)
     Due(at_s=0.0, interval_s=60.0, skip=False, most=8, frames=0)

@@ -39,7 +39,7 @@ class RunBusy(RuntimeError):
     """Another process is running in this run folder."""
 
 
-def new_folder(config: RunConfig, base: Path, out: Path | None) -> Path:
+def new_folder(config: RunConfig, base: Path, out: Path | None, does: str | None = None) -> Path:
     """Make the folder of a new run: `out`, or one named after time and plan.
 
     Raises
@@ -48,21 +48,21 @@ def new_folder(config: RunConfig, base: Path, out: Path | None) -> Path:
         `out` holds something already, or cannot be made.
     """
     try:
-        return _made(config, base, out)
+        return _made(config, base, out, does or config.plan)
     except OSError as error:
         named = out or base / config.runs
         raise UserError(f"{named}: cannot be made: {error.strerror}") from None
 
 
-def _made(config: RunConfig, base: Path, out: Path | None) -> Path:
+def _made(config: RunConfig, base: Path, out: Path | None, does: str) -> Path:
     if out is None:
         stamp = datetime.now().strftime("%Y-%m-%d_%H%M%S")
         runs = base / config.runs
-        out = runs / f"{stamp}_{config.plan}"
+        out = runs / f"{stamp}_{does}"
         number = 1
         while out.exists():
             number += 1
-            out = runs / f"{stamp}_{config.plan}_{number}"
+            out = runs / f"{stamp}_{does}_{number}"
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out}: is there already; give --out a new or empty folder")
     out.mkdir(parents=True, exist_ok=True)
@@ -70,8 +70,17 @@ def _made(config: RunConfig, base: Path, out: Path | None) -> Path:
 
 
 @contextmanager
-def begun_folder(config: RunConfig, base: Path, out: Path | None) -> Iterator[Path]:
+def begun_folder(
+    config: RunConfig, base: Path, out: Path | None, does: str | None = None
+) -> Iterator[Path]:
     """Make the folder of a new run; one that never began leaves none behind.
+
+    Parameters
+    ----------
+    config, base, out
+        As `new_folder` takes them.
+    does
+        What it does, in a word, for its name; the plan if absent.
 
     Raises
     ------
@@ -79,7 +88,7 @@ def begun_folder(config: RunConfig, base: Path, out: Path | None) -> Iterator[Pa
         `out` holds something already, or cannot be made.
     """
     there = out is not None and out.exists()
-    made = new_folder(config, base, out)
+    made = new_folder(config, base, out, does)
     try:
         yield made
     finally:

@@ -16,7 +16,7 @@ from devices.safety import Stop
 
 @contextmanager
 def open_microscope(
-    config: RunConfig, source: Path, stop: Stop | None = None
+    config: RunConfig, source: Path, stop: Stop | None = None, *, begun: bool = False
 ) -> Iterator[Microscope]:
     """Open the config's microscope, which is made safe and let go of with the context.
 
@@ -26,6 +26,8 @@ def open_microscope(
         What to do, and the file that says so.
     stop
         Whether it is to end.
+    begun
+        Of a run that goes on as it was begun, with a calibration or without.
 
     Raises
     ------
@@ -53,11 +55,25 @@ def open_microscope(
                     (), f"has no focus drive, and `plan: {config.plan}` moves the focus"
                 )
             microscope.check_fields(config.section.planes(), moves=config.section.moves())
+            if not begun:
+                _check_mounting(config, microscope, source)
             _check_search(config, microscope, source)
             yield microscope
     except BindingError as error:
         wrong = located(source, ("microscope", *error.path), str(error))
         raise noted(wrong, error) from None
+
+
+def _check_mounting(config: RunConfig, microscope: Microscope, source: Path) -> None:
+    """Nothing is followed with a stage of which nobody knows how the camera lies on it."""
+    key = config.section.follows()
+    if key is not None and microscope.config.mounting is None:
+        raise located(
+            source,
+            (config.plan, key),
+            f"needs to know how the camera lies on the stage; `stedfast calibrate {source}` finds "
+            "it, and writes `microscope.affine`",
+        )
 
 
 def _check_search(config: RunConfig, microscope: Microscope, source: Path) -> None:

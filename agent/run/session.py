@@ -21,6 +21,7 @@ from agent.plans.build import build_plan
 from agent.record.anchor import FolderGone
 from agent.record.filtered import FilteredStore
 from agent.record.folder import REPORT, lock
+from agent.record.ledger import FILE as LEDGER
 from agent.record.planned import PlannedFrames
 from agent.record.reconstructed import ReconstructedStore
 from agent.run import ending
@@ -156,9 +157,14 @@ class Session:
             pass
         raise Interrupted("interrupted before the first frame")
 
+    @property
+    def _begun(self) -> bool:
+        """An earlier session has left something."""
+        return (self.folder / LEDGER).exists()
+
     def _opened(self, seen: Interrupts) -> AbstractContextManager[Microscope]:
         if self._microscope is None:
-            return open_microscope(self.config, self._source, seen)
+            return open_microscope(self.config, self._source, seen, begun=self._begun)
         self._microscope.stop = seen
         return nullcontext(self._microscope)
 
@@ -171,7 +177,11 @@ class Session:
     ) -> Result:
         # Values read on opening belong to the run: its fields stay where they are, wherever the
         # stage is when the run is resumed.
-        self.config = self.config.model_copy(update={"microscope": microscope.config})
+        scope = microscope.config
+        if self._begun:
+            # A run from before there were calibrations goes on without one.
+            scope = scope.model_copy(update={"affine": self.config.microscope.affine})
+        self.config = self.config.model_copy(update={"microscope": scope})
         work = prepare(
             self.config,
             self.folder,

@@ -11,6 +11,7 @@ from agent.bench.dose import BOUND, decibels, judged, one, scene_of
 from agent.bench.dose.stage import Light, Stage
 from agent.plans.adaptive.drift_tracking import DriftTracker
 from agent.plans.adaptive.motion import drift
+from devices.affine import Affine
 from devices.shot import Field
 from tests.doubles.interpolators import Blend
 
@@ -46,7 +47,7 @@ def test_a_drifting_field_is_followed_with_the_stage() -> None:
     """The virtual microscope's stage and image run the same way."""
     scene = replace(scene_of(4, quick=True), points=6, side_px=80, drift_nm=30.0, motion_nm=0.5)
     stage = Stage(scene, LIGHT)
-    follower = DriftTracker(Field(0, 0.0, 0.0), 0.02, 2.0)
+    follower = DriftTracker(Field(0, 0.0, 0.0), Affine.square(0.02), 2.0)
     first = last = stage.take(0)
     for point in range(1, 6):
         frame = stage.take(point, follower.place.x_um, follower.place.y_um)

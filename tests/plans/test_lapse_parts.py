@@ -27,6 +27,7 @@ from agent.plans.adaptive.events import Change, Watch
 from agent.plans.adaptive.gap import Gap, affordable, widest
 from agent.plans.adaptive.light_budget import LightBudget
 from agent.plans.adaptive.motion import Look, drift, likeness, local_change, look
+from devices.affine import Affine
 from devices.shot import Field
 from tests.doubles.interpolators import Blend
 
@@ -136,13 +137,13 @@ def test_drift_is_taken_out_before_a_frame_is_rebuilt() -> None:
 
 def test_a_stage_that_runs_the_other_way_is_not_followed_for_long() -> None:
     field = Field(3, 10.0, 20.0)
-    follower = DriftTracker(field, 0.02, 5.0)
+    follower = DriftTracker(field, Affine.square(0.02), 5.0)
     follower.see((0.0, 2.0))
     assert follower.place == Field(3, 10.04, 20.0)
     for drifted in (4.0, 8.0):
         follower.see((0.0, drifted))
     assert not follower.following and follower.place == field
-    steady = DriftTracker(field, 0.02, 5.0)
+    steady = DriftTracker(field, Affine.square(0.02), 5.0)
     there = [0.0, 0.0]
     for step in range(1, 10):
         there.append(steady.place.y_um - 20)
@@ -150,7 +151,7 @@ def test_a_stage_that_runs_the_other_way_is_not_followed_for_long() -> None:
         steady.see((1.0 - (there[-1] - there[-2]) / 0.02, 0.0))
         assert steady.place.y_um == pytest.approx(20 + 0.02 * step)
     assert steady.following
-    far = DriftTracker(field, 0.02, 0.1)
+    far = DriftTracker(field, Affine.square(0.02), 0.1)
     far.see((50.0, 0.0))
     assert far.place.y_um == pytest.approx(20.1)
 

@@ -30,6 +30,7 @@ from agent.plans.adaptive.adaptive_schedule import AdaptiveGaps
 from agent.plans.adaptive.alignment import Interpolates
 from agent.plans.adaptive.drift_tracking import DriftTracker
 from agent.plans.adaptive.schedule import FixedGaps, Rules, Schedule
+from devices.affine import Affine
 from devices.shot import Field
 
 BOUND, CONFIDENCE, MOST = 0.3, 0.65, 3
@@ -195,7 +196,7 @@ def judged(found: Sequence[dict[str, Any]], seeds: Sequence[int]) -> Measurement
 
 
 def _field(kind: Callable[[DriftTracker, Rules], Schedule], rules: Rules) -> Schedule:
-    return kind(DriftTracker(Field(0, 0.0, 0.0), 0.02, 1.0), rules)
+    return kind(DriftTracker(Field(0, 0.0, 0.0), Affine.square(0.02), 1.0), rules)
 
 
 def _light(share: float) -> Light:

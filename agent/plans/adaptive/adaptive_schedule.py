@@ -34,7 +34,9 @@ class AdaptiveGaps(Schedule):
     Examples
     --------
     >>> from devices.shot import Field
-    >>> follower = DriftTracker(Field(0, 0.0, 0.0), pixel_um=0.02, reach_um=1.0)
+    >>> from devices.affine import Affine
+    >>> straight = Affine.square(pixel_um=0.02)
+    >>> follower = DriftTracker(Field(0, 0.0, 0.0), straight, reach_um=1.0)
     >>> schedule = AdaptiveGaps(follower, Rules(points=10))
     >>> schedule.due(0), schedule.purpose(0)
     (True, 'time point 0')

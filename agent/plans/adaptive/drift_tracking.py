@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from devices.affine import Affine
 from devices.shot import Field
 
 _LEAST_PX = 0.5
@@ -18,28 +19,29 @@ _PATIENCE = 2
 class DriftTracker:
     """Keeps a field where its structure is.
 
-    A stage whose axes run against the image's would double every drift; where following makes
+    A stage that runs otherwise than `mounting` says may double every drift; where following makes
     the drift grow twice in a row, it goes back to where it began and follows no more.
 
     Parameters
     ----------
     field
         Where it began.
-    pixel_um
-        Side of a pixel (µm).
+    mounting
+        How the camera lies on the stage.
     reach_um
         How far it goes at most, along each axis (µm).
 
     Examples
     --------
-    >>> follower = DriftTracker(Field(0, 10.0, 0.0), pixel_um=0.02, reach_um=1.0)
+    >>> straight = Affine.square(pixel_um=0.02)
+    >>> follower = DriftTracker(Field(0, 10.0, 0.0), straight, reach_um=1.0)
     >>> follower.see((0.0, 5.0))
     >>> round(follower.place.x_um, 3)
     10.1
     """
 
     field: Field
-    pixel_um: float
+    mounting: Affine
     reach_um: float
     following: bool = True
     _x_um: float = 0.0
@@ -71,8 +73,9 @@ class DriftTracker:
         self._last = drift_px
         here, (y_before, x_before), (y, x) = (self._y_um, self._x_um), self._before, self._content
         # What moved in the image while the stage followed has moved on by as much as that.
-        y += drift_px[0] * self.pixel_um + here[0] - y_before
-        x += drift_px[1] * self.pixel_um + here[1] - x_before
+        x_moved, y_moved = self.mounting.stage_um(drift_px)
+        y += y_moved + here[0] - y_before
+        x += x_moved + here[1] - x_before
         self._before, self._content = here, (y, x)
         self._y_um, self._x_um = self._within(y), self._within(x)
 

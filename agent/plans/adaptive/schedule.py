@@ -205,7 +205,9 @@ class FixedGaps(Schedule):
 
     Examples
     --------
-    >>> follower = DriftTracker(Field(0, 0.0, 0.0), pixel_um=0.02, reach_um=1.0)
+    >>> from devices.affine import Affine
+    >>> straight = Affine.square(pixel_um=0.02)
+    >>> follower = DriftTracker(Field(0, 0.0, 0.0), straight, reach_um=1.0)
     >>> schedule = FixedGaps(follower, Rules(points=10, gap=3))
     >>> schedule.due(0), schedule.due(1)
     (True, False)

@@ -1,0 +1,55 @@
+"""What Micro-Manager's pixel size configurations say of a pixel: its size, and where it lies."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from devices.affine import Affine
+from devices.config import MicroscopeConfig
+
+if TYPE_CHECKING:
+    from pymmcore_plus.experimental.unicore import UniMMCore
+
+OURS = "stedfast"
+"""The configuration that a core without any gets; see `devices.loading`."""
+_UNTOLD = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+"""The core's affine where nobody gave it one."""
+ALIKE = 0.05
+"""Relative difference that two calibrations of one microscope may have."""
+
+
+def own_pixel_um(core: UniMMCore, config: MicroscopeConfig) -> float | None:
+    """Side of a pixel (µm) at the moment by the `.cfg`; None where it says nothing."""
+    # The demo's objectives look at nothing.
+    if config.cfg in (None, "demo") or core.getCurrentPixelSizeConfig() in ("", OURS):
+        return None
+    return float(core.getPixelSizeUm()) or None
+
+
+def own_affine(core: UniMMCore, config: MicroscopeConfig) -> Affine | None:
+    """How the camera lies on the stage at the moment by the `.cfg`; None where it says nothing."""
+    if own_pixel_um(core, config) is None:
+        return None
+    if tuple(core.getPixelSizeAffineByID(core.getCurrentPixelSizeConfig())) == _UNTOLD:
+        return None
+    # Unlike the raw one, it follows binning and magnification.
+    a, b, at_x, c, d, at_y = map(float, core.getPixelSizeAffine())
+    found = Affine((a, b, at_x, c, d, at_y))
+    return found if found.determinant else None
+
+
+def with_own_affine(core: UniMMCore, config: MicroscopeConfig) -> MicroscopeConfig:
+    """The same with the `.cfg`'s affine, where it has none of its own."""
+    if config.affine is not None or (own := own_affine(core, config)) is None:
+        return config
+    return config.model_copy(update={"affine": own.six})
+
+
+def contradiction(config: MicroscopeConfig, own: Affine | None) -> str | None:
+    """How the config's affine differs from the `.cfg`'s, in words; None where it does not."""
+    if own is None or config.affine is None:
+        return None
+    ours = Affine(config.affine)
+    if ours.unlike(own) <= ALIKE:
+        return None
+    return f"`affine` is {ours.in_words()}; in {config.cfg} it is {own.in_words()}"
