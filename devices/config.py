@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from devices.affine import Affine, Six
+from devices.dwell import dwell_s, refusal
 from devices.setting import Model, Range, SettingConfig, Value
 
 __all__ = [
@@ -32,19 +33,23 @@ __all__ = [
     "VirtualStedConfig",
 ]
 
-_SECONDS = {"s": 1.0, "ms": 1e-3, "µs": 1e-6, "us": 1e-6, "ns": 1e-9}
 _KINDS_OF_EXPOSURE = ("dwell_time", "camera_ms", "camera")
 
 
 class ExposureConfig(Model):
     """How long light falls on the sample in one frame.
 
-    Either point scanning (`dwell_time`, and `line_accumulations` if the microscope has them)
-    or a camera (`camera_ms`, or `camera` where the exposure time is a setting).
+    Either point scanning (`dwell_time`, and `line_accumulations` and `resolution` if the microscope
+    has them) or a camera (`camera_ms`, or `camera` where the exposure time is a setting).
     """
 
-    dwell_time: str | None = Field(None, description="setting that is the pixel dwell time")
+    dwell_time: str | None = Field(
+        None, description="setting that is the pixel dwell time, or the pixel rate"
+    )
     line_accumulations: str | None = Field(None, description="setting that counts line passes")
+    resolution: str | None = Field(
+        None, description="setting that is the number of lines, and of the pixels of each"
+    )
     camera_ms: float | None = Field(None, gt=0, description="camera exposure time (ms)")
     camera: str | None = Field(None, description="setting that is the camera's exposure time")
 
@@ -53,8 +58,9 @@ class ExposureConfig(Model):
         given = [key for key in _KINDS_OF_EXPOSURE if getattr(self, key) is not None]
         if len(given) != 1:
             raise ValueError(f"takes one of `{'`, `'.join(_KINDS_OF_EXPOSURE)}`")
-        if self.line_accumulations is not None and self.dwell_time is None:
-            raise ValueError("`line_accumulations` needs `dwell_time`")
+        for key in ("line_accumulations", "resolution"):
+            if getattr(self, key) is not None and self.dwell_time is None:
+                raise ValueError(f"`{key}` needs `dwell_time`")
         return self
 
 
@@ -186,6 +192,14 @@ class PythonDevice(Model):
     )
 
 
+def _counts(setting: SettingConfig) -> bool:
+    """Whether all values of a setting are numbers of something."""
+    try:
+        return all(float(value) >= 0 for value in setting.choices or setting.range or ())
+    except ValueError:
+        return False
+
+
 NO_SHUTTER = "none"
 """As `shutter`: there is one, or more, but none that keeps light off the sample."""
 
@@ -242,17 +256,19 @@ class MicroscopeConfig(Model):
             )
         if self.virtual_sted and self.replay:
             raise ValueError("takes `virtual_sted` or `replay`, not both")
-        for key in ("dwell_time", "line_accumulations", "camera"):
+        for key in ("dwell_time", "line_accumulations", "resolution", "camera"):
             name = getattr(self.exposure, key)
             if name is not None and name not in self.settings:
                 raise ValueError(
                     f"`exposure.{key}`: no setting {name!r}; there are {self._names()}"
                 )
-        if (dwell := self.exposure.dwell_time) and self.settings[dwell].unit not in _SECONDS:
-            raise ValueError(
-                f"`settings.{dwell}.unit`: must be a time ({', '.join(_SECONDS)}), "
-                "as it is the dwell time"
-            )
+        dwell = self.exposure.dwell_time
+        if dwell and (why := refusal(self.settings[dwell])):
+            raise ValueError(f"`settings.{dwell}`: is the dwell time, and {why}")
+        for key in ("line_accumulations", "resolution"):
+            name = getattr(self.exposure, key)
+            if name is not None and not _counts(self.settings[name]):
+                raise ValueError(f"`settings.{name}`: is a number of lines")
         if (camera := self.exposure.camera) and (unit := self.settings[camera].unit) != "ms":
             raise ValueError(
                 f"`settings.{camera}.unit`: must be ms, as it is the camera's exposure time, "
@@ -358,13 +374,22 @@ class MicroscopeConfig(Model):
         return self.exposure.camera_ms
 
     def exposure_s(self, settings: dict[str, Value], pixels: int) -> float:
-        """Time (s) that light falls on the sample in a frame of `pixels` at `settings`."""
+        """Time (s) that light falls on the sample in one frame at `settings`.
+
+        Parameters
+        ----------
+        settings
+            All of them.
+        pixels
+            Of a frame, where no setting says how many there are.
+        """
         if (camera_ms := self.camera_ms(settings)) is not None:
             return camera_ms * 1e-3
-        assert self.exposure.dwell_time is not None
-        seconds = _SECONDS[self.settings[self.exposure.dwell_time].unit]
-        dwell = float(settings[self.exposure.dwell_time]) * seconds
-        lines = self.exposure.line_accumulations
+        name, lines = self.exposure.dwell_time, self.exposure.line_accumulations
+        assert name is not None
+        if (resolution := self.exposure.resolution) is not None and resolution in settings:
+            pixels = round(float(settings[resolution])) ** 2
+        dwell = dwell_s(settings[name], self.settings[name].unit)
         return dwell * pixels * (float(settings[lines]) if lines else 1.0)
 
     def dose_j(self, settings: dict[str, Value], pixels: int) -> dict[str, float]:

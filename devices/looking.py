@@ -7,7 +7,7 @@ as they are configured, and each would move its sample's clock on.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from devices.bound import devices_of, put
@@ -59,6 +59,7 @@ def look(core: UniMMCore, config: MicroscopeConfig, gate: LightGate) -> None:
             full = {**config.start(), **pins}
             dark = {name: full[name] for name in full if name not in config.light}
             _set(core, sender, dark, config.camera_ms(full), mode)
+            _check_resolution(core, config, full, mode)
     finally:
         sender.forget()
     if core.getExposure() > _LONGEST_MS:
@@ -163,6 +164,21 @@ def _set(
         raise BindingError((), f"in mode {mode!r}: {fault}") from fault
     except Exception as error:
         raise BindingError((), f"in mode {mode!r} a device is not ready: {error}") from error
+
+
+def _check_resolution(
+    core: UniMMCore, config: MicroscopeConfig, settings: Mapping[str, Value], mode: str
+) -> None:
+    """Check that the camera's frames are as large as the setting says that is their resolution."""
+    name = config.exposure.resolution
+    if name is None:
+        return
+    side, size = float(settings[name]), (core.getImageWidth(), core.getImageHeight())
+    if size != (side, side):
+        raise BindingError(
+            ("exposure", "resolution"),
+            f"in mode {mode!r} {name!r} is {side:g}, and frames are {size[0]} × {size[1]} px",
+        )
 
 
 def _check_frame(core: UniMMCore) -> None:

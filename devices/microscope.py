@@ -84,9 +84,7 @@ class Microscope:
             or core.getDeviceLibrary(core.getCameraDevice()) in _SIMULATED_LIBRARIES
         )
         self.fields = grid(config.fields)
-        # Asked once: a camera that does not answer later must not end more than its frame.
-        self.shape = (int(core.getImageHeight()), int(core.getImageWidth()))
-        self.frame_bytes = int(core.getImageBufferSize())
+        self._measure()
         self._stood = core.getXYPosition() if core.getXYStageDevice() else (0.0, 0.0)
         self.kept = held.lights.kept()
         self.loose: tuple[Loose, ...] = tuple(held.lights.loose())
@@ -133,6 +131,7 @@ class Microscope:
         with open_core(config, base=base, seed=seed, stop=stop) as held:
             microscope = held.within(_LOOKING_S + config.timeout_s, lambda: cls._bind(held, config))
             held.within(_LOOKING_S + config.timeout_s, lambda: look(held.core, config, held.gate))
+            held.within(_LOOKING_S, microscope._measure)  # settings may have changed it
             # Looking may have switched light on.
             held.darken("opened")
             held.arm()
@@ -164,6 +163,11 @@ class Microscope:
             core.getZPosition() if core.getFocusDevice() else None,
         )
         return cls(held, config)
+
+    def _measure(self) -> None:
+        """Ask how large a frame is; a camera that does not answer later ends no more than one."""
+        self.shape = (int(self.core.getImageHeight()), int(self.core.getImageWidth()))
+        self.frame_bytes = int(self.core.getImageBufferSize())
 
     def close(self, reason: str = "closed", *, hung: bool = False) -> SafeState:
         """Make safe, read back and let go of all devices; a second call does nothing more."""

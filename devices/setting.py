@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    model_validator,
+)
 
 
 def _not_yes_or_no(value: object) -> object:
@@ -22,6 +30,7 @@ def _one_micro(unit: str) -> str:
 
 Unit = Annotated[str, AfterValidator(_one_micro)]
 Value = Annotated[float | int | str, BeforeValidator(_not_yes_or_no)]
+Strictly = Annotated[float, Strict()]
 Power = Annotated[float, Field(ge=0)]
 
 _WATTS = {"W": 1.0, "mW": 1e-3, "µW": 1e-6, "uW": 1e-6, "nW": 1e-9}
@@ -38,6 +47,8 @@ def _ascending(value: tuple[float, float]) -> tuple[float, float]:
 
 
 Range = Annotated[tuple[float, float], AfterValidator(_ascending)]
+Span = Annotated[tuple[Strictly, Strictly], AfterValidator(_ascending)]
+"""A range where choices may stand as well, which can be numbers written as texts."""
 
 
 class Model(BaseModel):

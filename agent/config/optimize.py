@@ -10,7 +10,8 @@ from pydantic import Field
 
 from agent.config.plan_section import PlanSection, Whole, unknown
 from agent.plan import FRAMES_EACH
-from devices.config import MicroscopeConfig, Range, SettingConfig, Value
+from devices.config import MicroscopeConfig, SettingConfig, Value
+from devices.setting import Span
 
 ENGINES = ("stedfast", "skopt", "botorch", "sobol", "random")
 """Those that come with this package."""
@@ -50,7 +51,7 @@ class OptimizeConfig(PlanSection):
         lt=1,
         description="end the search after two trials that promised less gain in score; 0: never",
     )
-    search: dict[str, Range | tuple[Value, ...]] = Field(
+    search: dict[str, Span | tuple[Value, ...]] = Field(
         default_factory=dict, description="settings to tune: [low, high], or choices; all if empty"
     )
     bleaching_limit: float = Field(

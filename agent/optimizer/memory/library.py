@@ -13,6 +13,7 @@ from scipy.sparse import csr_matrix
 from agent.optimizer.gaussian import Array
 from agent.optimizer.memory.store import AXES, PIXEL_NM, Sessions
 from devices.config import MicroscopeConfig, SettingConfig, Value
+from devices.dwell import is_rate
 
 CALIBRATIONS: tuple[tuple[float, float], ...] = (
     (1.0, 1.0),
@@ -226,6 +227,7 @@ class Library:
 
 def obstacle(config: MicroscopeConfig, tuned: Iterable[str]) -> str | None:
     """Why simulated sessions say nothing about these settings of a microscope; None if they do."""
+    tuned = set(tuned)
     dwell, lines = config.exposure.dwell_time, config.exposure.line_accumulations
     for laser in ("excitation", "depletion"):
         if _power_of(config, laser) is None:
@@ -233,11 +235,16 @@ def obstacle(config: MicroscopeConfig, tuned: Iterable[str]) -> str | None:
             return f"no setting has `laser: {laser}` (lasers: {found})"
     if dwell is None:
         return "no `exposure.dwell_time`: the simulated microscopes scan point by point"
+    if is_rate(config.settings[dwell]):
+        return f"`settings.{dwell}`: a rate, where simulated sessions know dwell times"
+    resolution = config.exposure.resolution
+    if resolution is not None and resolution in tuned:
+        return f"`settings.{resolution}`: simulated sessions have pixels of one size"
     for name in (dwell, lines):
         if name is not None and not _is_number(config.settings[name]):
             return f"`settings.{name}`: its choices are not all numbers"
     known = [*(_power_of(config, laser) for laser in ("excitation", "depletion")), dwell, lines]
-    if not set(known) & set(tuned):
+    if not set(known) & tuned:
         return "none of the tuned settings is a power, the dwell time or the line passes"
     return None
 
