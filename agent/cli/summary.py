@@ -68,8 +68,13 @@ def _score_line(summary: dict[str, Any]) -> str | None:
 
 def _result_lines(summary: dict[str, Any], result: dict[str, Any]) -> list[str]:
     """What a search came to, start against best, and the best trial as long as that is all."""
+    from agent.record import text
+
     lines = [f"result     {result['head']}"]
     lines += [f"{'':11}{words}" for words in result["words"]]
+    objective = summary["objective"]
+    if objective is not None:
+        lines.append(f"{'':11}{text.scored_by(objective)}")
     same = summary["start"]["settings"] == summary["best"]["settings"]
     for which in ("start",) if same else ("start", "best"):
         part = summary[which]
@@ -78,6 +83,9 @@ def _result_lines(summary: dict[str, Any], result: dict[str, Any]) -> list[str]:
         found = []
         if part["score"]["n"]:
             found.append(f"score {_pm(part['score'])} (n = {part['score']['n']})")
+        for name, values in part["measured"].items():
+            unit = objective["unit"] if objective is not None else ""
+            found.append(f"{name} {text.spread_of(values, unit)}")
         if part["bleaching"]["n"]:
             found.append(f"bleaching {_pm(part['bleaching'])} (n = {part['bleaching']['n']})")
         chosen = ", recommended" if which == result["recommended"] else ""

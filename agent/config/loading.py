@@ -1,4 +1,4 @@
-"""From a file to a checked config, whose plan, engine and filter may be of one's own."""
+"""From a file to a checked config, whose plan, engine, … may be of one's own."""
 
 from __future__ import annotations
 
@@ -9,15 +9,26 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field, create_model
 
-from agent.config.optimize import ENGINES, OptimizeConfig
-from agent.config.own_code import ENGINE, FILTER, NAME, PLAN, Own, Part, find, installed, not_loaded
+from agent.config.optimize import ENGINES, OBJECTIVES, OptimizeConfig
+from agent.config.own_code import (
+    ENGINE,
+    FILTER,
+    NAME,
+    OBJECTIVE,
+    PLAN,
+    Own,
+    Part,
+    find,
+    installed,
+    not_loaded,
+)
 from agent.config.paths import settle
 from agent.config.reading import located, read_checked
 from agent.config.schema import PLANS, FilterConfig, RunConfig
 from devices.refusals import did_you_mean, refused
 
 OWN = "own"
-"""Key of a run's provenance: names of its plan, engine and filter, where they are of one's own."""
+"""Key of a run's provenance: names of its plan, engine, … where they are of one's own."""
 
 
 def load(path: Path, overrides: Sequence[str] = (), *, code: bool = True) -> RunConfig:
@@ -43,7 +54,7 @@ def load(path: Path, overrides: Sequence[str] = (), *, code: bool = True) -> Run
 
 
 def _model_of(data: dict[str, Any], path: Path, *, code: bool) -> type[RunConfig]:
-    """The model that fits a config's plan, engine and filter.
+    """The model that fits a config's plan, engine, objective and filter.
 
     Parameters
     ----------
@@ -59,13 +70,18 @@ def _model_of(data: dict[str, Any], path: Path, *, code: bool) -> type[RunConfig
     UserError
         One cannot be imported, or is something else.
     """
-    found = [_own(part, data, path, code=code) for part in _PARTS]
-    return _model(*found)
+    found = {part: _own(part, data, path, code=code) for part in _PARTS}
+    engine, objective = found[ENGINE], found[OBJECTIVE]
+    if engine is not None and objective is not None and engine.key == objective.key:
+        why = f"{objective.name!r}: its section would be that of the engine; rename the function"
+        raise located(path, _PARTS[OBJECTIVE][1], why)
+    return _model(*(own for own in found.values() if own is not None))
 
 
 _PARTS: dict[Part, tuple[type[BaseModel], tuple[str, ...], tuple[str, ...]]] = {
     PLAN: (RunConfig, ("plan",), PLANS),
     ENGINE: (OptimizeConfig, ("optimize", "engine"), ENGINES),
+    OBJECTIVE: (OptimizeConfig, ("optimize", "objective"), OBJECTIVES),
     FILTER: (FilterConfig, ("filter", "model"), ()),
 }
 """What has its section, the key that names it, and which come with this package.
@@ -77,17 +93,18 @@ Filters that do are files.
 def _own(part: Part, data: dict[str, Any], path: Path, *, code: bool) -> Own | None:
     """What a config names, if that does not come with this package."""
     beside, keys, ours = _PARTS[part]
-    name: Any = data
-    for key in keys:
-        name = name.get(key) if isinstance(name, dict) else None
+    place: Any = data
+    for key in keys[:-1]:
+        place = place.get(key) if isinstance(place, dict) else None
+    name = place.get(keys[-1]) if isinstance(place, dict) else None
     if not isinstance(name, str) or name in ours or not NAME.fullmatch(name):
         return None  # ours, or no name at all, which the model refuses
     kept = data.get("provenance")
     known = kept.get(OWN) if isinstance(kept, dict) else None
     was = known.get(part.word) if isinstance(known, Mapping) else None
     if not (":" in name or name == was or name in installed(part)):
-        if part is PLAN and any(key not in RunConfig.model_fields for key in data):
-            # Its section is no key of a config, but that is not the error to report.
+        if ours and any(key not in beside.model_fields for key in place):
+            # Its section is no key there, but that is not the error to report.
             raise located(path, keys, _not_installed(part, name))
         return None
     own = not_loaded(part, name)
@@ -115,22 +132,23 @@ def _not_installed(part: Part, name: str) -> str:
 
 
 @cache
-def _model(plan: Own | None, engine: Own | None, filter: Own | None) -> type[RunConfig]:
+def _model(*owns: Own) -> type[RunConfig]:
     """A config that has the sections of what is of one's own."""
-    fields: dict[str, Any] = {}
-    if plan is not None:
-        fields |= _fields(plan)
-    if engine is not None:
-        search = create_model("OptimizeConfig", __base__=OptimizeConfig, **_fields(engine))
+    if not owns:
+        return RunConfig
+    added: dict[type[BaseModel], dict[str, Any]] = {}
+    for own in owns:
+        added.setdefault(_PARTS[own.part][0], {}).update(_fields(own))
+    fields = added.get(RunConfig, {})
+    if found := added.get(OptimizeConfig):
+        search = create_model("OptimizeConfig", __base__=OptimizeConfig, **found)
         fields["optimize"] = (search, Field(default_factory=search))
-    if filter is not None:
-        made = create_model("FilterConfig", __base__=FilterConfig, **_fields(filter))
+    if found := added.get(FilterConfig):
+        made = create_model("FilterConfig", __base__=FilterConfig, **found)
         about = RunConfig.model_fields["filter"].description
         fields["filter"] = (made | None, Field(None, description=about))
-    if not fields:
-        return RunConfig
     model = create_model("RunConfig", __base__=RunConfig, **fields)
-    model.own = {own.part.word: own for own in (plan, engine, filter) if own is not None}
+    model.own = {own.part.word: own for own in owns}
     return model
 
 

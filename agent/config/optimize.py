@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from agent.config.objective_section import ObjectiveSection, check_scale
 from agent.config.plan_section import PlanSection, Whole, unknown
 from agent.plan import FRAMES_EACH
 from devices.config import MicroscopeConfig, SettingConfig, Value
@@ -15,6 +16,8 @@ from devices.setting import Span
 
 ENGINES = ("stedfast", "skopt", "botorch", "sobol", "random")
 """Those that come with this package."""
+OBJECTIVES = ("quality",)
+"""Likewise: what a search looks for most of."""
 
 
 class OptimizeConfig(PlanSection):
@@ -32,6 +35,11 @@ class OptimizeConfig(PlanSection):
         "stedfast",
         description="what proposes the next settings; botorch needs the extra `botorch`. Also "
         "MODULE:FUNCTION, or the name of an installed engine",
+    )
+    objective: Literal["quality"] = Field(
+        "quality",
+        description="what a search looks for most of, within the bleaching limit: the quality "
+        "network's score. Also MODULE:FUNCTION, or the name of an installed objective",
     )
     goal: Literal["best", "front"] = Field(
         "best", description="engine stedfast: look for the best settings, or for the whole front"
@@ -101,8 +109,17 @@ class OptimizeConfig(PlanSection):
                 raise ValueError(
                     f"`microscope.modes`: no mode {mode!r}; `{who}` needs sted and confocal"
                 )
-        if not whole.scores:
+        own = self.own_objective()
+        if not whole.scores and (own is None or own.reads_score()):
             raise ValueError(f"`analysis.score`: must be true, `{who}` reads the score")
+        if own is not None:
+            own.check(whole)
+            check_scale(self.objective.rpartition(":")[2], own.scale())
+            if self.prior:
+                raise ValueError(
+                    "`optimize.prior`: earlier runs tell of quality, and `optimize.objective` is "
+                    f"{self.objective!r}; accepted: no prior, or objective: quality"
+                )
         settings = scope.settings
         if not settings:
             raise ValueError(f"`microscope.settings`: empty, `{who}` has nothing to tune")
@@ -131,6 +148,11 @@ class OptimizeConfig(PlanSection):
                 raise ValueError(
                     f"`optimize.search.{name}`: {list(span)}, must start above 0 for scale: log"
                 )
+
+    def own_objective(self) -> ObjectiveSection | None:
+        """The section of an objective that does not come with this package."""
+        found = getattr(self, self.objective.rpartition(":")[2], None)
+        return found if isinstance(found, ObjectiveSection) else None
 
     def check_start(self, scope: MicroscopeConfig, who: str) -> None:
         """Check that the starting settings are among those searched; `ValueError` if not."""

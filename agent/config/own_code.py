@@ -1,9 +1,10 @@
-"""Plans, engines and filters from outside this package: of an installed one, or of a file.
+"""Plans, engines, objectives and filters from outside this package: installed, or of a file.
 
 Each is a function whose first parameter is its section of the config:
 
     def focus_series(section: FocusSeries, run: RunConfig) -> Plan: ...
     def annealing(section: Annealing, space: Space, run: RunConfig) -> Optimizer: ...
+    def peak(section: Peak, run: RunConfig) -> Callable[[Frame, Frame, Frame], float]: ...
     def median(section: Median, device: str) -> Restorer: ...
 
 The section is a model of its own, found by the annotation. A config names the function,
@@ -25,6 +26,7 @@ from typing import Any, get_type_hints
 
 from pydantic import ConfigDict
 
+from agent.config.objective_section import ObjectiveSection
 from agent.config.plan_section import PlanSection
 from agent.config.reading import UserError
 from devices.config import Model
@@ -37,7 +39,7 @@ NAME = re.compile(r"([A-Za-z_][\w.]*:)?[A-Za-z]\w*")
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A kind of code of one's own: a plan or an engine.
+    """A kind of code of one's own.
 
     Attributes
     ----------
@@ -62,18 +64,29 @@ class _UnknownPlan(PlanSection):
     model_config = ConfigDict(extra="allow")
 
 
+class _UnknownObjective(ObjectiveSection):
+    model_config = ConfigDict(extra="allow")
+
+
 class _Unknown(Model):
     model_config = ConfigDict(extra="allow")
 
 
 PLAN = Part("plan", "stedfast.plans", PlanSection, "agent.config.PlanSection", _UnknownPlan)
 ENGINE = Part("engine", "stedfast.engines", Model, "agent.config.Model", _Unknown)
+OBJECTIVE = Part(
+    "objective",
+    "stedfast.objectives",
+    ObjectiveSection,
+    "agent.config.ObjectiveSection",
+    _UnknownObjective,
+)
 FILTER = Part("filter", "stedfast.filters", Model, "agent.config.Model", _Unknown)
 
 
 @dataclass(frozen=True, slots=True)
 class Own:
-    """A plan, an engine or a filter that a config names.
+    """A plan, an engine, an objective or a filter that a config names.
 
     Attributes
     ----------
@@ -128,7 +141,7 @@ def not_loaded(part: Part, name: str) -> Own:
 
 
 def find(part: Part, name: str, folder: Path) -> Own:
-    """Import a plan, an engine or a filter.
+    """Import a plan, an engine, an objective or a filter.
 
     Parameters
     ----------

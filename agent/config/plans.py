@@ -159,6 +159,8 @@ class TimelapseConfig(TimePointsConfig):
                 f"`microscope.fields`: {fields} fields, but `{here}` needs {needed} "
                 "(timelapse.fields, and a fresh one for each of its searches × trials)"
             )
+        if asked.when_score_falls_by is not None and not whole.scores:
+            raise ValueError(f"`analysis.score`: must be true, `{here}` reads the score")
         whole.optimize.check_search(whole, here)
         whole.optimize.check_start(whole.microscope, here)
 

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from agent.config.objective_section import Objective
 from agent.config.own_code import Own
 from agent.config.plan_section import PlanSection, check_edges, check_mode, unknown
 from agent.config.plans import DEVICE, LiveConfig, OptimizeConfig, TimelapseConfig
@@ -81,11 +82,15 @@ Range or choices by setting. They are read where the plan's code is not loaded.
 """
 
 
+OBJECTIVE = "objective"
+"""Likewise: how its objective is shown."""
+
+
 class RunConfig(Model):
     """A whole run."""
 
     own: ClassVar[Mapping[str, Own]] = {}
-    """Its plan, engine and filter, where they do not come with this package."""
+    """Its plan, engine, objective and filter, where they do not come with this package."""
 
     plan: Literal["live", "optimize", "timelapse"] = Field(
         description="what the run does; the section of that name says how. Also MODULE:FUNCTION, "
@@ -151,6 +156,15 @@ class RunConfig(Model):
     def scores(self) -> bool:
         """Whether STED frames are scored."""
         return self.analysis.score
+
+    def objective(self) -> Objective | None:
+        """How an objective of one's own is shown; None where it is the quality network's score."""
+        if (own := self.own.get("objective")) is None:
+            return None
+        section = self.optimize.own_objective()
+        if own.make is None or section is None:
+            return Objective.kept(own.key, (self.provenance or {}).get(OBJECTIVE))
+        return Objective(own.key, section.unit(), *section.scale())
 
     def filtered_modes(self) -> tuple[str, ...]:
         """Modes whose frames are filtered."""

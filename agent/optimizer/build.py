@@ -35,10 +35,14 @@ def filling_trials(config: RunConfig) -> int:
     initial = min(asked.initial, asked.trials)
     if asked.engine != "stedfast":
         return initial
-    remembers = asked.prior or (
-        asked.library and obstacle(config.microscope, config.tuned()) is None
-    )
+    library = asked.library and obstacle(config.microscope, config.tuned()) is None
+    remembers = _is_known(config) and (asked.prior or library)
     return 0 if remembers else min(initial, _INITIAL)
+
+
+def _is_known(config: RunConfig) -> bool:
+    """Whether memories tell of what is searched for: all of them are of quality."""
+    return "objective" not in config.own
 
 
 def make_optimizer(config: RunConfig, affordable: Affordable | None = None) -> Optimizer:
@@ -140,6 +144,8 @@ def _affordable(config: RunConfig) -> Affordable:
 
 def _memory(config: RunConfig, space: Space) -> Hypotheses | None:
     """What earlier and simulated sessions expect of this microscope's settings."""
+    if not _is_known(config):
+        return None
     parts: list[Hypotheses] = []
     trust: list[float] = []
     earlier = past_sessions(config.optimize.prior, space) if config.optimize.prior else None

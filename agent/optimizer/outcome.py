@@ -36,6 +36,8 @@ class Outcome:
         Time that light was on the sample in the STED frame (s).
     dose_J
         Light on the sample in the STED frame (J), by laser.
+    measured
+        Values of an objective of one's own by its name, in its unit; `score` is made from it.
 
     Examples
     --------
@@ -55,6 +57,7 @@ class Outcome:
     resolution_nm: float | None = None
     time_s: float = 0.0
     dose_J: Mapping[str, float] = field(default_factory=dict)
+    measured: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def doubtful(self) -> bool:
@@ -68,4 +71,7 @@ class Outcome:
 
     def as_dict(self) -> dict[str, Any]:
         """For the ledger."""
-        return {**asdict(self), "flags": list(self.flags), "dose_J": dict(self.dose_J)}
+        data = {**asdict(self), "flags": list(self.flags), "dose_J": dict(self.dose_J)}
+        measured = data.pop("measured")
+        # Runs of the quality network's score are written as they were before there was another.
+        return data | ({"measured": dict(measured)} if measured else {})

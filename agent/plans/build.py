@@ -58,6 +58,7 @@ def _live(config: RunConfig) -> Plan:
 
 def _optimize(config: RunConfig) -> Plan:
     from agent.optimizer.build import make_optimizer
+    from agent.optimizer.objectives.judged import make_judge
     from agent.plans.optimize import optimize
 
     tuned = config.tuned()
@@ -67,6 +68,7 @@ def _optimize(config: RunConfig) -> Plan:
         {name: value for name, value in config.microscope.start().items() if name in tuned},
         grid(config.microscope.fields),
         config.microscope,
+        judge=make_judge(config),
         skip_failed=config.analysis.on_error == "skip",
         rules=config.rules,
     )
@@ -112,6 +114,7 @@ def _reoptimizing(
     if asked is None:
         return None
     from agent.optimizer.build import make_optimizer
+    from agent.optimizer.objectives.judged import make_judge
     from agent.plans.reoptimize import Reoptimizing
 
     only = {"trials": asked.trials, "bleaching_limit": asked.bleaching_limit}
@@ -136,6 +139,7 @@ def _reoptimizing(
         fields=fields,
         scope=scope,
         rest=rest,
+        judge=make_judge(config),
         skip_failed=config.analysis.on_error == "skip",
         modes=lapse.modes(),
         planes=len(lapse.planes()),

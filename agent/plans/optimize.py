@@ -10,6 +10,7 @@ from agent.config.plans import OptimizeConfig
 from agent.config.rules import LATEST, SPARING
 from agent.optimizer.explain import explain
 from agent.optimizer.objectives import bleaching, resolution_nm, saturated_share, signal_to_noise
+from agent.optimizer.objectives.judged import Judge, by_quality
 from agent.optimizer.outcome import Outcome
 from agent.optimizer.protocol import Optimizer
 from agent.plan import (
@@ -28,27 +29,30 @@ from devices.config import MicroscopeConfig, Value
 from devices.shot import Field, Shot
 
 
-def measure(shot: Shot, scope: MicroscopeConfig) -> Generator[Step, Answer, Outcome]:
-    """A STED shot between two confocals of its field: the frame's quality and its price."""
+def measure(
+    shot: Shot, scope: MicroscopeConfig, judge: Judge = by_quality
+) -> Generator[Step, Answer, Outcome]:
+    """A STED shot between two confocals of its field: the frame's score and its price."""
     confocal = replace(shot, mode="confocal", settings={})
     before = yield confocal
     image = yield shot
     after = yield confocal
     assert isinstance(before, Frame) and isinstance(image, Frame) and isinstance(after, Frame)
-    quality, lost = image.quality, bleaching(before.pixels, after.pixels)
+    judged, lost = judge(before, image, after), bleaching(before.pixels, after.pixels)
     pixels, taken_at = image.pixels, dict(image.settings)
     dose = scope.dose_j(taken_at, pixels.size) if image.dose_J is None else image.dose_J
     return Outcome(
-        quality.value,
+        judged.score,
         lost.value,
-        quality.sd,
-        tuple(quality.flags),
+        judged.sd,
+        judged.flags,
         lost.sd,
         saturation=saturated_share(pixels),
         snr=signal_to_noise(pixels),
         resolution_nm=resolution_nm(pixels, scope.pixel_size_nm),
         time_s=scope.exposure_s(taken_at, pixels.size),
         dose_J=dose,
+        measured=judged.measured,
     )
 
 
@@ -59,6 +63,7 @@ def optimize(
     fields: Sequence[Field],
     scope: MicroscopeConfig,
     *,
+    judge: Judge = by_quality,
     skip_failed: bool = False,
     rules: int = LATEST,
 ) -> Plan:
@@ -78,6 +83,8 @@ def optimize(
         Enough for each trial, each repeat and each retest to have its own.
     scope
         The microscope's config: how long a frame takes, and what light it costs.
+    judge
+        Scores a trial.
     skip_failed
         Give up a trial whose score failed, instead of ending the run.
     rules
@@ -99,13 +106,13 @@ def optimize(
         number, repeat = steering.done, 0
         try:
             shot = Shot("sted", settings, purpose=purpose(number), trial=number)
-            outcome = yield from measure(replace(shot, field=next(fresh)), scope)
+            outcome = yield from measure(replace(shot, field=next(fresh)), scope, judge)
             while outcome.doubtful and left:
                 left, repeat = left - 1, repeat + 1
                 flagged = {"settings": settings, "flags": list(outcome.flags), "trial": number}
                 yield Note("flagged", flagged)
                 again = replace(shot, field=next(fresh), purpose=purpose(number, repeat))
-                outcome = yield from measure(again, scope)
+                outcome = yield from measure(again, scope, judge)
         except AnalysisError as error:
             if not skip_failed:
                 raise
@@ -138,7 +145,8 @@ def optimize(
         yield Note("belief", belief)
     if "same_as_start" in found:
         return
-    yield from retest(config.retest_fields, {"start": start, "best": best}, fresh, scope)
+    candidates = {"start": start, "best": best}
+    yield from retest(config.retest_fields, candidates, fresh, scope, judge)
 
 
 def retest(
@@ -146,13 +154,14 @@ def retest(
     candidates: Mapping[str, Mapping[str, Value]],
     fresh: Iterator[Field],
     scope: MicroscopeConfig,
+    judge: Judge = by_quality,
 ) -> Plan:
     """Measure each candidate on fresh fields, by turns, so that drifts hit all alike."""
     for _ in range(repeats):
         for name, settings in candidates.items():
             field = next(fresh)
             shot = Shot("sted", dict(settings), field, purpose=f"retest {name}", retest=name)
-            outcome = yield from measure(shot, scope)
+            outcome = yield from measure(shot, scope, judge)
             note = {
                 "which": name,
                 "settings": dict(settings),

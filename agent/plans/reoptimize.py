@@ -8,6 +8,7 @@ from typing import Any
 
 from agent.config.plans import ReoptimizeConfig
 from agent.config.rules import LATEST, SPARING
+from agent.optimizer.objectives.judged import Judge, by_quality
 from agent.optimizer.outcome import Outcome, Settings
 from agent.optimizer.protocol import Optimizer
 from agent.optimizer.stedfast import Affordable
@@ -56,6 +57,8 @@ class Reoptimizing:
         The microscope's config.
     rest
         From a time point, how many frames of each field are still to come at least.
+    judge
+        Scores a trial.
     skip_failed
         Give up a trial whose score failed, instead of ending the run.
     modes, planes
@@ -75,6 +78,7 @@ class Reoptimizing:
         fields: Sequence[Field],
         scope: MicroscopeConfig,
         rest: Callable[[int], int],
+        judge: Judge = by_quality,
         skip_failed: bool = False,
         modes: Sequence[str] = ("sted",),
         planes: int = 1,
@@ -86,7 +90,7 @@ class Reoptimizing:
         self._engine, self._start, self._fresh = engine, dict(start), iter(fields)
         self._scope, self._rest, self._skip_failed = scope, rest, skip_failed
         self._modes, self._planes = modes, planes
-        self._pixels, self._sparing = 0, rules >= SPARING
+        self._judge, self._pixels, self._sparing = judge, 0, rules >= SPARING
 
     def see(self, frame: Frame) -> None:
         """Take in a frame of the time-lapse; waits for its score only if that may matter."""
@@ -143,7 +147,7 @@ class Reoptimizing:
                 search=number,
             )
             try:
-                outcome = yield from measure(shot, self._scope)
+                outcome = yield from measure(shot, self._scope, self._judge)
             except AnalysisError as error:
                 if not self._skip_failed:
                     raise

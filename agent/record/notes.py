@@ -17,6 +17,7 @@ class _Objectives(TypedDict):
     score_sd: NotRequired[Number | None]
     flags: NotRequired[Words]
     bleaching_sd: NotRequired[Number | None]
+    measured: NotRequired[dict[str, Finite]]
 
 
 @row

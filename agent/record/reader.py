@@ -156,7 +156,8 @@ class StoredRun:
         """One row for each trial of `plan: optimize`, in order.
 
         Its columns: `trial`, `settings.NAME`, and what was measured (`score`, `score_sd`,
-        `bleaching`, …, `dose_J.LASER`), NaN where the trial failed.
+        `bleaching`, …, `dose_J.LASER`, and the value of an objective of one's own under its name),
+        NaN where the trial failed.
         """
         rows = []
         for number, note in enumerate(self.notes("trial"), 1):
@@ -166,6 +167,7 @@ class StoredRun:
             rows.append(
                 {"trial": number}
                 | {f"settings.{name}": value for name, value in note["settings"].items()}
+                | found.pop("measured", {})
                 | found
                 | {f"dose_J.{laser}": joules for laser, joules in dose.items()}
             )

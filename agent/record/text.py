@@ -78,6 +78,22 @@ def spread_of_shares(part: Mapping[str, Any]) -> str:
     return _spread(_minus(f"{part['mean'] * 100:.1f}"), sd, f"{_NBSP}%", part["n"])
 
 
+def spread_of(part: Mapping[str, Any], unit: str) -> str:
+    """Mean ± sd (n) of other values, from the summary."""
+    if not part["n"]:
+        return "–"
+    sd = number(part["sd"]) if part["sd"] is not None else None
+    return _spread(number(part["mean"]), sd, f"{_NBSP}{unit}" if unit else "", part["n"])
+
+
+def scored_by(objective: Mapping[str, Any]) -> str:
+    """What an objective's scores mean: scored by width, 0 at 200 nm, 1 at 30 nm."""
+    worst, best = (
+        f"{number(objective[end])}{_NBSP}{objective['unit']}".rstrip() for end in ("worst", "best")
+    )
+    return f"Scored by {words(objective['name'])}: 0 at {worst}, 1 at {best}, and no more beyond."
+
+
 def _spread(mean: str, sd: str | None, unit: str, n: int) -> str:
     around = f"{_NBSP}±{_NBSP}{sd}" if sd is not None else ""
     return f"{mean}{around}{unit} (n{_NBSP}={_NBSP}{n})"

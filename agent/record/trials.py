@@ -58,7 +58,8 @@ def retested(
 ) -> dict[str, dict[str, Any]]:
     """Settings, score and bleaching of `start` and `best`, as they were measured again.
 
-    Scores that are doubtful do not count.
+    And `measured`: values of an objective of one's own, by its name. Scores that are doubtful do
+    not count.
     """
     made = {}
     for which in ("start", "best"):
@@ -71,8 +72,14 @@ def retested(
             "settings": settings,
             "score": spread(counted(note["objectives"] for note in notes)),
             "bleaching": spread([note["objectives"]["bleaching"] for note in notes]),
+            "measured": _measured([note["objectives"].get("measured", {}) for note in notes]),
         }
     return made
+
+
+def _measured(found: Sequence[Mapping[str, float]]) -> dict[str, dict[str, Any]]:
+    names = dict.fromkeys(name for one in found for name in one)
+    return {name: spread([one[name] for one in found if name in one]) for name in names}
 
 
 def spread(values: Sequence[float]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ PRIOR = "prior"
 """Folder of the trials of earlier runs that a run learned from, in its own."""
 
 
-DECIDE = ("plan", "engine")
+DECIDE = ("plan", "engine", "objective")
 """Code of one's own that decides again in a replay; what a filter gave is in the ledger."""
 
 
@@ -36,7 +36,7 @@ def plan_of(make_plan: Callable[[RunConfig], Plan]) -> str | None:
 
 
 def code_of(config: RunConfig, plan: str | None) -> dict[str, dict[str, str]]:
-    """Name, version and hash of plan, engine and filter in use, where they are one's own.
+    """Name, version and hash of plan, engine, objective and filter in use, where one's own.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def check_origins(
     weights
         Hashes of the weights in use, by their part.
     accept
-        Whether other weights, or other versions of plan, engine and filter, are as welcome.
+        Whether other weights, or other versions of code of one's own, are as welcome.
 
     Raises
     ------

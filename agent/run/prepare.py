@@ -10,7 +10,7 @@ from typing import Any
 from agent.config import RunConfig
 from agent.config.loading import OWN
 from agent.config.own_code import PLAN
-from agent.config.schema import ADJUSTABLE
+from agent.config.schema import ADJUSTABLE, OBJECTIVE
 from agent.plan import Plan
 from agent.record.anchor import Anchor
 from agent.record.dose import DoseGate
@@ -138,6 +138,8 @@ def _prepared(
         if PLAN.word in config.own:
             edges = {name: list(config.edges(name)) for name in config.adjustable()}
             provenance[ADJUSTABLE] = edges
+        if (objective := config.objective()) is not None:
+            provenance[OBJECTIVE] = objective.as_dict()
         config = keep_priors(config, folder)
         write_config(folder, beside_the_run(config, folder), provenance)
         sign(folder)

@@ -96,6 +96,16 @@ def reoptimizing(folder: Path) -> Maker:
     return of(folder, data)
 
 
+def reoptimizing_for_peaks(folder: Path) -> Maker:
+    """With the example's objective, and no score."""
+    data = config_data_of_a_run()
+    del data["analysis"]
+    data["plan"], data["modules"] = "timelapse", str(EXAMPLES / "peak_signal")
+    data["optimize"] |= {"engine": "sobol", "objective": "peak_signal:peak_signal"}
+    data["timelapse"] = {"frames": 9, "interval_s": 5, "reoptimize": {"every": 4, "trials": 3}}
+    return of(folder, data)
+
+
 def focus_series(folder: Path) -> Maker:
     """The example with an entry point, found by its file."""
     module = str(EXAMPLES / "focus_series")
@@ -122,6 +132,7 @@ MAKERS = (
     skipping,
     adaptive,
     reoptimizing,
+    reoptimizing_for_peaks,
     focus_series,
     power_series,
 )
@@ -134,7 +145,8 @@ def make(
     path = list(sys.path)
     yield request.param(tmp_path_factory.mktemp("plan"))
     sys.path[:] = path
-    sys.modules.pop("focus_series", None)
+    for name in ("focus_series", "peak_signal"):
+        sys.modules.pop(name, None)
 
 
 # ---------------------------------------------------------------------- leading

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ from agent.ui.view import payloads
 from agent.ui.view.reader import Reader
 from tests import faulty
 from tests.faulty import cli
-from tests.helpers.own_code import ENGINE, FILTER
+from tests.helpers.own_code import ENGINE, FILTER, install
 from tests.helpers.runs import cut_after, mean_score, recorded
 from tests.helpers.searches import config_data_of_a_run
 
@@ -88,19 +87,7 @@ def resumed(run: Path, **options: Any) -> str:
 @pytest.fixture
 def installed_example(tmp_path: Path) -> str:
     """The example's package, as an installer would make it known; its version."""
-    project = tomllib.loads((EXAMPLE / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    name, version = project["name"], project["version"]
-    info = tmp_path / "site" / f"{name.replace('-', '_')}-{version}.dist-info"
-    info.mkdir(parents=True)
-    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
-    (info / "METADATA").write_text(metadata, encoding="utf-8")
-    points = [
-        f"[{group}]\n" + "".join(f"{key} = {value}\n" for key, value in found.items())
-        for group, found in project["entry-points"].items()
-    ]
-    (info / "entry_points.txt").write_text("\n".join(points), encoding="utf-8")
-    sys.path[:0] = [str(info.parent), str(EXAMPLE)]
-    return str(version)
+    return install(EXAMPLE, tmp_path / "site")
 
 
 # ---------------------------------------------------------------------- a run

@@ -5,6 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from agent.record import text
+from agent.record.trials import spread
 from agent.ui.report import charts, elements
 from agent.ui.report.contrast import BRIGHTEST, DARKEST, contrast
 from agent.ui.report.picture import picture
@@ -76,7 +77,9 @@ def _verdict(run: Run) -> str:
         if retested
         else ""
     )
-    return f'<p class="verdict"><b{tone}>{escape(found["head"])}</b> {escape(words)}</p>{quiet}'
+    objective = run.summary["objective"]
+    by = f'\n<p class="quiet">{escape(text.scored_by(objective))}</p>' if objective else ""
+    return f'<p class="verdict"><b{tone}>{escape(found["head"])}</b> {escape(words)}</p>{by}{quiet}'
 
 
 def _limit(run: Run) -> str:
@@ -139,7 +142,13 @@ def _comparison(run: Run) -> str:
     both = (start, best)
     scores = [text.spread_of_scores(part["score"]) for part in both]
     shares = [text.spread_of_shares(part["bleaching"]) for part in both]
-    rows = [["score", *scores], ["bleached by one STED frame", *shares]]
+    rows = [["score", *scores]]
+    if (objective := run.config.objective()) is not None:
+        none = spread([])
+        found = [part["measured"].get(objective.name, none) for part in both]
+        spreads = [text.spread_of(one, objective.unit) for one in found]
+        rows.append([text.words(objective.name), *spreads])
+    rows.append(["bleached by one STED frame", *shares])
     bound = run.config.microscope.settings
     initial = run.config.microscope.start()
     values = (start["settings"] or initial, best["settings"] or {})
@@ -192,9 +201,12 @@ def _sheet(run: Run) -> str:
 def _trials(run: Run) -> str:
     bound = run.config.microscope.settings
     names = run.config.tuned()
+    objective = run.config.objective()
+    unit = f" ({objective.unit})" if objective is not None and objective.unit else ""
     head = [
         "trial",
         "score",
+        *([f"{text.words(objective.name)}{unit}"] if objective is not None else []),
         "bleaching",
         f"within {_limit(run)}",
         *(text.axis_label(name, bound[name]) for name in names),
@@ -210,6 +222,8 @@ def _trials(run: Run) -> str:
                 ("yes" if run.within(trial) else "no") + text.flagged(trial.flags),
             ]
         )
+        if objective is not None:
+            found.insert(1, text.number(trial.measured.get(objective.name, "–")))
         rows.append([str(at), *found, *(text.number(trial.settings.get(n, "–")) for n in names)])
     table = elements.table(head, rows, numbers=range(len(head)))
     return f"<details><summary>Table of trials ({len(rows)})</summary>\n{table}</details>"

@@ -38,6 +38,8 @@ class Measured:
         Standard deviation of the score.
     flags
         Why the score cannot be trusted; empty where it can.
+    measured
+        Values of an objective of one's own, by its name.
     confocal, sted
         Frame numbers; None where the ledger has no such frame.
     """
@@ -49,6 +51,7 @@ class Measured:
     sted: int | None
     score_sd: float = 0.0
     flags: tuple[str, ...] = ()
+    measured: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -261,4 +264,5 @@ def _measured(note: Mapping[str, Any], frames: Mapping[str, int]) -> Measured:
         frames.get("sted"),
         found.get("score_sd", 0.0),
         tuple(found.get("flags", ())),
+        found.get("measured", {}),
     )

@@ -83,10 +83,11 @@ def trials(reader: Reader) -> dict[str, Any]:
     """The trials of a search, and what it came to: the same as report and `show` say."""
     course, config = reader.course, reader.config
     if course is None or config is None:
-        return {"settings": [], "trials": [], "best": None, "result": None}
+        return {"settings": [], "objective": None, "trials": [], "best": None, "result": None}
     names = config.tuned() if config.section.searches() else []
     return {
         "settings": [_setting(config, name) for name in names],
+        "objective": _objective(config),
         "limit": config.optimize.bleaching_limit,
         "trials": [
             {**trial, "verdict": verdict(trial, config), "number": number}
@@ -256,7 +257,7 @@ def _bleaching(course: RunState, config: RunConfig) -> dict[str, Any] | None:
 
 def _result(reader: Reader, course: RunState, config: RunConfig) -> dict[str, Any]:
     """The verdict, and start and best as they were measured again, written as the report does."""
-    both = _scores(course)
+    both, shown = _scores(course), config.objective()
     # What stays as it was is not compared with itself.
     sides = ["start"] if course.notes["recommendation"][-1].get("same_as_start") else [*both]
     return course.result(going_on=not reader.over).as_dict() | {
@@ -266,10 +267,22 @@ def _result(reader: Reader, course: RunState, config: RunConfig) -> dict[str, An
                 "settings": part["settings"] or config.microscope.start(),
                 "score": text.spread_of_scores(part["score"]),
                 "bleaching": text.spread_of_shares(part["bleaching"]),
+                "measured": {
+                    name: text.spread_of(values, shown.unit if shown is not None else "")
+                    for name, values in part["measured"].items()
+                },
             }
             for which, part in both.items()
         },
     }
+
+
+def _objective(config: RunConfig) -> dict[str, Any] | None:
+    """An objective of one's own, and what its scores mean."""
+    if (shown := config.objective()) is None:
+        return None
+    data = shown.as_dict()
+    return data | {"title": text.words(shown.name), "words": text.scored_by(data)}
 
 
 def _scores(course: RunState) -> dict[str, dict[str, Any]]:

@@ -13,7 +13,8 @@ export async function drawTrials(may) {
   const told = await read("/api/trials");
   drawResult(told);
   $("trials-card").hidden = false;
-  const head = ["trial", "score", "bleaching", ...told.settings.map((one) => one.words + (one.unit ? ` (${one.unit})` : "")), ""];
+  const own = told.objective;
+  const head = ["trial", "score", ...(own ? [own.title + (own.unit ? ` (${own.unit})` : "")] : []), "bleaching", ...told.settings.map((one) => one.words + (one.unit ? ` (${one.unit})` : "")), ""];
   $("trials").tHead.replaceChildren(make("tr", {}, ...head.map((words) => make("th", { scope: "col" }, words))));
   // Once start and best are compared, the luckiest trial is no longer what counts.
   const star = told.result ? told.result.accepted : told.best;
@@ -27,6 +28,7 @@ export async function drawTrials(may) {
     return make("tr", { class: `${trial.verdict}${trial.number === star ? " best" : ""}` },
       make("td", {}, `${trial.number}${trial.number === star ? " ★" : ""}`),
       make("td", {}, got ? `${got.score.toFixed(3)} ± ${(got.score_sd ?? 0).toFixed(3)}` : "–"),
+      ...(own ? [make("td", {}, got ? number(got.measured?.[own.name]) : "–")] : []),
       make("td", {}, got ? `${number(100 * got.bleaching)} %` : "–"),
       ...told.settings.map((one) => make("td", {}, number(trial.settings[one.name]))),
       make("td", { class: "v" }, (verdict + mine + taken).trim(), button));
@@ -35,18 +37,19 @@ export async function drawTrials(may) {
 }
 
 // Start against best, as the retests measured them: the words and numbers are those of the report.
-function drawResult({ result, settings }) {
+function drawResult({ result, settings, objective }) {
   $("result").hidden = !result;
   if (!result) return;
   $("result").dataset.tone = TONES[result.verdict] || "hold";
   text("result-head", result.head);
-  text("result-words", result.words.join(" "));
+  text("result-words", [...result.words, ...(objective ? [objective.words] : [])].join(" "));
   const { sides } = result;
   const marked = (which) => (which === result.recommended ? "chosen" : "");
   const row = (words, cell) => make("tr", {}, make("td", {}, words), ...sides.map((which) => make("td", { class: marked(which) }, cell(result[which]))));
   $("compared").tHead.replaceChildren(make("tr", {}, make("th", { scope: "col" }, ""), ...sides.map((which) => make("th", { scope: "col", class: marked(which) }, which === "start" ? "start" : "settings found"))));
   $("compared").tBodies[0].replaceChildren(
     row("score", (side) => side.score),
+    ...(objective ? [row(objective.title, (side) => side.measured[objective.name] ?? "–")] : []),
     row("bleached by one STED frame", (side) => side.bleaching),
     ...settings.map((one) => row(one.words, (side) => (side.settings ? `${number(side.settings[one.name])} ${one.unit}`.trim() : "–"))),
   );
