@@ -182,7 +182,7 @@ def _settings(
 def _group(offer: Offer, keys: _Names, lasers: _Names) -> Iterator[str]:
     name = offer.group.name
     word = name.lower()
-    plain = re.fullmatch("[a-z_]{2,}", word) and word not in _NO_TEXT
+    plain = re.fullmatch(r"[^\W\d]{2,}", word) and word not in _NO_TEXT
     yield f"  #   {keys.new(word if plain else _identifier(name))}:"
     yield f"  #     group: {_quoted(name)}"
     yield f"  #     choices: [{', '.join(map(_quoted, offer.choices))}]"
