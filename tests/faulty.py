@@ -14,7 +14,7 @@ import itertools
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -359,6 +359,47 @@ class Stage(XYStageDevice):
 
     def set_origin_y(self) -> None:
         raise NotImplementedError("the runs never move the origin")
+
+
+class Wheel(GenericDevice):
+    """A filter wheel that is asked whether it is there yet.
+
+    Parameters
+    ----------
+    asked
+        How often it is busy when it was turned.
+    stuck
+        Turns, counted from 0, after which it is busy until it is turned again.
+    """
+
+    def __init__(self, asked: int = 0, stuck: Sequence[int] = ()) -> None:
+        super().__init__()
+        self._asked, self._left, self._stuck = asked, 0, set(stuck)
+        self.label = "red"
+        self.register_property(
+            "Label",
+            allowed_values=("red", "green", "blue"),
+            property_type=str,
+            getter=lambda wheel: wheel.label,
+            setter=lambda wheel, label: wheel.turn(label),
+        )
+        self.turned = 0
+        self.there = time.monotonic()
+        """When it last came to where it was sent (monotonic s)."""
+        made.setdefault(type(self).__name__, []).append(self)
+
+    def turn(self, label: str) -> None:
+        self.label, self._left = label, self._asked
+        self.turned += 1
+
+    def busy(self) -> bool:
+        if self.turned - 1 in self._stuck:
+            return True
+        if self._left == 0:
+            return False
+        self._left -= 1
+        self.there = time.monotonic()
+        return True
 
 
 class Focus(StageDevice):
