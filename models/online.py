@@ -10,10 +10,11 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from models.accelerator import Accelerator, accelerator_of
+from models.accelerator import Accelerator
+from models.cuda import accelerator_of
 from models.devices import error_text
 from models.quality import QualityScorer
-from models.quality.preparing import PIXEL_SIZE_NM
+from models.quality.resampling import PIXEL_SIZE_NM
 from models.quality.score import Score
 from models.restoration import Restored, Restorer
 

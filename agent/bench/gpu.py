@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from agent.bench.measurement import Check, Measurement
-from models.accelerator import Emulated, accelerator_of
+from models.cuda import accelerator_of
+from models.emulated import Emulated
 from models.gpu_check.__main__ import check
 from models.gpu_check.report import as_dict
 

@@ -150,8 +150,9 @@ def fine_tune(
     ValueError
         There are too few examples, frames are too small, or the training diverges.
     """
-    from models.interpolation.movies import Division, Movie, Triplet
+    from models.interpolation.movies import Movie
     from models.interpolation.training import train
+    from models.interpolation.triplets import Division, Triplet
 
     if len(examples) < _FEWEST:
         raise ValueError(f"{len(examples)} audits to learn from; needed are {_FEWEST} and more")

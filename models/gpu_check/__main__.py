@@ -10,7 +10,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from models.accelerator import Accelerator, Emulated, accelerator_of
+from models.accelerator import Accelerator
+from models.cuda import accelerator_of
+from models.emulated import Emulated
 from models.gpu_check.checks import Check, Section, Watch
 from models.gpu_check.compare import compare
 from models.gpu_check.failures import failures

@@ -9,13 +9,15 @@ from models.accelerator import Accelerator
 from models.gpu_check.checks import Check, Section, Watch
 from models.gpu_check.frames import apart, frame
 from models.interpolation.compute import Made
-from models.interpolation.compute import OnCpu as RebuildsOnCpu
-from models.interpolation.compute import OnGpu as RebuildsOnGpu
+from models.interpolation.on_cpu import OnCpu as RebuildsOnCpu
+from models.interpolation.on_gpu import OnGpu as RebuildsOnGpu
 from models.interpolation.weights import read_interpolator
 from models.interpolation.weights import shipped as interpolators
 from models.quality import QualityScorer
 from models.quality.scorer import PAPERS, SHIPPED
-from models.restoration.compute import Answer, OnCpu, OnGpu
+from models.restoration.compute import Answer
+from models.restoration.on_cpu import OnCpu
+from models.restoration.on_gpu import OnGpu
 from models.restoration.weights import read_restoration
 from models.restoration.weights import shipped as filters
 

@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from models.accelerator import Accelerator, Cuda
+from models.accelerator import Accelerator
 from models.attempts import Computer
+from models.cuda import Cuda
 from models.gpu_check.checks import Check, Section, Watch
 from models.gpu_check.frames import frame
 from models.interpolation import Interpolation

@@ -14,7 +14,9 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
-from models.accelerator import Accelerator, Cuda, Emulated
+from models.accelerator import Accelerator
+from models.cuda import Cuda
+from models.emulated import Emulated
 from models.gpu_check.faulty import Faulty
 from models.gpu_check.frames import apart, frame
 from models.restoration import Restorer

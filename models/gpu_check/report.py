@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from models.accelerator import Accelerator, Cuda
+from models.accelerator import Accelerator
+from models.cuda import Cuda
 from models.gpu_check.checks import Section
 
 

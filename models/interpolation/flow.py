@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models.interpolation.correlation import correlation
 from models.interpolation.interface import (
     FIRST_SCALE,
     Interpolator,
@@ -24,10 +25,10 @@ from models.interpolation.interface import (
     share_of_before,
     sized,
 )
-from models.interpolation.warping import backward, correlation, resized
+from models.interpolation.pyramid import Pyramid, conv, twice
+from models.interpolation.warping import backward, resized
 from models.restoration.network import Laplace
 
-_SLOPE = 0.1
 GAIN = 8.0
 """Of the estimators' motion: it is of pixels, and what a small step changes in a head far less.
 
@@ -123,7 +124,7 @@ class FlowInterpolator(Interpolator):
         stages = []
         for level in reversed(range(len(levels))):
             if level < len(levels) - 1:
-                motion, logit = resized(motion, 2.0), _twice(logit)
+                motion, logit = resized(motion, 2.0), twice(logit)
             first, second = pairs[level]
             warped = _both_warped(first, second, motion, t)
             motion_step, logit_step, told = self.estimators[level](*warped, motion, logit, t, told)
@@ -131,37 +132,6 @@ class FlowInterpolator(Interpolator):
             stages.append(_stage(motion, logit, t, 1 << level))
         frame = self.refine(before, after, pairs, motion, logit, t)
         return Staged(frame, stages)
-
-
-class Pyramid(nn.Module):
-    """Features of a frame at several scales.
-
-    Parameters
-    ----------
-    widths
-        Channels of each level, finest first.
-
-    Examples
-    --------
-    >>> [tuple(level.shape) for level in Pyramid((4, 8))(torch.zeros(1, 1, 16, 16))]
-    [(1, 4, 16, 16), (1, 8, 8, 8)]
-    """
-
-    def __init__(self, widths: Sequence[int]) -> None:
-        super().__init__()
-        self.levels = nn.ModuleList(
-            nn.Sequential(conv(before, width, stride=2 if level else 1), conv(width, width))
-            for level, (before, width) in enumerate(zip([1, *widths], widths, strict=False))
-        )
-
-    def forward(self, frames: Tensor) -> list[Tensor]:
-        """Maps of each level, finest first."""
-        found = []
-        features = frames
-        for level in self.levels:
-            features = level(features)
-            found.append(features)
-        return found
 
 
 class _Estimator(nn.Module):
@@ -192,7 +162,7 @@ class _Estimator(nn.Module):
         if self.reach:
             seen.append(correlation(first, second, self.reach, both=True))
         if told is not None:
-            seen.append(_twice(told))
+            seen.append(twice(told))
         features = self.join(torch.cat([part.float() for part in seen], 1))
         features = features + self.body(features)
         step = self.head(features).float()
@@ -246,30 +216,11 @@ class _Synthesis(nn.Module):
             features = part(torch.cat([features, *(one.to(features.dtype) for one in warped)], 1))
             across.append(features)
         for level in reversed(range(len(self.up))):
-            features = self.up[level](torch.cat([_twice(features), across[level]], 1))
+            features = self.up[level](torch.cat([twice(features), across[level]], 1))
         visible, added, scale = self.head(features).float().split(1, 1)
         share = share_of_before(logit + visible, t)
         location = share * first + (1 - share) * second + gate(t) * added
         return Laplace(location, positive(scale))
-
-
-def conv(before: int, after: int, stride: int = 1) -> nn.Sequential:
-    """A 3 × 3 convolution and a leaky ReLU, from He's normal weights.
-
-    Examples
-    --------
-    >>> tuple(conv(1, 8, stride=2)(torch.zeros(1, 1, 16, 16)).shape)
-    (1, 8, 8, 8)
-    """
-    made = nn.Conv2d(before, after, 3, stride=stride, padding=1)
-    nn.init.kaiming_normal_(made.weight, a=_SLOPE, nonlinearity="leaky_relu")
-    assert made.bias is not None
-    nn.init.zeros_(made.bias)
-    return nn.Sequential(made, nn.LeakyReLU(_SLOPE, inplace=True))
-
-
-def _twice(maps: Tensor) -> Tensor:
-    return functional.interpolate(maps, scale_factor=2.0, mode="bilinear", align_corners=False)
 
 
 def _both_warped(first: Tensor, second: Tensor, motion: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:

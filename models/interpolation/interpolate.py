@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.accelerator import Accelerator, accelerator_of
+from models.accelerator import Accelerator
 from models.attempts import Attempts
-from models.interpolation.compute import LEAST, Compute, OnCpu, OnGpu
+from models.cuda import accelerator_of
+from models.interpolation.compute import LEAST, Compute
 from models.interpolation.normalization import Image, as_type
+from models.interpolation.on_cpu import OnCpu
+from models.interpolation.on_gpu import OnGpu
 from models.interpolation.weights import read_interpolator
 from models.restoration.engine import SMALLEST
 

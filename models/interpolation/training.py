@@ -19,21 +19,13 @@ from torch import Tensor
 from models import checkpoint
 from models.checkpoint import State
 from models.interpolation.calibration import Calibration, Case, measured, rebuilt
+from models.interpolation.crops import Crops, unevenly, whole
 from models.interpolation.interface import Interpolator
 from models.interpolation.losses import decibels, total
-from models.interpolation.movies import (
-    Crops,
-    Division,
-    Movie,
-    Triplet,
-    digest,
-    read_movies,
-    triplets,
-    unevenly,
-    whole,
-)
+from models.interpolation.movies import Movie, digest, read_movies
 from models.interpolation.networks import build
 from models.interpolation.recipe import Recipe
+from models.interpolation.triplets import Division, Triplet, triplets
 from models.interpolation.weights import Loaded, read_interpolator, save
 from models.layout import placed
 from models.restoration.normalization import Normalization

@@ -26,7 +26,7 @@ def places(flow: Tensor) -> Tensor:
     return flow.float() + own
 
 
-def _grid(place: Tensor, rows: int, columns: int) -> Tensor:
+def grid_of(place: Tensor, rows: int, columns: int) -> Tensor:
     """Rows and columns (n × 2 × …) as `grid_sample` wants them: n × … × 2, x first, −1 to 1."""
     y, x = place[:, 0], place[:, 1]
     return torch.stack([x * (2 / max(columns - 1, 1)) - 1, y * (2 / max(rows - 1, 1)) - 1], dim=-1)
@@ -51,7 +51,7 @@ def backward(images: Tensor, flow: Tensor) -> Tensor:
     >>> backward(image, flow).tolist()
     [[[[2.0, 3.0, 3.0]]]]
     """
-    grid = _grid(places(flow), *images.shape[-2:])
+    grid = grid_of(places(flow), *images.shape[-2:])
     warped = functional.grid_sample(
         images.float(), grid, mode="bilinear", padding_mode="border", align_corners=True
     )
@@ -107,107 +107,6 @@ def splat(values: Tensor, flow: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]
             sums = sums.scatter_add(2, flat, loads * near)
     sums = sums.view(count, channels + 1, rows, columns)
     return sums[:, :-1], sums[:, -1:]
-
-
-def deform(
-    features: Tensor,
-    offsets: Tensor,
-    mask: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-) -> Tensor:
-    """Modulated deformable convolution (Zhu et al., CVPR 2019), by `grid_sample`.
-
-    Each tap of the kernel looks where its offset says, and counts as much as its mask says; outside
-    the frame it sees 0.
-
-    Parameters
-    ----------
-    features
-        n × channels × rows × columns.
-    offsets
-        n × (2 · groups · taps) × rows × columns (pixels): by group, then tap (row by row of the
-        kernel), then rows before columns. Channels of one group share their offsets.
-    mask
-        n × (groups · taps) × rows × columns.
-    weight
-        out × channels × k × k, k odd.
-    bias
-        One for each output channel.
-
-    Examples
-    --------
-    >>> features, offsets = torch.ones(1, 1, 4, 4), torch.zeros(1, 2, 4, 4)
-    >>> mask, weight = torch.ones(1, 1, 4, 4), torch.full((1, 1, 1, 1), 3.0)
-    >>> deform(features, offsets, mask, weight)[0, 0, 0].tolist()
-    [3.0, 3.0, 3.0, 3.0]
-    """
-    count, channels, rows, columns = features.shape
-    out, _, side, _ = weight.shape
-    taps = side * side
-    groups = mask.shape[1] // taps
-    reach = torch.arange(side, device=features.device, dtype=torch.float32) - side // 2
-    tap = torch.stack(torch.meshgrid(reach, reach, indexing="ij")).flatten(1)
-    flow = offsets.float().reshape(count * groups, taps, 2, rows, columns) + tap.T[:, :, None, None]
-    place = places(flow.flatten(0, 1)).view(count * groups, taps, 2, rows, columns)
-    # Taps one below the other: a single sampling for all of a group.
-    place = place.transpose(1, 2).reshape(count * groups, 2, taps * rows, columns)
-    inputs = features.float().reshape(count * groups, channels // groups, rows, columns)
-    seen = functional.grid_sample(
-        inputs, _grid(place, rows, columns), padding_mode="zeros", align_corners=True
-    ).reshape(count, groups, channels // groups, taps, rows * columns)
-    # Where the sampling is, in single precision; the product may be of fewer digits.
-    seen = seen.to(features.dtype)
-    seen = seen * mask.reshape(count, groups, 1, taps, rows * columns).to(features.dtype)
-    flat = weight.reshape(out, channels * taps).to(features.dtype)
-    result: Tensor = torch.matmul(flat, seen.reshape(count, channels * taps, -1))
-    if bias is not None:
-        result = result + bias.to(result.dtype)[:, None]
-    return result.view(count, out, rows, columns)
-
-
-def correlation(first: Tensor, second: Tensor, reach: int, *, both: bool) -> Tensor:
-    """How alike two maps are around each pixel when moved against each other.
-
-    The cosine of the angle between features, which does not depend on brightness: bleaching does
-    not matter.
-
-    Parameters
-    ----------
-    first, second
-        n × channels × rows × columns.
-    reach
-        Shifts of −reach to reach pixels along each axis.
-    both
-        Move the first one, too, by the opposite shift: motion through a pixel of a frame between
-        the two.
-
-    Returns
-    -------
-    Tensor
-        n × (2 · reach + 1)² × rows × columns.
-
-    Examples
-    --------
-    >>> maps = torch.rand(1, 8, 6, 6, generator=torch.Generator().manual_seed(0))
-    >>> found = correlation(maps, maps, 1, both=False)
-    >>> tuple(found.shape), bool(torch.allclose(found[:, 4], torch.ones(1)))
-    ((1, 9, 6, 6), True)
-    """
-    rows, columns = first.shape[-2:]
-    first, second = (functional.normalize(maps, dim=1, eps=1e-3) for maps in (first, second))
-    margin = (reach,) * 4
-    moved = functional.pad(second, margin, mode="replicate")
-    anchor = functional.pad(first, margin, mode="replicate") if both else first
-    found = []
-    for y in range(-reach, reach + 1):
-        for x in range(-reach, reach + 1):
-            there = moved[..., reach + y :, reach + x :][..., :rows, :columns]
-            here = anchor
-            if both:
-                here = anchor[..., reach - y :, reach - x :][..., :rows, :columns]
-            found.append((here * there).sum(1))
-    return torch.stack(found, 1)
 
 
 def resized(flow: Tensor, factor: float) -> Tensor:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models.interpolation.deformable import deform
 from models.interpolation.interface import (
     FIRST_SCALE,
     Interpolator,
@@ -22,7 +23,7 @@ from models.interpolation.interface import (
     positive,
     sized,
 )
-from models.interpolation.warping import deform
+from models.interpolation.pyramid import twice
 from models.restoration.network import Laplace
 
 _SLOPE = 0.1
@@ -177,11 +178,11 @@ class _Cascade(nn.Module):
             apart = _leaky(self.compare[level](torch.cat([moving[level], fixed[level]], 1)))
             if offsets is not None:
                 # A shift is twice as many pixels at twice the size.
-                apart = _leaky(self.join[level](torch.cat([apart, 2 * _twice(offsets)], 1)))
+                apart = _leaky(self.join[level](torch.cat([apart, 2 * twice(offsets)], 1)))
             offsets = _leaky(self.settle[level](apart))
             found = self.sample[level](moving[level], offsets)
             if aligned is not None:
-                found = self.merge[level](torch.cat([found, _twice(aligned)], 1))
+                found = self.merge[level](torch.cat([found, twice(aligned)], 1))
             aligned = _leaky(found) if level else found
         assert aligned is not None
         return aligned
@@ -238,7 +239,3 @@ def _conv(before: int, after: int, stride: int = 1) -> nn.Conv2d:
 
 def _leaky(maps: Tensor) -> Tensor:
     return functional.leaky_relu(maps, _SLOPE)
-
-
-def _twice(maps: Tensor) -> Tensor:
-    return functional.interpolate(maps, scale_factor=2.0, mode="bilinear", align_corners=False)

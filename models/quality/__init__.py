@@ -6,13 +6,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from models.quality.network import QualityNet
     from models.quality.score import Score
     from models.quality.scorer import QualityScorer
+    from models.quality.spectral import QualityNet
     from models.quality.training import train
 
 _HOMES = {
-    "QualityNet": "models.quality.network",
+    "QualityNet": "models.quality.spectral",
     "QualityScorer": "models.quality.scorer",
     "Score": "models.quality.score",
     "train": "models.quality.training",

@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from models.quality.preparing import Image, normalize
+from models.quality.resampling import Image
+from models.quality.tiles import normalize
 
 _NARROWEST, _WIDEST = 0.5, 4.0
 _SCALE = 4.0

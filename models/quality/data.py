@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.quality.preparing import INPUT, PIXEL_SIZE_NM, prepare
+from models.quality.preparing import INPUT, prepare
+from models.quality.resampling import PIXEL_SIZE_NM
 from models.quality.table import Rating, Reader, read_plain, read_ratings
 
 SPLITS = ("training", "validation", "test")

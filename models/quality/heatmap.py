@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.quality.augmentation import blur
-from models.quality.preparing import INPUT, PIXEL_SIZE_NM, corners, normalize, prepare, resample
+from models.quality.preparing import INPUT, prepare
+from models.quality.resampling import PIXEL_SIZE_NM, resample
 from models.quality.scorer import QualityScorer
+from models.quality.tiles import corners, normalize
 
 _CONFOCAL_PX = 220.0 / 2.355 / PIXEL_SIZE_NM
 _STEP = 16

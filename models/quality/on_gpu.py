@@ -16,12 +16,14 @@ from torch import Tensor
 
 from models.accelerator import Accelerator
 from models.devices import exact
-from models.program import Outputs, Programs, percentiles, raw_bits, single
+from models.program import Outputs, Programs
 from models.quality.hot import FAR
 from models.quality.network import RatingNet
-from models.quality.preparing import INPUT, PERCENTILES, corners
+from models.quality.preparing import INPUT
 from models.quality.scope import BLOCK, at_the_limit, without_structure
 from models.quality.score import Flag
+from models.quality.tiles import PERCENTILES, corners
+from models.raw_frames import percentiles, raw_bits, single
 
 _AT_ONCE = 16
 
@@ -96,7 +98,7 @@ _NUMBERS = ("low", "far", "top", "next", "least", "at_top", "at_next", "ratio", 
 
 
 def _cover(pixels: Tensor) -> Tensor:
-    """As `preparing.cover`: tiles × rows × columns."""
+    """As `tiles.cover`: tiles × rows × columns."""
     for axis, length in enumerate(pixels.shape):
         if (gap := max(0, INPUT - length)) > 0:
             places = np.pad(np.arange(length), (gap // 2, gap - gap // 2), mode="reflect")
@@ -108,7 +110,7 @@ def _cover(pixels: Tensor) -> Tensor:
 
 
 def _normalized(tile: Tensor) -> Tensor:
-    """As `preparing.normalize`; a tile that is constant becomes zero here, too."""
+    """As `tiles.normalize`; a tile that is constant becomes zero here, too."""
     low, high, least, most = percentiles(tile, *PERCENTILES)
     alike = high <= low
     low, high = torch.where(alike, least, low), torch.where(alike, most, high)

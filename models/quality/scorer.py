@@ -10,12 +10,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.accelerator import Accelerator, accelerator_of
+from models.accelerator import Accelerator
+from models.cuda import accelerator_of
 from models.devices import exact
 from models.layout import placed
-from models.quality.network import RatingNet, build
+from models.quality.network import RatingNet
+from models.quality.networks import build
 from models.quality.on_gpu import Looked, OnGpu
-from models.quality.preparing import PIXEL_SIZE_NM, accepted, as_it_is, prepare
+from models.quality.preparing import accepted, prepare
+from models.quality.resampling import PIXEL_SIZE_NM, as_it_is
 from models.quality.scope import flags
 from models.quality.score import Score
 from models.weights import filled, not_weights_of, read

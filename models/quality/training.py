@@ -21,16 +21,13 @@ from models.layout import placed
 from models.quality.augmentation import augment, turn
 from models.quality.data import RatedSet, Split, load, split
 from models.quality.figures import calibrate, figures, rmse, whitening
-from models.quality.network import (
-    Judgements,
-    Prediction,
-    QualityNet,
-    RatingNet,
-    build,
-)
-from models.quality.preparing import INPUT, PIXEL_SIZE_NM
+from models.quality.network import Judgements, Prediction, RatingNet
+from models.quality.networks import build
+from models.quality.preparing import INPUT
 from models.quality.recipe import Recipe
+from models.quality.resampling import PIXEL_SIZE_NM
 from models.quality.scorer import read_weights
+from models.quality.spectral import QualityNet
 from models.quality.table import Reader, read_plain
 
 Progress = Callable[[int, int, dict[str, float]], None]

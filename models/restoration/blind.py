@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.restoration.losses import total
-from models.restoration.objective import Case, Supervised
+from models.restoration.objective import Case
+from models.restoration.supervised import Supervised
 
 _SPACING = 8
 """One pixel of each square of so many on a side is blind: 1.6%, as in the later noise2void."""

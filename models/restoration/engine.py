@@ -35,10 +35,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.accelerator import Accelerator, accelerator_of
+from models.accelerator import Accelerator
 from models.attempts import Attempts
+from models.cuda import accelerator_of
 from models.devices import Failure
-from models.restoration.compute import Answer, Compute, Image, OnCpu, OnGpu, Wait
+from models.restoration.compute import Answer, Compute, Image, Wait
+from models.restoration.on_cpu import OnCpu
+from models.restoration.on_gpu import OnGpu
 from models.restoration.tiles import smallest
 from models.restoration.weights import read_restoration
 

@@ -1,30 +1,19 @@
-"""Frames for training: an input and a target of every field, checked and divided."""
+"""Frames for training: an input and a target of every field, checked."""
 
 from __future__ import annotations
 
-import csv
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.quality.table import read_frame
-from models.refusals import refused
 from models.restoration.normalization import Image
 
-TABLE = "fields.csv"
 SPLITS = ("training", "validation", "test")
-ENDINGS = (".ome.tif", ".ome.tiff", ".tif", ".tiff", ".ome.zarr", ".zarr")
-# Columns that only `stedfast simulate labels` writes together.
-_SIMULATED = {"set", "seed", "maps"}
-_VALIDATION = 0.15
-
-Reader = Callable[[Path], Sequence[NDArray[Any]]]
-"""Reads the frames of a file, each rows × columns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +36,13 @@ class Frame:
     image: Image
     field: str = ""
     split: str = ""
+
+
+class Split(NamedTuple):
+    """Indices of training, validation and test frames; they share no field."""
+
+    inputs: tuple[list[int], list[int], list[int]]
+    targets: tuple[list[int], list[int], list[int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +105,6 @@ class Pairs:
         }
 
 
-class Split(NamedTuple):
-    """Indices of training, validation and test frames; they share no field."""
-
-    inputs: tuple[list[int], list[int], list[int]]
-    targets: tuple[list[int], list[int], list[int]]
-
-
 def checked(image: NDArray[Any], name: str) -> Image:
     """A frame in single precision.
 
@@ -144,50 +133,6 @@ def checked(image: NDArray[Any], name: str) -> Image:
     return single
 
 
-def read_pairs(
-    folder: Path,
-    source: str,
-    target: str,
-    *,
-    paired: bool = True,
-    read: Reader = lambda path: [read_frame(path)],
-) -> Pairs:
-    """Frames of two channels of a folder, sorted by name; those of a stack are one field.
-
-    Parameters
-    ----------
-    folder
-        Has a folder for each channel, with one file for each frame, and perhaps a `fields.csv`
-        with the columns name, field and split.
-    source, target
-        Folders of inputs and targets; may be the same, or paths of their own.
-    paired
-        Whether the frames of one name must be a pair.
-    read
-        Reads a file; by default a plain TIFF of one frame.
-
-    Raises
-    ------
-    ValueError
-        A folder or a partner is missing, a file cannot be used, shapes differ, or the table is
-        wrong; names file and value.
-    """
-    table = _table(folder / TABLE)
-    simulated = any(row.keys() >= _SIMULATED for row in table.values())
-    inputs = _frames(folder / source, table, read)
-    targets = inputs if target == source else _frames(folder / target, table, read)
-    if paired:
-        _matched(folder, source, target, inputs, targets)
-    for name, frames in ((source, inputs), (target, targets)):
-        if all(np.ptp(frame.image) == 0 for frame in frames):
-            raise ValueError(
-                f"{folder / name}: every frame is constant; accepted: frames that show something"
-            )
-    return Pairs(
-        tuple(inputs), tuple(targets), paired, folder.name, (source, target), (), simulated
-    )
-
-
 def from_arrays(inputs: Sequence[NDArray[Any]], targets: Sequence[NDArray[Any]]) -> Pairs:
     """Pairs of arrays, each a field of its own.
 
@@ -209,67 +154,11 @@ def from_arrays(inputs: Sequence[NDArray[Any]], targets: Sequence[NDArray[Any]])
             for i, image in enumerate(images)
         ]
         made.append(frames)
-    _matched(Path(), "input", "target", *made)
+    check_matched(Path(), "input", "target", *made)
     return Pairs(tuple(made[0]), tuple(made[1]))
 
 
-def _table(file: Path) -> dict[str, dict[str, str]]:
-    """Rows of the table by name; none where there is no table."""
-    if not file.is_file():
-        return {}
-    try:
-        with file.open(newline="", encoding="utf-8-sig") as opened:
-            reader = csv.DictReader(opened)
-            columns = list(reader.fieldnames or ())
-            rows = list(reader)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{file}: not a readable CSV ({error})") from None
-    if "name" not in columns:
-        raise ValueError(
-            f"{file}: found columns {', '.join(columns) or 'nothing'}; accepted: a CSV with a"
-            " header, the column name and perhaps field and split"
-        )
-    table: dict[str, dict[str, str]] = {}
-    for line, row in enumerate(rows, start=2):
-        split = row.get("split") or ""
-        if split and split not in SPLITS:
-            raise ValueError(f"{file}, line {line}: split: {refused(split, SPLITS)}")
-        if row["name"] in table:
-            raise ValueError(f"{file}, line {line}: {row['name']!r} stands here twice")
-        table[row["name"]] = row
-    return table
-
-
-def _frames(folder: Path, table: dict[str, dict[str, str]], read: Reader) -> list[Frame]:
-    if not folder.is_dir():
-        raise ValueError(
-            f"{folder}: no such folder; accepted: two folders with frames of the same names"
-        )
-    files: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        ending = next((end for end in ENDINGS if path.name.lower().endswith(end)), None)
-        if ending is None or path.name.startswith("."):
-            continue
-        name = path.name[: -len(ending)]
-        if name in files:
-            raise ValueError(f"{path}: the same name as {files[name].name}; one of them must go")
-        files[name] = path
-    if not files:
-        raise ValueError(f"{folder}: no frames; accepted: {', '.join(ENDINGS)}")
-    frames = []
-    for name, path in files.items():
-        if table and name not in table:
-            raise ValueError(f"{path}: has no row in {TABLE}; accepted: one for every frame")
-        row = table.get(name, {})
-        field, part = row.get("field") or name, row.get("split") or ""
-        images = read(path)
-        for number, image in enumerate(images):
-            of_stack = f"{name}[{number}]" if len(images) > 1 else name
-            frames.append(Frame(of_stack, checked(image, str(path)), field, part))
-    return frames
-
-
-def _matched(
+def check_matched(
     folder: Path, source: str, target: str, inputs: list[Frame], targets: list[Frame]
 ) -> None:
     """Every frame has a partner of the same shape."""
@@ -289,103 +178,3 @@ def _matched(
                 f"{folder / target}: {frame.name} has shape {found}, its partner in {source}"
                 f" {frame.image.shape}; accepted: pairs of one shape"
             )
-
-
-def divided(pairs: Pairs, smallest: int) -> Pairs:
-    """Frames of one field, of which the last part validates: of a stack frames, of one frame rows.
-
-    For noise2void: what a frame shows of the structure is no secret that validation could give
-    away, because it asks for noise that the network has not seen.
-
-    Parameters
-    ----------
-    pairs
-        Of which inputs and targets are the same.
-    smallest
-        Rows and columns that a frame must have.
-
-    Raises
-    ------
-    ValueError
-        There is too little to divide.
-
-    Examples
-    --------
-    >>> frame = np.random.default_rng(0).poisson(9, (128, 64))
-    >>> pairs = from_arrays([frame], [frame])
-    >>> [(part.split, part.image.shape) for part in divided(pairs, smallest=16).inputs]
-    [('training', (109, 64)), ('validation', (19, 64))]
-    """
-    frames = pairs.inputs
-    if any(frame.split for frame in frames) or len({frame.field for frame in frames}) > 1:
-        return pairs
-    if len(frames) > 1:
-        last = max(1, round(_VALIDATION * len(frames)))
-        cut = [
-            replace(frame, split=SPLITS[number >= len(frames) - last])
-            for number, frame in enumerate(frames)
-        ]
-    else:
-        image, name = frames[0].image, frames[0].name
-        axis = int(image.shape[1] > image.shape[0])
-        last = max(smallest, round(_VALIDATION * image.shape[axis]))
-        if image.shape[axis] - last < smallest or min(image.shape) < smallest:
-            rows, columns = image.shape
-            raise ValueError(
-                f"{pairs.source}: {name} is one frame of {rows} × {columns} pixels; accepted alone:"
-                f" {smallest} × {2 * smallest} or more, or a smaller `patch`"
-            )
-        parts = np.split(image, [image.shape[axis] - last], axis)
-        cut = [
-            replace(frames[0], name=f"{name}, {part}", image=own, split=part)
-            for own, part in zip(parts, SPLITS, strict=False)
-        ]
-    return replace(pairs, inputs=tuple(cut), targets=tuple(cut))
-
-
-def split(pairs: Pairs, seed: int) -> Split:
-    """The table's own split; where it has none, 85 / 15% at random, whole fields together.
-
-    Raises
-    ------
-    ValueError
-        Nothing would be left to train on or to validate with.
-
-    Examples
-    --------
-    >>> frames = np.random.default_rng(0).poisson(9, (10, 32, 32))
-    >>> training, validation, test = split(from_arrays(frames, frames), seed=0).inputs
-    >>> len(training), len(validation), len(test)
-    (8, 2, 0)
-    """
-    frames = (pairs.inputs, pairs.targets)
-    if any(frame.split for own in frames for frame in own):
-        made = Split(*(_parted(own, lambda frame: frame.split) for own in frames))
-        for own, channel in zip(made, pairs.channels, strict=True):
-            for part, indices in zip(SPLITS[:2], own, strict=False):
-                if not indices:
-                    raise ValueError(
-                        f"{pairs.source}: column split has no `{part}` of {channel}; accepted:"
-                        " frames of training and validation, or no such column"
-                    )
-        return made
-    names = sorted({frame.field for own in frames for frame in own})
-    order = np.random.default_rng(seed).permutation(len(names))
-    chosen = {names[i] for i in order[: max(1, round(_VALIDATION * len(names)))]}
-    made = Split(*(_parted(own, lambda frame: SPLITS[frame.field in chosen]) for own in frames))
-    if not all(own[0] and own[1] for own in made):
-        raise ValueError(
-            f"{pairs.source}: too few fields ({len(names)}); accepted: two or more of each"
-            " channel, because one must validate"
-        )
-    return made
-
-
-def _parted(
-    frames: Sequence[Frame], part: Callable[[Frame], str]
-) -> tuple[list[int], list[int], list[int]]:
-    """Indices of the training, validation and test frames."""
-    training, validation, test = (
-        [i for i, frame in enumerate(frames) if part(frame) == name] for name in SPLITS
-    )
-    return training, validation, test

@@ -20,25 +20,13 @@ from models.restoration.cyclegan import CycleGAN
 from models.restoration.losses import SMALLEST
 from models.restoration.network import RestorationNet, build
 from models.restoration.normalization import Normalization
-from models.restoration.objective import (
-    Case,
-    Objective,
-    Stack,
-    Supervised,
-    fresh,
-    rate_at,
-    whole,
-)
-from models.restoration.pairs import (
-    Frame,
-    Pairs,
-    Split,
-    divided,
-    read_pairs,
-    split,
-)
+from models.restoration.objective import Case, Objective, Stack, fresh, rate_at, whole
+from models.restoration.pairs import Frame, Pairs, Split
+from models.restoration.parts import divided, split
+from models.restoration.reading import read_pairs
 from models.restoration.recipe import METHODS, Recipe
 from models.restoration.registration import register
+from models.restoration.supervised import Supervised
 from models.restoration.weights import Loaded, read_restoration, save
 
 Progress = Callable[[int, int, dict[str, float]], None]

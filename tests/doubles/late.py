@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.accelerator import Arrived, Emulated, Outputs
+from models.accelerator import Arrived, Outputs
+from models.emulated import Emulated
 
 
 class Late(Emulated):

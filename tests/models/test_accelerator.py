@@ -13,12 +13,14 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from models.accelerator import Emulated, Lent
+from models.cuda import Lent
 from models.devices import short_of_memory
-from models.program import Programs, affordable, mirrored, raw_bits, single, sorted_levels
+from models.emulated import Emulated
+from models.program import Programs, affordable
+from models.raw_frames import mirrored, raw_bits, single, sorted_levels
 from models.restoration import Restored, Restorer
-from models.restoration.compute import OnGpu
 from models.restoration.normalization import Normalization
+from models.restoration.on_gpu import OnGpu
 from tests.doubles.late import Late
 from tests.models.test_restoration_engine import networks, saved, spread
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from models.accelerator import Emulated
+from models.emulated import Emulated
 from models.gpu_check import learning
 from models.gpu_check.__main__ import check, main
 from models.gpu_check.checks import Check, Section, Watch

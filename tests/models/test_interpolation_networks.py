@@ -10,13 +10,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.interpolation.dain import _adapted, _open, _projected
+from models.interpolation.adaptive_warping import adapted, open_kernels
+from models.interpolation.correlation import correlation
+from models.interpolation.dain import _projected
+from models.interpolation.deformable import deform
 from models.interpolation.interface import Interpolator
 from models.interpolation.losses import of_stages
 from models.interpolation.networks import NETWORKS, build
 from models.interpolation.normalization import as_type, levels
 from models.interpolation.screen import screen_movie
-from models.interpolation.warping import backward, correlation, deform, resized, splat
+from models.interpolation.warping import backward, resized, splat
 from models.interpolation.zs import ZoomingSlowMo
 from models.restoration.normalization import Normalization
 
@@ -201,12 +204,12 @@ class TestDainsParts:
     def test_adaptive_warping_keeps_brightness_and_begins_bilinear(self) -> None:
         image = blobs()
         flow = moved(0.4, -0.3, image)
-        closed = _open(torch.randn(1, 16, 40, 40), torch.zeros(1, 1, 1, 1))
-        assert torch.allclose(_adapted(image, flow, closed), backward(image, flow), atol=1e-5)
-        opened = _open(torch.randn(1, 16, 40, 40), torch.ones(1, 1, 1, 1))
+        closed = open_kernels(torch.randn(1, 16, 40, 40), torch.zeros(1, 1, 1, 1))
+        assert torch.allclose(adapted(image, flow, closed), backward(image, flow), atol=1e-5)
+        opened = open_kernels(torch.randn(1, 16, 40, 40), torch.ones(1, 1, 1, 1))
         flat = torch.full_like(image, 0.7)
-        assert torch.allclose(_adapted(flat, flow, opened), flat, atol=1e-5)
-        assert not torch.allclose(_adapted(image, flow, opened), backward(image, flow), atol=1e-3)
+        assert torch.allclose(adapted(flat, flow, opened), flat, atol=1e-5)
+        assert not torch.allclose(adapted(image, flow, opened), backward(image, flow), atol=1e-3)
 
     def test_projection_follows_the_weight_and_fills_holes(self) -> None:
         flow = torch.zeros(1, 2, 16, 16)

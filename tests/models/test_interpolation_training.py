@@ -23,9 +23,10 @@ from models.interpolation import (
     train,
 )
 from models.interpolation.calibration import Case, measured, rebuilt
+from models.interpolation.crops import Crops, whole
 from models.interpolation.interface import Interpolator, Staged
 from models.interpolation.losses import decibels
-from models.interpolation.movies import Crops, triplets, whole
+from models.interpolation.triplets import triplets
 from models.interpolation.warping import backward
 from models.restoration.calibration import COVERAGE
 from models.restoration.network import Laplace

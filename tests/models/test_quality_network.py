@@ -22,10 +22,14 @@ from models.quality import scope
 from models.quality.augmentation import blur, score_left
 from models.quality.heatmap import heatmap
 from models.quality.hot import without_hot_pixels
-from models.quality.network import PowerSpectrum, RatingNet, RobitailleNet
-from models.quality.preparing import cover, normalize, prepare, resample
+from models.quality.network import RatingNet
+from models.quality.preparing import prepare
+from models.quality.resampling import resample
+from models.quality.robitaille import RobitailleNet
 from models.quality.score import Score
 from models.quality.scorer import PAPERS, SHIPPED
+from models.quality.spectral import PowerSpectrum
+from models.quality.tiles import cover, normalize
 from tests.helpers.filaments import filaments
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -12,10 +12,11 @@ import torch
 from numpy.typing import NDArray
 
 from models.restoration import RestorationNet, Restorer
-from models.restoration.compute import Answer, OnCpu, Wait
+from models.restoration.compute import Answer, Wait
 from models.restoration.engine import SMALLEST
 from models.restoration.folded import Folded
 from models.restoration.normalization import Normalization
+from models.restoration.on_cpu import OnCpu
 from models.restoration.tiles import cut, smallest
 from models.restoration.weights import save
 

@@ -12,12 +12,13 @@ from torchmetrics.functional.image import multiscale_structural_similarity_index
 from models.restoration.blind import blind
 from models.restoration.calibration import calibrate, covered, half_width, members, spread
 from models.restoration.cyclegan import PatchDiscriminator
-from models.restoration.losses import LOSSES, WEIGHTS, laplace, ms_ssim, of_scale
+from models.restoration.losses import LOSSES, laplace, of_scale
 from models.restoration.network import RestorationNet, build
 from models.restoration.normalization import Normalization
 from models.restoration.objective import Case, rate_at
 from models.restoration.patches import Patches
 from models.restoration.recipe import Recipe
+from models.restoration.similarity import WEIGHTS, ms_ssim
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

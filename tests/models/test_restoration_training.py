@@ -21,13 +21,9 @@ from agent.offline.training.restoration import RestorationTraining, recipe_of, t
 from models.restoration import Recipe, read_restoration, train
 from models.restoration.normalization import Normalization
 from models.restoration.objective import whole
-from models.restoration.pairs import (
-    Frame,
-    Pairs,
-    from_arrays,
-    read_pairs,
-    split,
-)
+from models.restoration.pairs import Frame, Pairs, from_arrays
+from models.restoration.parts import split
+from models.restoration.reading import read_pairs
 from models.restoration.registration import register, shift_of
 from tests.helpers.filaments import filaments
 

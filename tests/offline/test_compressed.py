@@ -15,7 +15,7 @@ from agent.offline.rating.images import images_in
 from agent.offline.training.reading import read_frames, read_movie, read_rated
 from models.interpolation.movies import read_movies
 from models.quality.data import load
-from models.restoration.pairs import read_pairs
+from models.restoration.reading import read_pairs
 from tests.devices.test_recorded import TYX, ngff
 
 FRAMES: NDArray[np.uint16] = np.random.default_rng(2).poisson(40, (5, 40, 48)).astype(np.uint16)

@@ -93,7 +93,7 @@ def train_restoration(
         raise UserError(f"{data}: no such folder; accepted: one with a folder for each channel")
     with user_errors(config):
         recipe = _recipe(asked)
-    from models.restoration.pairs import read_pairs
+    from models.restoration.reading import read_pairs
     from models.restoration.training import train
 
     device = device_named(asked.device)
