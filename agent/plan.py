@@ -204,6 +204,8 @@ class Frame:
     dose_J
         Light energy that it took (J), by laser; None where an earlier version's ledger does not
         have it.
+    pixel_size_nm
+        Side of a pixel on the sample (nm); None where it is the config's.
     """
 
     index: int
@@ -214,6 +216,7 @@ class Frame:
     _quality: Callable[[], Score]
     _uncertainty: Callable[[], float] = _nobody_filters
     dose_J: Mapping[str, float] | None = None
+    pixel_size_nm: float | None = None
 
     @property
     def quality(self) -> Score:

@@ -33,21 +33,27 @@ class Received:
     dose_J
         Light energy (J) by laser: of the time that was expected or of the one that was measured,
         whichever is more.
+    pixel_size_nm
+        Side of a pixel on the sample (nm); None where it is the config's.
     """
 
     settings: dict[str, Value]
     expected_s: float
     lit_s: float
     dose_J: dict[str, float]
+    pixel_size_nm: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """For the ledger."""
-        return {
+        got: dict[str, Any] = {
             "settings": self.settings,
             "expected_s": self.expected_s,
             "lit_s": self.lit_s,
             "dose_J": self.dose_J,
         }
+        if self.pixel_size_nm is not None:
+            got["pixel_size_nm"] = self.pixel_size_nm
+        return got
 
 
 class LightMeter:

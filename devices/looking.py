@@ -7,7 +7,7 @@ as they are configured, and each would move its sample's clock on.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from devices.bound import devices_of, put
@@ -51,15 +51,17 @@ def look(core: UniMMCore, config: MicroscopeConfig, gate: LightGate) -> None:
     # Opened by Micro-Manager itself, the shutter would light this frame.
     core.setAutoShutter(False)
     check_camera(core)
-    check_pixel_size(core, config)
     sender = Sender(core, config, gate)
     try:
         _check_sizes(core, config)
+        sizes = []
         for mode, pins in config.modes.items():
             full = {**config.start(), **pins}
             dark = {name: full[name] for name in full if name not in config.light}
             _set(core, sender, dark, config.camera_ms(full), mode)
             _check_resolution(core, config, full, mode)
+            sizes.append(own_pixel_um(core, config))
+        check_pixel_size(sizes, config)
     finally:
         sender.forget()
     if core.getExposure() > _LONGEST_MS:
@@ -90,21 +92,31 @@ def check_camera(core: UniMMCore) -> None:
         )
 
 
-def check_pixel_size(core: UniMMCore, config: MicroscopeConfig) -> None:
-    """Check that the `.cfg`'s pixel size, if it has one, is the config's.
+def check_pixel_size(sizes: Sequence[float | None], config: MicroscopeConfig) -> None:
+    """Check that the `.cfg`'s pixel size, if it has one, is the config's in one of the modes.
+
+    Parameters
+    ----------
+    sizes
+        In each of the modes (µm); see `devices.pixels.own_pixel_um`.
+    config
+        The `microscope` section.
 
     Raises
     ------
     BindingError
-        It is another.
+        It is another in all of them.
     """
-    found = (own_pixel_um(core, config) or 0.0) * 1e3
-    if found and abs(found - config.pixel_size_nm) > _PIXEL_SIZE * config.pixel_size_nm:
-        raise BindingError(
-            ("pixel_size_nm",),
-            f"{config.pixel_size_nm:g}, but in {config.cfg} it is {found:g} now "
-            f"({core.getCurrentPixelSizeConfig()!r}); one of them is wrong",
-        )
+    found = [size * 1e3 for size in sizes if size is not None]
+    given = config.pixel_size_nm
+    if len(found) < len(sizes) or any(abs(nm - given) <= _PIXEL_SIZE * given for nm in found):
+        return
+    one = next(iter(config.modes))
+    where = f"in mode {one!r}" if len(config.modes) > 1 else "as a run has it"
+    raise BindingError(
+        ("pixel_size_nm",),
+        f"{given:g}, but by {config.cfg} it is {found[0]:g} {where}; one of them is wrong",
+    )
 
 
 def _check_sizes(core: UniMMCore, config: MicroscopeConfig) -> None:

@@ -24,7 +24,7 @@ from devices.loading import assign_roles
 from devices.looking import look
 from devices.opening import OpenCore, open_core
 from devices.owners import check_once
-from devices.pixels import contradiction, own_affine, with_own_affine
+from devices.pixels import PixelSize, contradiction, own_affine, with_own_affine
 from devices.refusals import refused, unknown
 from devices.safety import SafeState, Stop
 from devices.shot import Plane, Shot
@@ -88,6 +88,7 @@ class Microscope:
         self._stood = core.getXYPosition() if core.getXYStageDevice() else (0.0, 0.0)
         self.kept = held.lights.kept()
         self.loose: tuple[Loose, ...] = tuple(held.lights.loose())
+        self._pixel_size = PixelSize(core, config)
         self.contradiction = contradiction(config, own_affine(core, config))
         self._bound = {s.address(): (n, s) for n, s in config.settings.items()}
         self._engine = StrictEngine(core, config, self._guard, held.gate)
@@ -134,6 +135,7 @@ class Microscope:
             held.within(_LOOKING_S, microscope._measure)  # settings may have changed it
             # Looking may have switched light on.
             held.darken("opened")
+            microscope._pixel_size = PixelSize(held.core, microscope.config)
             held.arm()
             yield microscope
 
@@ -244,7 +246,14 @@ class Microscope:
             for laser, watts in config.watts(has).items()
         }
         lasers = [lit[laser] for laser in config.lasers if laser in lit]
-        return Received(has, expected, max(lasers or [lit.get(FRAME, 0.0)]), dose)
+        pixel_nm = self._pixel_size.nm()
+        return Received(
+            has,
+            expected,
+            max(lasers or [lit.get(FRAME, 0.0)]),
+            dose,
+            None if pixel_nm == config.pixel_size_nm else pixel_nm,
+        )
 
     @property
     def _simulated_light(self) -> bool:

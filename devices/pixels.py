@@ -18,12 +18,50 @@ ALIKE = 0.05
 """Relative difference that two calibrations of one microscope may have."""
 
 
-def own_pixel_um(core: UniMMCore, config: MicroscopeConfig) -> float | None:
-    """Side of a pixel (µm) at the moment by the `.cfg`; None where it says nothing."""
+def own_pixel_um(
+    core: UniMMCore, config: MicroscopeConfig, *, cached: bool = False
+) -> float | None:
+    """Side of a pixel (µm) at the moment by the `.cfg`; None where it says nothing.
+
+    Parameters
+    ----------
+    core, config
+        The devices, and what they were opened from.
+    cached
+        By what the devices were last told or asked, instead of asking them.
+    """
     # The demo's objectives look at nothing.
-    if config.cfg in (None, "demo") or core.getCurrentPixelSizeConfig() in ("", OURS):
+    if config.cfg in (None, "demo") or core.getCurrentPixelSizeConfig(cached) in ("", OURS):
         return None
-    return float(core.getPixelSizeUm()) or None
+    return float(core.getPixelSizeUm(cached)) or None
+
+
+class PixelSize:
+    """Side of a pixel, frame by frame: it follows objective, zoom, resolution and binning.
+
+    The core's own where it has one. Else it is the config's, times what the core says has changed
+    since it was opened.
+
+    Parameters
+    ----------
+    core, config
+        The devices as a run sets them, and what they were opened from.
+    """
+
+    def __init__(self, core: UniMMCore, config: MicroscopeConfig) -> None:
+        self._core, self._config = core, config
+        self._opened_um = float(core.getPixelSizeUm())
+
+    def nm(self) -> float:
+        """Of the frame that was taken last (nm)."""
+        given = self._config.pixel_size_nm
+        if (own := own_pixel_um(self._core, self._config, cached=True)) is not None:
+            # Micrometres times a thousand: the last digits are rounding.
+            return float(f"{own * 1e3:.9g}")
+        now = float(self._core.getPixelSizeUm(True))
+        if not now or not self._opened_um or now == self._opened_um:
+            return given
+        return float(f"{given * now / self._opened_um:.9g}")
 
 
 def own_affine(core: UniMMCore, config: MicroscopeConfig) -> Affine | None:

@@ -49,7 +49,7 @@ def measure(
         lost.sd,
         saturation=saturated_share(pixels),
         snr=signal_to_noise(pixels),
-        resolution_nm=resolution_nm(pixels, scope.pixel_size_nm),
+        resolution_nm=resolution_nm(pixels, image.pixel_size_nm or scope.pixel_size_nm),
         time_s=scope.exposure_s(taken_at, pixels.size),
         dose_J=dose,
         measured=judged.measured,

@@ -117,6 +117,7 @@ class _Frame(TypedDict):
     dose_J: NotRequired[dict[str, Finite]]
     lit_s: NotRequired[Finite]
     expected_s: NotRequired[Finite]
+    pixel_size_nm: NotRequired[Finite]
 
 
 @row
@@ -125,6 +126,7 @@ class _Void(TypedDict):
     dose_J: NotRequired[dict[str, Finite]]
     lit_s: NotRequired[Finite]
     expected_s: NotRequired[Finite]
+    pixel_size_nm: NotRequired[Finite]
 
 
 @row

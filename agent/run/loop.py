@@ -325,7 +325,15 @@ class Loop:
         score = self._answers.scored(pending.index, pending.shot, pixels)
         unsure = self._answers.filtered(pending.index, pending.shot)
         return Frame(
-            pending.index, pending.shot, got.settings, pixels, at, score, unsure, got.dose_J
+            pending.index,
+            pending.shot,
+            got.settings,
+            pixels,
+            at,
+            score,
+            unsure,
+            got.dose_J,
+            got.pixel_size_nm,
         )
 
     def _settle(self, pending: _Pending, row: dict[str, Any]) -> None:

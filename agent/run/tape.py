@@ -353,4 +353,5 @@ class Tape:
             score,
             unsure,
             taken.frame.get("dose_J"),
+            taken.frame.get("pixel_size_nm"),
         )

@@ -138,7 +138,11 @@ REFUSED: dict[str, tuple[dict[str, Any], tuple[str, ...], str]] = {
         ("settings", "x"),
         "of 1 bytes at 8bit and 512 × 512 px of 2 bytes at 16bit",
     ),
-    "pixel size": ({"cfg": "sized.cfg"}, ("pixel_size_nm",), "20, but in sized.cfg it is 100 now"),
+    "pixel size": (
+        {"cfg": "sized.cfg"},
+        ("pixel_size_nm",),
+        "20, but by sized.cfg it is 100 as a run has it",
+    ),
 }
 
 
