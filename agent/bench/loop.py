@@ -23,6 +23,8 @@ from devices.shot import Shot
 
 _REPEATS = 5
 _FRAMES = 300
+_QUICK_FRAMES = 100
+_SIDE = 512
 
 
 def _config(frames: int, *, score: bool) -> RunConfig:
@@ -36,8 +38,8 @@ def _config(frames: int, *, score: bool) -> RunConfig:
                 "pixel_size_nm": 20,
                 "exposure": {"camera_ms": 10},
                 "properties": [
-                    ["Camera", "OnCameraCCDXSize", 512],
-                    ["Camera", "OnCameraCCDYSize", 512],
+                    ["Camera", "OnCameraCCDXSize", _SIDE],
+                    ["Camera", "OnCameraCCDYSize", _SIDE],
                     ["Camera", "PixelType", "16bit"],
                 ],
             },
@@ -85,7 +87,7 @@ def measure(*, quick: bool, seeds: int | None, view: bool = False) -> Measuremen
 
         return measure_pages(lambda count: _config(count, score=False), quick=quick, seeds=seeds)
     repeats = seeds or _REPEATS
-    frames = 100 if quick else _FRAMES
+    frames = _QUICK_FRAMES if quick else _FRAMES
     raw: dict[str, list[float]] = {"bare_s": [], "loop_s": [], "scoring_s": []}
     queues: list[int] = []
     scored: list[int] = []

@@ -278,7 +278,11 @@ def test_simulate_and_train_a_quality_network(stedfast: Command, tmp_path: Path)
 
 @pytest.mark.process
 @pytest.mark.slow
-def test_bench_prints_checks_computed_from_its_figures(stedfast: Command) -> None:
+def test_bench_prints_checks_computed_from_its_figures(
+    stedfast: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("_QUICK_FRAMES", 20), ("_SIDE", 64)):
+        monkeypatch.setattr(f"agent.bench.loop.{name}", value)
     data: dict[str, Any] = json.loads(
         stedfast("bench", "loop", "--quick", "--seeds", "1", "--json")
     )

@@ -96,6 +96,9 @@ def test_every_raw_frame_has_its_filtered_partner(
     """Micro-Manager's own demo camera and the virtual microscope, as a person runs them."""
     run, count = tmp_path / "run", 4
     changes = [f"live.frames={count}", f"filter.model={weights}", "filter.frames=all"]
+    if name == "demo_camera":
+        sides = ", ".join(f"[Camera, OnCameraCCD{axis}Size, 64]" for axis in "XY")
+        changes += [f"microscope.properties=[{sides}, [Camera, PixelType, 16bit]]"]
     if name == "live":
         changes += ["microscope.virtual_sted.width_px=48", "microscope.virtual_sted.height_px=40"]
         changes += ["analysis.score=false"]
