@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import qmc
 
 from agent.optimizer.outcome import Settings
 from devices.config import SettingConfig, Value
@@ -139,6 +138,8 @@ class Space:
 
     def sobol(self, count: int, seed: int) -> list[Settings]:
         """Points that fill the allowed ranges evenly (scrambled Sobol sequence)."""
+        from scipy.stats import qmc  # whoever only reads a run draws none, and it takes a while
+
         sampler = qmc.Sobol(len(self), seed=np.random.default_rng(seed))
         return self.at(self._within(sampler.random_base2(int(np.ceil(np.log2(max(count, 2)))))))[
             :count
