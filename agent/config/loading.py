@@ -13,6 +13,7 @@ from agent.config.optimize import ENGINES, OBJECTIVES, OptimizeConfig
 from agent.config.own_code import (
     ENGINE,
     FILTER,
+    INTERPOLATOR,
     NAME,
     OBJECTIVE,
     PLAN,
@@ -23,6 +24,7 @@ from agent.config.own_code import (
     not_loaded,
 )
 from agent.config.paths import settle
+from agent.config.plans import TimelapseConfig
 from agent.config.reading import located, read_checked
 from agent.config.schema import PLANS, FilterConfig, RunConfig
 from devices.refusals import did_you_mean, refused
@@ -54,7 +56,7 @@ def load(path: Path, overrides: Sequence[str] = (), *, code: bool = True) -> Run
 
 
 def _model_of(data: dict[str, Any], path: Path, *, code: bool) -> type[RunConfig]:
-    """The model that fits a config's plan, engine, objective and filter.
+    """The model that fits what a config names of one's own.
 
     Parameters
     ----------
@@ -83,10 +85,11 @@ _PARTS: dict[Part, tuple[type[BaseModel], tuple[str, ...], tuple[str, ...]]] = {
     ENGINE: (OptimizeConfig, ("optimize", "engine"), ENGINES),
     OBJECTIVE: (OptimizeConfig, ("optimize", "objective"), OBJECTIVES),
     FILTER: (FilterConfig, ("filter", "model"), ()),
+    INTERPOLATOR: (TimelapseConfig, ("timelapse", "model"), ()),
 }
 """What has its section, the key that names it, and which come with this package.
 
-Filters that do are files.
+Filters and interpolators that do are files.
 """
 
 
@@ -140,9 +143,10 @@ def _model(*owns: Own) -> type[RunConfig]:
     for own in owns:
         added.setdefault(_PARTS[own.part][0], {}).update(_fields(own))
     fields = added.get(RunConfig, {})
-    if found := added.get(OptimizeConfig):
-        search = create_model("OptimizeConfig", __base__=OptimizeConfig, **found)
-        fields["optimize"] = (search, Field(default_factory=search))
+    for key, base in (("optimize", OptimizeConfig), ("timelapse", TimelapseConfig)):
+        if found := added.get(base):
+            section = create_model(base.__name__, __base__=base, **found)
+            fields[key] = (section, Field(default_factory=section))
     if found := added.get(FilterConfig):
         made = create_model("FilterConfig", __base__=FilterConfig, **found)
         about = RunConfig.model_fields["filter"].description

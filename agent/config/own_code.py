@@ -1,4 +1,4 @@
-"""Plans, engines, objectives and filters from outside this package: installed, or of a file.
+"""Code from outside this package: plans, engines, … installed, or of a file.
 
 Each is a function whose first parameter is its section of the config:
 
@@ -6,6 +6,7 @@ Each is a function whose first parameter is its section of the config:
     def annealing(section: Annealing, space: Space, run: RunConfig) -> Optimizer: ...
     def peak(section: Peak, run: RunConfig) -> Callable[[Frame, Frame, Frame], float]: ...
     def median(section: Median, device: str) -> Restorer: ...
+    def blend(section: Blend, device: str) -> Interpolation: ...
 
 The section is a model of its own, found by the annotation. A config names the function,
 `MODULE:FUNCTION`, or an entry point of an installed package; the function's or the entry point's
@@ -82,11 +83,12 @@ OBJECTIVE = Part(
     _UnknownObjective,
 )
 FILTER = Part("filter", "stedfast.filters", Model, "agent.config.Model", _Unknown)
+INTERPOLATOR = Part("interpolator", "stedfast.interpolators", Model, "agent.config.Model", _Unknown)
 
 
 @dataclass(frozen=True, slots=True)
 class Own:
-    """A plan, an engine, an objective or a filter that a config names.
+    """A plan, an engine or another `Part` that a config names.
 
     Attributes
     ----------
@@ -141,7 +143,7 @@ def not_loaded(part: Part, name: str) -> Own:
 
 
 def find(part: Part, name: str, folder: Path) -> Own:
-    """Import a plan, an engine, an objective or a filter.
+    """Import what a config names.
 
     Parameters
     ----------

@@ -112,7 +112,11 @@ class TimelapseConfig(TimePointsConfig):
     drift: Literal["off", "measure", "follow"] = Field(
         "measure", description="take drift out before frames are rebuilt; follow it with the stage"
     )
-    model: str = Field("flow", description="name of an interpolator, or a .safetensors file")
+    model: str = Field(
+        "flow",
+        description="name of an interpolator, or a .safetensors file. Also MODULE:FUNCTION, or the "
+        "name of an installed interpolator",
+    )
     device: Literal["auto", "cpu", "cuda"] = DEVICE
     timeout_s: float = Field(
         60.0, gt=0, description="longest time for rebuilding, and longest wait of the plan for it"

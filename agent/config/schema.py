@@ -90,7 +90,7 @@ class RunConfig(Model):
     """A whole run."""
 
     own: ClassVar[Mapping[str, Own]] = {}
-    """Its plan, engine, objective and filter, where they do not come with this package."""
+    """Its plan, engine, objective, filter and interpolator, where they are of one's own."""
 
     plan: Literal["live", "optimize", "timelapse"] = Field(
         description="what the run does; the section of that name says how. Also MODULE:FUNCTION, "

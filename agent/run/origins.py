@@ -22,7 +22,7 @@ PRIOR = "prior"
 
 
 DECIDE = ("plan", "engine", "objective")
-"""Code of one's own that decides again in a replay; what a filter gave is in the ledger."""
+"""Code of one's own that decides again in a replay; what others gave is in the ledger."""
 
 
 def plan_of(make_plan: Callable[[RunConfig], Plan]) -> str | None:
@@ -36,7 +36,7 @@ def plan_of(make_plan: Callable[[RunConfig], Plan]) -> str | None:
 
 
 def code_of(config: RunConfig, plan: str | None) -> dict[str, dict[str, str]]:
-    """Name, version and hash of plan, engine, objective and filter in use, where one's own.
+    """Name, version and hash of plan, engine and other parts in use, where they are one's own.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ def check_origins(
 def changed_code(
     session: Mapping[str, Any],
     code: Mapping[str, Mapping[str, str]],
-    parts: Collection[str] = (*DECIDE, "filter"),
+    parts: Collection[str] = (*DECIDE, "filter", "interpolator"),
 ) -> list[str]:
     """Sentences about these parts where a session had other versions."""
     changed = []

@@ -8,7 +8,7 @@ with them.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from numpy.typing import NDArray
 
-from agent.config.own_code import FILTER, find
 from agent.record.filtered import FilteredStore
 from agent.record.raw import RawFrames
 from agent.workers.network_process import NetworkProcess, compute_on_half_the_cores
@@ -78,12 +77,6 @@ def open_restorer(model: str, device: str) -> Restorer:
 
     compute_on_half_the_cores()
     return Restorer(model, device)
-
-
-def open_own(name: str, folder: Path, section: Mapping[str, Any], device: str) -> Any:
-    """A filter of one's own, imported in the process that it works in; see `own_code`."""
-    own = find(FILTER, name, folder)
-    return own.maker()(own.section.model_validate(section), device)
 
 
 class FilterProcess(NetworkProcess):

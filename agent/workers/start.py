@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from agent.config import RunConfig
 from agent.config.data import as_data
+from agent.config.own_code import FILTER, INTERPOLATOR, Part
 from agent.config.reading import located
-from agent.config.schema import FilterConfig
 from agent.plans.adaptive.error import Detector
 from agent.workers.filter_process import (
     FilterProcess,
     MakePage,
     Restore,
-    open_own,
     open_restorer,
 )
+from agent.workers.own_code import open_own
 from agent.workers.rebuild_process import Interpolate, RebuildProcess, open_interpolation
 from agent.workers.restarted_process import RestartedProcess
 from agent.workers.score import Compute
@@ -40,7 +41,7 @@ def check_filter(config: RunConfig, source: Path) -> None:
     """
     if config.filter is None:
         return
-    if "filter" not in config.own:
+    if FILTER.word not in config.own:
         from models.restoration import read_restoration
 
         try:
@@ -60,12 +61,16 @@ def check_interpolator(config: RunConfig, source: Path) -> None:
     """
     if not config.section.rebuilds():
         return
-    from models.interpolation import read_interpolator
+    if INTERPOLATOR.word not in config.own:
+        from models.interpolation import read_interpolator
 
-    try:
-        read_interpolator(config.timelapse.model)
-    except (OSError, ValueError) as error:
-        raise located(source, ("timelapse", "model"), str(error)) from None
+        try:
+            read_interpolator(config.timelapse.model)
+        except (OSError, ValueError) as error:
+            raise located(source, ("timelapse", "model"), str(error)) from None
+    elif config.section.tunes():
+        why = refused(config.timelapse.tune, "false: only weights can learn")
+        raise located(source, ("timelapse", "tune"), why)
     _check_device(config.timelapse.device, source, ("timelapse", "device"))
 
 
@@ -179,12 +184,17 @@ def _scoring(
         process.close()
 
 
-def _restore(config: RunConfig, asked: FilterConfig, source: Path) -> Restore:
-    if (own := config.own.get("filter")) is None:
-        return partial(open_restorer, asked.model, asked.device)
+def _made(
+    config: RunConfig, part: Part, source: Path, ours: Callable[[str, str], Any]
+) -> Callable[[], Any]:
+    """What makes the config's filter or interpolator in its process."""
+    asked = config.filter if part is FILTER else config.timelapse
+    assert asked is not None
+    if (own := config.own.get(part.word)) is None:
+        return partial(ours, asked.model, asked.device)
     folder = (config.modules or source.parent).absolute()
     section = as_data(getattr(asked, own.key))
-    return partial(open_own, own.name, folder, section, asked.device)
+    return partial(open_own, part, own.name, folder, section, asked.device)
 
 
 @contextmanager
@@ -200,10 +210,9 @@ def _filtering(
     if config.filter is None:
         yield None
         return
-    asked = config.filter
     try:
         process = FilterProcess(
-            restore or _restore(config, asked, source),
+            restore or _made(config, FILTER, source, open_restorer),
             folder,
             pixel_size_um=config.microscope.pixel_size_nm * 1e-3,
             page=page,
@@ -233,7 +242,7 @@ def _rebuilding(
     fields = [field.index for field in grid(config.microscope.fields)[: asked.fields]]
     try:
         process = RebuildProcess(
-            interpolate or partial(open_interpolation, asked.model, asked.device),
+            interpolate or _made(config, INTERPOLATOR, source, open_interpolation),
             folder,
             fields,
             asked.frames,

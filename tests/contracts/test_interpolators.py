@@ -5,31 +5,52 @@ Add an interpolator to `NAMES`, and it goes through all of this.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from agent.config.own_code import INTERPOLATOR as PART
+from agent.workers.own_code import open_own
 from models.interpolation import Interpolation
 from models.interpolation.weights import shipped
+from tests.helpers.own_code import INTERPOLATOR
 
-NAMES = tuple(shipped())
+OWN = "fade:fade"
+NAMES = (*shipped(), OWN)
 Frame = NDArray[Any]
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module", params=NAMES)
-def make(request: pytest.FixtureRequest) -> Callable[[], Any]:
+def make(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[], Any]]:
     """Makes the interpolator as its process does."""
-    return lambda: Interpolation(request.param, "cpu")
+    folder = tmp_path_factory.mktemp("interpolator")
+    (folder / "fade.py").write_text(INTERPOLATOR, encoding="utf-8")
+    path = list(sys.path)
+    if request.param == OWN:
+        yield lambda: open_own(PART, OWN, folder, {"sharpness": 2.0}, "cpu")
+    else:
+        yield lambda: Interpolation(request.param, "cpu")
+    sys.path[:] = path
+    sys.modules.pop("fade", None)
 
 
 @pytest.fixture(scope="module")
 def interpolator(make: Callable[[], Any]) -> Any:
     return make()
+
+
+def bundled(interpolator: Any) -> None:
+    """Of others, a run asks only for what it needs."""
+    if not isinstance(interpolator, Interpolation):
+        pytest.skip("what it refuses is its own affair")
 
 
 def blobs(columns: float = 0.0, shape: tuple[int, int] = (16, 24), dtype: Any = np.uint16) -> Frame:
@@ -47,12 +68,14 @@ def test_a_rebuilt_frame_has_the_size_of_the_measured_ones(
     assert found.image.shape == shape and found.image.dtype == np.float32
     assert np.isfinite(found.image).all()
     assert np.isfinite(found.uncertainty) and found.uncertainty >= 0
-    assert found.sd.shape == shape and np.isfinite(found.sd).all() and (found.sd >= 0).all()
-    assert (found.device, found.fault) == ("cpu", None)
+    if isinstance(interpolator, Interpolation):  # which tells more than a run needs
+        assert found.sd.shape == shape and np.isfinite(found.sd).all() and (found.sd >= 0).all()
+        assert (found.device, found.fault) == ("cpu", None)
 
 
 @pytest.mark.parametrize("t", [0.0, 1.0, -0.1, 1.5, float("nan")])
 def test_only_times_between_the_frames_are_rebuilt(interpolator: Any, t: float) -> None:
+    bundled(interpolator)
     with pytest.raises(ValueError, match="t: found"):
         interpolator.between(blobs(), blobs(1), t)
 
@@ -128,5 +151,6 @@ def test_counts_keep_their_offset_and_gain(interpolator: Any) -> None:
     ],
 )
 def test_other_frames_are_refused(interpolator: Any, before: Any, after: Any, message: str) -> None:
+    bundled(interpolator)
     with pytest.raises(ValueError, match=message):
         interpolator.between(before, after, 0.5)

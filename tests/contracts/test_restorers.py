@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from agent.workers.filter_process import open_own
+from agent.config.own_code import FILTER as PART
+from agent.workers.own_code import open_own
 from models.restoration import Restorer
 from models.restoration.weights import shipped
 from tests.helpers.own_code import FILTER
@@ -34,7 +35,7 @@ def make(
     (folder / "times.py").write_text(FILTER, encoding="utf-8")
     path = list(sys.path)
     if request.param == OWN:
-        yield lambda: open_own(OWN, folder, {"factor": 3.0}, "cpu")
+        yield lambda: open_own(PART, OWN, folder, {"factor": 3.0}, "cpu")
     else:
         yield lambda: Restorer(request.param, "cpu")
     sys.path[:] = path

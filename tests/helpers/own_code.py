@@ -55,6 +55,40 @@ def times(section: Times, device):
     return Multiplying(section.factor)
 """
 
+INTERPOLATOR = """
+from types import SimpleNamespace
+
+import numpy as np
+from pydantic import Field
+
+from agent.config import Model
+
+
+class Fade(Model):
+    sharpness: float = Field(1.0, gt=0, description="1: linear; above: more of the nearer frame")
+
+
+class Fading:
+    device = "cpu"
+
+    def __init__(self, sharpness):
+        self.sharpness = sharpness
+
+    def weights_hash(self):
+        return f"{self.sharpness:064.0f}"
+
+    def between(self, before, after, t):
+        first, second = before.astype(np.float32), after.astype(np.float32)
+        near, far = (1 - t) ** self.sharpness, t**self.sharpness
+        image = (near * first + far * second) / (near + far)
+        away = float(np.abs(first - second).mean())
+        return SimpleNamespace(image=image, uncertainty=away / max(float(image.std()), 1e-6))
+
+
+def fade(section: Fade, device):
+    return Fading(section.sharpness)
+"""
+
 
 def install(project: Path, site: Path) -> str:
     """Make a project's entry points known, as an installer would; its version.

@@ -26,9 +26,10 @@ from agent.run.trust import read_trusted
 from agent.ui.report import write_report
 from agent.ui.view import payloads
 from agent.ui.view.reader import Reader
+from agent.workers.start import check_interpolator
 from tests import faulty
 from tests.faulty import cli
-from tests.helpers.own_code import ENGINE, FILTER, install
+from tests.helpers.own_code import ENGINE, FILTER, INTERPOLATOR, install
 from tests.helpers.runs import cut_after, mean_score, recorded
 from tests.helpers.searches import config_data_of_a_run
 
@@ -42,11 +43,11 @@ EVIL = "from pathlib import Path\nPath(__file__).with_name('imported').touch()\n
 def forgotten() -> Iterator[None]:
     """What a test imports from its folder is not there for the next."""
     place = list(sys.path)
-    for name in ("focus_series", "later", "times"):
+    for name in ("focus_series", "later", "times", "fade"):
         sys.modules.pop(name, None)
     yield
     sys.path[:] = place
-    for name in ("focus_series", "later", "times"):
+    for name in ("focus_series", "later", "times", "fade"):
         sys.modules.pop(name, None)
 
 
@@ -350,6 +351,51 @@ def test_a_filter_of_one_s_own_works_in_its_process(tmp_path: Path) -> None:
     data["filter"] = asked | {"times": {"factor": 0}}
     with pytest.raises(UserError, match=r"`filter.times.factor`: found 0; .*greater than 0"):
         load(faulty.write(tmp_path / "wrong.yaml", data))
+
+
+# ---------------------------------------------------------------------- an interpolator
+
+
+def skipping(folder: Path, **options: Any) -> Path:
+    """The file of a time-lapse whose interpolator lies beside it."""
+    (folder / "fade.py").write_text(INTERPOLATOR, encoding="utf-8")
+    lapse = {"frames": 7, "interval_s": 0, "acquire": "skip", "gap": 3, "model": "fade:fade"}
+    data = faulty.config(plan="timelapse", timelapse=lapse | options)
+    del data["live"]
+    return faulty.write(folder / "config.yaml", data)
+
+
+def test_an_interpolator_of_one_s_own_rebuilds_in_its_process(tmp_path: Path) -> None:
+    run = ran(skipping(tmp_path, drift="off", fade={"sharpness": 2.0}))
+    raw, made = (
+        np.asarray(zarr.open(run / f"{kind}.ome.zarr")["0"]) for kind in ("raw", "reconstructed")
+    )
+    first, second = raw[0].astype(float), raw[1].astype(float)
+    np.testing.assert_allclose(made[1, 0], (4 * first + second) / 5, atol=0.51)
+    session = recorded(run).sessions[-1]
+    assert session["code"]["interpolator"]["name"] == "fade:fade"
+    assert session["weights"]["interpolator"].endswith("2")
+
+    sys.modules.pop("fade", None)
+    assert summarize(run)["frames"]["reconstructed"] == 4
+    assert replay(run).difference is None
+    assert "fade" not in sys.modules, "what the interpolator gave is in the ledger"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"fade": {"sharpness": 0}}, "`timelapse.fade.sharpness`: found 0; .*greater than 0"),
+        ({"model": "fade:Fade"}, "`timelapse.model`: 'fade:Fade' is no interpolator; accepted: a"),
+        ({"tune": True, "acquire": "adaptive"}, "`timelapse.tune`: found True; accepted: false: "),
+    ],
+)
+def test_what_is_wrong_with_an_interpolator_of_one_s_own_is_said(
+    tmp_path: Path, options: dict[str, Any], said: str
+) -> None:
+    file = skipping(tmp_path, **options)
+    with pytest.raises(UserError, match=said):
+        check_interpolator(load(file), file)
 
 
 # ---------------------------------------------------------------------- configs that are wrong
