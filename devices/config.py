@@ -291,9 +291,7 @@ class MicroscopeConfig(Model):
     @classmethod
     def _turns_back(cls, affine: Six | None) -> Six | None:
         if affine is not None and not Affine(affine).determinant:
-            raise ValueError(
-                "leads from every pixel to one line; accepted: what can be turned back"
-            )
+            raise ValueError("has no inverse: many pixels would be at one place")
         return affine
 
     @property

@@ -101,7 +101,8 @@ def _timelapse(config: RunConfig) -> Plan:
     # A run from before there were calibrations followed as if the camera lay along the stage.
     mounting = scope.mounting or Affine.square(scope.pixel_size_nm * 1e-3)
     lapses = [
-        kind(DriftTracker(field, mounting, reach_um), rules) for field in fields[: asked.fields]
+        kind(DriftTracker(field, mounting, reach_um, scope.stage_limits), rules)
+        for field in fields[: asked.fields]
     ]
     return skipping(asked, lapses, light, better)
 

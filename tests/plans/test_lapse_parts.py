@@ -28,6 +28,7 @@ from agent.plans.adaptive.gap import Gap, affordable, widest
 from agent.plans.adaptive.light_budget import LightBudget
 from agent.plans.adaptive.motion import Look, drift, likeness, local_change, look
 from devices.affine import Affine
+from devices.config import StageLimits
 from devices.shot import Field
 from tests.doubles.interpolators import Blend
 
@@ -154,6 +155,9 @@ def test_a_stage_that_runs_the_other_way_is_not_followed_for_long() -> None:
     far = DriftTracker(field, Affine.square(0.02), 0.1)
     far.see((50.0, 0.0))
     assert far.place.y_um == pytest.approx(20.1)
+    fenced = DriftTracker(field, Affine.square(0.02), 5.0, StageLimits(y_um=(19.5, 20.5)))
+    fenced.see((50.0, 5.0))
+    assert (fenced.place.x_um, fenced.place.y_um) == pytest.approx((10.1, 20.5))
 
 
 # ---------------------------------------------------------------------- events

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from devices.affine import Affine
+from devices.config import Range, StageLimits
 from devices.shot import Field
 
+_ANYWHERE = StageLimits()
 _LEAST_PX = 0.5
 """Drift below which nothing is concluded from it (pixels)."""
 _WORSE = 1.3
@@ -30,6 +32,8 @@ class DriftTracker:
         How the camera lies on the stage.
     reach_um
         How far it goes at most, along each axis (µm).
+    limits
+        Where the stage may go at all.
 
     Examples
     --------
@@ -43,6 +47,7 @@ class DriftTracker:
     field: Field
     mounting: Affine
     reach_um: float
+    limits: StageLimits = _ANYWHERE
     following: bool = True
     _x_um: float = 0.0
     _y_um: float = 0.0
@@ -77,7 +82,12 @@ class DriftTracker:
         y += y_moved + here[0] - y_before
         x += x_moved + here[1] - x_before
         self._before, self._content = here, (y, x)
-        self._y_um, self._x_um = self._within(y), self._within(x)
+        first = self.field
+        self._x_um = self._within(x, first.x_um, self.limits.x_um)
+        self._y_um = self._within(y, first.y_um, self.limits.y_um)
 
-    def _within(self, away_um: float) -> float:
-        return max(-self.reach_um, min(self.reach_um, away_um))
+    def _within(self, away_um: float, first_um: float, limits: Range | None) -> float:
+        away_um = max(-self.reach_um, min(self.reach_um, away_um))
+        if limits is None:
+            return away_um
+        return max(limits[0] - first_um, min(limits[1] - first_um, away_um))
