@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from devices.affine import Affine, Six
 from devices.dwell import dwell_s, refusal
+from devices.places import FieldsConfig, Place
 from devices.setting import Model, Range, SettingConfig, Value
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "FixedProperty",
     "MicroscopeConfig",
     "Model",
+    "Place",
     "PropertyBinding",
     "PythonDevice",
     "Range",
@@ -64,36 +66,36 @@ class ExposureConfig(Model):
         return self
 
 
-class FieldsConfig(Model):
-    """Fields of view: a grid on the stage, visited from its centre outwards."""
-
-    rows: int = Field(1, ge=1, le=1000, description="fields along y")
-    columns: int = Field(1, ge=1, le=1000, description="fields along x")
-    pitch_um: float = Field(10.0, gt=0, description="distance between neighbours (µm)")
-    centre_um: tuple[float, float] | None = Field(
-        None, description="where the first field is; where the stage is when a run starts if absent"
-    )
-    z_um: float | None = Field(
-        None,
-        description="focus that z-stacks are relative to (µm); where the focus is when a run "
-        "starts if absent",
-    )
-
-
 class StageLimits(Model):
     """How far the stages may go (µm); an axis without limits goes as far as it can."""
 
     x_um: Range | None = Field(None, description="lowest and highest x (µm)")
     y_um: Range | None = Field(None, description="lowest and highest y (µm)")
     z_um: Range | None = Field(None, description="lowest and highest position of the focus (µm)")
+    stages: dict[str, Range] = Field(
+        default_factory=dict,
+        description="lowest and highest position of other stages of one axis (µm), by device label",
+    )
 
-    def refusal(self, x: float | None, y: float | None, z: float | None) -> str | None:
+    def refusal(
+        self,
+        x: float | None,
+        y: float | None,
+        z: float | None,
+        stages: Mapping[str, float] | None = None,
+    ) -> str | None:
         """Why the stages may not go there; None if they may."""
-        for axis, limits, to in (("x", self.x_um, x), ("y", self.y_um, y), ("z", self.z_um, z)):
+        axes = [("x", "x_um", self.x_um, x), ("y", "y_um", self.y_um, y)]
+        axes += [("z", "z_um", self.z_um, z)]
+        axes += [
+            (label, f"stages.{label}", self.stages.get(label), to)
+            for label, to in (stages or {}).items()
+        ]
+        for axis, key, limits, to in axes:
             if limits is not None and to is not None and not limits[0] <= to <= limits[1]:
                 return (
                     f"{axis} = {to:g} µm is outside {limits[0]:g} … {limits[1]:g} µm "
-                    f"(`stage_limits.{axis}_um`)"
+                    f"(`stage_limits.{key}`)"
                 )
         return None
 
@@ -241,6 +243,18 @@ class MicroscopeConfig(Model):
     exposure: ExposureConfig
     fields: FieldsConfig = FieldsConfig()
     stage_limits: StageLimits = StageLimits()
+    xy_tolerance_um: float | None = Field(
+        None,
+        gt=0,
+        description="how far from where it was sent the XY stage may be (µm); a quarter of the way "
+        "to the nearest field, 2.5 µm at most, if absent",
+    )
+    z_tolerance_um: float = Field(
+        0.25,
+        gt=0,
+        description="how far from where it was sent the focus, or another stage of one axis, may "
+        "be (µm)",
+    )
     clock: PropertyBinding | None = Field(
         None, description="simulated time (s), set instead of waited for"
     )
@@ -344,22 +358,15 @@ class MicroscopeConfig(Model):
         }
 
     def placed(
-        self, xy_um: tuple[float, float] | None, z_um: float | None = None
+        self,
+        xy_um: tuple[float, float] | None,
+        z_um: float | None = None,
+        *,
+        revisited: int = 0,
     ) -> MicroscopeConfig:
-        """The same with its fields around a place (µm), where they have none of their own.
-
-        Parameters
-        ----------
-        xy_um, z_um
-            Where stage and focus are; None where there is none.
-        """
-        # To a nanometre, which goes to the ledger and back; adding 0 turns -0.0 into 0.0.
-        where: dict[str, object] = {}
-        if self.fields.centre_um is None and xy_um is not None:
-            where["centre_um"] = (round(xy_um[0], 3) + 0.0, round(xy_um[1], 3) + 0.0)
-        if self.fields.z_um is None and z_um is not None:
-            where["z_um"] = round(z_um, 3) + 0.0
-        return self.model_copy(update={"fields": self.fields.model_copy(update=where)})
+        """The same with its fields as they are visited from a place: `FieldsConfig.placed`."""
+        fields = self.fields.placed(xy_um, z_um, revisited=revisited)
+        return self.model_copy(update={"fields": fields})
 
     def start(self) -> dict[str, Value]:
         """The settings a run starts from."""

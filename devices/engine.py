@@ -26,7 +26,7 @@ from devices.config import MicroscopeConfig, Value
 from devices.errors import DeviceFault, LimitError, StaysLit
 from devices.light import FRAME, LightMeter
 from devices.safety import LightGate
-from devices.sending import Sender
+from devices.sending import STAGES, Sender
 from devices.values import same
 
 
@@ -100,7 +100,7 @@ class StrictEngine(MDAEngine):
         wanted: dict[str, Value] = {}
         self.meter.begin()
         try:
-            sender.move(event.x_pos, event.y_pos, event.z_pos)
+            sender.move(event.x_pos, event.y_pos, event.z_pos, event.metadata.get(STAGES))
             exposed = sender.expose(event.exposure)
             for device, prop, value in event.properties or ():
                 if (name := self._bound.get((device, prop))) is None:

@@ -132,12 +132,16 @@ def _python_devices(
         except ValueError as error:
             raise BindingError(("virtual_sted",), str(error)) from error
         reach = loaded["XYStage"].reach_um
-        far = max(max(abs(field.x_um), abs(field.y_um)) for field in grid(config.fields))
+        outermost = max(grid(config.fields), key=lambda one: max(abs(one.x_um), abs(one.y_um)))
+        far = max(abs(outermost.x_um), abs(outermost.y_um))
         if far > reach:
+            nearer = "fewer fields, a smaller `pitch_um`"
+            if config.fields.places is not None:
+                nearer = f"{outermost} nearer to it"
             raise BindingError(
                 ("fields",),
                 f"the outermost is {far:g} µm off the centre, this sample allows {reach:.3g} µm; "
-                "fewer fields, a smaller `pitch_um` or a larger `virtual_sted.size_um`",
+                f"{nearer} or a larger `virtual_sted.size_um`",
             )
     if config.replay is not None:
         from devices.replay import build_replay

@@ -26,12 +26,17 @@ from devices.opening import OpenCore, open_core
 from devices.owners import check_once
 from devices.pixels import PixelSize, contradiction, own_affine, with_own_affine
 from devices.refusals import refused, unknown
+from devices.route import length
 from devices.safety import SafeState, Stop
+from devices.sending import STAGES
 from devices.shot import Plane, Shot
+from devices.stages import with_stages
 from devices.values import send
 
 _LOOKING_S = 60.0
 """How long setting everything once may take (s), filter wheels included."""
+_NAMES = 8
+"""Names of places that are said."""
 _SIMULATED_LIBRARIES = {"DemoCamera", "SequenceTester"}
 
 
@@ -105,6 +110,7 @@ class Microscope:
         base: Path = Path(),
         seed: int = 0,
         stop: Stop | None = None,
+        revisited: int = 0,
     ) -> Iterator[Microscope]:
         """Load and bind everything, and let go of it when the context is left.
 
@@ -120,6 +126,8 @@ class Microscope:
             Of a simulated sample that has none of its own.
         stop
             Whether it is to end.
+        revisited
+            How many of the first fields are gone round again and again, for the order of visit.
 
         Raises
         ------
@@ -130,7 +138,9 @@ class Microscope:
         """
         check_once(config)
         with open_core(config, base=base, seed=seed, stop=stop) as held:
-            microscope = held.within(_LOOKING_S + config.timeout_s, lambda: cls._bind(held, config))
+            microscope = held.within(
+                _LOOKING_S + config.timeout_s, lambda: cls._bind(held, config, revisited)
+            )
             held.within(_LOOKING_S + config.timeout_s, lambda: look(held.core, config, held.gate))
             held.within(_LOOKING_S, microscope._measure)  # settings may have changed it
             # Looking may have switched light on.
@@ -140,10 +150,10 @@ class Microscope:
             yield microscope
 
     @classmethod
-    def _bind(cls, held: OpenCore, config: MicroscopeConfig) -> Microscope:
+    def _bind(cls, held: OpenCore, config: MicroscopeConfig, revisited: int) -> Microscope:
         core = held.core
         assign_roles(core, config)
-        config = with_whole_numbers(core, config)
+        config = with_stages(core, with_whole_numbers(core, config))
         check_bindings(core, config)
         check_fixed(core, config)
         for i, entry in enumerate(config.properties):
@@ -163,6 +173,7 @@ class Microscope:
         config = config.placed(
             core.getXYPosition() if core.getXYStageDevice() else None,
             core.getZPosition() if core.getFocusDevice() else None,
+            revisited=revisited,
         )
         return cls(held, config)
 
@@ -289,8 +300,10 @@ class Microscope:
             elif shot.at_s > self.clock_s(clock):
                 properties.append((clock.device, clock.property, shot.at_s))
         where = shot.field
+        stages = {STAGES: dict(where.stages)} if where and where.stages else {}
         return MDAEvent(
             index={"t": index},
+            pos_name=(where.name if where else "") or None,
             x_pos=where.x_um if where else None,
             y_pos=where.y_um if where else None,
             z_pos=self.focus_um(shot),
@@ -298,6 +311,7 @@ class Microscope:
             exposure=self.config.exposure.camera_ms,
             min_start_time=wait,
             properties=properties,
+            metadata=stages,
         )
 
     def focus_um(self, shot: Shot) -> float | None:
@@ -309,20 +323,22 @@ class Microscope:
         return plane.z_um if plane.absolute else (focus or 0.0) + plane.z_um
 
     def refocus(self) -> None:
-        """Put the focus back to where a run with z-stacks found it.
+        """Put the focus back to where a run with z-stacks found it, if it may go there.
 
         Raises
         ------
         DeviceFault
             It cannot be moved, or nothing may move any more.
         """
-        if self.stacks:
-            self._engine.sender.move(None, None, self.config.fields.z_um)
+        z_um = self.config.fields.z_um
+        if self.stacks and self.config.stage_limits.refusal(None, None, z_um) is None:
+            self._engine.sender.move(None, None, z_um)
             self.core.waitForDevice(self.core.getFocusDevice())
 
     def _guard(self, event: MDAEvent) -> None:
         """Refuse an event that would set or move something outside its range."""
-        if why := self.config.stage_limits.refusal(event.x_pos, event.y_pos, event.z_pos):
+        to = (event.x_pos, event.y_pos, event.z_pos, event.metadata.get(STAGES))
+        if why := self.config.stage_limits.refusal(*to):
             raise LimitError(f"stage: {why}")
         camera = self.config.exposure.camera
         if camera is not None and event.exposure is not None:
@@ -340,10 +356,23 @@ class Microscope:
         x, y = self._stood
         xs, ys = [f.x_um for f in self.fields], [f.y_um for f in self.fields]
         far = max(math.hypot(field.x_um - x, field.y_um - y) for field in self.fields)
+        along = length([self._stood, *zip(xs, ys, strict=True)])
+        zs = [f.z_um for f in self.fields if f.z_um is not None]
+        focus = f"; focus {min(zs):.5g} … {max(zs):.5g} µm" if zs else ""
         return (
+            f"{along:.4g} µm through {self._named()}; "
             f"up to {far:.4g} µm from where it is, ({x:.5g}, {y:.5g}) µm: "
-            f"x {min(xs):.5g} … {max(xs):.5g}, y {min(ys):.5g} … {max(ys):.5g} µm"
+            f"x {min(xs):.5g} … {max(xs):.5g}, y {min(ys):.5g} … {max(ys):.5g} µm{focus}"
         )
+
+    def _named(self) -> str:
+        """How many fields there are, and what the first are called."""
+        count = len(self.fields)
+        names = [field.name for field in self.fields if field.name]
+        if not names:
+            return f"{count} field{'s' if count > 1 else ''}"
+        more = ", …" if len(names) > _NAMES else ""
+        return f"{count} place{'s' if count > 1 else ''} ({', '.join(names[:_NAMES])}{more})"
 
     def check_fields(self, planes: Sequence[Plane | None] = (None,), *, moves: bool = True) -> None:
         """Check that the stages may go to every plane of every field.
@@ -364,8 +393,9 @@ class Microscope:
             for plane in planes:
                 z_um = self.focus_um(Shot("", field=field, plane=plane))
                 x_um, y_um = (field.x_um, field.y_um) if field else (None, None)
-                if why := self.config.stage_limits.refusal(x_um, y_um, z_um):
-                    where = f"field {field.index}" if field else "where the stage is"
+                stages = dict(field.stages) if field else {}
+                if why := self.config.stage_limits.refusal(x_um, y_um, z_um, stages):
+                    where = field or "where the stage is"
                     at = f", plane {plane.index}" if plane else ""
                     raise BindingError(("fields",), f"{where}{at}: {why}")
 

@@ -15,8 +15,12 @@ from devices.values import send
 if TYPE_CHECKING:
     from pymmcore_plus.experimental.unicore import UniMMCore
 
+STAGES = "stages_um"
+"""Key of an event's metadata: positions of stages that useq has no axis for (µm), by label."""
 _ARRIVED = 0.25
-"""Share of the distance between two fields that a stage may be off."""
+"""Share of the distance between two fields that a stage may be off, ..."""
+_ARRIVED_UM = (0.1, 2.5)
+"""... but at least and at most so far (µm): no stage is better, and none needs more."""
 _EXPOSURE = 0.01
 """Relative difference between the exposure time sent and the one that the camera has."""
 _EXPOSURE_MS = 0.05
@@ -54,22 +58,40 @@ class Sender:
         self._sent: dict[str, Value] = {}
         self._sent_ms: float | None = None
         # Halfway to a neighbour, it could be either of the two.
-        self._near_um = _ARRIVED * config.fields.pitch_um
+        least, most = _ARRIVED_UM
+        near = min(most, max(least, _ARRIVED * config.fields.apart_um))
+        self._near_um = config.xy_tolerance_um or near
+        self._near_z_um = config.z_tolerance_um
         self._arrived = False
         self._xy: tuple[float, float] | None = None
-        self._z: float | None = None
+        self._stages: dict[str, float] = {}
+        self._arriving: set[str] = set()
         self.has: dict[str, Value] = {}
         self.exposure_ms: float | None = None
 
     def forget(self) -> None:
         """Send everything again: the devices may have been changed meanwhile."""
         self._sent.clear()
-        self._sent_ms = self._xy = self._z = None
+        self._stages.clear()
+        self._sent_ms = self._xy = None
 
     # ------------------------------------------------------------------ positions
 
-    def move(self, x_um: float | None, y_um: float | None, z_um: float | None) -> None:
+    def move(
+        self,
+        x_um: float | None,
+        y_um: float | None,
+        z_um: float | None,
+        stages: Mapping[str, float] | None = None,
+    ) -> None:
         """Move the stages, where they were not sent to that place last.
+
+        Parameters
+        ----------
+        x_um, y_um, z_um
+            Of the XY stage and of the focus (µm).
+        stages
+            Of other stages of one axis (µm), by label.
 
         Raises
         ------
@@ -80,29 +102,48 @@ class Sender:
             self._xy, self._arrived = None, False
             self._pass("the XY stage", lambda: self._core.setXYPosition(x_um, y_um))
             self._xy = (x_um, y_um)
-        if z_um is not None and z_um != self._z:
-            self._z = None
-            self._pass("the focus", lambda: self._core.setZPosition(z_um))
-            self._z = z_um
+        along = dict(stages or {})
+        if z_um is not None:
+            along[self._core.getFocusDevice()] = z_um
+        for label, to in along.items():
+            if self._stages.get(label) != to:
+                self._stages.pop(label, None)
+                self._move(label, to)
+                self._stages[label] = to
+                self._arriving.add(label)
+
+    def _move(self, label: str, to_um: float) -> None:
+        what = "the focus" if label == self._core.getFocusDevice() else f"stage {label!r}"
+        self._pass(what, lambda: self._core.setPosition(label, to_um))
 
     def verify_position(self) -> None:
-        """Ask the XY stage, if it was sent somewhere since it was last asked, whether it is there.
+        """Ask each stage that was sent somewhere since it was last asked whether it is there.
 
         Raises
         ------
         DeviceFault
             It is too far from there for its field to be the one that is meant.
         """
-        if self._xy is None or self._arrived:
-            return
-        x, y = self._core.getXYPosition()
-        if math.hypot(x - self._xy[0], y - self._xy[1]) > self._near_um:
-            to = "({:.6g}, {:.6g})".format(*self._xy)
-            self.forget()
-            raise DeviceFault(
-                f"the XY stage is at ({x:.6g}, {y:.6g}) µm, not at {to} where it was sent"
-            )
-        self._arrived = True
+        if self._xy is not None and not self._arrived:
+            x, y = self._core.getXYPosition()
+            # Which NaN is not.
+            if not math.hypot(x - self._xy[0], y - self._xy[1]) <= self._near_um:
+                to = "({:.6g}, {:.6g})".format(*self._xy)
+                self.forget()
+                raise DeviceFault(
+                    f"the XY stage is at ({x:.6g}, {y:.6g}) µm, not at {to} where it was sent"
+                )
+            self._arrived = True
+        for label in sorted(self._arriving & set(self._stages)):
+            has, sent = self._core.getPosition(label), self._stages[label]
+            if not abs(has - sent) <= self._near_z_um:
+                which = "focus" if label == self._core.getFocusDevice() else f"stage {label!r}"
+                self.forget()
+                raise DeviceFault(
+                    f"the {which} is at {has:.6g} µm, not at {sent:.6g} where it was sent, and "
+                    f"`z_tolerance_um` is {self._near_z_um:g}"
+                )
+        self._arriving.clear()
 
     # ------------------------------------------------------------------ settings
 

@@ -21,12 +21,21 @@ class Field:
         Stage position of its centre (µm).
     z_um
         Focus position (µm); None leaves the focus alone.
+    name
+        What a person calls it; empty if nothing.
+    stages
+        Labels of other stages of one axis, and their positions (µm).
     """
 
     index: int
     x_um: float
     y_um: float
     z_um: float | None = None
+    name: str = ""
+    stages: tuple[tuple[str, float], ...] = ()
+
+    def __str__(self) -> str:
+        return f"field {self.index}" + (f" ({self.name})" if self.name else "")
 
 
 @dataclass(frozen=True, slots=True)

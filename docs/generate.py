@@ -242,7 +242,7 @@ def _limits(schema: dict[str, Any]) -> str:
     above, below = schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum")
     parts = []
     if low is not None and high is not None:
-        return f", {low:g} to {_number(high)}"
+        return f", {_number(low)} to {_number(high)}"
     if low is not None:
         parts.append(f"{low:g} or more")
     if above is not None:
@@ -255,7 +255,7 @@ def _limits(schema: dict[str, Any]) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:g}" if value < 1e4 else f"{value:,.0f}"
+    return f"{value:g}" if abs(value) < 1e4 else f"{value:,.0f}"
 
 
 def _default(schema: dict[str, Any]) -> str:

@@ -403,11 +403,19 @@ class Wheel(GenericDevice):
 
 
 class Focus(StageDevice):
-    """A focus drive that goes anywhere at once."""
+    """A focus drive that goes anywhere at once.
 
-    def __init__(self, z_um: float = 0.0) -> None:
+    Parameters
+    ----------
+    z_um
+        Where it is when it is switched on (µm).
+    wall_um
+        It goes no further than this, and does not say so.
+    """
+
+    def __init__(self, z_um: float = 0.0, wall_um: float = float("inf")) -> None:
         super().__init__()
-        self._z_um = z_um
+        self._z_um, self._wall_um = z_um, wall_um
         self.sent: list[float] = []
         """Where it was sent (µm)."""
         made.setdefault(type(self).__name__, []).append(self)
@@ -416,7 +424,7 @@ class Focus(StageDevice):
         return self._z_um
 
     def set_position_um(self, val: float) -> None:
-        self._z_um = val
+        self._z_um = min(val, self._wall_um)
         self.sent.append(val)
 
     def home(self) -> None:

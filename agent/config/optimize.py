@@ -83,7 +83,7 @@ class OptimizeConfig(PlanSection):
 
     def check(self, whole: Whole) -> None:
         """Enough fields, everything that a search needs, and suggestions that may be tried."""
-        fields = whole.microscope.fields.rows * whole.microscope.fields.columns
+        fields = whole.microscope.fields.count
         needed = self.trials + self.repeat_flagged + 2 * self.retest_fields
         if needed > fields:
             raise ValueError(

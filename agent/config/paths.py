@@ -61,6 +61,7 @@ _PATHS: dict[str, Callable[[str, Path], str]] = {
     "microscope.cfg": _cfg,
     "microscope.modules": _path,
     "microscope.replay.file": _path,
+    "microscope.fields.positions": _path,
     "analysis.weights": _path,
     "optimize.prior": _path,
     "filter.model": _model,

@@ -131,6 +131,10 @@ class PlanSection(Model):
         """Whether it comes back to fields that it has left."""
         return True
 
+    def revisited(self) -> int:
+        """How many of the first fields it goes round again and again, for the order of visit."""
+        return 0
+
     def searches(self) -> bool:
         """Whether the run as a whole is a search for settings: it has trials and a result."""
         return False

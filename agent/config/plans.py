@@ -91,7 +91,12 @@ class TimelapseConfig(TimePointsConfig):
     frames: int = Field(10, ge=1, description="time points")
     interval_s: float = Field(10.0, ge=0, description="time from one time point to the next (s)")
     late: LatePolicy = LATE
-    fields: int = Field(1, ge=1, description="how many of the microscope's fields, from the centre")
+    fields: int = Field(
+        1,
+        ge=1,
+        description="how many of the microscope's fields, the first; if absent, all places of a "
+        "list",
+    )
     acquire: Literal["every", "skip", "adaptive"] = Field(
         "every",
         description="every time point, each `gap`-th, or as few as `error` allows; "
@@ -131,7 +136,7 @@ class TimelapseConfig(TimePointsConfig):
         """Its modes, its fields, and what skipping, searches and tuning need."""
         super().check(whole)
         scope = whole.microscope
-        count = scope.fields.rows * scope.fields.columns
+        count = scope.fields.count
         if self.fields > count:
             raise ValueError(
                 f"`timelapse.fields`: {self.fields}, but `microscope.fields` has {count}"
@@ -205,6 +210,10 @@ class TimelapseConfig(TimePointsConfig):
     def waits_s(self) -> float:
         """From the first time point to the last."""
         return (self.frames - 1) * self.interval_s
+
+    def revisited(self) -> int:
+        """Its fields, at each time point."""
+        return self.fields
 
     def reoptimizes(self) -> bool:
         """If the config says when."""

@@ -124,6 +124,10 @@ class RunConfig(Model):
     @model_validator(mode="after")
     def _fits_together(self) -> RunConfig:
         scope = self.microscope
+        if scope.fields.places is not None and "fields" not in self.timelapse.model_fields_set:
+            # Who lists places means all of them.
+            lapse = self.timelapse.model_copy(update={"fields": scope.fields.count})
+            object.__setattr__(self, "timelapse", lapse)
         for section in ("budget_J", "per_field_J"):
             for laser, joules in getattr(self.dose, section).items():
                 if laser not in scope.lasers:

@@ -97,7 +97,7 @@ def _timelapse(config: RunConfig) -> Plan:
     )
     kind = AdaptiveGaps if asked.acquire == "adaptive" else FixedGaps
     # Followed too far, a field would meet its neighbour.
-    reach_um = scope.fields.pitch_um / 2
+    reach_um = scope.fields.apart_um / 2
     # A run from before there were calibrations followed as if the camera lay along the stage.
     mounting = scope.mounting or Affine.square(scope.pixel_size_nm * 1e-3)
     lapses = [

@@ -180,7 +180,7 @@ def shot_as_dict(shot: Shot) -> dict[str, Any]:
     return {
         "mode": shot.mode,
         "asked": dict(shot.settings),
-        "field": asdict(shot.field) if shot.field else None,
+        "field": _field_as_dict(shot.field) if shot.field else None,
         "at_s": shot.at_s,
         "purpose": shot.purpose,
         "point": shot.point,
@@ -195,13 +195,33 @@ def shot_from_dict(data: dict[str, Any]) -> Shot:
     return Shot(
         data["mode"],
         data["asked"],
-        Field(where["index"], where["x_um"], where["y_um"], where["z_um"]) if where else None,
+        _field_from_dict(where) if where else None,
         data["at_s"],
         data["purpose"],
         **asdict(role_of(data)),
         point=data.get("point"),
         plane=Plane(**plane) if (plane := data.get("plane")) else None,
     )
+
+
+def _field_as_dict(field: Field) -> dict[str, Any]:
+    data: dict[str, Any] = {
+        "index": field.index,
+        "x_um": field.x_um,
+        "y_um": field.y_um,
+        "z_um": field.z_um,
+    }
+    if field.name:
+        data["name"] = field.name
+    if field.stages:
+        data["stages"] = dict(field.stages)
+    return data
+
+
+def _field_from_dict(data: dict[str, Any]) -> Field:
+    stages = tuple(sorted(data.get("stages", {}).items()))
+    where = data["index"], data["x_um"], data["y_um"], data["z_um"]
+    return Field(*where, data.get("name", ""), stages)
 
 
 _PURPOSE = re.compile(r"(?:search (?P<search>\d+), )?trial (?P<trial>\d+)|retest (?P<retest>\w+)")

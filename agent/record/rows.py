@@ -73,6 +73,8 @@ class _Field(TypedDict):
     x_um: Finite
     y_um: Finite
     z_um: Finite | None
+    name: NotRequired[str]
+    stages: NotRequired[dict[str, Finite]]
 
 
 @row

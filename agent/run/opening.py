@@ -44,7 +44,11 @@ def open_microscope(
         check_engine(config, source)
     try:
         with Microscope.open(
-            config.microscope, base=source.parent, seed=config.seed, stop=stop
+            config.microscope,
+            base=source.parent,
+            seed=config.seed,
+            stop=stop,
+            revisited=config.section.revisited(),
         ) as microscope:
             if config.section.moves() and not microscope.core.getXYStageDevice():
                 raise BindingError(

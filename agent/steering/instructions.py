@@ -221,7 +221,7 @@ def _accepted_trial(value: object, standing: SearchState) -> int:
 
 def _number_of_trials(config: RunConfig, value: object) -> int:
     fields, asked = config.microscope.fields, config.optimize
-    most = fields.rows * fields.columns - asked.repeat_flagged - 2 * asked.retest_fields
+    most = fields.count - asked.repeat_flagged - 2 * asked.retest_fields
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
         _refuse("trials", value, f"1 … {most}, as there are fields for no more")
     return value

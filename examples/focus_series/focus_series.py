@@ -22,7 +22,7 @@ class FocusSeries(PlanSection):
 
     def check(self, whole: Whole) -> None:
         """What this plan needs of the rest of the config."""
-        fields = whole.microscope.fields.rows * whole.microscope.fields.columns
+        fields = whole.microscope.fields.count
         if self.field >= fields:
             raise ValueError(
                 f"`focus_series.field`: {self.field}, but `microscope.fields` has {fields}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import json
 import re
 import shlex
 import sys
@@ -28,6 +29,7 @@ from agent.record.ledger import Kind
 from agent.record.notes import TOPICS
 from agent.record.verdict import EXIT_CODE
 from agent.run import EXIT_CODES
+from tests.helpers.positions import micro_manager_2
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -262,6 +264,8 @@ def _config_of(words: list[str]) -> None:
 
 @pytest.mark.parametrize("page", _with("yaml"), ids=_id)
 def test_configs_are_accepted(page: Path, tmp_path: Path) -> None:
+    cells = micro_manager_2({"Pos0": {"XY": [10, -20], "Z": [3.5]}})
+    (tmp_path / "cells.pos").write_text(json.dumps(cells))  # what pages call a position list
     for block in _blocks(page, "yaml"):
         part = yaml.safe_load(block)
         config = tmp_path / "config.yaml"
