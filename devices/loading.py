@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,6 +48,10 @@ def new_core(
             before_unloading()
             super().unloadAllDevices()
 
+        def getPixelSizeUm(self, cached: bool = False) -> float:  # noqa: N802
+            # It knows the magnifiers of its adapters alone.
+            return float(super().getPixelSizeUm(cached)) / magnification(self)
+
         def setConfig(self, groupName: str, configName: str) -> None:  # noqa: N802, N803
             if start_up is not None and (groupName, configName) == (GROUP, STARTUP):
                 start_up()
@@ -55,6 +60,18 @@ def new_core(
 
     adapters = adapters_for(cfg)
     return Core(mm_path=str(adapters)) if adapters else Core()
+
+
+def magnification(core: UniMMCore) -> float:
+    """Product of what the magnifiers written in Python say, in their property `Magnification`."""
+    from pymmcore_plus import DeviceType
+
+    labels = core.getLoadedDevicesOfType(DeviceType.Magnifier)
+    return math.prod(
+        float(core.getProperty(label, "Magnification"))
+        for label in labels
+        if core.isPyDevice(label)
+    )
 
 
 def load_devices(

@@ -48,6 +48,7 @@ SETTINGS: dict[str, Any] = {
 SCOPE: dict[str, Any] = {
     "python_devices": {
         "OSc-LSM": {"class": "tests.doubles.openscan:Lsm"},
+        "OSc-Magnifier": {"class": "tests.doubles.openscan:Magnifier"},
         "Laser": faulty.device("Laser"),
         "Shutter": faulty.device("Shutter"),
         "Stage": faulty.device("Stage"),
@@ -205,7 +206,9 @@ def test_optimize_tunes_a_scanner(tmp_path: Path) -> None:
         (rate, pytest.approx(zoom)) for rate, _, zoom in took
     ]
     assert {rate for rate, _, _ in took} == set(SETTINGS["rate"]["choices"])
-    for row, (rate, resolution, _) in zip(rows, took, strict=True):
+    for row, (rate, resolution, zoom) in zip(rows, took, strict=True):
+        # The config's is that at the start, a zoom of 2.
+        assert row.get("pixel_size_nm", 100) == pytest.approx(100 * 2 / zoom)
         assert row["expected_s"] == pytest.approx(int(resolution) ** 2 / float(rate))
         watts = 1e-3 * row["settings"]["power"]
         assert row["dose_J"]["excitation"] >= watts * row["expected_s"]

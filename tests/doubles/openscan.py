@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pymmcore_plus.experimental.unicore import SimpleCameraDevice
+from pymmcore_plus import DeviceType
+from pymmcore_plus.experimental.unicore import Device, SimpleCameraDevice
 
 RATES = ("50000.0000", "100000.0000", "200000.0000", "400000.0000", "500000.0000", "1000000.0000")
 RATES += ("1250000.0000",)
@@ -69,3 +70,18 @@ class Lsm(SimpleCameraDevice):
         buffer[:] = np.random.default_rng(len(self.took)).integers(0, 4096, buffer.shape)
         self.took.append((self.rate, self.resolution, self.zoom))
         return {}
+
+
+class Magnifier(Device):
+    """`OSc-Magnifier`: what zoom and resolution of the scanner make of a pixel."""
+
+    _TYPE = DeviceType.Magnifier
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_property(
+            "Magnification",
+            property_type=float,
+            getter=lambda _: made[-1].zoom * int(made[-1].resolution) / 512,
+            is_read_only=True,
+        )
