@@ -29,7 +29,8 @@ def module_named(name: str, folder: Path) -> ModuleType:
     place = str(folder.absolute())
     sys.path.insert(0, place)
     try:
-        importlib.invalidate_caches()
+        if name not in sys.modules:
+            importlib.invalidate_caches()
         module = importlib.import_module(name)
     finally:
         sys.path.remove(place)

@@ -169,13 +169,16 @@ class Knowledge:
 
         Known, too, where no trial gave a score.
         """
+        where, guess = self._space.features(points), None
         if self.believes:
-            where, _, (log, variance) = self.at(points, joint=False)
-            return where, log, variance
-        where = self._space.features(points)
-        _, price = self._measured()
-        belief = Posterior(price, PRICE, None, np.zeros(0), 0.0, self._seed + 1)
-        log, variance = belief.at(where, None, joint=False)
+            belief = self._believed()[1]
+            if self._hypotheses is not None and len(belief.which):
+                _, bleaching = self._hypotheses.expect(points, belief.which.tolist())
+                guess = np.log(bleaching + FLOOR)
+        else:
+            _, price = self._measured()
+            belief = Posterior(price, PRICE, None, np.zeros(0), 0.0, self._seed + 1)
+        log, variance = belief.at(where, guess, joint=False)
         return where, log, variance
 
     def unsaturated(self, where: Array) -> Array:

@@ -42,8 +42,6 @@ class Space:
     def __init__(
         self, settings: Mapping[str, SettingConfig], search: Mapping[str, Sequence[Value]]
     ) -> None:
-        from skopt.space import Space as Skopt
-
         self.settings = dict(settings)
         self.names = tuple(settings)
         self.search = {
@@ -51,7 +49,6 @@ class Space:
             for name, setting in settings.items()
         }
         self.dimensions = [_dimension(settings[name], self.search[name]) for name in self.names]
-        self._skopt: Any = Skopt(self.dimensions)
         self._allowed: dict[str, tuple[Value, ...]] = dict(self.search)
 
     def __len__(self) -> int:
@@ -97,8 +94,11 @@ class Space:
         """What kernels compare: points × features, each in [0, 1]."""
         if not points:
             return np.zeros((0, len(self.owners)))
-        rows = [[point[name] for name in self.names] for point in points]
-        return np.asarray(self._skopt.transform(rows), dtype=float).reshape(len(rows), -1)
+        columns = [
+            np.asarray(part.transform([point[name] for point in points]), dtype=float)
+            for name, part in zip(self.names, self.dimensions, strict=True)
+        ]
+        return np.hstack([column.reshape(len(points), -1) for column in columns])
 
     @property
     def owners(self) -> tuple[int, ...]:

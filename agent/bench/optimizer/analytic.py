@@ -171,7 +171,9 @@ class AnalyticLibrary:
     ) -> tuple[Array, Array]:
         """Quality and bleaching, each samples (or `which` of them) × points."""
         samples = self._samples if which is None else self._samples.take(which)
-        return samples.predict([self._meant(point) for point in points])
+        return samples.predict(
+            points if self._power == 1 else [self._meant(point) for point in points]
+        )
 
     def _meant(self, point: Mapping[str, Value]) -> dict[str, Value]:
         powers = ("excitation_power", "depletion_power")
