@@ -24,7 +24,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-SLICE = {"configs": 60, "images": 8, "zarrs": 6, "weights": 6, "tables": 30, "ledgers": 12}
+SLICE = {"configs": 30, "images": 8, "zarrs": 6, "weights": 6, "tables": 30, "ledgers": 12}
 
 
 @pytest.mark.slow

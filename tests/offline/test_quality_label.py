@@ -13,6 +13,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from agent.offline.simulate import POPULATIONS, SETS, draw_frame, read_table, simulate_quality
+from agent.offline.simulate.frames import LabelledFrame
 from devices.config import Structure
 from devices.virtual.dyes import DYES
 from devices.virtual.optics import Optics
@@ -41,6 +42,11 @@ def molecules(structure: Structure, seed: int = 0, density: float = 25.0) -> NDA
     sample = Sample(structure, size_um=9.0, molecules_per_pixel=density, seed=seed)
     found: NDArray[np.int64] = sample.window(0, 0, 0.0, (SIDE, SIDE), optics().margin).molecules
     return found
+
+
+@lru_cache
+def drawn_rows() -> list[LabelledFrame]:
+    return [draw_frame("robitaille", 2, index)[1] for index in range(40)]
 
 
 def label(structure: Structure, seed: int = 0, **settings: Any) -> float:
@@ -184,7 +190,7 @@ class TestSets:
 
     @pytest.mark.slow
     def test_dyes_of_training_and_of_the_test_do_not_meet(self) -> None:
-        rows = [draw_frame("robitaille", 3, index)[1] for index in range(15)]
+        rows = drawn_rows()
         assert all(1.3e-22 < row.sigma_ste_m2 < 6.5e-22 for row in rows)
         _, unknown = draw_frame("dyes", 3, 0)
         assert not 1.3e-22 < unknown.sigma_ste_m2 < 6.5e-22
@@ -199,7 +205,7 @@ class TestSets:
 
     @pytest.mark.slow
     def test_the_simulated_rater_errs_by_eight_percent(self) -> None:
-        rows = [draw_frame("robitaille", 2, index)[1] for index in range(60)]
+        rows = drawn_rows()
         away = [row.rating - row.score for row in rows if 0.2 < row.score < 0.8]
         assert 0.04 < np.std(away) < 0.13
 
