@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,21 @@ from tests.helpers.runs import Work, assert_left_well, mean_score, posix, record
 from tests.helpers.searches import config_data_of_a_run
 from tests.helpers.stories import completed, drawn
 
+OBJECTIVE = """
+from agent.config import ObjectiveSection
+
+
+class Counts(ObjectiveSection):
+    def scale(self):
+        return 4, 0
+
+    def unit(self):
+        return "kcounts"
+
+
+def counts(section: Counts, run):
+    return lambda before, image, after: image.pixels.mean() / 1000
+"""
 VIRTUAL = {
     "plan": "optimize",
     "seed": 1,
@@ -309,6 +325,31 @@ def test_the_page_of_a_finished_search_shows_start_against_best_as_the_report_do
         assert tab.evaluate("getComputedStyle(document.querySelector('h1')).fontWeight") == "700"
         assert ask(links, "/report/" + 32 * "a", token="")[0] == 404
         assert ask(links, "/api/report", token="")[0] == 401
+
+
+def test_the_values_of_an_objective_of_one_s_own_stand_beside_the_scores(
+    tmp_path: Path, page: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "counts.py").write_text(OBJECTIVE, encoding="utf-8")
+    data = config_data_of_a_run()
+    del data["analysis"]
+    data["optimize"] |= {"engine": "sobol", "trials": 2, "objective": "counts:counts"}
+    file = faulty.write(tmp_path / "config.yaml", data)
+    config = load(file)
+    folder = new_folder(config, tmp_path, tmp_path / "run")
+    assert Session(config, file, folder).run().status == "completed"
+    with run_pages(folder) as (_, links):
+        page.goto(links.control)
+        phase(page, "completed")
+        page.wait_for_selector("#trials tbody tr + tr")
+        head, first = (page.locator(f"#trials {row}").all_inner_texts() for row in ("th", "tr"))
+        assert head[:4] == ["trial", "score", "counts (kcounts)", "bleaching"]
+        values = recorded(folder).notes_on("trial")[-1]["objectives"]["measured"]
+        assert f"{values['counts']:.2f}".rstrip("0") in first[1]
+        assert "Scored by counts: 0 at 4" in page.inner_text("#result-words")
+        assert "counts\t" in page.inner_text("#compared")
+    sys.modules.pop("counts")
 
 
 def test_sted_frames_only(tmp_path: Path, page: Any) -> None:
