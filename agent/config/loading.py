@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,13 +19,14 @@ from agent.config.own_code import (
     PLAN,
     Own,
     Part,
+    failure,
     find,
     installed,
     not_loaded,
 )
 from agent.config.paths import settle
 from agent.config.plans import TimelapseConfig
-from agent.config.reading import located, read_checked
+from agent.config.reading import UserError, located, read_checked
 from agent.config.schema import PLANS, FilterConfig, RunConfig
 from devices.refusals import did_you_mean, refused
 
@@ -51,8 +52,23 @@ def load(path: Path, overrides: Sequence[str] = (), *, code: bool = True) -> Run
     UserError
         The file cannot be read or is no valid config.
     """
-    model = partial(_model_of, path=path, code=code)
-    return read_checked(path, RunConfig, overrides, settle, model)
+    own: Mapping[str, Own] = {}
+
+    def model(data: dict[str, Any]) -> type[RunConfig]:
+        nonlocal own
+        found = _model_of(data, path, code=code)
+        own = found.own
+        return found
+
+    try:
+        return read_checked(path, RunConfig, overrides, settle, model)
+    except UserError:
+        raise
+    except Exception as error:
+        if not own:
+            raise
+        names = ", ".join(one.name for one in own.values())
+        raise UserError(f"{path}: {names}: its section fails: {failure(error)}") from error
 
 
 def _model_of(data: dict[str, Any], path: Path, *, code: bool) -> type[RunConfig]:

@@ -32,7 +32,7 @@ from agent.config.plan_section import PlanSection
 from agent.config.reading import UserError
 from devices.config import Model
 from devices.modules import module_named
-from devices.refusals import did_you_mean
+from devices.refusals import did_you_mean, shortened
 
 NAME = re.compile(r"([A-Za-z_][\w.]*:)?[A-Za-z]\w*")
 """How a config may name one."""
@@ -52,6 +52,8 @@ class Part:
         Base of its sections, and its name in Python.
     unknown
         The section of one whose code is not loaded; its keys are kept as they are.
+    gives
+        Methods of what its functions return.
     """
 
     word: str
@@ -59,6 +61,7 @@ class Part:
     section: type[Model]
     imported_as: str
     unknown: type[Model]
+    gives: tuple[str, ...]
 
 
 class _UnknownPlan(PlanSection):
@@ -73,17 +76,47 @@ class _Unknown(Model):
     model_config = ConfigDict(extra="allow")
 
 
-PLAN = Part("plan", "stedfast.plans", PlanSection, "agent.config.PlanSection", _UnknownPlan)
-ENGINE = Part("engine", "stedfast.engines", Model, "agent.config.Model", _Unknown)
+PLAN = Part(
+    "plan",
+    "stedfast.plans",
+    PlanSection,
+    "agent.config.PlanSection",
+    _UnknownPlan,
+    ("send", "close"),
+)
+_ENGINE = ("ask", "tell", "tell_failed", "restrict", "prefer", "pick", "recommend", "front")
+ENGINE = Part(
+    "engine",
+    "stedfast.engines",
+    Model,
+    "agent.config.Model",
+    _Unknown,
+    (*_ENGINE, "expected_gain"),
+)
 OBJECTIVE = Part(
     "objective",
     "stedfast.objectives",
     ObjectiveSection,
     "agent.config.ObjectiveSection",
     _UnknownObjective,
+    ("__call__",),
 )
-FILTER = Part("filter", "stedfast.filters", Model, "agent.config.Model", _Unknown)
-INTERPOLATOR = Part("interpolator", "stedfast.interpolators", Model, "agent.config.Model", _Unknown)
+FILTER = Part(
+    "filter",
+    "stedfast.filters",
+    Model,
+    "agent.config.Model",
+    _Unknown,
+    ("restore", "warm_up", "weights_hash"),
+)
+INTERPOLATOR = Part(
+    "interpolator",
+    "stedfast.interpolators",
+    Model,
+    "agent.config.Model",
+    _Unknown,
+    ("between", "weights_hash"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +132,7 @@ class Own:
     section
         Model of its section.
     make
-        Makes it, see above; None where its code is not loaded.
+        Makes it, see above; None where its code is not loaded. Call `made`.
     version
         Of the installed package; empty for a file beside the config.
     sha256
@@ -126,6 +159,25 @@ class Own:
                 "of `agent.config.load`, or of a run by `agent.run.trust.read_trusted`"
             )
         return self.make
+
+    def made(self, *given: Any) -> Any:
+        """Make it.
+
+        Raises
+        ------
+        UserError
+            Its code is not loaded, fails, or gives something else.
+        """
+        who, make = f"the {self.part.word} {self.name!r}", self.maker()
+        try:
+            found = make(*given)
+        except UserError:
+            raise
+        except Exception as error:  # anything that a person's own code does wrong
+            raise UserError(f"{who} cannot be made: {failure(error)}") from error
+        if lacking := [name for name in self.part.gives if not hasattr(found, name)]:
+            raise UserError(f"{who}: gives {shortened(found)}, which lacks {', '.join(lacking)}")
+        return found
 
     def as_dict(self) -> dict[str, str]:
         """What decides, for the ledger."""
@@ -177,6 +229,12 @@ def find(part: Part, name: str, folder: Path) -> Own:
     version = named.dist.version if named is not None and named.dist is not None else ""
     source = _sha256({_top(found.__module__), _top(section.__module__)})
     return Own(part, name, section, found, version, source)
+
+
+def failure(error: Exception) -> str:
+    """What went wrong, in one line."""
+    said = (str(error).splitlines() or [""])[0]
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
 class _NotThere(Exception):

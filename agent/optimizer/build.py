@@ -10,6 +10,7 @@ from agent.config.reading import UserError, located
 from agent.optimizer.baselines import RandomSearch, SobolSearch
 from agent.optimizer.hypotheses import Hypotheses
 from agent.optimizer.memory import Combined, Library, PriorError, obstacle, past_sessions
+from agent.optimizer.objectives.judged import make_judge
 from agent.optimizer.outcome import Outcome, Settings
 from agent.optimizer.protocol import Optimizer
 from agent.optimizer.skopt import SkoptOptimizer
@@ -64,7 +65,7 @@ def make_optimizer(config: RunConfig, affordable: Affordable | None = None) -> O
     asked, scope = config.optimize, config.microscope
     space = Space({name: scope.settings[name] for name in config.tuned()}, asked.search)
     if (own := config.own.get("engine")) is not None:
-        made: Optimizer = own.maker()(getattr(asked, own.key), space, config)
+        made: Optimizer = own.made(getattr(asked, own.key), space, config)
         return made
     initial = filling_trials(config)
     limit, seed = asked.bleaching_limit, config.seed
@@ -101,7 +102,7 @@ def make_optimizer(config: RunConfig, affordable: Affordable | None = None) -> O
 
 
 def check_engine(config: RunConfig, source: Path) -> None:
-    """Make the engine of searches now: the first search would fail if it lacked something.
+    """Make engine and objective of searches now: the first search would fail without them.
 
     Raises
     ------
@@ -115,6 +116,10 @@ def check_engine(config: RunConfig, source: Path) -> None:
     except UserError as error:
         what = str(error).removeprefix("`optimize.engine`: ")
         raise located(source, ("optimize", "engine"), what) from None
+    try:
+        make_judge(config)
+    except UserError as error:
+        raise located(source, ("optimize", "objective"), str(error)) from None
 
 
 def _affordable(config: RunConfig) -> Affordable:

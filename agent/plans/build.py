@@ -6,9 +6,11 @@ The engines take a second to import, which a plan that does not search need not 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.config import RunConfig
+from agent.config.reading import UserError, located
 from agent.plan import Plan
 from agent.plans.adaptive.adaptive_schedule import AdaptiveGaps
 from agent.plans.adaptive.drift_tracking import DriftTracker
@@ -48,8 +50,25 @@ def build_plan(config: RunConfig) -> Plan:
     """
     if (own := config.own.get("plan")) is None:
         return _PLANS[config.plan](config)
-    plan: Plan = own.maker()(config.section, config)
+    plan: Plan = own.made(config.section, config)
     return plan
+
+
+def check_plan(config: RunConfig, source: Path) -> None:
+    """Make a plan of one's own now: with the microscope open, it would be late to see it fail.
+
+    Raises
+    ------
+    UserError
+        Its function fails, or gives no plan; says where in `source`.
+    """
+    own = config.own.get("plan")
+    if own is None or own.make is None:
+        return
+    try:
+        build_plan(config).close()
+    except UserError as error:
+        raise located(source, ("plan",), str(error)) from None
 
 
 def _live(config: RunConfig) -> Plan:

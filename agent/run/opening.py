@@ -8,6 +8,7 @@ from pathlib import Path
 
 from agent.config import RunConfig
 from agent.config.reading import located, noted
+from agent.plans.build import check_plan
 from agent.workers.start import check_filter, check_interpolator
 from devices.errors import BindingError
 from devices.microscope import Microscope
@@ -36,6 +37,7 @@ def open_microscope(
     Interrupted
         It is to end.
     """
+    check_plan(config, source)
     check_filter(config, source)
     check_interpolator(config, source)
     if config.section.searches() or config.section.reoptimizes():

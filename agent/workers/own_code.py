@@ -24,4 +24,4 @@ def open_own(part: Part, name: str, folder: Path, section: Mapping[str, Any], de
         `auto`, `cpu` or `cuda`.
     """
     own = find(part, name, folder)
-    return own.maker()(own.section.model_validate(section), device)
+    return own.made(own.section.model_validate(section), device)

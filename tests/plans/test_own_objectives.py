@@ -15,7 +15,7 @@ from agent.config import RunConfig, load
 from agent.config.objective_section import Objective
 from agent.config.own_code import OBJECTIVE, installed
 from agent.config.reading import UserError
-from agent.optimizer.build import filling_trials, make_optimizer
+from agent.optimizer.build import check_engine, filling_trials, make_optimizer
 from agent.optimizer.memory import PriorError
 from agent.optimizer.objectives import Estimate
 from agent.optimizer.objectives.judged import OwnJudge
@@ -143,7 +143,9 @@ def peak_signal(section: PeakSignal, run: RunConfig):
 def test_what_it_cannot_say_fails_the_trial(tmp_path: Path) -> None:
     notes = recorded(ran(searching(tmp_path, also=BROKEN, on_error="skip"))).notes_on("trial")
     assert notes[0]["objectives"] is None
-    assert notes[0]["failed"] == "frame 1: objective peak_signal: division by zero"
+    assert (
+        notes[0]["failed"] == "frame 1: objective peak_signal: ZeroDivisionError: division by zero"
+    )
     assert [note["objectives"]["measured"] for note in notes[1:]] == [{"peak_signal": 1.0}] * 2
 
 
@@ -266,6 +268,13 @@ def test_what_is_wrong_with_an_objective_of_one_s_own_is_said(
     file = searching(tmp_path, also=also, **options)
     with pytest.raises(UserError, match=said):
         load(file)
+
+
+def test_an_objective_that_cannot_be_made_is_refused_before_there_is_light(tmp_path: Path) -> None:
+    also = "\n\ndef peak_signal(section: PeakSignal, run):\n    return section.nothing\n"
+    file = searching(tmp_path, also=also)
+    with pytest.raises(UserError, match=r"`optimize.objective`: .*made: AttributeError: .*nothing"):
+        check_engine(load(file), file)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -432,6 +433,34 @@ def test_what_is_wrong_with_a_section_of_one_s_own_is_said_as_of_ours(
     message = str(caught.value)
     assert message.startswith(f"{file}, line ") and len(message.splitlines()) <= 3, message
     assert all(part in message for part in said), message
+
+
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        ("FocusSeries.check = lambda self, whole: {}['z']", "its section fails: KeyError: 'z'"),
+        ("FocusSeries.adjustable = lambda self, scope: 1 / 0", "fails: ZeroDivisionError: divis"),
+        (
+            "def focus_series(section: FocusSeries, run):\n    raise OSError('no')",
+            "made: OSError: no",
+        ),
+        ("def focus_series(section: FocusSeries): pass", "made: TypeError: .* takes 1 pos"),
+        (
+            "def focus_series(section: FocusSeries, run):\n    return 3",
+            "gives 3, which lacks send, close",
+        ),
+    ],
+)
+def test_what_code_of_one_s_own_does_wrong_is_said_without_a_traceback(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], broken: str, said: str
+) -> None:
+    file = beside(tmp_path)
+    with (tmp_path / "focus_series.py").open("a", encoding="utf-8") as module:
+        module.write(f"\n\n{broken}\n")
+    code, _, err = cli(capsys, "run", file, "--out", tmp_path / "run")
+    assert code == 2 and not (tmp_path / "run").exists(), err
+    flat = " ".join(err.split())
+    assert "focus_series:focus_series" in flat and re.search(said, flat), err
 
 
 def test_a_microscope_without_a_focus_drive_is_refused(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from agent.config import RunConfig
 from agent.config.objective_section import Objective
+from agent.config.own_code import failure
 from agent.optimizer.objectives.estimate import Estimate
 from agent.plan import AnalysisError, Frame
 from devices.refusals import shortened
@@ -81,7 +82,7 @@ class OwnJudge:
         except AnalysisError:
             raise
         except Exception as error:  # anything that a person's own code does wrong
-            said = (str(error).splitlines() or [""])[0] or type(error).__name__
+            said = failure(error)
             raise AnalysisError(f"frame {image.index}: objective {name}: {said}") from error
         if not abs(value) <= _FARTHEST or not sd <= _FARTHEST:
             raise AnalysisError(
@@ -103,4 +104,4 @@ def make_judge(config: RunConfig) -> Judge:
     own, shown = config.own.get("objective"), config.objective()
     if own is None or shown is None:
         return by_quality
-    return OwnJudge(own.maker()(config.optimize.own_objective(), config), shown)
+    return OwnJudge(own.made(config.optimize.own_objective(), config), shown)
