@@ -54,10 +54,14 @@ def test_disk_full(
 ) -> None:
     write = ImageStore.write
 
-    def full(store: ImageStore, index: int, pixels: Any) -> None:
-        if index >= 6:
+    stored = 0
+
+    def full(store: ImageStore, *given: Any) -> None:
+        nonlocal stored
+        if stored >= 6:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        write(store, index, pixels)
+        write(store, *given)
+        stored += 1
 
     monkeypatch.setattr(ImageStore, "write", full)
     result, run = run_session(tmp_path, session={}, faults={"retries": 3})
@@ -138,20 +142,10 @@ def test_a_short_session_keeps_the_frames_of_long_ones(
 ) -> None:
     """A plan that fails while it is led through stored frames must not cost any of them."""
 
-    def breaks_at(step: int) -> Callable[[RunConfig], Plan]:
-        @wraps(build_plan)
-        def plan(config: RunConfig) -> Plan:
-            for number in range(20):
-                if number == step:
-                    raise RuntimeError("power cut")
-                yield Shot("sted")
-
-        return plan
-
-    result, run = run_session(tmp_path, session={"make_plan": breaks_at(12)})
+    result, run = run_session(tmp_path, session={"make_plan": cut_after(12)})
     assert result.status == "failed"
     config = read_config(run)
-    again = Session(config, run / "config.yaml", run, make_plan=breaks_at(4)).run()
+    again = Session(config, run / "config.yaml", run, make_plan=cut_after(4)).run()
     assert again.status == "failed"
     assert_left_well(capsys, run, "failed", acquired=12)
     resume(capsys, run, 20)
