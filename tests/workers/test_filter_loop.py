@@ -7,7 +7,6 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import closing
-from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ from numpy.typing import NDArray
 
 from agent.config import RunConfig, load
 from agent.plan import AnalysisError, Note, Plan
-from agent.plans.build import build_plan
 from agent.record.filtered import FilteredStore
 from agent.record.folder import read_config
 from agent.record.images import ImageStore
@@ -31,7 +29,15 @@ from devices.shot import Shot
 from tests import faulty
 from tests.doubles.restorers import Doubling, unsure
 from tests.faulty import cli
-from tests.helpers.runs import assert_left_well, frames_in, recorded, run_session, show, until
+from tests.helpers.runs import (
+    assert_left_well,
+    cut_after,
+    frames_in,
+    recorded,
+    run_session,
+    show,
+    until,
+)
 from tests.helpers.stories import drawn
 
 CONFIGS = faulty.ROOT / "configs"
@@ -261,16 +267,10 @@ def test_ctrl_c_gives_the_backlog_up_and_resume_filters_it(
         if progress.doing.startswith("filtering") and (progress.filtered or 0) > 1:
             signal.raise_signal(signal.SIGINT)
 
-    @wraps(build_plan)
-    def breaks_off(config: RunConfig) -> Plan:
-        for _ in range(10):
-            yield Shot("sted")
-        raise RuntimeError("power cut")
-
     slow, all_frames = Doubling(seconds=0.3), {"frames": "all"}
     started = time.monotonic()
     result, run = with_filter(
-        tmp_path, slow, 12, filter=all_frames, session={"make_plan": breaks_off}, watch=interrupt
+        tmp_path, slow, 12, filter=all_frames, session={"make_plan": cut_after(10)}, watch=interrupt
     )
     assert result.status == "failed" and "power cut" in result.reason
     before = filtered_in(run)
