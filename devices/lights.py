@@ -156,6 +156,8 @@ class Lights:
 
 def halt(core: UniMMCore) -> list[Step]:
     """How to stop what moves and what acquires."""
+    from pymmcore_plus import DeviceType
+
     steps = []
     if camera := core.getCameraDevice():
         steps.append(
@@ -166,10 +168,18 @@ def halt(core: UniMMCore) -> list[Step]:
                 False,
             )
         )
-    for name, stage in (("XY stage", core.getXYStageDevice()), ("focus", core.getFocusDevice())):
-        if stage:
-            steps.append(Step(f"{name} moving", _stop(core, stage), _busy(core, stage), False))
-    return steps
+    focus = core.getFocusDevice()
+    stages = {"XY stage": core.getXYStageDevice(), "focus": focus}
+    stages |= {
+        f"stage {label!r}": label
+        for label in core.getLoadedDevicesOfType(DeviceType.Stage)
+        if label != focus
+    }
+    return steps + [
+        Step(f"{name} moving", _stop(core, stage), _busy(core, stage), False)
+        for name, stage in stages.items()
+        if stage
+    ]
 
 
 def _stop(core: UniMMCore, stage: str) -> Callable[[], None]:
