@@ -30,7 +30,7 @@ from devices.route import length
 from devices.safety import SafeState, Stop
 from devices.sending import STAGES
 from devices.shot import Plane, Shot
-from devices.stages import with_stages
+from devices.stages import check_moves, with_stages
 from devices.values import send
 
 _LOOKING_S = 60.0
@@ -156,6 +156,7 @@ class Microscope:
         config = with_stages(core, with_whole_numbers(core, config))
         check_bindings(core, config)
         check_fixed(core, config)
+        check_moves(core, config)
         for i, entry in enumerate(config.properties):
             if entry.safe is not None:
                 continue  # set for frames

@@ -1,17 +1,77 @@
-"""The stages that a list of places is of, as this microscope has them."""
+"""The stages of this microscope: those that a list of places is of, and how far each may go."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from devices.config import MicroscopeConfig
+from devices.config import MicroscopeConfig, StageLimits, Value
 from devices.errors import BindingError
 from devices.places import Place
 from devices.positions import called
+from devices.presets import parts
 from devices.refusals import refused
+from devices.values import number
 
 if TYPE_CHECKING:
     from pymmcore_plus.experimental.unicore import UniMMCore
+
+
+def check_moves(core: UniMMCore, config: MicroscopeConfig) -> None:
+    """Check that no property that moves a stage takes it beyond its limits.
+
+    Shots move the stages themselves, and are checked one by one; a setting, one of its presets, or
+    a fixed property may be the position of a stage of one axis as well.
+
+    Parameters
+    ----------
+    core
+        With its roles assigned and the bindings checked.
+    config
+        The `microscope` section.
+
+    Raises
+    ------
+    BindingError
+        One may go beyond `stage_limits`.
+    """
+    for name, setting in config.settings.items():
+        values = setting.range or setting.choices or ()
+        if setting.group is None:
+            sent = [(setting.device, setting.property, value) for value in values]
+        else:
+            group = setting.group
+            sent = [
+                (part.device, part.prop, part.value)
+                for preset in values
+                for part in parts(core, group, preset)
+            ]
+        for device, prop, value in sent:
+            _check_move(core, config.stage_limits, ("settings", name), device, prop, value)
+    for i, entry in enumerate(config.properties):
+        for fixed in (entry.value, entry.safe):
+            if fixed is not None:
+                at = ("properties", i)
+                _check_move(core, config.stage_limits, at, entry.device, entry.property, fixed)
+
+
+def _check_move(
+    core: UniMMCore,
+    limits: StageLimits,
+    at: tuple[str | int, ...],
+    device: str,
+    prop: str,
+    value: Value,
+) -> None:
+    from pymmcore_plus import DeviceType, Keyword
+
+    to = number(value)
+    if prop != Keyword.Position or to is None or core.getDeviceType(device) != DeviceType.Stage:
+        return
+    is_focus = device == core.getFocusDevice()
+    z_um, others = (to, {}) if is_focus else (None, {device: to})
+    why = limits.refusal(None, None, z_um, others)
+    if why:
+        raise BindingError(at, f"{device}.{prop} = {value}: {why}")
 
 
 def with_stages(core: UniMMCore, config: MicroscopeConfig) -> MicroscopeConfig:
@@ -48,8 +108,8 @@ def with_stages(core: UniMMCore, config: MicroscopeConfig) -> MicroscopeConfig:
             ("fields", fields.key), f"of the XY stage: {refused(fields.xy_stage, there)}"
         )
     places = []
-    for number, place in enumerate(fields.places):
-        at, word = fields.at(number), called(number, place.name)
+    for i, place in enumerate(fields.places):
+        at, word = fields.at(i), called(i, place.name)
         for label in place.stages:
             if label not in single:
                 raise BindingError(at, f"{word}: stage of one axis: {refused(label, single)}")

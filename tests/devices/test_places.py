@@ -16,8 +16,9 @@ from agent.config.reading import UserError
 from agent.record.folder import read_config
 from agent.run import Session
 from agent.run.replay import replay
+from devices.adapters import adapters_for
 from devices.config import FieldsConfig, MicroscopeConfig
-from devices.errors import LimitError
+from devices.errors import BindingError, LimitError
 from devices.fields import grid
 from devices.microscope import Microscope
 from devices.route import length, shortest
@@ -524,6 +525,52 @@ def test_every_move_passes_the_limits(tmp_path: Path) -> None:
             microscope.core.mda.run(iter([microscope.event(Shot("sted", field=beyond), 0)]))
         assert [device._z_um for device in faulty.made["Focus"][-2:]] == [0, 0]
     assert faulty.made["Stage"][-1].went == []
+
+
+GROUP = "ConfigGroup,Height,Up,Z,Position,50\nConfigGroup,Height,Down,Z,Position,1\n"
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"properties": [["Z", "Position", 50]]}, "Z.Position = 50: z = 50 µm is outside 0 … 10"),
+        ({"properties": [["Z", "Position", 5]]}, None),
+        (
+            {"settings": {
+                "h": {"device": "Z", "property": "Position", "range": [0, 11], "start": 1}}},
+            "Z.Position = 11.0: z = 11 µm",
+        ),
+        (
+            {"settings": {"h": {"group": "Height", "choices": ["Up", "Down"], "start": "Down"}}},
+            "Z.Position = 50: z = 50 µm is outside 0 … 10 µm (`stage_limits.z_um`)",
+        ),
+    ],
+)  # fmt: skip
+def test_no_property_or_preset_takes_the_focus_beyond_its_limits(
+    keys: dict[str, Any], said: str | None, tmp_path: Path
+) -> None:
+    demo = adapters_for("demo")
+    assert demo is not None
+    cfg = tmp_path / "demo.cfg"
+    cfg.write_text((demo / "MMConfig_demo.cfg").read_text("utf-8") + GROUP, encoding="utf-8")
+    asked = {"cfg": str(cfg), "pixel_size_nm": 1000, "exposure": {"camera_ms": 1}}
+    config = MicroscopeConfig.model_validate({**asked, "stage_limits": {"z_um": [0, 10]}, **keys})
+    if said is None:
+        with Microscope.open(config):
+            return
+    with pytest.raises(BindingError) as caught, Microscope.open(config):
+        pass
+    assert said in str(caught.value)
+
+
+def test_all_stages_are_stopped(tmp_path: Path) -> None:
+    asked = MicroscopeConfig.model_validate(faulty.config(microscope=scope({}))["microscope"])
+    with Microscope.open(asked, base=tmp_path) as microscope:
+        microscope.core.mda.run(iter([microscope.event(Shot("sted"), 0)]))
+        state = microscope.make_safe("test")
+    moving = [one.name for one in state.readback if one.name.endswith("moving")]
+    assert state.ok
+    assert moving == ["XY stage moving", "focus moving", "stage 'Offset' moving"]
 
 
 @pytest.mark.parametrize(("lowest", "went"), [(-1, [3.0, 0.0]), (1, [3.0])])
