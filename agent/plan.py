@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 
 LAPSE = "lapse"
 """Topic of the notes in which a time-lapse says what its frames are."""
+FOCUS = "focus"
+"""Topic of the notes in which a time-lapse says where it found the focus of a field.
+
+They say as `planned` how many frames that took.
+"""
 REOPTIMIZE, TRIED, REOPTIMIZED = "reoptimize", "reoptimize trial", "reoptimized"
 """Topics of the notes on a search between time points: its beginning, its trials, its result.
 

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from agent.config.focus import FocusConfig
 from agent.config.objective_section import Objective
 from agent.config.own_code import Own
 from agent.config.plan_section import PlanSection, check_edges, check_mode, unknown
@@ -108,6 +109,9 @@ class RunConfig(Model):
     filter: FilterConfig | None = Field(None, description="a content filter, if there is one")
     dose: DoseConfig = DoseConfig()
     faults: FaultConfig = FaultConfig()
+    focus: FocusConfig | None = Field(
+        None, description="sweeps that find the focus of a time-lapse again; none if absent"
+    )
     live: LiveConfig = LiveConfig()
     optimize: OptimizeConfig = OptimizeConfig()
     timelapse: TimelapseConfig = TimelapseConfig()
@@ -137,10 +141,23 @@ class RunConfig(Model):
         for mode in self.filter.modes if self.filter else ():
             check_mode("filter.modes", mode, scope)
         self.section.check(self)
+        if self.focus is not None:
+            self._check_focus(self.focus)
         if self.plan_is_loaded:
             for name in self.adjustable():
                 check_edges(name, self.edges(name) if name in scope.settings else (), scope)
         return self
+
+    def _check_focus(self, focus: FocusConfig) -> None:
+        if self.plan != "timelapse" or self.own.get("plan") is not None:
+            raise ValueError(f"`focus`: is for `plan: timelapse`, not {self.plan}")
+        planes = self.timelapse.planes()
+        if any(plane is not None and plane.absolute for plane in planes):
+            raise ValueError(
+                "`timelapse.z`: absolute planes do not follow the focus that `focus` finds; "
+                "accepted: planes relative to it"
+            )
+        focus.check(self, self.timelapse.mode)
 
     @property
     def plan_is_loaded(self) -> bool:

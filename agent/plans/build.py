@@ -5,6 +5,7 @@ The engines take a second to import, which a plan that does not search need not 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from agent.plans.adaptive.drift_tracking import DriftTracker
 from agent.plans.adaptive.error import Detector
 from agent.plans.adaptive.light_budget import LightBudget
 from agent.plans.adaptive.schedule import FixedGaps, Rules
+from agent.plans.focusing import Focusing
 from agent.plans.live import live
 from agent.plans.search_trigger import SearchTrigger
 from agent.plans.timelapse import skipping, timelapse
@@ -103,8 +105,13 @@ def _timelapse(config: RunConfig) -> Plan:
         asked.fields,
     )
     better = _reoptimizing(config, fields[asked.fields :], light)
+    focusing = None
+    if config.focus is not None:
+        mode = config.focus.looks_at(scope.modes, asked.mode)
+        limits = scope.stage_limits.z_um or (-math.inf, math.inf)
+        focusing = Focusing(config.focus, mode, scope.fields.z_um or 0.0, limits)
     if asked.acquire == "every":
-        return timelapse(asked, fields, light, better)
+        return timelapse(asked, fields, light, better, focusing)
     rules = Rules(
         points=asked.frames,
         gap=asked.gap,
@@ -123,7 +130,7 @@ def _timelapse(config: RunConfig) -> Plan:
         kind(DriftTracker(field, mounting, reach_um, scope.stage_limits), rules)
         for field in fields[: asked.fields]
     ]
-    return skipping(asked, lapses, light, better)
+    return skipping(asked, lapses, light, better, focusing)
 
 
 def _reoptimizing(

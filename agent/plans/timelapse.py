@@ -6,9 +6,10 @@ from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING
 
 from agent.config.plans import TimelapseConfig
-from agent.plan import LAPSE, Answer, Due, Frame, Late, Note, Plan, Rebuilt
+from agent.plan import LAPSE, Answer, Due, Frame, Late, Note, Plan, Rebuilt, Step
 from agent.plans.adaptive.light_budget import LightBudget
 from agent.plans.adaptive.schedule import Schedule
+from agent.plans.focusing import Focusing
 from agent.plans.time_points import point_shots
 from devices.shot import Field, Shot
 
@@ -23,6 +24,7 @@ def timelapse(
     fields: Sequence[Field],
     light: LightBudget,
     better: Reoptimizing | None = None,
+    focusing: Focusing | None = None,
 ) -> Plan:
     """Visit the fields at every time point, and wait for the next one.
 
@@ -57,11 +59,15 @@ def timelapse(
         for shot in point_shots(
             config, fields[: config.fields], t, settings, t * config.interval_s, f"time point {t}"
         ):
+            if focusing is not None:
+                shot = yield from _focused(focusing, shot, t, light)
             frame = yield shot
             assert isinstance(frame, Frame) and shot.field is not None
             light.spend(frame.settings, frame.pixels.size, shot.field.index, frame.dose_J)
-            if better is not None and shot.mode == config.mode:
-                better.see(frame)
+            if shot.mode == config.mode:
+                for watching in (better, focusing):
+                    if watching is not None:
+                        watching.see(frame)
         if better is not None and better.due(t):
             yield from better.search(t)
 
@@ -71,6 +77,7 @@ def skipping(
     lapses: Sequence[Schedule],
     light: LightBudget,
     better: Reoptimizing | None = None,
+    focusing: Focusing | None = None,
 ) -> Plan:
     """Take the frames that are due at each time point, and decide when each field's next one is.
 
@@ -116,9 +123,10 @@ def skipping(
             if lapse.due(t):
                 at_s, purpose = t * config.interval_s, lapse.purpose(t)
                 settings = better.settings if better else {}
-                frame = yield Shot(
-                    config.mode, settings, lapse.place, at_s=at_s, purpose=purpose, point=t
-                )
+                shot = Shot(config.mode, settings, lapse.place, at_s=at_s, purpose=purpose, point=t)
+                if focusing is not None:
+                    shot = yield from _focused(focusing, shot, t, light)
+                frame = yield shot
                 assert isinstance(frame, Frame)
                 light.spend(frame.settings, frame.pixels.size, lapse.field, frame.dose_J)
                 taken.append((lapse, frame))
@@ -128,6 +136,9 @@ def skipping(
                 if isinstance(answer, Rebuilt):
                     lapse.learn(request, answer)
             yield Note(LAPSE, lapse.decide(light.frames(lapse.field)))
+        for _, frame in taken:
+            if focusing is not None:
+                focusing.see(frame)
         if better is None:
             continue
         for _, frame in taken:
@@ -140,6 +151,17 @@ def skipping(
         elif (yield from better.search(t)):
             for lapse in lapses:
                 lapse.change(t + 1)
+
+
+def _focused(
+    focusing: Focusing, shot: Shot, point: int, light: LightBudget
+) -> Generator[Step, Answer, Shot]:
+    """A shot of a time point where the focus is, which is looked for if that is due."""
+    assert shot.field is not None
+    if focusing.due(shot.field, point):
+        for frame in (yield from focusing.sweep(shot.field, point)):
+            light.spend_on(shot.field.index, frame.dose_J or {})
+    return focusing.aimed(shot, point)
 
 
 def _missed(config: TimelapseConfig, point: int, most: int, frames: int = 0) -> Missed:

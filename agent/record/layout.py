@@ -17,8 +17,8 @@ from agent.config.time_points import TimePointsConfig
 from devices.shot import Shot
 
 RAW = "raw.ome.zarr"
-TRIALS = "trials.ome.zarr"
-IMAGES = r"^(raw|trials)\.ome\.zarr(/\d{1,6})?$"
+BETWEEN = "between.ome.zarr"
+IMAGES = r"^(raw|between)\.ome\.zarr(/\d{1,6})?$"
 """Names of images, as a pattern."""
 
 
@@ -62,19 +62,24 @@ class Layout:
         How many fields it has.
     step_um
         Distance of the planes (µm); None where it is not the same everywhere.
+    between
+        Whether frames are taken between time points.
     """
 
     channels: tuple[str, ...] = ("",)
     planes: tuple[int, ...] = (0,)
     fields: int = 1
     step_um: float | None = None
+    between: bool = False
     _others: int = field(default=0, init=False)
 
     @classmethod
     def of(cls, config: RunConfig) -> Layout:
         """The layout of a config's run."""
         section = config.section
-        if not isinstance(section, TimePointsConfig) or section.rebuilds():
+        if not isinstance(section, TimePointsConfig):
+            return cls()
+        if section.rebuilds() and config.focus is None:
             return cls()
         planes = sorted(plane.index for plane in section.planes() if plane is not None)
         return cls(
@@ -82,12 +87,13 @@ class Layout:
             tuple(dict.fromkeys(planes)) or (0,),
             section.fields_at_once(),
             section.z.step_um if section.z is not None else None,
+            config.focus is not None,
         )
 
     @property
     def plain(self) -> bool:
-        """Whether a time point is one frame."""
-        return len(self.channels) * len(self.planes) * self.fields == 1
+        """Whether there is one frame a time point, and none between them."""
+        return len(self.channels) * len(self.planes) * self.fields == 1 and not self.between
 
     def place(self, index: int, shot: Shot) -> Stored:
         """The place of the next frame that was not there before.
@@ -102,7 +108,7 @@ class Layout:
         if self.plain:
             return Stored(RAW, (index,))
         if shot.point is None or shot.mode not in self.channels:
-            place = Stored(TRIALS, (self._others,))
+            place = Stored(BETWEEN, (self._others,))
             self._others += 1
             return place
         image = f"{RAW}/{shot.field.index}" if self.fields > 1 and shot.field else RAW
@@ -111,5 +117,5 @@ class Layout:
 
     def learn(self, place: Stored) -> None:
         """Take in the place of a frame of an earlier session."""
-        if place.image == TRIALS:
+        if place.image == BETWEEN:
             self._others = max(self._others, place.at[0] + 1)

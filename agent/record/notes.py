@@ -86,6 +86,18 @@ class _Lapse(TypedDict):
 
 
 @row
+class _Focus(TypedDict):
+    field: Count
+    point: Count
+    z_um: Finite
+    found: bool
+    why: str
+    planes_um: list[Finite]
+    sharpness: list[Number]
+    planned: Whole
+
+
+@row
 class _Reoptimize(TypedDict):
     point: Count
     settings: Settings
@@ -147,6 +159,7 @@ TOPICS: dict[str, TypeAdapter[Any]] = {
     "enough": TypeAdapter(_Enough),
     "belief": TypeAdapter(_Belief),
     "lapse": TypeAdapter(_Lapse),
+    "focus": TypeAdapter(_Focus),
     "reoptimize": TypeAdapter(_Reoptimize),
     "reoptimize trial": TypeAdapter(_Trial),
     "reoptimized": TypeAdapter(_Reoptimized),

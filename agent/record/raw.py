@@ -16,16 +16,16 @@ from numpy.typing import NDArray
 
 from agent.record.anchor import Anchor
 from agent.record.images import FrameDamaged, ImageStore
-from agent.record.layout import RAW, TRIALS, Layout, Stored, stored
+from agent.record.layout import BETWEEN, RAW, Layout, Stored, stored
 from agent.record.ledger import reading
 from agent.record.recording import Recording, even_s
 from agent.record.stack import StackStore
 
 
-class TrialStore(ImageStore):
-    """Frames of trials between time points, by their order."""
+class BetweenStore(ImageStore):
+    """Frames between time points, by their order."""
 
-    name = TRIALS
+    name = BETWEEN
 
 
 class RawFrames:
@@ -168,7 +168,7 @@ class RawFrames:
 
     def _stacked(self) -> bool:
         """Whether frames are anywhere but in one image t, y, x."""
-        if (self._folder / TRIALS).exists():
+        if (self._folder / BETWEEN).exists():
             return True
         try:
             level = json.loads((self._folder / RAW / "0" / "zarr.json").read_bytes())
@@ -184,7 +184,7 @@ class RawFrames:
                     self._folder, place.image, self.layout, pixel_size_um=pixel_um, anchor=anchor
                 )
             else:
-                kind = TrialStore if place.image == TRIALS else ImageStore
+                kind = BetweenStore if place.image == BETWEEN else ImageStore
                 image = kind(self._folder, pixel_size_um=pixel_um, anchor=anchor)
             self._images[place.image] = image
         return image

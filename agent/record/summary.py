@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.config import RunConfig
-from agent.plan import LAPSE, REOPTIMIZED
+from agent.plan import FOCUS, LAPSE, REOPTIMIZED
 from agent.record.dose import DoseGate
 from agent.record.folder import is_running
 from agent.record.judging import of_notes
@@ -37,7 +37,7 @@ def summary_of(folder: Path, config: RunConfig, recording: Recording) -> dict[st
     """The same of a run that was read already."""
     gate = DoseGate.of(config.dose, recording)
     last = recording.sessions[-1] if recording.sessions else {}
-    scores = _scores(recording)
+    scores, sweeps = _scores(recording), recording.notes_on(FOCUS)
     planned = PlannedFrames(last.get("planned"), config.section.planned_trials())
     for note in recording.notes:
         planned.learn(note)
@@ -81,7 +81,9 @@ def summary_of(folder: Path, config: RunConfig, recording: Recording) -> dict[st
         **retested(recording.notes_on("recommendation"), recording.notes_on("retest")),
         "trials": recording.notes_on("trial"),
         "why": next((note.get("why", []) for note in recording.notes_on("belief")[-1:]), [])
-        + [_reoptimized(note) for note in recording.notes_on(REOPTIMIZED)],
+        + [_reoptimized(note) for note in recording.notes_on(REOPTIMIZED)]
+        + ([focus_in_words(sweeps)] if sweeps else []),
+        "focus": _focus(sweeps) if config.focus is not None else None,
         "told": recording.notes_on("told"),
         "commands": [_command(entry) for entry in recording.commands],
         "safe_state": recording.safe_state,
@@ -210,6 +212,25 @@ def _tuned(recording: Recording) -> dict[str, Any]:
         "sha256": last["sha256"] if last else None,
         "seconds": sum(row["seconds"] for row in recording.tuned),
     }
+
+
+def _focus(notes: list[dict[str, Any]]) -> dict[str, Any]:
+    """What sweeps found: how many there were, how many found nothing, and the last focus (µm)."""
+    return {
+        "sweeps": len(notes),
+        "not_found": sum(not note["found"] for note in notes),
+        "z_um": {str(note["field"]): note["z_um"] for note in notes},
+    }
+
+
+def focus_in_words(notes: list[dict[str, Any]]) -> str:
+    """The same in words."""
+    found = [note["z_um"] for note in notes if note["found"]]
+    lost = len(notes) - len(found)
+    sweeps = f"{len(notes)} {'sweep' if len(notes) == 1 else 'sweeps'}"
+    none = f", {lost} of them found none" if lost else ""
+    between = f", between {min(found):.2f} and {max(found):.2f} µm" if found else ""
+    return f"focus: {sweeps}{none}{between}"
 
 
 def _reoptimized(note: dict[str, Any]) -> str:

@@ -127,9 +127,18 @@ def expect(config: RunConfig, microscope: Microscope) -> Expected:
     each = plan.fewest_frames_of_a_field()
     most = frames + plan.repeated_frames()
     # Of each mode, how many frames there are at least and at most.
-    edges = [(mode, fewest / len(modes), most / len(modes)) for mode in modes]
+    edges: list[tuple[str, float, float]] = [
+        (mode, fewest / len(modes), most / len(modes)) for mode in modes
+    ]
     trial, searching = config.optimize.modes(), plan.searching_frames()
     edges += [(mode, 0.0, searching / len(trial)) for mode in trial if searching]
+    swept = (0, 0)
+    if (focus := config.focus) is not None:
+        lapse = config.timelapse
+        least, largest = focus.frames(lapse.frames)
+        least = focus.planes if lapse.rebuilds() else least
+        swept = lapse.fields * least, lapse.fields * largest
+        edges.append((focus.looks_at(config.microscope.modes, lapse.mode), *swept))
     filtered = round(sum(high for mode, _, high in edges if mode in config.filtered_modes()))
     seconds = [0.0, 0.0]
     dose: dict[str, list[float]] = {laser: [0.0, 0.0] for laser in config.microscope.lasers}
@@ -140,10 +149,10 @@ def expect(config: RunConfig, microscope: Microscope) -> Expected:
             for laser, joules in microscope.dose_j(settings).items():
                 dose[laser][edge] += count * joules
     return Expected(
-        frames + searching,
+        frames + searching + swept[0],
         (seconds[0], seconds[1]),
         (max(seconds[0], waits), max(seconds[1], waits)),
-        (most + searching) * microscope.frame_bytes
+        (most + searching + swept[1]) * microscope.frame_bytes
         + filtered * _FILTERED_BYTES * pixels
         + (points * microscope.frame_bytes if plan.rebuilds() else 0),
         {laser: (joules[0], joules[1]) for laser, joules in dose.items()},

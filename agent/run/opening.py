@@ -56,7 +56,8 @@ def open_microscope(
                 raise BindingError(
                     (), f"has no XY stage, and `plan: {config.plan}` moves to its fields"
                 )
-            if config.section.focuses() and not microscope.core.getFocusDevice():
+            focuses = config.section.focuses() or config.focus is not None
+            if focuses and not microscope.core.getFocusDevice():
                 raise BindingError(
                     (), f"has no focus drive, and `plan: {config.plan}` moves the focus"
                 )

@@ -49,10 +49,13 @@ class LightBudget:
     ) -> None:
         """Take in a frame that was taken of a field; its light was measured (J), or follows."""
         self._each = self.cost(settings, pixels) if measured is None else measured
-        for laser, joules in self._each.items():
-            self._spent[laser] = self._spent.get(laser, 0.0) + joules
-            key = where, laser
-            self._spent_on[key] = self._spent_on.get(key, 0.0) + joules
+        self.spend_on(where, self._each)
+
+    def spend_on(self, where: int, joules: Mapping[str, float]) -> None:
+        """Take in light (J, by laser) that fell on a field."""
+        for laser, energy in joules.items():
+            self._spent[laser] = self._spent.get(laser, 0.0) + energy
+            self._spent_on[where, laser] = self._spent_on.get((where, laser), 0.0) + energy
 
     def spend_elsewhere(self, joules: Mapping[str, float]) -> None:
         """Take in light (J, by laser) that fell on other fields."""

@@ -13,6 +13,7 @@ from agent.record.summary import MEASURED, RECORDED, SIMULATED
 from agent.ui.report import (
     elements,
     filter,
+    focus,
     frames,
     notes,
     optimization,
@@ -69,7 +70,7 @@ def render(run: Run) -> str:
     if run.config.section.searches():
         sections = [optimization.result, optimization.search, predictions.belief]
     else:
-        sections = [frames.course, notes.noted, reconstruction.skipped]
+        sections = [frames.course, focus.focused, notes.noted, reconstruction.skipped]
     sections += [
         filter.filtered,
         provenance.light,

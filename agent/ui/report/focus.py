@@ -1,0 +1,54 @@
+"""Where the sweeps of a time-lapse found the focus."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+from agent.plan import FOCUS
+from agent.record.summary import focus_in_words
+from agent.ui.report import charts, elements
+from agent.ui.report.run_data import Run
+from agent.ui.report.svg import Axis, Chart
+
+_MOST_POINTS = 500
+"""Marks of a field, at most."""
+
+
+def focused(run: Run) -> str:
+    """The focus of each field over time; nothing where it was left alone."""
+    notes = run.recording.notes_on(FOCUS)
+    if not notes:
+        return ""
+    return (
+        f"<h2>Focus</h2>\n<p>{escape(focus_in_words(notes))}.</p>\n"
+        f'<div class="grid">{elements.plot(heights(notes))}</div>\n'
+    )
+
+
+def heights(notes: list[dict[str, Any]], **size: float) -> str:
+    """Chart of the height of the focus over time, of each field.
+
+    A sweep that found nothing is marked where the focus was left.
+    """
+    chart = Chart(
+        Axis.linear("time point", [0, max([*(note["point"] for note in notes), 1])], whole=True),
+        Axis.linear("focus (µm)", [note["z_um"] for note in notes]),
+        "Focus over time",
+        **size,
+    )
+    by_field: dict[int, list[dict[str, Any]]] = {}
+    for note in notes:
+        by_field.setdefault(note["field"], []).append(note)
+    for position, mine in enumerate([*by_field.values()][: len(charts.FIELD_KINDS)]):
+        kind, shape = charts.field_sign(position)
+        chart.line([(note["point"], note["z_um"]) for note in mine], kind)
+        chart.points([_mark(note) for note in charts.spaced(mine, _MOST_POINTS)], kind, shape)
+    lost = [_mark(note) for note in charts.spaced(notes, _MOST_POINTS) if not note["found"]]
+    chart.points(lost, "limit", "cross")
+    return chart.svg()
+
+
+def _mark(note: dict[str, Any]) -> tuple[int, float, str]:
+    said = f"field {note['field']}, time point {note['point']}: {note['z_um']:.2f} µm"
+    return note["point"], note["z_um"], said if note["found"] else f"{said}, {note['why']}"
