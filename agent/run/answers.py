@@ -112,13 +112,15 @@ class Answers:
             self._journal.fault(why, "ignored")
         self._journal.add("told", {"listen": number, **heard.as_dict()})
 
-    def scored(self, index: int, shot: Shot, pixels: NDArray[Any]) -> Callable[[], Score]:
+    def scored(
+        self, index: int, shot: Shot, pixels: NDArray[Any], pixel_size_nm: float | None = None
+    ) -> Callable[[], Score]:
         """Hand a frame to the analysis; returns what waits for its score."""
         analysis = self._analysis
         if analysis is None or shot.mode == "confocal":
             return failing(f"frame {index} ({shot.mode}) is not scored")
-        future = analysis.submit(index, pixels)
-        return lambda: analysis.result(index, pixels, future)
+        future = analysis.submit(index, pixels, pixel_size_nm)
+        return lambda: analysis.result(index, pixels, future, pixel_size_nm)
 
     def refiltered(self, index: int, shot: Shot) -> Callable[[], float]:
         """Of a stored frame: one that was passed over once is not filtered now, unless asked."""

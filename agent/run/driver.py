@@ -35,7 +35,9 @@ class Beyond(Protocol):
         """The result of a request, from 0; None where the plan does not wait for it."""
         ...
 
-    def scored(self, index: int, shot: Shot, pixels: NDArray[Any]) -> Callable[[], Score]:
+    def scored(
+        self, index: int, shot: Shot, pixels: NDArray[Any], pixel_size_nm: float | None = None
+    ) -> Callable[[], Score]:
         """What waits for the score of a stored frame that has none."""
         ...
 

@@ -322,7 +322,7 @@ class Loop:
         self._leader.frames += 1
         self._taken.append((pending.shot, at))
         pixels.flags.writeable = False
-        score = self._answers.scored(pending.index, pending.shot, pixels)
+        score = self._answers.scored(pending.index, pending.shot, pixels, got.pixel_size_nm)
         unsure = self._answers.filtered(pending.index, pending.shot)
         return Frame(
             pending.index,

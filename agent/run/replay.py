@@ -187,7 +187,9 @@ class _Player:
             raise _EndOfTape
         return None
 
-    def scored(self, index: int, shot: Shot, pixels: NDArray[Any]) -> Callable[[], Score]:
+    def scored(
+        self, index: int, shot: Shot, pixels: NDArray[Any], pixel_size_nm: float | None = None
+    ) -> Callable[[], Score]:
         """The run ended before the frame had a score."""
         return _over
 

@@ -293,7 +293,7 @@ class Tape:
         self,
         index: int,
         shot: Shot,
-        rescore: Callable[[int, Shot, NDArray[Any]], Callable[[], Score]],
+        rescore: Callable[[int, Shot, NDArray[Any], float | None], Callable[[], Score]],
         refilter: Callable[[int, Shot], Callable[[], float]],
     ) -> Frame | None:
         """The stored frame that answers a shot; None at the end of the tape.
@@ -337,7 +337,7 @@ class Tape:
         elif (why := self._given_up.get(index)) is not None:
             score = failing(why)
         else:
-            score = rescore(index, shot, pixels)
+            score = rescore(index, shot, pixels, taken.frame.get("pixel_size_nm"))
         if filtered is not None:
             unsure = _known(float(filtered["uncertainty"]))
         elif (why := self._unfiltered.get(index)) is not None:

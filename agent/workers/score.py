@@ -11,8 +11,9 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future, TimeoutError
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
 
@@ -25,7 +26,22 @@ Compute = Callable[[list[NDArray[Any]]], list[Score]]
 """Scores some frames' pixels, in their order."""
 
 _AT_ONCE = 16
-_Waiting = tuple[int, NDArray[Any], Future[Score]]
+
+
+@runtime_checkable
+class Sized(Protocol):
+    """What can score frames of other pixels than those that the config has."""
+
+    def of_pixels(self, pixel_size_nm: float) -> Compute:
+        """Scores frames of that pixel size (nm)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    index: int
+    pixels: NDArray[Any]
+    future: Future[Score]
+    pixel_size_nm: float | None
 
 
 class Analysis(WorkQueue):
@@ -61,7 +77,7 @@ class Analysis(WorkQueue):
         self._again = again
         self._limit = queue
         self._done = done
-        self._waiting: OrderedDict[int, tuple[NDArray[Any], Future[Score]]] = OrderedDict()
+        self._waiting: OrderedDict[int, _Waiting] = OrderedDict()
         self._wanted: set[int] = set()
         """Those of the waiting frames that a plan asked for."""
         self.longest = 0
@@ -70,8 +86,25 @@ class Analysis(WorkQueue):
         """Frames that went without a score because the queue was full."""
         self._thread.start()
 
-    def submit(self, index: int, pixels: NDArray[Any], *, wanted: bool = False) -> Future[Score]:
-        """Queue a frame; never waits. A wanted frame is not passed over."""
+    def submit(
+        self,
+        index: int,
+        pixels: NDArray[Any],
+        pixel_size_nm: float | None = None,
+        *,
+        wanted: bool = False,
+    ) -> Future[Score]:
+        """Queue a frame; never waits.
+
+        Parameters
+        ----------
+        index, pixels
+            Its number, and itself.
+        pixel_size_nm
+            Of it; None where it is the config's.
+        wanted
+            It is not passed over.
+        """
         future: Future[Score] = Future()
         with self._changed:
             if self._closed:
@@ -79,18 +112,24 @@ class Analysis(WorkQueue):
                 return future
             if wanted:
                 self._wanted.add(index)
-            self._waiting[index] = (pixels, future)
+            self._waiting[index] = _Waiting(index, pixels, future, pixel_size_nm)
             while len(self._waiting) > self._limit:
                 spare = next((i for i in self._waiting if i not in self._wanted), None)
                 if spare is None:
                     break
-                self._waiting.pop(spare)[1].cancel()
+                self._waiting.pop(spare).future.cancel()
                 self.passed_over += 1
             self.longest = max(self.longest, len(self._waiting))
             self._changed.notify_all()
         return future
 
-    def result(self, index: int, pixels: NDArray[Any], future: Future[Score]) -> Score:
+    def result(
+        self,
+        index: int,
+        pixels: NDArray[Any],
+        future: Future[Score],
+        pixel_size_nm: float | None = None,
+    ) -> Score:
         """The score of a frame that was handed in; waits for it.
 
         Raises
@@ -102,14 +141,16 @@ class Analysis(WorkQueue):
             if index in self._waiting:
                 self._wanted.add(index)
         with self._waited_for():
-            return self._awaited(index, pixels, future)
+            return self._awaited(index, pixels, future, pixel_size_nm)
 
-    def _awaited(self, index: int, pixels: NDArray[Any], future: Future[Score]) -> Score:
+    def _awaited(
+        self, index: int, pixels: NDArray[Any], future: Future[Score], pixel_size_nm: float | None
+    ) -> Score:
         try:
             try:
                 return future.result(self._timeout_s)
             except CancelledError:
-                future = self.submit(index, pixels, wanted=True)
+                future = self.submit(index, pixels, pixel_size_nm, wanted=True)
                 return future.result(self._timeout_s)
         except (TimeoutError, CancelledError):
             if not future.cancel():  # it came in this very moment
@@ -139,25 +180,28 @@ class Analysis(WorkQueue):
         return partial(self._score, batch) if batch else None
 
     def _score(self, batch: list[_Waiting]) -> None:
-        for (index, _, future), outcome in zip(batch, self._outcomes(batch), strict=True):
+        for one, outcome in zip(batch, self._outcomes(batch), strict=True):
             # Who gave up waiting has decided without this score; it must not turn up in the
             # ledger now, or the plan would decide otherwise when it is led through it again.
-            if not future.set_running_or_notify_cancel():
+            if not one.future.set_running_or_notify_cancel():
                 continue
-            self._report(index, outcome)
+            self._report(one.index, outcome)
             if isinstance(outcome, AnalysisError):
-                future.set_exception(outcome)
+                one.future.set_exception(outcome)
             else:
-                future.set_result(outcome)
+                one.future.set_result(outcome)
 
     def _oldest(self) -> list[_Waiting]:
-        """The frames that wait longest, without those that were given up."""
+        """The frames that wait longest, without those that were given up, of one pixel size."""
         batch: list[_Waiting] = []
         while self._waiting and len(batch) < _AT_ONCE:
-            index, (pixels, future) = self._waiting.popitem(last=False)
-            self._wanted.discard(index)
-            if not future.cancelled():
-                batch.append((index, pixels, future))
+            one = next(iter(self._waiting.values()))
+            if batch and one.pixel_size_nm != batch[0].pixel_size_nm:
+                break
+            del self._waiting[one.index]
+            self._wanted.discard(one.index)
+            if not one.future.cancelled():
+                batch.append(one)
         return batch
 
     def _outcomes(self, batch: list[_Waiting]) -> Iterator[Score | AnalysisError]:
@@ -177,22 +221,25 @@ class Analysis(WorkQueue):
                     score = self._scores([one])[0]
                 except (TryAgain, TimeoutError) as error:
                     # The next call starts it again; this frame need not be the cause of its end.
-                    if one[2].cancelled():
+                    if one.future.cancelled():
                         raise
                     self._note_end([one], error)
                     score = self._scores([one])[0]
                 yield score
             except Exception as error:
-                yield _failed(one[0], error)
+                yield _failed(one.index, error)
 
     def _note_end(self, batch: list[_Waiting], error: Exception) -> None:
         if isinstance(error, TryAgain | TimeoutError):
-            index = batch[0][0]
+            index = batch[0].index
             with self._writing_down():
                 self._again(index, _failed(index, error))
 
     def _scores(self, batch: list[_Waiting]) -> list[Score]:
-        scores = self._compute([pixels for _, pixels, _ in batch])
+        compute, size = self._compute, batch[0].pixel_size_nm
+        if size is not None and isinstance(compute, Sized):
+            compute = compute.of_pixels(size)
+        scores = compute([one.pixels for one in batch])
         if len(scores) != len(batch):
             raise ValueError(f"{len(scores)} scores of {len(batch)} frames")
         return scores

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from agent.workers.network_process import NetworkProcess, compute_on_half_the_cores
 from agent.workers.process import START_S, TryAgain
 from agent.workers.restarted_process import RestartedProcess
+from agent.workers.score import Compute
 from agent.workers.shared_process import Start
 from models.devices import Failure
 from models.quality.score import Score
@@ -23,7 +24,7 @@ class ScorerProcess(NetworkProcess):
     weights
         Other weights than the bundled ones.
     pixel_size_nm
-        Of the frames (nm).
+        Of the frames (nm), where nothing else is said.
     timeout_s
         Longest time for one frame (s).
     device
@@ -54,10 +55,17 @@ class ScorerProcess(NetworkProcess):
         ValueError
             A frame cannot be scored, or the weights are no longer those of the beginning.
         """
+        return self._score(frames, self._pixel_size_nm)
+
+    def of_pixels(self, pixel_size_nm: float) -> Compute:
+        """Scores frames of that pixel size (nm), likewise."""
+        return lambda frames: self._score(frames, pixel_size_nm)
+
+    def _score(self, frames: list[NDArray[Any]], pixel_size_nm: float) -> list[Score]:
         scores: list[Score] = self._process.work(
             "score",
             frames,
-            self._pixel_size_nm,
+            pixel_size_nm,
             self.weights_hash,
             timeout_s=len(frames) * self._timeout_s,
         )

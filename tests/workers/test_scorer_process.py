@@ -16,7 +16,7 @@ import pytest
 
 from agent.plan import AnalysisError
 from agent.workers.process import WorkerDied, WorkerProcess
-from agent.workers.score import Analysis
+from agent.workers.score import Analysis, Compute
 from agent.workers.score_process import ScorerProcess
 from models.quality.score import Score
 from tests.doubles.loading import Reads
@@ -83,6 +83,44 @@ def test_a_frame_that_ends_the_scorer_each_time_goes_without_alone(error: Except
     assert 5 in again and len(again) == 2, "its batch, and it alone"
 
 
+class Sized:
+    """Scores that say which pixel size they were asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[float, int]] = []
+        self.go_on = threading.Event()
+
+    def __call__(self, frames: list[Any]) -> list[Score]:
+        return self.of_pixels(20.0)(frames)
+
+    def of_pixels(self, pixel_size_nm: float) -> Compute:
+        def score(frames: list[Any]) -> list[Score]:
+            assert self.go_on.wait(10)
+            self.asked.append((pixel_size_nm, len(frames)))
+            return [Score(pixel_size_nm / 1000, 0.1) for _ in frames]
+
+        return score
+
+
+def test_frames_are_scored_at_the_pixel_size_that_they_had() -> None:
+    """Together as far as it is one; also those that were passed over, and are asked for later."""
+    scorer = Sized()
+    told: dict[int, Any] = {}
+    work = Analysis(
+        scorer, queue=4, timeout_s=20, done=lambda index, score: told.__setitem__(index, score)
+    )
+    sizes = [40.0, None, None, 30.0, 30.0, 30.0]
+    first = work.submit(0, FRAMES[0], sizes[0])
+    until(lambda: work.left == 0)
+    futures = [first, *(work.submit(i, FRAMES[i], sizes[i]) for i in range(1, len(sizes)))]
+    scorer.go_on.set()
+    found = [work.result(i, FRAMES[i], future, sizes[i]).value for i, future in enumerate(futures)]
+    work.close(finish=True)
+    assert found == [0.04, 0.02, 0.02, 0.03, 0.03, 0.03]
+    assert sum(count for _, count in scorer.asked) == len(sizes)
+    assert (30.0, 3) in scorer.asked
+
+
 @pytest.mark.process
 @pytest.mark.slow
 def test_the_network_s_process_is_started_again() -> None:
@@ -94,6 +132,7 @@ def test_the_network_s_process_is_started_again() -> None:
     try:
         together = process(frames)
         alone = process(frames[:1])
+        coarse = process.of_pixels(40.0)(frames)
         first = process.pid
         assert first is not None
         os.kill(first, signal.SIGKILL)
@@ -107,6 +146,7 @@ def test_the_network_s_process_is_started_again() -> None:
         process.close()
     assert alone[0] == after
     assert together[0].flags == alone[0].flags
+    assert coarse[1].value != pytest.approx(together[1].value, abs=1e-5)
     assert together[0].value == pytest.approx(alone[0].value, abs=1e-5)
     assert told == [(0, after)]
 
