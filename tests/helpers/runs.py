@@ -181,7 +181,7 @@ def fails_at(number: int) -> Compute:
     return score
 
 
-def cut_after(frames: int) -> Callable[[RunConfig], Plan]:
+def cut_after(frames: int, error: Exception | None = None) -> Callable[[RunConfig], Plan]:
     """The config's plan, ended by an exception after some frames."""
 
     @wraps(build_plan)
@@ -191,7 +191,7 @@ def cut_after(frames: int) -> Callable[[RunConfig], Plan]:
             step = steps.send(answer)
             if isinstance(step, Shot):
                 if left == 0:
-                    raise RuntimeError("power cut")
+                    raise error or RuntimeError("power cut")
                 left -= 1
             answer = yield step
 

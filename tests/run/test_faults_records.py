@@ -10,7 +10,6 @@ import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
-from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,6 @@ from agent.record.folder import new_folder, read_config
 from agent.record.images import ImageStore
 from agent.record.ledger import Ledger
 from agent.run import Result, Session
-from devices.shot import Shot
 from tests import faulty
 from tests.faulty import cli
 from tests.helpers.runs import (
@@ -74,7 +72,7 @@ def test_disk_full(
 
 @posix
 def test_image_folder_becomes_unwritable(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o500)
@@ -82,23 +80,28 @@ def test_image_folder_becomes_unwritable(
         (closed / "file").touch()
         pytest.skip("this user may write anywhere")
 
-    @wraps(build_plan)
-    def plan(config: RunConfig) -> Plan:
-        for number in range(20):
-            if number == 6:
-                for folder in (config_run / "raw.ome.zarr").rglob("*"):
-                    if folder.is_dir():
-                        folder.chmod(0o500)
-            yield Shot("sted")
+    config, file, run = checked(tmp_path)
+    write, stored = ImageStore.write, 0
 
-    config, file, config_run = checked(tmp_path)
-    result = Session(config, file, config_run, make_plan=plan).run()
-    for folder in (config_run / "raw.ome.zarr").rglob("*"):
-        if folder.is_dir():
-            folder.chmod(0o700)
+    def allow(mode: int) -> None:
+        for folder in (run / "raw.ome.zarr").rglob("*"):
+            if folder.is_dir():
+                folder.chmod(mode)
+
+    def closes(store: ImageStore, *given: Any) -> None:
+        nonlocal stored
+        if stored == 6:
+            allow(0o500)
+        write(store, *given)
+        stored += 1
+
+    monkeypatch.setattr(ImageStore, "write", closes)
+    result = Session(config, file, run).run()
+    allow(0o700)
+    monkeypatch.undo()
     assert result.status == "failed"
-    assert_left_well(capsys, config_run, "failed", acquired=6)
-    resume(capsys, config_run, 20)
+    assert_left_well(capsys, run, "failed", acquired=6)
+    resume(capsys, run, 20)
 
 
 def test_the_ledger_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

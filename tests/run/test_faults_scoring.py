@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
-from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ import pytest
 
 from agent.config import RunConfig
 from agent.plan import AnalysisError, Note, Plan
-from agent.plans.build import build_plan
 from agent.record.images import ImageStore
 from agent.record.ledger import Ledger
 from agent.record.summary import flagged_frames
@@ -45,13 +43,7 @@ SCORED = {"analysis": {"score": True}}
 
 @pytest.mark.slow
 def test_exception_in_a_plan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    @wraps(build_plan)  # it is gone on with by the config's
-    def broken(config: RunConfig) -> Plan:
-        for number in range(20):
-            yield Shot("sted")
-            if number == 4:
-                raise ZeroDivisionError("the plan divides by nothing")
-
+    broken = cut_after(5, ZeroDivisionError("the plan divides by nothing"))
     result, run = run_session(tmp_path, session={"make_plan": broken})
     assert (result.status, EXIT_CODES[result.status]) == ("failed", 1)
     summary = assert_left_well(capsys, run, "failed", acquired=5)
