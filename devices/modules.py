@@ -26,13 +26,17 @@ def module_named(name: str, folder: Path) -> ModuleType:
     if file is None:
         return importlib.import_module(name)
     _make_way(top, file)
-    place = str(folder.absolute())
+    place, kept = str(folder.absolute()), sys.dont_write_bytecode
     sys.path.insert(0, place)
+    # Compiled code would pass for that of another source of the same second and size, although
+    # the ledger has the source's hash: none is left.
+    sys.dont_write_bytecode = True
     try:
         if name not in sys.modules:
             importlib.invalidate_caches()
         module = importlib.import_module(name)
     finally:
+        sys.dont_write_bytecode = kept
         sys.path.remove(place)
     # What the module imports later may lie beside it, too, and then hides nothing.
     if place not in sys.path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -131,6 +132,19 @@ def test_a_run_goes_on_with_its_own_objective_and_refuses_another_version(tmp_pa
     result = Session(config, run / "config.yaml", run).run()
     assert result.status == "completed", result.reason
     assert len(recorded(run).notes_on("trial")) == 3 and replay(run).difference is None
+
+
+def test_what_is_computed_is_what_was_hashed(tmp_path: Path) -> None:
+    """A change within a second that keeps the size is a change."""
+    file, module = searching(tmp_path), tmp_path / "peak_signal.py"
+    was, at = module.read_text(encoding="utf-8"), module.stat()
+    load(file)
+    now = was.replace("return (0.0, self.enough)", "return (0.0, 2.000000000)")
+    module.write_text(now, encoding="utf-8")
+    os.utime(module, ns=(at.st_atime_ns, at.st_mtime_ns))
+    assert module.stat().st_size == at.st_size and now != was
+    sys.modules.pop("peak_signal")
+    assert load(file).objective() == Objective("peak_signal", "counts", 0.0, 2.0)
 
 
 BROKEN = """
