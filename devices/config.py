@@ -28,6 +28,7 @@ __all__ = [
     "PythonDevice",
     "Range",
     "ReplayConfig",
+    "SecondDyeConfig",
     "SettingConfig",
     "StageLimits",
     "Structure",
@@ -129,13 +130,30 @@ Structure = Literal[
 """What a virtual sample shows: the first three are pySTED's real ones, the others are drawn."""
 
 
+Dye = Literal["atto647n", "robust", "fragile", "dim", "stubborn"]
+"""Photophysics of a virtual label."""
+
+
+class SecondDyeConfig(Model):
+    """A second dye in the virtual sample: its laser is `Excitation2`, its detector the same."""
+
+    structure: Structure = Field("tubulin", description="what it labels")
+    dye: Dye = Field("atto647n", description="its photophysics")
+    molecules_per_pixel: float = Field(
+        15.0, gt=0, le=1000, description="in 20 nm × 20 nm, where the structure is densest"
+    )
+    crosstalk: float = Field(
+        0.05, ge=0, le=1, description="share of a laser's light that excites the other dye"
+    )
+
+
 class VirtualStedConfig(Model):
     """The simulated STED microscope and its sample (pySTED)."""
 
     structure: Structure = Field(
         "actin", description="actin, tubulin, psd95: maps of real ones; the others are drawn"
     )
-    dye: Literal["atto647n", "robust", "fragile", "dim", "stubborn"] = Field(
+    dye: Dye = Field(
         "atto647n", description="photophysics of the label; the others are simulated variants"
     )
     molecules_per_pixel: float = Field(
@@ -151,6 +169,19 @@ class VirtualStedConfig(Model):
     )
     drift_nm_per_s: float = Field(
         0.0, ge=0, le=1000, description="speed of the stage against the sample (nm/s)"
+    )
+    planes: int = Field(
+        1, ge=1, le=9, description="of structure: one in focus, others above and below in turn"
+    )
+    plane_pitch_um: float = Field(0.5, gt=0, le=10, description="from one plane to the next (µm)")
+    z_drift_nm_per_s: float = Field(
+        0.0, ge=-1000, le=1000, description="speed at which the sample rises out of focus (nm/s)"
+    )
+    focus_reach_um: float = Field(
+        2.0, ge=1, le=1000, description="how far the focus drive goes up and down (µm)"
+    )
+    second_dye: SecondDyeConfig | None = Field(
+        None, description="a second dye, with a laser and a structure of its own"
     )
     stage_rotation_deg: float = Field(
         0.0, ge=-360, le=360, description="how far the camera is turned against the stage (°)"

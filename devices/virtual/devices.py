@@ -7,7 +7,8 @@ stages as Python objects, since the core holds a device's lock while the device 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -16,15 +17,20 @@ import numpy as np
 from numpy.typing import NDArray
 from pymmcore_plus.experimental.unicore import Device, SimpleCameraDevice
 
-from devices.config import VirtualStedConfig
+from devices.config import Structure, VirtualStedConfig
 from devices.virtual.dyes import DYES
+from devices.virtual.label import Field, Label, Light
 from devices.virtual.mounting import Mounting
 from devices.virtual.optics import Optics
 from devices.virtual.peripherals import Laser, Shutter, XYStage, ZStage, whole
-from devices.virtual.sample import Sample, Window
+from devices.virtual.sample import Sample
 
 PIXEL_SIZE_NM = Sample.pixel_size_nm
 _COUNTS = np.dtype(np.uint16)
+_APART = 100
+"""Number of the first plane of a second dye, whose structure is its own."""
+_SEEDS_EACH = 1000
+"""Of a dye's planes: more than there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +67,7 @@ class Truth:
 class _Last:
     """What `ScanEngine.truth` needs of the last scan."""
 
-    window: Window
+    field: Field
     survivors: NDArray[np.int64]
     excitation_w: float
     depletion_w: float
@@ -80,9 +86,13 @@ class ScanEngine(SimpleCameraDevice):
 
     Parameters
     ----------
-    sample, optics
-        The scanned sample, and the optics.
-    excitation, depletion, shutter, xy_stage, z_stage
+    dyes
+        Those in the sample, each with the light path that is its own; at least one.
+    excitation
+        The laser that is made for each dye.
+    crosstalk
+        Share of a laser's light that excites a dye that another laser is made for.
+    depletion, shutter, xy_stage, z_stage
         The other devices, read when a scan starts.
     shape
         Rows × columns of a frame (pixels).
@@ -96,10 +106,10 @@ class ScanEngine(SimpleCameraDevice):
 
     def __init__(
         self,
-        sample: Sample,
-        optics: Optics,
+        dyes: Sequence[Label],
         *,
-        excitation: Laser,
+        excitation: Sequence[Laser],
+        crosstalk: float,
         depletion: Laser,
         shutter: Shutter,
         xy_stage: XYStage,
@@ -110,9 +120,10 @@ class ScanEngine(SimpleCameraDevice):
         seed: int,
     ) -> None:
         super().__init__()
-        self._sample = sample
-        self._optics = optics
-        self._excitation = excitation
+        self._dyes = tuple(dyes)
+        self._optics = dyes[0].optics
+        self._excitation = tuple(excitation)
+        self._crosstalk = crosstalk
         self._depletion = depletion
         self._shutter = shutter
         self._xy_stage = xy_stage
@@ -124,7 +135,8 @@ class ScanEngine(SimpleCameraDevice):
         self._dwell_us = 10.0
         self._lines = 1
         self._clock_ns = 0
-        self._last: _Last | None = None
+        self._last: list[_Last] = []
+        self._light_j: defaultdict[str, float] = defaultdict(float)
         self.register_property(
             "DwellTime_us",
             limits=(0.1, 1000.0),
@@ -197,54 +209,71 @@ class ScanEngine(SimpleCameraDevice):
         started_s = self._get_clock()
         x, y = self._xy_stage.get_position_um()
         z = self._z_stage.get_position_um()
-        margin = self._optics.margin
         place = self._mounting.on_sample(x, y)
-        window = self._sample.window(*place, started_s, self._shape, margin)
-        survivors, excitation_w, depletion_w = window.molecules, 0.0, 0.0
+        fields = [dye.field(place, z, started_s, self._shape) for dye in self._dyes]
+        self._last = [_Last(field, field.window.molecules, 0.0, 0.0) for field in fields]
+        counts = np.zeros(self._shape, np.int64)
         if self._shutter.get_open():
-            excitation_w, depletion_w = self._excitation.power_w, self._depletion.power_w
-            scan = self._optics.scan(
-                window.molecules,
-                excitation_w=excitation_w,
-                depletion_w=depletion_w,
-                dwell_s=self._dwell_us * 1e-6,
-                passes=self._lines,
-                z_um=z,
-                background_hz=self._background_hz,
-                seed=self._noise_seed(x, y, z),
-            )
-            buffer[:] = np.minimum(scan.counts, np.iinfo(_COUNTS).max)
-            if scan.survivors is not window.molecules:
-                survivors = scan.survivors
-                self._sample.bleach(window, survivors)
-        else:
-            buffer[:] = 0
+            noise, depletion_w = self._noise_seed(x, y, z), self._depletion.power_w
+            for laser in (*self._excitation, self._depletion):
+                self._light_j[laser.get_label()] += laser.power_w * self._exposure_ns() * 1e-9
+            for number, (dye, field, excitation_w) in enumerate(
+                zip(self._dyes, fields, self._exciting_w(), strict=True)
+            ):
+                if number and not excitation_w:
+                    continue  # the background came with the first
+                light: Light = {
+                    "excitation_w": excitation_w,
+                    "depletion_w": depletion_w,
+                    "dwell_s": self._dwell_us * 1e-6,
+                    "passes": self._lines,
+                }
+                background_hz = 0.0 if number else self._background_hz
+                seed = (noise + number * _SEEDS_EACH) % 2**32
+                found, survivors = dye.scan(field, light, background_hz=background_hz, seed=seed)
+                counts += found
+                self._last[number] = _Last(field, survivors, excitation_w, depletion_w)
+        buffer[:] = np.minimum(counts, np.iinfo(_COUNTS).max)
         self._clock_ns += self._exposure_ns()
-        self._last = _Last(window, survivors, excitation_w, depletion_w)
         return {"Clock_s": f"{started_s:.9f}"}
 
-    def truth(self) -> Truth:
+    def truth(self, dye: int = 0) -> Truth:
         """Ground truth of the last scan, for tests and benchmarks; never read by the agent.
+
+        Parameters
+        ----------
+        dye
+            Of which dye, in the plane next to the focus.
 
         Raises
         ------
         RuntimeError
             Before the first scan.
         """
-        if self._last is None:
+        if not self._last:
             raise RuntimeError("nothing was scanned yet")
-        last, margin = self._last, self._optics.margin
+        last, optics = self._last[dye], self._dyes[dye].optics
+        margin, window = optics.margin, last.field.window
         field = np.s_[margin:-margin, margin:-margin]
         return Truth(
-            molecules=last.window.molecules[field],
+            molecules=window.molecules[field],
             survivors=last.survivors[field],
-            survival=self._sample.survival(last.window)[field].astype(np.float64),
+            survival=last.field.sample.survival(window)[field].astype(np.float64),
             psf_fwhm_nm=(
-                self._optics.psf_fwhm_nm(last.excitation_w, last.depletion_w)
+                optics.psf_fwhm_nm(last.excitation_w, last.depletion_w)
                 if last.excitation_w > 0
                 else float("nan")
             ),
         )
+
+    def light_j(self) -> dict[str, float]:
+        """Energy (J) that fell on the sample until now, by laser; never read by the agent."""
+        return dict(self._light_j)
+
+    def _exciting_w(self) -> list[float]:
+        """Light that excites each dye (W): of its own laser, and some of the others'."""
+        powers = [laser.power_w for laser in self._excitation]
+        return [own + self._crosstalk * (sum(powers) - own) for own in powers]
 
     def _exposure_ns(self) -> int:
         return round(self._dwell_us * 1e3 * self._shape[0] * self._shape[1] * self._lines)
@@ -300,7 +329,8 @@ def build_virtual_sted(
     Returns
     -------
     dict
-        `Excitation`, `Depletion`, `Shutter`, `XYStage`, `ZStage`, `Scan`.
+        `Excitation`, with a second dye `Excitation2`, `Depletion`, `Shutter`, `XYStage`, `ZStage`,
+        `Scan`.
 
     Raises
     ------
@@ -312,30 +342,32 @@ def build_virtual_sted(
             f"pixel_size_nm: the virtual microscope scans at {PIXEL_SIZE_NM:g} nm only, "
             f"got {pixel_size_nm:g}"
         )
-    optics = _optics(config.dye)
-    sample = Sample(
-        config.structure,
-        size_um=config.size_um,
-        molecules_per_pixel=config.molecules_per_pixel,
-        motion_nm_per_s=config.motion_nm_per_s,
-        motion_length_um=config.motion_length_um,
-        drift_nm_per_s=config.drift_nm_per_s,
-        seed=seed if config.seed is None else config.seed,
-    )
+    sample_seed = seed if config.seed is None else config.seed
+    dyes = [
+        _label(config, config.structure, config.dye, config.molecules_per_pixel, sample_seed),
+    ]
+    if (second := config.second_dye) is not None:
+        density = second.molecules_per_pixel
+        dyes.append(_label(config, second.structure, second.dye, density, sample_seed, _APART))
     shape = (config.height_px, config.width_px)
-    reach_um = sample.reach_um(shape, optics.margin)
+    reach_um = dyes[0].reach_um(shape)
     if reach_um < 0:
         raise ValueError(
             f"size_um: a field of {config.width_px} × {config.height_px} pixels needs a sample of "
             f"at least {config.size_um - 2 * reach_um:.2f} µm, got {config.size_um:g}"
         )
     mounting = Mounting(config.stage_rotation_deg, config.stage_mirrored, config.stage_scale)
-    excitation, depletion = Laser("Power_uW", 1e-6, 50.0), Laser("Power_mW", 1e-3, 500.0)
-    shutter, xy_stage, z_stage = Shutter(), XYStage(reach_um / mounting.spread), ZStage()
+    excitation = [Laser("Power_uW", 1e-6, 50.0) for _ in dyes]
+    depletion = Laser("Power_mW", 1e-3, 500.0)
+    shutter, xy_stage, z_stage = (
+        Shutter(),
+        XYStage(reach_um / mounting.spread),
+        ZStage(config.focus_reach_um),
+    )
     scan = ScanEngine(
-        sample,
-        optics,
+        dyes,
         excitation=excitation,
+        crosstalk=0.0 if second is None else second.crosstalk,
         depletion=depletion,
         shutter=shutter,
         xy_stage=xy_stage,
@@ -346,13 +378,46 @@ def build_virtual_sted(
         seed=seed,
     )
     return {
-        "Excitation": excitation,
+        **dict(zip(("Excitation", "Excitation2"), excitation, strict=False)),
         "Depletion": depletion,
         "Shutter": shutter,
         "XYStage": xy_stage,
         "ZStage": z_stage,
         "Scan": scan,
     }
+
+
+def _label(
+    config: VirtualStedConfig,
+    structure: Structure,
+    dye: str,
+    molecules_per_pixel: float,
+    seed: int,
+    first: int = 0,
+) -> Label:
+    """A dye in every plane of the sample; planes of the same number, from `first` on, are alike."""
+    planes = [
+        (
+            height_um,
+            Sample(
+                structure,
+                size_um=config.size_um,
+                molecules_per_pixel=molecules_per_pixel,
+                motion_nm_per_s=config.motion_nm_per_s,
+                motion_length_um=config.motion_length_um,
+                drift_nm_per_s=config.drift_nm_per_s,
+                seed=seed,
+                part=first + number,
+            ),
+        )
+        for number, height_um in enumerate(_heights(config.planes, config.plane_pitch_um))
+    ]
+    return Label(_optics(dye), planes, config.z_drift_nm_per_s * 1e-3)
+
+
+def _heights(planes: int, pitch_um: float) -> list[float]:
+    """From the one in the middle, which is at 0, outwards: up and down in turn."""
+    return [(number + 1) // 2 * pitch_um * (1 if number % 2 else -1) for number in range(planes)]
 
 
 @lru_cache(maxsize=len(DYES))

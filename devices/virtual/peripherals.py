@@ -10,7 +10,6 @@ from pymmcore_plus.experimental.unicore import (
     XYStageDevice,
 )
 
-_FOCUS_REACH_UM = 2.0
 # A position that went through JSON or a stage's display may be off by a rounding.
 _SLACK_UM = 1e-6
 
@@ -132,19 +131,26 @@ class XYStage(XYStageDevice):
 
 
 class ZStage(StageDevice):
-    """The focus drive, ±2 µm: the sample is in focus at 0."""
+    """The focus drive: the sample is in focus at 0, until it drifts.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    reach_um
+        How far it goes from there, up and down (µm).
+    """
+
+    def __init__(self, reach_um: float = 2.0) -> None:
         super().__init__()
+        self._reach_um = reach_um
         self._position = 0.0
 
     def get_position_um(self) -> float:
-        """Distance of the sample from the focal plane (µm)."""
+        """Height of the focal plane (µm)."""
         return self._position
 
     def set_position_um(self, val: float) -> None:
         """Move to `val` µm; `ValueError` outside the limits, and then nothing moves."""
-        self._position = _within(self.get_label() or "ZStage", val, _FOCUS_REACH_UM)
+        self._position = _within(self.get_label() or "ZStage", val, self._reach_um)
 
     def get_focus_direction(self) -> FocusDirection:
         """Higher is closer to the sample, as pymmcore-plus asks before it moves back."""

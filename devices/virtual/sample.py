@@ -139,6 +139,8 @@ class Sample:
         Which of pySTED's six maps of a real structure to use; all if absent.
     seed
         Of everything random in the sample.
+    part
+        Which of its parts, that move together: each has a structure of its own.
     """
 
     pixel_size_nm = 20.0
@@ -154,10 +156,13 @@ class Sample:
         drift_nm_per_s: float = 0.0,
         maps: Sequence[int] | None = None,
         seed: int = 0,
+        part: int = 0,
     ) -> None:
         self.structure = structure
         self.size_um = size_um
         layout, moves, drifts, fractions = np.random.default_rng(seed).spawn(4)
+        if part:
+            layout, fractions = np.random.default_rng((seed, part)).spawn(2)
         self._pixel_um = self.pixel_size_nm * 1e-3
         size_px = round(size_um / self._pixel_um)
         self._density = np.rint(canvas(structure, size_px, layout, maps) * molecules_per_pixel)

@@ -115,7 +115,7 @@ def test_lasers_start_at_zero_behind_a_closed_shutter() -> None:
 def test_unloading_leaves_no_light(virtual: Virtual) -> None:
     virtual.light(5, 100)
     virtual.core.unloadAllDevices()
-    assert virtual.scan._excitation.power_w == 0
+    assert virtual.scan._excitation[0].power_w == 0
     assert virtual.scan._depletion.power_w == 0
     assert not virtual.scan._shutter.get_open()
 
@@ -346,7 +346,7 @@ def test_the_sample_may_have_its_own_seed() -> None:
         scan = build_virtual_sted(settings, seed=seed, pixel_size_nm=20)["Scan"]
         assert isinstance(scan, ScanEngine)
         scan._shutter.set_open(True)
-        scan._excitation.set_property_value("Power_uW", 5)
+        scan._excitation[0].set_property_value("Power_uW", 5)
         frame = np.empty((SIDE, SIDE), np.uint16)
         scan.snap(frame)
         return frame, scan.truth().molecules
