@@ -77,6 +77,7 @@ def _starter(
         x, y = (round(at, 3) + 0.0 for at in core.getXYPosition(stage))
         yield "  # Fields are around where the stage is when a run starts. Where it was just now:"
         yield f"  # fields: {{centre_um: [{x}, {y}]}}"
+        yield "  # Or {positions: FILE.pos}, a position list that you saved in Micro-Manager."
     yield from _exposure(core.getExposure(chosen["camera"]) if chosen["camera"] else 0.0)
     offers, refused = offered(core, groups(core), chosen["camera"], chosen["shutter"])
     yield from _settings(devices, offers, refused)

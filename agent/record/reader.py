@@ -145,9 +145,9 @@ class StoredRun:
         """One row for each frame that was taken, in order.
 
         Its columns: `frame`, `time_s` (since the run's birth), `mode`, `purpose`, `point` (time
-        point), `plane` (of a z-stack), `field` (NaN where none was asked for), `x_um`, `y_um`,
-        `z_um` (as asked for), `score`, `score_sd`, `uncertainty` (of the filter), and for each
-        setting and each laser `settings.NAME` and `dose_J.LASER`.
+        point), `plane` (of a z-stack), `field` (NaN where none was asked for), `place` (its
+        name), `x_um`, `y_um`, `z_um` (as asked for), `score`, `score_sd`, `uncertainty` (of the
+        filter), and for each setting and each laser `settings.NAME` and `dose_J.LASER`.
         """
         rows = [_row(index, taken) for index, taken in sorted(self._recording.taken.items())]
         return _table(rows)
@@ -204,6 +204,7 @@ def _row(index: int, taken: Taken) -> dict[str, Any]:
             "point": shot.get("point"),
             "plane": (shot.get("plane") or {}).get("index"),
             "field": field.get("index"),
+            "place": field.get("name", ""),
             **{axis: field.get(axis) for axis in ("x_um", "y_um")},
             "z_um": shot.get("focus_um", field.get("z_um")),
             "score": score.value if score else None,

@@ -195,7 +195,7 @@ def shot_from_dict(data: dict[str, Any]) -> Shot:
     return Shot(
         data["mode"],
         data["asked"],
-        _field_from_dict(where) if where else None,
+        field_from_dict(where) if where else None,
         data["at_s"],
         data["purpose"],
         **asdict(role_of(data)),
@@ -218,7 +218,8 @@ def _field_as_dict(field: Field) -> dict[str, Any]:
     return data
 
 
-def _field_from_dict(data: dict[str, Any]) -> Field:
+def field_from_dict(data: Mapping[str, Any]) -> Field:
+    """The field that a shot's ledger entry tells of; `str` of it is how it is called."""
     stages = tuple(sorted(data.get("stages", {}).items()))
     where = data["index"], data["x_um"], data["y_um"], data["z_um"]
     return Field(*where, data.get("name", ""), stages)

@@ -9,13 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tifffile
 import yaml
 
 from agent.config import RunConfig, load
 from agent.config.reading import UserError
+from agent.offline.files.export import export
 from agent.record.folder import read_config
+from agent.record.reader import open_run
 from agent.run import Session
 from agent.run.replay import replay
+from agent.ui.report import write_report
 from devices.adapters import adapters_for
 from devices.config import FieldsConfig, MicroscopeConfig
 from devices.errors import BindingError, LimitError
@@ -425,6 +429,13 @@ def test_a_list_is_gone_through_as_it_is_where_you_say_so(tmp_path: Path) -> Non
     assert result.status == "completed", result.reason
     taken = [one.shot["field"]["name"] for one in recorded(run).taken.values()]
     assert taken == [*CELLS] * 2
+    # Whoever looks at the run finds them by these names.
+    assert list(open_run(run).frames()["place"]) == taken
+    write_report(run, tmp_path / "report.html")
+    assert "Field 1 (Zelle µ)" in (tmp_path / "report.html").read_text("utf-8")
+    export(run, tmp_path / "run.ome.tif")
+    with tifffile.TiffFile(tmp_path / "run.ome.tif") as tiff:
+        assert "run, field 1 (Zelle µ)" in (tiff.ome_metadata or "")
 
 
 def test_the_first_places_are_watched_and_the_others_left_for_searches() -> None:

@@ -23,7 +23,7 @@ from agent.record.images import FrameDamaged, checksum
 from agent.record.layout import Layout, stored
 from agent.record.load import read
 from agent.record.raw import RawFrames
-from agent.record.recording import Recording, Taken, even_s
+from agent.record.recording import Recording, Taken, even_s, field_from_dict
 
 _NAMESPACE = "stedfast/settings"
 _MOST_BYTES = 2**32 - 2**25
@@ -158,7 +158,8 @@ def _write(
     born = recording.sessions[0]["at"] if recording.sessions else None
     with tifffile.TiffWriter(file, bigtiff=big, ome=True) as tiff:
         for one in series:
-            of = [] if one.field is None else [f"field {one.field}"]
+            where = one.taken[0].shot["field"]
+            of = [str(field_from_dict(where))] if where else []
             of += [*one.modes] if len(one.modes) == 1 else []
             of += [one.note] if one.note else []
             stack = one.shape[1:] != (1, 1)

@@ -39,7 +39,7 @@ def _thumbnails(run: Run) -> str:
                     said = f"<br>{escape(words)}"
                 when = text.duration(taken.frame["time_s"])
                 chosen.append((f"frame {index}, {when}{said}", pixels))
-        title = f"Field {where}" if where is not None and len(shown) > 1 else ""
+        title = run.called(where) if where is not None and len(shown) > 1 else ""
         rows.append((title, chosen))
     frames = [frame for _, chosen in rows for _, frame in chosen]
     if not frames:
@@ -51,7 +51,7 @@ def _thumbnails(run: Run) -> str:
         for words, frame in chosen:
             made = picture(frame, run.pixel_um, limits, side=_THUMB)
             cells.append(elements.shown(made, words, small=True))
-        heading = f"<h3>{escape(title)}</h3>\n" if title else ""
+        heading = f"<h3>{escape(title[:1].upper() + title[1:])}</h3>\n" if title else ""
         drawn.append(f'{heading}<div class="grid thumbs">{"".join(cells)}</div>')
     assert made is not None
     used = text.settings_line(run.frames[0][1].shot["settings"], run.config.microscope.settings)
@@ -78,7 +78,7 @@ def _over_time(run: Run) -> str:
     part = run.summary["score"]
     signs = []
     if len(shown) > 1:
-        signs = [(*charts.field_sign(i), f"field {where}") for i, where in enumerate(shown)]
+        signs = [(*charts.field_sign(i), run.called(where)) for i, where in enumerate(shown)]
     if part["flagged"]:
         few = ", some of them" if part["flagged"] > charts.MOST_MARKED else ""
         signs.append(("flagged", "plus", f"score flagged{few}"))

@@ -20,7 +20,7 @@ from agent.record.folder import CONFIG
 from agent.record.images import checksum
 from agent.record.load import read
 from agent.record.raw import RawFrames
-from agent.record.recording import Recording, Taken, role_of
+from agent.record.recording import Recording, Taken, field_from_dict, role_of
 from agent.record.summary import MEASURED, RECORDED, summary_of
 from agent.record.trials import best_trial, kind_of
 from devices.config import Value
@@ -146,6 +146,12 @@ class Run:
     def fields(self) -> list[int | None]:
         """Numbers of all fields that were watched, in the order of their first frames."""
         return list(dict.fromkeys(field_of(taken) for _, taken in self.watched))
+
+    def called(self, field: int | None) -> str:
+        """A field by its number, and by its name if it has one."""
+        first = next(taken for _, taken in self.watched if field_of(taken) == field)
+        where = first.shot["field"]
+        return str(field_from_dict(where)) if where else "where the stage was"
 
     @cached_property
     def gate(self) -> DoseGate:
