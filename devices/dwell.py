@@ -33,8 +33,8 @@ def dwell_s(value: Value, unit: str) -> float:
 
     Examples
     --------
-    >>> dwell_s(10, "µs"), dwell_s("50000.0000", "Hz"), dwell_s("1.25 MHz", "")
-    (1e-05, 2e-05, 8e-07)
+    >>> dwell_s("50000.0000", "Hz"), dwell_s("1.25 MHz", "")
+    (2e-05, 8e-07)
     """
     number, unit = _parts(value, unit)
     if unit in SECONDS:

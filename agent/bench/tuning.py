@@ -22,7 +22,7 @@ from agent.bench.interpolation.study import Movie, gaps, real_movies
 from agent.bench.measurement import Check, Measurement, kept_in
 from agent.cli.terminal import err
 from agent.config.reading import UserError
-from agent.plans.adaptive.error import Detector
+from agent.plans.adaptive.frame_noise import Detector
 from agent.workers.fine_tuning import (
     RECIPE,
     AuditTriplet,

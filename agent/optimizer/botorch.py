@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from agent.optimizer.base import BaseEngine, merit
 from agent.optimizer.outcome import Settings
@@ -21,10 +17,11 @@ from devices.extras import install
 
 if TYPE_CHECKING:
     from torch import Tensor
+from agent.optimizer.fronts import non_dominated, spread_out
+from agent.optimizer.one_thread import one_thread
 
 Acquisition = Literal["qLogNEI", "qLogNEHVI", "LogEI", "thompson"]
 Array = NDArray[np.float64]
-
 _FEWEST = 3
 """Scored trials that a model needs at least."""
 _CANDIDATES = 512
@@ -276,41 +273,6 @@ class BotorchOptimizer(BaseEngine):
         return self.space.at(cube)[0]
 
 
-def non_dominated(score: Array, bleached: Array) -> list[int]:
-    """Numbers of the points with more score or less bleaching than any other, gentlest first.
-
-    Examples
-    --------
-    >>> non_dominated(np.array([0.5, 0.4, 0.9]), np.array([0.1, 0.2, 0.3]))
-    [0, 2]
-    """
-    front: list[int] = []
-    best = -np.inf
-    for at in np.lexsort((-score, bleached)):
-        if score[at] > best:
-            best = score[at]
-            front.append(int(at))
-    return front
-
-
-def spread_out(front: list[int], score: Array, bleached: Array, count: int) -> list[int]:
-    """At most `count` of a front, at even steps along its length, both ends among them.
-
-    Examples
-    --------
-    >>> score = bleached = np.linspace(0, 1, 5)
-    >>> spread_out([0, 1, 2, 3, 4], score, bleached, count=3)
-    [0, 2, 4]
-    """
-    if len(front) <= count:
-        return front
-    line = np.stack([score[front], bleached[front]], axis=1)
-    steps = np.abs(np.diff(line, axis=0)) / np.maximum(np.ptp(line, axis=0), 1e-12)
-    along = np.concatenate([[0.0], np.cumsum(steps.sum(axis=1))])
-    nearest = np.abs(along[None, :] - np.linspace(0, along[-1], count)[:, None]).argmin(axis=1)
-    return [front[at] for at in np.unique(nearest)]
-
-
 def _by_choices(where: Tensor, starts: Sequence[int], free: Sequence[bool]) -> list[list[int]]:
     """Starts that have the same choices, together."""
     groups: dict[tuple[float, ...], list[int]] = {}
@@ -318,33 +280,3 @@ def _by_choices(where: Tensor, starts: Sequence[int], free: Sequence[bool]) -> l
         held = (float(where[start, at]) for at, moves in enumerate(free) if not moves)
         groups.setdefault(tuple(held), []).append(start)
     return list(groups.values())
-
-
-@contextmanager
-def one_thread(seed: int) -> Iterator[None]:
-    """One thread, torch's generator seeded and put back, and no remarks of the libraries.
-
-    Examples
-    --------
-    >>> import torch
-    >>> with one_thread(seed=1):
-    ...     torch.get_num_threads()
-    1
-    """
-    import torch
-
-    threads, level = torch.get_num_threads(), logging.root.manager.disable
-    torch.set_num_threads(1)
-    logging.disable(logging.WARNING)
-    try:
-        with (
-            torch.random.fork_rng(devices=[]),
-            threadpool_limits(1),
-            warnings.catch_warnings(),
-        ):
-            warnings.simplefilter("ignore")
-            torch.manual_seed(seed % 2**63)
-            yield
-    finally:
-        logging.disable(level)
-        torch.set_num_threads(threads)

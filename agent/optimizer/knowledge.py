@@ -11,9 +11,12 @@ from scipy.special import ndtr
 
 from agent.config.rules import SPARING
 from agent.optimizer.gaussian import Array, Kernels
+from agent.optimizer.hyperparameters import learn
 from agent.optimizer.hypotheses import Hypotheses
+from agent.optimizer.log_bleaching import FLOOR
+from agent.optimizer.measured import Data, Scale
 from agent.optimizer.outcome import Outcome, Settings
-from agent.optimizer.posterior import Data, Posterior, Scale, learn
+from agent.optimizer.posterior import Posterior
 from agent.optimizer.space import Space
 from devices.config import Value
 
@@ -22,8 +25,6 @@ PRICE = Scale(mean=-2.0, constant=1.5, amplitude=0.6, slope=2.0, residual=(0.1, 
 """Of the logarithm of bleaching + `FLOOR`."""
 GLARE = Scale(mean=-6.0, constant=2.0, amplitude=1.0, slope=4.0, residual=())
 """Of the logarithm of the saturated share + `_DIM`."""
-FLOOR = 0.02
-"""Bleached share added before the logarithm is taken: less than this is noise."""
 _DIM, _GLARE_SD = 1e-4, 0.5
 _LEAST_SCORE_SD, _LEAST_BLEACHING_SD = 0.03, 0.008
 _NOTHING = 0.15
@@ -295,37 +296,6 @@ class Knowledge:
 def _settled_by(count: int) -> int:
     """Trials that hyperparameters are learned from: all at first, and every fifth later."""
     return count if count < 20 else count - count % _REFIT_EVERY
-
-
-def chance_within(log: Array, sd: Array, bound: float) -> Array:
-    """Probability that the bleaching is within a bound, from the distribution of its logarithm.
-
-    Examples
-    --------
-    >>> log = np.log(np.array([0.2 + FLOOR]))
-    >>> chance_within(log, np.array([0.5]), bound=0.2).tolist()
-    [0.5]
-    """
-    chance: Array = ndtr((np.log(bound + FLOOR) - log) / np.maximum(sd, 1e-6))
-    return chance
-
-
-def expected_excess(log: Array, sd: Array, bound: float) -> Array:
-    """By how much the bleaching is expected to be beyond a bound.
-
-    The mean of max(0, bleaching − bound), whose logarithm (with `FLOOR`) is normal.
-
-    Examples
-    --------
-    >>> log = np.log(np.array([0.1, 0.3]) + FLOOR)
-    >>> expected_excess(log, np.zeros(2), bound=0.2).round(3).tolist()
-    [0.0, 0.1]
-    """
-    sd, edge = np.maximum(sd, 1e-6), bound + FLOOR
-    beyond = (log - np.log(edge)) / sd
-    mean = np.exp(np.minimum(log + 0.5 * sd**2, 2.0))
-    excess: Array = np.maximum(mean * ndtr(beyond + sd) - edge * ndtr(beyond), 0.0)
-    return excess
 
 
 def measurements(where: Array, outcomes: Sequence[Outcome]) -> tuple[Data, Data]:

@@ -12,15 +12,9 @@ from threadpoolctl import threadpool_limits
 from agent.config.rules import LATEST, SPARING
 from agent.optimizer.gaussian import Array
 from agent.optimizer.hypotheses import Hypotheses
-from agent.optimizer.knowledge import (
-    FLOOR,
-    Knowledge,
-    Prediction,
-    Trial,
-    chance_within,
-    expected_excess,
-)
+from agent.optimizer.knowledge import Knowledge, Prediction, Trial
 from agent.optimizer.knowledge_gradient import expected_gains
+from agent.optimizer.log_bleaching import FLOOR, chance_within, expected_excess
 from agent.optimizer.outcome import Outcome, Settings
 from agent.optimizer.space import Space
 from devices.config import Value

@@ -15,7 +15,7 @@ from agent.config.reading import UserError, located
 from agent.plan import Plan
 from agent.plans.adaptive.adaptive_schedule import AdaptiveGaps
 from agent.plans.adaptive.drift_tracking import DriftTracker
-from agent.plans.adaptive.error import Detector
+from agent.plans.adaptive.frame_noise import Detector
 from agent.plans.adaptive.light_budget import LightBudget
 from agent.plans.adaptive.schedule import FixedGaps, Rules
 from agent.plans.focusing import Focusing

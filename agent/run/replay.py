@@ -25,9 +25,10 @@ from agent.plans.build import build_plan
 from agent.record.load import read
 from agent.record.raw import RawFrames
 from agent.record.recording import Recording
+from agent.run.differences import Difference, ReplayMismatch
 from agent.run.driver import Leader
 from agent.run.origins import DECIDE, changed_code, code_of
-from agent.run.tape import Difference, ReplayMismatch, Tape, failing
+from agent.run.tape import Tape, failing
 from agent.run.trust import read_trusted
 from agent.workers.filter import not_filtered
 from devices.shot import Shot

@@ -8,11 +8,8 @@ arithmetic may give other last digits: the tape only keeps a list of these.
 
 from __future__ import annotations
 
-import json
-import math
 from collections import deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
 
 from numpy.typing import NDArray
@@ -28,116 +25,11 @@ from agent.record.recording import (
     shot_as_dict,
     shot_from_dict,
 )
+from agent.run.differences import Difference, ReplayMismatch, as_stored, compare, of_frame, of_note
 from devices.shot import Shot
 from models.quality.score import Score
 
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """Where a plan left its ledger.
-
-    Parameters
-    ----------
-    where
-        In words: `frame 7 of trial 3`, `note 4 (trial 3)`, …
-    what
-        What differs, in words.
-    frame, note, listen, trial
-        Number of the frame, from 0 as in the ledger, of the note, the listening and the trial,
-        from 1; None where it is about none.
-    key, now, was
-        Path of the first value that differs, and the two values.
-    """
-
-    where: str
-    what: str
-    frame: int | None = None
-    note: int | None = None
-    listen: int | None = None
-    trial: int | None = None
-    key: str | None = None
-    now: Any = None
-    was: Any = None
-
-    def __str__(self) -> str:
-        return f"{self.where}: {self.what}"
-
-
-class ReplayMismatch(RuntimeError):
-    """The plan asks for or notes something else than its ledger says.
-
-    Parameters
-    ----------
-    difference
-        Where, and what.
-    """
-
-    def __init__(self, difference: Difference) -> None:
-        super().__init__(str(difference))
-        self.difference = difference
-
-
-def as_stored(data: Any) -> Any:
-    """Plain data as it reads back from the ledger."""
-    return json.loads(json.dumps(data))
-
-
 _T = TypeVar("_T")
-_NOTHING = object()
-_ROUNDING = 1e-6
-"""Largest relative difference of two floats that another machine's arithmetic may explain."""
-
-
-def _differences(now: Any, was: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Path and values of each difference; a NaN is no other than a NaN."""
-    if isinstance(now, dict) and isinstance(was, dict):
-        for key in [*now, *(key for key in was if key not in now)]:
-            inner = f"{path}.{key}" if path else str(key)
-            yield from _differences(now.get(key, _NOTHING), was.get(key, _NOTHING), inner)
-    elif isinstance(now, list) and isinstance(was, list) and len(now) == len(was):
-        for at, (one, other) in enumerate(zip(now, was, strict=True)):
-            yield from _differences(one, other, f"{path}[{at}]")
-    elif now != was and (now == now or was == was):
-        yield path, now, was
-
-
-def _is_rounding(now: Any, was: Any) -> bool:
-    """Whether two values are floats that agree but for their last digits."""
-    both = isinstance(now, float) and isinstance(was, float)
-    return both and math.isclose(now, was, rel_tol=_ROUNDING, abs_tol=1e-12)
-
-
-def _compare(now: Any, was: Any, where: str, **numbers: int | None) -> list[Difference]:
-    """Differences that are rounding; `ReplayMismatch` where a plan left its ledger."""
-    rounded = []
-    for key, new, old in _differences(now, was):
-        rounding = _is_rounding(new, old)
-        why = "rounding" if rounding else "was the run made by another version of stedfast?"
-        what = f"the plan now says {key} = {_shown(new)}, the ledger has {_shown(old)}; {why}"
-        new, old = (None if value is _NOTHING else value for value in (new, old))
-        difference = Difference(where, what, **numbers, key=key, now=new, was=old)
-        if not rounding:
-            raise ReplayMismatch(difference)
-        rounded.append(difference)
-    return rounded
-
-
-def _shown(value: Any) -> str:
-    text = "nothing" if value is _NOTHING else repr(value)
-    return text if len(text) <= 100 else f"{text[:97]}…"
-
-
-def _of_frame(index: int, shot: Shot) -> tuple[str, int | None]:
-    """A frame in words, and the number of the trial it belongs to."""
-    where = f"frame {index} of {shot.purpose}" if shot.purpose else f"frame {index}"
-    return where, shot.trial
-
-
-def _of_note(number: int, topic: str, trial: int | None) -> str:
-    """A note in words."""
-    if trial is None:
-        return f"note {number} ({topic})"
-    return f"note {number} ({topic}{'' if topic == 'trial' else ' of trial'} {trial})"
 
 
 def failing(why: str) -> Callable[[], NoReturn]:
@@ -198,10 +90,10 @@ class Tape:
         new = as_stored({"topic": note.topic, "data": dict(note.data)})
         trial = self.trials + 1 if note.topic == "trial" else new["data"].get("trial")
         number = self.notes + 1
-        where = _of_note(number, note.topic, trial)
+        where = of_note(number, note.topic, trial)
         about = {"note": number, "trial": trial}
-        _compare({"topic": new["topic"]}, {"topic": old["topic"]}, where, **about)
-        self.rounded += _compare(new["data"], old["data"], where, **about)
+        compare({"topic": new["topic"]}, {"topic": old["topic"]}, where, **about)
+        self.rounded += compare(new["data"], old["data"], where, **about)
         self.notes = number
         self.trials += note.topic == "trial"
         return True
@@ -258,7 +150,7 @@ class Tape:
             return None
         now, after = as_stored(rebuild_as_dict(request)), request.after[0]
         where = f"rebuilding before frame {after}"
-        self.rounded += _compare(now, {key: old[key] for key in now}, where, frame=after)
+        self.rounded += compare(now, {key: old[key] for key in now}, where, frame=after)
         return rebuilt_from_dict(old)
 
     def check_played_out(self, frames: int) -> None:
@@ -271,14 +163,14 @@ class Tape:
         """
         if left := sorted(index for index in self._taken if index >= frames):
             what = f"is in the ledger, but the plan came no further than {frames} frames"
-            where, trial = _of_frame(left[0], shot_from_dict(self._taken[left[0]].shot))
+            where, trial = of_frame(left[0], shot_from_dict(self._taken[left[0]].shot))
             raise ReplayMismatch(Difference(where, what, frame=left[0], trial=trial))
         if self._notes:
             topic, number = self._notes[0]["topic"], self.notes + 1
             trial = self.trials + 1 if topic == "trial" else self._notes[0]["data"].get("trial")
             what = "is in the ledger, but the plan does not note it"
             raise ReplayMismatch(
-                Difference(_of_note(number, topic, trial), what, note=number, trial=trial)
+                Difference(of_note(number, topic, trial), what, note=number, trial=trial)
             )
         if self._told:
             number = min(self._told)
@@ -318,11 +210,11 @@ class Tape:
         if taken is None:
             return None
         asked = as_stored(shot_as_dict(shot))
-        where, trial = _of_frame(index, shot)
+        where, trial = of_frame(index, shot)
         # What earlier versions did not write was not another thing then.
         asked = {key: asked[key] for key in asked if key in taken.shot}
         was_asked = {key: taken.shot[key] for key in asked}
-        self.rounded += _compare(asked, was_asked, where, frame=index, trial=trial)
+        self.rounded += compare(asked, was_asked, where, frame=index, trial=trial)
         pixels = self._images.read(index)
         now, was = checksum(pixels), taken.frame["crc32"]
         if now != was:

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from agent.optimizer.objectives.estimate import Estimate
 from agent.plans.adaptive.alignment import Interpolates, audit, comparable
-from agent.plans.adaptive.error import UNKNOWN, Detector
+from agent.plans.adaptive.error import UNKNOWN
+from agent.plans.adaptive.frame_noise import Detector
 from models.interpolation.recipe import Recipe
 
 FIRST, MORE = 12, 4

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from agent.plan import AnalysisError
-from agent.workers.shared_process import WAITED_FOR
+from agent.workers.turns import WAITED_FOR
 
 _TICK_S = 0.05
 _LET_GO_S = 1.0

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from agent.plan import Rebuild
 from agent.plans.adaptive.alignment import audit, between
-from agent.plans.adaptive.error import UNKNOWN, Detector
+from agent.plans.adaptive.error import UNKNOWN
+from agent.plans.adaptive.frame_noise import Detector
 from agent.record.raw import RawFrames
 from agent.record.reconstructed import ReconstructedStore
 from agent.workers.network_process import NetworkProcess, compute_on_half_the_cores

@@ -13,7 +13,7 @@ from agent.config import RunConfig
 from agent.config.data import as_data
 from agent.config.own_code import FILTER, INTERPOLATOR, Part
 from agent.config.reading import located
-from agent.plans.adaptive.error import Detector
+from agent.plans.adaptive.frame_noise import Detector
 from agent.workers.filter_process import (
     FilterProcess,
     MakePage,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agent.plans.adaptive.error import Detector
+from agent.plans.adaptive.frame_noise import Detector
 from agent.record.raw import RawFrames
 from agent.workers.fine_tuning import (
     RECIPE,

@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from devices.recorded.errors import ImageError
+from devices.recorded.frames import Frames
 from devices.recorded.scale import (
     AUDITED,
     MEASURED,
@@ -18,7 +19,7 @@ from devices.recorded.scale import (
     About,
     Scale,
 )
-from devices.recorded.series import Frames, Part, Series, chosen
+from devices.recorded.series import Part, Series, chosen
 from devices.recorded.units import LENGTHS, SYMBOLS, TIMES, Quantity
 
 __all__ = [

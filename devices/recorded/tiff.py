@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 
 from devices.recorded.description import Description
 from devices.recorded.errors import ImageError
+from devices.recorded.ome_xml import OmeXml, ome_images
 from devices.recorded.series import LARGEST_BYTES, Series, reason
-from devices.recorded.tiff_description import ImageJ, Lsm, OmeXml, Tags, ome_images
+from devices.recorded.tiff_description import ImageJ, Lsm, Tags
 
 _MOST_PLANES = 10**7
 """Planes that a file may claim; more is damage."""

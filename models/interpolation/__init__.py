@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from models.interpolation.interface import Interpolator
-    from models.interpolation.interpolate import Interpolated, Interpolation, MovieFrame
+    from models.interpolation.interpolate import Interpolation
+    from models.interpolation.interpolated import Interpolated, MovieFrame
     from models.interpolation.movies import Movie, movie, read_movies
     from models.interpolation.networks import build
     from models.interpolation.recipe import Recipe
@@ -16,11 +17,11 @@ if TYPE_CHECKING:
     from models.interpolation.weights import read_interpolator
 
 _HOMES = {
-    "Interpolated": "models.interpolation.interpolate",
+    "Interpolated": "models.interpolation.interpolated",
     "Interpolation": "models.interpolation.interpolate",
     "Interpolator": "models.interpolation.interface",
     "Movie": "models.interpolation.movies",
-    "MovieFrame": "models.interpolation.interpolate",
+    "MovieFrame": "models.interpolation.interpolated",
     "Recipe": "models.interpolation.recipe",
     "Screening": "models.interpolation.screen",
     "build": "models.interpolation.networks",

@@ -21,9 +21,10 @@ from agent.bench.long.synthetic import write
 from agent.optimizer.objectives.estimate import Estimate
 from agent.plans.adaptive.error_model import ErrorModel
 from agent.record.reconstructed import FOLDER, ReconstructedStore
+from agent.ui.report.axis import Axis
 from agent.ui.report.page import render
 from agent.ui.report.run_data import Run
-from agent.ui.report.svg import Axis, Chart
+from agent.ui.report.svg import Chart
 
 
 def calls(work: Callable[[], Any]) -> int:

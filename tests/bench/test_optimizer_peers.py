@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agent.bench.optimizer.peers import PEERS, FixedThompson, LinTSDiag, make_peer
+from agent.bench.optimizer.peers import PEERS, make_peer
+from agent.bench.optimizer.thompson import FixedThompson, LinTSDiag
 from agent.optimizer.base import BaseEngine, merit
 from agent.optimizer.baselines import RandomSearch
-from agent.optimizer.botorch import BotorchOptimizer, non_dominated, spread_out
+from agent.optimizer.botorch import BotorchOptimizer
+from agent.optimizer.fronts import non_dominated, spread_out
 from agent.optimizer.outcome import Outcome, Settings
 from agent.optimizer.space import Space
 from devices.config import SettingConfig

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from agent.optimizer.memory.library import obstacle
+from agent.optimizer.memory.control import obstacle
 from agent.record.ledger import Ledger
 from devices.config import MicroscopeConfig
 from devices.dwell import dwell_s

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.optimizer.objectives.estimate import Estimate
-from agent.plans.adaptive.error import Detector
+from agent.plans.adaptive.frame_noise import Detector
 from agent.workers.fine_tuning import AuditTriplet, Verdict
 from agent.workers.tune_process import FOLDER, Tuned
 

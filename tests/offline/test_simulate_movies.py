@@ -17,19 +17,11 @@ from agent.cli import app
 from agent.config.reading import UserError
 from agent.offline.simulate.movie_facts import Window
 from agent.offline.simulate.movie_layers import GRAIN_PX, Network, Sheet
-from agent.offline.simulate.movie_motion import (
-    PER_FRAME,
-    Flow,
-    Tracks,
-    draw_flow,
-    follow,
-    jitter,
-    runs,
-    steps_of,
-)
+from agent.offline.simulate.movie_motion import PER_FRAME, Flow, draw_flow
 from agent.offline.simulate.movie_objects import Bodies, Spots
 from agent.offline.simulate.movie_scenes import KINDS, MAPS, draw_scene
 from agent.offline.simulate.movie_set import CLEAN, parse_set, read_movies, simulate_movies
+from agent.offline.simulate.movie_tracks import Tracks, follow, jitter, runs, steps_of
 from agent.offline.simulate.movies import (
     BRIGHTEST,
     COLUMNS,

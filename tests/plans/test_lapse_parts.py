@@ -13,17 +13,10 @@ from scipy.ndimage import gaussian_filter, shift
 from agent.optimizer.objectives.estimate import Estimate
 from agent.plans.adaptive.alignment import between
 from agent.plans.adaptive.drift_tracking import DriftTracker
-from agent.plans.adaptive.error import (
-    PHOTONS,
-    UNKNOWN,
-    Detector,
-    inherited_noise,
-    noise,
-    smooth,
-    squared_error,
-)
+from agent.plans.adaptive.error import UNKNOWN, inherited_noise, squared_error
 from agent.plans.adaptive.error_model import ErrorModel, predicted
 from agent.plans.adaptive.events import Change, Watch
+from agent.plans.adaptive.frame_noise import PHOTONS, Detector, noise, smooth
 from agent.plans.adaptive.gap import Gap, affordable, widest
 from agent.plans.adaptive.light_budget import LightBudget
 from agent.plans.adaptive.motion import Look, drift, likeness, local_change, look

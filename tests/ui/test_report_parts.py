@@ -14,8 +14,9 @@ from PIL import Image
 from agent.config.reading import UserError
 from agent.record import text
 from agent.ui.report import save_picture
+from agent.ui.report.axis import Axis
 from agent.ui.report.picture import bar_length, contrast, picture
-from agent.ui.report.svg import Axis, Chart
+from agent.ui.report.svg import Chart
 from tests.helpers.stories import completed
 
 

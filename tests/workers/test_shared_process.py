@@ -15,7 +15,8 @@ from agent.workers import score_process as scoring
 from agent.workers import start
 from agent.workers.filter_process import FilterProcess
 from agent.workers.process import TryAgain, WorkerDied
-from agent.workers.shared_process import WAITED_FOR, SharedProcess, Turns
+from agent.workers.shared_process import SharedProcess
+from agent.workers.turns import WAITED_FOR, Turns
 from models.quality import QualityScorer
 from tests.doubles.restorers import Counting, Doubling
 from tests.helpers.runs import assert_left_well, recorded, run_session, until

@@ -13,7 +13,7 @@ import torch
 from agent.bench.interpolation.study import real_movies
 from agent.bench.tuning import measure
 from agent.plans.adaptive.alignment import comparable
-from agent.plans.adaptive.error import Detector, smooth
+from agent.plans.adaptive.frame_noise import Detector, smooth
 from agent.record.images import ImageStore
 from agent.workers.fine_tuning import (
     FIRST,

@@ -13,7 +13,7 @@ import pytest
 
 from agent.config import RunConfig
 from agent.plan import Plan, Rebuild
-from agent.plans.adaptive.error import PHOTONS
+from agent.plans.adaptive.frame_noise import PHOTONS
 from agent.plans.build import build_plan
 from agent.record.folder import new_folder, read_config
 from agent.record.images import ImageStore

@@ -9,7 +9,7 @@ import pytest
 
 from agent.workers.process import WorkerDied
 from agent.workers.queue import Work, WorkQueue, analysis_error
-from agent.workers.shared_process import WAITED_FOR
+from agent.workers.turns import WAITED_FOR
 from tests.helpers.runs import until
 
 

@@ -13,7 +13,8 @@ from agent.bench.dose.stage import Stage
 from agent.config.plans import TimelapseConfig
 from agent.plan import Answer, Due, Frame, Late, Note, Rebuild, Rebuilt
 from agent.plans.adaptive.alignment import Interpolates, audit, between
-from agent.plans.adaptive.error import PHOTONS, UNKNOWN, smooth
+from agent.plans.adaptive.error import UNKNOWN
+from agent.plans.adaptive.frame_noise import PHOTONS, smooth
 from agent.plans.adaptive.light_budget import LightBudget
 from agent.plans.adaptive.schedule import Schedule
 from agent.plans.timelapse import skipping

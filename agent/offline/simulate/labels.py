@@ -28,7 +28,8 @@ import tifffile
 
 from agent.config.reading import UserError
 from agent.offline.simulate.data_set import read_rows, simulate_set
-from agent.offline.simulate.label_fields import LabelledField, Measured, draw_field
+from agent.offline.simulate.label_binding import Measured
+from agent.offline.simulate.label_fields import LabelledField, draw_field
 from agent.offline.simulate.label_population import LABEL_SETS, SOURCES, Label, LabelSet
 from agent.offline.simulate.off_target import PIXEL_NM
 from devices.config import Structure

@@ -18,8 +18,8 @@ from agent.offline.simulate.movie_facts import (
     scattered,
 )
 from agent.offline.simulate.movie_layers import Layer
-from agent.offline.simulate.movie_motion import follow
 from agent.offline.simulate.movie_objects import Bodies
+from agent.offline.simulate.movie_tracks import follow
 from agent.offline.simulate.off_target import smooth_field
 from agent.offline.simulate.population import Chance
 

@@ -8,7 +8,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.offline.simulate.movie_motion import Flow, draw_flow, jitter, runs
+from agent.offline.simulate.movie_motion import Flow, draw_flow
+from agent.offline.simulate.movie_tracks import jitter, runs
 from agent.offline.simulate.population import Chance
 
 Map = NDArray[np.float64]

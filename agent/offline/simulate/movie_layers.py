@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, map_coordinates, spline_filter
 
-from agent.offline.simulate.movie_motion import Flow, Tracks
+from agent.offline.simulate.movie_motion import Flow
+from agent.offline.simulate.movie_tracks import Tracks
 
 Map = NDArray[np.float64]
 

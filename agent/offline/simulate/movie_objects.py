@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
-from agent.offline.simulate.movie_motion import Tracks
+from agent.offline.simulate.movie_tracks import Tracks
 
 Map = NDArray[np.float64]
 

@@ -14,8 +14,8 @@ from agent.offline.simulate.movie_facts import (
     flow_of_layer,
 )
 from agent.offline.simulate.movie_layers import Layer, Network, Sheet
-from agent.offline.simulate.movie_motion import follow, jitter
 from agent.offline.simulate.movie_objects import smooth_step
+from agent.offline.simulate.movie_tracks import follow, jitter
 from agent.offline.simulate.off_target import smooth_field
 from agent.offline.simulate.population import Chance
 from devices.config import Structure

@@ -17,8 +17,8 @@ from agent.offline.simulate.movie_facts import (
     scattered,
 )
 from agent.offline.simulate.movie_layers import Layer
-from agent.offline.simulate.movie_motion import follow, jitter, steps_of
 from agent.offline.simulate.movie_objects import Spots, smooth_step
+from agent.offline.simulate.movie_tracks import follow, jitter, steps_of
 from agent.offline.simulate.population import Chance
 
 _FLEETING = 0.4

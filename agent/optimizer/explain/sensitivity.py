@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.optimizer.explain.belief import Believer, predicted
-from agent.optimizer.knowledge import FLOOR
+from agent.optimizer.log_bleaching import FLOOR
 from devices.config import Value
 
 Array = NDArray[np.float64]

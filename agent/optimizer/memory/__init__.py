@@ -1,7 +1,9 @@
 """Knowledge from other sessions: bundled simulated ones, and earlier runs of this microscope."""
 
-from agent.optimizer.memory.library import CALIBRATIONS, Control, Library, obstacle
-from agent.optimizer.memory.past import Combined, PriorError, past_sessions
+from agent.optimizer.memory.combined import Combined
+from agent.optimizer.memory.control import Control, obstacle
+from agent.optimizer.memory.earlier_runs import PriorError, past_sessions
+from agent.optimizer.memory.library import CALIBRATIONS, Library
 from agent.optimizer.memory.store import SHIPPED, Sessions
 
 __all__ = [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
@@ -11,9 +10,9 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from agent.optimizer.gaussian import Array
+from agent.optimizer.memory.control import Control, obstacle, power_of
 from agent.optimizer.memory.store import AXES, PIXEL_NM, Sessions
-from devices.config import MicroscopeConfig, SettingConfig, Value
-from devices.dwell import is_rate
+from devices.config import MicroscopeConfig, Value
 
 CALIBRATIONS: tuple[tuple[float, float], ...] = (
     (1.0, 1.0),
@@ -31,40 +30,6 @@ _TRUSTED = 0.6
 """Prior probability of the microscope's own calibration; the shifted ones share the rest."""
 _THINNED = 3
 """Each shifted calibration has every third session: a third of the time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Control:
-    """Where a physical quantity comes from.
-
-    Parameters
-    ----------
-    name
-        Setting, if it has one.
-    si_per_unit
-        Quantity (W, s or passes) of one unit of it.
-    standing
-        Value where a point leaves it out.
-
-    Examples
-    --------
-    >>> Control("power", si_per_unit=1e-3).log([{"power": 1000.0}, {}]).round(2).tolist()
-    [0.0, -6.91]
-    """
-
-    name: str | None
-    si_per_unit: float = 1.0
-    standing: float = 1.0
-
-    def log(self, points: Sequence[Mapping[str, Value]]) -> Array:
-        """Logarithm of the quantity at each point."""
-        if self.name is None:
-            values = np.full(len(points), self.standing)
-        else:
-            values = np.array([float(point.get(self.name, self.standing)) for point in points])
-        # Light that is off lies below every grid.
-        logs: Array = np.log(np.maximum(values * self.si_per_unit, 1e-15))
-        return logs
 
 
 class Library:
@@ -148,7 +113,7 @@ class Library:
         dwell, lines = config.exposure.dwell_time, config.exposure.line_accumulations
         assert dwell is not None
         one_unit_s = config.exposure_s({dwell: 1.0, **({lines: 1} if lines else {})}, 1)
-        powers = [_power_of(config, laser) for laser in ("excitation", "depletion")]
+        powers = [power_of(config, laser) for laser in ("excitation", "depletion")]
         return cls(
             sessions or Sessions.read(),
             [
@@ -223,46 +188,6 @@ class Library:
             ),
             shape=(count, int(np.prod(shape))),
         )
-
-
-def obstacle(config: MicroscopeConfig, tuned: Iterable[str]) -> str | None:
-    """Why simulated sessions say nothing about these settings of a microscope; None if they do."""
-    tuned = set(tuned)
-    dwell, lines = config.exposure.dwell_time, config.exposure.line_accumulations
-    for laser in ("excitation", "depletion"):
-        if _power_of(config, laser) is None:
-            found = ", ".join(config.lasers) or "none"
-            return f"no setting has `laser: {laser}` (lasers: {found})"
-    if dwell is None:
-        return "no `exposure.dwell_time`: the simulated microscopes scan point by point"
-    if is_rate(config.settings[dwell]):
-        return f"`settings.{dwell}`: a rate, where simulated sessions know dwell times"
-    resolution = config.exposure.resolution
-    if resolution is not None and resolution in tuned:
-        return f"`settings.{resolution}`: simulated sessions have pixels of one size"
-    for name in (dwell, lines):
-        if name is not None and not _is_number(config.settings[name]):
-            return f"`settings.{name}`: its choices are not all numbers"
-    known = [*(_power_of(config, laser) for laser in ("excitation", "depletion")), dwell, lines]
-    if not set(known) & tuned:
-        return "none of the tuned settings is a power, the dwell time or the line passes"
-    return None
-
-
-def _power_of(config: MicroscopeConfig, laser: str) -> str | None:
-    named = (
-        name
-        for name, setting in config.settings.items()
-        if setting.laser == laser and setting.kind != "choice"
-    )
-    return next(named, None)
-
-
-def _is_number(setting: SettingConfig) -> bool:
-    try:
-        return all(float(value) > 0 for value in setting.choices or ())
-    except ValueError:
-        return False
 
 
 def _by_grid(values: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import shift
 
 from agent.optimizer.objectives.estimate import Estimate
-from agent.plans.adaptive.error import Detector, inherited_noise, squared_error
+from agent.plans.adaptive.error import inherited_noise, squared_error
+from agent.plans.adaptive.frame_noise import Detector
 from agent.plans.adaptive.motion import moved
 
 _LEAST_PX = 0.02

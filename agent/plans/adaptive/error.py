@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,91 +21,22 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from agent.optimizer.objectives.estimate import Estimate
+from agent.plans.adaptive.frame_noise import (
+    BLUR_PX,
+    Detector,
+    Map,
+    noise,
+    smooth,
+    spread,
+    structure,
+)
 
-Map = NDArray[np.float64]
-
-BLUR_PX = 1.5
-"""Standard deviation of the Gaussian through which frames are compared (pixels)."""
-_EDGE_PX = 6
-"""Border that the Gaussian reaches into, four sigmas of `BLUR_PX` (pixels)."""
 _LEAST_STRUCTURE = 3.0
 """Variance of the structure in its standard deviations from which an error is stated."""
 _SHAKE = 0.5
 """Noise added to a frame, as a share of its own, to see what noise does to a result."""
 UNKNOWN = Estimate(float("nan"), float("inf"))
 """Of a frame that shows no structure."""
-
-
-@dataclass(frozen=True, slots=True)
-class Detector:
-    """How a frame's counts scatter.
-
-    Parameters
-    ----------
-    gain
-        Counts a photon; 1 for a detector that counts photons.
-    offset
-        Counts of no light.
-    read_sd
-        Standard deviation of the read noise (counts).
-
-    Examples
-    --------
-    >>> Detector(gain=2.0, offset=100.0, read_sd=3.0).variance(np.full((8, 8), 150.0))
-    109.0
-    """
-
-    gain: float = 1.0
-    offset: float = 0.0
-    read_sd: float = 0.0
-
-    def variance(self, frame: NDArray[Any]) -> float:
-        """Mean variance of a frame's pixels (counts²): an unbiased estimate, from the frame."""
-        light = max(float(np.mean(frame)) - self.offset, 0.0)
-        return self.gain * light + self.read_sd**2
-
-
-PHOTONS = Detector()
-"""A detector that counts photons."""
-
-
-def smooth(frame: NDArray[Any]) -> Map:
-    """A frame as it is compared: through the Gaussian, without the border it reaches into.
-
-    Examples
-    --------
-    >>> smooth(np.ones((32, 32))).shape
-    (20, 20)
-    """
-    blurred: Map = gaussian_filter(np.asarray(frame, float), BLUR_PX, mode="nearest")
-    return blurred[_EDGE_PX:-_EDGE_PX, _EDGE_PX:-_EDGE_PX]
-
-
-def noise(frame: NDArray[Any], detector: Detector) -> float:
-    """Variance that noise has in a frame after `smooth` (counts²).
-
-    Examples
-    --------
-    >>> photons = np.random.default_rng(0).poisson(10, (64, 64))
-    >>> round(noise(photons, PHOTONS), 2)
-    0.35
-    """
-    return detector.variance(frame) / (4 * math.pi * BLUR_PX**2)
-
-
-def structure(frame: NDArray[Any], detector: Detector) -> Estimate:
-    """Variance of the structure in a frame after `smooth` (counts²), without that of the noise.
-
-    Examples
-    --------
-    >>> photons = np.random.default_rng(0).poisson(np.repeat([2.0, 20.0], 32), (64, 64))
-    >>> found = structure(photons, PHOTONS)
-    >>> round(found.value), found.sd < 2
-    (76, True)
-    """
-    image, scatter = smooth(frame), noise(frame, detector)
-    found = float(image.var()) - scatter
-    return Estimate(found, spread(scatter, found, image.size))
 
 
 def squared_error(
@@ -142,6 +72,7 @@ def squared_error(
 
     Examples
     --------
+    >>> from agent.plans.adaptive.frame_noise import PHOTONS
     >>> light = np.tile(np.repeat([2.0, 20.0], 32), (64, 1))
     >>> measured = np.random.default_rng(0).poisson(light)
     >>> found = squared_error(light, measured, PHOTONS)
@@ -185,6 +116,7 @@ def inherited_noise(
 
     Examples
     --------
+    >>> from agent.plans.adaptive.frame_noise import PHOTONS
     >>> before, after = np.random.default_rng(0).poisson(10, (2, 64, 64))
     >>> calm = (before + after) / 2
     >>> found = inherited_noise(lambda a, b: (a + b) / 2, before, after, PHOTONS, calm)
@@ -202,20 +134,3 @@ def inherited_noise(
 
     moved = np.asarray(rebuild(shaken(before), shaken(after)), float)
     return float(np.mean(smooth(moved - calm) ** 2)) / _SHAKE**2
-
-
-def spread(scatter: float, signal: float, pixels: int) -> float:
-    """Standard deviation of a mean square of a signal's and the noise's variance.
-
-    Noise behind a Gaussian is shared by neighbours: 2π σ² of its squares, and 4π σ² of its values,
-    are as good as one.
-
-    Examples
-    --------
-    >>> round(spread(1.0, 10.0, pixels=4096), 3)
-    0.532
-    """
-    shared = math.pi * BLUR_PX**2
-    of_noise = 2 * scatter**2 * 2 * shared
-    of_both = 4 * scatter * max(signal, 0.0) * 4 * shared
-    return math.sqrt((of_noise + of_both) / pixels)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from skimage.registration import phase_cross_correlation
 
-from agent.plans.adaptive.error import Detector, Map, noise, smooth, spread, structure
+from agent.plans.adaptive.frame_noise import Detector, Map, noise, smooth, spread, structure
 
 _UPSAMPLING = 20
 """Parts of a pixel in which a drift is found."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from agent.plan import Frame, Rebuild, Rebuilt
 from agent.plans.adaptive.drift_tracking import DriftTracker
-from agent.plans.adaptive.error import PHOTONS, Detector
+from agent.plans.adaptive.frame_noise import PHOTONS, Detector
 from agent.plans.adaptive.gap import Gap
 from agent.plans.adaptive.motion import Look, drift, likeness, look, moved
 from devices.shot import Field

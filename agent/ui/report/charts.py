@@ -12,8 +12,9 @@ import numpy as np
 from agent.optimizer.build import filling_trials
 from agent.record import text
 from agent.record.recording import Taken
+from agent.ui.report.axis import Axis
 from agent.ui.report.run_data import Measured, Run, field_of
-from agent.ui.report.svg import Axis, Chart
+from agent.ui.report.svg import Chart
 from devices.config import Value
 
 FIELD_KINDS = tuple(f"field{i}" for i in range(6))

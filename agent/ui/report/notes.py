@@ -10,8 +10,9 @@ from agent.record import text
 from agent.record.load import own_plan
 from agent.record.notes import TOPICS
 from agent.ui.report import elements
+from agent.ui.report.axis import Axis
 from agent.ui.report.run_data import Run
-from agent.ui.report.svg import Axis, Chart
+from agent.ui.report.svg import Chart
 
 _TOPICS, _ROWS, _CURVES, _FARTHEST = 12, 500, 4, 1e100
 """At most so many topics, rows of a table, curves of a topic; the largest number drawn."""

@@ -9,8 +9,9 @@ from typing import Any
 
 from agent.record import text
 from agent.ui.report import charts, elements
+from agent.ui.report.axis import Axis
 from agent.ui.report.run_data import Run
-from agent.ui.report.svg import Axis, Chart, Row, swatch, thermometers
+from agent.ui.report.svg import Chart, Row, swatch, thermometers
 from devices.config import SettingConfig, Value
 
 

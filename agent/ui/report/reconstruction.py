@@ -9,8 +9,9 @@ from agent.config.plans import TimelapseConfig
 from agent.plan import LAPSE
 from agent.record import text
 from agent.ui.report import charts, elements
+from agent.ui.report.axis import Axis
 from agent.ui.report.run_data import Run
-from agent.ui.report.svg import Axis, Chart
+from agent.ui.report.svg import Chart
 from devices.config import Value
 
 _MOST_ROWS = 60

@@ -8,7 +8,8 @@ from typing import Any
 from agent.config import RunConfig
 from agent.record import text
 from agent.ui.report import reconstruction
-from agent.ui.report.svg import Axis, Chart
+from agent.ui.report.axis import Axis
+from agent.ui.report.svg import Chart
 from agent.ui.view.run_state import RunState, verdict
 from agent.ui.view.timelapse_state import RECONSTRUCTED
 
