@@ -8,8 +8,9 @@ from typing import Any
 from agent.plan import FOCUS
 from agent.record.summary import focus_in_words
 from agent.ui.report import charts, elements
+from agent.ui.report.axis import Axis
 from agent.ui.report.run_data import Run
-from agent.ui.report.svg import Axis, Chart
+from agent.ui.report.svg import Chart
 
 _MOST_POINTS = 500
 """Marks of a field, at most."""
