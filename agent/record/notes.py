@@ -98,6 +98,13 @@ class _Focus(TypedDict):
 
 
 @row
+class _Calibration(TypedDict):
+    affine: NotRequired[Annotated[list[Finite], Field(min_length=6, max_length=6)]]
+    residual_px: NotRequired[Number]
+    refused: NotRequired[str]
+
+
+@row
 class _Reoptimize(TypedDict):
     point: Count
     settings: Settings
@@ -160,6 +167,7 @@ TOPICS: dict[str, TypeAdapter[Any]] = {
     "belief": TypeAdapter(_Belief),
     "lapse": TypeAdapter(_Lapse),
     "focus": TypeAdapter(_Focus),
+    "calibration": TypeAdapter(_Calibration),
     "reoptimize": TypeAdapter(_Reoptimize),
     "reoptimize trial": TypeAdapter(_Trial),
     "reoptimized": TypeAdapter(_Reoptimized),
