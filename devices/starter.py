@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from devices.inventory import DeviceInfo, PropertyInfo, groups, inventory
 from devices.pixels import OURS
 from devices.starter_groups import Offer, offered
+from devices.starter_scanner import scanner, setting
 
 if TYPE_CHECKING:
     from pymmcore_plus.experimental.unicore import UniMMCore
@@ -78,9 +79,12 @@ def _starter(
         yield "  # Fields are around where the stage is when a run starts. Where it was just now:"
         yield f"  # fields: {{centre_um: [{x}, {y}]}}"
         yield "  # Or {positions: FILE.pos}, a position list that you saved in Micro-Manager."
-    yield from _exposure(core.getExposure(chosen["camera"]) if chosen["camera"] else 0.0)
+    camera = next((device for device in devices if device.label == chosen["camera"]), None)
+    scans = scanner(core, camera)
+    yield from _exposure(core.getExposure(camera.label) if camera else 0.0, scans)
     offers, refused = offered(core, groups(core), chosen["camera"], chosen["shutter"])
-    yield from _settings(devices, offers, refused)
+    lines = [line for key in scans for line in setting(chosen["camera"], key, scans[key])]
+    yield from _settings(devices, offers, refused, lines)
     yield "live:"
     yield "  frames: 20"
 
@@ -112,8 +116,12 @@ def _role(role: str, labels: list[str], label: str, meaning: str) -> str:
     return f"  {role}: {_quoted(label)}{mark}{meaning}{also}"
 
 
-def _exposure(exposure_ms: float) -> Iterator[str]:
+def _exposure(exposure_ms: float, scans: Mapping[str, PropertyInfo]) -> Iterator[str]:
     yield "  exposure:"
+    if scans:
+        yield "    # check: a frame takes as long as these settings say."
+        yield from (f"    {key}: {key}" for key in scans)
+        return
     yield f"    camera_ms: {_number(exposure_ms or 10.0)}  # check: exposure time of a frame (ms)"
     yield "    # On a point scanner, instead: the setting below that is the pixel dwell time."
     yield "    # dwell_time: dwell"
@@ -122,7 +130,7 @@ def _exposure(exposure_ms: float) -> Iterator[str]:
 
 
 def _settings(
-    devices: list[DeviceInfo], offers: list[Offer], refused: dict[str, str]
+    devices: list[DeviceInfo], offers: list[Offer], refused: dict[str, str], scans: list[str]
 ) -> Iterator[str]:
     grouped = {
         (part.device, part.prop)
@@ -150,9 +158,11 @@ def _settings(
     elif not any(offer.safe for offer in offers):
         yield "  # check: no property looks like the power of a light source. `stedfast devices`"
         yield "  # lists them all; a laser that is set elsewhere cannot be made safe from here."
-    if not offers and not lights:
-        return
-    yield "  # settings:"
+    if scans:
+        yield "  settings:"
+        yield from scans
+    elif offers or lights:
+        yield "  # settings:"
     keys, lasers = _Names(), _Names()
     for offer in offers:
         yield from _group(offer, keys, lasers)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from agent.config import load
 from agent.optimizer.memory.control import obstacle
 from agent.record.ledger import Ledger
 from devices.config import MicroscopeConfig
@@ -18,6 +19,7 @@ from devices.microscope import Microscope
 from devices.shot import Shot
 from tests import faulty
 from tests.doubles import openscan
+from tests.faulty import cli
 from tests.helpers.runs import mean_score, recorded, run_session
 
 
@@ -213,3 +215,25 @@ def test_optimize_tunes_a_scanner(tmp_path: Path) -> None:
         watts = 1e-3 * row["settings"]["power"]
         assert row["dose_J"]["excitation"] >= watts * row["expected_s"]
     assert any(note["topic"] == "recommendation" for note in recorded(run).notes)
+
+
+def test_a_starter_config_of_a_scanner_needs_nothing_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = faulty.write(tmp_path / "source.yaml", faulty.config(microscope={**SCOPE}))
+    code, _, err = cli(capsys, "devices", source, "--write", tmp_path / "my.yaml")
+    assert code == 0, err
+    config = load(tmp_path / "my.yaml").microscope
+    assert (config.exposure.dwell_time, config.exposure.resolution) == ("dwell_time", "resolution")
+    rate, lines = config.settings["dwell_time"], config.settings["resolution"]
+    assert (rate.property, rate.unit, rate.choices) == ("LSM-PixelRateHz", "Hz", openscan.RATES)
+    assert (lines.property, lines.choices) == ("LSM-Resolution", ("512",))
+    code, out, err = cli(capsys, "check", tmp_path / "my.yaml")
+    assert code == 0, err
+    assert "512 × 512 px" in out and f"light on for {20 * 512**2 / 5e5:.3g} s" in " ".join(
+        out.split()
+    )
+    # Its light sources stand among them, for whoever takes the comment marks away.
+    text = (tmp_path / "my.yaml").read_text("utf-8")
+    (tmp_path / "lit.yaml").write_text(text.replace("  #   ", "    "), encoding="utf-8")
+    assert load(tmp_path / "lit.yaml").microscope.lasers == ("Laser",)
