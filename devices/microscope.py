@@ -247,7 +247,10 @@ class Microscope:
         """
         sender, config = self._engine.sender, self.config
         has = {**asked, **{name: sender.has[name] for name in asked if name in sender.has}}
-        expected = config.exposure_s(has, self.pixels)
+        clear = {name: config.settings[name].understands(value) for name, value in has.items()}
+        expected = config.exposure_s(
+            {name: has[name] if clear[name] else asked[name] for name in has}, self.pixels
+        )
         if config.exposure.camera_ms is not None and sender.exposure_ms is not None:
             expected = sender.exposure_ms * 1e-3
         lit = dict(self._engine.meter.seconds())

@@ -211,8 +211,16 @@ class SettingConfig(Model):
             f"and `tolerance` is {allowed:.3g}"
         )
 
+    def understands(self, value: Value) -> bool:
+        """Whether a value that a device gave back is one that its config can make sense of."""
+        if self.choices is not None:
+            return value in self.choices
+        return isinstance(value, int | float)
+
     def power_w(self, value: Value) -> float:
-        """Power on the sample (W) at this value of a laser's setting."""
+        """Power on the sample (W) at this value of a laser's setting; its highest at an unknown."""
         if self.watts is not None:
-            return self.watts[value]
+            return self.watts.get(value, max(self.watts.values()))
+        if not self.understands(value) and self.range is not None:
+            value = self.range[1]
         return float(value) * (self.watts_per_unit or _WATTS[self.unit])

@@ -331,6 +331,22 @@ def test_a_preset_that_reads_back_otherwise_is_a_fault(tmp_path: Path) -> None:
         take(microscope, Shot("sted", {"line": "775+640"}))
 
 
+def test_light_of_a_preset_that_came_out_otherwise_is_counted_as_the_brightest(
+    tmp_path: Path,
+) -> None:
+    """No shutter keeps it off: it was on until the difference was read back."""
+    scope_ = scope(tmp_path, shutter=False, modes={"sted": {"line": "640 nm"}})
+    scope_["python_devices"]["Excitation"] = faulty.device("Laser", clamp=1)
+    result, run = run_session(
+        tmp_path, session={}, microscope=scope_, live={"frames": 1}, faults={"retries": 0}
+    )
+    assert (result.status, result.safe) == ("failed", True)
+    assert "Excitation.Power_mW is 1, not 5 as preset '640 nm' says" in result.reason
+    (void,) = recorded(run).lost
+    assert void["settings"]["line"] == ""
+    assert void["dose_J"]["lines"] >= 0.11 * void["lit_s"] > 0
+
+
 def test_a_preset_that_a_device_refuses_is_a_fault_and_ends_dark(tmp_path: Path) -> None:
     """What is refused is tried again after the others: some need another property first."""
     devices = scope(tmp_path)
