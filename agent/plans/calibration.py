@@ -208,8 +208,8 @@ def fitted(
     accepted = min(MOST_PX, _MOST * float(length.max()))
     if residual >= accepted:
         raise NotCalibrated(
-            f"no straight line leads from moves to pixels: a frame is {residual:.1f} px off, and "
-            f"accepted are less than {accepted:.2g} px"
+            f"no straight line leads from moves to pixels: a frame is {residual:.1f} px off; "
+            f"accepted: less than {accepted:.2g} px"
         )
     # What the stage goes towards comes nearer: structure runs against the move.
     per_px = -np.linalg.inv(line[:2][:, ::-1])

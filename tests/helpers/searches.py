@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 from tests import faulty
@@ -24,7 +25,7 @@ PARTS: dict[str, Any] = {
 
 
 def config_data() -> dict[str, Any]:
-    data = faulty.config(**PARTS)
+    data = faulty.config(**deepcopy(PARTS))
     scope = data["microscope"]
     scope["fields"] = {"rows": 3, "columns": 4}
     scope["modes"] = {"sted": {}, "confocal": {"depletion_power": 0}}

@@ -344,8 +344,8 @@ def test_requests_that_are_not_a_testers_are_refused(folder: Path) -> None:
         ("image,target,prediction\n", ["no rows"]),
         ("image,target,prediction\nb.tif,0.1,0.2\n", ["line 2", "'b.tif'"]),
         ("image,target,prediction\n../a.tif,0.1,0.2\n", ["line 2", "'../a.tif'"]),
-        ("image,target,prediction\nsecret-00.tif,1.1,0.2\n", ["line 2", "target is '1.1'"]),
-        ("image,target,prediction\nsecret-00.tif,1,\n", ["line 2", "prediction is ''"]),
+        ("image,target,prediction\nsecret-00.tif,1.1,0.2\n", ["line 2", "target: found '1.1'"]),
+        ("image,target,prediction\nsecret-00.tif,1,\n", ["line 2", "prediction: found ''"]),
         (
             "image,target,prediction\nsecret-00.tif,1,0\nsecret-00.tif,1,0\n",
             ["line 3", "stands there twice"],
@@ -367,7 +367,7 @@ def test_what_cannot_be_shown_is_said(
     (folder / "broken.tif").write_bytes(b"II*\x00nonsense")
     said: list[str] = []
     assert len(images_in(folder, None, said.append)) == 20
-    assert any("stack.tif: 5 frames" in line for line in said) and len(said) == 2
+    assert any("stack.tif: found 5 frames" in line for line in said) and len(said) == 2
     empty = tmp_path / "empty"
     empty.mkdir()
     for arguments, words in (

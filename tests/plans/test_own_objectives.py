@@ -248,7 +248,7 @@ def test_a_run_for_something_else_teaches_no_search_for_quality(tmp_path: Path) 
     prior = [f"optimize.prior=[{run}]", "optimize.engine=stedfast", "optimize.objective=quality"]
     data = config_data_of_a_run()
     file = faulty.write(tmp_path / "quality.yaml", data)
-    with pytest.raises(PriorError, match="searched for peak_signal; accepted are runs for quality"):
+    with pytest.raises(PriorError, match="searched for peak_signal; accepted: runs for quality"):
         make_optimizer(load(file, prior))
 
 

@@ -41,7 +41,7 @@ def _trials(folder: Path, space: Space) -> list[tuple[Settings, Outcome]]:
     if not config.section.searches():
         raise UserError(f"{folder}: a run of `plan: {config.plan}`; accepted: optimize")
     if (objective := config.objective()) is not None:
-        raise UserError(f"{folder}: searched for {objective.name}; accepted are runs for quality")
+        raise UserError(f"{folder}: searched for {objective.name}; accepted: runs for quality")
     tuned, wanted = config.tuned(), list(space.names)
     if set(tuned) != set(wanted):
         raise UserError(
