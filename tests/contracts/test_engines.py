@@ -30,7 +30,12 @@ FILLING = 2
 Make = Callable[..., Optimizer]
 
 
-@pytest.fixture(scope="module", params=NAMES)
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(name, marks=pytest.mark.slow) if name == "skopt" else name for name in NAMES
+    ],
+)
 def make(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Make]:
@@ -126,7 +131,7 @@ def course(make: Make) -> Course:
     quiet, replay = make(5), make(5)
     repeated = [(quiet.ask(), quiet.ask())]
     asked, replayed = [], []
-    for number in range(FILLING + 2):
+    for number in range(FILLING + 1):
         asked.append(quiet.ask())
         replayed.append(replay.ask())
         outcome = world(asked[-1])

@@ -67,7 +67,7 @@ def live(folder: Path) -> Maker:
 
 def optimize(folder: Path) -> Maker:
     data = config_data_of_a_run()
-    data["optimize"] |= {"engine": "sobol", "trials": 4}
+    data["optimize"] |= {"engine": "sobol", "trials": 2}
     data["analysis"]["on_error"] = "skip"
     return of(folder, data)
 
