@@ -16,8 +16,11 @@ from models.accelerator import Accelerator, Arrived, Outputs, eagerly
 from models.devices import error_text, gpu, short_of_memory
 
 _AMPERE = (8, 0)
+"""Compute capability from which cards have units for bfloat16 (NVIDIA)."""
 _WARM_UPS = 3
+"""Runs before a graph is captured, as torch's documentation has it."""
 _LENT = 16
+"""Arrays in page-locked memory that may be in others' hands; chosen."""
 
 
 class Cuda:

@@ -15,6 +15,7 @@ _PROGRAMS = 8
 # Of the free memory: beside what the work needs, captures and libraries take some.
 _SHARE = 0.6
 _TRIAL = 128
+"""Side of the frame whose memory is measured (pixels); chosen."""
 Outputs = tuple[Tensor, ...]
 
 

@@ -25,6 +25,7 @@ _FIRST_SEED = 3001
 _SEEDS = 4
 _STRUCTURES: tuple[Structure, ...] = get_args(Structure)
 _CONFOCAL_W = 5e-6
+"""Excitation power of the confocal frames (W); chosen."""
 
 _COUNTS = (1.4, 2.5, 5.0, 10.0, 20.0, 50.0)
 _BLEACHED = (0.0, 0.1, 0.4)
@@ -32,6 +33,7 @@ _BLEACHED_STRUCTURES: tuple[Structure, ...] = ("actin", "tubulin", "psd95", "fil
 _BLEACHED_SIDE = 160
 _REPEATS = 25
 _BACKGROUND = 0.5
+"""Of the frames (counts); chosen."""
 # A confocal sees molecules beyond the field that the scan never reached; how much was lost
 # is asked where it sees none of them.
 _BORDER = 10
@@ -40,7 +42,9 @@ _SIDES = (160, 224)
 _DEPLETION_W = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3)
 _LEVELS = (0.0, 2.0, 5.0, 10.0, 20.0, 50.0, float("inf"))
 _GOOD_COUNTS = 10.0
+"""Counts on the structure from which the resolution is to be answered; chosen."""
 _CLOSE = 0.2
+"""Relative error within which an answer counts as right; chosen."""
 
 
 def measure(*, quick: bool, seeds: int | None) -> Measurement:

@@ -31,7 +31,9 @@ _REPEATS = 7
 # So many that opening a page, and the odd disturbance, weigh little.
 _FRAMES = 1000
 _PAGES = 3
+"""Pages that are open at once; chosen."""
 _SLOWER = 20
+"""Factor by which the first page's processor is slowed; chosen."""
 _RATE_HZ = 10
 _TIMED = 100
 _LISTEN = """

@@ -24,6 +24,7 @@ from models.restoration.weights import shipped as filters
 # Relative to the signal. Convolutions in single precision may be rounded to TF32 by cuDNN.
 TOLERANCES = {torch.float32: 2e-3, torch.bfloat16: 0.01}
 SD_TOLERANCES = {torch.float32: 5e-3, torch.bfloat16: 0.03}
+"""The same for standard deviations; chosen."""
 SCORES = 1e-4
 """Scores decide, so that they are computed with all digits on a GPU, too."""
 _NAMES = {torch.float32: "single precision", torch.bfloat16: "bfloat16"}

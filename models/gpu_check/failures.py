@@ -26,7 +26,9 @@ from models.restoration.weights import save
 
 _FILTER, _INTERPOLATOR = "actin-small", "flow"
 _ERROR = 0.01
+"""Largest error after a failure, relative to the signal; chosen: that of bfloat16."""
 _LOST_S = 240.0
+"""Longest time for the process that loses its GPU (s); chosen."""
 
 
 def failures(accelerator: Accelerator, watch: Watch, *, quick: bool) -> Section:

@@ -28,8 +28,11 @@ from models.restoration.cost import cost
 
 _FILTER = "actin"
 _SIDES = (256, 512, 1024, 2048)
+"""Sides of the frames (pixels); chosen."""
 _REPEATS = 200
+"""Frames that are timed for each side; chosen."""
 _AT_MOST_S = 4.0
+"""Longest time for one of them (s); chosen."""
 # What a card of the class of an H100 is held to (ms), by what and side.
 _BOUNDS: dict[tuple[str, int], float] = {
     ("filter, back to back", 512): 0.6,
@@ -39,7 +42,9 @@ _BOUNDS: dict[tuple[str, int], float] = {
     ("flow, one way", 512): 3.0,
 }
 _CLASS = (9, 0)
+"""Compute capability of the class of an H100 (NVIDIA)."""
 _IN_LINE = 8
+"""Frames in line at once where they are timed back to back; chosen."""
 
 
 def latency(accelerator: Accelerator, watch: Watch, *, quick: bool) -> Section:

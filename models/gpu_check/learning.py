@@ -31,6 +31,7 @@ from models.restoration.weights import read_restoration
 
 KINDS = ("restoration", "interpolation", "quality")
 _STEPS, _EPOCHS = 100, 4
+"""Steps that are timed for each recipe, in so many epochs; chosen."""
 # Epochs of the training that says how long one takes.
 _TRIED = 3
 _COMMAND = "python -m models.gpu_check --train"

@@ -17,6 +17,7 @@ from models.interpolation.losses import decibels
 from models.restoration.calibration import COVERAGE, LEVELS, covered, half_width
 
 _SHARES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4)
+"""Shares of the blend that are tried; chosen."""
 # In dB: what a share must gain to be worth it.
 _WORTH = 0.03
 # Of 100 million pixels no more is learned about one number than of these.

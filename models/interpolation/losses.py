@@ -14,8 +14,11 @@ from models.restoration.losses import SCALE_SHARE, of_scale
 
 STRUCTURE = "structure"
 _EPSILON = 1e-3
+"""Where the loss turns from square to absolute (normalized units); chosen."""
 _BLUR_PX = 1.5
+"""Standard deviation of the Gaussian (pixels); chosen: see `behind_blur`."""
 _REACH_PX = 6
+"""Half of its window (pixels): four standard deviations."""
 # A stage counts half as much as the next finer one.
 _FADING = 0.5
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 # 1.2 times or more. Compression and rounding leave copies and blends a little off.
 _COPY = 0.25
 _BLEND = 0.4
+"""The same of a blend; see `screen_movie`."""
 # Of either neighbour in a blend, at least; with less it would be a copy.
 _LEAST_SHARE = 0.1
 

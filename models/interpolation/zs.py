@@ -27,7 +27,9 @@ from models.interpolation.pyramid import twice
 from models.restoration.network import Laplace
 
 _SLOPE = 0.1
+"""Of leaky ReLUs below zero, as published."""
 _LEVELS = 3
+"""Scales of the alignment, as published."""
 
 
 class ZoomingSlowMo(Interpolator):

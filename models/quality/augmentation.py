@@ -14,7 +14,9 @@ from models.quality.resampling import Image
 from models.quality.tiles import normalize
 
 _NARROWEST, _WIDEST = 0.5, 4.0
+"""Range of the blur (standard deviation, pixels of 20 nm); chosen."""
 _SCALE = 4.0
+"""See `score_left`, which compares it with the simulated label (pixels of 20 nm)."""
 
 
 def augment(

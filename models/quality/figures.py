@@ -9,7 +9,9 @@ from torch import Tensor
 from torchmetrics.functional.regression import spearman_corrcoef
 
 _GOOD = 0.5
+"""Label from which a frame counts as good; chosen."""
 COVERAGE = 0.9
+"""Nominal coverage of the intervals that are calibrated; chosen."""
 
 
 def rmse(a: Tensor, b: Tensor) -> float:

@@ -12,7 +12,9 @@ _LOW, _HIGH = 1.0, 99.8
 # within 3: the counts of a structure thin out towards the brightest, and a focus is no point.
 FAR = 4.0
 _MOST = 1e-3
+"""Share of the pixels above which bright ones are taken for the image; chosen."""
 _SOME = 8
+"""Every so-manieth pixel is looked at first; chosen."""
 
 
 def without_hot_pixels(frame: NDArray[Any]) -> NDArray[Any]:

@@ -20,6 +20,7 @@ from models.quality.preparing import INPUT
 CHANNELS = (16, 16, 32, 64, 64, 128)
 HIDDEN = 128
 SMALLEST_SD = 0.005
+"""Least standard deviation of a score; chosen."""
 
 
 class Judgements(NamedTuple):

@@ -26,6 +26,7 @@ from models.quality.tiles import PERCENTILES, corners
 from models.raw_frames import percentiles, raw_bits, single
 
 _AT_ONCE = 16
+"""Tiles that go through the network at once; chosen."""
 
 
 class Looked(NamedTuple):

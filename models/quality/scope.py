@@ -14,8 +14,11 @@ PIXEL_SIZES_NM = (10.0, 30.0)
 """Pixel sizes that a frame can be resampled from without changing its content."""
 
 BLOCK = 8
+"""Side of the blocks whose means are compared (pixels); chosen."""
 _SURE = 5.0
+"""Standard deviations of chance that a structure must exceed; chosen."""
 _SATURATED = 5e-4
+"""Share of the pixels at the brightest value above which it is a limit; chosen."""
 
 
 def flags(frame: NDArray[Any], pixel_size_nm: float) -> list[Flag]:

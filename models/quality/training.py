@@ -34,11 +34,13 @@ Progress = Callable[[int, int, dict[str, float]], None]
 """Called after each epoch with its number, how many there are at most, and figures."""
 
 _FEWEST = 10
+"""Fewest frames that can be learned from; chosen."""
 # The loss by a blur is learned much better by a network that has seen sharp frames first.
 _SHARP_ONLY = 0.3
 _FAMILIAR = 0.97
 """A frame is familiar if no further from the training data than this share of the validation."""
 _AT_ONCE = 32
+"""Tiles that go through the network at once; chosen."""
 _LIMITS = (
     "What it learned is what the data named here show; of other microscopes' frames it judges by"
     " analogy.",

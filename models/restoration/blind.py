@@ -20,6 +20,7 @@ from models.restoration.supervised import Supervised
 _SPACING = 8
 """One pixel of each square of so many on a side is blind: 1.6%, as in the later noise2void."""
 _REACH = 2
+"""How far away the value comes from, in rows and columns (pixels); chosen."""
 
 
 class Blinded(NamedTuple):

@@ -15,7 +15,9 @@ from models.restoration.network import RestorationNet
 from models.restoration.objective import Case
 
 COVERAGE = 0.9
+"""Nominal coverage of the intervals that are calibrated; chosen."""
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+"""Nominal coverages that the card has figures of; chosen."""
 # Of 100 million pixels no more is learned about one number than of these.
 _ENOUGH = 4_000_000
 

@@ -34,6 +34,7 @@ from models.restoration.patches import Patches
 from models.restoration.recipe import Recipe
 
 _BETAS = (0.5, 0.999)
+"""Of Adam, as for CycleGAN (Zhu et al., ICCV 2017)."""
 
 
 class PatchDiscriminator(nn.Module):

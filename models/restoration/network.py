@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 SMALLEST_SCALE = 1e-3
+"""Least scale (normalized units); chosen."""
 _FIRST_SCALE = -2.25
+"""Bias of the scale's output before training: a scale of 0.1 (normalized units); chosen."""
 
 
 class Laplace(NamedTuple):

@@ -12,8 +12,11 @@ from torch import Tensor
 from models.restoration.normalization import Image
 
 _BLOCK = 4
+"""Side of the blocks that are compared (pixels); chosen."""
 _LEVEL = 0.4
+"""How far from the median to the brightest blocks structure begins, as in CARE."""
 _SHIFT = 0.25
+"""How far from a patch's middle that structure may be (share of its side); chosen."""
 
 
 class Patches:

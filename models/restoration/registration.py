@@ -14,7 +14,9 @@ from models.restoration.normalization import Image
 from models.restoration.pairs import Pairs
 
 _LARGEST_SHIFT = 0.1
+"""Largest shift that is believed (share of the frame's side); chosen."""
 _SMOOTH, _HAZE = 2.0, 8.0
+"""Standard deviations of the blur of noise and of haze (pixels); chosen."""
 # How many standard deviations of two unlike frames' correlation the shifted pair must correlate
 # better. Noise alone finds a best shift, too.
 _GAIN = 4.0

@@ -11,7 +11,9 @@ from torch.nn import functional
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """Of the scales of MS-SSIM, finest first (Wang, Simoncelli, Bovik, Asilomar 2003)."""
 _SIDE, _SIGMA = 11, 1.5
+"""Side and standard deviation of the window (pixels), as Wang et al. (2004) have them."""
 _C1, _C2 = 0.01**2, 0.03**2
+"""Constants of Wang et al. (IEEE Trans. Image Process. 13, 600, 2004) for a range of 1."""
 
 
 def ms_ssim(image: Tensor, target: Tensor, scales: int = 3) -> Tensor:

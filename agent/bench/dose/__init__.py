@@ -34,13 +34,17 @@ from devices.affine import Affine
 from devices.shot import Field
 
 BOUND, CONFIDENCE, MOST = 0.3, 0.65, 3
+"""Error bound, its confidence and the largest gap of the time-lapses; chosen."""
 WINDOW = 10
 """Time points over which the error is to stay within the bound."""
 # Scenes before this one were looked at while the time-lapse was developed.
 _FIRST_SEED = 7
 _SEEDS = 10
+"""Scenes of each sort; chosen."""
 _FIXED = (2, 3)
+"""Fixed gaps that are compared (time points); chosen."""
 _LESS = (0.4,)
+"""Shares of the light of a full frame that are compared; chosen."""
 _STRUCTURES = ("tubulin", "actin")
 _QUICK_POINTS, _QUICK_SIDE = 20, 48
 _FULL = Light(excitation_w=8e-6, depletion_w=50e-3, dwell_s=4e-6)

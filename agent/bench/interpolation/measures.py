@@ -17,8 +17,10 @@ from skimage.metrics import structural_similarity
 Image = NDArray[np.float64]
 
 PERCENTILES = (0.1, 99.9)
+"""Of the truth, between which a range of 1 lies (%); chosen."""
 _SIGMA_PX = 2.0
 _EXACT = 1e-10
+"""Mean squared error below which frames count as equal; chosen: 100 dB."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,13 +16,17 @@ from agent.bench.long.taken import take
 from agent.bench.measurement import Check, Measurement, kept_in
 
 _LEDGER, _QUICK_LEDGER = 200_000, 20_000
+"""Rows of the ledger that is written; chosen."""
 _FRAMES, _QUICK_FRAMES = 20_000, 1_000
+"""Frames of the run that is taken; chosen."""
 _REPORT_S, _TELL_S = 30.0, 0.5
+"""Longest time for a report and for an instruction (s); chosen."""
 _FLAT, _QUICK_FLAT = 1.05, 1.25
 """Of a few frames one can say less."""
 _GROWTH = 15.0
 """Of ten times the run, with room for what else the machine does."""
 _GROWN_MB = 30.0
+"""Memory that a long run may have gained (MB); chosen."""
 
 
 def measure(*, quick: bool, seeds: int | None) -> Measurement:

@@ -17,6 +17,7 @@ from agent.optimizer.space import Space
 
 Array = NDArray[np.float64]
 INITIAL = 8
+"""Space-filling trials of each peer; chosen."""
 PEERS = (
     "random",
     "sobol",

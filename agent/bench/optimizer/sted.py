@@ -31,8 +31,11 @@ from models.quality import QualityScorer
 LIMIT = 0.2
 _SHAPE = (224, 224)
 _TRUTH_FIELDS = 4
+"""Fields whose mean is the truth of some settings; chosen."""
 _USABLE = 0.4
+"""Quality that a sample must reach to be a problem at all; chosen."""
 _EASY = 0.06
+"""Share of good settings above which a sample is too easy; chosen."""
 _PIXELS = _SHAPE[0] * _SHAPE[1]
 SETTINGS = {
     "excitation_power": SettingConfig(

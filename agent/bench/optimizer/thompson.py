@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 _CANDIDATES = 1000
+"""Settings among which a sample is maximized; chosen."""
 _FEWEST = 3
+"""Outcomes below which settings are drawn at random; chosen."""
 
 
 class _Sampler(BaseEngine):

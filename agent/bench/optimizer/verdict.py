@@ -20,8 +20,11 @@ Array = NDArray[np.float64]
 _BAR = "skopt EI"
 _FRONT_BAR = "botorch qLogNEHVI"
 _SHOWN = (5, 10, 20, 40)
+"""Trials after which regrets are shown; chosen."""
 _WITHIN = {"analytic": 6, "sted": 8}
+"""Trials within which the goal is to be reached, by family; chosen."""
 _LIMIT = 0.2
+"""Largest share of the dye that one frame may bleach; chosen."""
 
 
 def judge(courses: Mapping[Key, Course], seeds: Sequence[int]) -> Measurement:

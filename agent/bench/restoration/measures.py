@@ -17,8 +17,11 @@ from skimage.morphology import remove_small_objects, skeletonize
 
 Image = NDArray[np.float64]
 _ON, _OFF = 0.3, 0.03
+"""Levels above and below which a pixel is on the structure and off it (of the top); chosen."""
 _NEAR_PX = 2.5
+"""How far from a skeleton another one still hits it (pixels); chosen."""
 _SMALLEST_PX = 12
+"""Smaller specks are no structure (pixels); chosen."""
 
 
 def fitted(image: NDArray[Any], clean: NDArray[Any]) -> Image:

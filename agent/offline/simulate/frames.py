@@ -25,8 +25,11 @@ from devices.virtual.structures import SYNTHETIC
 from devices.virtual.truth import detail_recovered, quality_from_detail
 
 _SHAPE = (224, 224)
+"""Rows and columns of a frame (pixels); the networks' tile."""
 _CANVAS_UM = 9.0
+"""Side of the sample that a frame is cut from (µm); chosen."""
 _RATER_SD = 0.08
+"""Standard deviation of the simulated rater beside the label; chosen."""
 
 
 @dataclass(frozen=True, slots=True)

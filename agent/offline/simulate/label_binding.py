@@ -18,7 +18,9 @@ from devices.virtual.optics import Optics
 
 Map = NDArray[np.float64]
 _ONE_UW = 1e-6
+"""Excitation power at which the PSF is computed (W): brightness is scaled later."""
 _MOST_DEPLETION_W = 0.4
+"""Largest depletion power that is looked for (W); chosen."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,14 +35,19 @@ from devices.virtual.structures import SYNTHETIC
 
 Image = NDArray[np.uint16] | NDArray[np.float32]
 FIELD_PX = 256
+"""Side of a field (pixels); chosen: four training patches."""
 VALIDATION_EVERY = 8
 """One field in so many of a training set is for validation."""
 BARE_EVERY = 10
 """One field in so many of a training set shows no structure: so that none is seen where none is."""
 LOW_LIGHT = 0.1
+"""Share of the light in `label_a_low`; chosen."""
 _CANVAS_PX = 460
+"""Side of the structure that a field is cut from (pixels); chosen."""
 _LEAST_STRUCTURE = 0.01
+"""Share of the pixels on the structure below which a cut is drawn again; chosen."""
 _HAZE = 0.05
+"""Density of a datamap that is taken for background; chosen."""
 
 
 @dataclass(frozen=True, slots=True)

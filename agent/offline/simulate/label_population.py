@@ -81,15 +81,21 @@ for, to within a few percent. The others are each label's own (`Label`).
 # The same for both sets: the strength of the off-target signal need not differ.
 _OFF_TARGET_SHARE = (0.05, 0.6)
 _DWELL_US = (10.0, 60.0)
+"""Range of the dwell time (µs); chosen."""
 _RESOLUTIONS_DIFFER = (0.95, 1.05)
+"""Range of the factor between the resolutions of the two labels; chosen."""
 _COVERAGE = (0.2, 0.45)
+"""Range of the share of a field with diffuse off-target signal; chosen."""
 _SPOT_CONTRAST = (0.8, 2.5)
+"""Range of the brightness of off-target spots, relative to the structure; chosen."""
 _ONE_KIND = 0.15
 """Share of the labels whose off-target signal is diffuse only, and as many punctate only."""
 _AGGREGATE = 0.5
 """Share of the test's labels whose spots are aggregates."""
 _CAMERA = 0.25
+"""Share of the labels seen by a detector with offset and read noise; chosen."""
 _OFFSET, _READ_SD = (10.0, 60.0), (0.2, 0.6)
+"""Ranges of that detector's offset and read noise (counts); chosen."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,9 +20,13 @@ Map = NDArray[np.float64]
 PER_FRAME = 8
 """Points of a track in one frame; straight between them."""
 _WAVES = 4
+"""Waves that a flow is the sum of; chosen."""
 _SHORTEST_WAVE_PX = 40.0
+"""Shortest of their wavelengths (px); chosen."""
 _NODES_PX = 5
+"""Distance between the places where a flow is computed (px); chosen: far below the wavelength."""
 _STEP = 0.5
+"""Longest step of the integration (frames); chosen."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ _PLATE = (0.95, 0.4)
 _DAUGHTER = 0.74
 """Radius of a daughter, in radii of the mother."""
 _EDGE_PX = 0.7
+"""Width of the edge of a body (px); chosen."""
 
 
 def smooth_step(x: Map | float) -> Map:

@@ -11,6 +11,7 @@ from agent.offline.simulate.movie_motion import PER_FRAME, Flow, Map
 from agent.offline.simulate.population import Chance
 
 _SMOOTH_FRAMES = 0.4
+"""Time over which transport changes between moving and resting (frames); chosen."""
 
 
 @dataclass(frozen=True, slots=True)

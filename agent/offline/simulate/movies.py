@@ -23,14 +23,19 @@ from agent.offline.simulate.population import Chance
 Map = NDArray[np.float64]
 
 FRAMES = 9
+"""Frames of a movie; chosen."""
 SIZE_PX = 160
+"""Side of a frame (pixels); chosen."""
 VALIDATION_EVERY = 10
 """One movie in so many of a training set is for validation."""
 BRIGHTEST = 99.9
 """Percentile of a movie's pixels that counts as its brightest."""
 _BORDER_PX = 10
+"""Drawn beyond each edge and cut off after the blur (pixels); chosen."""
 _LEAST_SHOWN, _SHOWN = 0.004, 0.1
+"""Share of the pixels that must be brighter than this share of the brightest; chosen."""
 _MOST_COUNTS = 50_000
+"""Brightest pixel of a movie (counts), within 16 bits; chosen."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,12 +16,15 @@ from agent.offline.simulate.population import Chance
 
 Map = NDArray[np.float64]
 PIXEL_NM = 20.0
+"""Pixel size of the fields (nm): that of pySTED's datamaps."""
 ON_STRUCTURE = 0.1
 """Density above which a pixel belongs to the structure, where it is 1 at its densest."""
 SIGMA = 1 / (2 * np.sqrt(2 * np.log(2)))
 """Standard deviation of a Gaussian over its full width at half maximum."""
 _GAP_NM = 60.0
+"""Least distance of an off-target spot from the structure, beside half its width (nm); chosen."""
 _MOST_SPOTS = 120
+"""Most off-target spots in a field; chosen."""
 
 
 def smooth_field(size_px: int, sigma_px: float, rng: Chance) -> Map:

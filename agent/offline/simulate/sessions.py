@@ -33,13 +33,19 @@ GRID = {
     "passes": np.geomspace(1, 16, 5),
 }
 _DENSITY, _BACKGROUND_HZ = (4.0, 60.0), (300.0, 20_000.0)
+"""Ranges of molecules in a pixel and of the background (counts/s); chosen."""
 _WIDER = {"sigma_ste": (0.5, 2.0), "bleach_k1": (0.4, 2.5), "quantum_yield": (0.4, 1.25)}
 """By what a dye is varied further than a labelled frame's: others' dyes are less well known."""
 _MOST_YIELD = 0.95
+"""Largest quantum yield of a dye that is drawn; chosen."""
 _SAMPLES_PER_DYE = 3
+"""Samples that are drawn with each dye; chosen."""
 _BLEACHING, _QUALITY = 0.3, 0.35
+"""A sample is kept if it reaches this quality with at most this bleaching; chosen."""
 _SIZE_UM, _FIELDS, _SHAPE = 16.0, 3, (224, 224)
+"""Side of a sample (µm), its fields, and rows and columns of each (pixels); chosen."""
 _TILE = 160
+"""Side of the tiles whose evenness is judged (pixels); chosen."""
 
 
 @dataclass(frozen=True, slots=True)
