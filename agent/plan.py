@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 LAPSE = "lapse"
 """Topic of the notes in which a time-lapse says what its frames are."""
-FOCUS = "focus"
+FOCUS = "refocus"
 """Topic of the notes in which a time-lapse says where it found the focus of a field.
 
 They say as `planned` how many frames that took.

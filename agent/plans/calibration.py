@@ -21,7 +21,7 @@ from agent.plans.adaptive.motion import drift
 from devices.affine import Affine
 from devices.shot import Field, Shot
 
-TOPIC = "calibration"
+TOPIC = "stage calibration"
 """Of the note that says what was found."""
 MOST_PX = 2.0
 """Farthest that a frame may be from where the affine has it (pixels)."""

@@ -42,7 +42,7 @@ def camera() -> DefocusingCamera:
 
 
 def sweeps(run: Path) -> list[dict[str, Any]]:
-    return recorded(run).notes_on("focus")
+    return recorded(run).notes_on("refocus")
 
 
 def test_without_it_the_sample_is_lost(tmp_path: Path) -> None:
