@@ -141,11 +141,13 @@ def test_the_benchmark_runs() -> None:
     assert one["used"] == one["later"]["after" if one["kept"] else "before"] > 0
 
 
+@pytest.mark.slow
 def test_the_same_weights_are_no_better(tiny: Path) -> None:
     same = Interpolation(tiny, "cpu")
     assert not compare_weights(same, same, examples()[12:], DETECTOR).better
 
 
+@pytest.mark.slow
 def test_too_few_audits_are_refused(tiny: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="3 audits to learn from; needed are 4"):
         fine_tune(tiny, examples()[:3], tmp_path / "none", QUICK)

@@ -136,6 +136,8 @@ def test_better_weights_rebuild_what_comes_later(cut: Path, tiny: Path) -> None:
     assert not [fault for fault in recorded(cut).faults if fault.get("part") == "tune"]
 
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_a_replay_needs_neither_weights_nor_tuner(cut: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(cut, run)
