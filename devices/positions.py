@@ -393,6 +393,7 @@ def _useq(data: dict[str, Any]) -> Positions:
         raise
     except Exception as error:  # of useq itself, about values that its models let pass
         said = (str(error).splitlines() or [""])[0]
+        said = shortened(said, quoted=False, longest=120)
         raise PositionsError(f"useq makes no positions of it: {said}") from None
     return Positions([_of_event(number, event) for number, event in enumerate(events)])
 
@@ -439,7 +440,8 @@ def _check_grid(plan: Any, where: str) -> None:
             f"{where}: has no `fov_width` and `fov_height`; accepted: the size of a field (µm)"
         )
     if (count := plan.num_positions()) > MOST:
-        raise PositionsError(f"{where}: has {count:,} fields; accepted: {MOST:,} at most")
+        has = shortened(f"{count:,}", quoted=False)
+        raise PositionsError(f"{where}: has {has} fields; accepted: {MOST:,} at most")
 
 
 def _of_event(number: int, event: MDAEvent) -> Position:
@@ -461,5 +463,8 @@ def _first(error: ValidationError) -> str:
     # One cause fails every branch of a union; the deepest place names it best.
     found = max(error.errors(include_url=False), key=lambda one: len(one["loc"]))
     keys = [str(key) for key in found["loc"] if isinstance(key, int) or str(key).islower()]
-    said = found["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-    return f"`{'.'.join(keys)}`: {refused(found['input'], said)}"
+    said = shortened(" ".join(found["msg"].split()), quoted=False, longest=120)
+    wanted = said.removeprefix("Input should be ")
+    if wanted != said:
+        return f"`{'.'.join(keys)}`: {refused(found['input'], wanted)}"
+    return f"`{'.'.join(keys)}`: {said.removeprefix('Value error, ')}"
