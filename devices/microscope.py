@@ -29,7 +29,7 @@ from devices.refusals import refused, unknown
 from devices.route import length
 from devices.safety import SafeState, Stop
 from devices.sending import STAGES
-from devices.shot import Plane, Shot
+from devices.shot import Field, Plane, Shot
 from devices.stages import check_moves, with_stages
 from devices.values import send
 
@@ -355,28 +355,29 @@ class Microscope:
 
     # ------------------------------------------------------------------ time and place
 
-    def travel(self) -> str:
-        """How far the stage goes from where it was on opening to see all fields, in words."""
+    def travel(self, visited: int | None = None, revisited: int = 0) -> str:
+        """How far the stage goes from where it was on opening, in words.
+
+        Parameters
+        ----------
+        visited
+            To how many of the fields, the first ones; None: to all.
+        revisited
+            How many of them it goes round again and again.
+        """
         x, y = self._stood
-        xs, ys = [f.x_um for f in self.fields], [f.y_um for f in self.fields]
-        far = max(math.hypot(field.x_um - x, field.y_um - y) for field in self.fields)
-        along = length([self._stood, *zip(xs, ys, strict=True)])
-        zs = [f.z_um for f in self.fields if f.z_um is not None]
+        fields = self.fields[:visited]
+        at = [(field.x_um, field.y_um) for field in fields]
+        (xs, ys), far = zip(*at, strict=True), max(math.hypot(u - x, v - y) for u, v in at)
+        zs = [field.z_um for field in fields if field.z_um is not None]
+        rounds = at[:revisited]
+        again = f", {length([*rounds, rounds[0]]):.4g} µm each time round" if rounds[1:] else ""
         focus = f"; focus {min(zs):.5g} … {max(zs):.5g} µm" if zs else ""
         return (
-            f"{along:.4g} µm through {self._named()}; "
+            f"{length([self._stood, *at]):.4g} µm through {_named(fields)}{again}; "
             f"up to {far:.4g} µm from where it is, ({x:.5g}, {y:.5g}) µm: "
             f"x {min(xs):.5g} … {max(xs):.5g}, y {min(ys):.5g} … {max(ys):.5g} µm{focus}"
         )
-
-    def _named(self) -> str:
-        """How many fields there are, and what the first are called."""
-        count = len(self.fields)
-        names = [field.name for field in self.fields if field.name]
-        if not names:
-            return f"{count} field{'s' if count > 1 else ''}"
-        more = ", …" if len(names) > _NAMES else ""
-        return f"{count} place{'s' if count > 1 else ''} ({', '.join(names[:_NAMES])}{more})"
 
     def check_fields(self, planes: Sequence[Plane | None] = (None,), *, moves: bool = True) -> None:
         """Check that the stages may go to every plane of every field.
@@ -443,3 +444,12 @@ class Microscope:
         if state.ok:
             self._engine.meter.off()
         return state
+
+
+def _named(fields: Sequence[Field]) -> str:
+    """How many fields there are, and what the first are called."""
+    count, names = len(fields), [field.name for field in fields if field.name]
+    if not names:
+        return f"{count} field{'s' if count > 1 else ''}"
+    more = ", …" if len(names) > _NAMES else ""
+    return f"{count} place{'s' if count > 1 else ''} ({', '.join(names[:_NAMES])}{more})"

@@ -150,8 +150,8 @@ def check(config: ConfigFile, overrides: Overrides = None) -> None:
         if microscope.config.light:
             shutter = microscope.core.getShutterDevice()
             table.add_row("shutter", shutter or "none: lasers are on for each frame alone")
-        if checked.section.moves():
-            table.add_row("stage", microscope.travel())
+        if (section := checked.section).moves():
+            table.add_row("stage", microscope.travel(section.visited(), section.revisited()))
         if (mounting := microscope.config.mounting) is not None:
             table.add_row("camera", mounting.in_words())
         if microscope.contradiction is not None:

@@ -84,7 +84,7 @@ class OptimizeConfig(PlanSection):
     def check(self, whole: Whole) -> None:
         """Enough fields, everything that a search needs, and suggestions that may be tried."""
         fields = whole.microscope.fields.count
-        needed = self.trials + self.repeat_flagged + 2 * self.retest_fields
+        needed = self.visited()
         if needed > fields:
             raise ValueError(
                 f"`microscope.fields`: {fields} fields, but `optimize` needs {needed} fresh ones "
@@ -92,6 +92,10 @@ class OptimizeConfig(PlanSection):
             )
         self.check_search(whole, "plan: optimize")
         self._check_suggestions(whole.microscope)
+
+    def visited(self) -> int:
+        """A fresh one for each trial, repeat and retest."""
+        return self.trials + self.repeat_flagged + 2 * self.retest_fields
 
     def check_search(self, whole: Whole, who: str) -> None:
         """Check what everything needs that looks for settings; `ValueError` if it is not there.

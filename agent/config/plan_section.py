@@ -131,6 +131,10 @@ class PlanSection(Model):
         """Whether it comes back to fields that it has left."""
         return True
 
+    def visited(self) -> int | None:
+        """How many fields it goes to at most, the first ones; None: perhaps all."""
+        return None
+
     def revisited(self) -> int:
         """How many of the first fields it goes round again and again, for the order of visit."""
         return 0

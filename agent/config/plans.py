@@ -162,7 +162,7 @@ class TimelapseConfig(TimePointsConfig):
             raise ValueError(f"`{here}`: says not when; needs `every` or `when_score_falls_by`")
         if self.mode != "sted":
             raise ValueError(f"`timelapse.mode`: {self.mode!r}, but `{here}` is for sted")
-        needed = self.fields + asked.searches * asked.trials
+        needed = self.visited()
         if needed > fields:
             raise ValueError(
                 f"`microscope.fields`: {fields} fields, but `{here}` needs {needed} "
@@ -210,6 +210,11 @@ class TimelapseConfig(TimePointsConfig):
     def waits_s(self) -> float:
         """From the first time point to the last."""
         return (self.frames - 1) * self.interval_s
+
+    def visited(self) -> int:
+        """Its own, and those of searches."""
+        asked = self.reoptimize
+        return self.fields + (asked.searches * asked.trials if asked else 0)
 
     def revisited(self) -> int:
         """Its fields, at each time point."""

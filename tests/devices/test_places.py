@@ -474,8 +474,10 @@ def test_check_says_how_far_it_goes_and_through_which_places(
     code, out, err = cli(capsys, "check", config(tmp_path, {"positions": "cells.pos"}))
     assert code == 0, err
     said = " ".join(out.split())
-    assert "79.28 µm through 3 places (Pos0, Pos2, Zelle µ)" in said
+    assert "79.28 µm through 3 places (Pos0, Pos2, Zelle µ), 111.4 µm each time round" in said
     assert "focus 3.5 … 4.5 µm" in said
+    _, out, _ = cli(capsys, "check", tmp_path / "config.yaml", "--set", "timelapse.fields=1")
+    assert "22.36 µm through 1 place (Pos0); up to" in " ".join(out.split())
 
 
 def place(**at: Any) -> dict[str, Any]:
