@@ -358,7 +358,7 @@ class MicroscopeConfig(Model):
     @property
     def lasers(self) -> tuple[str, ...]:
         """Names of the light sources whose power is a setting."""
-        return tuple(s.laser for s in self.settings.values() if s.laser is not None)
+        return tuple(laser for one in self.settings.values() for laser in one.lasers())
 
     @property
     def constant(self) -> dict[str, SettingConfig]:
@@ -380,10 +380,10 @@ class MicroscopeConfig(Model):
         }
 
     @property
-    def light(self) -> dict[str, str]:
-        """Names with a safe value, settings first, and the light source of each or its own name."""
+    def light(self) -> dict[str, tuple[str, ...]]:
+        """Names with a safe value, settings first: the light sources of each, or its own name."""
         return {
-            name: setting.laser or name
+            name: setting.lasers() or (name,)
             for name, setting in {**self.settings, **self.constant}.items()
             if setting.safe is not None
         }
@@ -435,8 +435,8 @@ class MicroscopeConfig(Model):
 
     def watts(self, settings: Mapping[str, Value]) -> dict[str, float]:
         """Power on the sample (W) at `settings`, by laser."""
-        return {
-            setting.laser: setting.power_w(settings[name])
-            for name, setting in self.settings.items()
-            if setting.laser is not None
-        }
+        found: dict[str, float] = {}
+        for name, setting in self.settings.items():
+            if setting.lasers():
+                found |= setting.powers_w(settings[name])
+        return found

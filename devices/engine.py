@@ -14,6 +14,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any
 
 from pymmcore_plus.experimental.unicore import UniMMCore
@@ -158,7 +159,7 @@ class StrictEngine(MDAEngine):
         try:
             try:
                 with self._gate.passing():
-                    self.meter.on([*self._light.values(), FRAME])
+                    self.meter.on([*chain.from_iterable(self._light.values()), FRAME])
                     core.setShutterOpen(shutter, True)
                 core.waitForDevice(shutter)
             except DeviceFault:
@@ -182,7 +183,7 @@ class StrictEngine(MDAEngine):
         try:
             self.meter.on([FRAME])
             for name, value in self._lit.items():
-                self.meter.on([self._light[name]])
+                self.meter.on(self._light[name])
                 sender.send({name: value})
             for device in set().union(*(sender.devices(name) for name in self._lit)):
                 core.waitForDevice(device)
@@ -206,14 +207,14 @@ class StrictEngine(MDAEngine):
                 self.sender.darken(name)
             except Exception as error:
                 trouble[name] = error
-        for name, laser in self._light.items():
+        for name, lasers in self._light.items():
             setting = self._settings[name]
             try:
                 for device in self.sender.devices(name):
                     core.waitForDevice(device)
                 has = self.sender.reads(name)
                 if same(has, setting.safe):
-                    self.meter.off([laser])
+                    self.meter.off(lasers)
                 else:
                     trouble.setdefault(name, f"is {has}, not {setting.safe}")
             except Exception as error:

@@ -162,5 +162,5 @@ def _what_to_write(setting: SettingConfig, light: Iterable[tuple[str, str]]) -> 
     return (
         f"the presets of {setting.group!r} set {names}, which looks like light; accepted: with "
         "`safe: PRESET`, one without light, and for its dose `laser: NAME` and "
-        f"`watts: {{{watts}}}` (W on the sample)"
+        f"`watts: {{{watts}}}` (W on the sample), or {{LASER: W}} at each of these"
     )

@@ -80,8 +80,10 @@ class SettingConfig(Model):
     watts_per_unit: float | None = Field(
         None, gt=0, description="power on the sample (W) of one unit; from `unit` if that is W, mW…"
     )
-    watts: dict[Value, Power] | None = Field(
-        None, description="kind: choice, and a laser: power on the sample (W) at each choice"
+    watts: dict[Value, Power | dict[str, Power]] | None = Field(
+        None,
+        description="kind: choice, and a laser: power on the sample (W) at each choice; without "
+        "`laser`, `{LASER: POWER}` at each",
     )
     tolerance: float | None = Field(
         None,
@@ -132,8 +134,18 @@ class SettingConfig(Model):
                     "a laser's power needs a number and its unit: one of "
                     f"{', '.join(_WATTS)}, or `watts_per_unit`"
                 )
-        if self.watts is not None and (self.kind != "choice" or self.laser is None):
-            raise ValueError("`watts` is for the choices of a `laser`")
+        elif self.watts is not None and self.kind == "choice":
+            if self.safe is None:
+                raise ValueError("`watts` needs a `safe` value, one without light")
+            self._check_watts(self.choices or ())
+        if self.watts is not None:
+            if self.kind != "choice":
+                raise ValueError("`watts` is for the choices of a `laser`")
+            if any(isinstance(at, dict) == (self.laser is not None) for at in self.watts.values()):
+                raise ValueError(
+                    "`watts` has a number (W) at each choice, of the one `laser`; or "
+                    "{LASER: POWER} at each, without `laser`"
+                )
         return self
 
     def _check_bound(self) -> None:
@@ -217,10 +229,31 @@ class SettingConfig(Model):
             return value in self.choices
         return isinstance(value, int | float)
 
+    def lasers(self) -> tuple[str, ...]:
+        """Light sources whose power it sets."""
+        if self.laser is not None:
+            return (self.laser,)
+        by_choice = (at for at in (self.watts or {}).values() if isinstance(at, dict))
+        return tuple(dict.fromkeys(laser for at in by_choice for laser in at))
+
+    def powers_w(self, value: Value) -> dict[str, float]:
+        """Power on the sample (W) at a value, by laser; the highest of each at an unknown one."""
+        if self.laser is None:
+            return {laser: self._power_of(laser, value) for laser in self.lasers()}
+        return {self.laser: self.power_w(value)}
+
     def power_w(self, value: Value) -> float:
-        """Power on the sample (W) at this value of a laser's setting; its highest at an unknown."""
+        """Power on the sample (W) at this value of the setting of one laser."""
         if self.watts is not None:
-            return self.watts.get(value, max(self.watts.values()))
+            return self._power_of("", value)
         if not self.understands(value) and self.range is not None:
             value = self.range[1]
         return float(value) * (self.watts_per_unit or _WATTS[self.unit])
+
+    def _power_of(self, laser: str, value: Value) -> float:
+        """Of one laser at a choice, or at the choice where it has most."""
+        powers = {
+            choice: at.get(laser, 0.0) if isinstance(at, dict) else at
+            for choice, at in (self.watts or {}).items()
+        }
+        return powers.get(value, max(powers.values()))

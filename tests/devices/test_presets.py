@@ -71,6 +71,11 @@ LINE: dict[str, Any] = {
     "watts": {"640 nm": 0.005, "775+640": 0.11},
 }
 
+BY_LASER: dict[str, Any] = {
+    "640 nm": {"red": 0.005},
+    "775+640": {"red": 0.01, "donut": 0.1},
+}
+
 
 def demo(**changes: Any) -> MicroscopeConfig:
     return MicroscopeConfig.model_validate(DEMO | changes)
@@ -281,7 +286,9 @@ def test_a_property_has_one_owner_through_all_groups(case: str, tmp_path: Path) 
         ({"kind": "real", "range": [0, 1], "choices": None}, "a `group` is a `kind: choice`"),
         ({"watts": {"640 nm": 0.005}}, "without '775+640'"),
         ({"watts": {**LINE["watts"], "561 nm": 1}}, "'561 nm' is not one of"),
-        ({"laser": None}, "`watts` is for the choices of a `laser`"),
+        ({"laser": None}, "`watts` has a number (W) at each choice, of the one `laser`; or"),
+        ({"watts": BY_LASER}, "`watts` has a number (W) at each choice, of the one `laser`; or"),
+        ({"laser": None, "safe": None, "watts": BY_LASER}, "`watts` needs a `safe` value"),
         ({"safe": None}, "needs a `safe` value"),
         ({"start": "561 nm"}, "'561 nm' is not one of"),
     ],
@@ -290,6 +297,27 @@ def test_a_group_that_says_too_much_or_too_little(changes: dict[str, Any], said:
     settings = {"channel": {**LINE, **changes}}
     with pytest.raises(ValidationError, match=re.escape(said)):
         demo(settings=settings, modes={"sted": {}})
+
+
+def test_presets_switch_several_lasers(tmp_path: Path) -> None:
+    """The dose is that of each, and both are off between frames."""
+    line = {**LINE, "laser": None, "watts": BY_LASER, "start": "775+640"}
+    result, run = run_session(
+        tmp_path,
+        session={},
+        microscope=scope(tmp_path, shutter=False, settings={"line": line}),
+        live={"frames": 2},
+        dose={"budget_J": {"donut": 100}},
+    )
+    assert (result.status, result.safe) == ("completed", True), result.reason
+    dose = summarize(run)["dose"]
+    excitation, depletion = faulty.made["Laser"][-2:]
+    for name, laser in (("red", excitation), ("donut", depletion)):
+        assert dose[f"{name}_J"] > 0.98 * faulty.energy_j(laser, None) > 0
+        assert laser.power == 0
+    config = read_config(run).microscope
+    assert config.watts({"line": "640 nm"}) == {"red": 0.005, "donut": 0}
+    assert config.watts({"line": "something else"}) == {"red": 0.01, "donut": 0.1}
 
 
 @pytest.mark.parametrize("shutter", [True, False])
