@@ -20,8 +20,9 @@ from models.checkpoint import State
 from models.layout import placed
 from models.quality.augmentation import augment, turn
 from models.quality.data import RatedSet, Split, load, split
-from models.quality.figures import calibrate, figures, rmse, whitening
-from models.quality.network import Judgements, Prediction, RatingNet
+from models.quality.figures import rmse
+from models.quality.judging import calibrate_on, evaluate, predict
+from models.quality.network import Judgements, RatingNet
 from models.quality.networks import build
 from models.quality.preparing import INPUT
 from models.quality.recipe import Recipe
@@ -32,15 +33,10 @@ from models.quality.table import Reader, read_plain
 
 Progress = Callable[[int, int, dict[str, float]], None]
 """Called after each epoch with its number, how many there are at most, and figures."""
-
 _FEWEST = 10
 """Fewest frames that can be learned from; chosen."""
 # The loss by a blur is learned much better by a network that has seen sharp frames first.
 _SHARP_ONLY = 0.3
-_FAMILIAR = 0.97
-"""A frame is familiar if no further from the training data than this share of the validation."""
-_AT_ONCE = 32
-"""Tiles that go through the network at once; chosen."""
 _LIMITS = (
     "What it learned is what the data named here show; of other microscopes' frames it judges by"
     " analogy.",
@@ -122,8 +118,8 @@ def train(
         "parent": parent,
     }
     history = _fit(network, rated, parts, recipe, device, progress, Path(out), identity)
-    _calibrate(network, rated, parts, device)
-    predictions, metrics = _evaluate(network, rated, parts, tests or {}, recipe, device, read)
+    calibrate_on(network, rated, parts, device)
+    predictions, metrics = evaluate(network, rated, parts, tests or {}, recipe, device, read)
     card: dict[str, Any] = {
         "model": type(network).__name__,
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -314,81 +310,6 @@ def _precision(device: str) -> AbstractContextManager[Any]:
     if device.startswith("cuda"):
         return torch.autocast("cuda", torch.bfloat16)
     return nullcontext()
-
-
-def predict(network: RatingNet, rated: RatedSet, frames: Tensor, device: str) -> Prediction:
-    """Predictions of `frames`, averaged over their tiles as `QualityScorer` does."""
-    network.eval()
-    part = rated.part(frames)
-    with torch.inference_mode():
-        chunks = [network(rated.tiles[i].float().to(device)) for i in torch.split(part, _AT_ONCE)]
-    columns = (torch.cat(values).cpu() for values in zip(*chunks, strict=True))
-    return Prediction(*(rated.average(part, values)[frames] for values in columns))
-
-
-def _features(network: RatingNet, rated: RatedSet, frames: Tensor, device: str) -> Tensor:
-    """What the heads look at, of every tile of `frames`."""
-    with torch.inference_mode():
-        chunks = [
-            network.judge(rated.tiles[i].float().to(device)).features.cpu()
-            for i in torch.split(rated.part(frames), _AT_ONCE)
-        ]
-    return torch.cat(chunks)
-
-
-def _calibrate(network: RatingNet, rated: RatedSet, parts: Split, device: str) -> None:
-    """Set the scale of the standard deviation, and the limit of familiar frames."""
-    network.eval()
-    features = _features(network, rated, parts.training, device)
-    known = _features(network, rated, parts.validation, device)
-    at = 0
-    for size in network.groups:
-        group = slice(at, at + size)
-        mean, matrix = whitening(features[:, group])
-        away = ((known[:, group] - mean) @ matrix).square().mean(1).sqrt()
-        limit = max(float(torch.quantile(away, _FAMILIAR)), 1e-6)
-        network.familiar_mean[group] = mean.to(device)
-        network.familiar_whitening[group, group] = (matrix / limit).to(device)
-        at += size
-    network.calibration.fill_(1.0)
-    judged = predict(network, rated, parts.validation, device)
-    network.calibration.fill_(calibrate(judged.value, judged.sd, rated.score[parts.validation]))
-
-
-def _evaluate(
-    network: RatingNet,
-    rated: RatedSet,
-    parts: Split,
-    tests: Mapping[str, Path],
-    recipe: Recipe,
-    device: str,
-    read: Reader,
-) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Every validation and test frame's score, and the figures of each part."""
-    known = rated.score[parts.training]
-    sets = [("validation", rated, parts.validation), ("test", rated, parts.test)]
-    for name, folder in tests.items():
-        other = load(Path(folder), recipe.column, read)
-        sets.append((name, other, torch.arange(len(other.score))))
-    rows, metrics = [], {}
-    for name, own, frames in sets:
-        if not len(frames):
-            continue
-        value, sd, distance = predict(network, own, frames, device)
-        metrics[name] = figures(value, sd, own.score[frames], known)
-        metrics[name]["unfamiliar"] = float((distance > 1).float().mean())
-        rows += [
-            {
-                "set": name,
-                "file": own.ratings[i].path.name,
-                "structure": own.ratings[i].structure,
-                "label": f"{own.score[i]:.4f}",
-                "score": f"{v:.4f}",
-                "sd": f"{s:.4f}",
-            }
-            for i, v, s in zip(frames.tolist(), value.tolist(), sd.tolist(), strict=True)
-        ]
-    return rows, metrics
 
 
 def _write(

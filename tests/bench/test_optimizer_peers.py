@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from agent.bench.optimizer.lin_ts import LinTSDiag
 from agent.bench.optimizer.peers import PEERS, make_peer
-from agent.bench.optimizer.thompson import FixedThompson, LinTSDiag
+from agent.bench.optimizer.thompson import FixedThompson
 from agent.optimizer.base import BaseEngine, merit
 from agent.optimizer.baselines import RandomSearch
 from agent.optimizer.botorch import BotorchOptimizer

@@ -20,7 +20,8 @@ from agent.cli import command
 from agent.config.reading import UserError
 from agent.offline.files.model_choice import choose
 from agent.offline.files.movies import MovieFile
-from agent.offline.files.reconstruction import Reconstruction, reconstruct_file
+from agent.offline.files.reconstruction import reconstruct_file
+from agent.offline.files.reconstruction_result import Reconstruction
 from agent.record.ledger import Ledger
 from agent.record.reconstructed import ReconstructedStore
 from devices.recorded import Part, Scale, open_frames

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.bench.optimizer.thompson import FixedThompson, LinTSDiag
+from agent.bench.optimizer.lin_ts import LinTSDiag
+from agent.bench.optimizer.thompson import FixedThompson
 from agent.optimizer.base import BaseEngine
 from agent.optimizer.baselines import RandomSearch, SobolSearch
 from agent.optimizer.botorch import BotorchOptimizer

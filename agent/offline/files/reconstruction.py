@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,97 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.config.reading import UserError
-from agent.offline.files.model_choice import AUTO, Choice, choose, opened_model
+from agent.offline.files.model_choice import AUTO, choose, opened_model
 from agent.offline.files.movies import MovieFile, open_movie
 from agent.offline.files.opening import check_interval, check_pixel_size
 from agent.offline.files.reconstructed import ENDINGS, Mark, faster, write_movie
+from agent.offline.files.reconstruction_result import SCREENED, Reconstruction
 from agent.offline.files.targets import Partial, check_targets, planes_in
 from devices.recorded import MEASURED, RECONSTRUCTED, ImageError, Part
 
 # What OME's model has a name for.
 _TYPES = ("i1", "i2", "i4", "u1", "u2", "u4", "f4", "f8")
 _LARGEST_FACTOR = 16
-SCREENED = ("looks like a copy of the one before", "looks like a blend of its neighbours")
-
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Reconstruction:
-    """Result of rebuilding a movie.
-
-    Parameters
-    ----------
-    frames, measured
-        How many it has now, and how many of them were measured.
-    choice
-        The model, and the figures it was chosen by.
-    device
-        Where it was computed.
-    uncertainty
-        Mean over the rebuilt frames of their mean standard deviation over their mean signal; NaN
-        where there is none.
-    copies, blends
-        Numbers of the measured frames that repeat the one before, or are a mean of their
-        neighbours: the file's maker may have put them there.
-    faults
-        Frames with something odd, by their number in the new movie.
-    note
-        Assumptions about the file.
-    """
-
-    frames: int
-    measured: int
-    choice: Choice
-    device: str
-    uncertainty: float
-    copies: tuple[int, ...]
-    blends: tuple[int, ...]
-    faults: dict[int, str] = field(default_factory=dict)
-    note: str | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """As `--json` prints it."""
-        known = math.isfinite(self.uncertainty)
-        return {
-            "frames": self.frames,
-            "measured": self.measured,
-            "reconstructed": self.frames - self.measured,
-            "model": self.choice.model,
-            "weights_sha256": self.choice.sha256,
-            "judged": self.choice.judged,
-            "device": self.device,
-            "uncertainty": self.uncertainty if known else None,
-            "copies": list(self.copies),
-            "blends": list(self.blends),
-            "faults": {str(number): fault for number, fault in self.faults.items()},
-            "note": self.note,
-        }
-
-    def lines(self) -> list[str]:
-        """What a person should know of the movie, a line each."""
-        found = [self.note] if self.note else []
-        for numbers, what in ((self.copies, "copies"), (self.blends, "blends of their neighbours")):
-            if numbers:
-                found.append(f"frames {', '.join(map(str, numbers))} look like {what}")
-        found += [f"frame {number} of the new movie: {fault}" for number, fault in self._odd()]
-        if self.choice.judged:
-            told = ", ".join(f"{name} {psnr} dB" for name, psnr in self.choice.judged.items())
-            found.append(f"frames that it has are rebuilt at: {told}")
-        return found
-
-    def summary(self) -> str:
-        """One line on the result."""
-        unsure = f", uncertainty {self.uncertainty:.2f} of the signal"
-        return (
-            f"{self.frames} frames, {self.measured} of them measured, the others by"
-            f" {self.choice.model} on {self.device}"
-            f"{unsure if math.isfinite(self.uncertainty) else ''}"
-        )
-
-    def _odd(self) -> list[tuple[int, str]]:
-        """Faults that the screening did not tell already."""
-        return [(at, fault) for at, fault in self.faults.items() if fault not in SCREENED]
 
 
 def reconstruct_file(

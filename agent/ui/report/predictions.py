@@ -11,7 +11,8 @@ from agent.record import text
 from agent.ui.report import charts, elements
 from agent.ui.report.axis import Axis
 from agent.ui.report.run_data import Run
-from agent.ui.report.svg import Chart, Row, swatch, thermometers
+from agent.ui.report.svg import Chart, swatch
+from agent.ui.report.thermometers import Row, thermometers
 from devices.config import SettingConfig, Value
 
 
