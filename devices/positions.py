@@ -161,14 +161,32 @@ def _axes(place: Listed) -> set[str]:
 # ---------------------------------------------------------------------- texts
 
 
-def _text(file: Path) -> str:
+def read_data(file: Path, kinds: str) -> Any:
+    """Plain data of a JSON or YAML file.
+
+    Parameters
+    ----------
+    file
+        Where they are.
+    kinds
+        What is accepted, in words, for errors.
+
+    Raises
+    ------
+    PositionsError
+        It cannot be read as either.
+    """
+    return _data(_text(file, kinds), kinds)
+
+
+def _text(file: Path, kinds: str = _KINDS) -> str:
     try:
         with file.open("rb") as opened:
             raw = opened.read(_MOST_BYTES + 1)
     except FileNotFoundError:
-        raise PositionsError(f"no such file; accepted: {_KINDS}") from None
+        raise PositionsError(f"no such file; accepted: {kinds}") from None
     except IsADirectoryError:
-        raise PositionsError(f"is a folder; accepted: {_KINDS}") from None
+        raise PositionsError(f"is a folder; accepted: {kinds}") from None
     except (OSError, ValueError) as error:
         raise PositionsError(f"cannot be read: {error}") from None
     if len(raw) > _MOST_BYTES:
@@ -194,7 +212,7 @@ def _read(text: str) -> Positions:
     return _useq(data)
 
 
-def _data(text: str) -> Any:
+def _data(text: str, kinds: str = _KINDS) -> Any:
     """Plain data of a JSON or YAML text."""
     import yaml
 
@@ -213,7 +231,7 @@ def _data(text: str) -> Any:
             wrong = wrong if json_like else f"is neither JSON nor YAML{line}: {said}"
     except (RecursionError, ValueError):
         wrong = "cannot be read as JSON or YAML"
-    raise PositionsError(f"{wrong}; accepted: {_KINDS}")
+    raise PositionsError(f"{wrong}; accepted: {kinds}")
 
 
 # ---------------------------------------------------------------------- Micro-Manager
@@ -388,7 +406,7 @@ def _useq(data: dict[str, Any]) -> Positions:
             _check_grids(sequence)
             events: list[MDAEvent] = list(islice(sequence, MOST + 1))
     except ValidationError as error:
-        raise PositionsError(f"is no useq sequence: {_first(error)}") from None
+        raise PositionsError(f"is no useq sequence: {first_error(error)}") from None
     except PositionsError:
         raise
     except Exception as error:  # of useq itself, about values that its models let pass
@@ -458,7 +476,7 @@ def _of_event(number: int, event: MDAEvent) -> Position:
     return Position(name, x_um, y_um, z_um)
 
 
-def _first(error: ValidationError) -> str:
+def first_error(error: ValidationError) -> str:
     """Where the first thing is that a model refuses, and what it says about it."""
     # One cause fails every branch of a union; the deepest place names it best.
     found = max(error.errors(include_url=False), key=lambda one: len(one["loc"]))

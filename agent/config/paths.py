@@ -62,6 +62,7 @@ _PATHS: dict[str, Callable[[str, Path], str]] = {
     "microscope.modules": _path,
     "microscope.replay.file": _path,
     "microscope.fields.positions": _path,
+    "mda.sequence": _path,
     "analysis.weights": _path,
     "optimize.prior": _path,
     "filter.model": _model,

@@ -6,13 +6,13 @@ Code that depends on a run's plan asks `RunConfig.section`, and compares no name
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from devices import refusals
 from devices.config import MicroscopeConfig, Model, SettingConfig, Value
 from devices.refusals import refused, shortened
-from devices.shot import Plane
+from devices.shot import Field, Plane
 
 
 class Search(Protocol):
@@ -71,6 +71,10 @@ class PlanSection(Model):
         """Modes of its planned frames, each for an equal share of them; at least one."""
         return ("sted",)
 
+    def shares(self, scope: MicroscopeConfig) -> list[tuple[str, Mapping[str, Value], float]]:
+        """Modes of its planned frames, settings other than those it starts at, share of frames."""
+        return [(mode, {}, 1 / len(self.modes())) for mode in self.modes()]
+
     def planned_frames(self) -> int | None:
         """How many frames it takes or skips; None where it has no end.
 
@@ -122,6 +126,22 @@ class PlanSection(Model):
     def planes(self) -> tuple[Plane | None, ...]:
         """Planes that it takes of each field; None: where the focus is."""
         return (None,)
+
+    def places(self) -> Sequence[Field] | None:
+        """Fields of view of its own; None: the microscope's."""
+        return None
+
+    def fields_at_once(self) -> int:
+        """Fields of a time point."""
+        return 1
+
+    def by_point(self) -> bool:
+        """Whether its frames have a time point, channel and plane each, and are stored by them."""
+        return False
+
+    def step_um(self) -> float | None:
+        """Distance of its planes (µm); None where it is not the same everywhere."""
+        return None
 
     def follows(self) -> str | None:
         """The key that has the stage follow what is seen in frames; None where it does not."""

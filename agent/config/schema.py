@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from agent.config.focus import FocusConfig
+from agent.config.mda import MdaConfig
 from agent.config.objective_section import Objective
 from agent.config.own_code import Own
 from agent.config.plan_section import PlanSection, check_edges, check_mode, unknown
@@ -74,7 +75,7 @@ class FaultConfig(Model):
     retries: int = Field(0, ge=0, le=10, description="times a failed frame is tried again")
 
 
-PLANS = ("live", "optimize", "timelapse")
+PLANS = ("live", "optimize", "timelapse", "mda")
 """Those that come with this package."""
 ADJUSTABLE = "adjustable"
 """Key of a run's provenance: what its plan can be told, where the plan is of one's own.
@@ -93,7 +94,7 @@ class RunConfig(Model):
     own: ClassVar[Mapping[str, Own]] = {}
     """Its plan, engine, objective, filter and interpolator, where they are of one's own."""
 
-    plan: Literal["live", "optimize", "timelapse"] = Field(
+    plan: Literal["live", "optimize", "timelapse", "mda"] = Field(
         description="what the run does; the section of that name says how. Also MODULE:FUNCTION, "
         "or the name of an installed plan"
     )
@@ -115,6 +116,7 @@ class RunConfig(Model):
     live: LiveConfig = LiveConfig()
     optimize: OptimizeConfig = OptimizeConfig()
     timelapse: TimelapseConfig = TimelapseConfig()
+    mda: MdaConfig = MdaConfig()
     rules: int = Field(
         LATEST,
         ge=FIRST,

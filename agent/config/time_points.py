@@ -149,9 +149,13 @@ class TimePointsConfig(PlanSection):
         """Where it has a z-stack."""
         return self.z is not None
 
-    def fields_at_once(self) -> int:
-        """Fields of a time point."""
-        return 1
+    def by_point(self) -> bool:
+        """Unless frames are skipped: those are numbered as they come."""
+        return not self.rebuilds()
+
+    def step_um(self) -> float | None:
+        """Of its stack."""
+        return self.z.step_um if self.z is not None else None
 
     def frames_of_a_point(self) -> str:
         """Fields, channels and planes."""

@@ -20,6 +20,7 @@ from agent.plans.adaptive.light_budget import LightBudget
 from agent.plans.adaptive.schedule import FixedGaps, Rules
 from agent.plans.focusing import Focusing
 from agent.plans.live import live
+from agent.plans.mda import mda
 from agent.plans.search_trigger import SearchTrigger
 from agent.plans.timelapse import skipping, timelapse
 from devices.affine import Affine
@@ -133,6 +134,10 @@ def _timelapse(config: RunConfig) -> Plan:
     return skipping(asked, lapses, light, better, focusing)
 
 
+def _mda(config: RunConfig) -> Plan:
+    return mda(config.mda, config.microscope)
+
+
 def _reoptimizing(
     config: RunConfig, fields: Sequence[Field], light: LightBudget
 ) -> Reoptimizing | None:
@@ -178,4 +183,5 @@ _PLANS: dict[str, Callable[[RunConfig], Plan]] = {
     "live": _live,
     "optimize": _optimize,
     "timelapse": _timelapse,
+    "mda": _mda,
 }

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agent.config import RunConfig
-from agent.config.time_points import TimePointsConfig
 from devices.shot import Shot
 
 RAW = "raw.ome.zarr"
@@ -77,16 +76,14 @@ class Layout:
     def of(cls, config: RunConfig) -> Layout:
         """The layout of a config's run."""
         section = config.section
-        if not isinstance(section, TimePointsConfig):
-            return cls()
-        if section.rebuilds() and config.focus is None:
+        if not section.by_point() and config.focus is None:
             return cls()
         planes = sorted(plane.index for plane in section.planes() if plane is not None)
         return cls(
             section.modes(),
             tuple(dict.fromkeys(planes)) or (0,),
             section.fields_at_once(),
-            section.z.step_um if section.z is not None else None,
+            section.step_um(),
             config.focus is not None,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -126,25 +127,27 @@ def expect(config: RunConfig, microscope: Microscope) -> Expected:
     waits = plan.waits_s()
     each = plan.fewest_frames_of_a_field()
     most = frames + plan.repeated_frames()
-    # Of each mode, how many frames there are at least and at most.
-    edges: list[tuple[str, float, float]] = [
-        (mode, fewest / len(modes), most / len(modes)) for mode in modes
+    # Of each mode and its settings, how many frames there are at least and at most.
+    edges: list[tuple[str, Mapping[str, Value], float, float]] = [
+        (mode, told, fewest * share, most * share)
+        for mode, told, share in plan.shares(config.microscope)
     ]
     trial, searching = config.optimize.modes(), plan.searching_frames()
-    edges += [(mode, 0.0, searching / len(trial)) for mode in trial if searching]
+    edges += [(mode, {}, 0.0, searching / len(trial)) for mode in trial if searching]
     swept = (0, 0)
     if (focus := config.focus) is not None:
         lapse = config.timelapse
         least, largest = focus.frames(lapse.frames)
         least = focus.planes if lapse.rebuilds() else least
         swept = lapse.fields * least, lapse.fields * largest
-        edges.append((focus.looks_at(config.microscope.modes, lapse.mode), *swept))
-    filtered = round(sum(high for mode, _, high in edges if mode in config.filtered_modes()))
+        edges.append((focus.looks_at(config.microscope.modes, lapse.mode), {}, *swept))
+    filtered = round(sum(high for mode, *_, high in edges if mode in config.filtered_modes()))
     seconds = [0.0, 0.0]
     dose: dict[str, list[float]] = {laser: [0.0, 0.0] for laser in config.microscope.lasers}
-    for mode, *counts in edges:
+    for mode, told, *counts in edges:
+        pinned = {**told, **config.microscope.modes[mode]}
         for edge, (tuned, count) in enumerate(zip((low, high), counts, strict=True)):
-            settings = {**config.microscope.start(), **tuned, **config.microscope.modes[mode]}
+            settings = {**config.microscope.start(), **tuned, **pinned}
             seconds[edge] += count * microscope.exposure_s(settings)
             for laser, joules in microscope.dose_j(settings).items():
                 dose[laser][edge] += count * joules

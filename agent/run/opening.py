@@ -61,6 +61,8 @@ def open_microscope(
                 raise BindingError(
                     (), f"has no focus drive, and `plan: {config.plan}` moves the focus"
                 )
+            if (places := config.section.places()) is not None:
+                microscope.fields = list(places)
             microscope.check_fields(config.section.planes(), moves=config.section.moves())
             if not begun:
                 _check_mounting(config, microscope, source)

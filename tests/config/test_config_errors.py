@@ -74,7 +74,7 @@ LIVE: list[tuple[str, Any, list[str]]] = [
     (f"{LASER}.device", GONE, [f"`{LASER}`", "needs `device` and `property`, or a `group`"]),
     # types
     ("plan", "timelaps", ["`plan`", "'timelaps'", "'live'", "did you mean 'timelapse'"]),
-    ("plan", 7, ["`plan`", "7", "'live', 'optimize' or 'timelapse'"]),
+    ("plan", 7, ["`plan`", "7", "'live', 'optimize', 'timelapse' or 'mda'"]),
     ("live.frames", "many", ["`live.frames`", "'many'", "integer"]),
     ("live.frames", 0, ["`live.frames`", "0", "greater than or equal to 1"]),
     ("live.frames", 2.5, ["`live.frames`", "2.5", "integer"]),
