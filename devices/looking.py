@@ -138,10 +138,13 @@ def _check_sizes(core: UniMMCore, config: MicroscopeConfig) -> None:
             size = (core.getImageWidth(), core.getImageHeight(), core.getBytesPerPixel())
             first = first or (value, size)
             if size != first[1]:
+                once = "set it once, among `properties`"
+                if setting.group is not None:
+                    once = "accepted: `choices` of one size"
                 raise BindingError(
                     ("settings", name),
                     f"frames are {_by(first[1])} at {first[0]} and {_by(size)} at {value}, and "
-                    "those of a run are of one size; set it once, among `properties`",
+                    f"those of a run are of one size; {once}",
                 )
 
 

@@ -132,6 +132,18 @@ def test_a_preset_of_each_kind_of_group_of_the_demo() -> None:
         assert presets.current(microscope.core, "Objective") == "40X"
 
 
+def test_presets_that_change_the_size_of_a_frame_are_refused_but_for_one() -> None:
+    camera = {"group": "Camera", "choices": ["LowRes", "HighRes"], "start": "LowRes"}
+    with (
+        pytest.raises(BindingError, match="128 × 128 px of 2 bytes at LowRes and 512 × 512"),
+        Microscope.open(demo(settings={"camera": camera}, modes={"sted": {}})),
+    ):
+        pass
+    alone = {**camera, "choices": ["LowRes"]}
+    with Microscope.open(demo(settings={"camera": alone}, modes={"sted": {}})) as microscope:
+        assert microscope.shape == (128, 128)
+
+
 REFUSED: dict[str, tuple[dict[str, Any], tuple[str, ...], str]] = {
     "a group that is not there": (
         {"group": "Lime"},

@@ -81,6 +81,13 @@ def _rich() -> dict[str, Any]:
             "exposure": {"camera_ms": 10},
             "fields": {"rows": 5, "columns": 5},
             "settings": {
+                "line": {
+                    "group": "Laser line",
+                    "choices": ["640 nm", "1e2", 405],
+                    "start": 405,
+                    "safe": "off",
+                    "watts": {"640 nm": {"red": 1e-5}, "1e2": {"red": 2e-5, "blue": 3.0}, 405: {}},
+                },
                 "one": {**laser, "start": 3, "safe": 0, "laser": "one"},
                 "which": {
                     "device": "Wheel",
