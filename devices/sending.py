@@ -98,10 +98,8 @@ class Sender:
         DeviceFault
             One refused, or the microscope was made safe.
         """
-        if x_um is not None and y_um is not None and (x_um, y_um) != self._xy:
-            self._xy, self._arrived = None, False
-            self._pass("the XY stage", lambda: self._core.setXYPosition(x_um, y_um))
-            self._xy = (x_um, y_um)
+        if x_um is not None or y_um is not None:
+            self._move_xy(x_um, y_um)
         along = dict(stages or {})
         if z_um is not None:
             along[self._core.getFocusDevice()] = z_um
@@ -111,6 +109,17 @@ class Sender:
                 self._move(label, to)
                 self._stages[label] = to
                 self._arriving.add(label)
+
+    def _move_xy(self, x_um: float | None, y_um: float | None) -> None:
+        """Move the XY stage; an axis without a position stays where it is."""
+        if x_um is None or y_um is None:
+            x, y = self._xy or self._core.getXYPosition()
+            x_um, y_um = x if x_um is None else x_um, y if y_um is None else y_um
+        if (x_um, y_um) != self._xy:
+            to = x_um, y_um
+            self._xy, self._arrived = None, False
+            self._pass("the XY stage", lambda: self._core.setXYPosition(*to))
+            self._xy = to
 
     def _move(self, label: str, to_um: float) -> None:
         what = "the focus" if label == self._core.getFocusDevice() else f"stage {label!r}"

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import tifffile
 import yaml
+from useq import MDAEvent
 
 from agent.config import RunConfig, load
 from agent.config.reading import UserError
@@ -574,6 +575,15 @@ def test_no_property_or_preset_takes_the_focus_beyond_its_limits(
     with pytest.raises(BindingError) as caught, Microscope.open(config):
         pass
     assert said in str(caught.value)
+
+
+def test_an_axis_alone_moves_as_well(tmp_path: Path) -> None:
+    """As other front ends may ask for it."""
+    asked = MicroscopeConfig.model_validate(faulty.config(microscope=scope({}))["microscope"])
+    with Microscope.open(asked, base=tmp_path) as microscope:
+        events = [MDAEvent(x_pos=5), MDAEvent(y_pos=-3), MDAEvent(x_pos=5, y_pos=-3)]
+        microscope.core.mda.run(iter(events))
+        assert faulty.made["Stage"][-1].went == [(5, 0), (5, -3)]
 
 
 def test_all_stages_are_stopped(tmp_path: Path) -> None:
