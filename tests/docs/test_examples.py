@@ -69,6 +69,7 @@ def test_a_plan_of_ones_own_is_run(
     assert out.startswith("completed")
 
 
+@pytest.mark.slow
 def test_the_notebook_searches_reads_and_draws(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

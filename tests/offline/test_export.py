@@ -115,6 +115,7 @@ def test_no_false_time_scale(fields: int, slow: bool, tmp_path: Path) -> None:
             assert "unit" not in axis and scale["scale"][0] == 1
 
 
+@pytest.mark.slow
 def test_a_field_with_channels_and_planes_is_a_series(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

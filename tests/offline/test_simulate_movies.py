@@ -286,6 +286,7 @@ class TestMovie:
         left = np.array(ratios) / ratios[0]
         np.testing.assert_allclose(left, np.exp(-row["bleaching"] * np.arange(FRAMES)), rtol=0.01)
 
+    @pytest.mark.slow
     def test_is_as_bright_as_it_says(self) -> None:
         for index in range(6):
             clean, _, row = movie(index)

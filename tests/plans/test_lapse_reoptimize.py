@@ -122,6 +122,7 @@ def test_what_was_found_is_used_from_then_on(plain: Path) -> None:
     assert len(trials) == 4 and 0 not in trials
 
 
+@pytest.mark.slow
 def test_no_frame_is_rebuilt_from_two_at_different_settings(plain: Path) -> None:
     last = recorded(plain).notes_on(REOPTIMIZED)[0]["point"]
     assert {last, last + 1} <= powers(plain).keys()

@@ -166,6 +166,7 @@ def test_the_movie_has_the_interval_that_was_measured(tmp_path: Path) -> None:
     assert scaled["scale"][0] > 0.12
 
 
+@pytest.mark.slow
 def test_a_replay_takes_the_same_decisions_without_an_interpolator(plain: Path) -> None:
     found = replay(plain)
     assert found.difference is None

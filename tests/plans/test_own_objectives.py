@@ -76,6 +76,7 @@ def ran(file: Path, status: str = "completed", cut: int | None = None) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_search_looks_for_it_and_says_so_everywhere(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -113,6 +114,7 @@ def test_a_search_looks_for_it_and_says_so_everywhere(
     assert code_of["name"] == NAME and len(code_of["sha256"]) == 64
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_its_own_objective_and_refuses_another_version(tmp_path: Path) -> None:
     run = ran(searching(tmp_path), "failed", cut=4)
     module = tmp_path / "peak_signal.py"
