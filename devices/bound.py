@@ -61,7 +61,7 @@ def make_dark(core: UniMMCore, setting: SettingConfig) -> None:
     if setting.group is None:
         send(core, setting.device, setting.property, setting.safe)
     else:
-        presets.darken(core, setting.group, setting.safe)
+        presets.darken(core, presets.parts(core, setting.group, setting.safe))
 
 
 def reads(core: UniMMCore, setting: SettingConfig) -> object:
@@ -74,7 +74,7 @@ def reads(core: UniMMCore, setting: SettingConfig) -> object:
     """
     if setting.group is None:
         return core.getProperty(setting.device, setting.property)
-    why = presets.lacking(core, setting.group, setting.safe)
+    why = presets.lacking(core, presets.parts(core, setting.group, setting.safe), setting.safe)
     return setting.safe if why is None else why
 
 
@@ -94,7 +94,8 @@ def read_back(core: UniMMCore, setting: SettingConfig, asked: Value) -> tuple[Va
         The value, and how it differs from the requested one; None where it does not.
     """
     if setting.group is not None:
-        if (why := presets.lacking(core, setting.group, asked)) is None:
+        why = presets.lacking(core, presets.parts(core, setting.group, asked), asked)
+        if why is None:
             return asked, None
         return presets.current(core, setting.group), f"is not {asked!r} as it was set to: {why}"
     answer = core.getProperty(setting.device, setting.property)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from devices.adapters import how_to_find
 from devices.errors import BindingError
+from devices.presets import Part
 
 if TYPE_CHECKING:
     from pymmcore_plus.experimental.unicore import UniMMCore
@@ -43,6 +44,19 @@ def load_cfg(core: UniMMCore, file: Path) -> None:
             core.unloadAllDevices()
         raise BindingError(("cfg",), why) from error
     core.events.systemConfigurationLoaded.emit()
+
+
+def written_presets(file: Path) -> dict[tuple[str, str], tuple[Part, ...]]:
+    """Presets of a `.cfg` by group and name, whether or not Micro-Manager can load it."""
+    found: dict[tuple[str, str], tuple[Part, ...]] = {}
+    with suppress(OSError):
+        for line in _text(file).split("\n"):
+            command, *words = line.strip().removeprefix("#py ").lstrip().split(",")
+            if command == "ConfigGroup" and len(words) in (4, 5):
+                group, preset, device, prop, value = (*words, "")[:5]
+                part = Part(device, prop, value)
+                found[group, preset] = (*found.get((group, preset), ()), part)
+    return found
 
 
 def _text(file: Path) -> str:

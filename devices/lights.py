@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ from devices import presets
 from devices.bound import make_dark, reads
 from devices.config import MicroscopeConfig, SettingConfig, Value
 from devices.light_like import is_light_like
+from devices.presets import CORE, Part
 from devices.safety import Step
 
 if TYPE_CHECKING:
@@ -43,6 +44,11 @@ class Lights:
     ----------
     core, config
         A core, with or without devices in it yet, and the config of its devices.
+
+    Attributes
+    ----------
+    written
+        Presets as the `.cfg` has them, by group and name: the core learns of them last.
     """
 
     def __init__(self, core: UniMMCore, config: MicroscopeConfig) -> None:
@@ -50,6 +56,7 @@ class Lights:
         self._config = config
         self._there: dict[str, bool] = {}
         self._kept: dict[str, SettingConfig] = {}
+        self.written: Mapping[tuple[str, str], tuple[Part, ...]] = {}
 
     def look(self) -> None:
         """Find out which devices there are by now; a core that hangs could not be asked later."""
@@ -92,13 +99,18 @@ class Lights:
         assert setting.safe is not None
         if setting.group is None:
             return {(setting.device, setting.property): setting.safe}
-        if not presets.defined(self._core, setting.group, setting.safe):
-            return {("", ""): setting.safe}
         return {
             (part.device, part.prop): part.value
-            for part in presets.parts(self._core, setting.group, setting.safe)
-            if part.device != presets.CORE
-        }
+            for part in self._parts(setting)
+            if part.device != CORE
+        } or {("", ""): setting.safe}
+
+    def _parts(self, setting: SettingConfig) -> tuple[Part, ...]:
+        """What the safe preset of a setting sets; nothing where there is none of that name."""
+        assert setting.group is not None
+        if presets.defined(self._core, setting.group, setting.safe):
+            return presets.parts(self._core, setting.group, setting.safe)
+        return self.written.get((setting.group, str(setting.safe)), ())
 
     def forget(self) -> None:
         """No device is there any more."""
@@ -148,9 +160,15 @@ class Lights:
         )
 
     def _set(self, name: str, setting: SettingConfig) -> Step:
-        core = self._core
+        core, safe = self._core, setting.safe
+        if setting.group is None:
+            return Step(name, lambda: make_dark(core, setting), lambda: reads(core, setting), safe)
+        parts = self._parts(setting)
         return Step(
-            name, lambda: make_dark(core, setting), lambda: reads(core, setting), setting.safe
+            name,
+            lambda: presets.darken(core, parts),
+            lambda: presets.lacking(core, parts, safe) or safe,
+            safe,
         )
 
 

@@ -118,14 +118,16 @@ def _check_initialized(core: UniMMCore) -> None:
             raise BindingError(("cfg",), f"device {label!r} did not come up")
 
 
+def cfg_file(cfg: str, base: Path) -> Path:
+    """Where a `.cfg` lies."""
+    return (adapters_for("demo") or Path()) / "MMConfig_demo.cfg" if cfg == "demo" else base / cfg
+
+
 def _load_cfg(core: UniMMCore, cfg: str, base: Path) -> None:
-    if cfg != "demo":
-        file = base / cfg
-    else:
-        file = (adapters_for("demo") or Path()) / "MMConfig_demo.cfg"
-        if not file.is_file():
-            why = f"`demo` needs Micro-Manager's simulated devices: {install('virtual')}"
-            raise BindingError(("cfg",), why)
+    file = cfg_file(cfg, base)
+    if cfg == "demo" and not file.is_file():
+        why = f"`demo` needs Micro-Manager's simulated devices: {install('virtual')}"
+        raise BindingError(("cfg",), why)
     if not file.is_file():
         raise BindingError(("cfg",), f"no file {str(file)!r}; a Micro-Manager .cfg, or `demo`")
     load_cfg(core, file)

@@ -14,10 +14,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from devices.cfg import written_presets
 from devices.config import MicroscopeConfig
 from devices.errors import BindingError, DeviceFault, Interrupted
 from devices.lights import Lights, halt
-from devices.loading import load_devices, new_core
+from devices.loading import cfg_file, load_devices, new_core
 from devices.occupied import occupy
 from devices.safety import LightGate, Never, Readback, SafeState, Stop, make_safe
 from devices.system_presets import shut_down, start_up
@@ -82,6 +83,8 @@ class OpenCore:
         self.within(_LOADING_S, lambda: self._load(base, seed))
 
     def _load(self, base: Path, seed: int) -> None:
+        if self._config.cfg is not None:
+            self.lights.written = written_presets(cfg_file(self._config.cfg, base))
         for _ in load_devices(self.core, self._config, base=base, seed=seed):
             self.darken("opened")
             self.gate.check()

@@ -122,7 +122,7 @@ def apply(
     _apply(core, parts(core, group, preset), put)
 
 
-def darken(core: UniMMCore, group: str, preset: object) -> None:
+def darken(core: UniMMCore, parts: Iterable[Part]) -> None:
     """Set a preset that is safe, what looks like light before what may take its time.
 
     Raises
@@ -130,8 +130,7 @@ def darken(core: UniMMCore, group: str, preset: object) -> None:
     RuntimeError
         Properties were refused. All others are set.
     """
-    found = parts(core, group, preset)
-    _apply(core, sorted(found, key=lambda part: not _lights(core, part)), None)
+    _apply(core, sorted(parts, key=lambda part: not _lights(core, part)), None)
 
 
 def _lights(core: UniMMCore, part: Part) -> bool:
@@ -162,9 +161,9 @@ def _said(part: Part, error: Exception) -> str:
     return f"{part.where} = {part.value}: {error}"
 
 
-def lacking(core: UniMMCore, group: str, preset: object) -> str | None:
-    """How the devices differ from a preset; None where all are as it says."""
-    for part in parts(core, group, preset):
+def lacking(core: UniMMCore, parts: Iterable[Part], preset: object) -> str | None:
+    """How the devices differ from what a preset sets; None where all are as it says."""
+    for part in parts:
         if not same(has := part.get(core), part.value):
             return f"{part.where} is {has}, not {part.value} as preset {str(preset)!r} says"
     return None

@@ -9,6 +9,7 @@ import pytest
 
 from agent.record.summary import summarize
 from devices.config import MicroscopeConfig
+from devices.errors import BindingError
 from devices.microscope import Microscope
 from tests import faulty
 from tests.helpers.runs import recorded, run_session
@@ -116,3 +117,19 @@ def test_a_shutdown_that_hangs_holds_nothing_up(
     faulty.StuckLaser.released.set()
     assert safe.ok and not microscope.closed
     assert lamp.power == 0
+
+
+def test_a_cfg_that_fails_before_its_groups_leaves_no_preset_lit(tmp_path: Path) -> None:
+    """Micro-Manager does not know of the safe preset yet."""
+    cfg = (
+        CFG.replace("ConfigGroup,System,Startup,Wheel,State,3\n", "Label,Wheel\n")
+        + "#py ConfigGroup,Lamp,On,Lamp,Power_mW,50\n#py ConfigGroup,Lamp,Off,Lamp,Power_mW,0\n"
+    )
+    lamp = {"group": "Lamp", "choices": ["On"], "start": "On", "safe": "Off"}
+    asked = {**scope(tmp_path, cfg), "settings": {"lamp": lamp}}
+    with (
+        pytest.raises(BindingError, match="Label command requires 3 arguments"),
+        Microscope.open(MicroscopeConfig.model_validate(asked)),
+    ):
+        pass
+    assert [power for _, power in faulty.made["Laser"][-2].given] == [50, 0]
