@@ -13,7 +13,7 @@ from agent.optimizer.build import filling_trials
 from agent.record import text
 from agent.record.recording import Taken
 from agent.ui.report.axis import Axis
-from agent.ui.report.run_data import Measured, Run, field_of
+from agent.ui.report.run_data import Measured, Run, Series, series_of
 from agent.ui.report.svg import Chart
 from devices.config import Value
 
@@ -164,23 +164,23 @@ def scores_over_time(run: Run) -> str | None:
         "Score over time",
     )
     if len(rows) <= MOST_MARKED:
-        shown_fields = fields(run)
-        shown = [taken for _, taken, _ in rows if field_of(taken) in shown_fields]
+        drawn = series(run)
+        shown = [taken for _, taken, _ in rows if series_of(taken) in drawn]
         chart.bars(
             (taken.frame["time_s"] / seconds, taken.score.value, taken.score.sd)
             for taken in shown
             if taken.score is not None
         )
-    _by_field(chart, rows, seconds, "score")
+    _by_series(chart, rows, seconds, "score")
     return chart.svg()
 
 
 def signal_over_time(run: Run) -> str | None:
     """Mean counts of the frames over time, by field; None without frames."""
     times: dict[float, list[tuple[int, Taken]]] = defaultdict(list)
-    shown = fields(run)
+    shown = series(run)
     for row in run.watched:
-        if field_of(row[1]) in shown:
+        if series_of(row[1]) in shown:
             planned = row[1].shot["at_s"]
             times[row[1].frame["time_s"] if planned is None else planned].append(row)
     chosen = spaced(sorted(times), max(2, _MOST_READ // max(1, len(shown))))
@@ -196,7 +196,7 @@ def signal_over_time(run: Run) -> str | None:
         Axis.linear("mean of the frame (counts)", [0, *(v for *_, v in rows)], room=0.03),
         "Mean counts over time",
     )
-    _by_field(chart, rows, seconds, "mean")
+    _by_series(chart, rows, seconds, "mean")
     return chart.svg()
 
 
@@ -213,17 +213,17 @@ def uncertainty_over_time(run: Run) -> str:
         Axis.linear("uncertainty", [0, *(value for *_, value in rows)], room=0.03),
         "Uncertainty of the filter over time",
     )
-    _by_field(chart, rows, seconds, "uncertainty")
+    _by_series(chart, rows, seconds, "uncertainty")
     return chart.svg()
 
 
-def fields(run: Run) -> list[int | None]:
-    """Fields that the charts over time show: the first few."""
-    return run.fields[: len(FIELD_KINDS)]
+def series(run: Run) -> list[Series]:
+    """Fields and channels that the charts over time show: the first few."""
+    return run.series[: len(FIELD_KINDS)]
 
 
 def field_sign(position: int) -> tuple[str, str]:
-    """Kind and shape of the marks for the field at this position of `fields`."""
+    """Kind and shape of the marks for a field at this position of those shown."""
     return FIELD_KINDS[position], _SHAPES[position]
 
 
@@ -234,12 +234,12 @@ def spaced(values: Sequence[Any], count: int) -> list[Any]:
     return [values[round(i * (len(values) - 1) / (count - 1))] for i in range(count)]
 
 
-def _by_field(
+def _by_series(
     chart: Chart, rows: Sequence[tuple[int, Taken, float]], seconds: float, what: str
 ) -> None:
-    groups: dict[int | None, list[tuple[int, Taken, float]]] = defaultdict(list)
+    groups: dict[Series, list[tuple[int, Taken, float]]] = defaultdict(list)
     for row in rows:
-        groups[field_of(row[1])].append(row)
+        groups[series_of(row[1])].append(row)
     shown = list(groups)[: len(FIELD_KINDS)]
     for position, where in enumerate(shown):
         kind, shape = field_sign(position)

@@ -11,11 +11,11 @@ from agent.record import text
 from agent.ui.report import charts, elements
 from agent.ui.report.contrast import contrast
 from agent.ui.report.picture import picture
-from agent.ui.report.run_data import Run, field_of
+from agent.ui.report.run_data import Run, series_of
 
 _THUMB = 256
 _ACROSS, _DOWN = 6, 4
-"""How many frames of a field are shown, and of how many fields."""
+"""How many frames of a field and channel are shown, and of how many of these."""
 
 
 def course(run: Run) -> str:
@@ -26,10 +26,10 @@ def course(run: Run) -> str:
 
 
 def _thumbnails(run: Run) -> str:
-    shown = charts.fields(run)[:_DOWN]
+    shown = charts.series(run)[:_DOWN]
     rows: list[tuple[str, list[tuple[str, NDArray[Any]]]]] = []
     for where in shown:
-        mine = [(index, taken) for index, taken in run.watched if field_of(taken) == where]
+        mine = [(index, taken) for index, taken in run.watched if series_of(taken) == where]
         chosen = []
         for index, taken in charts.spaced(mine, _ACROSS):
             if (pixels := run.pixels(index)) is not None:
@@ -39,7 +39,7 @@ def _thumbnails(run: Run) -> str:
                     said = f"<br>{escape(words)}"
                 when = text.duration(taken.frame["time_s"])
                 chosen.append((f"frame {index}, {when}{said}", pixels))
-        title = run.called(where) if where is not None and len(shown) > 1 else ""
+        title = run.called(where) if len(shown) > 1 else ""
         rows.append((title, chosen))
     frames = [frame for _, chosen in rows for _, frame in chosen]
     if not frames:
@@ -60,8 +60,9 @@ def _thumbnails(run: Run) -> str:
         said = "".join(f"<li>{escape(line)}</li>" for line in run.summary["why"])
         settings += f"<p>Searched for better ones on fresh fields:</p>\n<ul>{said}</ul>\n"
     few = f" A few of {len(run.recording.taken)} frames." if len(run.frames) > len(frames) else ""
-    seen = len(run.fields)
-    fields = f" The first {len(shown)} of {seen} fields." if seen > len(shown) else ""
+    seen = len(run.series)
+    kinds = "fields" if len({mode for _, mode in run.series}) == 1 else "fields and channels"
+    fields = f" The first {len(shown)} of {seen} {kinds}." if seen > len(shown) else ""
     return (
         settings
         + "\n".join(drawn)
@@ -74,7 +75,7 @@ def _over_time(run: Run) -> str:
     scores = charts.scores_over_time(run)
     signal = charts.signal_over_time(run)
     plots = [elements.plot(chart) for chart in (scores, signal) if chart is not None]
-    shown = charts.fields(run)
+    shown = charts.series(run)
     part = run.summary["score"]
     signs = []
     if len(shown) > 1:

@@ -25,6 +25,9 @@ from agent.record.summary import MEASURED, RECORDED, summary_of
 from agent.record.trials import best_trial, kind_of
 from devices.config import Value
 
+Series = tuple[int | None, str]
+"""Number of a field, None where the stage stayed where it was; and the mode of a channel."""
+
 
 @dataclass(frozen=True, slots=True)
 class Measured:
@@ -137,21 +140,30 @@ class Run:
 
     @cached_property
     def watched(self) -> list[tuple[int, Taken]]:
-        """Those that are of no search between time points."""
-        return [
-            (index, taken) for index, taken in self.frames if role_of(taken.shot).search is None
-        ]
+        """Those of time points, where there are any: no searches, no sweeps.
+
+        Of z-stacks it is the middle plane.
+        """
+        rows = [row for row in self.frames if role_of(row[1].shot).search is None]
+        rows = [row for row in rows if row[1].shot.get("point") is not None] or rows
+        planes = sorted({plane["index"] for _, one in rows if (plane := one.shot.get("plane"))})
+        if not planes:
+            return rows
+        middle = planes[len(planes) // 2]
+        return [row for row in rows if (row[1].shot.get("plane") or {}).get("index") == middle]
 
     @cached_property
-    def fields(self) -> list[int | None]:
-        """Numbers of all fields that were watched, in the order of their first frames."""
-        return list(dict.fromkeys(field_of(taken) for _, taken in self.watched))
+    def series(self) -> list[Series]:
+        """Fields and channels that were watched, in the order of their first frames."""
+        return list(dict.fromkeys(series_of(taken) for _, taken in self.watched))
 
-    def called(self, field: int | None) -> str:
-        """A field by its number, and by its name if it has one."""
-        first = next(taken for _, taken in self.watched if field_of(taken) == field)
+    def called(self, series: Series) -> str:
+        """A field by its number and name, if it has one; with its channel, if it has several."""
+        first = next(taken for _, taken in self.watched if series_of(taken) == series)
         where = first.shot["field"]
-        return str(field_from_dict(where)) if where else "where the stage was"
+        name = str(field_from_dict(where)) if where else "where the stage was"
+        several = len({mode for _, mode in self.series}) > 1
+        return f"{name}, {series[1]}" if several else name
 
     @cached_property
     def gate(self) -> DoseGate:
@@ -230,6 +242,11 @@ class Run:
         except Exception:  # a damaged image must not cost the report of all the rest
             return None
         return None if np.isnan(image).all() else (np.nan_to_num(image), np.nan_to_num(sd))
+
+
+def series_of(taken: Taken) -> Series:
+    """Field and channel of a frame."""
+    return field_of(taken), taken.shot["mode"]
 
 
 def field_of(taken: Taken) -> int | None:
