@@ -127,6 +127,10 @@ class PlanSection(Model):
         """Planes that it takes of each field; None: where the focus is."""
         return (None,)
 
+    def finds_focus(self) -> bool:
+        """Whether it looks for its focus, where the config has a section `focus`."""
+        return False
+
     def places(self) -> Sequence[Field] | None:
         """Fields of view of its own; None: the microscope's."""
         return None

@@ -228,6 +228,10 @@ class TimelapseConfig(TimePointsConfig):
         """Where frames are compared."""
         return "drift" if self.drift == "follow" and self.rebuilds() else None
 
+    def finds_focus(self) -> bool:
+        """Before the frames of a field."""
+        return True
+
     def rebuilds(self) -> bool:
         """Unless every time point is taken."""
         return self.acquire != "every"

@@ -151,7 +151,7 @@ class RunConfig(Model):
         return self
 
     def _check_focus(self, focus: FocusConfig) -> None:
-        if self.plan != "timelapse" or self.own.get("plan") is not None:
+        if not self.section.finds_focus():
             raise ValueError(f"`focus`: is for `plan: timelapse`, not {self.plan}")
         planes = self.timelapse.planes()
         if any(plane is not None and plane.absolute for plane in planes):

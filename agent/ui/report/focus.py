@@ -44,7 +44,8 @@ def heights(notes: list[dict[str, Any]], **size: float) -> str:
     for position, mine in enumerate([*by_field.values()][: len(charts.FIELD_KINDS)]):
         kind, shape = charts.field_sign(position)
         chart.line([(note["point"], note["z_um"]) for note in mine], kind)
-        chart.points([_mark(note) for note in charts.spaced(mine, _MOST_POINTS)], kind, shape)
+        found = [note for note in mine if note["found"]]
+        chart.points([_mark(note) for note in charts.spaced(found, _MOST_POINTS)], kind, shape)
     lost = [_mark(note) for note in charts.spaced(notes, _MOST_POINTS) if not note["found"]]
     chart.points(lost, "limit", "cross")
     return chart.svg()
