@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -95,9 +96,8 @@ def test_dwell_times_and_rates(value: float | str, unit: str, seconds: float) ->
     ],
 )
 def test_what_is_no_dwell_time(value: float | str, unit: str, said: str) -> None:
-    with pytest.raises(ValueError, match="") as refused:
+    with pytest.raises(ValueError, match=re.escape(said)):
         dwell_s(value, unit)
-    assert said in str(refused.value)
 
 
 def test_the_dose_follows_rate_and_resolution() -> None:
