@@ -33,7 +33,7 @@ def test_every_drawn_config_reads_back_as_itself(tmp_path: Path) -> None:
         config = load(file)
         assert reread(tmp_path, config) == config, data
         kinds.add(config.plan)
-    assert kinds == {"live", "optimize", "timelapse"}
+    assert kinds == {"live", "mda", "optimize", "timelapse"}
 
 
 @pytest.mark.parametrize("trials", [1, 3, 7, 8])
