@@ -25,10 +25,22 @@ def show(folder: RunFolder, as_json: AsJson = False) -> None:
 
 def export(
     folder: RunFolder,
-    file: Annotated[Path, typer.Argument(help="OME-TIFF to write", show_default=False)],
+    file: Annotated[
+        Path,
+        typer.Argument(help="OME-TIFF to write; with --useq, YAML or JSON", show_default=False),
+    ],
     overwrite: Annotated[bool, typer.Option("--overwrite")] = False,
+    useq: Annotated[
+        bool, typer.Option("--useq", help="what was taken, as a useq sequence or its events")
+    ] = False,
 ) -> None:
     """Write a run's raw frames as one OME-TIFF, with a series for each field and mode."""
+    if useq:
+        from agent.offline.files.sequence import export_sequence
+
+        frames, whole = export_sequence(folder, file, overwrite=overwrite)
+        say(f"{file}: {'a sequence' if whole else 'a list of events'}, {frames} frames")
+        return
     from agent.offline.files.export import export as write
 
     done = write(folder, file, overwrite=overwrite)
