@@ -235,7 +235,7 @@ class MdaConfig(PlanSection):
         found = {plane.index: plane for event in self.events if (plane := self._plane(event))}
         return tuple(found[index] for index in sorted(found)) or (None,)
 
-    def places(self) -> list[Place]:
+    def own_fields(self) -> list[Place]:
         """Its places."""
         first: dict[int, Place] = {}
         for event in self.events:
@@ -259,7 +259,7 @@ class MdaConfig(PlanSection):
         )
         return max(places.values(), default=0) == 1
 
-    def step_um(self) -> float | None:
+    def plane_step_um(self) -> float | None:
         """Of its stack, where the planes are equidistant."""
         heights = [plane.z_um for plane in self.planes() if plane is not None]
         steps = {round(high - low, 6) for low, high in pairwise(heights)}

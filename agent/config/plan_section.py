@@ -131,7 +131,7 @@ class PlanSection(Model):
         """Whether it looks for its focus, where the config has a section `focus`."""
         return False
 
-    def places(self) -> Sequence[Field] | None:
+    def own_fields(self) -> Sequence[Field] | None:
         """Fields of view of its own; None: the microscope's."""
         return None
 
@@ -143,7 +143,7 @@ class PlanSection(Model):
         """Whether its frames have a time point, channel and plane each, and are stored by them."""
         return False
 
-    def step_um(self) -> float | None:
+    def plane_step_um(self) -> float | None:
         """Distance of its planes (µm); None where it is not the same everywhere."""
         return None
 

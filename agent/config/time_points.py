@@ -153,7 +153,7 @@ class TimePointsConfig(PlanSection):
         """Unless frames are skipped: those are numbered as they come."""
         return not self.rebuilds()
 
-    def step_um(self) -> float | None:
+    def plane_step_um(self) -> float | None:
         """Of its stack."""
         return self.z.step_um if self.z is not None else None
 

@@ -83,7 +83,7 @@ class Layout:
             section.modes(),
             tuple(dict.fromkeys(planes)) or (0,),
             section.fields_at_once(),
-            section.step_um(),
+            section.plane_step_um(),
             config.focus is not None,
         )
 

@@ -61,7 +61,7 @@ def open_microscope(
                 raise BindingError(
                     (), f"has no focus drive, and `plan: {config.plan}` moves the focus"
                 )
-            if (places := config.section.places()) is not None:
+            if (places := config.section.own_fields()) is not None:
                 microscope.fields = list(places)
             microscope.check_fields(config.section.planes(), moves=config.section.moves())
             if not begun:
