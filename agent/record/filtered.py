@@ -1,7 +1,7 @@
 """Filtered frames of a run, beside the raw ones: an OME-Zarr image with two channels.
 
 `filtered.ome.zarr` is an NGFF 0.5 image with the axes t, c, y, x, float32 in the units of the raw
-frames; time point i belongs to time point i of `raw.ome.zarr`. Channel 0 is the filtered frame,
+frames; time point i is frame i of the ledger. Channel 0 is the filtered frame,
 channel 1 its standard deviation per pixel. Frames that were not filtered are NaN; the ledger says
 which were.
 """
