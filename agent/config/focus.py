@@ -69,17 +69,17 @@ class FocusConfig(Model):
         scope = whole.microscope
         if self.mode is not None:
             check_mode("focus.mode", self.mode, scope)
-        scored = [("`focus.measure`: score", self.measure == "score")]
-        scored += [("`focus.when_score_falls_by`", self.when_score_falls_by is not None)]
-        for what, asked in scored:
-            if asked and not whole.scores:
-                raise ValueError(f"{what} needs `analysis.score: true`")
-        if self.measure == "score" and self.looks_at(scope.modes, lapse_mode) == "confocal":
-            raise ValueError("`focus.mode`: confocal frames have no score; accepted: another mode")
-        if self.when_score_falls_by is not None and lapse_mode == "confocal":
-            raise ValueError(
-                "`focus.when_score_falls_by`: confocal frames have no score; accepted: `every`"
-            )
+        asked = []
+        if self.measure == "score":
+            asked += [("measure", self.looks_at(scope.modes, lapse_mode))]
+        if self.when_score_falls_by is not None:
+            asked += [("when_score_falls_by", lapse_mode)]
+        for key, mode in asked:
+            if mode not in whole.scored_modes():
+                raise ValueError(
+                    f"`focus.{key}`: {mode} frames have no score; accepted: `analysis.score: "
+                    f"true`, with {mode!r} among `analysis.modes`"
+                )
 
     def looks_at(self, modes: Container[str], lapse_mode: str) -> str:
         """The mode of a sweep.

@@ -45,6 +45,10 @@ class Whole(Protocol):
         """Whether STED frames are scored."""
         ...
 
+    def scored_modes(self) -> tuple[str, ...]:
+        """Modes whose frames are scored."""
+        ...
+
     @property
     def plan(self) -> str:
         """Name of the plan."""

@@ -27,6 +27,9 @@ class AnalysisConfig(Model):
     """Computed from each frame, beside the acquisition."""
 
     score: bool = Field(False, description="score every STED frame with the quality network")
+    modes: tuple[str, ...] = Field(
+        (), description="whose frames are scored; those of all modes but confocal if empty"
+    )
     weights: Path | None = Field(None, description="instead of the bundled weights")
     queue: int = Field(8, ge=1, le=1000, description="frames that may wait for the worker")
     timeout_s: float = Field(60.0, gt=0, description="longest wait of a plan for a score")
@@ -142,6 +145,8 @@ class RunConfig(Model):
                     raise ValueError(f"`dose.{section}.{laser}`: {joules:g} J, must be above 0")
         for mode in self.filter.modes if self.filter else ():
             check_mode("filter.modes", mode, scope)
+        for mode in self.analysis.modes:
+            check_mode("analysis.modes", mode, scope)
         self.section.check(self)
         if self.focus is not None:
             self._check_focus(self.focus)
@@ -178,7 +183,14 @@ class RunConfig(Model):
     @property
     def scores(self) -> bool:
         """Whether STED frames are scored."""
-        return self.analysis.score
+        return "sted" in self.scored_modes()
+
+    def scored_modes(self) -> tuple[str, ...]:
+        """Modes whose frames are scored."""
+        if not self.analysis.score:
+            return ()
+        modes = self.microscope.modes
+        return self.analysis.modes or tuple(mode for mode in modes if mode != "confocal")
 
     def objective(self) -> Objective | None:
         """How an objective of one's own is shown; None where it is the quality network's score."""

@@ -117,7 +117,7 @@ class Answers:
     ) -> Callable[[], Score]:
         """Hand a frame to the analysis; returns what waits for its score."""
         analysis = self._analysis
-        if analysis is None or shot.mode == "confocal":
+        if analysis is None or shot.mode not in analysis.modes:
             return failing(f"frame {index} ({shot.mode}) is not scored")
         future = analysis.submit(index, pixels, pixel_size_nm)
         return lambda: analysis.result(index, pixels, future, pixel_size_nm)

@@ -168,6 +168,7 @@ def _prepared(
             timeout_s=config.analysis.timeout_s,
             done=score_recorder(journal, config.analysis.on_error),
             again=restart_recorder(journal),
+            modes=config.scored_modes(),
         )
     filtering = None
     if filters is not None and config.filter is not None:

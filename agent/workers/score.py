@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import CancelledError, Future, TimeoutError
 from dataclasses import dataclass
 from functools import partial
@@ -61,6 +61,8 @@ class Analysis(WorkQueue):
     again
         Called with (index, error) of a frame that is tried again because the scorer's process ended
         or was ended under it.
+    modes
+        Whose frames are scored.
     """
 
     def __init__(
@@ -71,9 +73,11 @@ class Analysis(WorkQueue):
         timeout_s: float,
         done: Callable[[int, Score | AnalysisError], None],
         again: Callable[[int, AnalysisError], None] = lambda index, error: None,
+        modes: Collection[str] = ("sted",),
     ) -> None:
         super().__init__("analysis", timeout_s=timeout_s)
         self._compute = compute
+        self.modes = modes
         self._again = again
         self._limit = queue
         self._done = done

@@ -17,7 +17,7 @@ from agent.record.reader import open_run
 from agent.run import Session
 from agent.run.replay import replay
 from tests import faulty
-from tests.helpers.runs import checked, cut_after, recorded, run_session
+from tests.helpers.runs import checked, cut_after, mean_score, recorded, run_session
 
 MODES = {"confocal": {"depletion_power": 0}, "sted": {"excitation_power": 7}}
 STACK = {"channels": ["confocal", "sted"], "z": {"range": 2, "step": 1}}
@@ -188,3 +188,19 @@ def test_no_focus_no_stack(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 def test_stacks_are_not_skipped(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="acquire: every"):
         checked(tmp_path, **lapse(acquire="skip"))
+
+
+def test_channels_are_scored_as_the_config_says(tmp_path: Path) -> None:
+    for modes, scored in (([], {"sted"}), (["confocal"], {"confocal"})):
+        here = tmp_path / "-".join(["run", *modes])
+        here.mkdir()
+        plan = lapse(frames=1, fields=1, z=None)
+        result, run = run_session(
+            here,
+            session={"scorer": mean_score},
+            analysis={"score": True, "modes": modes},
+            **plan,
+        )
+        assert result.status == "completed", result.reason
+        found = recorded(run).taken.values()
+        assert {one.shot["mode"] for one in found if one.score is not None} == scored
