@@ -22,6 +22,8 @@ _KINDS: dict[tuple[str, ...], str] = {
 }
 """Keys of each kind of z-stack, and useq-schema's class for it."""
 _MOST_PLANES = 1000
+_DIGITS = 6
+"""Decimals of a plane's height (µm)."""
 
 
 class StackConfig(Model):
@@ -56,7 +58,19 @@ class StackConfig(Model):
         # Counted before useq makes a list of them.
         if self.step is not None and self._height() / self.step >= _MOST_PLANES:
             raise ValueError(f"`step`: {self.step:g} µm gives more than {_MOST_PLANES} planes")
+        if self.step is not None and self.step < 10**-_DIGITS:
+            raise ValueError(f"`step`: {self.step:g} µm is less than {10**-_DIGITS:g} µm")
+        self._check_each_once()
         return self
+
+    def _check_each_once(self) -> None:
+        """A frame is stored by its plane, so that a second one there would replace it."""
+        for key, heights in (("relative", self.relative), ("absolute", self.absolute)):
+            seen = set()
+            for height in heights or ():
+                if (plane := round(height, _DIGITS)) in seen:
+                    raise ValueError(f"`{key}`: {height:g} µm is there twice")
+                seen.add(plane)
 
     def _height(self) -> float:
         if self.range is not None:
@@ -82,7 +96,7 @@ class StackConfig(Model):
 
         given = self._given()
         plan = getattr(useq, _KINDS[tuple(given)])(**given, go_up=self.go_up)
-        heights = [round(height, 6) for height in plan]
+        heights = [round(height, _DIGITS) for height in plan]
         ranks = {height: rank for rank, height in enumerate(sorted(set(heights)))}
         return tuple(Plane(ranks[height], height, not plan.is_relative) for height in heights)
 
@@ -90,7 +104,7 @@ class StackConfig(Model):
     def step_um(self) -> float | None:
         """Distance of neighbouring planes (µm); None where it is not the same everywhere."""
         heights = sorted(plane.z_um for plane in self.planes())
-        steps = {round(high - low, 6) for low, high in pairwise(heights)}
+        steps = {round(high - low, _DIGITS) for low, high in pairwise(heights)}
         return steps.pop() if len(steps) == 1 else None
 
 
