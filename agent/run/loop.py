@@ -104,7 +104,7 @@ class Loop:
         self.finished = False
         """The plan came to its end."""
         self.deadline: float | None = None
-        """When (monotonic s) the frame under way has hung; None between frames."""
+        """When (monotonic s) what is under way has hung: a frame, or a move after the last one."""
 
     @property
     def frames(self) -> int:
@@ -172,12 +172,21 @@ class Loop:
                 else:
                     if not self._stood_still():
                         if self.finished and not self._stopping.is_set():
-                            self.microscope.refocus()
+                            self._put_focus_back()
                         return
         finally:
             mda.events.eventStarted.disconnect(self._on_started)
             mda.events.frameReady.disconnect(self._on_frame)
             self.deadline = None
+
+    def _put_focus_back(self) -> None:
+        """After the last frame; the run is complete also where it is to end before that."""
+        self.deadline = time.monotonic() + self._patience_s
+        try:
+            self.microscope.refocus()
+        except GateClosed:
+            if not self.microscope.stop.asked:
+                raise
 
     def _events(self) -> Iterator[MDAEvent]:
         """What the runner iterates over."""

@@ -153,6 +153,11 @@ class Supervisor:
 
     def _hung(self) -> Hung:
         microscope = self._work.loop.microscope
+        if self._work.loop.finished:
+            return Hung(
+                f"focus drive {microscope.core.getFocusDevice()!r} hangs: it was not put back "
+                f"within {microscope.config.timeout_s:g} s (`microscope.timeout_s`)"
+            )
         return Hung(
             f"no frame within its exposure and {microscope.config.timeout_s:g} s "
             f"(`microscope.timeout_s`): camera {microscope.core.getCameraDevice()!r}, "
