@@ -411,11 +411,18 @@ class Focus(StageDevice):
         Where it is when it is switched on (µm).
     wall_um
         It goes no further than this, and does not say so.
+    hangs_at
+        Move, counted from 0, that it does not come back from until the last drive is `released`.
     """
 
-    def __init__(self, z_um: float = 0.0, wall_um: float = float("inf")) -> None:
+    released = threading.Event()
+
+    def __init__(
+        self, z_um: float = 0.0, wall_um: float = float("inf"), hangs_at: int | None = None
+    ) -> None:
         super().__init__()
-        self._z_um, self._wall_um = z_um, wall_um
+        self._z_um, self._wall_um, self._hangs_at = z_um, wall_um, hangs_at
+        type(self).released = threading.Event()
         self.sent: list[float] = []
         """Where it was sent (µm)."""
         made.setdefault(type(self).__name__, []).append(self)
@@ -424,6 +431,8 @@ class Focus(StageDevice):
         return self._z_um
 
     def set_position_um(self, val: float) -> None:
+        if len(self.sent) == self._hangs_at:
+            type(self).released.wait(600)
         self._z_um = min(val, self._wall_um)
         self.sent.append(val)
 

@@ -283,7 +283,7 @@ class ImageStore:
             Has the shape and type of the frames.
         """
         files = (self.path / "zarr.json", self.path / "0" / "zarr.json")
-        if all(map(_is_json, files)):
+        if all(map(is_json, files)):
             return False
         with tempfile.TemporaryDirectory(dir=self.path.parent, prefix=".mend") as made:
             place, self.path = self.path, Path(made) / self.path.name
@@ -352,7 +352,8 @@ def _named(at: At) -> str:
     return f"frame {place[0]}" if len(place) == 1 else f"frame {place}"
 
 
-def _is_json(file: Path) -> bool:
+def is_json(file: Path) -> bool:
+    """Whether a file is there, and holds a JSON object."""
     try:
         return isinstance(json.loads(file.read_bytes()), dict)
     except (OSError, ValueError):

@@ -168,7 +168,7 @@ class RawFrames:
 
     def _stacked(self) -> bool:
         """Whether frames are anywhere but in one image t, y, x."""
-        if (self._folder / BETWEEN).exists():
+        if (self._folder / BETWEEN).exists() or (self._folder / RAW / "OME").exists():
             return True
         try:
             level = json.loads((self._folder / RAW / "0" / "zarr.json").read_bytes())

@@ -14,7 +14,7 @@ from yaozarrs.write.v05 import prepare_image
 
 from agent.record.anchor import Anchor
 from agent.record.durable import write_file
-from agent.record.images import GROWTH, ImageStore
+from agent.record.images import GROWTH, ImageStore, is_json
 from agent.record.layout import Layout
 
 POINTS = "stedfast"
@@ -79,6 +79,15 @@ class StackStore(ImageStore):
         group.attrs["ome"] = ome
         self._sync_metadata()
 
+    def mend(self, like: NDArray[Any]) -> bool:
+        """Write the metadata again, those of its collection as well; whether any were lost."""
+        collection, _, number = self.name.rpartition("/")
+        parent = self.path.parent
+        lost = bool(collection) and not all(map(is_json, _files_of(parent)))
+        if lost:
+            _list_in(parent, number)
+        return super().mend(like) or lost
+
     def _first(self, points: Sequence[int], channel: int) -> NDArray[Any] | None:
         """A frame of a channel, from the middle of its stack; None where it has none."""
         at = (points[0], channel, self._array.shape[2] // 2) if points else (0, 0, 0)
@@ -131,17 +140,21 @@ class StackStore(ImageStore):
         self._sync_metadata()
 
 
+def _files_of(collection: Path) -> tuple[Path, Path]:
+    """Of a collection itself, and of the list of its images."""
+    return collection / "zarr.json", collection / "OME" / "zarr.json"
+
+
 def _list_in(collection: Path, number: str) -> None:
     """Add an image to a collection, laid out as bioformats2raw does it (NGFF 0.5)."""
-    listed = collection / "OME" / "zarr.json"
-    known: list[str] = []
-    if listed.is_file():
-        known = json.loads(listed.read_bytes())["attributes"]["ome"]["series"]
-    series = sorted({*known, number}, key=int)
+    itself, listed = _files_of(collection)
     collection.mkdir(exist_ok=True)
     listed.parent.mkdir(exist_ok=True)
+    # The folders say it, too, after a power cut.
+    known = {file.parent.name for file in collection.glob("*/zarr.json")} - {"OME"}
+    series = sorted({*known, number}, key=int)
     root = v05.Bf2Raw.model_validate({"version": "0.5", "bioformats2raw.layout": 3})
-    _write_group(collection / "zarr.json", root)
+    _write_group(itself, root)
     _write_group(listed, v05.Series.model_validate({"version": "0.5", "series": series}))
 
 

@@ -419,7 +419,7 @@ WRONG: list[tuple[dict[str, Any], list[str]]] = [
     ({"plan": "focus_series:focus_serie"}, ["`plan`", "did you mean 'focus_series'?"]),
     ({"plan": "focus_series:FocusSeries"}, ["`plan`", "is no plan", "annotated with its section"]),
     ({"plan": "focus_series:microscope"}, ["`plan`", "another part of the config"]),
-    ({"plan": "focus_serie"}, ["`plan`", "live, optimize, timelapse, or MODULE:FUNCTION"]),
+    ({"plan": "focus_serie"}, ["`plan`", "live, optimize, timelapse, mda, or MODULE:FUNCTION"]),
 ]
 
 

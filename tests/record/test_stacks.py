@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +19,9 @@ from agent.record.raw import RawFrames
 from agent.record.reader import open_run
 from agent.run import Session
 from agent.run.replay import replay
+from devices.microscope import Microscope
 from tests import faulty
-from tests.helpers.runs import checked, cut_after, mean_score, recorded, run_session
+from tests.helpers.runs import checked, cut_after, mean_score, recorded, run_session, until
 
 MODES = {"confocal": {"depletion_power": 0}, "sted": {"excitation_power": 7}}
 STACK = {"channels": ["confocal", "sted"], "z": {"range": 2, "step": 1}}
@@ -136,6 +140,57 @@ def test_the_focus_is_put_back(tmp_path: Path) -> None:
     assert array.shape == (2, 2, 3, faulty.SIDE, faulty.SIDE)
 
 
+def test_a_focus_drive_that_hangs_when_it_is_put_back(tmp_path: Path) -> None:
+    scope = microscope(timeout_s=0.2)
+    scope["python_devices"]["Focus"] = faulty.device("Focus", hangs_at=3)
+    live = {"frames": 1, "mode": "sted", "z": {"range": 2, "step": 1}}
+    try:
+        result, run = run_session(tmp_path, session={}, live=live, microscope=scope)
+    finally:
+        faulty.Focus.released.set()
+    assert result.status == "failed" and "focus drive 'Focus' hangs" in result.reason
+    assert_whole(run, 3)
+
+
+def test_stopped_behind_the_last_frame_it_is_complete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And nothing moves any more."""
+    refocus = Microscope.refocus
+
+    def stopped(microscope: Microscope) -> None:
+        signal.raise_signal(signal.SIGINT)
+        until(lambda: microscope.stop.asked)
+        refocus(microscope)
+
+    monkeypatch.setattr(Microscope, "refocus", stopped)
+    live = {"frames": 1, "mode": "sted", "z": {"range": 2, "step": 1}}
+    result, run = run_session(tmp_path, session={}, live=live, microscope=microscope())
+    assert result.status == "completed", result.reason
+    assert faulty.made["Focus"][-1].sent == [-1.0, 0.0, 1.0]
+    assert_whole(run, 3)
+
+
+def test_lost_metadata_is_written_again(tmp_path: Path) -> None:
+    """Of an image, of the collection that it is in, and of the list of its images."""
+    _, run = run_session(tmp_path, session={"make_plan": cut_after(17)}, **lapse())
+    lost = ("zarr.json", "OME/zarr.json", "0/0/zarr.json", "1/zarr.json")
+    for file in lost:
+        (run / "raw.ome.zarr" / file).write_bytes(b"")
+    resumed = Session(read_config(run), run / "config.yaml", run).run()
+    assert resumed.status == "completed", resumed.reason
+    assert_whole(run, 36)
+    yaozarrs.validate_zarr_store(run / "raw.ome.zarr")
+    listed = json.loads((run / "raw.ome.zarr" / "OME" / "zarr.json").read_bytes())
+    assert listed["attributes"]["ome"]["series"] == ["0", "1"]
+
+
+def test_the_others_are_read_where_an_image_is_gone(tmp_path: Path) -> None:
+    _, run = run_session(tmp_path, session={}, **lapse(frames=1))
+    shutil.rmtree(run / "raw.ome.zarr" / "0")
+    assert RawFrames(run, pixel_size_um=0.02).read(11).any()
+
+
 def test_absolute_planes_downwards(tmp_path: Path) -> None:
     stack = {"top": 12, "bottom": 10, "step": 1, "go_up": False}
     live = {"frames": 1, "mode": "sted", "z": stack}
@@ -154,6 +209,9 @@ def test_absolute_planes_downwards(tmp_path: Path) -> None:
         ({"z": {"top": 1, "bottom": 2, "step": 1}}, {}, "1 µm is below `bottom`"),
         ({"z": {"range": 1e6, "step": 1e-3}}, {}, "more than 1000 planes"),
         ({"z": {"relative": []}}, {}, "relative"),
+        ({"z": {"relative": [0, 1, 0]}}, {}, "relative`: 0 µm is there twice"),
+        ({"z": {"absolute": [5, 5.0000001]}}, {}, "is there twice"),
+        ({"z": {"range": 1e-6, "step": 1e-7}}, {}, "step`: 1e-07 µm is less than 1e-06"),
         ({"channels": ["sted", "sted"]}, {}, "there twice"),
         ({"channels": ["sted", "steed"]}, {}, "did you mean 'sted'"),
         ({"channels": ["confocal"], "mode": "sted"}, {}, "not among `channels`"),
