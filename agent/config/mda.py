@@ -22,8 +22,12 @@ from devices.shot import Plane, Shot
 if TYPE_CHECKING:
     from useq import MDAEvent, MDASequence
 
-_MOST = 1_000_000
-"""Frames of a sequence, at most; chosen."""
+_MOST = 100_000
+"""Frames of a sequence, at most; chosen: useq takes 4 kB and 70 µs for each."""
+_TILE = {"fov_width", "fov_height", "overlap"}
+"""What says how far a grid's places are apart."""
+_MOST_PLANES = 1000
+"""Of a stack; chosen, as for `z` of other plans."""
 
 
 class MdaConfig(PlanSection):
@@ -95,7 +99,10 @@ class MdaConfig(PlanSection):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 sequence = MDASequence.model_validate(self.sequence)
+                _check_sizes(sequence)
                 return tuple(islice(sequence, _MOST + 1))
+        except _TooMany as error:
+            raise ValueError(f"`sequence`: {error}") from None
         except ValidationError as error:
             raise ValueError(f"`sequence`: is no useq sequence: {first_error(error)}") from None
         except Exception as error:  # of useq itself, about values that its models let pass
@@ -280,6 +287,47 @@ class MdaConfig(PlanSection):
     def focuses(self) -> bool:
         """Where it has heights."""
         return any(event.z_pos is not None for event in self.events)
+
+
+class _TooMany(ValueError):
+    """A plan of a sequence has more time points, planes or places than any run."""
+
+
+def _check_sizes(sequence: MDASequence) -> None:
+    """Count what useq would make lists of before its first event, within positions as well.
+
+    Raises
+    ------
+    _TooMany
+        One is too long to be made.
+    """
+    time, z, grid = sequence.time_plan, sequence.z_plan, sequence.grid_plan
+    if time is not None and (count := time.num_timepoints()) > _MOST:
+        raise _TooMany(f"`time_plan` has {count:,} time points; accepted: at most {_MOST:,}")
+    if z is not None and (count := z.num_positions()) > _MOST_PLANES:
+        raise _TooMany(f"`z_plan` has {count:,} planes; accepted: at most {_MOST_PLANES:,}")
+    if grid is not None and (count := _tiles(grid)) > _MOST:
+        raise _TooMany(f"`grid_plan` has {count:,} places; accepted: at most {_MOST:,}")
+    for position in sequence.stage_positions:
+        if position.sequence is not None:
+            _check_sizes(position.sequence)
+
+
+def _tiles(grid: Any) -> int:
+    """Places of a grid; of one within a polygon, those of the rectangle around it."""
+    if (number := getattr(grid, "num_points", None)) is not None:
+        return int(number)
+    if (corners := getattr(grid, "vertices", None)) is not None:
+        from useq import GridFromEdges
+
+        (xs, ys), same = zip(*corners, strict=True), grid.model_dump(include=_TILE)
+        grid = GridFromEdges(top=max(ys), left=min(xs), bottom=min(ys), right=max(xs), **same)
+    if grid.fov_width is None or grid.fov_height is None:
+        # As useq takes them where none is given.
+        grid = grid.model_copy(
+            update={"fov_width": grid.fov_width or 1.0, "fov_height": grid.fov_height or 1.0}
+        )
+    return int(grid.num_positions())
 
 
 def _key(event: MDAEvent) -> tuple[Any, ...]:

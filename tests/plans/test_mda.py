@@ -140,6 +140,29 @@ def test_check_says_what_it_takes(tmp_path: Path, capsys: pytest.CaptureFixture[
             "`channels.exposure`: found 'x'",
         ),
         ({"channels": ["sted"], "z_plan": {"range": "a", "step": 1}}, {}, "z_plan"),
+        ({"time_plan": {"interval": 0, "loops": 10**9}}, {}, "1,000,000,000 time points"),
+        ({"time_plan": [{"interval": 1e-6, "duration": 1e9}] * 2}, {}, "time points; accepted"),
+        ({"z_plan": {"range": 1, "step": 1e-12}}, {}, "planes; accepted: at most 1,000"),
+        (
+            {"grid_plan": {"rows": 10**5, "columns": 10**5, "fov_width": 1, "fov_height": 1}},
+            {},
+            "`grid_plan` has 10,000,000,000 places",
+        ),
+        ({"grid_plan": {"num_points": 10**9, "max_width": 1, "max_height": 1}}, {}, "places"),
+        (
+            {"grid_plan": {"vertices": [[0, 0], [1e6, 0], [0, 1e6]], "fov_width": 1}},
+            {},
+            "1,000,000,000,000 places",
+        ),
+        (
+            {
+                "stage_positions": [
+                    {"x": 0, "y": 0, "sequence": {"z_plan": {"range": 9, "step": 0.001}}}
+                ]
+            },
+            {},
+            "planes; accepted",
+        ),
         (
             {
                 "channels": ["sted"],
