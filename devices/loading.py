@@ -59,7 +59,12 @@ def new_core(
                 super().setConfig(groupName, configName)
 
     adapters = adapters_for(cfg)
-    return Core(mm_path=str(adapters)) if adapters else Core()
+    core: Any = Core(mm_path=str(adapters)) if adapters else Core()
+    # A core that is destroyed may wait for its logging thread for ever, at whichever line Python
+    # collects garbage. So it is let go of without its destructor, once its devices are unloaded.
+    core.disown()
+    made: UniMMCore = core
+    return made
 
 
 def magnification(core: UniMMCore) -> float:
