@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from agent.config.plan_section import PlanSection, Whole, check_mode
 from devices.config import MicroscopeConfig, Value
-from devices.positions import PositionsError, first_error, read_data
+from devices.positions import FARTHEST_UM, PositionsError, first_error, read_data
 from devices.refusals import refused
 from devices.shot import Field as Place
 from devices.shot import Plane, Shot
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _MOST = 100_000
 """Frames of a sequence, at most; chosen: useq takes 4 kB and 70 µs for each."""
+_MOST_DRAWN = 1000
+"""Places drawn at random; chosen: useq compares each with each."""
 _TILE = {"fov_width", "fov_height", "overlap"}
 """What says how far a grid's places are apart."""
 _MOST_PLANES = 1000
@@ -76,6 +78,14 @@ class MdaConfig(PlanSection):
         if any(time is not None and time < 0 for time in self._times_s):
             raise ValueError("`sequence`: has a frame that is due before it begins")
         for event in self.events:
+            for axis in ("x_pos", "y_pos", "z_pos"):
+                at_um = getattr(event, axis)
+                # Which NaN is not.
+                if at_um is not None and not abs(at_um) <= FARTHEST_UM:
+                    raise ValueError(
+                        f"`sequence`: has a frame at {axis[0]} = {at_um:g} µm; "
+                        f"accepted: up to {FARTHEST_UM:,.0f} µm"
+                    )
             action = getattr(event.action, "type", "acquire_image")
             if action != "acquire_image":
                 raise ValueError(
@@ -99,9 +109,9 @@ class MdaConfig(PlanSection):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 sequence = MDASequence.model_validate(self.sequence)
-                _check_sizes(sequence)
+                _check_plans(sequence)
                 return tuple(islice(sequence, _MOST + 1))
-        except _TooMany as error:
+        except _Refused as error:
             raise ValueError(f"`sequence`: {error}") from None
         except ValidationError as error:
             raise ValueError(f"`sequence`: is no useq sequence: {first_error(error)}") from None
@@ -289,34 +299,43 @@ class MdaConfig(PlanSection):
         return any(event.z_pos is not None for event in self.events)
 
 
-class _TooMany(ValueError):
-    """A plan of a sequence has more time points, planes or places than any run."""
+class _Refused(ValueError):
+    """A plan of a sequence is none that a run can have."""
 
 
-def _check_sizes(sequence: MDASequence) -> None:
-    """Count what useq would make lists of before its first event, within positions as well.
+def _check_plans(sequence: MDASequence) -> None:
+    """Look at what useq would make lists of before its first event, within positions as well.
 
     Raises
     ------
-    _TooMany
-        One is too long to be made.
+    _Refused
+        One is too long to be made, or differs from time to time.
     """
-    time, z, grid = sequence.time_plan, sequence.z_plan, sequence.grid_plan
+    from useq import RandomPoints
+
+    time, z = sequence.time_plan, sequence.z_plan
+    grid: Any = sequence.grid_plan
     if time is not None and (count := time.num_timepoints()) > _MOST:
-        raise _TooMany(f"`time_plan` has {count:,} time points; accepted: at most {_MOST:,}")
+        raise _Refused(f"`time_plan` has {count:,} time points; accepted: at most {_MOST:,}")
     if z is not None and (count := z.num_positions()) > _MOST_PLANES:
-        raise _TooMany(f"`z_plan` has {count:,} planes; accepted: at most {_MOST_PLANES:,}")
-    if grid is not None and (count := _tiles(grid)) > _MOST:
-        raise _TooMany(f"`grid_plan` has {count:,} places; accepted: at most {_MOST:,}")
+        raise _Refused(f"`z_plan` has {count:,} planes; accepted: at most {_MOST_PLANES:,}")
+    if grid is not None:
+        drawn = isinstance(grid, RandomPoints)
+        count, most = (grid.num_points, _MOST_DRAWN) if drawn else (_tiles(grid), _MOST)
+        if count > most:
+            raise _Refused(f"`grid_plan` has {count:,} places; accepted: at most {most:,}")
+        if drawn and grid.random_seed is None:
+            raise _Refused(
+                "`grid_plan` draws its places anew each time, so that a run that is resumed would "
+                "go elsewhere; accepted: one with a `random_seed`"
+            )
     for position in sequence.stage_positions:
         if position.sequence is not None:
-            _check_sizes(position.sequence)
+            _check_plans(position.sequence)
 
 
 def _tiles(grid: Any) -> int:
     """Places of a grid; of one within a polygon, those of the rectangle around it."""
-    if (number := getattr(grid, "num_points", None)) is not None:
-        return int(number)
     if (corners := getattr(grid, "vertices", None)) is not None:
         from useq import GridFromEdges
 

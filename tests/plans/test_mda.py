@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,14 @@ def test_check_says_what_it_takes(tmp_path: Path, capsys: pytest.CaptureFixture[
             "`grid_plan` has 10,000,000,000 places",
         ),
         ({"grid_plan": {"num_points": 10**9, "max_width": 1, "max_height": 1}}, {}, "places"),
+        ({"grid_plan": {"num_points": 3, "max_width": 9, "max_height": 9}}, {}, "`random_seed`"),
+        ({"stage_positions": [{"x": math.nan, "y": 0}]}, {}, "a frame at x = nan µm; accepted"),
+        ({"stage_positions": [{"x": 0, "y": 0, "z": math.inf}]}, {}, "a frame at z = inf µm"),
+        (
+            {"channels": [{"config": "sted", "z_offset": math.nan}], "z_plan": {"absolute": [1]}},
+            {},
+            "a frame at z = nan µm",
+        ),
         (
             {"grid_plan": {"vertices": [[0, 0], [1e6, 0], [0, 1e6]], "fov_width": 1}},
             {},
