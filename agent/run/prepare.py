@@ -111,19 +111,11 @@ def _prepared(
     recording: Recording,
 ) -> AcquisitionThread:
     microscope.stacks = config.section.planes() != (None,)
-    pixel_um = config.microscope.pixel_size_nm * 1e-3
-    layout = Layout.of(config)
-    if any("stored" not in taken.shot for taken in recording.taken.values()):
-        layout = Layout()  # as the run was begun
-    images = RawFrames(
-        folder,
-        pixel_size_um=pixel_um,
-        layout=layout,
-        recording=recording,
-        anchor=Anchor(folder),
-    )
+    anchor = Anchor(folder)
+    images = _images(config, folder, recording, anchor)
     if mend(folder, images, recording, ledger):
         recording = Recording.read(ledger)
+        images = _images(config, folder, recording, anchor)
     images.begin()
     gate = DoseGate.of(config.dose, recording)
     found = versions()
@@ -225,6 +217,18 @@ def _prepared(
     )
     handler = CommandHandler(commands, pause=loop.pause, resume=loop.resume, filtering=filtering)
     return AcquisitionThread(loop, parts, handler)
+
+
+def _images(config: RunConfig, folder: Path, recording: Recording, anchor: Anchor) -> RawFrames:
+    """Raw frames, laid out as the run was begun."""
+    begun_earlier = any("stored" not in taken.shot for taken in recording.taken.values())
+    return RawFrames(
+        folder,
+        pixel_size_um=config.microscope.pixel_size_nm * 1e-3,
+        layout=Layout() if begun_earlier else Layout.of(config),
+        recording=recording,
+        anchor=anchor,
+    )
 
 
 def _begin_tuning(

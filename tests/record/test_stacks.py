@@ -171,6 +171,22 @@ def test_stopped_behind_the_last_frame_it_is_complete(
     assert_whole(run, 3)
 
 
+def test_frames_between_are_numbered_on_behind_a_power_cut(tmp_path: Path) -> None:
+    parts = lapse(frames=1) | {"focus": {"range": 1, "step": 0.5}}
+    _, run = run_session(tmp_path, session={"make_plan": cut_after(3)}, **parts)
+    last = run / "between.ome.zarr" / "0" / "c" / "2" / "0" / "0"
+    last.write_bytes(last.read_bytes()[:100])
+    resumed = Session(read_config(run), run / "config.yaml", run).run()
+    assert resumed.status == "completed", resumed.reason
+    taken = recorded(run).taken
+    assert_whole(run, len(taken))
+    places = [one.shot["stored"] for _, one in sorted(taken.items())]
+    between = [place["at"] for place in places if place["image"] == "between.ome.zarr"]
+    assert between == [[number] for number in range(len(between))]
+    array = zarr.open_array(run / "between.ome.zarr" / "0", mode="r")
+    assert array.shape[0] == len(between) and np.asarray(array).any(axis=(1, 2)).all()
+
+
 def test_lost_metadata_is_written_again(tmp_path: Path) -> None:
     """Of an image, of the collection that it is in, and of the list of its images."""
     _, run = run_session(tmp_path, session={"make_plan": cut_after(17)}, **lapse())
