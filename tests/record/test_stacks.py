@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 from pathlib import Path
@@ -19,6 +20,8 @@ from agent.record.raw import RawFrames
 from agent.record.reader import open_run
 from agent.run import Session
 from agent.run.replay import replay
+from agent.ui.report import charts
+from agent.ui.report.run_data import Run
 from devices.microscope import Microscope
 from tests import faulty
 from tests.helpers.runs import checked, cut_after, mean_score, recorded, run_session, until
@@ -278,3 +281,15 @@ def test_channels_are_scored_as_the_config_says(tmp_path: Path) -> None:
         assert result.status == "completed", result.reason
         found = recorded(run).taken.values()
         assert {one.shot["mode"] for one in found if one.score is not None} == scored
+
+
+def test_charts_have_the_signs_of_the_legend(tmp_path: Path) -> None:
+    """Also where one of the channels alone has scores."""
+    parts = lapse(frames=2, z=None) | {"analysis": {"score": True}}
+    result, run = run_session(tmp_path, session={"scorer": mean_score}, **parts)
+    assert result.status == "completed", result.reason
+    shown = Run.load(run)
+    assert [mode for _, mode in shown.series] == ["confocal", "sted"] * 2
+    drawn = charts.scores_over_time(shown)
+    assert drawn is not None
+    assert set(re.findall("mark (field[0-9])", drawn)) == {"field1", "field3"}

@@ -171,7 +171,7 @@ def scores_over_time(run: Run) -> str | None:
             for taken in shown
             if taken.score is not None
         )
-    _by_series(chart, rows, seconds, "score")
+    _by_series(run, chart, rows, seconds, "score")
     return chart.svg()
 
 
@@ -196,7 +196,7 @@ def signal_over_time(run: Run) -> str | None:
         Axis.linear("mean of the frame (counts)", [0, *(v for *_, v in rows)], room=0.03),
         "Mean counts over time",
     )
-    _by_series(chart, rows, seconds, "mean")
+    _by_series(run, chart, rows, seconds, "mean")
     return chart.svg()
 
 
@@ -213,7 +213,7 @@ def uncertainty_over_time(run: Run) -> str:
         Axis.linear("uncertainty", [0, *(value for *_, value in rows)], room=0.03),
         "Uncertainty of the filter over time",
     )
-    _by_series(chart, rows, seconds, "uncertainty")
+    _by_series(run, chart, rows, seconds, "uncertainty")
     return chart.svg()
 
 
@@ -235,13 +235,16 @@ def spaced(values: Sequence[Any], count: int) -> list[Any]:
 
 
 def _by_series(
-    chart: Chart, rows: Sequence[tuple[int, Taken, float]], seconds: float, what: str
+    run: Run, chart: Chart, rows: Sequence[tuple[int, Taken, float]], seconds: float, what: str
 ) -> None:
+    """Draw a line for each field and channel, in all charts with the sign of the legend."""
     groups: dict[Series, list[tuple[int, Taken, float]]] = defaultdict(list)
     for row in rows:
         groups[series_of(row[1])].append(row)
-    shown = list(groups)[: len(FIELD_KINDS)]
-    for position, where in enumerate(shown):
+    known = list(dict.fromkeys([*run.series, *groups]))
+    for position, where in enumerate(known[: len(FIELD_KINDS)]):
+        if where not in groups:
+            continue
         kind, shape = field_sign(position)
         line = [(taken.frame["time_s"] / seconds, value) for _, taken, value in groups[where]]
         chart.line(line, kind)
