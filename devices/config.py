@@ -309,7 +309,9 @@ class MicroscopeConfig(Model):
                 )
         dwell = self.exposure.dwell_time
         if dwell and (why := refusal(self.settings[dwell])):
-            raise ValueError(f"`settings.{dwell}`: is the dwell time, and {why}")
+            # Of a number it is the unit, which texts have within.
+            key = "choices" if self.settings[dwell].choices else "unit"
+            raise ValueError(f"`settings.{dwell}.{key}`: is the dwell time, and {why}")
         for key in ("line_accumulations", "resolution"):
             name = getattr(self.exposure, key)
             if name is not None and not _counts(self.settings[name]):

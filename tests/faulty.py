@@ -243,6 +243,8 @@ class StuckLaser(Laser):
     def __init__(self, comes_up: bool = True, name: str = "") -> None:
         super().__init__()
         self._comes_up = comes_up
+        if type(self).released.is_set():  # by an earlier test
+            type(self).released = threading.Event()
 
     def initialize(self) -> None:
         if not self._comes_up:

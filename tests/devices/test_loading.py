@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -249,15 +248,11 @@ def test_a_cpp_device_that_did_not_come_up_is_refused(
     assert str(file) in err and said in err
 
 
-@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="counts threads by /proc")
 def test_a_core_that_is_let_go_of_is_not_destroyed() -> None:
     """Its destructor has waited for ever for its logging thread, in a garbage collection."""
     config = MicroscopeConfig(cfg="demo", pixel_size_nm=20, exposure=ExposureConfig(camera_ms=10))
     with open_core(config) as held:
-        core = held.core
-        threads = {task.name for task in Path("/proc/self/task").iterdir()}
+        core: Any = held.core
     assert core.getLoadedDevices() == ("Core",)
-    del core, held
-    gc.collect()
-    left = {task.name for task in Path("/proc/self/task").iterdir()}
-    assert len(threads - left) < 3, "its three threads were joined"
+    # Of what SWIG does not own it calls no destructor.
+    assert core.thisown is False
