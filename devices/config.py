@@ -308,10 +308,9 @@ class MicroscopeConfig(Model):
                     f"`exposure.{key}`: no setting {name!r}; there are {self._names()}"
                 )
         dwell = self.exposure.dwell_time
-        if dwell and (why := refusal(self.settings[dwell])):
-            # Of a number it is the unit, which texts have within.
-            key = "choices" if self.settings[dwell].choices else "unit"
-            raise ValueError(f"`settings.{dwell}.{key}`: is the dwell time, and {why}")
+        if dwell and (wrong := refusal(self.settings[dwell])):
+            where, said = wrong
+            raise ValueError(f"`settings.{dwell}.{where}`: is the dwell time, and {said}")
         for key in ("line_accumulations", "resolution"):
             name = getattr(self.exposure, key)
             if name is not None and not _counts(self.settings[name]):

@@ -50,13 +50,15 @@ def is_rate(setting: SettingConfig) -> bool:
     return any(_parts(value, setting.unit)[1] in HERTZ for value in values)
 
 
-def refusal(setting: SettingConfig) -> str | None:
-    """Why a setting can be no dwell time; None if it can."""
+def refusal(setting: SettingConfig) -> tuple[str, str] | None:
+    """Why a setting can be no dwell time, behind the key of it that says so; None if it can."""
+    known = setting.unit.lower() in {unit.lower() for unit in (*SECONDS, *HERTZ)}
+    key = "choices" if setting.choices else "range" if known else "unit"
     for value in setting.choices or setting.range or ():
         try:
             dwell_s(value, setting.unit)
         except ValueError as error:
-            return str(error)
+            return key, str(error)
     return None
 
 

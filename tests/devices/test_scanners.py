@@ -114,11 +114,11 @@ def test_the_dose_follows_rate_and_resolution() -> None:
     [
         (
             {"settings": {"rate": {**SETTINGS["rate"], "unit": "lines"}}},
-            "`settings.rate`: is the dwell time, and '1000000.0000 lines' is neither a time",
+            "`settings.rate.choices`: is the dwell time, and '1000000.0000 lines' is neither",
         ),
         (
             {"settings": {"rate": lsm("LSM-PixelRateHz", unit="Hz", range=[0, 9], start=1)}},
-            "`settings.rate`: is the dwell time, and 0.0: a rate must be above 0",
+            "`settings.rate.range`: is the dwell time, and 0.0: a rate must be above 0",
         ),
         (
             {
