@@ -129,30 +129,29 @@ class Focusing:
         known = self._of(place)
         expected = self._expected(known, point)
         step, half = self._config.step, self._config.planes // 2
+        centre = expected - self._config.offset
         frames: dict[int, Frame] = {}
         sharp: dict[int, Sharpness] = {}
         why = ""
         try:
             for further in (False, True):
                 for rank in self._further(sharp) if further else range(-half, half + 1):
-                    if not self._limits[0] <= expected + rank * step <= self._limits[1]:
+                    if not self._limits[0] <= centre + rank * step <= self._limits[1]:
                         continue
-                    frame = yield self._shot(place, point, expected + rank * step)
+                    frame = yield self._shot(place, point, centre + rank * step)
                     assert isinstance(frame, Frame)
                     frames[rank] = frame
                     sharp[rank] = sharpness(frame, self._config.measure)
         except AnalysisError as error:
             why = str(error)
-        found = expected
         if not why:
             ranks = sorted(sharp)
             planes = [sharp[rank] for rank in ranks]
             why = _doubt(planes)
             if not why:
                 values = [plane.value for plane in planes]
-                found = expected + vertex([rank * step for rank in ranks], values)
+                known.z_um = expected + vertex([rank * step for rank in ranks], values)
         if not why:
-            known.z_um = found + self._config.offset
             known.found = [*known.found, (point, known.z_um)][-_REMEMBERED:]
         known.last, known.lost, known.scores = point, bool(why), []
         yield Note(
@@ -164,7 +163,7 @@ class Focusing:
                 "z_um": round(expected if why else known.z_um, 3),
                 "found": not why,
                 "why": why,
-                "planes_um": [round(expected + rank * step, 3) for rank in sorted(sharp)],
+                "planes_um": [round(centre + rank * step, 3) for rank in sorted(sharp)],
                 "sharpness": [sharp[rank].value for rank in sorted(sharp)],
                 "planned": len(frames),
             },

@@ -98,6 +98,17 @@ def test_a_sweep_goes_on_where_its_last_plane_is_the_sharpest(tmp_path: Path) ->
     assert np.abs(camera().errors_um).max() < 0.25
 
 
+def test_the_imaged_plane_may_be_above_the_sharpest(tmp_path: Path) -> None:
+    """Sweeps stay around the sharpest one all the same."""
+    plan = parts(5, {"offset": 0.8}, z_um=0.4)
+    result, run = run_session(tmp_path, session={}, **plan)
+    assert result.status == "completed", result.reason
+    assert np.abs(np.array(camera().errors_um) - 0.8).max() < 0.25
+    for one in sweeps(run)[1:]:
+        at = int(np.argmax(one["sharpness"]))
+        assert 1 <= at <= 3 and len(one["planes_um"]) == 5
+
+
 def test_a_sweep_that_sees_nothing_keeps_the_last_focus_and_says_so(tmp_path: Path) -> None:
     blind = (3, 7)
     result, run = run_session(tmp_path, session={}, **parts(12, {}, blind=blind))
