@@ -86,6 +86,10 @@ class MdaConfig(PlanSection):
                         f"`sequence`: has a frame at {axis[0]} = {at_um:g} µm; "
                         f"accepted: up to {FARTHEST_UM:,.0f} µm"
                     )
+            if (event.x_pos is None) != (event.y_pos is None):
+                raise ValueError(
+                    "`sequence`: has a place with x or y alone; accepted: both, or neither"
+                )
             action = getattr(event.action, "type", "acquire_image")
             if action != "acquire_image":
                 raise ValueError(
@@ -110,6 +114,12 @@ class MdaConfig(PlanSection):
                 warnings.simplefilter("ignore")
                 sequence = MDASequence.model_validate(self.sequence)
                 _check_plans(sequence)
+                grid = sequence.grid_plan
+                if grid is not None and grid.is_relative and not sequence.stage_positions:
+                    raise _Refused(
+                        "`grid_plan` is relative, and there are no `stage_positions` that it is "
+                        "relative to; accepted: some, or an absolute grid"
+                    )
                 return tuple(islice(sequence, _MOST + 1))
         except _Refused as error:
             raise ValueError(f"`sequence`: {error}") from None
@@ -231,7 +241,13 @@ class MdaConfig(PlanSection):
                 )
             check_mode("mda.mode", mode, whole.microscope)
         for shot in self.shots(whole.microscope):
+            pinned = whole.microscope.modes[shot.mode]
             for name, value in shot.settings.items():
+                if pinned.get(name, value) != value:
+                    raise ValueError(
+                        f"`mda.sequence`: `{name}`: found {value!r} in {shot.mode}, which "
+                        f"`microscope.modes` has at {pinned[name]!r}; accepted: one of the two"
+                    )
                 if why := whole.microscope.settings[name].refusal(value):
                     raise ValueError(f"`mda.sequence`: `{name}`: {why}")
 
@@ -265,7 +281,10 @@ class MdaConfig(PlanSection):
         return max(len(self._numbers), 1)
 
     def by_point(self) -> bool:
-        """Unless two of its frames are of one time point, place, channel and plane."""
+        """Unless two of its frames are of one time point, place, channel and plane.
+
+        Nor where only some of them have a place.
+        """
         return self._by_point
 
     @cached_property
@@ -274,7 +293,8 @@ class MdaConfig(PlanSection):
             (event.index.get("t", 0), _key(event), self._mode(event), event.index.get("z", 0))
             for event in self.events
         )
-        return max(places.values(), default=0) == 1
+        placed = {event.x_pos is not None for event in self.events}
+        return max(places.values(), default=0) == 1 and len(placed) == 1
 
     def plane_step_um(self) -> float | None:
         """Of its stack, where the planes are equidistant."""
@@ -321,6 +341,11 @@ def _check_plans(sequence: MDASequence) -> None:
         raise _Refused(f"`z_plan` has {count:,} planes; accepted: at most {_MOST_PLANES:,}")
     if grid is not None:
         drawn = isinstance(grid, RandomPoints)
+        if not drawn and not (grid.fov_width and grid.fov_height):
+            raise _Refused(
+                "`grid_plan` has no `fov_width` and `fov_height`; accepted: the size of a field "
+                "(µm)"
+            )
         count, most = (grid.num_points, _MOST_DRAWN) if drawn else (_tiles(grid), _MOST)
         if count > most:
             raise _Refused(f"`grid_plan` has {count:,} places; accepted: at most {most:,}")
@@ -341,11 +366,6 @@ def _tiles(grid: Any) -> int:
 
         (xs, ys), same = zip(*corners, strict=True), grid.model_dump(include=_TILE)
         grid = GridFromEdges(top=max(ys), left=min(xs), bottom=min(ys), right=max(xs), **same)
-    if grid.fov_width is None or grid.fov_height is None:
-        # As useq takes them where none is given.
-        grid = grid.model_copy(
-            update={"fov_width": grid.fov_width or 1.0, "fov_height": grid.fov_height or 1.0}
-        )
     return int(grid.num_positions())
 
 

@@ -159,7 +159,13 @@ def test_check_says_what_it_takes(tmp_path: Path, capsys: pytest.CaptureFixture[
             "a frame at z = nan µm",
         ),
         (
-            {"grid_plan": {"vertices": [[0, 0], [1e6, 0], [0, 1e6]], "fov_width": 1}},
+            {
+                "grid_plan": {
+                    "vertices": [[0, 0], [1e6, 0], [0, 1e6]],
+                    "fov_width": 1,
+                    "fov_height": 1,
+                }
+            },
             {},
             "1,000,000,000,000 places",
         ),
@@ -183,6 +189,17 @@ def test_check_says_what_it_takes(tmp_path: Path, capsys: pytest.CaptureFixture[
             "autofocus_plan",
         ),
         ({"time_plan": {"interval": -1, "loops": 3}}, {}, "due before it begins"),
+        ({"stage_positions": [{"x": 1}]}, {}, "x or y alone"),
+        (
+            {"stage_positions": [{"x": 0, "y": 0}], "grid_plan": {"rows": 2, "columns": 2}},
+            {},
+            "no `fov_width` and `fov_height`",
+        ),
+        (
+            {"grid_plan": {"rows": 2, "columns": 2, "fov_width": 5, "fov_height": 5}},
+            {},
+            "no `stage_positions` that it is relative to",
+        ),
         ({"time_plan": {"interval": 1, "loops": 3}}, {"mode": "steed"}, "`mda.mode`"),
     ],
 )
@@ -209,6 +226,24 @@ def test_an_exposure_that_cannot_change_is_refused(
     data["mda"]["sequence"] = {"channels": [{"config": "sted", "exposure": 10}]}
     code, _, err = faulty.cli(capsys, "check", faulty.write(tmp_path / "my.yaml", data))
     assert code == 0, err
+
+
+def test_an_exposure_that_the_mode_pins_is_not_changed_silently(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = faulty.config(**parts(SEQUENCE))
+    data["microscope"]["modes"] = {**MODES, "sted": {"exposure_time": 30}}
+    code, _, err = faulty.cli(capsys, "check", faulty.write(tmp_path / "my.yaml", data))
+    assert code == 2 and "`exposure_time`: found 20.0 in sted" in err, err
+
+
+def test_frames_of_which_some_have_a_place_are_numbered(tmp_path: Path) -> None:
+    """An image for each place has no room for those without."""
+    sequence = {"channels": ["confocal"], "stage_positions": [{"z": 3}, {"x": 1, "y": 2, "z": 3}]}
+    result, run = run_session(tmp_path, session={}, **parts(sequence))
+    assert result.status == "completed", result.reason
+    assert zarr.open_array(run / "raw.ome.zarr" / "0", mode="r").shape[0] == 2
+    assert replay(run).difference is None
 
 
 def test_limits_hold(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
