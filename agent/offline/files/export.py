@@ -120,14 +120,17 @@ def _series(recording: Recording, layout: Layout) -> list[_Series]:
             frames[place.image, place.at[0]][place.at] = index
     found: dict[tuple[Any, ...], _Series] = {}
     whole = set()
-    for (image, _), at in sorted(frames.items()):
+    # Of two names of images the longer one has the larger number.
+    for image, point in sorted(frames, key=lambda key: (len(key[0]), key)):
+        at = frames[image, point]
         if len(at) < each:
             continue  # left halfway
         for _, index in sorted(at.items()):
             taken = recording.taken[index]
-            step = layout.step_um
-            new = _Series(_field(taken), layout.channels, len(layout.planes), step)
-            found.setdefault((image,), new).add(index, taken)
+            if (image,) not in found:
+                planes, step_um = len(layout.planes), layout.step_um
+                found[image,] = _Series(_field(taken), layout.channels, planes, step_um)
+            found[image,].add(index, taken)
             whole.add(index)
     for index, taken in sorted(recording.taken.items()):
         if index not in whole:
