@@ -121,8 +121,8 @@ def _series(recording: Recording, layout: Layout) -> list[_Series]:
     found: dict[tuple[Any, ...], _Series] = {}
     whole = set()
     # Of two names of images the longer one has the larger number.
-    for image, point in sorted(frames, key=lambda key: (len(key[0]), key)):
-        at = frames[image, point]
+    for image, number in sorted(frames, key=lambda key: (len(key[0]), key)):
+        at = frames[image, number]
         if len(at) < each:
             continue  # left halfway
         for _, index in sorted(at.items()):
