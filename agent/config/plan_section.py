@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from devices import refusals
 from devices.config import MicroscopeConfig, Model, SettingConfig, Value
@@ -61,6 +61,17 @@ class PlanSection(Model):
     Its answers are those of a plan that moves the stage, takes an unknown number of frames, cannot
     be told anything and searches nothing; a section overrides what differs.
     """
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """Refuse a key that hides an answer: nobody could ask for that any more."""
+        super().__pydantic_init_subclass__(**kwargs)
+        for key in cls.model_fields:
+            if callable(getattr(PlanSection, key, None)):
+                raise TypeError(
+                    f"{cls.__name__}: found a key {key!r}, which is what every plan's section "
+                    "answers; accepted: another name"
+                )
 
     def check(self, whole: Whole) -> None:
         """Check that the section fits the rest of its config.

@@ -449,6 +449,10 @@ def test_what_is_wrong_with_a_section_of_one_s_own_is_said_as_of_ours(
             "def focus_series(section: FocusSeries, run):\n    return 3",
             "gives 3, which lacks send, close",
         ),
+        (
+            "class Mine(PlanSection):\n    planes: int = 3",
+            "Mine: found a key 'planes', which is what every plan's section answers",
+        ),
     ],
 )
 def test_what_code_of_one_s_own_does_wrong_is_said_without_a_traceback(
