@@ -435,6 +435,7 @@ def test_what_is_wrong_with_a_section_of_one_s_own_is_said_as_of_ours(
     assert all(part in message for part in said), message
 
 
+@pytest.mark.filterwarnings("ignore:Field name .* shadows")
 @pytest.mark.parametrize(
     ("broken", "said"),
     [
