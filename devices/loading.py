@@ -48,11 +48,11 @@ def new_core(
             before_unloading()
             super().unloadAllDevices()
 
-        def getPixelSizeUm(self, cached: bool = False) -> float:  # noqa: N802
+        def getPixelSizeUm(self, cached: bool = False) -> float:  # noqa: N802  # the core's
             # It knows the magnifiers of its adapters alone.
             return float(super().getPixelSizeUm(cached)) / magnification(self)
 
-        def setConfig(self, groupName: str, configName: str) -> None:  # noqa: N802, N803
+        def setConfig(self, groupName: str, configName: str) -> None:  # noqa: N802, N803  # its
             if start_up is not None and (groupName, configName) == (GROUP, STARTUP):
                 start_up()
             else:

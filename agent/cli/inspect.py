@@ -34,7 +34,10 @@ def export(
         bool, typer.Option("--useq", help="what was taken, as a useq sequence or its events")
     ] = False,
 ) -> None:
-    """Write a run's raw frames as one OME-TIFF, with a series for each field and mode."""
+    """Write a run's raw frames as one OME-TIFF, with a series for each field.
+
+    Where a time point has one frame, each mode has a series of its own.
+    """
     if useq:
         from agent.offline.files.sequence import export_sequence
 
@@ -44,7 +47,7 @@ def export(
     from agent.offline.files.export import export as write
 
     done = write(folder, file, overwrite=overwrite)
-    in_series = f" in {done.series} series, one a field and mode" if done.series > 1 else ""
+    in_series = f" in {done.series} series" if done.series > 1 else ""
     say(f"{file}: {done.frames} frames{in_series}")
 
 

@@ -159,7 +159,7 @@ def expect(config: RunConfig, microscope: Microscope) -> Expected:
         + filtered * _FILTERED_BYTES * pixels
         + (points * microscope.frame_bytes if plan.rebuilds() else 0),
         {laser: (joules[0], joules[1]) for laser, joules in dose.items()},
-        fewest,
+        fewest + swept[0],
         {laser: joules[0] for laser, joules in dose.items()},
         None
         if each is None

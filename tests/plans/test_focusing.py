@@ -126,7 +126,8 @@ def test_a_sweep_that_sees_nothing_keeps_the_last_focus_and_says_so(tmp_path: Pa
     assert replay(run).difference is None
     write_report(run, tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "12 sweeps, 2 of them found none" in page and page.count('class="mark limit"') == 2
+    assert "12 sweeps, 2 of them found none" in page and "no focus found" in page
+    assert page.count('class="mark limit"') == 3  # one of them in the legend
 
 
 def test_stopped_in_a_sweep_and_resumed(tmp_path: Path) -> None:
@@ -147,6 +148,19 @@ def test_planes_beyond_the_limits_are_left_out(tmp_path: Path) -> None:
     assert result.status == "completed", result.reason
     assert max(max(one["planes_um"]) for one in sweeps(run)) <= 1.2
     assert faulty.made["Focus"][-1].get_position_um() <= 1.2
+
+
+def test_fields_have_a_focus_each_and_a_sign_in_the_report(tmp_path: Path) -> None:
+    plan = parts(3, {}, z_um=0.5, drift_um=0.0)
+    plan["timelapse"] |= {"fields": 2}
+    result, run = run_session(tmp_path, session={}, **plan)
+    assert result.status == "completed", result.reason
+    assert [(one["field"], one["point"]) for one in sweeps(run)[:3]] == [(0, 0), (1, 0), (0, 1)]
+    assert np.abs(camera().errors_um).max() < 0.25
+    write_report(run, tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    focus = page[page.index("<h2>Focus</h2>") :]
+    assert focus.index("field 0") < focus.index("field 1") < focus.index("<svg class=\"chart")
 
 
 def test_skipping_follows_it_too(tmp_path: Path) -> None:
@@ -185,4 +199,5 @@ def test_check_counts_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     code, out, err = faulty.cli(capsys, "check", faulty.write(tmp_path / "my.yaml", data))
     assert code == 0, err
     # 4 time points, each with a sweep of 5 planes, or 7 where it goes on.
-    assert "1.2 … 1.6 mJ" in out.replace("\N{NO-BREAK SPACE}", " ") or "0.0012" in out, out
+    assert "24 of 32 × 32 px" in out and "4 … 24" not in out
+    assert "0.0012 … 0.0016 J" in out and "depletion dose   0.004 J" in out, out

@@ -21,10 +21,25 @@ def focused(run: Run) -> str:
     notes = run.recording.notes_on(FOCUS)
     if not notes:
         return ""
+    fields = list(_by_field(notes))
+    signs: list[tuple[str, str | None, str]] = []
+    if len(fields) > 1:
+        signs = [(*charts.field_sign(at), f"field {field}") for at, field in enumerate(fields)]
+    if not all(note["found"] for note in notes):
+        signs.append(("limit", "cross", "no focus found"))
+    legend = elements.legend(signs) if signs else ""
     return (
         f"<h2>Focus</h2>\n<p>{escape(focus_in_words(notes))}.</p>\n"
-        f'<div class="grid">{elements.plot(heights(notes))}</div>\n'
+        f'{legend}<div class="grid">{elements.plot(heights(notes))}</div>\n'
     )
+
+
+def _by_field(notes: list[dict[str, Any]]) -> dict[int, list[dict[str, Any]]]:
+    """Notes of the fields that are drawn: the first few."""
+    found: dict[int, list[dict[str, Any]]] = {}
+    for note in notes:
+        found.setdefault(note["field"], []).append(note)
+    return dict(list(found.items())[: len(charts.FIELD_KINDS)])
 
 
 def heights(notes: list[dict[str, Any]], **size: float) -> str:
@@ -38,10 +53,7 @@ def heights(notes: list[dict[str, Any]], **size: float) -> str:
         "Focus over time",
         **size,
     )
-    by_field: dict[int, list[dict[str, Any]]] = {}
-    for note in notes:
-        by_field.setdefault(note["field"], []).append(note)
-    for position, mine in enumerate([*by_field.values()][: len(charts.FIELD_KINDS)]):
+    for position, mine in enumerate(_by_field(notes).values()):
         kind, shape = charts.field_sign(position)
         chart.line([(note["point"], note["z_um"]) for note in mine], kind)
         found = [note for note in mine if note["found"]]
