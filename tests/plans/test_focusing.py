@@ -160,7 +160,7 @@ def test_fields_have_a_focus_each_and_a_sign_in_the_report(tmp_path: Path) -> No
     write_report(run, tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     focus = page[page.index("<h2>Focus</h2>") :]
-    assert focus.index("field 0") < focus.index("field 1") < focus.index("<svg class=\"chart")
+    assert focus.index("field 0") < focus.index("field 1") < focus.index('<svg class="chart')
 
 
 def test_skipping_follows_it_too(tmp_path: Path) -> None:

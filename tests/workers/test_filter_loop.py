@@ -44,24 +44,6 @@ CONFIGS = faulty.ROOT / "configs"
 Frames = list[NDArray[Any]]
 
 
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny network without a training."""
-    import torch
-
-    from models.restoration.network import RestorationNet
-    from models.restoration.weights import save
-
-    torch.manual_seed(3)
-    members = [RestorationNet(depth=1, kernel=3, first=4) for _ in range(2)]
-    card = {
-        "architecture": members[0].architecture,
-        "normalization": {"low": 2.0, "high": 99.8},
-        "calibration": 1.3,
-    }
-    return save(tmp_path_factory.mktemp("weights") / "tiny", members, card)
-
-
 @pytest.fixture
 def unread(monkeypatch: pytest.MonkeyPatch) -> None:
     """Configs whose weights are not looked at, where something else filters."""
