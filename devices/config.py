@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, NonNegativeInt, field_validator, model_validator
 
 from devices.affine import Affine, Six
 from devices.dwell import dwell_s, refusal
@@ -206,12 +206,17 @@ class VirtualStedConfig(Model):
 class ReplayConfig(Model):
     """A recorded movie, played frame by frame as if a camera saw it."""
 
-    file: Path = Field(description="TIFF or OME-Zarr, one plane a time point")
+    file: Path = Field(
+        description="TIFF, OME-Zarr, .msr, .obf or .lif, one plane a time point; FILE#NAME takes "
+        "the image or channel of that name"
+    )
     exposure_ms: float = Field(
         10.0, gt=0, description="time that the camera takes for a frame (ms)"
     )
     loop: bool = Field(False, description="start again after the last frame instead of failing")
-    series: int | None = Field(None, ge=0, description="which image of a file of several")
+    series: NonNegativeInt | str | None = Field(
+        None, description="which image of a file of several: its number or its name"
+    )
     channel: int | None = Field(None, ge=0, description="which channel")
     axis: dict[str, int] = Field(default_factory=dict, description="place along other axes: {z: 3}")
 

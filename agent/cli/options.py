@@ -96,7 +96,10 @@ class Frames(Group):
     """Which frames of a file are meant, and how large their pixels are."""
 
     series: Annotated[
-        int | None, typer.Option("--series", metavar="N", help="which image of a file of several")
+        str | None,
+        typer.Option(
+            "--series", metavar="N", help="which image of a file of several: number or name"
+        ),
     ] = None
     channel: Annotated[
         int | None, typer.Option("--channel", metavar="N", help="which channel, from 0")

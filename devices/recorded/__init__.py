@@ -1,4 +1,4 @@
-"""Files of images: TIFF, OME-TIFF, ImageJ's, LSM and OME-Zarr, with their metadata.
+"""Files of images, with their metadata: TIFFs, OME-Zarr, Imspector's and Leica's.
 
 The one reader for the replay camera and for every command. It lies in this room because the
 camera needs it; `models/` gets its frames.
@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
+from devices.extras import install
 from devices.recorded.errors import ImageError
 from devices.recorded.frames import Frames
 from devices.recorded.scale import (
@@ -24,6 +26,7 @@ from devices.recorded.units import LENGTHS, SYMBOLS, TIMES, Quantity
 
 __all__ = [
     "AUDITED",
+    "ENDINGS",
     "LENGTHS",
     "MEASURED",
     "RECONSTRUCTED",
@@ -38,23 +41,37 @@ __all__ = [
     "Series",
     "images_in",
     "open_frames",
+    "parted",
 ]
+
+IMSPECTOR, LEICA = (".msr", ".obf"), (".lif",)
+ENDINGS = (".ome.tif", ".ome.tiff", ".tif", ".tiff", ".lsm", *IMSPECTOR, *LEICA)
+"""Of files that are looked for in a folder, in small letters."""
 
 
 def images_in(file: Path, files: ExitStack) -> list[Series]:
-    """The images of a TIFF or an OME-Zarr folder, until `files` is left.
+    """The images of a file or an OME-Zarr folder, until `files` is left.
 
     Raises
     ------
     ImageError
-        There is no such file, it is neither, or it is damaged.
+        There is no such file, it is none that can be read, or it is damaged.
     """
+    from devices.recorded.imspector import open_imspector
+    from devices.recorded.leica import open_leica
     from devices.recorded.ngff import open_ngff
     from devices.recorded.tiff import open_tiff
 
     if not file.exists():
         raise ImageError(f"{file}: no such file")
-    return open_ngff(file) if file.is_dir() else open_tiff(file, files)
+    if file.is_dir():
+        return open_ngff(file)
+    openers = dict.fromkeys(IMSPECTOR, open_imspector) | dict.fromkeys(LEICA, open_leica)
+    opener = openers.get(file.suffix.lower(), open_tiff)
+    try:
+        return opener(file, files)
+    except ModuleNotFoundError as error:
+        raise ImageError(f"{file}: needs {error.name}; {install('files')}") from None
 
 
 @contextmanager
@@ -68,7 +85,23 @@ def open_frames(file: Path, part: Part | None = None) -> Iterator[Frames]:
     """
     part = part or Part()
     with ExitStack() as files:
+        file, name = parted(file)
         images = images_in(file, files)
         if not images:
             raise ImageError(f"{file}: holds no image")
-        yield Frames(chosen(images, part), part)
+        yield Frames(*chosen(images, part if name is None else replace(part, series=name)))
+
+
+def parted(file: Path) -> tuple[Path, str | None]:
+    """A file, and the image or channel of it that is named behind a `#`.
+
+    Examples
+    --------
+    >>> file, name = parted(Path("cell.msr#Ch2"))
+    >>> str(file), name
+    ('cell.msr', 'Ch2')
+    """
+    name, _, image = file.name.partition("#")
+    if not name or not image or file.exists():
+        return file, None
+    return file.with_name(name), image

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,6 +23,8 @@ _CHANNELS = 4
 _SMALLEST = 8
 """Side below which an array is no image (pixels)."""
 _FREE = "qijklmnopuvw"
+_CONFIGURATION = re.compile(r" \{\d+\}$")
+"""Which configuration of Imspector a stack is of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,9 @@ class Part:
     Parameters
     ----------
     series
-        Number of the image, where a file has several.
+        Number or name of the image, where a file has several. Imspector's names are known without
+        the number of the configuration, too (`Ch1` of `Ch1 {0}`); in a file of one image, a name
+        is that of a channel.
     at
         Place along axes, by their letter: `{"c": 1}` is the second channel.
     along
@@ -41,7 +46,7 @@ class Part:
         is not possible.
     """
 
-    series: int | None = None
+    series: int | str | None = None
     at: Place = field(default_factory=dict)
     along: str | None = None
     spelled: str = "--{}"
@@ -125,28 +130,37 @@ def lettered(series: Series) -> Series:
     return replace(series, axes=axes)
 
 
-def chosen(images: Sequence[Series], part: Part) -> Series:
-    """The image that is meant.
+def chosen(images: Sequence[Series], part: Part) -> tuple[Series, Part]:
+    """The image that is meant, and what of it is.
 
     Raises
     ------
     ImageError
-        There are several and none was chosen, or not as many.
+        There are several and none was chosen, or none like the chosen one.
     """
-    file = images[0].file
+    file, wanted = images[0].file, part.series
     listed = "; ".join(f"{number} {image}" for number, image in enumerate(images))
-    if part.series is None:
+    if wanted is None:
         if len(images) > 1:
             raise ImageError(
                 f"{file}: holds {len(images)} images: {listed}"
                 f"{part.option('series', 'N') or '; accepted: one'}"
             )
-        return images[0]
-    if not 0 <= part.series < len(images):
-        raise ImageError(
-            f"{file}: {part.spelled.format('series')} {part.series}: there is {listed}"
-        )
-    return images[part.series]
+        return images[0], part
+    if isinstance(wanted, str):
+        named = [one for one in images if wanted in (one.name, _CONFIGURATION.sub("", one.name))]
+        channels = images[0].description.channels() if len(images) == 1 else []
+        if len(named) == 1:
+            return named[0], part
+        if wanted in channels and "c" not in part.at:
+            return images[0], replace(part, at={**part.at, "c": channels.index(wanted)})
+        if not wanted.isdecimal():
+            several = f"{len(named)} are called that" if named else "no image is called that"
+            raise ImageError(f"{file}: {wanted!r}: {several}; there is {listed}")
+    number = int(wanted)
+    if not 0 <= number < len(images):
+        raise ImageError(f"{file}: {part.spelled.format('series')} {number}: there is {listed}")
+    return images[number], part
 
 
 def reason(error: BaseException) -> str:

@@ -16,7 +16,10 @@ from models.interpolation.screen import screen_movie
 
 CLEAN = "clean"
 """Folder beside the movies with the same movies without noise, under the same names."""
-ENDINGS = (".ome.tif", ".ome.tiff", ".tif", ".tiff", ".ome.zarr", ".zarr")
+ENDINGS = (
+    *(".ome.tif", ".ome.tiff", ".tif", ".tiff", ".lsm", ".ome.zarr", ".zarr"),
+    *(".msr", ".obf", ".lif"),
+)
 Reader = Callable[[Path], NDArray[Any]]
 """Reads one movie, T × rows × columns."""
 

@@ -15,7 +15,10 @@ from models.refusals import refused
 from models.restoration.pairs import SPLITS, Frame, Pairs, check_matched, checked
 
 TABLE = "fields.csv"
-ENDINGS = (".ome.tif", ".ome.tiff", ".tif", ".tiff", ".ome.zarr", ".zarr")
+ENDINGS = (
+    *(".ome.tif", ".ome.tiff", ".tif", ".tiff", ".lsm", ".ome.zarr", ".zarr"),
+    *(".msr", ".obf", ".lif"),
+)
 # Columns that only `stedfast simulate labels` writes together.
 _SIMULATED = {"set", "seed", "maps"}
 Reader = Callable[[Path], Sequence[NDArray[Any]]]

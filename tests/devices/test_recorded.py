@@ -430,5 +430,5 @@ def test_nothing_is_opened_where_there_is_nothing(tmp_path: Path) -> None:
         images_in(tmp_path / "none.tif", files)
     (tmp_path / "folder").mkdir()
     assert "a folder that is no OME-Zarr image; accepted" in refused(tmp_path / "folder")
-    (tmp_path / "scan.msr").write_bytes(b"OMAS_BF\n")
-    assert "exported by its software" in refused(tmp_path / "scan.msr")
+    (tmp_path / "scan.czi").write_bytes(b"ZISRAWFILE")
+    assert "exported by its software" in refused(tmp_path / "scan.czi")

@@ -371,7 +371,7 @@ def test_what_cannot_be_shown_is_said(
     empty = tmp_path / "empty"
     empty.mkdir()
     for arguments, words in (
-        ((empty,), "holds no grey TIFF"),
+        ((empty,), "holds no grey image"),
         ((tmp_path / "absent",), "no such folder"),
         ((folder, "--study", tmp_path / "no.csv"), "no such file"),
         ((folder, "--tester", "  "), "--tester"),

@@ -15,7 +15,7 @@ from agent.config.reading import UserError
 from agent.offline.files.opening import opened
 from agent.record.layout import RAW
 from agent.record.ledger import FILE as LEDGER
-from devices.recorded import AUDITED, MEASURED, Frames, Part, Quantity, Scale
+from devices.recorded import AUDITED, MEASURED, Frames, Part, Quantity, Scale, parted
 
 Pixels = NDArray[Any]
 
@@ -70,7 +70,7 @@ def open_movie(
     Parameters
     ----------
     file
-        A TIFF, an OME-Zarr image or the folder of a run; the raw frames in one are that run.
+        An image file, or the folder of a run; the raw frames in one are that run.
     files
         Closes it.
     part
@@ -83,7 +83,7 @@ def open_movie(
     UserError
         It is not readable, or no grey movie of one field and channel.
     """
-    if not file.exists():
+    if not parted(file)[0].exists():
         raise UserError(f"{file}: no such file")
     for folder in (file, file.resolve().parent) if file.resolve().name == RAW else (file,):
         if (folder / LEDGER).exists():

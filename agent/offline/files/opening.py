@@ -18,14 +18,16 @@ _SQUARE = 0.02
 
 
 def part_of(
-    series: int | None = None, channel: int | None = None, axes: Sequence[str] = ()
+    series: str | None = None, channel: int | None = None, axes: Sequence[str] = ()
 ) -> Part:
     """What `--series`, `--channel` and `--axis` say.
 
     Parameters
     ----------
-    series, channel
-        Numbers, from 0.
+    series
+        Name of an image, or its number, from 0.
+    channel
+        Number, from 0.
     axes
         `z=3`: the fourth plane; `z`: frames run along z.
 

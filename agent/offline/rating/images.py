@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from agent.config.reading import UserError
 from agent.offline.files.opening import opened, pixel_size_of
 from agent.offline.user_study.answers import NETWORK
-from devices.recorded import Part
+from devices.recorded import ENDINGS, Part
 
-ENDINGS = (".tif", ".tiff")
 TABLE = "frames.csv"
 # A folder has no options for each of its files.
 _AS_IT_IS = Part(spelled="")
@@ -49,7 +48,7 @@ class Shown:
 
 
 def images_in(folder: Path, pixel_size_nm: float | None, say: Callable[[str], None]) -> list[Shown]:
-    """The TIFFs of a folder that hold one grey image each, by name.
+    """The files of a folder that hold one grey image each, by name.
 
     Parameters
     ----------
@@ -66,18 +65,18 @@ def images_in(folder: Path, pixel_size_nm: float | None, say: Callable[[str], No
         There is no such folder, or no image in it.
     """
     if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder; one with TIFF files is needed")
+        raise UserError(f"{folder}: no such folder; one with image files is needed")
     known = _sizes(folder / TABLE)
     found = []
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in ENDINGS or not path.is_file():
+        if not path.name.lower().endswith(ENDINGS) or not path.is_file():
             continue
         try:
             found.append(Shown(path.name, _checked(path, pixel_size_nm, known.get(path.name))))
         except UserError as error:
             say(f"{error}; not shown")
     if not found:
-        raise UserError(f"{folder}: holds no grey TIFF images; accepted: {', '.join(ENDINGS)}")
+        raise UserError(f"{folder}: holds no grey images; accepted: {', '.join(ENDINGS)}")
     return found
 
 
