@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from devices.adapters import how_to_find
 from devices.errors import BindingError
@@ -19,8 +20,26 @@ _AT = re.compile(r" at line (\d+): ")
 _INITIALIZES = re.compile(r"^\s*(#py )?Property,Core,Initialize,1\b", re.MULTILINE)
 
 
-def load_cfg(core: UniMMCore, file: Path) -> None:
+class _Asking:
+    """A core that asks before each of its calls whether to go on."""
+
+    def __init__(self, core: UniMMCore, go_on: Callable[[], None]) -> None:
+        self._core, self._go_on = core, go_on
+
+    def __getattr__(self, name: str) -> Any:
+        self._go_on()
+        return getattr(self._core, name)
+
+
+def load_cfg(core: UniMMCore, file: Path, go_on: Callable[[], None]) -> None:
     """Load a `.cfg` into a core, as Micro-Manager's own loader would.
+
+    Parameters
+    ----------
+    core, file
+        An empty core, and the `.cfg`.
+    go_on
+        Called before each line is carried out; raises where loading is to end.
 
     Raises
     ------
@@ -34,7 +53,8 @@ def load_cfg(core: UniMMCore, file: Path) -> None:
     except OSError as error:
         raise BindingError(("cfg",), f"{file}: cannot be read: {error.strerror}") from error
     try:
-        load_from_string(core, text, str(file))
+        asking: Any = _Asking(core, go_on)
+        load_from_string(asking, text, str(file))
     except Exception as error:
         why = _refusal(core, file, text, error)
         if "uninitialized device" in why:

@@ -80,9 +80,25 @@ def magnification(core: UniMMCore) -> float:
 
 
 def load_devices(
-    core: UniMMCore, config: MicroscopeConfig, *, base: Path = Path(), seed: int = 0
+    core: UniMMCore,
+    config: MicroscopeConfig,
+    go_on: Callable[[], None],
+    *,
+    base: Path = Path(),
+    seed: int = 0,
 ) -> Iterator[None]:
     """Load a config's devices: those of its `.cfg`, then the Python ones, one by one.
+
+    Parameters
+    ----------
+    core, config
+        An empty core, and what is loaded into it.
+    go_on
+        Called before each line of the `.cfg`; raises where loading is to end.
+    base
+        Folder that relative paths in the config start from.
+    seed
+        Of a simulated sample that has none of its own.
 
     Yields
     ------
@@ -95,7 +111,7 @@ def load_devices(
         A device cannot be loaded.
     """
     if config.cfg is not None:
-        _load_cfg(core, config.cfg, base)
+        _load_cfg(core, config.cfg, base, go_on)
         _check_initialized(core)
         yield
     for label, device in _python_devices(config, base, seed):
@@ -128,14 +144,14 @@ def cfg_file(cfg: str, base: Path) -> Path:
     return (adapters_for("demo") or Path()) / "MMConfig_demo.cfg" if cfg == "demo" else base / cfg
 
 
-def _load_cfg(core: UniMMCore, cfg: str, base: Path) -> None:
+def _load_cfg(core: UniMMCore, cfg: str, base: Path, go_on: Callable[[], None]) -> None:
     file = cfg_file(cfg, base)
     if cfg == "demo" and not file.is_file():
         why = f"`demo` needs Micro-Manager's simulated devices: {install('virtual')}"
         raise BindingError(("cfg",), why)
     if not file.is_file():
         raise BindingError(("cfg",), f"no file {str(file)!r}; a Micro-Manager .cfg, or `demo`")
-    load_cfg(core, file)
+    load_cfg(core, file, go_on)
 
 
 def _python_devices(

@@ -85,7 +85,8 @@ class OpenCore:
     def _load(self, base: Path, seed: int) -> None:
         if self._config.cfg is not None:
             self.lights.written = written_presets(cfg_file(self._config.cfg, base))
-        for _ in load_devices(self.core, self._config, base=base, seed=seed):
+        loading = load_devices(self.core, self._config, self.gate.check, base=base, seed=seed)
+        for _ in loading:
             self.darken("opened")
             self.gate.check()
 
@@ -172,9 +173,11 @@ class OpenCore:
         self._shut = True
         worker = self._worker = _Worker(lambda: shut_down(self.core, self.lights))
         worker.start()
-        worker.join(_SHUTDOWN_S)
+        self._wait(worker, _SHUTDOWN_S)
         self.make_safe(reason)  # whatever it did, it is dark
         if worker.is_alive():
+            if self.gate.stop.now:
+                return "it is not waited for any longer, as all is to stop now"
             return f"a device hangs: it is not set after {_SHUTDOWN_S:g} s"
         try:
             worker.result()
@@ -215,15 +218,19 @@ class OpenCore:
             return safe
         thread = threading.Thread(target=self._release, name="close", daemon=True)
         thread.start()
-        end = time.monotonic() + (_LOADING_S if safe.ok and not hung else _LET_GO_S)
-        while thread.is_alive() and time.monotonic() < end:
-            thread.join(_TICK_S)
-            if self.gate.stop.now:
-                end = min(end, time.monotonic() + _LET_GO_S)
+        self._wait(thread, _LOADING_S if safe.ok and not hung else _LET_GO_S)
         self.let_go = not thread.is_alive()
         if not self.let_go:
             _hanging.append(thread)
         return safe
+
+    def _wait(self, thread: threading.Thread, seconds: float) -> None:
+        """Wait for a thread; not long once it is to stop now."""
+        end = time.monotonic() + seconds
+        while thread.is_alive() and time.monotonic() < end:
+            thread.join(_TICK_S)
+            if self.gate.stop.now:
+                end = min(end, time.monotonic() + _LET_GO_S)
 
     def _look_again(self) -> None:
         """Which devices there are, where opening ended before it had looked; one may hang."""
@@ -246,7 +253,7 @@ class OpenCore:
         self.lights.look()
         # Some shutters have none of their own before that preset; all are asked again after it.
         make_safe(self.lights.steps(), "opened")
-        start_up(self.core, self.lights)
+        start_up(self.core, self.lights, self.gate)
 
     def _before_unloading(self) -> None:
         """Micro-Manager itself unloads all devices where a line of a `.cfg` fails."""

@@ -12,6 +12,7 @@ from devices import presets
 from devices.light_like import is_dark, is_light_like, opens_shutter
 from devices.lights import Lights
 from devices.presets import CORE, Part
+from devices.safety import LightGate
 from devices.values import same
 
 if TYPE_CHECKING:
@@ -20,17 +21,23 @@ if TYPE_CHECKING:
 GROUP, STARTUP, SHUTDOWN = "System", "Startup", "Shutdown"
 
 
-def start_up(core: UniMMCore, lights: Lights) -> None:
+def start_up(core: UniMMCore, lights: Lights, gate: LightGate) -> None:
     """Set the Startup preset, which there is.
 
     Raises
     ------
     RuntimeError
         A device refused.
+    GateClosed
+        It is to end.
     """
-    presets.apply(
-        core, GROUP, STARTUP, lambda part: None if _lights(core, lights, part) else part.put(core)
-    )
+
+    def put(part: Part) -> None:
+        if not _lights(core, lights, part):
+            with gate.passing():
+                part.put(core)
+
+    presets.apply(core, GROUP, STARTUP, put)
 
 
 def shut_down(core: UniMMCore, lights: Lights) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ import pytest
 
 from agent.record.summary import summarize
 from devices.config import MicroscopeConfig
-from devices.errors import BindingError
+from devices.errors import BindingError, Interrupted
 from devices.microscope import Microscope
+from devices.presets import Part
 from tests import faulty
 from tests.helpers.runs import recorded, run_session
 
@@ -133,3 +135,61 @@ def test_a_cfg_that_fails_before_its_groups_leaves_no_preset_lit(tmp_path: Path)
     ):
         pass
     assert [power for _, power in faulty.made["Laser"][-2].given] == [50, 0]
+
+
+class Asked:
+    """Whether it is to end, as a signal says it."""
+
+    asked, now = False, False
+
+
+def test_no_line_of_a_cfg_is_carried_out_once_it_is_to_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A signal while its devices come up: what the lines after that would light stays dark."""
+    stop = Asked()
+    monkeypatch.setattr(faulty.FlakyCamera, "initialize", lambda self: setattr(stop, "asked", True))
+    config = MicroscopeConfig.model_validate(scope(tmp_path))
+    with pytest.raises(Interrupted), Microscope.open(config, stop=stop):
+        pass
+    assert {power for _, power in faulty.made["Laser"][-2].given} <= {0}
+
+
+def test_startup_ends_where_it_is_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal within it: nothing of it moves after that, and what moves by it is told to stop."""
+    stop, done = Asked(), []
+    put = Part.put
+
+    def put_one(part: Part, core: Any) -> None:
+        done.append(part.where)
+        stop.asked = True
+        put(part, core)
+
+    monkeypatch.setattr(Part, "put", put_one)
+    cfg = f"{CFG}ConfigGroup,System,Startup,Wheel,ClosedPosition,2\n"
+    config = MicroscopeConfig.model_validate(scope(tmp_path, cfg))
+    with pytest.raises(Interrupted), Microscope.open(config, stop=stop):
+        pass
+    assert done == ["Wheel.State"]
+
+
+def test_a_second_signal_does_not_wait_for_a_shutdown_that_hangs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("devices.opening._SHUTDOWN_S", 60)
+    monkeypatch.setattr("devices.opening._LET_GO_S", 0.2)
+    stop = Asked()
+    monkeypatch.setattr("devices.opening.shut_down", lambda core, lights: hang(stop))
+    with Microscope.open(MicroscopeConfig.model_validate(scope(tmp_path)), stop=stop) as microscope:
+        assert "not waited for" in str(microscope.shut_down("test"))
+        safe = microscope.close()
+    released.set()
+    assert safe.ok
+
+
+released = threading.Event()
+
+
+def hang(stop: Asked) -> None:
+    stop.asked = stop.now = True
+    released.wait(20)
