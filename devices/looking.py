@@ -7,7 +7,7 @@ as they are configured, and each would move its sample's clock on.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from devices.bound import devices_of, put
@@ -53,7 +53,7 @@ def look(core: UniMMCore, config: MicroscopeConfig, gate: LightGate) -> None:
     check_camera(core)
     sender = Sender(core, config, gate)
     try:
-        _check_sizes(core, config)
+        _check_sizes(core, config, gate)
         sizes = []
         for mode, pins in config.modes.items():
             full = {**config.start(), **pins}
@@ -64,9 +64,15 @@ def look(core: UniMMCore, config: MicroscopeConfig, gate: LightGate) -> None:
         check_pixel_size(sizes, config)
     finally:
         sender.forget()
-    if core.getExposure() > _LONGEST_MS:
-        core.setExposure(_LONGEST_MS)
-    _check_frame(core)
+    exposure_ms = core.getExposure()
+    if exposure_ms <= _LONGEST_MS:
+        _check_frame(core)
+        return
+    core.setExposure(_LONGEST_MS)
+    try:
+        _check_frame(core)
+    finally:
+        core.setExposure(exposure_ms)
 
 
 def check_camera(core: UniMMCore) -> None:
@@ -119,9 +125,14 @@ def check_pixel_size(sizes: Sequence[float | None], config: MicroscopeConfig) ->
     )
 
 
-def _check_sizes(core: UniMMCore, config: MicroscopeConfig) -> None:
+def _check_sizes(core: UniMMCore, config: MicroscopeConfig, gate: LightGate) -> None:
     """Check that no value of a setting of the camera changes the size of its frames."""
     camera = core.getCameraDevice()
+
+    def one(what: str, call: Callable[[], object]) -> None:
+        with gate.passing():
+            call()
+
     for name, setting in config.settings.items():
         others = name in config.light or name == config.exposure.camera
         if others or camera not in devices_of(core, setting):
@@ -129,7 +140,7 @@ def _check_sizes(core: UniMMCore, config: MicroscopeConfig) -> None:
         first: tuple[Value, tuple[int, ...]] | None = None
         for value in [*_tried(setting), setting.start]:
             try:
-                put(core, setting, value)
+                put(core, setting, value, one)
                 core.waitForDevice(camera)
             except Exception as error:
                 what = f"{setting.where()} = {value}"

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from devices.config import MicroscopeConfig
-from devices.errors import BindingError
+from devices.errors import BindingError, Interrupted
 from devices.microscope import Microscope
 from devices.shot import Shot
 from tests import faulty
@@ -207,6 +207,45 @@ def test_the_look_is_dark(tmp_path: Path) -> None:
         assert not any(opened for _, opened in shutter.given)
         assert not any(power for laser in lasers for _, power in laser.given)
         assert faulty.made["FlakyCamera"][-1].get_exposure() == 10.0
+
+
+def test_the_look_leaves_the_exposure_time_as_it_was(tmp_path: Path) -> None:
+    """A scanner's is not for a run to set: frames are taken with what the .cfg says."""
+    (tmp_path / "my.cfg").write_text(f"{TTL}Property,Camera,Exposure,500\n", encoding="utf-8")
+    dwell = {"dwell": {"device": "DA1", "property": "Voltage", "unit": "µs", "range": [0, 5]}}
+    dwell["dwell"]["start"] = 1
+    scanner = {"cfg": "my.cfg", "settings": dwell, "exposure": {"dwell_time": "dwell"}}
+    with Microscope.open(
+        MicroscopeConfig.model_validate({**DEMO, **scanner}), base=tmp_path
+    ) as microscope:
+        assert microscope.core.getExposure() == 500
+
+
+class Stopping(faulty.FlakyCamera):
+    """A camera whose gain is being set when a signal comes."""
+
+    asked = now = False
+    gains: tuple[float, ...] = ()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_property("Gain", default_value=0.0, limits=(0.0, 8.0), setter=Stopping.take)
+
+    def take(self, gain: float) -> None:
+        Stopping.asked, Stopping.gains = True, (*Stopping.gains, gain)
+
+
+def test_the_look_sets_nothing_once_it_is_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Stopping, "asked", False)
+    monkeypatch.setattr(Stopping, "gains", ())
+    config = faulty.config(
+        camera={"class": f"{__name__}:Stopping"},
+        microscope={"settings": camera("Gain", range=[0, 8], start=2)},
+    )
+    scope = MicroscopeConfig.model_validate(config["microscope"])
+    with pytest.raises(Interrupted), Microscope.open(scope, stop=Stopping):
+        pass
+    assert Stopping.gains == (0,)
 
 
 def test_a_setting_is_sent_again_where_another_changed_it(tmp_path: Path) -> None:
