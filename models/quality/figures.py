@@ -6,7 +6,6 @@ from statistics import NormalDist
 
 import torch
 from torch import Tensor
-from torchmetrics.functional.regression import spearman_corrcoef
 
 _GOOD = 0.5
 """Label from which a frame counts as good; chosen."""
@@ -35,6 +34,9 @@ def spearman(a: Tensor, b: Tensor) -> float:
     """
     if len(a) < 3 or float(a.std()) == 0 or float(b.std()) == 0:
         return 0.0
+    # Imports scipy and matplotlib, and few who import this need it.
+    from torchmetrics.functional.regression import spearman_corrcoef
+
     return float(spearman_corrcoef(a, b))
 
 

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torchmetrics.functional.image import structural_similarity_index_measure
 
 from models.restoration.network import RestorationNet
 from models.restoration.objective import Case
@@ -151,6 +150,9 @@ def _thinning(cases: Sequence[Case]) -> int:
 
 
 def _ssim(image: Tensor, target: Tensor) -> float:
+    # Imports scipy and matplotlib, which take longer than what restores a frame.
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
     found = structural_similarity_index_measure(image, target, data_range=1.0)
     assert isinstance(found, Tensor)
     return float(found)

@@ -8,11 +8,13 @@ import sys
 class Reads:
     """Reads the bundled networks."""
 
-    def compiler_needed(self) -> bool:
-        """Whether torch's compiler was imported for them."""
+    def imported(self) -> list[str]:
+        """What was imported for them of what takes long."""
         from models.interpolation import Interpolation
+        from models.quality import QualityScorer
         from models.restoration import Restorer
 
+        QualityScorer()
         Interpolation("flow", "cpu")
         Restorer("actin-small", "cpu")
-        return "torch._dynamo" in sys.modules
+        return [name for name in ("torch._dynamo", "torchmetrics") if name in sys.modules]

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
 
 from models.restoration.blind import blind
 from models.restoration.calibration import calibrate, covered, half_width, members, spread
@@ -127,6 +126,8 @@ class TestNormalization:
 class TestLosses:
     @pytest.mark.parametrize("scales", [3, 5])
     def test_ms_ssim_is_that_of_torchmetrics(self, scales: int) -> None:
+        from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
+
         generator = torch.Generator().manual_seed(1)
         target = torch.rand(2, 1, 256, 256, generator=generator)
         target = torch.nn.functional.avg_pool2d(target, 9, 1, 4)
