@@ -12,7 +12,7 @@ from devices import presets
 from devices.bound import make_dark, reads
 from devices.config import MicroscopeConfig, SettingConfig, Value
 from devices.light_like import is_light_like
-from devices.presets import CORE, Part
+from devices.presets import CORE, SHUTTER, Part
 from devices.safety import Step
 
 if TYPE_CHECKING:
@@ -55,7 +55,8 @@ class Lights:
         self._core = core
         self._config = config
         self._there: dict[str, bool] = {}
-        self._kept: dict[str, SettingConfig] = {}
+        self._kept: dict[str, tuple[SettingConfig, tuple[Part, ...]]] = {}
+        """What is made safe; of a group the parts of its preset, as far as they are there."""
         self.written: Mapping[tuple[str, str], tuple[Part, ...]] = {}
 
     def look(self) -> None:
@@ -71,43 +72,51 @@ class Lights:
                 there[str(label)] = kind == DeviceType.Shutter
         self._there = there
         # A name that is wrong in the config is told of when everything is dark.
-        self._kept = {
-            name: setting
-            for name, setting in {**self._config.settings, **self._config.constant}.items()
-            if setting.safe is not None and self._can_be_set(setting)
-        }
+        there_now = set()
+        for name, setting in {**self._config.settings, **self._config.constant}.items():
+            if setting.safe is None:
+                continue
+            # What is not there, or not yet, keeps nothing else of its preset lit.
+            parts = tuple(part for part in self._parts(setting) if self._can_be_put(part))
+            if setting.group is None:
+                is_there = self._can_be_set(setting.device, setting.property)
+            else:
+                is_there = any(part.device != CORE for part in parts)
+            if is_there:
+                # One by one, in a new dict: another thread makes safe what is known so far, while
+                # a device hangs in these questions.
+                self._kept = {**self._kept, name: (setting, parts)}
+                there_now.add(name)
+        self._kept = {name: kept for name, kept in self._kept.items() if name in there_now}
 
-    def _can_be_set(self, setting: SettingConfig) -> bool:
-        """Whether what has a safe value is there by now."""
-        return all(
+    def _can_be_set(self, device: str, prop: str) -> bool:
+        """Whether there is such a property by now."""
+        return (
             device in self._there
             and self._core.hasProperty(device, prop)
             and not self._core.isPropertyReadOnly(device, prop)
-            for device, prop in self._safe(setting)
         )
+
+    def _can_be_put(self, part: Part) -> bool:
+        """The same of a part of a preset, which may be a role of Micro-Manager itself."""
+        if part.device != CORE:
+            return self._can_be_set(part.device, part.prop)
+        return part.prop != SHUTTER or part.value in self.shutters
 
     def safe_values(self) -> dict[tuple[str, str], Value]:
         """What each property that is made safe is made, by device and property."""
-        return {
-            what: value
-            for setting in self._kept.values()
-            for what, value in self._safe(setting).items()
-        }
-
-    def _safe(self, setting: SettingConfig) -> dict[tuple[str, str], Value]:
-        """Properties that the safe value of a setting sets; one that is nowhere if it is not."""
-        assert setting.safe is not None
-        if setting.group is None:
-            return {(setting.device, setting.property): setting.safe}
-        return {
-            (part.device, part.prop): part.value
-            for part in self._parts(setting)
-            if part.device != CORE
-        } or {("", ""): setting.safe}
+        found: dict[tuple[str, str], Value] = {}
+        for setting, parts in self._kept.values():
+            if setting.group is None:
+                assert setting.safe is not None
+                found[setting.device, setting.property] = setting.safe
+            found |= {(part.device, part.prop): part.value for part in parts if part.device != CORE}
+        return found
 
     def _parts(self, setting: SettingConfig) -> tuple[Part, ...]:
-        """What the safe preset of a setting sets; nothing where there is none of that name."""
-        assert setting.group is not None
+        """What the safe preset of a group sets; nothing where there is none of that name."""
+        if setting.group is None:
+            return ()
         if presets.defined(self._core, setting.group, setting.safe):
             return presets.parts(self._core, setting.group, setting.safe)
         return self.written.get((setting.group, str(setting.safe)), ())
@@ -125,14 +134,14 @@ class Lights:
         """The safe state in words."""
         return (
             *(f"{label} closed" for label in self.shutters),
-            *(f"{name} at {setting.safe}" for name, setting in self._kept.items()),
+            *(f"{name} at {setting.safe}" for name, (setting, _) in self._kept.items()),
         )
 
     def steps(self) -> list[Step]:
         """How to make it dark: every shutter, every laser, then what else has a safe value."""
         return [
             *(self._shutter(label) for label in self.shutters),
-            *(self._set(*kept) for kept in self._kept.items()),
+            *(self._set(name, *kept) for name, kept in self._kept.items()),
         ]
 
     def loose(self) -> Iterator[Loose]:
@@ -159,11 +168,10 @@ class Lights:
             False,
         )
 
-    def _set(self, name: str, setting: SettingConfig) -> Step:
+    def _set(self, name: str, setting: SettingConfig, parts: tuple[Part, ...]) -> Step:
         core, safe = self._core, setting.safe
         if setting.group is None:
             return Step(name, lambda: make_dark(core, setting), lambda: reads(core, setting), safe)
-        parts = self._parts(setting)
         return Step(
             name,
             lambda: presets.darken(core, parts),

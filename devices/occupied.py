@@ -29,6 +29,8 @@ from devices.modules import module_named
 
 STATE = "STEDFAST_STATE"
 """Environment variable: the folder for locks; for one that several people's sessions share."""
+_EVERYBODYS = 0o666
+"""Permissions of a lock's file: all people of a shared folder can take the lock."""
 
 
 def occupy(config: MicroscopeConfig, base: Path) -> ExitStack:
@@ -75,7 +77,7 @@ def _parts(config: MicroscopeConfig, base: Path) -> Iterator[tuple[tuple[str, ..
 
 
 def _take(file: Path, at: tuple[str, ...]) -> FileLock:
-    lock = FileLock(file)
+    lock = FileLock(file, mode=_EVERYBODYS)
     # Taking a lock empties its file.
     who = file.with_suffix(".json")
     try:
@@ -83,6 +85,7 @@ def _take(file: Path, at: tuple[str, ...]) -> FileLock:
     except Timeout:
         raise BindingError(at, f"is in use by {_told(who)}; one session at a time") from None
     with suppress(OSError):
+        who.unlink(missing_ok=True)  # another person's could not be written over
         about = {
             "pid": os.getpid(),
             "since": datetime.now().isoformat(" ", "seconds"),

@@ -319,7 +319,12 @@ def open_core(
     Interrupted
         It is to end.
     """
-    held = OpenCore(config, stop or Never(), occupy(config, base))
+    taken = occupy(config, base)
+    try:
+        held = OpenCore(config, stop or Never(), taken)
+    except BaseException:
+        taken.close()
+        raise
     try:
         held.load(base, seed)
         yield held

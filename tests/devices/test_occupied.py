@@ -110,3 +110,34 @@ def test_one_cfg_by_two_names_is_one_microscope(tmp_path: Path) -> None:
 
     with Microscope.open(named("a.cfg"), base=tmp_path):
         assert_in_use(named("b.cfg"), tmp_path)
+
+
+def test_locks_of_a_shared_folder_are_open_to_everybody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever comes first leaves files that all others can lock, whatever their umask."""
+    monkeypatch.setenv("STEDFAST_STATE", str(tmp_path / "state"))
+    before = os.umask(0o077)
+    try:
+        with Microscope.open(scope(tmp_path / "log")):
+            pass
+    finally:
+        os.umask(before)
+    files = [*(tmp_path / "state").glob("*.lock")]
+    assert files and {file.stat().st_mode & 0o666 for file in files} == {0o666}
+
+
+def test_it_is_let_go_where_there_is_no_core(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(*args: object) -> None:
+        raise RuntimeError("no core")
+
+    config = scope(tmp_path / "log")
+    with monkeypatch.context() as patch:
+        patch.setattr("devices.opening.new_core", none)
+        # What is kept of the error keeps its frames, and all that they hold.
+        with pytest.raises(RuntimeError) as kept, Microscope.open(config):
+            pass
+    with Microscope.open(config):
+        assert kept

@@ -137,6 +137,23 @@ def test_a_cfg_that_fails_before_its_groups_leaves_no_preset_lit(tmp_path: Path)
     assert [power for _, power in faulty.made["Laser"][-2].given] == [50, 0]
 
 
+def test_a_safe_preset_is_carried_out_as_far_as_its_devices_are_there(tmp_path: Path) -> None:
+    """What is not there keeps nothing else lit."""
+    cfg = (
+        CFG + "#py ConfigGroup,Lamp,On,Lamp,Power_mW,50\n#py ConfigGroup,Lamp,Off,Lamp,Power_mW,0\n"
+        "#py ConfigGroup,Lamp,On,Late,Power_mW,50\n#py ConfigGroup,Lamp,Off,Late,Power_mW,0\n"
+    )
+    lamp = {"group": "Lamp", "choices": ["On"], "start": "On", "safe": "Off"}
+    late = {"Late": {"class": "tests.faulty:Nothing"}}
+    asked = {**scope(tmp_path, cfg), "settings": {"lamp": lamp}, "python_devices": late}
+    with (
+        pytest.raises(BindingError, match="cannot be imported"),
+        Microscope.open(MicroscopeConfig.model_validate(asked)),
+    ):
+        pass
+    assert faulty.made["Laser"][-2].power == 0
+
+
 class Asked:
     """Whether it is to end, as a signal says it."""
 
