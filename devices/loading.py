@@ -52,6 +52,10 @@ def new_core(
             # It knows the magnifiers of its adapters alone.
             return float(super().getPixelSizeUm(cached)) / magnification(self)
 
+        def getPixelSizeAffine(self, cached: bool = False) -> Any:  # noqa: N802  # the core's
+            factor = magnification(self)
+            return tuple(number / factor for number in super().getPixelSizeAffine(cached))
+
         def setConfig(self, groupName: str, configName: str) -> None:  # noqa: N802, N803  # its
             if start_up is not None and (groupName, configName) == (GROUP, STARTUP):
                 start_up()

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from devices.affine import Affine
 from devices.bound import devices_of, put
 from devices.config import MicroscopeConfig, SettingConfig, Value
 from devices.errors import BindingError, DeviceFault
-from devices.pixels import own_pixel_um
+from devices.pixels import own_affine, own_pixel_um
 from devices.safety import LightGate
 from devices.sending import Sender
 
@@ -28,7 +29,7 @@ _PIXEL_SIZE = 0.02
 """Relative difference that two ways of measuring a pixel size may have."""
 
 
-def look(core: UniMMCore, config: MicroscopeConfig, gate: LightGate) -> None:
+def look(core: UniMMCore, config: MicroscopeConfig, gate: LightGate) -> Affine | None:
     """Set everything but light, and take a frame in the dark.
 
     Parameters
@@ -40,6 +41,12 @@ def look(core: UniMMCore, config: MicroscopeConfig, gate: LightGate) -> None:
     gate
         Lets single device calls through.
 
+    Returns
+    -------
+    Affine | None
+        How the camera lies on the stage by the `.cfg`, in the first mode that has the config's
+        pixel size; None where it says nothing.
+
     Raises
     ------
     BindingError
@@ -47,32 +54,35 @@ def look(core: UniMMCore, config: MicroscopeConfig, gate: LightGate) -> None:
         run can store.
     """
     if config.virtual_sted is not None or config.replay is not None:
-        return
+        return own_affine(core, config)
     # Opened by Micro-Manager itself, the shutter would light this frame.
     core.setAutoShutter(False)
     check_camera(core)
     sender = Sender(core, config, gate)
     try:
         _check_sizes(core, config, gate)
-        sizes = []
+        sizes: list[float | None] = []
+        mountings: list[Affine | None] = []
         for mode, pins in config.modes.items():
             full = {**config.start(), **pins}
             dark = {name: full[name] for name in full if name not in config.light}
             _set(core, sender, dark, config.camera_ms(full), mode)
             _check_resolution(core, config, full, mode)
             sizes.append(own_pixel_um(core, config))
+            mountings.append(own_affine(core, config))
         check_pixel_size(sizes, config)
     finally:
         sender.forget()
     exposure_ms = core.getExposure()
-    if exposure_ms <= _LONGEST_MS:
-        _check_frame(core)
-        return
-    core.setExposure(_LONGEST_MS)
     try:
+        if exposure_ms > _LONGEST_MS:
+            core.setExposure(_LONGEST_MS)
         _check_frame(core)
     finally:
-        core.setExposure(exposure_ms)
+        if exposure_ms > _LONGEST_MS:
+            core.setExposure(exposure_ms)
+    meant = (at for at, size in enumerate(sizes) if size is not None and _is_given(size, config))
+    return mountings[next(meant, 0)]
 
 
 def check_camera(core: UniMMCore) -> None:
@@ -115,7 +125,7 @@ def check_pixel_size(sizes: Sequence[float | None], config: MicroscopeConfig) ->
     """
     found = [size * 1e3 for size in sizes if size is not None]
     given = config.pixel_size_nm
-    if len(found) < len(sizes) or any(abs(nm - given) <= _PIXEL_SIZE * given for nm in found):
+    if len(found) < len(sizes) or any(_is_given(nm * 1e-3, config) for nm in found):
         return
     one = next(iter(config.modes))
     where = f"in mode {one!r}" if len(config.modes) > 1 else "as a run has it"
@@ -123,6 +133,12 @@ def check_pixel_size(sizes: Sequence[float | None], config: MicroscopeConfig) ->
         ("pixel_size_nm",),
         f"{given:g}, but by {config.cfg} it is {found[0]:g} {where}; one of them is wrong",
     )
+
+
+def _is_given(pixel_um: float, config: MicroscopeConfig) -> bool:
+    """Whether a pixel size (µm) is the config's."""
+    given_um = config.pixel_size_nm * 1e-3
+    return abs(pixel_um - given_um) <= _PIXEL_SIZE * given_um
 
 
 def _check_sizes(core: UniMMCore, config: MicroscopeConfig, gate: LightGate) -> None:

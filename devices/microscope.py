@@ -9,6 +9,7 @@ from pathlib import Path
 
 from useq import MDAEvent
 
+from devices.affine import Affine
 from devices.binding import (
     check_bindings,
     check_fixed,
@@ -16,7 +17,7 @@ from devices.binding import (
     with_whole_numbers,
 )
 from devices.config import MicroscopeConfig, PropertyBinding, Value
-from devices.errors import BindingError, LimitError
+from devices.errors import BindingError, DeviceFault, LimitError
 from devices.fields import grid
 from devices.light import FRAME, Received
 from devices.lights import Loose
@@ -24,7 +25,7 @@ from devices.loading import assign_roles
 from devices.looking import look
 from devices.opening import OpenCore, open_core
 from devices.owners import check_once
-from devices.pixels import PixelSize, contradiction, own_affine, with_own_affine
+from devices.pixels import PixelSize, contradiction
 from devices.refusals import refused, unknown
 from devices.route import length
 from devices.safety import SafeState, Stop
@@ -94,7 +95,7 @@ class Microscope:
         self.kept = held.lights.kept()
         self.loose: tuple[Loose, ...] = tuple(held.lights.loose())
         self._pixel_size = PixelSize(core, config)
-        self.contradiction = contradiction(config, own_affine(core, config))
+        self.contradiction: str | None = None
         self._bound = {s.address(): (n, s) for n, s in config.settings.items()}
         self._engine = StrictEngine(core, config, self._guard, held.gate)
         core.mda.set_engine(self._engine)
@@ -141,11 +142,13 @@ class Microscope:
             microscope = held.within(
                 _LOOKING_S + config.timeout_s, lambda: cls._bind(held, config, revisited)
             )
-            held.within(_LOOKING_S + config.timeout_s, lambda: look(held.core, config, held.gate))
+            own = held.within(
+                _LOOKING_S + config.timeout_s, lambda: look(held.core, config, held.gate)
+            )
             held.within(_LOOKING_S, microscope._measure)  # settings may have changed it
+            held.within(_LOOKING_S, lambda: microscope._calibrate(own))
             # Looking may have switched light on.
             held.darken("opened")
-            microscope._pixel_size = PixelSize(held.core, microscope.config)
             held.arm()
             yield microscope
 
@@ -170,7 +173,6 @@ class Microscope:
         held.darken("opened")
         core.waitForSystem()
         check_taken(core, config)
-        config = with_own_affine(core, config)
         config = config.placed(
             core.getXYPosition() if core.getXYStageDevice() else None,
             core.getZPosition() if core.getFocusDevice() else None,
@@ -182,6 +184,13 @@ class Microscope:
         """Ask how large a frame is; a camera that does not answer later ends no more than one."""
         self.shape = (int(self.core.getImageHeight()), int(self.core.getImageWidth()))
         self.frame_bytes = int(self.core.getImageBufferSize())
+
+    def _calibrate(self, own: Affine | None) -> None:
+        """Know how large a pixel is, and how it lies on the stage if the `.cfg` says so."""
+        self.contradiction = contradiction(self.config, own)
+        if self.config.affine is None and own is not None:
+            self.config = self.config.model_copy(update={"affine": own.six})
+        self._pixel_size = PixelSize(self.core, self.config)
 
     def close(self, reason: str = "closed", *, hung: bool = False) -> SafeState:
         """Make safe, read back and let go of all devices; a second call does nothing more."""
@@ -337,7 +346,10 @@ class Microscope:
         z_um = self.config.fields.z_um
         if self.stacks and self.config.stage_limits.refusal(None, None, z_um) is None:
             self._engine.sender.move(None, None, z_um)
-            self.core.waitForDevice(self.core.getFocusDevice())
+            try:
+                self.core.waitForDevice(self.core.getFocusDevice())
+            except Exception as error:
+                raise DeviceFault(f"the focus was not put back: {error}") from error
 
     def _guard(self, event: MDAEvent) -> None:
         """Refuse an event that would set or move something outside its range."""

@@ -76,13 +76,6 @@ def own_affine(core: UniMMCore, config: MicroscopeConfig) -> Affine | None:
     return found if found.determinant else None
 
 
-def with_own_affine(core: UniMMCore, config: MicroscopeConfig) -> MicroscopeConfig:
-    """The same with the `.cfg`'s affine, where it has none of its own."""
-    if config.affine is not None or (own := own_affine(core, config)) is None:
-        return config
-    return config.model_copy(update={"affine": own.six})
-
-
 def contradiction(config: MicroscopeConfig, own: Affine | None) -> str | None:
     """How the config's affine differs from the `.cfg`'s, in words; None where it does not."""
     if own is None or config.affine is None:

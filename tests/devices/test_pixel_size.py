@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pymmcore_plus import DeviceType
+from pymmcore_plus.experimental.unicore import Device
 
 from agent.config import RunConfig, load
 from agent.plan import Frame, Note, Plan
@@ -101,3 +103,34 @@ def test_a_pixel_size_of_the_config_follows_the_binning() -> None:
         assert size.nm() == 20
         microscope.core.setProperty("Camera", "Binning", 2)
         assert size.nm() == 40
+
+
+class Tube(Device):
+    """A tube lens that enlarges twice, written in Python."""
+
+    _TYPE = DeviceType.Magnifier
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_property("Magnification", default_value=2.0, property_type=float)
+
+
+def test_a_magnifier_counts_in_the_affine_as_in_the_pixel_size(tmp_path: Path) -> None:
+    """A field that drifts would be followed twice as far."""
+    devices = TURRET.replace("Device,DHub", f"#py pyDevice,Tube,{__name__},Tube\nDevice,DHub", 1)
+    (tmp_path / "turret.cfg").write_text(
+        f"{devices}PixelSizeAffine,High,0.0201,0,0,0,-0.0201,0\n"
+        "PixelSizeAffine,Low,0.1,0,0,0,0.1,0\n",
+        encoding="utf-8",
+    )
+    config = load(write(tmp_path, CONFIG.replace("pixel_size_nm: 20", "pixel_size_nm: 10")))
+    with Microscope.open(config.microscope, base=tmp_path) as microscope:
+        mounting = microscope.config.mounting
+        # Of the objective that the run sets, and not of the one that was left in.
+        assert mounting is not None and mounting.mirrored
+        assert mounting.pixel_um == pytest.approx(0.01005)
+
+
+def write(folder: Path, text: str) -> Path:
+    (folder / "turret.yaml").write_text(text)
+    return folder / "turret.yaml"

@@ -18,7 +18,7 @@ from agent.run.replay import replay
 from agent.ui.report import write_report
 from devices.adapters import adapters_for
 from devices.config import FieldsConfig, MicroscopeConfig
-from devices.errors import BindingError, LimitError
+from devices.errors import BindingError, DeviceFault, LimitError
 from devices.fields import grid
 from devices.microscope import Microscope
 from devices.route import length, shortest
@@ -246,6 +246,21 @@ def test_the_focus_is_not_put_back_to_where_it_may_not_go(
         microscope.core.mda.run(iter([microscope.event(Shot("sted", field=where), 0)]))
         microscope.refocus()
         assert faulty.made["Focus"][-2].sent == went
+
+
+def test_a_focus_that_is_not_put_back_is_a_fault_of_a_device(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = MicroscopeConfig.model_validate(faulty.config(microscope=scope({}))["microscope"])
+    with Microscope.open(asked, base=tmp_path) as microscope:
+        microscope.stacks = True
+
+        def busy(label: str) -> None:
+            raise RuntimeError(f"Wait for device {label!r} timed out")
+
+        monkeypatch.setattr(microscope.core, "waitForDevice", busy)
+        with pytest.raises(DeviceFault, match="not put back"):
+            microscope.refocus()
 
 
 def test_a_list_on_the_cpp_core(tmp_path: Path) -> None:
