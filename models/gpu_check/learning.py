@@ -32,13 +32,14 @@ from models.restoration.weights import read_restoration
 KINDS = ("restoration", "interpolation", "quality")
 _STEPS, _EPOCHS = 100, 4
 """Steps that are timed for each recipe, in so many epochs; chosen."""
-# Epochs of the training that says how long one takes.
 _TRIED = 3
+"""Epochs of the training that says how long one takes; chosen."""
 _COMMAND = "python -m models.gpu_check --train"
 _METHODS = ("l2l", "n2n", "n2v", "care", "cyclegan")
 _TINY_FILTER = {"depth": 2, "kernel": 3, "first": 4}
 _TINY_RATING = {"network": "stedfast", "channels": [2, 2, 4, 4, 4, 4], "hidden": 8, "heads": 2}
 _TINY_FLOW = {"network": "flow", "widths": [4, 6], "hidden": 8, "synthesis": [4, 6]}
+"""Networks as small as their recipes allow; chosen: what is learned does not count here."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from models.interpolation.pyramid import conv, twice
 from models.interpolation.warping import backward, places
 
 _SIDE = 4
-"""Of the adaptive kernels, pixels."""
+"""Side of the adaptive kernels (pixels), as in MEMC-Net (Bao et al., 2019) and DAIN."""
 
 
 class Kernels(nn.Module):

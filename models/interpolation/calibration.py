@@ -18,8 +18,8 @@ from models.restoration.calibration import COVERAGE, LEVELS, covered, half_width
 
 _SHARES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4)
 """Shares of the blend that are tried; chosen."""
-# In dB: what a share must gain to be worth it.
 _WORTH = 0.03
+"""What a share must gain in peak signal-to-noise ratio to be worth it (dB); chosen."""
 # Of 100 million pixels no more is learned about one number than of these.
 _ENOUGH = 2_000_000
 

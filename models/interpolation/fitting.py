@@ -27,8 +27,9 @@ from models.restoration.objective import channels_last, set_rate
 
 Progress = Callable[[int, int, dict[str, float]], None]
 """Called after each epoch with its number, how many there are in all, and figures."""
-# Deformable offsets and flows have rare, huge gradients; this much is usual.
 _LARGEST_GRADIENT = 1.0
+"""Norm to which gradients are clipped; chosen: deformable offsets and flows have rare, huge ones,
+and this much is usual."""
 # Of the way from the weights that a fine-tuning began with to those that it reached.
 _SHARES = (0.25, 0.5, 0.75)
 

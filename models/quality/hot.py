@@ -8,13 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 _LOW, _HIGH = 1.0, 99.8
-# Of (frame's upper − lower percentile). The brightest pixel of a frame, real or simulated, lies
-# within 3: the counts of a structure thin out towards the brightest, and a focus is no point.
+"""Percentiles whose distance is a frame's range (%); those of a tile's normalization."""
 FAR = 4.0
+"""Ranges above the lower percentile from which a pixel is hot; chosen. The brightest pixel of a
+frame, real or simulated, lies within 3: the counts of a structure thin out towards the brightest,
+and a focus is no point."""
 _MOST = 1e-3
 """Share of the pixels above which bright ones are taken for the image; chosen."""
 _SOME = 8
-"""Every so-manieth pixel is looked at first; chosen."""
+"""Step between the pixels that are looked at first; chosen."""
 
 
 def without_hot_pixels(frame: NDArray[Any]) -> NDArray[Any]:

@@ -18,7 +18,9 @@ from torch import Tensor, nn
 from models.quality.preparing import INPUT
 
 CHANNELS = (16, 16, 32, 64, 64, 128)
+"""Output channels of the six convolutions, unless a recipe has others; chosen."""
 HIDDEN = 128
+"""Units of the first fully connected layer, likewise."""
 SMALLEST_SD = 0.005
 """Least standard deviation of a score; chosen."""
 

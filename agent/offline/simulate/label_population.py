@@ -43,7 +43,7 @@ class Source:
 
 
 REAL_SHARE = 0.5
-"""Of the fields of a source that has drawn structures, too."""
+"""Share of real maps among the fields of a source that has drawn structures, too; chosen."""
 
 SOURCES: MappingProxyType[tuple[Structure, LabelSet], Source] = MappingProxyType(
     {
@@ -54,6 +54,7 @@ SOURCES: MappingProxyType[tuple[Structure, LabelSet], Source] = MappingProxyType
         ("psd95", "test"): Source((4, 5)),
     }
 )
+"""Of each structure and set; chosen: no map is in both sets."""
 
 RANGES: MappingProxyType[str, MappingProxyType[LabelSet, _Intervals]] = MappingProxyType(
     {
@@ -78,8 +79,8 @@ RANGES: MappingProxyType[str, MappingProxyType[LabelSet, _Intervals]] = MappingP
 for, to within a few percent. The others are each label's own (`Label`).
 """
 
-# The same for both sets: the strength of the off-target signal need not differ.
 _OFF_TARGET_SHARE = (0.05, 0.6)
+"""Range of the share of off-target signal; chosen. The same for both sets: it need not differ."""
 _DWELL_US = (10.0, 60.0)
 """Range of the dwell time (µs); chosen."""
 _RESOLUTIONS_DIFFER = (0.95, 1.05)

@@ -45,7 +45,7 @@ class Population:
 
 _SYNTHETIC: _Maps = dict.fromkeys(SYNTHETIC)
 REAL_SHARE = 0.35
-"""Of the frames of a population that has real and drawn structures."""
+"""Share of real maps among the frames of a population that has drawn structures, too; chosen."""
 
 POPULATIONS = MappingProxyType(
     {
@@ -58,6 +58,7 @@ POPULATIONS = MappingProxyType(
         "robitaille": Population({"actin": (0, 1, 2)}, quick=True),
     }
 )
+"""Of each set; chosen: pySTED's maps of actin in training, validation and tests are others."""
 SETS: tuple[SetName, ...] = get_args(SetName)
 
 

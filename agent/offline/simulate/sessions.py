@@ -32,6 +32,8 @@ GRID = {
     "dwell_s": np.geomspace(0.7e-6, 80e-6, 6),
     "passes": np.geomspace(1, 16, 5),
 }
+"""Settings that each sample is imaged at (W, W, s, line passes): all combinations; chosen to reach
+from frames without signal to bleached fields."""
 _DENSITY, _BACKGROUND_HZ = (4.0, 60.0), (300.0, 20_000.0)
 """Ranges of molecules in a pixel and of the background (counts/s); chosen."""
 _WIDER = {"sigma_ste": (0.5, 2.0), "bleach_k1": (0.4, 2.5), "quantum_yield": (0.4, 1.25)}
