@@ -21,6 +21,7 @@ __all__ = [
     "ExposureConfig",
     "FieldsConfig",
     "FixedProperty",
+    "ImspectorConfig",
     "MicroscopeConfig",
     "Model",
     "Place",
@@ -221,6 +222,28 @@ class ReplayConfig(Model):
     axis: dict[str, int] = Field(default_factory=dict, description="place along other axes: {z: 3}")
 
 
+class ImspectorConfig(Model):
+    """An Abberior microscope, through Imspector's server."""
+
+    host: str = Field("", description="computer that Imspector runs on; this one if empty")
+    measurement: str | None = Field(
+        None, description="name of the open measurement that is driven; the active one if absent"
+    )
+    configuration: str | None = Field(
+        None, description="its configuration; the active one if absent"
+    )
+    channels: tuple[str, ...] = Field(
+        (), description="names of the channels whose lasers are driven; all if absent"
+    )
+    reply_s: float = Field(5.0, gt=0, le=600, description="time limit for one call (s)")
+    confirm_s: float = Field(
+        2.0, gt=0, le=600, description="time in which a value that was set must read back (s)"
+    )
+    scan_s: float = Field(
+        10.0, gt=0, le=3600, description="what a scan may take beyond its exposure (s)"
+    )
+
+
 class PythonDevice(Model):
     """A device written in Python (a pymmcore-plus `unicore` device)."""
 
@@ -252,6 +275,9 @@ class MicroscopeConfig(Model):
         None, description="the simulated STED microscope, instead of a real one"
     )
     replay: ReplayConfig | None = Field(None, description="a recorded movie, instead of a camera")
+    imspector: ImspectorConfig | None = Field(
+        None, description="an Abberior microscope, through Imspector"
+    )
     python_devices: dict[str, PythonDevice] = Field(
         default_factory=dict, description="devices written in Python, by label"
     )
@@ -300,9 +326,11 @@ class MicroscopeConfig(Model):
 
     @model_validator(mode="after")
     def _consistent(self) -> MicroscopeConfig:
-        if not (self.cfg or self.virtual_sted or self.replay or self.python_devices):
+        sources = (self.cfg, self.virtual_sted, self.replay, self.imspector, self.python_devices)
+        if not any(sources):
             raise ValueError(
-                "needs at least one of `cfg`, `virtual_sted`, `replay`, `python_devices`"
+                "needs at least one of `cfg`, `virtual_sted`, `replay`, `imspector`,"
+                " `python_devices`"
             )
         if self.virtual_sted and self.replay:
             raise ValueError("takes `virtual_sted` or `replay`, not both")

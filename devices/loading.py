@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from devices.adapters import adapters_for
 from devices.cfg import load_cfg
-from devices.config import NO_SHUTTER, MicroscopeConfig
+from devices.config import NO_SHUTTER, ImspectorConfig, MicroscopeConfig
 from devices.errors import BindingError
 from devices.extras import install
 from devices.fields import grid
@@ -194,6 +194,8 @@ def _python_devices(
             loaded |= build_replay(config.replay, base)
         except (OSError, ValueError) as error:
             raise BindingError(("replay", "file"), str(error)) from error
+    if config.imspector is not None:
+        loaded |= _imspector(config.imspector)
     yield from loaded.items()
     for label, device in config.python_devices.items():
         module, _, name = device.class_.partition(":")
@@ -209,6 +211,20 @@ def _python_devices(
         except Exception as error:
             raise BindingError(("python_devices", label, "options"), _said(error)) from error
         yield label, made
+
+
+def _imspector(config: ImspectorConfig) -> dict[str, Any]:
+    try:
+        from devices.imspector.build import build_imspector
+
+        return dict(build_imspector(config))
+    except ModuleNotFoundError as error:
+        why = f"{error.name} is not installed: {install('imspector')}"
+        raise BindingError(("imspector",), why) from error
+    except ValueError as error:
+        raise BindingError(("imspector",), str(error)) from error
+    except RuntimeError as error:
+        raise BindingError(("imspector",), f"Imspector: {_said(error)}") from error
 
 
 def _said(error: Exception) -> str:

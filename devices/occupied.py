@@ -1,6 +1,7 @@
 """One microscope, one session: the process that opens one holds it until it is let go.
 
-A microscope is known by its `.cfg` and by its Python devices with their options. Simulated and
+A microscope is known by its `.cfg`, by the host of its Imspector, and by its Python devices with
+their options. Simulated and
 recorded devices are each session's own. The system lets go of a lock when its process ends, in any
 way.
 """
@@ -31,6 +32,7 @@ STATE = "STEDFAST_STATE"
 """Environment variable: the folder for locks; for one that several people's sessions share."""
 _EVERYBODYS = 0o666
 """Permissions of a lock's file: all people of a shared folder can take the lock."""
+_HERE = ("", "localhost", "127.0.0.1", "::1")
 
 
 def occupy(config: MicroscopeConfig, base: Path) -> ExitStack:
@@ -63,6 +65,10 @@ def _parts(config: MicroscopeConfig, base: Path) -> Iterator[tuple[tuple[str, ..
     """The parts that all sessions of this microscope share, and their places in the config."""
     if config.cfg is not None and config.cfg != "demo":
         yield ("cfg",), f"cfg {os.path.realpath(base / config.cfg)}"
+    if config.imspector is not None:
+        # Names of this computer are one, and only one measurement is scanned at a time.
+        host = config.imspector.host.lower()
+        yield ("imspector",), f"imspector {'' if host in _HERE else host}"
     alike: Counter[str] = Counter()
     for label, device in config.python_devices.items():
         module, _, name = device.class_.partition(":")

@@ -1,0 +1,121 @@
+"""Imspector's devices from a config."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from devices.config import ImspectorConfig
+from devices.imspector.connection import Imspector
+from devices.imspector.devices import Beam, Driven, Focus, Laser, Scan, Stage
+
+if TYPE_CHECKING:
+    from pymmcore_plus.experimental.unicore import Device
+
+BEAM, SCAN, STAGE, FOCUS = "Beam", "Scan", "Stage", "Focus"
+"""Labels of the devices that every system has."""
+
+
+def connect(config: ImspectorConfig) -> Imspector:
+    """Connect to Imspector.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        specpy is not installed.
+    RuntimeError
+        There is no server, no measurement, or its paths are none that are known.
+    """
+    # It has no types.
+    specpy: Any = import_module("specpy")
+    return Imspector(config, specpy.get_application, specpy)
+
+
+def build_imspector(config: ImspectorConfig) -> dict[str, Device]:
+    """Connect, and build the devices, by label in the order to load them.
+
+    Returns
+    -------
+    dict
+        A laser each by the name of its calibration (`STED_775`), `Beam`, `Stage`, `Focus`, `Scan`.
+
+    Raises
+    ------
+    ModuleNotFoundError, RuntimeError
+        As `connect`.
+    ValueError
+        A channel is not there.
+    """
+    link = connect(config)
+    try:
+        return _devices(config, link)
+    except BaseException:
+        link.close()
+        raise
+
+
+def _devices(config: ImspectorConfig, link: Imspector) -> dict[str, Device]:
+    layout = link.layout
+    names = _channel_names(link)
+    channels = _driven(config.channels, names)
+    driven = Driven(link)
+    lasers: dict[str, Laser] = {}
+    for number, entry in enumerate(_entries(link.read(layout.lasers))):
+        label = _unique(_laser_name(entry, number), lasers)
+        lasers[label] = Laser(link, driven, number, channels, len(names), _emission(link, label))
+    beam = Beam(link)
+    scan = Scan(link, driven, beam, list(lasers.values()), channels, next(iter(channels)))
+    return {**lasers, BEAM: beam, STAGE: Stage(link), FOCUS: Focus(link), SCAN: scan}
+
+
+def _channel_names(link: Imspector) -> list[str]:
+    """Of all channels; one without a name where all share their settings."""
+    if link.layout.channels is None:
+        return ["all"]
+    return [
+        str(entry.get("name") or f"channel {number}")
+        for number, entry in enumerate(_entries(link.read(link.layout.channels)))
+    ]
+
+
+def _driven(wanted: Iterable[str], names: list[str]) -> dict[int, str]:
+    """Numbers and names of the channels that are asked for; all if none is."""
+    wanted = tuple(wanted)
+    for name in wanted:
+        if name not in names:
+            raise ValueError(f"`channels`: found {name!r}; accepted: {', '.join(map(repr, names))}")
+    return {number: name for number, name in enumerate(names) if not wanted or name in wanted}
+
+
+def _entries(found: Any) -> list[Any]:
+    """A list, which some versions give as a mapping of numbers."""
+    return list(found.values()) if isinstance(found, dict) else list(found)
+
+
+def _laser_name(entry: Any, number: int) -> str:
+    """By the calibration that it uses; else its own, or its number."""
+    power = entry.get("power", {}) if isinstance(entry, dict) else {}
+    named = str(power.get("calibration_used") or "") or str(
+        entry.get("id", "") if isinstance(entry, dict) else ""
+    )
+    # Micro-Manager's files take no commas in labels.
+    return re.sub(r"[^\w. -]", "_", named) or f"Laser {number}"
+
+
+def _unique(name: str, taken: Iterable[str]) -> str:
+    count, found = 1, name
+    while found in set(taken):
+        count += 1
+        found = f"{name} {count}"
+    return found
+
+
+def _emission(link: Imspector, laser: str) -> str | None:
+    """Where a laser's own device says whether it emits."""
+    path = f"{laser}/laser_on"
+    try:
+        return path if isinstance(link.values.get(path), bool | int) else None
+    except RuntimeError:
+        return None
