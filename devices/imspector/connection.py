@@ -24,7 +24,7 @@ _AGAIN_S = 0.25
 ignored the first time, and one of several in quick succession may be."""
 _POLL_S = 0.02
 """Between two readings of a value that is not there yet (s)."""
-_STATUS_S = 0.5
+_STATUS_S = 0.1
 """Between two questions whether it still scans, where the end was not told (s)."""
 _SAME = 1e-4
 """Relative difference below which a value is the one that was set: Imspector rounds to what its

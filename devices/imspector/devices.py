@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -52,6 +52,15 @@ class Driven:
         self._values.setdefault(path, found)
         return found
 
+    def known(self, path: str) -> Any:
+        """As it was last read: a change by someone else shows behind the next scan."""
+        return self._values[path] if path in self._values else self.get(path)
+
+    def forget(self, paths: Iterable[str]) -> None:
+        """These follow from others that were set."""
+        for path in paths:
+            self._values.pop(path, None)
+
     def verify(self) -> None:
         """Read all again.
 
@@ -60,13 +69,23 @@ class Driven:
         RuntimeError
             One is another one than before: someone changed it.
         """
+        groups = {group: self._link.read(group) for group in self._link.layout.groups}
         for path, value in self._values.items():
-            if not same(found := self._link.read(path), value):
+            found = self._within(groups, path)
+            if not same(found, value):
                 self._values[path] = found
                 raise RuntimeError(
                     f"{path} became {found!r} during the frame, and was {value!r}: it was changed"
                     " in Imspector"
                 )
+
+    def _within(self, groups: Mapping[str, Any], path: str) -> Any:
+        for group, found in groups.items():
+            if path.startswith(f"{group}/"):
+                for part in path.removeprefix(f"{group}/").split("/"):
+                    found = found[int(part)] if isinstance(found, list) else found[part]
+                return found
+        return self._link.read(path)
 
 
 class Laser(ShutterDevice):
@@ -274,7 +293,7 @@ class Scan(SimpleCameraDevice):
                 property_type=float,
                 limits=(0.1, 1000.0),
                 getter=_reader(driven, self._range("length", axis), 1e6),
-                setter=_writer(driven, self._range("length", axis), 1e6),
+                setter=self._field(axis),
             )
 
     def _detector(self) -> None:
@@ -296,7 +315,8 @@ class Scan(SimpleCameraDevice):
             )
 
     def _get_lines(self) -> int:
-        return 1 if self._lines is None else int(self._driven.get(self._lines))
+        assert self._lines is not None
+        return int(self._driven.get(self._lines))
 
     def _set_lines(self, value: float) -> None:
         assert self._lines is not None
@@ -308,6 +328,20 @@ class Scan(SimpleCameraDevice):
     def _set_pixel_size(self, value: float) -> None:
         for axis in "xy":
             self._driven.set(self._range("pixel_size", axis), float(value) * 1e-9)
+        self._forget_size()
+
+    def _field(self, axis: str) -> Callable[[Scan, float], None]:
+        def set_length(scan: Scan, value: float) -> None:
+            scan._driven.set(scan._range("length", axis), float(value) * 1e-6)
+            scan._forget_size()
+
+        return set_length
+
+    def _forget_size(self) -> None:
+        """Pixels follow from their size and the field."""
+        self._driven.forget(
+            self._range(what, axis) for what in ("pixel_size", "length", "pixels") for axis in "xy"
+        )
 
     def initialize(self) -> None:
         """Keep hands off what a run controls."""
@@ -319,7 +353,7 @@ class Scan(SimpleCameraDevice):
 
     def sensor_shape(self) -> tuple[int, int]:
         """Rows × columns of a frame, as Imspector has them now."""
-        rows, columns = (int(self._link.read(self._range("pixels", axis))) for axis in "yx")
+        rows, columns = (int(self._driven.known(self._range("pixels", axis))) for axis in "yx")
         return rows, columns
 
     def dtype(self) -> np.dtype[Any]:
@@ -335,7 +369,8 @@ class Scan(SimpleCameraDevice):
     def get_exposure(self) -> float:
         """How long light falls on the sample in a frame (ms)."""
         rows, columns = self.sensor_shape()
-        return float(self._driven.get(self._dwell)) * 1e3 * rows * columns * self._get_lines()
+        lines = 1 if self._lines is None else int(self._driven.known(self._lines))
+        return float(self._driven.known(self._dwell)) * 1e3 * rows * columns * lines
 
     def set_exposure(self, exposure: float) -> None:
         """Refuse any but the present exposure (ms), with a `ValueError`."""

@@ -38,6 +38,8 @@ class Layout:
         Of a channel's detector; times in s. None where they are not known.
     coarse
         Position of the stage (m).
+    groups
+        Below which all of these are, but the stage: each is read at once.
     """
 
     versions: str
@@ -54,6 +56,7 @@ class Layout:
     gate_delay: str | None
     gate_width: str | None
     coarse: str
+    groups: tuple[str, ...]
     pixel_size: str = f"{_SCAN}/A/psz"
     length: str = f"{_SCAN}/A/len"
     pixels: str = f"{_SCAN}/A/res"
@@ -91,6 +94,7 @@ LAYOUTS = (
         gate_delay=f"{_CHANNEL}/gating/delay",
         gate_width=f"{_CHANNEL}/gating/width",
         coarse=f"{_SCAN}/coarse_A/g_off",
+        groups=(_MEASUREMENT, _SCAN),
     ),
     Layout(
         versions="14 to early 16",
@@ -107,6 +111,7 @@ LAYOUTS = (
         gate_delay=None,
         gate_width=None,
         coarse=f"{_SCAN}/offsets/coarse/A/g_off",
+        groups=("ExpControl/lasers", "ExpControl/scan"),
     ),
 )
 

@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from agent.record.ledger import Ledger
@@ -132,7 +133,12 @@ def test_what_is_recorded_is_what_was_scanned_at(
     server = serve(behaviours=(behaviour,))
     begun = time.monotonic()
     result, run = live(tmp_path)
-    assert server.dark and not server.locked and result.safe, result.reason
+    assert not server.scanning and not server.locked and result.safe, result.reason
+    if behaviour == "closed":  # it has its powers again when a person opens it
+        assert result.status == "failed" and "is not open in Imspector" in (result.reason or "")
+        assert check_rows(run) > 0
+        return
+    assert server.dark
     if behaviour == "interlocked":
         assert result.status == "failed" and "STED_775 does not emit" in (result.reason or "")
         return
@@ -140,3 +146,29 @@ def test_what_is_recorded_is_what_was_scanned_at(
     assert check_rows(run) == 6
     # A call that hangs, or a scan without an end, costs its limit and no more.
     assert time.monotonic() - begun < 30
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_storm_of_everything_leaves_it_dark(tmp_path: Path, serve: Serve, seed: int) -> None:
+    server = serve(behaviours=BEHAVIOURS, chance=0.05, seed=seed)
+    server.values["STED_775"]["laser_on"] = True
+    result, run = live(tmp_path, frames=10)
+    assert not server.scanning and not server.locked and result.safe, result.reason
+    assert server.dark or "measurement" in (result.reason or "")  # which was closed
+    check_rows(run)
+
+
+def test_few_calls_lie_between_two_scans(tmp_path: Path, serve: Serve) -> None:
+    server = serve()
+    calls: list[int] = []
+    start = server.start
+
+    def counted() -> None:
+        calls.append(server.calls)
+        start()
+
+    server.start = counted  # type: ignore[method-assign]
+    result, _ = live(tmp_path, frames=8)
+    assert result.status == "completed", result.reason
+    # At 5 ms a call, 60 ms.
+    assert max(np.diff(calls[2:])) <= 12
