@@ -14,6 +14,7 @@ from devices.errors import BindingError
 from devices.extras import install
 from devices.fields import grid
 from devices.groups import shutter_of
+from devices.imspector.labels import BEAM
 from devices.modules import module_named
 from devices.pixels import OURS
 from devices.refusals import refused
@@ -129,6 +130,8 @@ def load_devices(
         if device._initialized_ is not True:
             raise BindingError(at, f"device {label!r} did not come up: {device._initialized_}")
         yield
+    if config.imspector is not None and not core.getShutterDevice():
+        core.setShutterDevice(BEAM)
 
 
 def _check_initialized(core: UniMMCore) -> None:

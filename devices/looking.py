@@ -74,12 +74,14 @@ def look(core: UniMMCore, config: MicroscopeConfig, gate: LightGate) -> Affine |
     finally:
         sender.forget()
     exposure_ms = core.getExposure()
+    # That of a scan follows from its settings.
+    long = exposure_ms > _LONGEST_MS and config.exposure.dwell_time is None
     try:
-        if exposure_ms > _LONGEST_MS:
+        if long:
             core.setExposure(_LONGEST_MS)
         _check_frame(core)
     finally:
-        if exposure_ms > _LONGEST_MS:
+        if long:
             core.setExposure(exposure_ms)
     meant = (at for at, size in enumerate(sizes) if size is not None and _is_given(size, config))
     return mountings[next(meant, 0)]
@@ -131,7 +133,8 @@ def check_pixel_size(sizes: Sequence[float | None], config: MicroscopeConfig) ->
     where = f"in mode {one!r}" if len(config.modes) > 1 else "as a run has it"
     raise BindingError(
         ("pixel_size_nm",),
-        f"{given:g}, but by {config.cfg} it is {found[0]:g} {where}; one of them is wrong",
+        f"{given:g}, but by {config.cfg or 'Imspector'} it is {found[0]:g} {where}; one of them is"
+        " wrong",
     )
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from devices.affine import Affine
 from devices.config import MicroscopeConfig
+from devices.imspector.labels import PIXEL_SIZE, SCAN
 
 if TYPE_CHECKING:
     from pymmcore_plus.experimental.unicore import UniMMCore
@@ -21,7 +22,7 @@ ALIKE = 0.05
 def own_pixel_um(
     core: UniMMCore, config: MicroscopeConfig, *, cached: bool = False
 ) -> float | None:
-    """Side of a pixel (µm) at the moment by the `.cfg`; None where it says nothing.
+    """Side of a pixel (µm) at the moment by the `.cfg` or Imspector; None where it says nothing.
 
     Parameters
     ----------
@@ -30,6 +31,8 @@ def own_pixel_um(
     cached
         By what the devices were last told or asked, instead of asking them.
     """
+    if config.imspector is not None:
+        return float(core.getProperty(SCAN, PIXEL_SIZE)) * 1e-3
     # The demo's objectives look at nothing.
     if config.cfg in (None, "demo") or core.getCurrentPixelSizeConfig(cached) in ("", OURS):
         return None
@@ -66,7 +69,7 @@ class PixelSize:
 
 def own_affine(core: UniMMCore, config: MicroscopeConfig) -> Affine | None:
     """How the camera lies on the stage at the moment by the `.cfg`; None where it says nothing."""
-    if own_pixel_um(core, config) is None:
+    if config.imspector is not None or own_pixel_um(core, config) is None:
         return None
     if tuple(core.getPixelSizeAffineByID(core.getCurrentPixelSizeConfig())) == _UNTOLD:
         return None

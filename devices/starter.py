@@ -94,7 +94,7 @@ def _pixel_size(core: UniMMCore, known_nm: float | None) -> str:
     own = core.getCurrentPixelSizeConfig() in ("", OURS)
     pixel_nm = core.getPixelSizeUm() * 1e3
     if known_nm is not None:
-        found, source = known_nm, "as that config has it"
+        found, source = known_nm, "as it is there"
     elif own:
         found, source = 100.0, "a guess"
     elif not (math.isfinite(pixel_nm) and pixel_nm > 0):

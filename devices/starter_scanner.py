@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 _DWELL = re.compile(r"pixel[ _-]?(rate|clock|frequency|time)|dwell|sample[ _-]?rate", re.IGNORECASE)
 _LINES = re.compile("resolution|lines|pixels|size", re.IGNORECASE)
+_PASSES = re.compile("line[ _-]?(accumulation|average|averaging|repetition)", re.IGNORECASE)
+_SAME = 0.01
+"""Relative difference between an exposure time and what it follows from."""
 _UNIT = re.compile(rf"(?<![a-z])({'|'.join(sorted((*HERTZ, *SECONDS), key=len, reverse=True))})\b")
 
 
@@ -32,18 +36,26 @@ def scanner(core: UniMMCore, camera: DeviceInfo | None) -> Mapping[str, Property
     Returns
     -------
     Mapping[str, PropertyInfo]
-        `dwell_time`, and `resolution` where a property is as large as a frame; empty where the
-        camera has an exposure time, or no property looks like a dwell time.
+        `dwell_time`; `resolution` where a property is as large as a frame, `line_accumulations`
+        where the exposure time follows from a property of that name. Empty where the camera has
+        an exposure time of its own, or no property looks like a dwell time.
     """
-    if camera is None or core.getExposure(camera.label) > 0:
+    if camera is None:
         return {}
     dwell = next((p for p in _that_can_be_set(camera) if _DWELL.search(p.name)), None)
-    if dwell is None or not _is_dwell_time(dwell):
+    if dwell is None or dwell.value is None or not _is_dwell_time(dwell):
         return {}
     found = {"dwell_time": dwell}
     if not core.getCameraDevice():
         core.setCameraDevice(camera.label)  # the one whose frames are asked about
     size = (core.getImageWidth(), core.getImageHeight())
+    if (exposure_s := core.getExposure(camera.label) * 1e-3) > 0:
+        lines = next((p for p in _that_can_be_set(camera) if _PASSES.search(p.name)), None)
+        passes = None if lines is None else number(lines.value)
+        scan_s = dwell_s(dwell.value, _unit(dwell)) * size[0] * size[1] * (passes or 1)
+        if not math.isclose(exposure_s, scan_s, rel_tol=_SAME):
+            return {}
+        return found if lines is None else {**found, "line_accumulations": lines}
     for prop in _that_can_be_set(camera):
         side = number(prop.value)
         if _LINES.search(prop.name) and side is not None and size == (side, side):
@@ -57,7 +69,9 @@ def setting(device: str, key: str, prop: PropertyInfo) -> Iterator[str]:
     yield f"      device: {_quoted(device)}"
     yield f"      property: {_quoted(prop.name)}"
     choices: tuple[object, ...] = prop.allowed
-    if key == "resolution":
+    if key == "line_accumulations":
+        yield "      kind: integer"
+    elif key == "resolution":
         choices = (prop.value,)  # frames of a run are of one size
     else:
         yield f"      unit: {_unit(prop)}  # check: of the dwell time, or of the rate"
@@ -66,7 +80,8 @@ def setting(device: str, key: str, prop: PropertyInfo) -> Iterator[str]:
         yield f"      choices: [{', '.join(map(_quoted, choices))}]"
     else:
         assert prop.limits is not None
-        yield f"      range: [{prop.limits[0]!r}, {prop.limits[1]!r}]"
+        as_is = int if key == "line_accumulations" else float
+        yield f"      range: [{as_is(prop.limits[0])!r}, {as_is(prop.limits[1])!r}]"
     yield f"      start: {_quoted(prop.value)}  # check: what a run starts from"
 
 

@@ -16,22 +16,38 @@ from agent.config import load, plain_yaml
 from agent.config.data import as_data
 from agent.config.reading import UserError, located, noted
 from agent.run.signals import interrupts
-from devices.config import ExposureConfig, MicroscopeConfig
+from devices.config import ExposureConfig, ImspectorConfig, MicroscopeConfig
 from devices.errors import BindingError
 from devices.inventory import DeviceInfo, GroupInfo, PropertyInfo, groups, inventory
 from devices.opening import open_core
+from devices.pixels import own_pixel_um
 from devices.starter import starter_config
 
 if TYPE_CHECKING:
     from pymmcore_plus.experimental.unicore import UniMMCore
 
 _ASKING_S = 60.0
-_SOURCES = ("cfg", "virtual_sted", "replay", "modules", "python_devices")
+_SOURCES = ("cfg", "virtual_sted", "replay", "imspector", "modules", "python_devices")
 """Keys of `microscope` that devices are loaded from."""
 
 
-def list_devices(cfg: str, starter: Path | None, console: Console, *, as_json: bool) -> None:
+def list_devices(
+    cfg: str, starter: Path | None, console: Console, *, as_json: bool, host: str | None = None
+) -> None:
     """Print the devices of a `.cfg` (or of a config's microscope); write a starter config.
+
+    Parameters
+    ----------
+    cfg
+        The file; empty where there is a `host`.
+    starter
+        The config to write; None for none.
+    console
+        To print to.
+    as_json
+        JSON instead of a table.
+    host
+        The computer on which Imspector runs, instead of a file.
 
     Raises
     ------
@@ -42,7 +58,8 @@ def list_devices(cfg: str, starter: Path | None, console: Console, *, as_json: b
         raise UserError(f"{starter}: is there already; give --write a new file")
     if starter is not None and not starter.parent.is_dir():
         raise UserError(f"{starter}: there is no folder {starter.parent}")
-    config, base = _microscope(cfg)
+    config, base = _microscope(cfg) if host is None else (through_imspector(host), Path())
+    cfg = cfg or f"Imspector on {host or 'this computer'}"
     try:
         with interrupts() as seen, open_core(config, base=base, stop=seen) as held:
             core = held.core
@@ -85,6 +102,15 @@ def _microscope(cfg: str) -> tuple[MicroscopeConfig, Path]:
     return MicroscopeConfig(cfg=cfg, pixel_size_nm=1, exposure=exposure), Path()
 
 
+def through_imspector(host: str) -> MicroscopeConfig:
+    """An Abberior microscope of which nothing is known yet."""
+    return MicroscopeConfig(
+        imspector=ImspectorConfig(host=host),
+        pixel_size_nm=1,
+        exposure=ExposureConfig(camera_ms=1),
+    )
+
+
 def _starter(core: UniMMCore, cfg: str, config: MicroscopeConfig, starter: Path) -> str:
     """The starter config, whose paths start where it is written to."""
     named = {key: value for key, value in as_data(config).items() if key in _SOURCES}
@@ -100,6 +126,8 @@ def _starter(core: UniMMCore, cfg: str, config: MicroscopeConfig, starter: Path)
     kept = {key: value for key, value in named.items() if value}
     lines = plain_yaml.write(kept, block=True).splitlines()
     pixel_nm = config.pixel_size_nm if _is_config(Path(cfg)) else None
+    if pixel_nm is None and config.imspector is not None:
+        pixel_nm = round((own_pixel_um(core, config) or 0.0) * 1e3, 6)
     return starter_config(core, Path(cfg).name, lines, pixel_nm)
 
 

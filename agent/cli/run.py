@@ -190,7 +190,17 @@ def devices(
     cfg: Annotated[
         str,
         typer.Argument(help="Micro-Manager .cfg, `demo`, or a stedfast config", show_default=False),
-    ],
+    ] = "",
+    host: Annotated[
+        str | None,
+        typer.Option(
+            "--imspector", metavar="HOST", help="an Abberior microscope, by Imspector's computer"
+        ),
+    ] = None,
+    probe: Annotated[
+        Path | None,
+        typer.Option("--probe", help="ask Imspector for every value; write a report here (JSON)"),
+    ] = None,
     starter: Annotated[
         Path | None, typer.Option("--write", help="write a commented starter config here")
     ] = None,
@@ -199,7 +209,14 @@ def devices(
     """List devices, properties and limits; write a starter config for this microscope."""
     from agent.cli.devices import list_devices
 
-    list_devices(cfg, starter, out, as_json=as_json)
+    if bool(cfg) == (host is not None):
+        raise UserError("devices: takes a .cfg, `demo`, a stedfast config, or --imspector HOST")
+    if probe is not None:
+        from agent.cli.imspector import probe_imspector
+
+        probe_imspector(host, probe)
+        return
+    list_devices(cfg, starter, out, as_json=as_json, host=host)
 
 
 def tell(

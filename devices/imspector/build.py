@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING, Any
 from devices.config import ImspectorConfig
 from devices.imspector.connection import Imspector
 from devices.imspector.devices import Beam, Driven, Focus, Laser, Scan, Stage
+from devices.imspector.labels import BEAM, FOCUS, SCAN, STAGE
 
 if TYPE_CHECKING:
     from pymmcore_plus.experimental.unicore import Device
-
-BEAM, SCAN, STAGE, FOCUS = "Beam", "Scan", "Stage", "Focus"
-"""Labels of the devices that every system has."""
 
 
 def connect(config: ImspectorConfig) -> Imspector:

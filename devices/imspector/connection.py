@@ -78,9 +78,13 @@ class Imspector:
         self._name = config.measurement
         self._lost, self._adrift = False, False
         self._reach()
-        self._find()
         self.values = self._way()
-        self.layout: Layout = layout_of(self.values)
+        try:
+            self._find()
+            self.layout: Layout = layout_of(self.values)
+        except BaseException:
+            self._part()
+            raise
 
     # ------------------------------------------------------------------ opening and closing
 
@@ -149,6 +153,9 @@ class Imspector:
         if lock is not None:
             with suppress(Exception):
                 self.calls("unlock", lock.unlock)
+        self._part()
+
+    def _part(self) -> None:
         end = self._module.MeasurementSignal.end_measurement
         with suppress(Exception):
             self.calls(
@@ -193,6 +200,16 @@ class Imspector:
 
     def _on_end(self, *_told: Any) -> None:
         self._ended.set()
+
+    @property
+    def version(self) -> str:
+        """Of Imspector."""
+        return str(self.calls("version", self._application.version))
+
+    @property
+    def drivers(self) -> Any:
+        """Its devices and their drivers."""
+        return self.calls("drivers", self._application.device_drivers)
 
     # ------------------------------------------------------------------ values
 

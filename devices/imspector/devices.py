@@ -16,6 +16,7 @@ from pymmcore_plus.experimental.unicore import (
 )
 
 from devices.imspector.connection import Imspector, NotOpen, same
+from devices.imspector.labels import PIXEL_SIZE
 from devices.virtual.peripherals import whole
 
 _MOST_LINES = 64
@@ -281,7 +282,7 @@ class Scan(SimpleCameraDevice):
         for axis in "xy":
             link.read(layout.at(layout.pixels, axis=axis))
         self.register_property(
-            "PixelSize_nm",
+            PIXEL_SIZE,
             property_type=float,
             limits=(1.0, 1000.0),
             getter=_reader(driven, self._range("pixel_size", "x"), 1e9),

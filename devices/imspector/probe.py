@@ -9,7 +9,7 @@ from typing import Any
 from devices.imspector.connection import Imspector, same
 from devices.imspector.layouts import Layout
 
-_PATHS = {field.name for field in fields(Layout)} - {"versions", "tell"}
+_PATHS = {field.name for field in fields(Layout)} - {"versions", "tell", "groups"}
 _ONLY_READ = {"lasers", "channels", "line_steps", "coarse"}
 """Lists, and what would move the stage."""
 

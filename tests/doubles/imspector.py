@@ -295,7 +295,7 @@ class _Called:
         return self._server
 
 
-class _Value(_Called):
+class Value(_Called):
     def __init__(self, server: FakeImspector, path: str, status: bool) -> None:
         super().__init__(server)
         self._path, self._status = path, status
@@ -321,12 +321,12 @@ class _Value(_Called):
         return {"min": 0.0, "max": 100.0} if self._path.endswith("power/calibrated") else {}
 
 
-class _Lock(_Called):
+class Lock(_Called):
     def unlock(self) -> None:
         self._call().locked = False
 
 
-class _Configuration(_Called):
+class Configuration(_Called):
     def name(self) -> str:
         self._call()
         return "stedfast"
@@ -336,7 +336,7 @@ class _Configuration(_Called):
         return server.stacks[number - len(server.values["ExpControl"]["measurement"]["channels"])]
 
 
-class _Measurement(_Called):
+class Measurement(_Called):
     def name(self) -> str:
         self._call()
         return "meas01"
@@ -345,13 +345,13 @@ class _Measurement(_Called):
         self._call()
         return ["stedfast"]
 
-    def configuration(self, _which: str | int) -> _Configuration:
-        return _Configuration(self._call())
+    def configuration(self, _which: str | int) -> Configuration:
+        return Configuration(self._call())
 
-    def active_configuration(self) -> _Configuration:
-        return _Configuration(self._call())
+    def active_configuration(self) -> Configuration:
+        return Configuration(self._call())
 
-    def activate(self, _which: _Configuration) -> None:
+    def activate(self, _which: Configuration) -> None:
         self._call().values["Measurement"]["axes"]["num_synced"] = 2
 
     def parameters(self, path: str) -> Any:
@@ -372,29 +372,29 @@ class _Old(_Called):
         self._call()
         return {"ExpControl": "AIFpgaV3 Driver"}
 
-    def active_measurement(self) -> _Measurement:
+    def active_measurement(self) -> Measurement:
         server = self._call()
         if not server.open:
             raise RuntimeError("there is no active measurement")
-        return _Measurement(server)
+        return Measurement(server)
 
     def measurement_names(self) -> list[str]:
         return ["meas01"] if self._call().open else []
 
-    def measurement(self, _name: str) -> _Measurement:
-        return _Measurement(self._call())
+    def measurement(self, _name: str) -> Measurement:
+        return Measurement(self._call())
 
-    def activate(self, _measurement: _Measurement) -> None:
+    def activate(self, _measurement: Measurement) -> None:
         self._call()
 
-    def start(self, _measurement: _Measurement) -> None:
+    def start(self, _measurement: Measurement) -> None:
         self._call().start()
 
-    def pause(self, _measurement: _Measurement) -> None:
+    def pause(self, _measurement: Measurement) -> None:
         self._call().pause()
 
     def state(self, path: str) -> Any:
-        return _Value(self._server, path, True).get()
+        return Value(self._server, path, True).get()
 
     def connect_measurement_cb(self, told: Any, _signal: int) -> bool:
         self._call().on_end.append(told)
@@ -408,9 +408,9 @@ class _Old(_Called):
 class Application(_Old):
     """An application of specpy 2026."""
 
-    def value_at(self, path: str, tree: int = 0) -> _Value:
-        return _Value(self._call(), path, tree == specpy.ValueTree.Status)
+    def value_at(self, path: str, tree: int = 0) -> Value:
+        return Value(self._call(), path, tree == specpy.ValueTree.Status)
 
-    def acquire_measurement_gui_lock(self, _flags: int) -> _Lock:
+    def acquire_measurement_gui_lock(self, _flags: int) -> Lock:
         self._call().locked = True
-        return _Lock(self._server)
+        return Lock(self._server)

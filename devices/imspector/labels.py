@@ -1,0 +1,5 @@
+"""Labels of the devices that every Imspector has; lasers have the names of their calibrations."""
+
+BEAM, SCAN, STAGE, FOCUS = "Beam", "Scan", "Stage", "Focus"
+PIXEL_SIZE = "PixelSize_nm"
+"""Property of `SCAN`."""
