@@ -117,11 +117,11 @@ def resume(
 
 def check(config: ConfigFile, overrides: Overrides = None) -> None:
     """Open the microscope, switch on no light, and say what the run would take."""
+    checked = load(config, overrides or [])
     from agent.record.summary import MEASURED, origin_of
     from agent.run import open_microscope
     from agent.run.estimate import check_disk, check_light, check_parts, expect
 
-    checked = load(config, overrides or [])
     check_parts(checked, config)
     with interrupts() as seen, open_microscope(checked, config, seen) as microscope:
         expected = expect(checked, microscope)

@@ -1,6 +1,7 @@
 """From a config to its plan.
 
-The engines take a second to import, which a plan that does not search need not wait for.
+The engines, and what looks at frames, take a second to import, which a plan that does not need them
+does not wait for.
 """
 
 from __future__ import annotations
@@ -13,16 +14,9 @@ from typing import TYPE_CHECKING
 from agent.config import RunConfig
 from agent.config.reading import UserError, located
 from agent.plan import Plan
-from agent.plans.adaptive.adaptive_schedule import AdaptiveGaps
-from agent.plans.adaptive.drift_tracking import DriftTracker
-from agent.plans.adaptive.frame_noise import Detector
-from agent.plans.adaptive.light_budget import LightBudget
-from agent.plans.adaptive.schedule import FixedGaps, Rules
-from agent.plans.focusing import Focusing
 from agent.plans.live import live
 from agent.plans.mda import mda
 from agent.plans.search_trigger import SearchTrigger
-from agent.plans.timelapse import skipping, timelapse
 from devices.affine import Affine
 from devices.fields import grid
 from devices.shot import Field
@@ -30,6 +24,7 @@ from devices.shot import Field
 if TYPE_CHECKING:
     from agent.optimizer.protocol import Optimizer
     from agent.optimizer.stedfast import Affordable
+    from agent.plans.adaptive.light_budget import LightBudget
     from agent.plans.reoptimize import Reoptimizing
 
 _SETTLING = 4
@@ -97,6 +92,14 @@ def _optimize(config: RunConfig) -> Plan:
 
 
 def _timelapse(config: RunConfig) -> Plan:
+    from agent.plans.adaptive.adaptive_schedule import AdaptiveGaps
+    from agent.plans.adaptive.drift_tracking import DriftTracker
+    from agent.plans.adaptive.frame_noise import Detector
+    from agent.plans.adaptive.light_budget import LightBudget
+    from agent.plans.adaptive.schedule import FixedGaps, Rules
+    from agent.plans.focusing import Focusing
+    from agent.plans.timelapse import skipping, timelapse
+
     asked, scope = config.timelapse, config.microscope
     fields = grid(scope.fields)
     light = LightBudget(
