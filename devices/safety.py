@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from devices.errors import GateClosed
+from devices.values import same
 
 _STEP_TIMEOUT_S = 3.0
 """How long all steps together may take (s)."""
@@ -160,10 +161,7 @@ class LightGate:
 def _same(value: Any, expected: Any) -> bool:
     if isinstance(expected, bool) or isinstance(value, bool):
         return bool(value) is expected
-    try:
-        return abs(float(value) - float(expected)) <= 1e-6 * max(1.0, abs(float(expected)))
-    except (TypeError, ValueError):
-        return str(value) == str(expected)
+    return same(value, expected)
 
 
 class _Carried(threading.Thread):

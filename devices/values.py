@@ -15,13 +15,18 @@ from devices.setting import Value
 if TYPE_CHECKING:
     from pymmcore_plus.experimental.unicore import UniMMCore
 
+_ROUNDING = 1e-6
+"""Relative difference that rounding may make: drivers keep numbers in 32 bits."""
+_NOTHING = 1e-9
+"""What is no more than 0, in any unit: a nanowatt of a laser in W."""
+
 
 def same(one: object, other: object) -> bool:
     """Whether two values are one number, but for rounding, or else one text."""
     a, b = number(one), number(other)
     if a is None or b is None:
         return str(one) == str(other)
-    return math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-9)
+    return math.isclose(a, b, rel_tol=_ROUNDING, abs_tol=_NOTHING)
 
 
 def number(value: object) -> float | None:

@@ -98,6 +98,8 @@ def command() -> NoReturn:
     # Micro-Manager's Python side writes coloured lines of its own about events reported here anyway
     # ("MDA Canceled" at each pause), and tracebacks where its log cannot be written.
     os.environ.setdefault("PYMM_LOG_LEVEL", "CRITICAL")
+    # What it writes by loggers that nobody listens to, Python prints.
+    logging.getLogger("pymmcore_plus").addHandler(logging.NullHandler())
     logging.raiseExceptions = False
     # Warnings of scikit-optimize and its Gaussian processes that no user can act on.
     warnings.filterwarnings("ignore", message="The optimal value found for dimension")

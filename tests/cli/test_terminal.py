@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import re
 import sqlite3
@@ -149,3 +150,15 @@ def test_a_file_that_output_goes_to_gets_lines_and_no_bars() -> None:
         count(1, 3)  # and then it was interrupted
         show(1, 8, {"train_rmse": 0.25})
     assert said.getvalue() == "epoch 1 of at most 8  train_rmse 0.2500\n"
+
+
+def test_a_device_that_does_not_come_up_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Micro-Manager's Python side tells of it as well, with a traceback, if nobody listens."""
+    monkeypatch.setattr(logging.root, "handlers", [])
+    config = faulty.config()
+    config["microscope"]["python_devices"]["Late"] = faulty.device("DeadLaser")
+    code, _, err = cli(capsys, "check", faulty.write(tmp_path / "c.yaml", config))
+    assert (code, len(err.splitlines())) == (2, 1), err
+    assert "did not come up: laser not connected" in err

@@ -269,6 +269,22 @@ def test_a_device_that_hangs_or_fails_does_not_keep_the_others_from_being_safe()
     assert "no answer" in found["hangs"].value and "COM3" in found["fails"].value
 
 
+@pytest.mark.parametrize(
+    ("reads", "safe", "ok"),
+    [
+        (9e-7, 0, False),  # of a laser in W that has 20 µW
+        ("0.0000", 0, True),
+        (0.10000000149011612, 0.1, True),  # a driver that keeps 32 bits
+        (float("nan"), 0, False),
+        (None, 0, False),
+    ],
+)
+def test_the_safe_state_is_what_is_read_back_but_for_rounding(
+    reads: object, safe: float, ok: bool
+) -> None:
+    assert make_safe([Step("laser", lambda: None, lambda: reads, safe)], "test").ok is ok
+
+
 @pytest.mark.parametrize("part", ["act", "read"])
 def test_a_device_that_fails_once_is_asked_again(part: str) -> None:
     calls: list[str] = []
