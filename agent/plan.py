@@ -7,9 +7,10 @@
 
 A shot is answered with its `Frame`, a note with None, and `Listen` with what a person has told
 the run since the last one: a tuple of instructions, often an empty one. `Due` is answered with how
-late a time point is, and `Rebuild` with its result if the plan waits for that, else with None. A
-plan must be a function of its arguments and of these answers, and of nothing else:
-that is what lets a run be resumed and replayed from its ledger.
+late a time point is, `Autofocus` with what the autofocus device found (`Focused`), and `Rebuild`
+with its result if the plan waits for that, else with None. A plan must be a function of its
+arguments and of these answers, and of nothing else: that is what lets a run be resumed and
+replayed from its ledger.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from devices.autofocus import Autofocus, Focused
 from devices.config import MicroscopeConfig, Value
 from devices.shot import Shot
 
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 LAPSE = "lapse"
 """Topic of the notes in which a time-lapse says what its frames are."""
 FOCUS = "refocus"
-"""Topic of the notes in which a time-lapse says where it found the focus of a field.
+"""Topic of the notes in which a plan says where it found the focus of a field.
 
 They say as `planned` how many frames that took.
 """
@@ -253,8 +255,8 @@ class Frame:
         return self._uncertainty()
 
 
-Step = Shot | Note | Listen | Due | Rebuild
-Answer = Frame | tuple[Instruction, ...] | Late | Rebuilt | None
+Step = Shot | Note | Listen | Due | Autofocus | Rebuild
+Answer = Frame | tuple[Instruction, ...] | Late | Focused | Rebuilt | None
 Plan = Generator[Step, Answer, None]
 
 

@@ -27,7 +27,7 @@ from devices.config import MicroscopeConfig, Value
 from devices.errors import DeviceFault, LimitError, StaysLit
 from devices.light import FRAME, LightMeter
 from devices.safety import LightGate
-from devices.sending import STAGES, Sender
+from devices.sending import LOCKED, STAGES, Sender
 from devices.values import same
 
 
@@ -52,6 +52,9 @@ class StrictEngine(MDAEngine):
         How long light was on the sample in the last event.
     sender
         What the devices have.
+    keep_focus
+        Called for an event under a continuous focus with where the focus was last (µm); returns
+        where the drive is to be sent, or None where the focus is held.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class StrictEngine(MDAEngine):
         self._lit: dict[str, Value] = {}
         self.meter = LightMeter()
         self.sender = Sender(core, config, gate)
+        self.keep_focus: Callable[[float | None], float | None] = lambda z_um: z_um
 
     def setup_sequence(self, sequence: MDASequence) -> SummaryMetaV1 | None:
         """Ask the devices where they are.
@@ -101,7 +105,11 @@ class StrictEngine(MDAEngine):
         wanted: dict[str, Value] = {}
         self.meter.begin()
         try:
-            sender.move(event.x_pos, event.y_pos, event.z_pos, event.metadata.get(STAGES))
+            stages, z_um = event.metadata.get(STAGES), event.z_pos
+            if event.metadata.get(LOCKED):
+                sender.move(event.x_pos, event.y_pos, None, stages)
+                z_um = self.keep_focus(z_um)
+            sender.move(event.x_pos, event.y_pos, z_um, stages)
             exposed = sender.expose(event.exposure)
             for device, prop, value in event.properties or ():
                 if (name := self._bound.get((device, prop))) is None:
@@ -114,7 +122,7 @@ class StrictEngine(MDAEngine):
             if not core.getShutterDevice():
                 self._lit = {name: wanted.pop(name) for name in self._light if name in wanted}
             sent = sender.send(wanted)
-            core.waitForSystem()
+            sender.wait()
             sender.verify_position()
             sender.verify(wanted, sent, exposed=exposed)
         except (DeviceFault, LimitError):
@@ -190,9 +198,9 @@ class StrictEngine(MDAEngine):
             sender.verify(self._lit, self._lit)
             yield
         finally:
-            self._darken()
+            self.darken()
 
-    def _darken(self) -> None:
+    def darken(self) -> None:
         """Set everything that has one to its safe value, even if others fail.
 
         Raises

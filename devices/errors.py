@@ -33,6 +33,10 @@ class StaysLit(DeviceFault):
     """Light could not be switched off after a frame; nothing is tried again before it is dark."""
 
 
+class Hangs(DeviceFault):
+    """A device did not answer within the time that it has."""
+
+
 class GateClosed(DeviceFault):
     """Nothing may be moved or lit now; the device was not touched."""
 

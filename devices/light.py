@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from devices.autofocus import Held
 from devices.config import Value
 
 FRAME = ""
@@ -35,6 +36,8 @@ class Received:
         whichever is more.
     pixel_size_nm
         Side of a pixel on the sample (nm); None where it is the config's.
+    held
+        What became of the continuous focus; None where the shot needed none.
     """
 
     settings: dict[str, Value]
@@ -42,6 +45,7 @@ class Received:
     lit_s: float
     dose_J: dict[str, float]
     pixel_size_nm: float | None = None
+    held: Held | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """For the ledger."""
@@ -53,6 +57,8 @@ class Received:
         }
         if self.pixel_size_nm is not None:
             got["pixel_size_nm"] = self.pixel_size_nm
+        if self.held is not None:
+            got["held"] = {"z_um": self.held.z_um, "why": self.held.why}
         return got
 
 

@@ -6,10 +6,12 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from useq import MDAEvent
 
 from devices.affine import Affine
+from devices.autofocus import Autofocus, Focused
 from devices.binding import (
     check_bindings,
     check_fixed,
@@ -19,6 +21,7 @@ from devices.binding import (
 from devices.config import MicroscopeConfig, PropertyBinding, Value
 from devices.errors import BindingError, DeviceFault, LimitError
 from devices.fields import grid
+from devices.focus_finder import FocusFinder, autofocus_devices
 from devices.light import FRAME, Received
 from devices.lights import Loose
 from devices.loading import assign_roles
@@ -29,7 +32,7 @@ from devices.pixels import PixelSize, contradiction
 from devices.refusals import refused, unknown
 from devices.route import length
 from devices.safety import SafeState, Stop
-from devices.sending import STAGES
+from devices.sending import LOCKED, STAGES
 from devices.shot import Field, Plane, Shot
 from devices.stages import check_moves, with_stages
 from devices.values import send
@@ -66,6 +69,8 @@ class Microscope:
         Light-like properties that no run changes.
     stacks
         Whether a run takes z-stacks: shots without a plane have the focus put back.
+    autofocus_state
+        Label of the autofocus device, and what it says of itself; empty where none was chosen.
     contradiction
         How the config's affine differs from the `.cfg`'s, in words; None where it does not.
 
@@ -78,6 +83,7 @@ class Microscope:
     """
 
     stacks = False
+    autofocus_state = ""
 
     def __init__(self, held: OpenCore, config: MicroscopeConfig) -> None:
         from devices.engine import StrictEngine
@@ -97,7 +103,9 @@ class Microscope:
         self._pixel_size = PixelSize(core, config)
         self.contradiction: str | None = None
         self._bound = {s.address(): (n, s) for n, s in config.settings.items()}
-        self._engine = StrictEngine(core, config, self._guard, held.gate)
+        self._engine = engine = StrictEngine(core, config, self._guard, held.gate)
+        self._finder = FocusFinder(held, config, engine.sender, engine.darken)
+        engine.keep_focus = self._finder.keep
         core.mda.set_engine(self._engine)
 
     # ------------------------------------------------------------------ opening
@@ -277,6 +285,7 @@ class Microscope:
             max(lasers or [lit.get(FRAME, 0.0)]),
             dose,
             None if pixel_nm == config.pixel_size_nm else pixel_nm,
+            self._finder.held,
         )
 
     @property
@@ -302,6 +311,7 @@ class Microscope:
         LimitError
             The shot asks for something outside the configured ranges.
         """
+        self._finder.held = None
         settings = self.settings(shot)
         properties: list[tuple[str, str, Value]] = [
             (*self.config.settings[name].address(), value) for name, value in settings.items()
@@ -313,7 +323,9 @@ class Microscope:
             elif shot.at_s > self.clock_s(clock):
                 properties.append((clock.device, clock.property, shot.at_s))
         where = shot.field
-        stages = {STAGES: dict(where.stages)} if where and where.stages else {}
+        more: dict[str, Any] = {STAGES: dict(where.stages)} if where and where.stages else {}
+        if shot.locked:
+            more[LOCKED] = True
         return MDAEvent(
             index={"t": index},
             pos_name=(where.name if where else "") or None,
@@ -324,7 +336,7 @@ class Microscope:
             exposure=self.config.exposure.camera_ms,
             min_start_time=wait,
             properties=properties,
-            metadata=stages,
+            metadata=more,
         )
 
     def focus_um(self, shot: Shot) -> float | None:
@@ -335,8 +347,15 @@ class Microscope:
             return focus if self.stacks else of_field
         return plane.z_um if plane.absolute else (focus or 0.0) + plane.z_um
 
-    def refocus(self) -> None:
+    def refocus(self) -> str | None:
         """Put the focus back to where a run with z-stacks found it, if it may go there.
+
+        A continuous focus that was on then is on again.
+
+        Returns
+        -------
+        str | None
+            Why that is not on again; None where it is, or was not.
 
         Raises
         ------
@@ -350,6 +369,71 @@ class Microscope:
                 self.core.waitForDevice(self.core.getFocusDevice())
             except Exception as error:
                 raise DeviceFault(f"the focus was not put back: {error}") from error
+        return self._finder.put_back()
+
+    # ------------------------------------------------------------------ focus
+
+    def use_autofocus(self, label: str | None = None) -> None:
+        """Choose the autofocus device, and ask it how it is.
+
+        Parameters
+        ----------
+        label
+            None: the `.cfg`'s own, or the only one.
+
+        Raises
+        ------
+        BindingError
+            There is none, it is open which one, or it does not answer.
+        """
+        there = autofocus_devices(self.core)
+        if label is None:
+            own = str(self.core.getAutoFocusDevice())
+            label = own or (there[0] if len(there) == 1 else None)
+        if label not in there:
+            raise BindingError((), refused(label, there))
+        if not self.core.getFocusDevice():
+            raise BindingError((), "has no focus drive that it could move")
+        limit_s = self.config.timeout_s
+
+        def ask() -> str:
+            self._finder.use(label)
+            return self._finder.state
+
+        try:
+            self.autofocus_state = f"{label}, {self._held.limited(limit_s, ask)}"
+        except Exception as error:
+            raise BindingError((), f"{label!r} does not answer: {error}") from error
+
+    def check_stage(self, label: str, to: float | None) -> None:
+        """Check that a stage of one axis, the offset of an autofocus device, may go somewhere.
+
+        Raises
+        ------
+        BindingError
+            There is none of that label, or it is beyond its limits.
+        """
+        from pymmcore_plus import DeviceType
+
+        there = [str(one) for one in self.core.getLoadedDevicesOfType(DeviceType.Stage)]
+        others = [one for one in there if one != self.core.getFocusDevice()]
+        if label not in others:
+            raise BindingError(("offset_device",), refused(label, others))
+        stages = {} if to is None else {label: to}
+        if why := self.config.stage_limits.refusal(None, None, None, stages):
+            raise BindingError(("device_offset",), why)
+
+    def autofocus(self, search: Autofocus) -> Focused:
+        """Look for the focus with the autofocus device, in the dark.
+
+        Raises
+        ------
+        GateClosed
+            The microscope was made safe, or is to stop.
+        StaysLit
+            The device switched light on, or light could not be switched off.
+        """
+        return self._finder.find(search)
 
     def _guard(self, event: MDAEvent) -> None:
         """Refuse an event that would set or move something outside its range."""

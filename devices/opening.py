@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from devices.cfg import written_presets
 from devices.config import MicroscopeConfig
-from devices.errors import BindingError, DeviceFault, Interrupted
+from devices.errors import BindingError, DeviceFault, Hangs, Interrupted
 from devices.lights import Lights, halt
 from devices.loading import cfg_file, load_devices, new_core
 from devices.occupied import occupy
-from devices.safety import LightGate, Never, Readback, SafeState, Stop, make_safe
+from devices.safety import LightGate, Never, Readback, SafeState, Step, Stop, make_safe
 from devices.system_presets import shut_down, start_up
 
 if TYPE_CHECKING:
@@ -55,6 +55,8 @@ class OpenCore:
         What can put light on the sample.
     let_go
         It was made safe and let go of; False while it is open, and where a device hangs in that.
+    releasing
+        How to stop what moves by itself, when it is made safe: a continuous focus.
     """
 
     def __init__(self, config: MicroscopeConfig, stop: Stop, taken: ExitStack) -> None:
@@ -63,6 +65,7 @@ class OpenCore:
         self.core: UniMMCore = new_core(self._before_unloading, config.cfg, self._start_up)
         self.lights = Lights(self.core, config)
         self.let_go = False
+        self.releasing: Callable[[], list[Step]] = list
         self._config = config
         self._closing = False
         self._shut = False
@@ -137,6 +140,40 @@ class OpenCore:
             what = str(error) if isinstance(error, Exception) else type(error).__name__
             raise DeviceFault(f"a device does not answer: {what}") from error
 
+    def limited(self, seconds: float, work: Callable[[], T]) -> T:
+        """Let a run use a device that may hang, and wait for it no longer than that.
+
+        One that hangs is left to itself, and others pass the gate beside it.
+
+        Raises
+        ------
+        Hangs
+            It is not done by then, or another one still hangs.
+        GateClosed
+            It is to end; the work may not be over.
+        Exception
+            Whatever the work raised.
+        """
+        if threading.current_thread() is self._worker:
+            return work()  # it is limited already
+        if self.hangs:
+            raise Hangs("still hangs")
+        worker = self._worker = _Worker(work)
+        worker.start()
+        end = time.monotonic() + seconds
+        while worker.is_alive():
+            worker.join(_TICK_S)
+            self.gate.check()
+            if worker.is_alive() and time.monotonic() > end:
+                self.gate.abandon()
+                raise Hangs(f"hangs: no answer in {seconds:g} s")
+        return worker.result()
+
+    @property
+    def hangs(self) -> bool:
+        """Whether a device that was used within a time limit has not come back yet."""
+        return self._worker is not None and self._worker.is_alive()
+
     def arm(self) -> None:
         """Let devices be moved and lit."""
         self._safe = None
@@ -153,7 +190,7 @@ class OpenCore:
             return self._safe
         steps = self.lights.steps()
         if self.gate.used:
-            steps += halt(self.core)
+            steps += [*self.releasing(), *halt(self.core)]
         state = make_safe(steps, reason)
         self._safe = replace(state, readback=(*self._unloaded, *state.readback))
         return self._safe

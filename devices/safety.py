@@ -147,6 +147,10 @@ class LightGate:
         if self.stop.asked:
             raise GateClosed("the microscope is to stop")
 
+    def abandon(self) -> None:
+        """Let others through beside a call that hangs."""
+        self._busy = threading.Lock()
+
     def close(self) -> None:
         """Let nothing through any more."""
         self._open = False

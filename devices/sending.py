@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 STAGES = "stages_um"
 """Key of an event's metadata: positions of stages that useq has no axis for (µm), by label."""
+LOCKED = "continuous_focus"
+"""Key of an event's metadata: its frame is taken while a continuous focus holds."""
 _ARRIVED = 0.25
 """Share of the distance between two fields that a stage may be off, ..."""
 _ARRIVED_UM = (0.1, 2.5)
@@ -46,6 +48,8 @@ class Sender:
         Settings as the devices gave them back when they were last set.
     exposure_ms
         The camera's exposure time, likewise; None where it is not for us to set.
+    before_focus
+        Called before the focus drive is sent somewhere.
     """
 
     def __init__(self, core: UniMMCore, config: MicroscopeConfig, gate: LightGate) -> None:
@@ -68,6 +72,31 @@ class Sender:
         self._arriving: set[str] = set()
         self.has: dict[str, Value] = {}
         self.exposure_ms: float | None = None
+        self.before_focus: Callable[[], None] = lambda: None
+        self._hanging: str | None = None
+
+    def doubt(self, device: str) -> None:
+        """Wait for a device no more: it hangs, and may move the focus at any time."""
+        self._hanging = device
+
+    def wait(self) -> None:
+        """Wait until no device is busy.
+
+        Raises
+        ------
+        Exception
+            One is busy for too long.
+        """
+        if self._hanging is None:
+            self._core.waitForSystem()
+            return
+        for label in self._core.getLoadedDevices():
+            if label != self._hanging:
+                self._core.waitForDevice(label)
+
+    def forget_focus(self) -> None:
+        """Send the focus drive again: it was moved meanwhile."""
+        self._stages.pop(self._core.getFocusDevice(), None)
 
     def forget(self) -> None:
         """Send everything again: the devices may have been changed meanwhile."""
@@ -101,6 +130,8 @@ class Sender:
         if x_um is not None or y_um is not None:
             self._move_xy(x_um, y_um)
         along = dict(stages or {})
+        if self._hanging is not None:
+            self.forget_focus()
         if z_um is not None:
             along[self._core.getFocusDevice()] = z_um
         for label, to in along.items():
@@ -122,7 +153,10 @@ class Sender:
             self._xy = to
 
     def _move(self, label: str, to_um: float) -> None:
-        what = "the focus" if label == self._core.getFocusDevice() else f"stage {label!r}"
+        what = f"stage {label!r}"
+        if label == self._core.getFocusDevice():
+            what = "the focus"
+            self.before_focus()
         self._pass(what, lambda: self._core.setPosition(label, to_um))
 
     def verify_position(self) -> None:
@@ -257,7 +291,7 @@ class Sender:
         if strays:
             for name in strays:
                 self._send_again(name, wanted)
-            self._core.waitForSystem()
+            self.wait()
             strays = self._strays(near, wanted, camera in devices)
         if strays:
             self.forget()

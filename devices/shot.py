@@ -84,6 +84,8 @@ class Shot:
         Number of the time point it belongs to, from 0.
     plane
         Of a z-stack; None leaves the focus where the field has it.
+    locked
+        It is taken while the continuous focus holds; where it does not, at the field's `z_um`.
 
     Examples
     --------
@@ -102,6 +104,7 @@ class Shot:
     search: int | None = None
     point: int | None = None
     plane: Plane | None = None
+    locked: bool = False
 
     @classmethod
     def confocal(cls, where: Field | None, purpose: str = "") -> Shot:

@@ -87,6 +87,20 @@ def _starter(
     yield from _settings(devices, offers, refused, lines)
     yield "live:"
     yield "  frames: 20"
+    yield from _autofocus(core, [one.label for one in devices if one.type == "AutoFocus"])
+
+
+def _autofocus(core: UniMMCore, labels: list[str]) -> Iterator[str]:
+    """How a time-lapse would keep its focus with the autofocus device."""
+    if not labels:
+        return
+    label = str(core.getAutoFocusDevice()) or labels[0]
+    others = ", ".join(_quoted(other) for other in labels if other != label)
+    also = f"; there is also {others}" if others else ""
+    yield "# With `plan: timelapse`, the autofocus device can find the focus again:"
+    yield "# focus:"
+    yield f"#   device: {_quoted(label)}{f'  # check: which one{also}' if also else ''}"
+    yield "#   using: full  # check: full or incremental, once each time; or continuous, a lock"
 
 
 def _pixel_size(core: UniMMCore, known_nm: float | None) -> str:

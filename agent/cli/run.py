@@ -136,6 +136,8 @@ def check(config: ConfigFile, overrides: Overrides = None) -> None:
         table.add_row("frames", f"{_frames(expected)} of {shape}")
         if each := checked.section.frames_of_a_point():
             table.add_row("a time point", each)
+        if microscope.autofocus_state:
+            table.add_row("autofocus", microscope.autofocus_state)
         if checked.section.rebuilds():
             lapse = checked.timelapse
             table.add_row("skipped ones", f"rebuilt by {lapse.model}, {lapse.acquire}")

@@ -1,4 +1,4 @@
-"""`focus`: how a time-lapse finds its focus again."""
+"""`focus`: how a time-lapse finds its focus again, by sweeps or with an autofocus device."""
 
 from __future__ import annotations
 
@@ -9,19 +9,47 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from agent.config.plan_section import Whole, check_mode
+from devices.autofocus import Using
 from devices.config import Model
 
 _MOST_PLANES = 200
 
 
+_OF_A_DEVICE = ("using", "device_offset", "offset_device", "tries", "farthest", "timeout_s")
+_OF_A_SWEEP = ("mode", "range", "step", "measure")
+
+
 class FocusConfig(Model):
-    """A sweep through the focus of each field now and then; its light counts."""
+    """The focus of each field, found now and then: by a sweep, whose light counts, or a device."""
+
+    device: str | None = Field(
+        None, description="autofocus device that finds it, a Micro-Manager label; sweeps if absent"
+    )
+    using: Using = Field(
+        "full",
+        description="how it does: full or incremental focus, once each time; or continuous focus, "
+        "a lock that holds between the frames",
+    )
+    device_offset: float | None = Field(
+        None, description="offset of the device, in its own unit; left alone if absent"
+    )
+    offset_device: str | None = Field(
+        None, description="stage that is this offset, where the device does not have it itself"
+    )
+    tries: int = Field(3, ge=1, le=100, description="searches of the device until one has failed")
+    farthest: float = Field(
+        10.0,
+        gt=0,
+        description="how far from where it is expected the device may find the focus (µm); what is "
+        "farther has failed",
+    )
+    timeout_s: float = Field(10.0, gt=0, le=600, description="of a search of the device (s)")
 
     every: int | None = Field(
-        1, ge=1, description="time points from one sweep to the next; null: by the score alone"
+        1, ge=1, description="time points from one search to the next; null: by the score alone"
     )
     when_score_falls_by: float | None = Field(
-        None, gt=0, lt=1, description="since the last sweep, of a field's frames"
+        None, gt=0, lt=1, description="since the last search, of a field's frames"
     )
     mode: str | None = Field(
         None, description="mode that is looked at; confocal if there is one, else the plan's"
@@ -35,13 +63,14 @@ class FocusConfig(Model):
         description="what is largest in focus: power of fine structure over mean, variance over "
         "mean, or the quality score",
     )
-    offset: float = Field(0.0, description="height of the imaged plane above the sharpest one (µm)")
-    predict: bool = Field(True, description="between sweeps, follow the drift that they found")
+    offset: float = Field(0.0, description="height of the imaged plane above the focus found (µm)")
+    predict: bool = Field(True, description="between searches, follow the drift that they found")
 
     @model_validator(mode="after")
     def _enough(self) -> FocusConfig:
         if self.every is None and self.when_score_falls_by is None:
             raise ValueError("says not when; needs `every` or `when_score_falls_by`")
+        self._check_kind()
         planes = self.planes
         if planes < 3:
             raise ValueError(
@@ -52,6 +81,29 @@ class FocusConfig(Model):
             raise ValueError(f"`step`: {self.step:g} µm gives {planes} planes; at most 200")
         return self
 
+    def _check_kind(self) -> None:
+        """What the other kind of search alone heeds is as it is if absent."""
+        others = _OF_A_DEVICE if self.device is None else _OF_A_SWEEP
+        for key in others:
+            if getattr(self, key) != type(self).model_fields[key].default:
+                raise ValueError(
+                    f"`{key}`: is for an autofocus device; accepted: with `device`"
+                    if self.device is None
+                    else f"`{key}`: is for sweeps; accepted: without `device`"
+                )
+        if self.offset_device is not None and self.device_offset is None:
+            raise ValueError("`offset_device`: needs `device_offset`")
+        if self.using == "continuous" and self.offset:
+            raise ValueError(
+                "`offset`: would move the drive that the continuous focus holds; accepted: "
+                "`device_offset`"
+            )
+
+    @property
+    def sweeps(self) -> bool:
+        """Whether it takes frames."""
+        return self.device is None
+
     @property
     def planes(self) -> int:
         """Planes of a sweep."""
@@ -59,6 +111,8 @@ class FocusConfig(Model):
 
     def frames(self, points: int) -> tuple[int, int]:
         """How many frames sweeps of a field take at least and at most, in so many time points."""
+        if not self.sweeps:
+            return 0, 0
         least = 1 if self.every is None else math.ceil(points / self.every)
         most = points if self.when_score_falls_by is not None else least
         # Where the sharpest plane is the last one, a sweep goes on by half of it.

@@ -114,7 +114,7 @@ class RunConfig(Model):
     dose: DoseConfig = DoseConfig()
     faults: FaultConfig = FaultConfig()
     focus: FocusConfig | None = Field(
-        None, description="sweeps that find the focus of a time-lapse again; none if absent"
+        None, description="how the focus of a time-lapse is found again; it is left if absent"
     )
     live: LiveConfig = LiveConfig()
     optimize: OptimizeConfig = OptimizeConfig()

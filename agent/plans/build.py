@@ -24,6 +24,7 @@ from devices.shot import Field
 if TYPE_CHECKING:
     from agent.optimizer.protocol import Optimizer
     from agent.optimizer.stedfast import Affordable
+    from agent.plans.focusing import Focusing
     from agent.plans.adaptive.light_budget import LightBudget
     from agent.plans.reoptimize import Reoptimizing
 
@@ -97,7 +98,6 @@ def _timelapse(config: RunConfig) -> Plan:
     from agent.plans.adaptive.frame_noise import Detector
     from agent.plans.adaptive.light_budget import LightBudget
     from agent.plans.adaptive.schedule import FixedGaps, Rules
-    from agent.plans.focusing import Focusing
     from agent.plans.timelapse import skipping, timelapse
 
     asked, scope = config.timelapse, config.microscope
@@ -109,11 +109,7 @@ def _timelapse(config: RunConfig) -> Plan:
         asked.fields,
     )
     better = _reoptimizing(config, fields[asked.fields :], light)
-    focusing = None
-    if config.focus is not None:
-        mode = config.focus.looks_at(scope.modes, asked.mode)
-        limits = scope.stage_limits.z_um or (-math.inf, math.inf)
-        focusing = Focusing(config.focus, mode, scope.fields.z_um or 0.0, limits)
+    focusing = _focusing(config)
     if asked.acquire == "every":
         return timelapse(asked, fields, light, better, focusing)
     rules = Rules(
@@ -135,6 +131,21 @@ def _timelapse(config: RunConfig) -> Plan:
         for field in fields[: asked.fields]
     ]
     return skipping(asked, lapses, light, better, focusing)
+
+
+def _focusing(config: RunConfig) -> Focusing | None:
+    """What finds the focus of a time-lapse, if the config says how."""
+    focus, scope = config.focus, config.microscope
+    if focus is None:
+        return None
+    from agent.plans.autofocusing import Autofocusing
+    from agent.plans.focusing import Focusing
+
+    start_um = scope.fields.z_um or 0.0
+    limits = scope.stage_limits.z_um or (-math.inf, math.inf)
+    if not focus.sweeps:
+        return Autofocusing(focus, start_um, limits)
+    return Focusing(focus, focus.looks_at(scope.modes, config.timelapse.mode), start_um, limits)
 
 
 def _mda(config: RunConfig) -> Plan:

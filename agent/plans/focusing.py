@@ -120,7 +120,7 @@ class Focusing:
         with suppress(AnalysisError):  # where the run is to stop at that, it has
             self._of(frame.shot.field).scores.append(frame.score)
 
-    def sweep(self, place: Field, point: int) -> Generator[Step, Answer, list[Frame]]:
+    def look(self, place: Field, point: int) -> Generator[Step, Answer, list[Frame]]:
         """Look for the focus of a field; returns the frames that this took.
 
         The sweep goes on upwards or downwards for once, where its last plane is the sharpest. Where
@@ -152,7 +152,7 @@ class Focusing:
                 values = [plane.value for plane in planes]
                 known.z_um = expected + vertex([rank * step for rank in ranks], values)
         if not why:
-            known.found = [*known.found, (point, known.z_um)][-_REMEMBERED:]
+            self._remember(known, point)
         known.last, known.lost, known.scores = point, bool(why), []
         yield Note(
             FOCUS,
@@ -169,6 +169,11 @@ class Focusing:
             },
         )
         return list(frames.values())
+
+    @staticmethod
+    def _remember(known: _OfField, point: int) -> None:
+        """Where the focus was found, for its drift."""
+        known.found = [*known.found, (point, known.z_um)][-_REMEMBERED:]
 
     def _further(self, sharp: Mapping[int, Sharpness]) -> range:
         """Planes beyond the sharpest one, where that is at an end of the sweep."""

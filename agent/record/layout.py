@@ -76,7 +76,8 @@ class Layout:
     def of(cls, config: RunConfig) -> Layout:
         """The layout of a config's run."""
         section = config.section
-        if not section.by_point() and config.focus is None:
+        sweeps = config.focus is not None and config.focus.sweeps
+        if not (section.by_point() or sweeps):
             return cls()
         planes = sorted(plane.index for plane in section.planes() if plane is not None)
         return cls(
@@ -84,7 +85,7 @@ class Layout:
             tuple(dict.fromkeys(planes)) or (0,),
             section.fields_at_once(),
             section.plane_step_um(),
-            config.focus is not None,
+            sweeps,
         )
 
     @property

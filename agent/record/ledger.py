@@ -37,6 +37,7 @@ Kind = Literal[
     "frame",  # its pixels are on disk; what light fell, and what the devices had
     "score",  # what the quality network says of a frame
     "filtered",  # what the filter made of it is on disk, and how unsure it is of that
+    "autofocus",  # the autofocus device looked for the focus: what it found, or why nothing
     "rebuilt",  # frames rebuilt between two measured ones are on disk, or why they are not
     "tuned",  # result of fine-tuning the interpolator, and whether its weights are used
     "note",  # a plan's decision or finding
@@ -54,7 +55,7 @@ _AT_ONCE = 1000
 """Rows that are fetched from the file at once."""
 _OF_FRAMES = ("shot", "void", "frame", "score", "filtered", "fault", "cut")
 """Kinds that concern a frame each."""
-_CUT = ("frame", "score", "filtered", "rebuilt", "note", "told", "late")
+_CUT = ("frame", "score", "filtered", "autofocus", "rebuilt", "note", "told", "late")
 """Kinds that a cut makes void, with the faults of void frames; a plan knows of no others."""
 _SYNCHRONOUS = {"shot": "NORMAL", "filtered": "NORMAL", "rebuilt": "NORMAL", "tuned": "NORMAL"}
 

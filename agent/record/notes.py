@@ -95,6 +95,7 @@ class _Focus(TypedDict):
     planes_um: list[Finite]
     sharpness: list[Number]
     planned: Whole
+    device: NotRequired[str]
 
 
 @row

@@ -10,6 +10,7 @@ from typing import Any
 
 from agent.plan import Instruction, Rebuild, Rebuilt
 from agent.record.ledger import Entry, Ledger
+from devices.autofocus import Autofocus, Focused
 from devices.shot import Field, Plane, Shot
 from models.quality.score import Score
 
@@ -21,6 +22,8 @@ TUNE = "tune"
 """What the faults of its fine-tuning name."""
 LIGHT = "light"
 """What those name that say that light was on the sample for another time than expected."""
+FOCUS = "focus"
+"""What those of the autofocus device name."""
 
 
 _EVEN = 0.1
@@ -62,6 +65,8 @@ class Recording:
         What its sessions were told, in order: {id, by, at, told, read, refused}.
     late
         Time points that came too late, in order: {due, at_s, by_s, policy, points, frames}.
+    focused
+        What its autofocus device found, by the number of the search.
     rebuilt
         The results of its requests to rebuild frames, by their number.
     tuned
@@ -74,6 +79,7 @@ class Recording:
     told: list[dict[str, Any]] = field(default_factory=list)
     commands: list[dict[str, Any]] = field(default_factory=list)
     late: list[dict[str, Any]] = field(default_factory=list)
+    focused: dict[int, dict[str, Any]] = field(default_factory=dict)
     rebuilt: dict[int, dict[str, Any]] = field(default_factory=dict)
     tuned: list[dict[str, Any]] = field(default_factory=list)
     faults: list[dict[str, Any]] = field(default_factory=list)
@@ -121,6 +127,8 @@ class Recording:
             pass  # a plan does not know of it
         elif entry.kind == "late":
             self.late.append(data)
+        elif entry.kind == "autofocus":
+            self.focused[data["number"]] = data
         elif entry.kind == "rebuilt":
             self.rebuilt[data["number"]] = data
         elif entry.kind == "tuned":
@@ -177,7 +185,9 @@ def as_received(shot: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
 
 def shot_as_dict(shot: Shot) -> dict[str, Any]:
     """A shot as the ledger keeps it."""
+    locked = {"locked": True} if shot.locked else {}
     return {
+        **locked,
         "mode": shot.mode,
         "asked": dict(shot.settings),
         "field": _field_as_dict(shot.field) if shot.field else None,
@@ -201,6 +211,7 @@ def shot_from_dict(data: dict[str, Any]) -> Shot:
         **asdict(role_of(data)),
         point=data.get("point"),
         plane=Plane(**plane) if (plane := data.get("plane")) else None,
+        locked=data.get("locked", False),
     )
 
 
@@ -246,6 +257,17 @@ def role_of(shot: Mapping[str, Any]) -> Role:
         return Role()
     numbers = {key: int(found[key]) for key in ("trial", "search") if found[key]}
     return Role(retest=found["retest"], **numbers)
+
+
+def autofocus_as_dict(search: Autofocus) -> dict[str, Any]:
+    """A search of the autofocus device as the ledger keeps it."""
+    where = _field_as_dict(search.field) if search.field else None
+    return {**asdict(search), "field": where}
+
+
+def focused_from_dict(data: Mapping[str, Any]) -> Focused:
+    """What it found, as a ledger entry tells."""
+    return Focused(data["z_um"], data["from_um"], data["why"])
 
 
 def rebuild_as_dict(request: Rebuild) -> dict[str, Any]:

@@ -102,10 +102,17 @@ class _Shot(TypedDict):
     search: NotRequired[Count | None]
     point: NotRequired[Count | None]
     plane: NotRequired[_Plane | None]
+    locked: NotRequired[bool]
     focus_um: NotRequired[Finite | None]
     stored: NotRequired[_Stored]
     settings: dict[str, Scalar]
     dose_J: dict[str, Finite]
+
+
+@row
+class _Held(TypedDict):
+    z_um: Finite | None
+    why: str
 
 
 @row
@@ -120,6 +127,7 @@ class _Frame(TypedDict):
     lit_s: NotRequired[Finite]
     expected_s: NotRequired[Finite]
     pixel_size_nm: NotRequired[Finite]
+    held: NotRequired[_Held]
 
 
 @row
@@ -144,6 +152,22 @@ class _Filtered(TypedDict):
     uncertainty: Number
     device: str
     ms: NotRequired[Number]
+
+
+@row
+class _Autofocus(TypedDict):
+    number: Count
+    field: _Field | None
+    using: str
+    offset: Finite | None
+    offset_device: str | None
+    tries: Count
+    timeout_s: Finite
+    farthest_um: Finite | None
+    point: Count | None
+    z_um: Finite | None
+    from_um: Finite | None
+    why: str
 
 
 @row
@@ -274,6 +298,7 @@ _KINDS: dict[str, TypeAdapter[Any]] = {
     "frame": TypeAdapter(_Frame),
     "score": TypeAdapter(_Score),
     "filtered": TypeAdapter(_Filtered),
+    "autofocus": TypeAdapter(_Autofocus),
     "rebuilt": TypeAdapter(_Rebuilt),
     "tuned": TypeAdapter(_Tuned),
     "note": TypeAdapter(_Note),

@@ -215,7 +215,7 @@ def _tuned(recording: Recording) -> dict[str, Any]:
 
 
 def _focus(notes: list[dict[str, Any]]) -> dict[str, Any]:
-    """What sweeps found: how many there were, how many found nothing, and the last focus (µm)."""
+    """How many searches there were, how many found nothing, and the last focus found (µm)."""
     return {
         "sweeps": len(notes),
         "not_found": sum(not note["found"] for note in notes),
@@ -226,8 +226,10 @@ def _focus(notes: list[dict[str, Any]]) -> dict[str, Any]:
 def focus_in_words(notes: list[dict[str, Any]]) -> str:
     """The same in words."""
     found = [note["z_um"] for note in notes if note["found"]]
-    lost = len(notes) - len(found)
-    sweeps = f"{len(notes)} {'sweep' if len(notes) == 1 else 'sweeps'}"
+    lost, several = len(notes) - len(found), len(notes) != 1
+    device = notes[-1].get("device")
+    kind = "sweep" + "s" * several if device is None else f"search{'es' * several} by {device}"
+    sweeps = f"{len(notes)} {kind}"
     none = f", {lost} of them found none" if lost else ""
     between = f", between {min(found):.2f} and {max(found):.2f} µm" if found else ""
     return f"focus: {sweeps}{none}{between}"

@@ -56,7 +56,10 @@ def catch_up(
                 exposure = microscope.exposure_s(taken.shot["settings"])
                 microscope.set_simulated_time(taken.frame["time_s"] - exposure)
             # A frame that is only taken again waits for no time point.
-            shot = replace(shot_from_dict(taken.shot), at_s=None)
+            shot = replace(shot_from_dict(taken.shot), at_s=None, locked=False)
+            held = taken.frame.get("held") or {}
+            if shot.field is not None and held.get("z_um") is not None:
+                shot = replace(shot, field=replace(shot.field, z_um=held["z_um"]))
             event = microscope.event(shot, index)
             microscope.core.mda.run(iter([event]))
     microscope.set_simulated_time(recording.taken[last].frame["time_s"])

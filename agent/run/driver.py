@@ -10,8 +10,19 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from agent.plan import Answer, Due, Instruction, Late, Listen, Note, Plan, Rebuild, Rebuilt
+from agent.plan import (
+    Answer,
+    Due,
+    Instruction,
+    Late,
+    Listen,
+    Note,
+    Plan,
+    Rebuild,
+    Rebuilt,
+)
 from agent.run.tape import Tape
+from devices.autofocus import Autofocus, Focused
 from devices.shot import Shot
 from models.quality.score import Score
 
@@ -29,6 +40,10 @@ class Beyond(Protocol):
 
     def due(self, number: int, due: Due) -> Late:
         """How late a time point is; `number` counts these questions, from 0."""
+        ...
+
+    def autofocus(self, number: int, search: Autofocus) -> Focused:
+        """What the autofocus device found; `number` counts its searches, from 0."""
         ...
 
     def rebuild(self, number: int, request: Rebuild) -> Rebuilt | None:
@@ -64,7 +79,7 @@ class Leader:
     def __init__(self, plan: Plan, tape: Tape, beyond: Beyond) -> None:
         self._plan, self.tape, self._beyond = plan, tape, beyond
         self.frames = self.told = 0
-        self._listened = self._asked = self._rebuilt = 0
+        self._listened = self._asked = self._searched = self._rebuilt = 0
 
     @property
     def listened(self) -> int:
@@ -95,6 +110,8 @@ class Leader:
                 answer = self._listen()
             elif isinstance(step, Due):
                 answer = self._due(step)
+            elif isinstance(step, Autofocus):
+                answer = self._autofocus(step)
             elif isinstance(step, Rebuild):
                 answer = self._rebuild(step)
             else:
@@ -119,6 +136,12 @@ class Leader:
         self._asked += 1
         late = self.tape.late(number, self.frames)
         return self._beyond.due(number, due) if late is None else late
+
+    def _autofocus(self, search: Autofocus) -> Focused:
+        number = self._searched
+        self._searched += 1
+        found = self.tape.focused(number, search)
+        return self._beyond.autofocus(number, search) if found is None else found
 
     def _rebuild(self, request: Rebuild) -> Rebuilt | None:
         number = self._rebuilt

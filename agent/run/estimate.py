@@ -135,7 +135,7 @@ def expect(config: RunConfig, microscope: Microscope) -> Expected:
     trial, searching = config.optimize.modes(), plan.searching_frames()
     edges += [(mode, {}, 0.0, searching / len(trial)) for mode in trial if searching]
     swept = (0, 0)
-    if (focus := config.focus) is not None:
+    if (focus := config.focus) is not None and focus.sweeps:
         lapse = config.timelapse
         least, largest = focus.frames(lapse.frames)
         least = focus.planes if lapse.rebuilds() else least

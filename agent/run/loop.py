@@ -28,12 +28,13 @@ from useq import MDAEvent
 from agent.plan import Frame, Plan
 from agent.record.images import checksum
 from agent.record.layout import Stored
-from agent.record.recording import LIGHT, even_s, shot_as_dict, shot_from_dict
+from agent.record.recording import FOCUS, LIGHT, even_s, shot_as_dict, shot_from_dict
 from agent.run.answers import Answers
 from agent.run.driver import Leader
 from agent.run.parts import RunParts
 from agent.run.pause import Pause
 from agent.run.tape import Tape
+from devices.autofocus import Autofocus, Focused
 from devices.errors import DeviceFault, GateClosed, StaysLit
 from devices.microscope import Microscope
 from devices.shot import Shot
@@ -82,7 +83,7 @@ class Loop:
         self._layout = parts.images.layout
         self._gate, self._clock = parts.gate, parts.clock
         recording = parts.recording
-        self._answers = Answers(parts)
+        self._answers = Answers(parts, self._autofocus)
         self._leader = Leader(plan, Tape(recording, parts.images), self._answers)
         self._taken = [
             (shot_from_dict(taken.shot), float(taken.frame["time_s"]))
@@ -183,7 +184,8 @@ class Loop:
         """After the last frame; the run is complete also where it is to end before that."""
         self.deadline = time.monotonic() + self._patience_s
         try:
-            self.microscope.refocus()
+            if (why := self.microscope.refocus()) is not None:
+                self._journal.fault(f"the continuous focus is not on again: {why}", "go on")
         except GateClosed:
             if not self.microscope.stop.asked:
                 raise
@@ -217,6 +219,14 @@ class Loop:
             if self._frame is None:
                 raise DeviceFault(f"no frame came for shot {pending.index}")
             self._pending = None
+
+    def _autofocus(self, search: Autofocus) -> Focused:
+        """Look for the focus; its device has a time limit of its own, the stages have theirs."""
+        self.deadline = time.monotonic() + search.timeout_s + 2 * self._patience_s
+        try:
+            return self.microscope.autofocus(search)
+        finally:
+            self.deadline = None
 
     def _stood_still(self) -> bool:
         """Stand still in the dark, if a pause is asked for; False where the run is to end.
@@ -328,6 +338,9 @@ class Loop:
         }
         self._journal.add("frame", row, pending.index)
         self._settle(pending, row)
+        if got.held is not None and got.held.why:
+            what = f"the focus was not held: {got.held.why}"
+            self._journal.fault(what, "go on", pending.index, part=FOCUS)
         self._leader.frames += 1
         self._taken.append((pending.shot, at))
         pixels.flags.writeable = False

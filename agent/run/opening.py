@@ -61,6 +61,7 @@ def open_microscope(
                 raise BindingError(
                     (), f"has no focus drive, and `plan: {config.plan}` moves the focus"
                 )
+            _choose_autofocus(config, microscope, source)
             if (places := config.section.own_fields()) is not None:
                 microscope.fields = list(places)
             microscope.check_fields(config.section.planes(), moves=config.section.moves())
@@ -71,6 +72,19 @@ def open_microscope(
     except BindingError as error:
         wrong = located(source, ("microscope", *error.path), str(error))
         raise noted(wrong, error) from None
+
+
+def _choose_autofocus(config: RunConfig, microscope: Microscope, source: Path) -> None:
+    """The device that looks for the focus; it has to be there, and to answer."""
+    focus = config.focus
+    if focus is not None and focus.device is not None:
+        try:
+            microscope.use_autofocus(focus.device)
+            if (stage := focus.offset_device) is not None:
+                microscope.check_stage(stage, focus.device_offset)
+        except BindingError as error:
+            key = error.path or ("device",)
+            raise located(source, ("focus", *key), str(error)) from None
 
 
 def _check_mounting(config: RunConfig, microscope: Microscope, source: Path) -> None:

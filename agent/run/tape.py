@@ -14,11 +14,21 @@ from typing import Any, NoReturn, TypeVar
 
 from numpy.typing import NDArray
 
-from agent.plan import AnalysisError, Frame, Instruction, Late, Note, Rebuild, Rebuilt
+from agent.plan import (
+    AnalysisError,
+    Frame,
+    Instruction,
+    Late,
+    Note,
+    Rebuild,
+    Rebuilt,
+)
 from agent.record.images import checksum
 from agent.record.raw import RawFrames
 from agent.record.recording import (
     Recording,
+    autofocus_as_dict,
+    focused_from_dict,
     instructions_from_list,
     rebuild_as_dict,
     rebuilt_from_dict,
@@ -26,6 +36,7 @@ from agent.record.recording import (
     shot_from_dict,
 )
 from agent.run.differences import Difference, ReplayMismatch, as_stored, compare, of_frame, of_note
+from devices.autofocus import Autofocus, Focused
 from devices.shot import Shot
 from models.quality.score import Score
 
@@ -66,7 +77,7 @@ class Tape:
             if told["instructions"]
         }
         self._late = {late["due"]: Late(late["by_s"], late["points"]) for late in recording.late}
-        self._rebuilt = recording.rebuilt
+        self._rebuilt, self._focused = recording.rebuilt, dict(recording.focused)
         self._given_up, self._unfiltered = recording.given_up(), recording.unfiltered()
         self._images = images
         self.notes = 0
@@ -128,8 +139,29 @@ class Tape:
         # A time point that was in time is not recorded.
         return None if self._played_out(frames) else Late()
 
+    def focused(self, number: int, search: Autofocus) -> Focused | None:
+        """What the autofocus device found; None where the ledger does not know.
+
+        Parameters
+        ----------
+        number
+            Of the search, from 0.
+
+        Raises
+        ------
+        ReplayMismatch
+            The ledger has another search in its place.
+        """
+        old = self._focused.pop(number, None)
+        if old is None:
+            return None
+        now = as_stored(autofocus_as_dict(search))
+        where = f"autofocus {number + 1}"
+        self.rounded += compare(now, {key: old.get(key) for key in now}, where)
+        return focused_from_dict(old)
+
     def _played_out(self, frames: int) -> bool:
-        left = self._notes or self._told or self._late
+        left = self._notes or self._told or self._late or self._focused
         return not left and frames > self._last
 
     def rebuilt(self, number: int, request: Rebuild) -> Rebuilt | None:
@@ -177,6 +209,9 @@ class Tape:
             told = ", ".join(instruction.key for instruction in self._told[number])
             what = f"the ledger has an answer ({told}), but the plan does not listen again"
             raise ReplayMismatch(Difference(f"listening {number + 1}", what, listen=number + 1))
+        if self._focused:
+            what = "is in the ledger, but the plan does not look for the focus again"
+            raise ReplayMismatch(Difference(f"autofocus {min(self._focused) + 1}", what))
         if self._late:
             what = "the ledger has it late, but the plan does not come to it"
             raise ReplayMismatch(Difference(f"time point {min(self._late) + 1}", what))

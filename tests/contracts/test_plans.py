@@ -35,7 +35,8 @@ from agent.plan import (
     Step,
 )
 from agent.plans.build import build_plan
-from agent.record.recording import shot_as_dict, shot_from_dict
+from agent.record.recording import autofocus_as_dict, shot_as_dict, shot_from_dict
+from devices.autofocus import Autofocus, Focused
 from devices.shot import Shot
 from models.quality.score import Score
 from tests import faulty
@@ -88,6 +89,15 @@ def adaptive(folder: Path) -> Maker:
     return timelapse(folder, acquire="adaptive", late="skip")
 
 
+def autofocusing(folder: Path) -> Maker:
+    data = config_data_of_a_run()
+    del data["optimize"]
+    data["plan"] = "timelapse"
+    data["timelapse"] = {"frames": 6, "interval_s": 5, "fields": 2}
+    data["focus"] = {"device": "PFS", "using": "continuous", "every": 2}
+    return of(folder, data)
+
+
 def reoptimizing(folder: Path) -> Maker:
     data = config_data_of_a_run()
     data["plan"] = "timelapse"
@@ -131,6 +141,7 @@ MAKERS = (
     timelapse,
     skipping,
     adaptive,
+    autofocusing,
     reoptimizing,
     reoptimizing_for_peaks,
     focus_series,
@@ -166,7 +177,7 @@ class Course:
 
 
 class World:
-    """A sample that moves slowly, a person who says something now and then, and a busy PC.
+    """A sample that moves, a person who says something now and then, a busy PC, a poor focus.
 
     Parameters
     ----------
@@ -178,7 +189,7 @@ class World:
 
     def __init__(self, config: RunConfig, unscored: tuple[int, ...] = ()) -> None:
         self._unscored = unscored
-        self._frames = self._listened = self._due = 0
+        self._frames = self._listened = self._due = self._searched = 0
         # What it means to a search differs from what it means to live imaging.
         named = config.adjustable() and not config.section.searches()
         self._told = (Instruction(config.adjustable()[0], 7.0),) if named else ()
@@ -194,6 +205,10 @@ class World:
             self._due += 1
             late = step.skip and self._due == 3
             return Late(1.4 * step.interval_s, 1) if late else Late()
+        if isinstance(step, Autofocus):
+            self._searched += 1
+            failed = self._searched % 3 == 0
+            return Focused(why="no focus") if failed else Focused(0.1 * self._searched, 0.0)
         if isinstance(step, Rebuild) and step.wait:
             made = len(step.points) + len(step.audits)
             return Rebuilt((0.1,) * made, ((0.01, 0.002),) * len(step.audits))
@@ -271,6 +286,8 @@ def test_what_it_asks_for_can_be_kept_and_taken(make: Maker, course: Course) -> 
         if isinstance(step, Note):
             data = dict(step.data)
             assert json.loads(json.dumps(data, allow_nan=False)) == data, step
+        if isinstance(step, Autofocus):
+            assert json.loads(json.dumps(autofocus_as_dict(step)))
         if isinstance(step, Shot):
             assert shot_from_dict(json.loads(json.dumps(shot_as_dict(step)))) == step
             assert step.mode in scope.modes

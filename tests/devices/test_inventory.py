@@ -119,6 +119,7 @@ def test_starter_config_of_the_demo_microscope(core: UniMMCore) -> None:
     assert config.exposure.camera_ms == 10
     assert config.settings == {}
     assert 'there is also "LED Shutter"' in text
+    assert '# focus:\n#   device: "Autofocus"\n#   using: full' in text
     for key in ("shutter", "pixel_size_nm", "camera_ms"):
         assert re.search(rf"(?m)^ *{key}: .*# check: ", text), key
 
