@@ -297,6 +297,13 @@ class FocusFinder:
         self._await_lock(time.monotonic() + self._timeout_s)
         return self._stands()
 
+    def seen(self) -> Held | None:
+        """What became of the focus while the last frame was taken; None where nobody held it."""
+        if (stray := self._sender.strayed()) is not None:
+            z_um, why = stray
+            return Held(z_um if math.isfinite(z_um) else None, why)
+        return self.held
+
     def release(self) -> None:
         """Let the focus drive go, before it is sent somewhere."""
         core = self._core

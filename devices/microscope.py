@@ -285,7 +285,7 @@ class Microscope:
             max(lasers or [lit.get(FRAME, 0.0)]),
             dose,
             None if pixel_nm == config.pixel_size_nm else pixel_nm,
-            self._finder.held,
+            self._finder.seen(),
         )
 
     @property

@@ -79,6 +79,19 @@ class Sender:
         """Wait for a device no more: it hangs, and may move the focus at any time."""
         self._hanging = device
 
+    def strayed(self) -> tuple[float, str] | None:
+        """Where the focus drive is now, and why not where it was sent; None if it is there.
+
+        Only a device that hung moves it behind our back.
+        """
+        label = self._core.getFocusDevice()
+        if self._hanging is None or (sent := self._stages.get(label)) is None:
+            return None
+        has = float(self._core.getPosition(label))
+        if abs(has - sent) <= self._near_z_um:
+            return None
+        return has, f"{self._hanging!r}, which hung, moved it away from {sent:.6g} µm"
+
     def wait(self) -> None:
         """Wait until no device is busy.
 

@@ -99,8 +99,8 @@ def _autofocus(core: UniMMCore, labels: list[str]) -> Iterator[str]:
     also = f"; there is also {others}" if others else ""
     yield "# With `plan: timelapse`, the autofocus device can find the focus again:"
     yield "# focus:"
-    yield f"#   device: {_quoted(label)}{f'  # check: which one{also}' if also else ''}"
-    yield "#   using: full  # check: full or incremental, once each time; or continuous, a lock"
+    yield f"#   device: {_quoted(label)}{f'  # check: which one{also}' if others else ''}"
+    yield "#   using: full  # or incremental, both once each time; or continuous, a lock"
 
 
 def _pixel_size(core: UniMMCore, known_nm: float | None) -> str:

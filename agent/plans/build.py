@@ -24,8 +24,8 @@ from devices.shot import Field
 if TYPE_CHECKING:
     from agent.optimizer.protocol import Optimizer
     from agent.optimizer.stedfast import Affordable
-    from agent.plans.focusing import Focusing
     from agent.plans.adaptive.light_budget import LightBudget
+    from agent.plans.focusing import Focusing
     from agent.plans.reoptimize import Reoptimizing
 
 _SETTLING = 4

@@ -121,7 +121,10 @@ def test_a_device_that_hangs_is_left_alone(frames: int, tmp_path: Path) -> None:
     assert lost == ([2, 3, 4, 5] if frames == 6 else [*range(2, 2 + len(lost))])
     assert "no answer in" in notes[2]["why"]
     assert all(notes[point]["why"] == "still hangs" for point in lost[1:])
-    assert errors_um().max() < NEAR_UM
+    # It may come back in the middle of a frame, which says so.
+    taken = [one for _, one in sorted(recorded(run).taken.items())]
+    fine = [not one.frame.get("held", {}).get("why") for one in taken]
+    assert errors_um()[fine].max() < NEAR_UM and fine.count(False) <= (frames == 3)
     assert [at for at, one in enumerate(purposes(run)) if "not found" in one] == lost
     assert replay(run).difference is None
 
