@@ -224,6 +224,23 @@ def test_a_reader_follows_a_folder_from_before_its_run_to_after(tmp_path: Path) 
     assert late.phase == "killed" and late.over
 
 
+@pytest.mark.parametrize(
+    "status",
+    ["[1]", "null", '{"at": "yesterday"}', '{"at": "2026-01-01T00:00:00"}', '{"at": 5}'],
+)
+def test_a_heartbeat_that_is_none_is_passed_over(status: str, tmp_path: Path) -> None:
+    """A folder from elsewhere may have anything in that file."""
+    ledger = Ledger(tmp_path)
+    ledger.add("run", RUN)
+    config = faulty.config(live={"frames": 3})
+    faulty.write(tmp_path / "config.yaml", config)
+    (tmp_path / "status.json").write_text(status, encoding="utf-8")
+    reader = Reader(tmp_path)
+    reader.refresh()
+    assert reader.phase == "starting" and reader.silent_s() < 60
+    ledger.close()
+
+
 def test_what_is_no_run_cannot_be_viewed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -138,12 +138,13 @@ class Reader:
             beat = found.st_mtime_ns, found.st_size
             if beat == self._beat:
                 return False
-            status = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            read = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
             return False
         self._beat = beat
+        status = read if isinstance(read, dict) else {}
         changed = {**status, "at": ""} != {**self.status, "at": ""}
-        self.status = status if isinstance(status, dict) else {}
+        self.status = status
         return changed
 
     def _phase(self) -> str:
@@ -187,7 +188,16 @@ class Reader:
         signs = [self.status.get("at")]
         if self.course is not None and self.course.sessions:
             signs.append(self.course.sessions[-1]["at"])
-        times = [datetime.fromisoformat(sign) for sign in signs if isinstance(sign, str)]
+        times = [at for sign in signs if (at := _time_of(sign)) is not None]
         if not times:
             return 0.0
         return (datetime.now(UTC) - max(times)).total_seconds()
+
+
+def _time_of(sign: object) -> datetime | None:
+    """When it was; None where it is no time with its zone."""
+    try:
+        at = datetime.fromisoformat(sign) if isinstance(sign, str) else None
+    except ValueError:
+        return None
+    return at if at is not None and at.tzinfo is not None else None
