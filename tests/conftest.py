@@ -32,6 +32,54 @@ if _IN_MEMORY.is_dir() and shutil.disk_usage(_IN_MEMORY).free > 2e9:
 pytest.register_assert_rewrite("tests.helpers.runs", "tests.helpers.stories")
 
 
+SLOW_S = 0.3
+"""Processor time from which a test is marked `slow` (s)."""
+_BEGAN = pytest.StashKey[float]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--marks",
+        action="store_true",
+        help="name the tests whose mark `slow` is not what their processor time says",
+    )
+
+
+def processor_s() -> float:
+    """Of this process, and of those that it started and that have ended (s)."""
+    return sum(os.times()[:4])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
+    item.stash[_BEGAN] = processor_s()
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    try:
+        return (yield)
+    finally:
+        item.user_properties.append(("processor_s", processor_s() - item.stash[_BEGAN]))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The first test of a module is taken for slow, too, where the module's fixtures are."""
+    if not terminalreporter.config.getoption("marks"):
+        return
+    for report in terminalreporter.getreports("passed"):
+        took = dict(report.user_properties).get("processor_s")
+        if report.when != "call" or not isinstance(took, float):
+            continue
+        # Processes that are copies of one, and browsers, are not counted.
+        elsewhere = {"process", "browser"} & set(report.keywords)
+        if "slow" not in report.keywords and took > SLOW_S:
+            terminalreporter.write_line(f"{took:.2f} s, and not slow: {report.nodeid}")
+        elif "slow" in report.keywords and took < SLOW_S / 2 and not elsewhere:
+            terminalreporter.write_line(f"{took:.2f} s, and slow: {report.nodeid}")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests with a page are those of a browser."""
     for item in items:

@@ -18,6 +18,7 @@ from tests.doubles.interpolators import Blend
 LIGHT = Light(excitation_w=8e-6, depletion_w=50e-3, dwell_s=10e-6)
 
 
+@pytest.mark.slow
 def test_a_scene_bleaches_and_its_truth_does_not() -> None:
     scene = replace(scene_of(3, quick=True), points=6)
     stage = Stage(scene, LIGHT)

@@ -8,6 +8,7 @@ from agent.bench import microscopes
 from devices.virtual.mounting import Mounting
 
 
+@pytest.mark.slow
 def test_a_stage_is_calibrated_and_followed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(microscopes, "_SIDE", 96)
     monkeypatch.setattr(microscopes, "_FRAMES", 6)

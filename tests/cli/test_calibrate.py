@@ -50,6 +50,7 @@ def turned(tmp_path: Path) -> Path:
     return file
 
 
+@pytest.mark.slow
 def test_an_uncalibrated_stage_is_refused_and_a_calibrated_one_is_not(
     turned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -194,6 +195,7 @@ microscope: {cfg: scope.cfg, pixel_size_nm: 20, exposure: {camera_ms: 1}}
 """
 
 
+@pytest.mark.slow
 def test_a_run_that_was_begun_without_a_calibration_goes_on_without_one(tmp_path: Path) -> None:
     """Its plan would otherwise decide anew where it looked."""
     file, cfg, run = tmp_path / "run.yaml", tmp_path / "scope.cfg", tmp_path / "run"

@@ -74,6 +74,7 @@ def seen(x_um: float, y_um: float, **stage: Any) -> Seen:
     return found
 
 
+@pytest.mark.slow
 def test_a_virtual_stage_runs_as_it_is_mounted() -> None:
     """The camera sees the same sample, at other readings of the stage."""
     straight = seen(1.2, -0.6).molecules

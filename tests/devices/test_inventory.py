@@ -215,6 +215,7 @@ def test_starter_config_offers_groups_before_raw_properties(
         assert f'check: not the group "{group}": {why}' in text
 
 
+@pytest.mark.slow
 def test_groups_of_the_demo_are_settings(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -35,6 +35,7 @@ def scope(stage: dict[str, Any], **keys: Any) -> dict[str, Any]:
     return {"python_devices": devices, "settings": {}, "fields": fields, **keys}
 
 
+@pytest.mark.slow
 def test_fields_are_around_where_the_stage_is_and_stay_there(tmp_path: Path) -> None:
     here = scope({"x_um": 1234.5, "y_um": -567})
     _, run = run_session(tmp_path, session={"make_plan": cut_after(1)}, microscope=here, **LAPSE)

@@ -37,6 +37,7 @@ from tests.helpers.positions import (
 from tests.helpers.runs import cut_after, recorded, run_session
 
 
+@pytest.mark.slow
 def test_places_are_gone_to_with_all_their_stages_and_again_without_the_file(
     tmp_path: Path,
 ) -> None:

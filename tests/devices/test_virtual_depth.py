@@ -59,6 +59,7 @@ def made() -> Iterator[list[Virtual]]:
         one.core.unloadAllDevices()
 
 
+@pytest.mark.slow
 def test_each_plane_is_seen_where_it_is_in_focus(made: list[Virtual]) -> None:
     made += [Virtual(), Virtual(planes=3, plane_pitch_um=1.0)]
     flat, thick = made
@@ -75,6 +76,7 @@ def test_each_plane_is_seen_where_it_is_in_focus(made: list[Virtual]) -> None:
     assert thick.snap(0.0, Excitation=8).mean() > 1.05 * alone.mean()
 
 
+@pytest.mark.slow
 def test_a_plane_out_of_focus_bleaches_too(made: list[Virtual]) -> None:
     made.append(scope := Virtual(planes=2, plane_pitch_um=0.4, dye="fragile"))
     scope.snap(0.0, Excitation=10, Depletion=60)
@@ -92,6 +94,7 @@ def test_a_sample_that_rises_is_sharp_where_the_focus_follows(made: list[Virtual
     assert scope.snap(-2.0, Excitation=8).std() < 0.5 * first
 
 
+@pytest.mark.slow
 def test_each_dye_answers_to_its_own_laser(made: list[Virtual]) -> None:
     dye: dict[str, Any] = {"structure": "patches"}
     for crosstalk in (0.0, 0.1):

@@ -67,6 +67,7 @@ def virtual() -> Iterator[Virtual]:
     microscope.core.unloadAllDevices()
 
 
+@pytest.mark.slow
 def test_foci_are_pysteds_own_to_the_last_bit() -> None:
     """Though each of its integrals is computed once, and not for every pixel."""
     ours = Optics(DYES["atto647n"], pixel_size_nm=60.0)._microscope

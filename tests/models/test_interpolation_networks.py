@@ -224,6 +224,7 @@ class TestDainsParts:
 
 
 class TestNetworks:
+    @pytest.mark.slow
     def test_have_the_sizes_that_they_say(self) -> None:
         def count(network: nn.Module) -> float:
             return sum(part.numel() for part in network.parameters())

@@ -27,6 +27,7 @@ def rebuild(trained: Path) -> Interpolation:
 
 
 class TestBetween:
+    @pytest.mark.slow
     def test_does_not_depend_on_where_time_begins(self, rebuild: Interpolation) -> None:
         frames = drifting(0)[0]
         there = rebuild.between(frames[0], frames[2], 0.25)

@@ -313,6 +313,7 @@ class TestShippedWeights:
         assert scorer.score(frame.astype(np.uint8), 20.0).value == value
         assert scorer.score(frame.astype(float), 20.0).value == value
 
+    @pytest.mark.slow
     def test_is_deterministic_and_batches_agree(self, scorer: QualityScorer) -> None:
         rng = np.random.default_rng(0)
         frames = [rng.poisson(5 * filaments(i, size_um=s)) for i, s in enumerate((4.48, 3, 7))]
@@ -353,6 +354,7 @@ class TestShippedWeights:
         assert heat[:, 140:].mean() > 0
         assert heat[:, 140:].max() > 3 * np.abs(heat[:, :84]).max()
 
+    @pytest.mark.slow
     def test_heatmap_has_no_seam_between_overlapping_tiles(self) -> None:
         mean = np.ones((224, 336))
         mean[:, :112] *= 20

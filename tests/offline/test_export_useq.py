@@ -37,6 +37,7 @@ def lapse(**more: Any) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 def test_a_time_lapse_is_a_sequence_that_takes_the_same_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -65,6 +66,7 @@ def test_a_time_lapse_is_a_sequence_that_takes_the_same_again(
     assert len(list(repeated)) == 24
 
 
+@pytest.mark.slow
 def test_what_no_sequence_makes_is_a_list_of_events(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -220,6 +220,7 @@ class TestSets:
         np.testing.assert_array_equal(frame, tifffile.imread(folder / "00001.tif"))
         assert float(rows["00001.tif"]["score"]) == row.score
 
+    @pytest.mark.slow
     def test_a_row_cut_off_by_a_crash_is_made_again(self, tmp_path: Path) -> None:
         folder = tmp_path / "frames"
         list(simulate_quality(folder, 2, 5, 1, "robitaille"))

@@ -272,6 +272,7 @@ class TestCommand:
         assert field(last, "psd95", "test")[1]["split"] == "test"
         assert field(last, "psd95", "test")[1]["maps"] == "4 5"
 
+    @pytest.mark.slow
     def test_will_not_mix_sets_in_a_folder(self, tmp_path: Path) -> None:
         list(simulate_labels(tmp_path, "psd95", "test", 1, 3, 1))
         before = (tmp_path / "fields.csv").read_text()

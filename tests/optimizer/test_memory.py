@@ -280,6 +280,7 @@ class TestShippedLibrary:
         for about in shipped().about:
             assert about["maps"] == ([0, 1, 2] if about["structure"] == "actin" else None)
 
+    @pytest.mark.slow
     def test_bleaching_is_the_scanners(self) -> None:
         library = Library(shipped(), CONTROLS)
         points = Space(SETTINGS, {}).sobol(32, 1)

@@ -117,6 +117,7 @@ def lapse(affine: Affine | None, **scope: Any) -> RunConfig:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MOUNTINGS)
 def test_a_field_is_followed_however_the_camera_lies(name: str) -> None:
     mounting = MOUNTINGS[name]
@@ -131,6 +132,7 @@ def test_a_field_is_followed_however_the_camera_lies(name: str) -> None:
     assert max(scope.away_px) < 3
 
 
+@pytest.mark.slow
 def test_a_stage_that_is_thought_to_lie_otherwise_loses_its_field() -> None:
     """What the calibration is for."""
     scope = Scope(MOUNTINGS["quarter"], (0.9, -0.7), structure(1))

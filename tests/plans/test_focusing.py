@@ -51,6 +51,7 @@ def test_without_it_the_sample_is_lost(tmp_path: Path) -> None:
     assert abs(camera().errors_um[-1]) == pytest.approx(1.8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("measure", ["variance", "spectrum"])
 def test_a_drift_is_followed(
     measure: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -79,6 +80,7 @@ def test_a_drift_is_followed(
     assert replay(run).difference is None
 
 
+@pytest.mark.slow
 def test_between_sweeps_the_drift_is_predicted(tmp_path: Path) -> None:
     for predict, worst in ((True, 0.35), (False, 0.6)):
         here = tmp_path / str(predict)
@@ -91,6 +93,7 @@ def test_between_sweeps_the_drift_is_predicted(tmp_path: Path) -> None:
         assert late < worst + 0.2
 
 
+@pytest.mark.slow
 def test_a_sweep_goes_on_where_its_last_plane_is_the_sharpest(tmp_path: Path) -> None:
     result, run = run_session(tmp_path, session={}, **parts(2, {}, z_um=-1.7, drift_um=0.0))
     assert result.status == "completed", result.reason
@@ -98,6 +101,7 @@ def test_a_sweep_goes_on_where_its_last_plane_is_the_sharpest(tmp_path: Path) ->
     assert np.abs(camera().errors_um).max() < 0.25
 
 
+@pytest.mark.slow
 def test_the_imaged_plane_may_be_above_the_sharpest(tmp_path: Path) -> None:
     """Sweeps stay around the sharpest one all the same."""
     plan = parts(5, {"offset": 0.8}, z_um=0.4)
@@ -109,6 +113,7 @@ def test_the_imaged_plane_may_be_above_the_sharpest(tmp_path: Path) -> None:
         assert 1 <= at <= 3 and len(one["planes_um"]) == 5
 
 
+@pytest.mark.slow
 def test_a_sweep_that_sees_nothing_keeps_the_last_focus_and_says_so(tmp_path: Path) -> None:
     blind = (3, 7)
     result, run = run_session(tmp_path, session={}, **parts(12, {}, blind=blind))
@@ -130,6 +135,7 @@ def test_a_sweep_that_sees_nothing_keeps_the_last_focus_and_says_so(tmp_path: Pa
     assert page.count('class="mark limit"') == 3  # one of them in the legend
 
 
+@pytest.mark.slow
 def test_stopped_in_a_sweep_and_resumed(tmp_path: Path) -> None:
     # The camera of a resumed run begins anew: its sample does not drift here.
     plan = parts(4, {}, z_um=0.4, drift_um=0.0)
@@ -141,6 +147,7 @@ def test_stopped_in_a_sweep_and_resumed(tmp_path: Path) -> None:
     assert replay(run).difference is None
 
 
+@pytest.mark.slow
 def test_planes_beyond_the_limits_are_left_out(tmp_path: Path) -> None:
     plan = parts(8, {})
     plan["microscope"]["stage_limits"] = {"z_um": [-1, 1.2]}
@@ -150,6 +157,7 @@ def test_planes_beyond_the_limits_are_left_out(tmp_path: Path) -> None:
     assert faulty.made["Focus"][-1].get_position_um() <= 1.2
 
 
+@pytest.mark.slow
 def test_fields_have_a_focus_each_and_a_sign_in_the_report(tmp_path: Path) -> None:
     plan = parts(3, {}, z_um=0.5, drift_um=0.0)
     plan["timelapse"] |= {"fields": 2}
@@ -163,6 +171,7 @@ def test_fields_have_a_focus_each_and_a_sign_in_the_report(tmp_path: Path) -> No
     assert focus.index("field 0") < focus.index("field 1") < focus.index('<svg class="chart')
 
 
+@pytest.mark.slow
 def test_skipping_follows_it_too(tmp_path: Path) -> None:
     plan = parts(9, {})
     plan["timelapse"] |= {"acquire": "skip", "gap": 2}

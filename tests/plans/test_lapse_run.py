@@ -378,6 +378,7 @@ def test_a_filter_beside_it_changes_neither_frames_nor_decisions(
     assert summarize(run)["filtered"]["frames"] == len(frames)
 
 
+@pytest.mark.slow
 def test_the_view_shows_what_was_rebuilt_and_how_good_that_is(plain: Path) -> None:
     from agent.ui.view import charts, payloads
     from agent.ui.view.reader import Reader

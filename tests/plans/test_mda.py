@@ -65,6 +65,7 @@ def taken(run: Path) -> list[tuple[Any, ...]]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["yaml", "json", "inline"])
 def test_a_sequence_runs_as_it_would_there(kind: str, tmp_path: Path) -> None:
     file = tmp_path / f"sequence.{kind}"
@@ -88,6 +89,7 @@ def test_a_sequence_runs_as_it_would_there(kind: str, tmp_path: Path) -> None:
     assert replay(run).difference is None
 
 
+@pytest.mark.slow
 def test_stopped_and_resumed(tmp_path: Path) -> None:
     result, run = run_session(tmp_path, session={"make_plan": cut_after(7)}, **parts(SEQUENCE))
     assert result.status == "failed"

@@ -245,6 +245,7 @@ def test_what_is_remembered_of_quality_is_not_used(tmp_path: Path) -> None:
         with_quality_memory(tmp_path, "optimize.prior=[somewhere]")
 
 
+@pytest.mark.slow
 def test_a_run_for_something_else_teaches_no_search_for_quality(tmp_path: Path) -> None:
     run = ran(searching(tmp_path))
     prior = [f"optimize.prior=[{run}]", "optimize.engine=stedfast", "optimize.objective=quality"]

@@ -95,6 +95,7 @@ def installed_example(tmp_path: Path) -> str:
 # ---------------------------------------------------------------------- a run
 
 
+@pytest.mark.slow
 def test_a_plan_beside_its_config_is_run_shown_drawn_and_replayed(tmp_path: Path) -> None:
     run = ran(beside(tmp_path))
     sys.modules.pop("focus_series")
@@ -182,6 +183,7 @@ def test_a_plan_that_a_strangers_run_names_is_not_imported(
 # ---------------------------------------------------------------------- what it can be told
 
 
+@pytest.mark.slow
 def test_a_plan_of_one_s_own_is_told_the_settings_that_it_says(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -333,6 +335,7 @@ def test_what_is_wrong_with_an_engine_of_one_s_own_is_said(
 # ---------------------------------------------------------------------- a filter
 
 
+@pytest.mark.slow
 def test_a_filter_of_one_s_own_works_in_its_process(tmp_path: Path) -> None:
     (tmp_path / "times.py").write_text(FILTER, encoding="utf-8")
     asked = {"model": "times:times", "frames": "all", "times": {"factor": 3.0}}
@@ -366,6 +369,7 @@ def skipping(folder: Path, **options: Any) -> Path:
     return faulty.write(folder / "config.yaml", data)
 
 
+@pytest.mark.slow
 def test_an_interpolator_of_one_s_own_rebuilds_in_its_process(tmp_path: Path) -> None:
     run = ran(skipping(tmp_path, drift="off", fade={"sharpness": 2.0}))
     raw, made = (

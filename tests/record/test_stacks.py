@@ -65,6 +65,7 @@ def assert_whole(run: Path, frames: int) -> None:
         assert raw.read(index).any()
 
 
+@pytest.mark.slow
 def test_a_time_point_of_fields_channels_and_planes(tmp_path: Path) -> None:
     result, run = run_session(tmp_path, session={}, **lapse())
     assert result.status == "completed", result.reason
@@ -104,6 +105,7 @@ def test_a_time_point_of_fields_channels_and_planes(tmp_path: Path) -> None:
         _ = stored.raw
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("order", "first"),
     [
@@ -119,6 +121,7 @@ def test_axis_order(order: str, first: list[Any], tmp_path: Path) -> None:
     assert_whole(run, 12)
 
 
+@pytest.mark.slow
 def test_stopped_in_a_stack_and_resumed(tmp_path: Path) -> None:
     result, run = run_session(tmp_path, session={"make_plan": cut_after(17)}, **lapse())
     assert result.status == "failed"
@@ -129,6 +132,7 @@ def test_stopped_in_a_stack_and_resumed(tmp_path: Path) -> None:
     assert replay(run).difference is None
 
 
+@pytest.mark.slow
 def test_the_focus_is_put_back(tmp_path: Path) -> None:
     focus = {"Focus": faulty.device("Focus", z_um=4.0)}
     scope = microscope()
@@ -155,6 +159,7 @@ def test_a_focus_drive_that_hangs_when_it_is_put_back(tmp_path: Path) -> None:
     assert_whole(run, 3)
 
 
+@pytest.mark.slow
 def test_stopped_behind_the_last_frame_it_is_complete(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -174,6 +179,7 @@ def test_stopped_behind_the_last_frame_it_is_complete(
     assert_whole(run, 3)
 
 
+@pytest.mark.slow
 def test_frames_between_are_numbered_on_behind_a_power_cut(tmp_path: Path) -> None:
     parts = lapse(frames=1) | {"focus": {"range": 1, "step": 0.5}}
     _, run = run_session(tmp_path, session={"make_plan": cut_after(3)}, **parts)
@@ -190,6 +196,7 @@ def test_frames_between_are_numbered_on_behind_a_power_cut(tmp_path: Path) -> No
     assert array.shape[0] == len(between) and np.asarray(array).any(axis=(1, 2)).all()
 
 
+@pytest.mark.slow
 def test_lost_metadata_is_written_again(tmp_path: Path) -> None:
     """Of an image, of the collection that it is in, and of the list of its images."""
     _, run = run_session(tmp_path, session={"make_plan": cut_after(17)}, **lapse())
@@ -204,12 +211,14 @@ def test_lost_metadata_is_written_again(tmp_path: Path) -> None:
     assert listed["attributes"]["ome"]["series"] == ["0", "1"]
 
 
+@pytest.mark.slow
 def test_the_others_are_read_where_an_image_is_gone(tmp_path: Path) -> None:
     _, run = run_session(tmp_path, session={}, **lapse(frames=1))
     shutil.rmtree(run / "raw.ome.zarr" / "0")
     assert RawFrames(run, pixel_size_um=0.02).read(11).any()
 
 
+@pytest.mark.slow
 def test_absolute_planes_downwards(tmp_path: Path) -> None:
     stack = {"top": 12, "bottom": 10, "step": 1, "go_up": False}
     live = {"frames": 1, "mode": "sted", "z": stack}
@@ -267,6 +276,7 @@ def test_stacks_are_not_skipped(tmp_path: Path) -> None:
         checked(tmp_path, **lapse(acquire="skip"))
 
 
+@pytest.mark.slow
 def test_channels_are_scored_as_the_config_says(tmp_path: Path) -> None:
     for modes, scored in (([], {"sted"}), (["confocal"], {"confocal"})):
         here = tmp_path / "-".join(["run", *modes])

@@ -64,6 +64,7 @@ CONFIG = {
 }
 
 
+@pytest.mark.slow
 def test_light_of_each_laser_and_channel_is_what_fell_on_the_sample(tmp_path: Path) -> None:
     config = RunConfig.model_validate(CONFIG)
     source = tmp_path / "dyes.yaml"

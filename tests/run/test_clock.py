@@ -138,6 +138,7 @@ def test_after_a_stall_the_schedule_is_shifted(
     assert code == 0 and "the schedule shifted by" in out
 
 
+@pytest.mark.slow
 def test_after_a_stall_time_points_are_skipped_if_so_asked(tmp_path: Path) -> None:
     lapse = EVERY | {"fields": 2, "late": "skip"}
     result, run = run_session(tmp_path, session={}, plan="timelapse", camera=STALL, timelapse=lapse)

@@ -154,6 +154,7 @@ def test_a_short_session_keeps_the_frames_of_long_ones(
     resume(capsys, run, 20)
 
 
+@pytest.mark.slow
 def test_a_movie_named_relatively_goes_on_where_it_was(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -116,6 +116,7 @@ def test_exception_in_scoring_stops_a_plan_that_does_not_look(
     assert "saw a NaN" in summary["reason"]
 
 
+@pytest.mark.slow
 def test_exception_in_scoring_skips(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plan = reading_plan(12, skip=True)
     skipping = {"analysis": {"score": True, "on_error": "skip"}}

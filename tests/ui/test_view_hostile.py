@@ -488,6 +488,7 @@ def test_links_in_a_strangers_folder_are_not_written_through(tmp_path: Path) -> 
         assert precious.read_text(encoding="utf-8") == "mine", name
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="has no pipes with names")
 def test_a_pipe_in_place_of_the_log_holds_nothing_up(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / LOG)

@@ -50,6 +50,7 @@ def test_the_filter_reads_each_frame_where_it_is(weights: Path, tmp_path: Path) 
     assert replay(run).difference is None
 
 
+@pytest.mark.slow
 def test_live_channels_are_told_settings_between_time_points(tmp_path: Path) -> None:
     work = Work(
         tmp_path,
