@@ -183,6 +183,7 @@ def test_it_grows_as_far_as_frames_come_and_is_trimmed(kind: Kind, tmp_path: Pat
     assert zarr.open_array(store.path / "0", mode="r").shape[0] == GROWTH
     again = kind.open(tmp_path)
     np.testing.assert_array_equal(kind.read(again, GROWTH - 1), kind.frame(1))
+    assert kind.chunk(tmp_path, 0).exists() and not kind.chunk(tmp_path, 2 * GROWTH + 3).exists()
 
 
 def test_a_frame_that_is_not_there_is_no_dark_frame(kind: Kind, tmp_path: Path) -> None:
