@@ -38,6 +38,8 @@ class Autofocus:
         `stage_limits`.
     point
         Number of the time point that it is for, from 0.
+    at_s
+        Earliest time after the run's start (s); None: at once.
     """
 
     field: Field | None
@@ -48,6 +50,7 @@ class Autofocus:
     timeout_s: float = 10.0
     farthest_um: float | None = None
     point: int | None = None
+    at_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from devices.config import MicroscopeConfig, Value
 from devices.errors import DeviceFault, LimitError, StaysLit
 from devices.light import FRAME, LightMeter
 from devices.safety import LightGate
-from devices.sending import LOCKED, STAGES, Sender
+from devices.sending import LOCKED, SEARCH, STAGES, Sender
 from devices.values import same
 
 
@@ -102,6 +102,10 @@ class StrictEngine(MDAEngine):
         """
         self._guard(event)
         core, sender = self.mmcore, self.sender
+        if SEARCH in event.metadata:
+            for device, prop, value in event.properties or ():
+                sender.put(device, prop, value)
+            return
         wanted: dict[str, Value] = {}
         self.meter.begin()
         try:
@@ -133,6 +137,19 @@ class StrictEngine(MDAEngine):
             raise DeviceFault(
                 f"a device is not ready: {error}; `timeout_s` says how long it may take"
             ) from error
+
+    def exec_event(self, event: MDAEvent) -> Iterator[Any]:
+        """Take a frame, or have the autofocus device look for the focus.
+
+        Raises
+        ------
+        DeviceFault
+            As of `exec_single_event`; of a search, only if nothing may move or light stays on.
+        """
+        if (search := event.metadata.get(SEARCH)) is not None:
+            search()
+        else:
+            yield from super().exec_event(event)
 
     def exec_single_event(self, event: MDAEvent) -> Iterator[Any]:
         """Take one frame, with light on the sample no longer than that.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from useq import MDAEvent
+from useq import HardwareAutofocus, MDAEvent
 
 from devices.affine import Affine
 from devices.autofocus import Autofocus, Focused
@@ -32,7 +32,7 @@ from devices.pixels import PixelSize, contradiction
 from devices.refusals import refused, unknown
 from devices.route import length
 from devices.safety import SafeState, Stop
-from devices.sending import LOCKED, STAGES
+from devices.sending import LOCKED, SEARCH, STAGES
 from devices.shot import Field, Plane, Shot
 from devices.stages import check_moves, with_stages
 from devices.values import send
@@ -316,12 +316,8 @@ class Microscope:
         properties: list[tuple[str, str, Value]] = [
             (*self.config.settings[name].address(), value) for name, value in settings.items()
         ]
-        wait = None
-        if shot.at_s is not None:
-            if (clock := self.config.clock) is None:
-                wait = max(0.0, shot.at_s - elapsed_s)
-            elif shot.at_s > self.clock_s(clock):
-                properties.append((clock.device, clock.property, shot.at_s))
+        wait, clock = self._due(shot.at_s, elapsed_s)
+        properties += clock
         where = shot.field
         more: dict[str, Any] = {STAGES: dict(where.stages)} if where and where.stages else {}
         if shot.locked:
@@ -423,17 +419,49 @@ class Microscope:
         if why := self.config.stage_limits.refusal(None, None, None, stages):
             raise BindingError(("device_offset",), why)
 
-    def autofocus(self, search: Autofocus) -> Focused:
-        """Look for the focus with the autofocus device, in the dark.
+    def autofocus_event(
+        self, search: Autofocus, found: Callable[[Focused], None], elapsed_s: float = 0.0
+    ) -> MDAEvent:
+        """The useq event of a search for the focus by the autofocus device, in the dark.
 
-        Raises
-        ------
-        GateClosed
-            The microscope was made safe, or is to stop.
-        StaysLit
-            The device switched light on, or light could not be switched off.
+        Parameters
+        ----------
+        search
+            What to do.
+        found
+            Called by the engine with what came of it.
+        elapsed_s
+            As of `event`.
         """
-        return self._finder.find(search)
+        wait, properties = self._due(search.at_s, elapsed_s)
+        action = HardwareAutofocus(
+            autofocus_device_name=search.offset_device,
+            autofocus_motor_offset=search.offset,
+            max_retries=search.tries,
+        )
+        where = search.field
+        return MDAEvent(
+            pos_name=(where.name if where else "") or None,
+            x_pos=where.x_um if where else None,
+            y_pos=where.y_um if where else None,
+            z_pos=where.z_um if where else None,
+            min_start_time=wait,
+            properties=properties,
+            action=action,
+            metadata={SEARCH: lambda: found(self._finder.find(search))},
+        )
+
+    def _due(
+        self, at_s: float | None, elapsed_s: float
+    ) -> tuple[float | None, list[tuple[str, str, Value]]]:
+        """How long the runner is to wait (s), or how a simulated clock is set instead."""
+        if at_s is None:
+            return None, []
+        if (clock := self.config.clock) is None:
+            return max(0.0, at_s - elapsed_s), []
+        if at_s > self.clock_s(clock):
+            return None, [(clock.device, clock.property, at_s)]
+        return None, []
 
     def _guard(self, event: MDAEvent) -> None:
         """Refuse an event that would set or move something outside its range."""

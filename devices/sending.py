@@ -19,6 +19,8 @@ STAGES = "stages_um"
 """Key of an event's metadata: positions of stages that useq has no axis for (µm), by label."""
 LOCKED = "continuous_focus"
 """Key of an event's metadata: its frame is taken while a continuous focus holds."""
+SEARCH = "search"
+"""Key of the metadata of an event that is no frame: what is done instead, by the autofocus."""
 _ARRIVED = 0.25
 """Share of the distance between two fields that a stage may be off, ..."""
 _ARRIVED_UM = (0.1, 2.5)

@@ -55,7 +55,9 @@ class Autofocusing(Focusing):
             return True
         return super().due(place, point)
 
-    def look(self, place: Field, point: int) -> Generator[Step, Answer, list[Frame]]:
+    def look(
+        self, place: Field, point: int, at_s: float | None = None
+    ) -> Generator[Step, Answer, list[Frame]]:
         """Have the device look for the focus of a field; takes no frames.
 
         Where it fails the focus stays where it is expected, and the note says why.
@@ -72,6 +74,7 @@ class Autofocusing(Focusing):
             config.timeout_s,
             config.farthest,
             point,
+            at_s,
         )
         assert isinstance(found, Focused)
         self._locked = self._continuous and not found.why

@@ -145,7 +145,8 @@ def _focusing(config: RunConfig) -> Focusing | None:
     limits = scope.stage_limits.z_um or (-math.inf, math.inf)
     if not focus.sweeps:
         return Autofocusing(focus, start_um, limits)
-    return Focusing(focus, focus.looks_at(scope.modes, config.timelapse.mode), start_um, limits)
+    mode = focus.looks_at(scope.modes, config.timelapse.mode)
+    return Focusing(focus, mode, start_um, limits, config.rules)
 
 
 def _mda(config: RunConfig) -> Plan:

@@ -15,6 +15,7 @@ from statistics import median
 import numpy as np
 
 from agent.config.focus import FocusConfig
+from agent.config.rules import LATEST, PUNCTUAL
 from agent.plan import FOCUS, AnalysisError, Answer, Frame, Note, Step
 from agent.plans.sharpness import Sharpness, is_focus, sharpness
 from devices.shot import Field, Shot
@@ -77,6 +78,8 @@ class Focusing:
         Where the focus is at first (µm), of fields that have none of their own.
     limits
         The lowest and the highest position that it may have (µm).
+    rules
+        See `agent.config.rules`.
     """
 
     def __init__(
@@ -85,7 +88,9 @@ class Focusing:
         mode: str,
         start_um: float,
         limits: tuple[float, float] = (-math.inf, math.inf),
+        rules: int = LATEST,
     ) -> None:
+        self._rules = rules
         self._config, self._mode, self._start_um = config, mode, start_um
         self._limits = limits
         self._fields: dict[int, _OfField] = {}
@@ -120,8 +125,12 @@ class Focusing:
         with suppress(AnalysisError):  # where the run is to stop at that, it has
             self._of(frame.shot.field).scores.append(frame.score)
 
-    def look(self, place: Field, point: int) -> Generator[Step, Answer, list[Frame]]:
+    def look(
+        self, place: Field, point: int, at_s: float | None = None
+    ) -> Generator[Step, Answer, list[Frame]]:
         """Look for the focus of a field; returns the frames that this took.
+
+        At a time point, which is due at `at_s`.
 
         The sweep goes on upwards or downwards for once, where its last plane is the sharpest. Where
         nothing is found the focus stays where it is expected, and the note says why.
@@ -138,7 +147,10 @@ class Focusing:
                 for rank in self._further(sharp) if further else range(-half, half + 1):
                     if not self._limits[0] <= centre + rank * step <= self._limits[1]:
                         continue
-                    frame = yield self._shot(place, point, centre + rank * step)
+                    shot = self._shot(place, point, centre + rank * step)
+                    if self._rules >= PUNCTUAL:
+                        shot = replace(shot, at_s=at_s)
+                    frame = yield shot
                     assert isinstance(frame, Frame)
                     frames[rank] = frame
                     sharp[rank] = sharpness(frame, self._config.measure)

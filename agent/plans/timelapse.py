@@ -159,7 +159,7 @@ def _focused(
     """A shot of a time point where the focus is, which is looked for if that is due."""
     assert shot.field is not None
     if focusing.due(shot.field, point):
-        for frame in (yield from focusing.look(shot.field, point)):
+        for frame in (yield from focusing.look(shot.field, point, shot.at_s)):
             light.spend_on(shot.field.index, frame.dose_J or {})
     return focusing.aimed(shot, point)
 

@@ -165,6 +165,7 @@ class _Autofocus(TypedDict):
     timeout_s: Finite
     farthest_um: Finite | None
     point: Count | None
+    at_s: NotRequired[Finite | None]
     z_um: Finite | None
     from_um: Finite | None
     why: str

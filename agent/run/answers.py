@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
 from math import ceil
 from typing import Any
 
 from numpy.typing import NDArray
 
 from agent.plan import Due, Instruction, Late, Note, Rebuild, Rebuilt
-from agent.record.recording import FOCUS, autofocus_as_dict
 from agent.run.parts import RunParts
 from agent.run.tape import failing
 from agent.steering.inbox import PlanMessages
 from agent.workers.filter import FilterTask, not_filtered
-from devices.autofocus import Autofocus, Focused
 from devices.shot import Shot
 from models.quality.score import Score
 
@@ -27,12 +24,9 @@ class Answers:
     ----------
     parts
         They answer; the journal has each answer before the plan.
-    find
-        Looks for the focus with the autofocus device.
     """
 
-    def __init__(self, parts: RunParts, find: Callable[[Autofocus], Focused]) -> None:
-        self._find = find
+    def __init__(self, parts: RunParts) -> None:
         self._clock, self._journal = parts.clock, parts.journal
         self._analysis, self._filtering = parts.analysis, parts.filtering
         self._rebuilding, self._control = parts.rebuilding, parts.control
@@ -79,16 +73,6 @@ class Answers:
         if not points:
             self._clock.shift(by_s)
         return Late(by_s, points)
-
-    def autofocus(self, number: int, search: Autofocus) -> Focused:
-        """Look for the focus; a search that fails is a fault that the run goes on after."""
-        found = self._find(search)
-        entry = {"number": number, **autofocus_as_dict(search), **asdict(found)}
-        self._journal.add("autofocus", entry)
-        if found.why:
-            where = f" of {search.field}" if search.field else ""
-            self._journal.fault(f"autofocus{where}: {found.why}", "go on", part=FOCUS)
-        return found
 
     def rebuild(self, number: int, request: Rebuild) -> Rebuilt | None:
         """Have frames rebuilt; waits if the plan does."""

@@ -16,9 +16,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from agent.record.recording import Recording
+from devices.autofocus import Autofocus
 from devices.shot import Shot
+
+_Step = TypeVar("_Step", Shot, Autofocus)
 
 
 def elapsed_s() -> float:
@@ -115,8 +119,8 @@ class Clock:
         self._stood_at -= by_s
         self._shifted_s += by_s
 
-    def dated(self, shot: Shot) -> Shot:
-        """A shot with its time on the clock of the sample, where that is simulated."""
-        if shot.at_s is None or self._simulated_s() is None:
-            return shot
-        return replace(shot, at_s=shot.at_s + self._shifted_s)
+    def dated(self, step: _Step) -> _Step:
+        """A step with its time on the clock of the sample, where that is simulated."""
+        if step.at_s is None or self._simulated_s() is None:
+            return step
+        return replace(step, at_s=step.at_s + self._shifted_s)

@@ -22,7 +22,7 @@ from agent.plan import (
     Rebuilt,
 )
 from agent.run.tape import Tape
-from devices.autofocus import Autofocus, Focused
+from devices.autofocus import Autofocus
 from devices.shot import Shot
 from models.quality.score import Score
 
@@ -40,10 +40,6 @@ class Beyond(Protocol):
 
     def due(self, number: int, due: Due) -> Late:
         """How late a time point is; `number` counts these questions, from 0."""
-        ...
-
-    def autofocus(self, number: int, search: Autofocus) -> Focused:
-        """What the autofocus device found; `number` counts its searches, from 0."""
         ...
 
     def rebuild(self, number: int, request: Rebuild) -> Rebuilt | None:
@@ -74,25 +70,27 @@ class Leader:
         Frames that the plan has had, or has asked for and will have next.
     told
         Instructions that it has had.
+    searches
+        Searches for the focus that it has asked for.
     """
 
     def __init__(self, plan: Plan, tape: Tape, beyond: Beyond) -> None:
         self._plan, self.tape, self._beyond = plan, tape, beyond
-        self.frames = self.told = 0
-        self._listened = self._asked = self._searched = self._rebuilt = 0
+        self.frames = self.told = self.searches = 0
+        self._listened = self._asked = self._rebuilt = 0
 
     @property
     def listened(self) -> int:
         """How often the plan has listened."""
         return self._listened
 
-    def next(self, answer: Answer) -> Shot:
-        """The next shot that is not on the tape.
+    def next(self, answer: Answer) -> Shot | Autofocus:
+        """The next step for the microscope that is not on the tape.
 
         Parameters
         ----------
         answer
-            The frame that came of the last one; None at first.
+            What came of the last one; None at first.
 
         Raises
         ------
@@ -111,7 +109,10 @@ class Leader:
             elif isinstance(step, Due):
                 answer = self._due(step)
             elif isinstance(step, Autofocus):
-                answer = self._autofocus(step)
+                answer = self.tape.focused(self.searches, step)
+                self.searches += 1
+                if answer is None:
+                    return step
             elif isinstance(step, Rebuild):
                 answer = self._rebuild(step)
             else:
@@ -136,12 +137,6 @@ class Leader:
         self._asked += 1
         late = self.tape.late(number, self.frames)
         return self._beyond.due(number, due) if late is None else late
-
-    def _autofocus(self, search: Autofocus) -> Focused:
-        number = self._searched
-        self._searched += 1
-        found = self.tape.focused(number, search)
-        return self._beyond.autofocus(number, search) if found is None else found
 
     def _rebuild(self, request: Rebuild) -> Rebuilt | None:
         number = self._rebuilt

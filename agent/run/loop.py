@@ -18,7 +18,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,14 @@ from useq import MDAEvent
 from agent.plan import Frame, Plan
 from agent.record.images import checksum
 from agent.record.layout import Stored
-from agent.record.recording import FOCUS, LIGHT, even_s, shot_as_dict, shot_from_dict
+from agent.record.recording import (
+    FOCUS,
+    LIGHT,
+    autofocus_as_dict,
+    even_s,
+    shot_as_dict,
+    shot_from_dict,
+)
 from agent.run.answers import Answers
 from agent.run.driver import Leader
 from agent.run.parts import RunParts
@@ -54,6 +62,21 @@ class _Pending:
     dose: dict[str, float] = field(default_factory=dict)
     announced: bool = False
     exposing: bool = False
+
+
+@dataclass(slots=True)
+class _Search:
+    """The search for the focus that is under way.
+
+    Attributes
+    ----------
+    found
+        What came of it, once that is recorded.
+    """
+
+    number: int
+    search: Autofocus
+    found: Focused | None = None
 
 
 class Loop:
@@ -83,7 +106,7 @@ class Loop:
         self._layout = parts.images.layout
         self._gate, self._clock = parts.gate, parts.clock
         recording = parts.recording
-        self._answers = Answers(parts, self._autofocus)
+        self._answers = Answers(parts)
         self._leader = Leader(plan, Tape(recording, parts.images), self._answers)
         self._taken = [
             (shot_from_dict(taken.shot), float(taken.frame["time_s"]))
@@ -93,6 +116,7 @@ class Loop:
         self._catch_up = catch_up
         self._runner_started = time.monotonic()
         self._pending: _Pending | None = None
+        self._search: _Search | None = None
         self._frame: Frame | None = None
         self._failure: Exception | None = None
         self._stopping = threading.Event()
@@ -194,16 +218,17 @@ class Loop:
         """What the runner iterates over."""
         self.deadline = None
         while not (self._stopping.is_set() or self._pause.asked):
-            self._pending = self._pending or self._next()
-            if self._pending is None:
+            if self._search is not None and self._search.found is None:
+                yield from self._looked(self._search)
+                continue
+            if self._pending is None and not self._next():
                 self.finished = True
                 return
-            pending = self._pending
+            if (pending := self._pending) is None:
+                continue
             self._announce(pending)
             event = self.microscope.event(
-                self._clock.dated(pending.shot),
-                pending.index,
-                elapsed_s=self._clock.schedule_s - (time.monotonic() - self._runner_started),
+                self._clock.dated(pending.shot), pending.index, elapsed_s=self._elapsed_s
             )
             exposure = self.microscope.exposure_s(pending.settings)
             self.deadline = (
@@ -220,13 +245,40 @@ class Loop:
                 raise DeviceFault(f"no frame came for shot {pending.index}")
             self._pending = None
 
-    def _autofocus(self, search: Autofocus) -> Focused:
-        """Look for the focus; its device has a time limit of its own, the stages have theirs."""
-        self.deadline = time.monotonic() + search.timeout_s + 2 * self._patience_s
-        try:
-            return self.microscope.autofocus(search)
-        finally:
-            self.deadline = None
+    def _looked(self, search: _Search) -> Iterator[MDAEvent]:
+        """The event of a search for the focus; its result is recorded before the plan has it."""
+        event = self.microscope.autofocus_event(
+            self._clock.dated(search.search), partial(self._take_focus, search), self._elapsed_s
+        )
+        # Its device has a time limit of its own, the stages have theirs.
+        self.deadline = (
+            self._runner_started
+            + max(event.min_start_time or 0.0, time.monotonic() - self._runner_started)
+            + search.search.timeout_s
+            + 2 * self._patience_s
+        )
+        yield event
+        self.deadline = None
+        if search.found is None:
+            raise DeviceFault("nothing came of a search for the focus")
+
+    def _take_focus(self, search: _Search, found: Focused) -> None:
+        """Record what the autofocus device found; a failure is a fault that the run goes on after.
+
+        Called from the engine.
+        """
+        asked = search.search
+        entry = {"number": search.number, **autofocus_as_dict(asked), **asdict(found)}
+        self._journal.add("autofocus", entry)
+        if found.why:
+            where = f" of {asked.field}" if asked.field else ""
+            self._journal.fault(f"autofocus{where}: {found.why}", "go on", part=FOCUS)
+        search.found = found
+
+    @property
+    def _elapsed_s(self) -> float:
+        """How old the schedule was when this runner started (s)."""
+        return self._clock.schedule_s - (time.monotonic() - self._runner_started)
 
     def _stood_still(self) -> bool:
         """Stand still in the dark, if a pause is asked for; False where the run is to end.
@@ -296,17 +348,25 @@ class Loop:
         pending.announced, pending.exposing = True, False
         self._frame = None
 
-    def _next(self) -> _Pending | None:
-        """Lead the plan to the next shot that is not on disk yet."""
-        answer, self._frame = self._frame, None
+    def _next(self) -> bool:
+        """Lead the plan to its next step that is not on disk yet; False where there is none."""
+        answer: Frame | Focused | None = self._frame
+        if self._search is not None:
+            answer = self._search.found
+        self._frame = self._search = None
         try:
-            shot = self._leader.next(answer)
+            step = self._leader.next(answer)
         except StopIteration:
             self._answers.close_control(self._leader.listened)
-            return None
+            return False
         self._clock.go()
-        place = self._layout.place(self.frames, shot)
-        return _Pending(shot, self.frames, self.microscope.settings(shot), place)
+        if isinstance(step, Autofocus):
+            self._search = _Search(self._leader.searches - 1, step)
+        else:
+            place = self._layout.place(self.frames, step)
+            settings = self.microscope.settings(step)
+            self._pending = _Pending(step, self.frames, settings, place)
+        return True
 
     # ------------------------------------------------------------------ listeners of the runner
 

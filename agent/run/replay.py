@@ -31,7 +31,6 @@ from agent.run.origins import DECIDE, changed_code, code_of
 from agent.run.tape import Tape, failing
 from agent.run.trust import read_trusted
 from agent.workers.filter import not_filtered
-from devices.autofocus import Autofocus, Focused
 from devices.shot import Shot
 from models.quality.score import Score
 
@@ -182,10 +181,6 @@ class _Player:
     def due(self, number: int, due: Due) -> Late:
         """Nothing was late of which nothing is recorded."""
         return Late()
-
-    def autofocus(self, number: int, search: Autofocus) -> Focused:
-        """The run ended before anything came of a search that is not recorded."""
-        raise _EndOfTape
 
     def rebuild(self, number: int, request: Rebuild) -> Rebuilt | None:
         """The run ended before anything came of a request that is not recorded."""

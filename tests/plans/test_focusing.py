@@ -80,6 +80,23 @@ def test_a_drift_is_followed(
     assert replay(run).difference is None
 
 
+@pytest.mark.parametrize("rules", [2, 3])
+def test_a_sweep_waits_for_its_time_point(rules: int, tmp_path: Path) -> None:
+    """It did not by the rules of earlier runs, which keep to those."""
+    plan = parts(2, {})
+    plan["timelapse"] |= {"interval_s": 0.15}
+    result, run = run_session(tmp_path, session={}, rules=rules, **plan)
+    assert result.status == "completed", result.reason
+    swept = [
+        one
+        for _, one in sorted(recorded(run).taken.items())
+        if one.shot["purpose"] == "focus, time point 1"
+    ]
+    assert {one.shot["at_s"] for one in swept} == {0.15 if rules == 3 else None}
+    assert (swept[0].frame["schedule_s"] >= 0.15) == (rules == 3)
+    assert replay(run).difference is None
+
+
 @pytest.mark.slow
 def test_between_sweeps_the_drift_is_predicted(tmp_path: Path) -> None:
     for predict, worst in ((True, 0.35), (False, 0.6)):
