@@ -151,6 +151,7 @@ def _prepared(
         },
     )
     progress.skipped = sum(late["frames"] for late in recording.late)
+    plan = make_plan(config)  # before there are threads, since it may fail
     filters, rebuilds = beside.filters, beside.rebuilds
     analysis = None
     if beside.scorer is not None:
@@ -203,7 +204,7 @@ def _prepared(
     )
     loop = Loop(
         microscope,
-        make_plan(config),
+        plan,
         parts,
         retries=config.faults.retries,
         catch_up=lambda go_on: catch_up(config, microscope, recording, go_on, progress.take),

@@ -52,6 +52,18 @@ def test_exception_in_a_plan(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     resume(capsys, run, 20)
 
 
+def test_a_plan_that_cannot_be_made_leaves_no_scorer_behind(tmp_path: Path) -> None:
+    """Not even one that waits for frames."""
+
+    def broken(config: RunConfig) -> Plan:
+        raise ZeroDivisionError("the plan divides by nothing")
+
+    before = threading.enumerate()
+    with pytest.raises(ZeroDivisionError):
+        run_session(tmp_path, session={"make_plan": broken, "scorer": mean_score}, **SCORED)
+    assert [one.name for one in threading.enumerate() if one not in before] == []
+
+
 def reading_plan(frames: int = 20, *, skip: bool = False) -> Callable[[RunConfig], Plan]:
     """A plan that looks at every score, and either ends with it or gives that frame up."""
 
