@@ -30,7 +30,8 @@ def served(site: Site) -> Iterator[Links]:
         links.append(found)
         ready.set()
 
-    thread = threading.Thread(target=site.serve, args=(begun, lambda: not over.is_set()))
+    whole = (begun, lambda: not over.is_set())
+    thread = threading.Thread(target=site.serve, args=whole, daemon=True)
     thread.start()
     try:
         assert ready.wait(20)
@@ -38,6 +39,7 @@ def served(site: Site) -> Iterator[Links]:
     finally:
         over.set()
         thread.join(20)
+        assert not thread.is_alive(), "the pages are still served"
 
 
 @contextmanager
