@@ -101,14 +101,18 @@ def begun_folder(
 
 def versions() -> dict[str, str]:
     """Versions of what a run's results depend on."""
-    found = {"python": python_version(), "platform": platform()}
-    for part in _PARTS:
-        try:
-            found[part] = version(part)
-        except PackageNotFoundError:
-            continue
+    found = {"python": python_version(), "platform": platform(), **_installed()}
     if commit := commit_of_this_code():
         found["commit"] = commit
+    return found
+
+
+@cache
+def _installed() -> dict[str, str]:
+    found = {}
+    for part in _PARTS:
+        with suppress(PackageNotFoundError):
+            found[part] = version(part)
     return found
 
 
