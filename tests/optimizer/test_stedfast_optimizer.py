@@ -37,7 +37,7 @@ def samples() -> Samples:
 
 @pytest.fixture(scope="module")
 def library() -> AnalyticLibrary:
-    return AnalyticLibrary(Samples.draw(500, 77).usable())
+    return AnalyticLibrary(Samples.draw(150, 77).usable())
 
 
 def course(task: AnalyticTask, seed: int, made: Optimizer, trials: int) -> Course:
@@ -62,7 +62,7 @@ def test_with_a_library_six_images_do_what_random_search_does_not_in_fifteen(
 @pytest.mark.slow
 def test_a_misleading_library_costs_little(samples: Samples) -> None:
     """All its powers are wrong by a factor of three."""
-    wrong = AnalyticLibrary(Samples.draw(500, 78).usable(), power=3.0)
+    wrong = AnalyticLibrary(Samples.draw(150, 78).usable(), power=3.0)
     task = AnalyticTask(samples, 5, 5)
     misled, alone = (
         task.best_known - course(task, 5, made, 15).worth[1]
