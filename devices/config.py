@@ -5,6 +5,7 @@ Nothing here imports Micro-Manager, so that a wrong config is told about at once
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -94,6 +95,8 @@ class StageLimits(Model):
             for label, to in (stages or {}).items()
         ]
         for axis, key, limits, to in axes:
+            if to is not None and not math.isfinite(to):
+                return f"{axis} = {to:g} µm is no position"
             if limits is not None and to is not None and not limits[0] <= to <= limits[1]:
                 return (
                     f"{axis} = {to:g} µm is outside {limits[0]:g} … {limits[1]:g} µm "

@@ -51,11 +51,12 @@ def new_core(
 
         def getPixelSizeUm(self, cached: bool = False) -> float:  # noqa: N802  # the core's
             # It knows the magnifiers of its adapters alone.
-            return float(super().getPixelSizeUm(cached)) / magnification(self)
+            factor = magnification(self)
+            return float(super().getPixelSizeUm(cached)) / factor if factor > 0 else 0.0
 
         def getPixelSizeAffine(self, cached: bool = False) -> Any:  # noqa: N802  # the core's
-            factor = magnification(self)
-            return tuple(number / factor for number in super().getPixelSizeAffine(cached))
+            factor, six = magnification(self), super().getPixelSizeAffine(cached)
+            return tuple(number / factor if factor > 0 else 0.0 for number in six)
 
         def setConfig(self, groupName: str, configName: str) -> None:  # noqa: N802, N803  # its
             if start_up is not None and (groupName, configName) == (GROUP, STARTUP):

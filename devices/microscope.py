@@ -181,12 +181,13 @@ class Microscope:
         held.darken("opened")
         core.waitForSystem()
         check_taken(core, config)
-        config = config.placed(
-            core.getXYPosition() if core.getXYStageDevice() else None,
-            core.getZPosition() if core.getFocusDevice() else None,
-            revisited=revisited,
-        )
-        return cls(held, config)
+        xy_um = core.getXYPosition() if core.getXYStageDevice() else None
+        z_um = core.getZPosition() if core.getFocusDevice() else None
+        for role, at in (("xy_stage", xy_um), ("focus", None if z_um is None else (z_um,))):
+            if at is not None and not all(map(math.isfinite, at)):
+                says = ", ".join(f"{one:g}" for one in at)
+                raise BindingError((role,), f"is at ({says}) µm, as it says; is it homed?")
+        return cls(held, config.placed(xy_um, z_um, revisited=revisited))
 
     def _measure(self) -> None:
         """Ask how large a frame is; a camera that does not answer later ends no more than one."""

@@ -160,6 +160,8 @@ class Sender:
         """Move the XY stage; an axis without a position stays where it is."""
         if x_um is None or y_um is None:
             x, y = self._xy or self._core.getXYPosition()
+            if not (math.isfinite(x) and math.isfinite(y)):
+                raise DeviceFault(f"the XY stage is at ({x:g}, {y:g}) µm, as it says")
             x_um, y_um = x if x_um is None else x_um, y if y_um is None else y_um
         if (x_um, y_um) != self._xy:
             to = x_um, y_um
@@ -326,7 +328,8 @@ class Sender:
         # Where the exposure time is a setting, that has a tolerance of its own.
         if exposure and self._sent_ms is not None and self._exposure_name is None:
             asked, self.exposure_ms = self._sent_ms, float(self._core.getExposure())
-            if abs(self.exposure_ms - asked) > max(_EXPOSURE * asked, _EXPOSURE_MS):
+            # Which NaN is not.
+            if not abs(self.exposure_ms - asked) <= max(_EXPOSURE * asked, _EXPOSURE_MS):
                 found[""] = (
                     f"the camera exposes for {self.exposure_ms:g} ms, not {asked:g} as it was set "
                     "to (`exposure.camera_ms`)"

@@ -12,8 +12,9 @@ from agent.record.folder import read_config
 from agent.run import Session
 from agent.run.replay import replay
 from devices.config import MicroscopeConfig
-from devices.errors import LimitError
+from devices.errors import BindingError, DeviceFault, LimitError
 from devices.microscope import Microscope
+from devices.shot import Shot
 from tests import faulty
 from tests.faulty import cli
 from tests.helpers.runs import Work, cut_after, recorded, run_session, until
@@ -148,3 +149,36 @@ def test_a_stage_that_hangs_before_a_first_shot_is_noticed(
     stage.released.set()
     assert work.result.status == "failed"
     assert "hangs" in work.result.reason
+
+
+NAN = float("nan")
+
+
+def test_a_stage_that_does_not_know_where_it_is_is_refused() -> None:
+    """Fields around nowhere could not even be written down."""
+    asked = faulty.config(microscope=scope({"x_um": NAN}))["microscope"]
+    with (
+        pytest.raises(BindingError, match="is at \\(nan, 0\\)"),
+        Microscope.open(MicroscopeConfig.model_validate(asked)),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(("x_um", "z_um"), [(NAN, None), (float("inf"), None), (0.0, NAN)])
+def test_a_place_that_is_none_never_reaches_a_stage(x_um: float, z_um: float | None) -> None:
+    """Also where no `stage_limits` are set."""
+    asked = faulty.config(microscope=scope({}))["microscope"]
+    with Microscope.open(MicroscopeConfig.model_validate(asked)) as microscope:
+        event = MDAEvent(x_pos=x_um, y_pos=0.0, z_pos=z_um)
+        with pytest.raises(LimitError, match="is no position"):
+            microscope.core.mda.run(iter([event]))
+        assert faulty.made["Stage"][-1].went == []
+
+
+def test_an_exposure_time_that_is_none_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No budget is kept by a dose that is no number."""
+    asked = faulty.config(microscope=scope({}))["microscope"]
+    with Microscope.open(MicroscopeConfig.model_validate(asked)) as microscope:
+        monkeypatch.setattr(faulty.FlakyCamera, "get_exposure", lambda self: NAN)
+        with pytest.raises(DeviceFault, match="exposes for nan ms"):
+            microscope.core.mda.run(iter([microscope.event(Shot("sted"), 0)]))

@@ -131,6 +131,22 @@ def test_a_magnifier_counts_in_the_affine_as_in_the_pixel_size(tmp_path: Path) -
         assert mounting.pixel_um == pytest.approx(0.01005)
 
 
+@pytest.mark.parametrize("magnification", [0.0, float("nan")])
+def test_a_magnifier_between_two_places_leaves_the_config_s_pixel_size(
+    magnification: float, tmp_path: Path
+) -> None:
+    devices = TURRET.replace("Device,DHub", f"#py pyDevice,Tube,{__name__},Tube\nDevice,DHub", 1)
+    (tmp_path / "turret.cfg").write_text(devices, encoding="utf-8")
+    config = load(write(tmp_path, CONFIG.replace("pixel_size_nm: 20", "pixel_size_nm: 10")))
+    with Microscope.open(config.microscope, base=tmp_path) as microscope:
+        core = microscope.core
+        core.setProperty("Objective", "State", "1")
+        size = PixelSize(core, microscope.config)
+        assert size.nm() == 10.05
+        core.setProperty("Tube", "Magnification", magnification)
+        assert size.nm() == 10
+
+
 def write(folder: Path, text: str) -> Path:
     (folder / "turret.yaml").write_text(text)
     return folder / "turret.yaml"
