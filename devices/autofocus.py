@@ -40,6 +40,8 @@ class Autofocus:
         Number of the time point that it is for, from 0.
     at_s
         Earliest time after the run's start (s); None: at once.
+    start_um
+        Where the search begins (µm), if not at the field's `z_um`.
     """
 
     field: Field | None
@@ -51,6 +53,13 @@ class Autofocus:
     farthest_um: float | None = None
     point: int | None = None
     at_s: float | None = None
+    start_um: float | None = None
+
+    @property
+    def begins_um(self) -> float | None:
+        """Where it begins (µm); None: where the focus drive is."""
+        of_field = None if self.field is None else self.field.z_um
+        return of_field if self.start_um is None else self.start_um
 
 
 @dataclass(frozen=True, slots=True)

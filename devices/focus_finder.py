@@ -123,7 +123,9 @@ class FocusFinder:
         try:
             self._dark()
             # With the lock on, a move along x and y is followed; one along z would release it.
-            z_um = None if search.using == "continuous" and self._locked() else _z_of(search.field)
+            z_um = search.begins_um
+            if search.using == "continuous" and self._locked():
+                z_um = None
             self._open.limited(
                 self._config.timeout_s + _BEYOND_S, lambda: self._go(search.field, z_um)
             )
@@ -220,12 +222,11 @@ class FocusFinder:
     def _believed(self, search: Autofocus, before: float) -> float:
         """Where the focus is; `NoFocus` where it cannot be."""
         z_um = self._stands()
-        begun = _z_of(search.field)
-        begun = before if begun is None else begun
+        begun = before if search.begins_um is None else search.begins_um
         if search.farthest_um is not None and abs(z_um - begun) > search.farthest_um:
             raise NoFocus(
                 f"{z_um:g} µm is {abs(z_um - begun):.3g} µm from where the focus is expected, "
-                f"{begun:.4g} µm; accepted: up to {search.farthest_um:g} µm (`focus.farthest`)"
+                f"{begun:.4g} µm; accepted: up to {search.farthest_um:g} µm"
             )
         return z_um
 
@@ -395,10 +396,6 @@ class FocusFinder:
     def _pass(self, call: Callable[[], object]) -> None:
         with self._gate.passing():
             call()
-
-
-def _z_of(field: Field | None) -> float | None:
-    return None if field is None else field.z_um
 
 
 def _differs(step: Step) -> bool:

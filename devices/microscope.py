@@ -445,7 +445,7 @@ class Microscope:
             pos_name=(where.name if where else "") or None,
             x_pos=where.x_um if where else None,
             y_pos=where.y_um if where else None,
-            z_pos=where.z_um if where else None,
+            z_pos=search.begins_um,
             min_start_time=wait,
             properties=properties,
             action=action,

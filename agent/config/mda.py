@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Generator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from itertools import islice, pairwise
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, ValidationError, model_validator
 
 from agent.config.plan_section import PlanSection, Whole, check_mode
+from devices.autofocus import Autofocus
 from devices.config import MicroscopeConfig, Value
 from devices.positions import FARTHEST_UM, PositionsError, first_error, read_data
 from devices.refusals import refused
@@ -28,6 +29,8 @@ _MOST_DRAWN = 1000
 """Places drawn at random; chosen: useq compares each with each."""
 _TILE = {"fov_width", "fov_height", "overlap"}
 """What says how far a grid's places are apart."""
+_AUTOFOCUS = "hardware_autofocus"
+"""What useq calls a search for the focus."""
 _MOST_PLANES = 1000
 """Of a stack; chosen, as for `z` of other plans."""
 
@@ -45,6 +48,15 @@ class MdaConfig(PlanSection):
         description="mode of a channel of the sequence whose name is no mode, {channel: mode}",
     )
     mode: str = Field("sted", description="mode of what has no channel")
+    autofocus_timeout_s: float = Field(
+        10.0, gt=0, le=600, description="of a search of its `autofocus_plan` (s)"
+    )
+    autofocus_farthest: float = Field(
+        10.0,
+        gt=0,
+        description="how far from where it begins such a search may find the focus (µm); what is "
+        "farther has failed",
+    )
     source: str | None = Field(
         None, description="file that `sequence` was read from; written by stedfast"
     )
@@ -71,6 +83,13 @@ class MdaConfig(PlanSection):
         return self
 
     def _check_events(self) -> None:
+        for event in self._all:
+            action = getattr(event.action, "type", "acquire_image")
+            if action not in ("acquire_image", _AUTOFOCUS):
+                raise ValueError(
+                    f"`sequence`: asks for {action!r}; accepted: frames, and an `autofocus_plan`. "
+                    "Other actions are to be left out"
+                )
         if not self.events:
             raise ValueError("`sequence`: has no frames; accepted: channels, times, places or z")
         if len(self.events) > _MOST:
@@ -90,18 +109,17 @@ class MdaConfig(PlanSection):
                 raise ValueError(
                     "`sequence`: has a place with x or y alone; accepted: both, or neither"
                 )
-            action = getattr(event.action, "type", "acquire_image")
-            if action != "acquire_image":
-                raise ValueError(
-                    f"`sequence`: asks for {action!r}; accepted: frames. `autofocus_plan` and "
-                    "other actions are to be left out"
-                )
             if event.slm_image is not None:
                 raise ValueError("`sequence`: has an SLM image; accepted: frames alone")
 
     @cached_property
     def events(self) -> tuple[MDAEvent, ...]:
-        """What useq makes of the sequence, in its order."""
+        """The frames that useq makes of the sequence, in its order."""
+        return tuple(event for event in self._all if not _focuses(event))
+
+    @cached_property
+    def _all(self) -> tuple[MDAEvent, ...]:
+        """The same with what comes between the frames."""
         from useq import MDASequence
 
         if self.sequence is None:
@@ -120,7 +138,8 @@ class MdaConfig(PlanSection):
                         "`grid_plan` is relative, and there are no `stage_positions` that it is "
                         "relative to; accepted: some, or an absolute grid"
                     )
-                return tuple(islice(sequence, _MOST + 1))
+                # An autofocus may come before each frame.
+                return tuple(islice(sequence, 2 * _MOST + 1))
         except _Refused as error:
             raise ValueError(f"`sequence`: {error}") from None
         except ValidationError as error:
@@ -129,7 +148,7 @@ class MdaConfig(PlanSection):
             said = (str(error).splitlines() or [""])[0]
             raise ValueError(f"`sequence`: useq makes no frames of it: {said}") from None
 
-    def shots(self, scope: MicroscopeConfig) -> Generator[Shot, object, None]:
+    def shots(self, scope: MicroscopeConfig) -> Iterator[Shot]:
         """The frames.
 
         Parameters
@@ -142,16 +161,69 @@ class MdaConfig(PlanSection):
         ValueError
             One asks for what the config does not have; the message starts with the key.
         """
-        for event, at_s in zip(self.events, self._times_s, strict=True):
-            yield Shot(
-                self._mode(event),
-                self._settings(event, scope),
-                self._place(event),
-                at_s=at_s,
-                purpose=f"time point {event.index['t']}" if "t" in event.index else "",
-                point=event.index.get("t", 0) if self.by_point() else None,
-                plane=self._plane(event),
+        return (step for _, step in self.steps(scope) if isinstance(step, Shot))
+
+    def steps(self, scope: MicroscopeConfig) -> Iterator[tuple[int | None, Shot | Autofocus]]:
+        """The frames, and the searches for the focus between them, in their order.
+
+        Parameters
+        ----------
+        scope
+            The microscope's config.
+
+        Yields
+        ------
+        tuple
+            Number of the position in the sequence, and the step; heights are without what
+            searches find.
+
+        Raises
+        ------
+        ValueError
+            One asks for what the config does not have; the message starts with the key.
+        """
+        times = iter(self._times_s)
+        waiting: list[MDAEvent] = []
+        for event in self._all:
+            if _focuses(event):
+                waiting.append(event)
+                continue
+            at_s = next(times)
+            for search in waiting:
+                yield search.index.get("p"), self._search(search, at_s, scope)
+            waiting.clear()
+            yield (
+                event.index.get("p"),
+                Shot(
+                    self._mode(event),
+                    self._settings(event, scope),
+                    self._place(event),
+                    at_s=at_s,
+                    purpose=f"time point {event.index['t']}" if "t" in event.index else "",
+                    point=event.index.get("t", 0) if self.by_point() else None,
+                    plane=self._plane(event),
+                ),
             )
+
+    def _search(self, event: MDAEvent, at_s: float | None, scope: MicroscopeConfig) -> Autofocus:
+        begins = event.z_pos
+        if begins is not None and _relative(event):
+            begins += scope.fields.z_um or 0.0
+        action: Any = event.action
+        return Autofocus(
+            self._place(event),
+            offset=action.autofocus_motor_offset,
+            # Without an offset, pymmcore-plus leaves the device alone.
+            offset_device=None
+            if action.autofocus_motor_offset is None
+            else action.autofocus_device_name,
+            tries=max(1, action.max_retries),
+            timeout_s=self.autofocus_timeout_s,
+            farthest_um=self.autofocus_farthest,
+            point=event.index.get("t", 0),
+            at_s=at_s,
+            start_um=begins,
+        )
 
     def _mode(self, event: MDAEvent) -> str:
         if event.channel is None:
@@ -315,8 +387,27 @@ class MdaConfig(PlanSection):
         return bool(self._numbers)
 
     def focuses(self) -> bool:
-        """Where it has heights."""
-        return any(event.z_pos is not None for event in self.events)
+        """Where it has heights, or an `autofocus_plan`."""
+        return self.autofocuses() or any(event.z_pos is not None for event in self.events)
+
+    def autofocuses(self) -> bool:
+        """Where it has an `autofocus_plan`."""
+        return len(self._all) > len(self.events)
+
+    def offsets(self) -> list[tuple[str, float]]:
+        """Stages that are the offset of the autofocus device, and where they are sent."""
+        found = {
+            (name, offset): None
+            for event in self._all
+            if (name := getattr(event.action, "autofocus_device_name", None)) is not None
+            and (offset := getattr(event.action, "autofocus_motor_offset", None)) is not None
+        }
+        return list(found)
+
+
+def _focuses(event: MDAEvent) -> bool:
+    """Whether an event is a search for the focus, and no frame."""
+    return getattr(event.action, "type", "") == _AUTOFOCUS
 
 
 class _Refused(ValueError):

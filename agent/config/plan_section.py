@@ -142,6 +142,10 @@ class PlanSection(Model):
         """Planes that it takes of each field; None: where the focus is."""
         return (None,)
 
+    def autofocuses(self) -> bool:
+        """Whether it needs the autofocus device that the microscope has."""
+        return False
+
     def finds_focus(self) -> bool:
         """Whether it looks for its focus, where the config has a section `focus`."""
         return False

@@ -8,7 +8,8 @@ a config without one is of a run from before there were any.
 2. `SPARING`: settings that bleach more than allowed are not recommended where any bleach less;
    where none keep to the limit, those that bleach least are tried and recommended. Settings that no
    frame supports are not recommended: without a single usable score the starting settings stay.
-3. `PUNCTUAL`: a sweep through the focus waits for its time point, as its frames do.
+3. `PUNCTUAL`: a sweep through the focus waits for its time point, as its frames do, and leaves room
+   for a stack within `stage_limits`.
 """
 
 from __future__ import annotations

@@ -77,11 +77,16 @@ class Autofocusing(Focusing):
             at_s,
         )
         assert isinstance(found, Focused)
-        self._locked = self._continuous and not found.why
+        why = found.why
         if found.z_um is not None:
-            known.z_um = found.z_um + config.offset
-            self._remember(known, point)
-        known.last, known.lost, known.scores = point, bool(found.why), []
+            z_um = found.z_um + config.offset
+            if self._limits[0] <= z_um <= self._limits[1]:
+                known.z_um = z_um
+                self._remember(known, point)
+            else:
+                why = f"`stage_limits.z_um` leaves no room for the frames at {z_um:g} µm"
+        self._locked = self._continuous and not why
+        known.last, known.lost, known.scores = point, bool(why), []
         yield Note(
             FOCUS,
             {
@@ -90,7 +95,7 @@ class Autofocusing(Focusing):
                 "expected_um": round(expected, 3),
                 "z_um": round(expected if known.lost else known.z_um, 3),
                 "found": not known.lost,
-                "why": found.why,
+                "why": why,
                 "planes_um": [],
                 "sharpness": [],
                 "planned": 0,

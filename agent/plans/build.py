@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from agent.config import RunConfig
 from agent.config.reading import UserError, located
+from agent.config.rules import PUNCTUAL
 from agent.plan import Plan
 from agent.plans.live import live
 from agent.plans.mda import mda
@@ -142,7 +143,11 @@ def _focusing(config: RunConfig) -> Focusing | None:
     from agent.plans.focusing import Focusing
 
     start_um = scope.fields.z_um or 0.0
-    limits = scope.stage_limits.z_um or (-math.inf, math.inf)
+    low, high = scope.stage_limits.z_um or (-math.inf, math.inf)
+    planes = [plane.z_um for plane in config.timelapse.planes() if plane is not None]
+    if planes and config.rules >= PUNCTUAL:
+        low, high = low - min(planes), high - max(planes)  # with room for the stack
+    limits = low, high
     if not focus.sweeps:
         return Autofocusing(focus, start_um, limits)
     mode = focus.looks_at(scope.modes, config.timelapse.mode)

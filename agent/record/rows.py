@@ -166,6 +166,7 @@ class _Autofocus(TypedDict):
     farthest_um: Finite | None
     point: Count | None
     at_s: NotRequired[Finite | None]
+    start_um: NotRequired[Finite | None]
     z_um: Finite | None
     from_um: Finite | None
     why: str

@@ -85,6 +85,16 @@ def _choose_autofocus(config: RunConfig, microscope: Microscope, source: Path) -
         except BindingError as error:
             key = error.path or ("device",)
             raise located(source, ("focus", *key), str(error)) from None
+    if config.section.autofocuses():
+        try:
+            microscope.use_autofocus()
+            for stage, offset in config.mda.offsets():
+                microscope.check_stage(stage, offset)
+        except BindingError as error:
+            what = "its `autofocus_plan` needs an autofocus device"
+            if error.path:
+                what = "`autofocus_device_name`"
+            raise located(source, (config.plan, "sequence"), f"{what}: {error}") from None
 
 
 def _check_mounting(config: RunConfig, microscope: Microscope, source: Path) -> None:

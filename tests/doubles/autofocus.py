@@ -27,6 +27,8 @@ class Autofocus(AutofocusDevice):
         The continuous focus is on when the device comes up.
     has_offset
         It can be given an offset (in hundredths of a µm).
+    wanders_um
+        How much higher it finds the sample each time (µm).
     """
 
     def __init__(
@@ -41,13 +43,14 @@ class Autofocus(AutofocusDevice):
         never: tuple[int, ...] = (),
         continuous: bool = False,
         has_offset: bool = True,
+        wanders_um: float = 0.0,
     ) -> None:
         super().__init__()
         self._raises, self._hangs, self._nonsense = set(raises), set(hangs), set(nonsense)
         self._nan, self._lights = set(nan), set(dark)
         self._unlocks, self._never = set(unlocks), set(never)
         self.on, self._offset, self._has_offset = continuous, 0.0, has_offset
-        self.searches = 0
+        self.searches, self._wanders_um = 0, wanders_um
         self.given: list[tuple[float, str]] = []
         """(monotonic time in s, call) of all that made it move."""
         self.lit: list[tuple[float, bool]] = []
@@ -60,7 +63,8 @@ class Autofocus(AutofocusDevice):
         return faulty.made["Focus"][-1]
 
     def _sample_um(self) -> float:
-        return float(faulty.made["DefocusingCamera"][-1].sample_um) + self._offset / 100
+        sample_um = float(faulty.made["DefocusingCamera"][-1].sample_um)
+        return sample_um + self._offset / 100 + self.searches * self._wanders_um
 
     def _hang(self) -> None:
         until(lambda: len(faulty.made["DefocusingCamera"][-1].errors_um) >= self._frames)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,10 @@ from agent.record.load import read
 from agent.record.recording import Taken, shot_from_dict
 
 if TYPE_CHECKING:
-    from useq import MDASequence
+    from useq import MDAEvent, MDASequence
 
+_Searches = Sequence[Mapping[str, Any]]
+"""What the ledger has of searches by the autofocus device, in their order."""
 _ENDINGS = (".yaml", ".yml", ".json")
 
 
@@ -55,8 +58,13 @@ def export_sequence(folder: Path, out: Path, *, overwrite: bool = False) -> tupl
     if not recording.taken:
         raise UserError(f"{folder}: has no frames to export")
     frames = [taken for _, taken in sorted(recording.taken.items())]
-    sequence = _sequence(config, frames)
-    data: Any = _events(config, frames)
+    searches = [
+        search
+        for _, search in sorted(recording.focused.items())
+        if search["using"] != "continuous"  # which useq does not know
+    ]
+    sequence = _sequence(config, frames, searches)
+    data: Any = _events(config, frames, searches)
     if sequence is not None:
         data = sequence.model_dump(mode="json", exclude_unset=True)
     as_json = out.suffix.lower() == ".json"
@@ -68,8 +76,8 @@ def export_sequence(folder: Path, out: Path, *, overwrite: bool = False) -> tupl
     return len(frames), sequence is not None
 
 
-def _sequence(config: RunConfig, frames: list[Taken]) -> MDASequence | None:
-    """The sequence that makes these frames; None where there is none."""
+def _sequence(config: RunConfig, frames: list[Taken], searches: _Searches) -> MDASequence | None:
+    """The sequence of these frames and searches for the focus; None where there is none."""
     from useq import MDASequence
 
     section = config.section
@@ -98,8 +106,34 @@ def _sequence(config: RunConfig, frames: list[Taken]) -> MDASequence | None:
         parts["stage_positions"] = list(places.values())
     if section.z is not None:
         parts["z_plan"] = section.z.model_dump(exclude_none=True, mode="json")
+    if searches:
+        parts["autofocus_plan"] = {
+            "axes": ["t", "p"],
+            "autofocus_motor_offset": searches[0]["offset"],
+            "autofocus_device_name": searches[0]["offset_device"],
+        }
     sequence = MDASequence.model_validate(parts)
+    if _searched(sequence, list(places)) != [_where(search) for search in searches]:
+        return None
     return sequence if _same(config, sequence, list(places), frames) else None
+
+
+def _where(search: Mapping[str, Any]) -> tuple[int, int | None]:
+    """Time point and place of a search for the focus."""
+    return search["point"] or 0, search["field"]["index"] if search["field"] else None
+
+
+def _searched(sequence: MDASequence, places: list[int]) -> list[tuple[int, int | None]]:
+    """The same of those that a sequence makes."""
+    return [
+        (event.index.get("t", 0), places[event.index["p"]] if places else None)
+        for event in sequence
+        if _is_search(event)
+    ]
+
+
+def _is_search(event: MDAEvent) -> bool:
+    return getattr(event.action, "type", "") == "hardware_autofocus"
 
 
 def _same(config: RunConfig, sequence: MDASequence, places: list[int], frames: list[Taken]) -> bool:
@@ -113,6 +147,7 @@ def _same(config: RunConfig, sequence: MDASequence, places: list[int], frames: l
             plane.index if (plane := planes[event.index.get("z", 0)]) else None,
         )
         for event in sequence
+        if not _is_search(event)
     ]
     took = []
     for taken in frames:
@@ -137,13 +172,16 @@ def _channel(config: RunConfig, mode: str) -> dict[str, Any]:
     return found if exposure is None else {**found, "exposure": exposure}
 
 
-def _events(config: RunConfig, frames: list[Taken]) -> list[dict[str, Any]]:
+def _events(config: RunConfig, frames: list[Taken], searches: _Searches) -> list[dict[str, Any]]:
     from useq import MDAEvent
 
     scope = config.microscope
-    events = []
+    events, waiting = [], list(searches)
     for index, taken in enumerate(frames):
         shot, where = taken.shot, taken.shot["field"] or {}
+        here = shot.get("point") or 0, where.get("index")
+        while waiting and _where(waiting[0]) == here:
+            events.append(_search_event(waiting.pop(0), index))
         bound = {name: value for name, value in shot["settings"].items() if name in scope.settings}
         parts = {
             "index": {"t": index},
@@ -165,3 +203,25 @@ def _events(config: RunConfig, frames: list[Taken]) -> list[dict[str, Any]]:
         event = MDAEvent.model_validate(known)
         events.append(event.model_dump(mode="json", exclude_unset=True))
     return events
+
+
+def _search_event(search: Mapping[str, Any], index: int) -> dict[str, Any]:
+    """A search for the focus before a frame."""
+    from useq import HardwareAutofocus, MDAEvent
+
+    where = search["field"] or {}
+    start_um = search.get("start_um")
+    parts = {
+        "index": {"t": index},
+        "x_pos": where.get("x_um"),
+        "y_pos": where.get("y_um"),
+        "z_pos": where.get("z_um") if start_um is None else start_um,
+        "action": HardwareAutofocus(
+            type="hardware_autofocus",
+            autofocus_device_name=search["offset_device"],
+            autofocus_motor_offset=search["offset"],
+            max_retries=search["tries"],
+        ),
+    }
+    known = {key: value for key, value in parts.items() if value is not None}
+    return MDAEvent.model_validate(known).model_dump(mode="json", exclude_unset=True)
