@@ -213,6 +213,15 @@ class Frame:
         have it.
     pixel_size_nm
         Side of a pixel on the sample (nm); None where it is the config's.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from models.quality.score import Score
+    >>> shot, settings = Shot("sted"), {"depletion_power": 50.0}
+    >>> frame = Frame(0, shot, settings, np.zeros((8, 8)), 1.5, lambda: Score(0.8, sd=0.1))
+    >>> frame.score, frame.quality.sd, frame.settings["depletion_power"]
+    (0.8, 0.1, 50.0)
     """
 
     index: int
@@ -337,6 +346,22 @@ def light_j(
         Of the STED frame; absent ones keep their starting value.
     pixels
         Of a frame.
+
+    Examples
+    --------
+    >>> power = {"device": "Laser", "property": "Power", "unit": "mW", "range": [0, 100]}
+    >>> power |= {"start": 10, "safe": 0, "laser": "depletion"}
+    >>> scope = MicroscopeConfig.model_validate(
+    ...     {
+    ...         "cfg": "demo",
+    ...         "pixel_size_nm": 20,
+    ...         "exposure": {"camera_ms": 500},
+    ...         "settings": {"power": power},
+    ...         "modes": {"sted": {}, "confocal": {"power": 0}},
+    ...     }
+    ... )
+    >>> light_j(scope, {"power": 50.0}, pixels=64 * 64)
+    {'depletion': 0.025}
     """
     start, modes = scope.start(), scope.modes
     frame = scope.dose_j({**start, **settings, **modes["sted"]}, pixels)

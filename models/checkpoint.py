@@ -80,7 +80,29 @@ _PLAIN = ("training", "validation", "best", "best_epoch", "best_weights")
 
 
 def write(file: Path, state: State, identity: dict[str, Any]) -> None:
-    """Write the state beside the weights to be; a crash meanwhile leaves the last one."""
+    """Write the state beside the weights to be; a crash meanwhile leaves the last one.
+
+    Parameters
+    ----------
+    file
+        Where to.
+    state
+        Of the training.
+    identity
+        What tells it from others: its recipe and its data. `read` refuses another one.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> state = State(nn.Linear(1, 1), {})
+    >>> state.step(0.5, 0.4, keep=True)
+    >>> again = State(nn.Linear(1, 1), {})
+    >>> with TemporaryDirectory() as folder:
+    ...     write(Path(folder) / "training.checkpoint", state, {"seed": 1})
+    ...     read(Path(folder) / "training.checkpoint", again, {"seed": 1})
+    >>> again.epoch, again.best
+    (1, 0.4)
+    """
     content = {name: getattr(state, name) for name in _PLAIN}
     content["network"] = state.network.state_dict()
     content["parts"] = {name: part.state_dict() for name, part in state.parts.items()}

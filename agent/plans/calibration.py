@@ -101,6 +101,13 @@ def calibration(mode: str, fields: Sequence[Field], pixel_um: float) -> Plan:
         See `places`.
     pixel_um
         Side of a pixel, as far as one knows.
+
+    Examples
+    --------
+    >>> plan = calibration("confocal", places(1.0, 0.0, (50, 90), 0.1), 0.1)
+    >>> shot = next(plan)
+    >>> shot.mode, shot.field.x_um, shot.purpose
+    ('confocal', 1.0, 'where the stage is')
     """
     frames = []
     for number, field in enumerate(fields):

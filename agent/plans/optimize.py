@@ -32,7 +32,37 @@ from devices.shot import Field, Shot
 def measure(
     shot: Shot, scope: MicroscopeConfig, judge: Judge = by_quality
 ) -> Generator[Step, Answer, Outcome]:
-    """A STED shot between two confocals of its field: the frame's score and its price."""
+    """A STED shot between two confocals of its field: the frame's score and its price.
+
+    Parameters
+    ----------
+    shot
+        The STED shot.
+    scope
+        The microscope's config.
+    judge
+        Scores the frame.
+
+    Examples
+    --------
+    Whoever drives the generator takes what it asks for, and sends it the frames:
+
+    >>> import numpy as np
+    >>> from models.quality.score import Score
+    >>> exposure, modes = {"camera_ms": 1}, {"sted": {}, "confocal": {}}
+    >>> scope = MicroscopeConfig(cfg="demo", pixel_size_nm=20, exposure=exposure, modes=modes)
+    >>> pixels = np.random.default_rng(0).poisson(9, (64, 64))
+    >>> work, asked = measure(Shot("sted"), scope), []
+    >>> shot = next(work)
+    >>> try:
+    ...     while True:
+    ...         asked.append(shot.mode)
+    ...         shot = work.send(Frame(0, shot, {}, pixels, 0.0, lambda: Score(0.8, sd=0.1)))
+    ... except StopIteration as end:
+    ...     outcome = end.value
+    >>> asked, outcome.score, outcome.bleaching
+    (['confocal', 'sted', 'confocal'], 0.8, 0.0)
+    """
     confocal = replace(shot, mode="confocal", settings={})
     before = yield confocal
     image = yield shot

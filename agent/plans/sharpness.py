@@ -98,6 +98,15 @@ def sharpness(frame: Frame, measure: str) -> Sharpness:
     ------
     AnalysisError
         Its score could not be computed.
+
+    Examples
+    --------
+    >>> pixels = np.random.default_rng(0).poisson(9, (64, 64))
+    >>> pixels[24:40, 24:40] += 90
+    >>> sharp = Frame(0, None, {}, pixels, 0.0, None)
+    >>> blurred = Frame(1, None, {}, gaussian_filter(pixels, 4.0), 0.0, None)
+    >>> sharpness(sharp, "variance").value > sharpness(blurred, "variance").value
+    True
     """
     if measure == "score":
         return Sharpness(frame.quality.value, sd=frame.quality.sd)

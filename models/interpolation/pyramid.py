@@ -60,5 +60,12 @@ def conv(before: int, after: int, stride: int = 1) -> nn.Sequential:
 
 
 def twice(maps: Tensor) -> Tensor:
-    """Maps of twice as many rows and columns."""
+    """Maps of twice as many rows and columns, between whose values it is linear.
+
+    Examples
+    --------
+    >>> import torch
+    >>> twice(torch.tensor([[[[0.0, 4.0]]]]))[0, 0, 0].tolist()
+    [0.0, 1.0, 3.0, 4.0]
+    """
     return functional.interpolate(maps, scale_factor=2.0, mode="bilinear", align_corners=False)

@@ -56,7 +56,13 @@ def augment(
 
 
 def turn(tile: Image, rng: np.random.Generator) -> Image:
-    """A tile turned by quarters and mirrored at random."""
+    """A tile turned by quarters and mirrored at random.
+
+    Examples
+    --------
+    >>> turn(np.arange(4.0).reshape(2, 2), np.random.default_rng(0)).shape
+    (2, 2)
+    """
     turned = np.rot90(tile, int(rng.integers(4)))
     return np.ascontiguousarray(turned[:, ::-1] if rng.random() < 0.5 else turned)
 

@@ -69,7 +69,15 @@ def prepare(
 
 
 def accepted(frame: NDArray[Any], pixel_size_nm: float) -> NDArray[Any]:
-    """A frame that can be scored if it is finite; errors are those of `prepare`."""
+    """A frame that can be scored if it is finite; errors are those of `prepare`.
+
+    Examples
+    --------
+    >>> accepted(np.zeros((8, 64)), 20.0)
+    Traceback (most recent call last):
+    ...
+    ValueError: frame of 8 × 64 pixels of 20 nm; accepted: at least 320 nm on each side
+    """
     frame = np.asarray(frame)
     if not (np.isfinite(pixel_size_nm) and pixel_size_nm > 0):
         raise ValueError(f"pixel size: found {pixel_size_nm} nm; accepted: a positive number")

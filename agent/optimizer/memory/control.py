@@ -47,7 +47,14 @@ class Control:
 
 
 def obstacle(config: MicroscopeConfig, tuned: Iterable[str]) -> str | None:
-    """Why simulated sessions say nothing about these settings of a microscope; None if they do."""
+    """Why simulated sessions say nothing about these settings of a microscope; None if they do.
+
+    Examples
+    --------
+    >>> camera = MicroscopeConfig(cfg="demo", pixel_size_nm=20, exposure={"camera_ms": 1})
+    >>> obstacle(camera, ["gain"])
+    'no setting has `laser: excitation` (lasers: none)'
+    """
     tuned = set(tuned)
     dwell, lines = config.exposure.dwell_time, config.exposure.line_accumulations
     for laser in ("excitation", "depletion"):
@@ -81,7 +88,14 @@ def power_of(config: MicroscopeConfig, laser: str) -> str | None:
 
 
 def is_number(setting: SettingConfig) -> bool:
-    """Whether the choices of a setting, if it has any, are numbers above 0."""
+    """Whether the choices of a setting, if it has any, are numbers above 0.
+
+    Examples
+    --------
+    >>> dwell = {"device": "Scan", "property": "Dwell", "kind": "choice", "start": "10 us"}
+    >>> is_number(SettingConfig.model_validate(dwell | {"choices": ["10 us", "20 us"]}))
+    False
+    """
     try:
         return all(float(value) > 0 for value in setting.choices or ())
     except ValueError:

@@ -45,7 +45,15 @@ Raises `AnalysisError` where it cannot.
 
 
 def by_quality(before: Frame, image: Frame, after: Frame) -> Judged:
-    """The quality network's score of the STED frame."""
+    """The quality network's score of the STED frame.
+
+    Examples
+    --------
+    >>> from models.quality.score import Score
+    >>> frame = Frame(0, None, {}, None, 0.0, lambda: Score(0.8, sd=0.1))
+    >>> by_quality(frame, frame, frame)
+    Judged(score=0.8, sd=0.1, flags=(), measured={})
+    """
     quality = image.quality
     return Judged(quality.value, quality.sd, tuple(quality.flags))
 
