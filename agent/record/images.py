@@ -13,6 +13,7 @@ import json
 import os
 import tempfile
 import zlib
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ from agent.record.anchor import Anchor, FolderGone
 from agent.record.durable import LateSync, move, write_file
 from agent.record.layout import RAW
 
+POINTS = "stedfast"
+"""Attribute of an image in which time points are absent: {points: those that are there}."""
 GROWTH = 256
 """Time points by which an image grows at once."""
 At = int | tuple[int, ...]
@@ -203,6 +206,15 @@ class ImageStore:
         self._find(at)
         return self._read(at)
 
+    @property
+    def frame_shape(self) -> tuple[int, ...] | None:
+        """Of its frames; None before the first."""
+        return None if self._array is None else tuple(self._array.shape[self.leading :])
+
+    def holds(self, at: At) -> bool:
+        """Whether a frame is there, whole or cut."""
+        return self._chunk(at, 2).is_file()
+
     def look(self, at: At) -> None:
         """Make sure that a frame has all its bytes, without reading them.
 
@@ -255,6 +267,14 @@ class ImageStore:
         about["shape"][0] = kept
         write_file(file, json.dumps(about, indent=2).encode())
         self._open()
+
+    def say_which(self, points: Collection[int]) -> None:
+        """Name the time points that there are, where some are absent."""
+        self._follow()
+        if self._array is None or len(points) == self._array.shape[0]:
+            return
+        zarr.open_group(self.path, mode="r+").attrs[POINTS] = {"points": sorted(points)}
+        self._sync_metadata()
 
     def scale_time(self, interval_s: float) -> None:
         """Say how long it is from one time point to the next (s); 0: not always the same."""

@@ -4,19 +4,26 @@ A run of one field, channel and plane has one image with the axes t, y, x, in wh
 point i. Where a time point has more frames, each field has an image with the axes t, c, z, y, x;
 several fields are numbered images within `raw.ome.zarr`. Frames that belong to no time point, as
 those of trials between them, are in an image of their own. The ledger has each frame's place.
+
+An image has frames of one size, that of its first. Those of another size are at the same place in
+an image beside it, whose name has their rows and columns: `raw_512x512.ome.zarr`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from agent.config import RunConfig
 from devices.shot import Shot
 
-RAW = "raw.ome.zarr"
-BETWEEN = "between.ome.zarr"
+_ENDING = ".ome.zarr"
+RAW = f"raw{_ENDING}"
+BETWEEN = f"between{_ENDING}"
+SIZED = f"*_*x*{_ENDING}"
+"""Pattern of the names of images that have frames of another size than the first."""
 IMAGES = r"^(raw|between)\.ome\.zarr(/\d{1,6})?$"
 """Names of images, as a pattern."""
 
@@ -39,6 +46,26 @@ class Stored:
     def as_dict(self) -> dict[str, Any]:
         """As the ledger keeps it."""
         return {"image": self.image, "at": list(self.at)}
+
+    def sized(self, shape: tuple[int, ...]) -> Stored:
+        """Where a frame of this shape is, when the image is one of frames of another size.
+
+        Examples
+        --------
+        >>> Stored("raw.ome.zarr/1", (4, 0, 2)).sized((512, 256)).image
+        'raw_512x256.ome.zarr/1'
+        """
+        folder, slash, number = self.image.partition("/")
+        stem = folder.removesuffix(_ENDING)
+        rows, columns = shape
+        return Stored(f"{stem}_{rows}x{columns}{_ENDING}{slash}{number}", self.at)
+
+    def beside(self, folder: Path) -> Iterator[Stored]:
+        """The same place in the images of a run's folder that have frames of other sizes."""
+        name, slash, number = self.image.partition("/")
+        stem = name.removesuffix(_ENDING)
+        for found in sorted(folder.glob(f"{stem}_*x*{_ENDING}")):
+            yield Stored(f"{found.name}{slash}{number}", self.at)
 
 
 def stored(index: int, shot: Mapping[str, Any]) -> Stored:

@@ -7,25 +7,40 @@ running session adds.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from agent.record.anchor import Anchor
 from agent.record.images import FrameDamaged, ImageStore
-from agent.record.layout import BETWEEN, RAW, Layout, Stored, stored
+from agent.record.layout import BETWEEN, RAW, SIZED, Layout, Stored, stored
 from agent.record.ledger import reading
 from agent.record.recording import Recording, even_s
 from agent.record.stack import StackStore
 
 
-class BetweenStore(ImageStore):
-    """Frames between time points, by their order."""
+class PlainStore(ImageStore):
+    """Frames by one number: their own, or that of a frame between time points.
 
-    name = BETWEEN
+    Parameters
+    ----------
+    folder
+        The run's.
+    name
+        Of the image.
+    pixel_size_um, anchor
+        As `ImageStore`.
+    """
+
+    def __init__(
+        self, folder: Path, name: str, *, pixel_size_um: float, anchor: Anchor | None = None
+    ) -> None:
+        self.name = name
+        super().__init__(folder, pixel_size_um=pixel_size_um, anchor=anchor)
 
 
 class RawFrames:
@@ -60,6 +75,8 @@ class RawFrames:
         """Of the images."""
         self._images: dict[str, ImageStore] = {}
         self._places: dict[int, Stored] = {}
+        self._resolved: dict[int, Stored] = {}
+        """Where frames really are: one of another size is beside its image."""
         self._seq = 0
         for index, taken in (recording.taken if recording else {}).items():
             self._places[index] = stored(index, taken.shot)
@@ -85,10 +102,41 @@ class RawFrames:
             raise FrameDamaged(f"frame {index}: the ledger does not have it")
         return self._places[index]
 
-    def write(self, index: int, pixels: NDArray[Any], place: Stored) -> None:
-        """Put frame `index` (rows × columns) on disk; errors are those of `ImageStore.write`."""
-        self._image(place).write(place.at, pixels)
-        self._places[index] = place
+    def write(
+        self, index: int, pixels: NDArray[Any], place: Stored, pixel_um: float | None = None
+    ) -> None:
+        """Put frame `index` (rows × columns) on disk; errors are those of `ImageStore.write`.
+
+        Parameters
+        ----------
+        index, pixels
+            Its number, and its pixels.
+        place
+            Where it is, as the ledger has it.
+        pixel_um
+            Side of its pixels on the sample (µm), where that is not the run's.
+        """
+        shape = self._image(place).frame_shape
+        real = place if shape in (None, pixels.shape) else place.sized(pixels.shape)
+        self._image(real, pixel_um).write(real.at, pixels)
+        self._places[index], self._resolved[index] = place, real
+
+    def _really(self, index: int) -> Stored:
+        """Where a frame is on disk; as the ledger has it, where it is nowhere."""
+        if index not in self._resolved:
+            place = self.place(index)
+            for other in place.beside(self._folder):
+                if self._image(other).holds(other.at):
+                    self._resolved[index] = other
+                    return other
+            return place
+        return self._resolved[index]
+
+    def _all_really(self) -> dict[int, Stored]:
+        """The same of all frames that are known, by number."""
+        if not any(self._folder.glob(SIZED)):
+            return dict(sorted(self._places.items()))
+        return {index: self._really(index) for index in sorted(self._places)}
 
     def read(self, index: int) -> NDArray[Any]:
         """Frame `index` as it was written, by this process or by another one since.
@@ -98,7 +146,7 @@ class RawFrames:
         FrameDamaged
             It is not there, or not whole.
         """
-        place = self.place(index)
+        place = self._really(index)
         with self._named(index, place):
             return self._image(place).read(place.at)
 
@@ -110,29 +158,32 @@ class RawFrames:
         FrameDamaged
             It is not there, or not whole.
         """
-        place = self.place(index)
+        place = self._really(index)
         with self._named(index, place):
             self._image(place).look(place.at)
 
     def set_aside(self, index: int, folder: Path) -> None:
         """Take a frame's file out of its image, into another folder; if there is one."""
-        place = self.place(index)
+        place = self._really(index)
         self._image(place).set_aside(place.at, folder / f"frame_{index:06}.raw")
 
-    def mend(self, like: NDArray[Any]) -> bool:
+    def mend(self, rows: Mapping[int, Mapping[str, Any]]) -> bool:
         """Write metadata again where a power cut left none; whether that was so.
 
         Parameters
         ----------
-        like
-            Has the shape and type of the frames.
+        rows
+            What the ledger has of each frame: its shape and type.
         """
-        mended = [self._image(place).mend(like) for place in self._one_of_each()]
+        mended = []
+        for index, place in self._one_of_each().items():
+            like = np.empty(rows[index]["shape"], rows[index]["dtype"])
+            mended.append(self._image(place).mend(like))
         return any(mended)
 
     def begin(self) -> None:
         """Before frames are added: those that there are are equidistant no more."""
-        for place in self._one_of_each():
+        for place in self._one_of_each().values():
             self._image(place).scale_time(0)
 
     def finish(self, frames: int, times_s: Sequence[float], interval_s: float) -> None:
@@ -148,23 +199,26 @@ class RawFrames:
             From frame to frame, where that is always the same; else 0.
         """
         begun: dict[str, dict[int, float]] = {}
-        for index, place in sorted(self._places.items()):
+        for index, place in self._all_really().items():
             if index < len(times_s):
                 begun.setdefault(place.image, {}).setdefault(place.at[0], times_s[index])
+        several = RAW in begun and len(begun[RAW]) < frames
         for name, points in begun.items():
             image = self._images[name]
             if isinstance(image, StackStore):
                 whole = len(points) == max(points) + 1
                 image.describe(points, even_s([*points.values()]) if whole else 0.0)
-            elif name == RAW:
+            elif name == RAW and not several:
                 image.trim(frames)
                 image.scale_time(interval_s)
             else:
                 image.trim(max(points) + 1)
+                image.say_which(points)
 
-    def _one_of_each(self) -> list[Stored]:
-        """A known place in each image."""
-        return list({place.image: place for place in self._places.values()}.values())
+    def _one_of_each(self) -> dict[int, Stored]:
+        """A frame in each image, and its place."""
+        last = {place.image: index for index, place in self._all_really().items()}
+        return {index: self._really(index) for index in last.values()}
 
     def _stacked(self) -> bool:
         """Whether frames are anywhere but in one image t, y, x."""
@@ -176,16 +230,15 @@ class RawFrames:
         except (OSError, ValueError, KeyError, TypeError):
             return False
 
-    def _image(self, place: Stored) -> ImageStore:
+    def _image(self, place: Stored, pixel_um: float | None = None) -> ImageStore:
         if (image := self._images.get(place.image)) is None:
-            pixel_um, anchor = self._pixel_size_um, self.anchor
+            pixel_um, anchor = pixel_um or self._pixel_size_um, self.anchor
             if len(place.at) > 1:
                 image = StackStore(
                     self._folder, place.image, self.layout, pixel_size_um=pixel_um, anchor=anchor
                 )
             else:
-                kind = BetweenStore if place.image == BETWEEN else ImageStore
-                image = kind(self._folder, pixel_size_um=pixel_um, anchor=anchor)
+                image = PlainStore(self._folder, place.image, pixel_size_um=pixel_um, anchor=anchor)
             self._images[place.image] = image
         return image
 

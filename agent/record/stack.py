@@ -17,8 +17,6 @@ from agent.record.durable import write_file
 from agent.record.images import GROWTH, ImageStore, is_json
 from agent.record.layout import Layout
 
-POINTS = "stedfast"
-"""Attribute of an image in which time points are absent: {points: those that are there}."""
 _COLORS = ("00FFFF", "FF00FF", "FFFF00", "00FF00", "FF0000", "0000FF")
 
 
@@ -68,9 +66,8 @@ class StackStore(ImageStore):
         self.scale_time(interval_s)
         if self._array is None:
             return
+        self.say_which(points)
         group = zarr.open_group(self.path, mode="r+")
-        if len(points) < self._array.shape[0]:
-            group.attrs[POINTS] = {"points": sorted(points)}
         ome: Any = group.attrs["ome"]
         for channel, shown in enumerate(ome["omero"]["channels"]):
             if (frame := self._first(sorted(points), channel)) is not None:

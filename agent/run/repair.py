@@ -12,8 +12,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from agent.config.reading import UserError
 from agent.record.images import FrameDamaged, checksum
 from agent.record.ledger import Ledger
@@ -51,8 +49,7 @@ def mend(folder: Path, images: RawFrames, recording: Recording, ledger: Ledger) 
     taken = sorted(recording.taken)
     if not taken:
         return ""
-    last = recording.taken[taken[-1]].frame
-    images.mend(np.empty(last["shape"], last["dtype"]))
+    images.mend({index: recording.taken[index].frame for index in taken})
     damaged = {}
     for index in taken:
         row = recording.taken[index].frame
