@@ -10,7 +10,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, NonNegativeInt, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
 
 from devices.affine import Affine, Six
 from devices.dwell import dwell_s, refusal
@@ -305,6 +312,11 @@ class MicroscopeConfig(Model):
         default_factory=dict, description="imaging settings, by a name of your choice"
     )
     modes: dict[str, dict[str, Value]] = Field({"sted": {}}, description="settings a mode pins")
+    roi: dict[str, tuple[NonNegativeInt, NonNegativeInt, PositiveInt, PositiveInt]] = Field(
+        default_factory=dict,
+        description="region of interest of a mode: x, y, width, height in pixels of the camera as "
+        "it is binned then; the whole frame in modes that are not here",
+    )
     exposure: ExposureConfig
     fields: FieldsConfig = FieldsConfig()
     stage_limits: StageLimits = StageLimits()
@@ -356,6 +368,11 @@ class MicroscopeConfig(Model):
                 f"`settings.{camera}.unit`: must be ms, as it is the camera's exposure time, "
                 f"which Micro-Manager takes in ms; got {unit!r}"
             )
+        for mode in self.roi:
+            if mode not in self.modes:
+                raise ValueError(
+                    f"`roi.{mode}`: no mode {mode!r}; there are {', '.join(self.modes)}"
+                )
         for laser in self.lasers:
             if self.lasers.count(laser) > 1:
                 raise ValueError(f"`settings`: laser {laser!r} has its power in two settings")

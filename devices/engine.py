@@ -27,7 +27,7 @@ from devices.config import MicroscopeConfig, Value
 from devices.errors import DeviceFault, LimitError, StaysLit
 from devices.light import FRAME, LightMeter
 from devices.safety import LightGate
-from devices.sending import LOCKED, SEARCH, STAGES, Sender
+from devices.sending import LOCKED, ROI, SEARCH, STAGES, Sender
 from devices.values import same
 
 
@@ -126,6 +126,7 @@ class StrictEngine(MDAEngine):
             if not core.getShutterDevice():
                 self._lit = {name: wanted.pop(name) for name in self._light if name in wanted}
             sent = sender.send(wanted)
+            sender.crop(event.metadata.get(ROI))
             sender.wait()
             sender.verify_position()
             sender.verify(wanted, sent, exposed=exposed)

@@ -7,7 +7,10 @@ as they are configured, and each would move its sample's clock on.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from devices.affine import Affine
@@ -29,7 +32,36 @@ _PIXEL_SIZE = 0.02
 """Relative difference that two ways of measuring a pixel size may have."""
 
 
-def look(core: UniMMCore, config: MicroscopeConfig, gate: LightGate) -> Affine | None:
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What was found.
+
+    Parameters
+    ----------
+    own
+        How the camera lies on the stage by the `.cfg`, in the first mode that has the config's
+        pixel size; None where it says nothing.
+    shapes
+        Rows × columns of the frames of each mode, at the settings that a run starts from.
+    sizing
+        Settings whose values change the size of frames.
+    largest
+        Rows × columns of the largest frame that was seen.
+    frame_bytes
+        Of that one.
+    pixel_um
+        Side of a pixel (µm) by the core in the first mode, which is the config's.
+    """
+
+    own: Affine | None
+    shapes: Mapping[str, tuple[int, int]]
+    sizing: tuple[str, ...]
+    largest: tuple[int, int]
+    frame_bytes: int
+    pixel_um: float
+
+
+def look(core: UniMMCore, config: MicroscopeConfig, gate: LightGate) -> Looked:
     """Set everything but light, and take a frame in the dark.
 
     Parameters
@@ -41,12 +73,6 @@ def look(core: UniMMCore, config: MicroscopeConfig, gate: LightGate) -> Affine |
     gate
         Lets single device calls through.
 
-    Returns
-    -------
-    Affine | None
-        How the camera lies on the stage by the `.cfg`, in the first mode that has the config's
-        pixel size; None where it says nothing.
-
     Raises
     ------
     BindingError
@@ -54,22 +80,35 @@ def look(core: UniMMCore, config: MicroscopeConfig, gate: LightGate) -> Affine |
         run can store.
     """
     if config.virtual_sted is not None or config.replay is not None:
-        return own_affine(core, config)
+        size = _size(core)
+        return Looked(
+            own_affine(core, config),
+            dict.fromkeys(config.modes, size[:2]),
+            (),
+            size[:2],
+            _bytes(size),
+            float(core.getPixelSizeUm()),
+        )
     # Opened by Micro-Manager itself, the shutter would light this frame.
     core.setAutoShutter(False)
     check_camera(core)
     sender = Sender(core, config, gate)
     try:
-        _check_sizes(core, config, gate)
+        sizing, sizes_seen = _sizing(core, config, gate)
+        shapes = {}
         sizes: list[float | None] = []
         mountings: list[Affine | None] = []
+        by_core: list[float] = []
         for mode, pins in config.modes.items():
             full = {**config.start(), **pins}
             dark = {name: full[name] for name in full if name not in config.light}
             _set(core, sender, dark, config.camera_ms(full), mode)
+            _crop(core, sender, config, mode)
+            shapes[mode] = _size(core)
             _check_resolution(core, config, full, mode)
             sizes.append(own_pixel_um(core, config))
             mountings.append(own_affine(core, config))
+            by_core.append(float(core.getPixelSizeUm()))
         check_pixel_size(sizes, config)
     finally:
         sender.forget()
@@ -84,7 +123,28 @@ def look(core: UniMMCore, config: MicroscopeConfig, gate: LightGate) -> Affine |
         if long:
             core.setExposure(exposure_ms)
     meant = (at for at, size in enumerate(sizes) if size is not None and _is_given(size, config))
-    return mountings[next(meant, 0)]
+    largest = max([*shapes.values(), *sizes_seen], key=_bytes)
+    return Looked(
+        mountings[next(meant, 0)],
+        {mode: size[:2] for mode, size in shapes.items()},
+        tuple(sizing),
+        largest[:2],
+        _bytes(largest),
+        by_core[0],
+    )
+
+
+def _size(core: UniMMCore) -> tuple[int, int, int]:
+    """Rows, columns and bytes a pixel of the camera's frames."""
+    return (
+        int(core.getImageHeight()),
+        int(core.getImageWidth()),
+        int(core.getBytesPerPixel()),
+    )
+
+
+def _bytes(size: tuple[int, int, int]) -> int:
+    return math.prod(size)
 
 
 def check_camera(core: UniMMCore) -> None:
@@ -144,19 +204,35 @@ def _is_given(pixel_um: float, config: MicroscopeConfig) -> bool:
     return abs(pixel_um - given_um) <= _PIXEL_SIZE * given_um
 
 
-def _check_sizes(core: UniMMCore, config: MicroscopeConfig, gate: LightGate) -> None:
-    """Check that no value of a setting of the camera changes the size of its frames."""
+def _sizing(
+    core: UniMMCore, config: MicroscopeConfig, gate: LightGate
+) -> tuple[list[str], set[tuple[int, int, int]]]:
+    """Settings of the camera that change the size of its frames, and all sizes that were seen.
+
+    Raises
+    ------
+    BindingError
+        A value is not taken, or gives pixels of another type.
+    """
     camera = core.getCameraDevice()
+    changing: list[str] = []
+    seen: set[tuple[int, int, int]] = set()
 
     def one(what: str, call: Callable[[], object]) -> None:
         with gate.passing():
             call()
 
-    for name, setting in config.settings.items():
-        others = name in config.light or name == config.exposure.camera
-        if others or camera not in devices_of(core, setting):
-            continue
-        first: tuple[Value, tuple[int, ...]] | None = None
+    light = {*config.light, config.exposure.camera}
+    ours = {
+        name: setting
+        for name, setting in config.settings.items()
+        if name not in light and camera in devices_of(core, setting)
+    }
+    for setting in ours.values():
+        with suppress(Exception):  # told below
+            put(core, setting, setting.start, one)
+    for name, setting in ours.items():
+        sizes: dict[tuple[int, int, int], Value] = {}
         for value in [*_tried(setting), setting.start]:
             try:
                 put(core, setting, value, one)
@@ -165,17 +241,19 @@ def _check_sizes(core: UniMMCore, config: MicroscopeConfig, gate: LightGate) -> 
                 what = f"{setting.where()} = {value}"
                 raise BindingError(("settings", name), f"{what}: {error}") from error
             check_camera(core)
-            size = (core.getImageWidth(), core.getImageHeight(), core.getBytesPerPixel())
-            first = first or (value, size)
-            if size != first[1]:
-                once = "set it once, among `properties`"
-                if setting.group is not None:
-                    once = "accepted: `choices` of one size"
-                raise BindingError(
-                    ("settings", name),
-                    f"frames are {_by(first[1])} at {first[0]} and {_by(size)} at {value}, and "
-                    f"those of a run are of one size; {once}",
-                )
+            sizes.setdefault(_size(core), value)
+        types = {size[2]: value for size, value in sizes.items()}
+        if len(types) > 1:
+            said = ", ".join(f"{bytes_} at {value}" for bytes_, value in types.items())
+            raise BindingError(
+                ("settings", name),
+                f"pixels have several numbers of bytes, {said}, and those of a run are of one type;"
+                " set it once, among `properties`",
+            )
+        seen |= set(sizes)
+        if len(sizes) > 1:
+            changing.append(name)
+    return changing, seen
 
 
 def _tried(setting: SettingConfig) -> Iterator[Value]:
@@ -191,11 +269,6 @@ def _tried(setting: SettingConfig) -> Iterator[Value]:
         yield from (setting.plain(low), setting.plain(high))
 
 
-def _by(size: tuple[int, ...]) -> str:
-    width, height, bytes_ = size
-    return f"{width} × {height} px of {bytes_} bytes"
-
-
 def _set(
     core: UniMMCore, sender: Sender, dark: dict[str, Value], camera_ms: float | None, mode: str
 ) -> None:
@@ -209,6 +282,23 @@ def _set(
         raise BindingError((), f"in mode {mode!r}: {fault}") from fault
     except Exception as error:
         raise BindingError((), f"in mode {mode!r} a device is not ready: {error}") from error
+
+
+def _crop(core: UniMMCore, sender: Sender, config: MicroscopeConfig, mode: str) -> None:
+    """Set a mode's region of interest, if it is within the camera's frame."""
+    roi = config.roi.get(mode)
+    try:
+        if roi is not None:
+            sender.crop(None)
+            rows, columns, _ = _size(core)
+            x, y, width, height = roi
+            if x + width > columns or y + height > rows:
+                raise DeviceFault(
+                    f"{[*roi]} is beyond the frame of {rows} × {columns} px (x, y, width, height)"
+                )
+        sender.crop(roi)
+    except Exception as error:
+        raise BindingError(("roi", mode), str(error)) from error
 
 
 def _check_resolution(

@@ -10,7 +10,6 @@ from typing import Any
 
 from useq import HardwareAutofocus, MDAEvent
 
-from devices.affine import Affine
 from devices.autofocus import Autofocus, Focused
 from devices.binding import (
     check_bindings,
@@ -25,14 +24,14 @@ from devices.focus_finder import FocusFinder, autofocus_devices
 from devices.light import FRAME, Received
 from devices.lights import Loose
 from devices.loading import assign_roles
-from devices.looking import look
+from devices.looking import Looked, look
 from devices.opening import OpenCore, open_core
 from devices.owners import check_once
 from devices.pixels import PixelSize, contradiction
 from devices.refusals import refused, unknown
 from devices.route import length
 from devices.safety import SafeState, Stop
-from devices.sending import LOCKED, SEARCH, STAGES
+from devices.sending import LOCKED, ROI, SEARCH, STAGES
 from devices.shot import Field, Plane, Shot
 from devices.stages import check_moves, with_stages
 from devices.values import send
@@ -60,7 +59,11 @@ class Microscope:
     simulated
         True where the frames come from a simulation, a recording or a demo camera.
     shape, frame_bytes
-        Rows and columns of a frame, and size of its raw pixels (bytes).
+        Rows and columns of a frame, and size of its raw pixels (bytes); of the largest one.
+    shapes
+        Rows and columns of the frames of each mode, at the settings that a run starts from.
+    sizing
+        Settings that change the size of frames.
     fields
         Fields of view, from the centre outwards.
     kept
@@ -100,7 +103,7 @@ class Microscope:
         self._stood = core.getXYPosition() if core.getXYStageDevice() else (0.0, 0.0)
         self.kept = held.lights.kept()
         self.loose: tuple[Loose, ...] = tuple(held.lights.loose())
-        self._pixel_size = PixelSize(core, config)
+        self._pixel_size = PixelSize(core, config, float(core.getPixelSizeUm()))
         self.contradiction: str | None = None
         self._bound = {s.address(): (n, s) for n, s in config.settings.items()}
         self._engine = engine = StrictEngine(core, config, self._guard, held.gate)
@@ -150,11 +153,11 @@ class Microscope:
             microscope = held.within(
                 _LOOKING_S + config.timeout_s, lambda: cls._bind(held, config, revisited)
             )
-            own = held.within(
+            seen = held.within(
                 _LOOKING_S + config.timeout_s, lambda: look(held.core, config, held.gate)
             )
-            held.within(_LOOKING_S, microscope._measure)  # settings may have changed it
-            held.within(_LOOKING_S, lambda: microscope._calibrate(own))
+            microscope._measured(seen)
+            microscope._calibrate(seen)
             # Looking may have switched light on.
             held.darken("opened")
             held.arm()
@@ -193,13 +196,21 @@ class Microscope:
         """Ask how large a frame is; a camera that does not answer later ends no more than one."""
         self.shape = (int(self.core.getImageHeight()), int(self.core.getImageWidth()))
         self.frame_bytes = int(self.core.getImageBufferSize())
+        self.shapes = dict.fromkeys(self.config.modes, self.shape)
+        self.sizing: tuple[str, ...] = ()
 
-    def _calibrate(self, own: Affine | None) -> None:
+    def _measured(self, seen: Looked) -> None:
+        """Settings and regions of interest change how large a frame is."""
+        self.shape, self.frame_bytes = seen.largest, seen.frame_bytes
+        self.shapes, self.sizing = dict(seen.shapes), seen.sizing
+
+    def _calibrate(self, seen: Looked) -> None:
         """Know how large a pixel is, and how it lies on the stage if the `.cfg` says so."""
+        own = seen.own
         self.contradiction = contradiction(self.config, own)
         if self.config.affine is None and own is not None:
             self.config = self.config.model_copy(update={"affine": own.six})
-        self._pixel_size = PixelSize(self.core, self.config)
+        self._pixel_size = PixelSize(self.core, self.config, seen.pixel_um)
 
     def close(self, reason: str = "closed", *, hung: bool = False) -> SafeState:
         """Make safe, read back and let go of all devices; a second call does nothing more."""
@@ -224,8 +235,18 @@ class Microscope:
 
     @property
     def pixels(self) -> int:
-        """Pixels of a frame."""
+        """Pixels of a frame, of the largest where they differ."""
         return self.shape[0] * self.shape[1]
+
+    def _pixels_now(self) -> int:
+        """Of the frame that was taken last."""
+        if not (self.sizing or self.config.roi):
+            return self.pixels
+        return int(self.core.getImageHeight()) * int(self.core.getImageWidth())
+
+    def pixel_um(self) -> float:
+        """Side of a pixel of the frame that was taken last (µm)."""
+        return self._pixel_size.nm() * 1e-3
 
     def settings(self, shot: Shot) -> dict[str, Value]:
         """Every setting of a shot: starting values, then the shot's, then its mode's.
@@ -267,7 +288,7 @@ class Microscope:
         has = {**asked, **{name: sender.has[name] for name in asked if name in sender.has}}
         clear = {name: config.settings[name].understands(value) for name, value in has.items()}
         expected = config.exposure_s(
-            {name: has[name] if clear[name] else asked[name] for name in has}, self.pixels
+            {name: has[name] if clear[name] else asked[name] for name in has}, self._pixels_now()
         )
         if config.exposure.camera_ms is not None and sender.exposure_ms is not None:
             expected = sender.exposure_ms * 1e-3
@@ -321,6 +342,8 @@ class Microscope:
         properties += clock
         where = shot.field
         more: dict[str, Any] = {STAGES: dict(where.stages)} if where and where.stages else {}
+        if (roi := self.config.roi.get(shot.mode)) is not None:
+            more[ROI] = list(roi)
         if shot.locked:
             more[LOCKED] = True
         return MDAEvent(

@@ -49,11 +49,12 @@ class PixelSize:
     ----------
     core, config
         The devices as a run sets them, and what they were opened from.
+    opened_um
+        What the core says (µm) where a pixel is as large as the config has it.
     """
 
-    def __init__(self, core: UniMMCore, config: MicroscopeConfig) -> None:
-        self._core, self._config = core, config
-        self._opened_um = float(core.getPixelSizeUm())
+    def __init__(self, core: UniMMCore, config: MicroscopeConfig, opened_um: float) -> None:
+        self._core, self._config, self._opened_um = core, config, opened_um
 
     def nm(self) -> float:
         """Of the frame that was taken last (nm)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from devices.bound import devices_of, make_dark, put, read_back, reads
@@ -15,6 +15,8 @@ from devices.values import send
 if TYPE_CHECKING:
     from pymmcore_plus.experimental.unicore import UniMMCore
 
+ROI = "roi"
+"""Key of an event's metadata: the camera's region of interest, x, y, width, height."""
 STAGES = "stages_um"
 """Key of an event's metadata: positions of stages that useq has no axis for (µm), by label."""
 LOCKED = "continuous_focus"
@@ -72,6 +74,9 @@ class Sender:
         self._xy: tuple[float, float] | None = None
         self._stages: dict[str, float] = {}
         self._arriving: set[str] = set()
+        self._crops = bool(config.roi)
+        self._cropped = False
+        self._roi: Sequence[int] | None = None
         self.has: dict[str, Value] = {}
         self.exposure_ms: float | None = None
         self.before_focus: Callable[[], None] = lambda: None
@@ -118,6 +123,7 @@ class Sender:
         self._sent.clear()
         self._stages.clear()
         self._sent_ms = self._xy = None
+        self._cropped = False
 
     # ------------------------------------------------------------------ positions
 
@@ -239,6 +245,29 @@ class Sender:
         self._pass("the camera's exposure", lambda: self._core.setExposure(exposure_ms))
         self._sent_ms = exposure_ms
         return True
+
+    def crop(self, roi: Sequence[int] | None) -> None:
+        """Set the camera's region of interest, where it is another one; the whole frame if None.
+
+        Nothing is touched on a microscope whose config has none.
+
+        Raises
+        ------
+        DeviceFault
+            The camera refused, or took another one.
+        """
+        if not self._crops:
+            return
+        core = self._core
+        if roi is None:
+            if self._roi is not None or not self._cropped:
+                self._pass("the whole frame", core.clearROI)
+        elif tuple(core.getROI()) != tuple(roi):
+            x, y, width, height = roi
+            self._pass("the region of interest", lambda: core.setROI(x, y, width, height))
+            if (has := tuple(core.getROI())) != tuple(roi):
+                raise DeviceFault(f"the region of interest is {[*has]}, not {[*roi]} (`roi`)")
+        self._roi, self._cropped = roi, True
 
     def darken(self, name: str) -> None:
         """Set a setting to its safe value, which passes even when nothing else does.

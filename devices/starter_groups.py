@@ -16,8 +16,8 @@ from devices.setting import SettingConfig
 if TYPE_CHECKING:
     from pymmcore_plus.experimental.unicore import UniMMCore
 
-_SIZES = {"Binning", "PixelType", "BitDepth", "Bit Depth", "ROI"}
-"""Properties of cameras that change the size of a frame or of its pixels."""
+_TYPES = {"PixelType", "BitDepth", "Bit Depth"}
+"""Properties of cameras that change the type of the pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +86,8 @@ def _offer(core: UniMMCore, group: GroupInfo, camera: str) -> Offer:
         if {(part.device, part.prop) for part in parts if is_dark(part.value)} >= light
     ]
     for name, parts in group.presets.items():
-        if found := next((p for p in parts if p.device == camera and p.prop in _SIZES), None):
-            raise BindingError((), f"preset {name!r} sets {found.where}: frames are of one size")
+        if found := next((p for p in parts if p.device == camera and p.prop in _TYPES), None):
+            raise BindingError((), f"preset {name!r} sets {found.where}: pixels are of one type")
     if not light:
         if not names:
             raise BindingError((), "it has no presets")

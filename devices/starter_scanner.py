@@ -69,11 +69,11 @@ def setting(device: str, key: str, prop: PropertyInfo) -> Iterator[str]:
     yield f"      device: {_quoted(device)}"
     yield f"      property: {_quoted(prop.name)}"
     choices: tuple[object, ...] = prop.allowed
+    if key == "resolution" and not choices:
+        choices = (prop.value,)
     if key == "line_accumulations":
         yield "      kind: integer"
-    elif key == "resolution":
-        choices = (prop.value,)  # frames of a run are of one size
-    else:
+    elif key == "dwell_time":
         yield f"      unit: {_unit(prop)}  # check: of the dwell time, or of the rate"
     if choices:
         yield "      kind: choice"

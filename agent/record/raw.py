@@ -7,7 +7,7 @@ running session adds.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -103,7 +103,11 @@ class RawFrames:
         return self._places[index]
 
     def write(
-        self, index: int, pixels: NDArray[Any], place: Stored, pixel_um: float | None = None
+        self,
+        index: int,
+        pixels: NDArray[Any],
+        place: Stored,
+        pixel_um: Callable[[], float] | None = None,
     ) -> None:
         """Put frame `index` (rows × columns) on disk; errors are those of `ImageStore.write`.
 
@@ -114,7 +118,8 @@ class RawFrames:
         place
             Where it is, as the ledger has it.
         pixel_um
-            Side of its pixels on the sample (µm), where that is not the run's.
+            Asked for the side of its pixels on the sample (µm), where frames of this size are
+            new; the run's if absent.
         """
         shape = self._image(place).frame_shape
         real = place if shape in (None, pixels.shape) else place.sized(pixels.shape)
@@ -230,15 +235,17 @@ class RawFrames:
         except (OSError, ValueError, KeyError, TypeError):
             return False
 
-    def _image(self, place: Stored, pixel_um: float | None = None) -> ImageStore:
+    def _image(self, place: Stored, pixel_um: Callable[[], float] | None = None) -> ImageStore:
         if (image := self._images.get(place.image)) is None:
-            pixel_um, anchor = pixel_um or self._pixel_size_um, self.anchor
+            size_um, anchor = self._pixel_size_um, self.anchor
+            if pixel_um is not None:
+                size_um = pixel_um()
             if len(place.at) > 1:
                 image = StackStore(
-                    self._folder, place.image, self.layout, pixel_size_um=pixel_um, anchor=anchor
+                    self._folder, place.image, self.layout, pixel_size_um=size_um, anchor=anchor
                 )
             else:
-                image = PlainStore(self._folder, place.image, pixel_size_um=pixel_um, anchor=anchor)
+                image = PlainStore(self._folder, place.image, pixel_size_um=size_um, anchor=anchor)
             self._images[place.image] = image
         return image
 

@@ -45,6 +45,11 @@ class Taken:
     score: Score | None = None
     filtered: dict[str, Any] | None = None
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows and columns."""
+        return tuple(self.frame["shape"])
+
 
 @dataclass(slots=True)
 class Recording:

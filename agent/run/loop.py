@@ -386,9 +386,8 @@ class Loop:
         """Raw pixels on disk, then the ledger's row, then the frame for the plan."""
         at = self._clock.time_s
         scheduled = self._clock.schedule_s
+        self._images.write(pending.index, pixels, pending.stored, self.microscope.pixel_um)
         got = self.microscope.received(pending.settings)
-        pixel_um = got.pixel_size_nm and got.pixel_size_nm * 1e-3
-        self._images.write(pending.index, pixels, pending.stored, pixel_um)
         row = {
             "shape": list(pixels.shape),
             "dtype": str(pixels.dtype),

@@ -68,6 +68,7 @@ def open_microscope(
             if not begun:
                 _check_mounting(config, microscope, source)
             _check_search(config, microscope, source)
+            _check_sizes(config, microscope, source)
             yield microscope
     except BindingError as error:
         wrong = located(source, ("microscope", *error.path), str(error))
@@ -107,6 +108,30 @@ def _check_mounting(config: RunConfig, microscope: Microscope, source: Path) -> 
             f"needs to know how the camera lies on the stage; `stedfast calibrate {source}` finds "
             "it, and writes `microscope.affine`",
         )
+
+
+def _check_sizes(config: RunConfig, microscope: Microscope, source: Path) -> None:
+    """What is filtered, and what is rebuilt from others, has frames of one size."""
+    scope = microscope.config
+    searches = config.section.searches() or config.section.reoptimizes()
+    searched = set(config.tuned()) if searches else set()
+    free = (searched | set(config.adjustable())) & set(microscope.sizing)
+    together = [("filter", "modes", config.filtered_modes())]
+    if config.section.rebuilds():
+        together.append((config.plan, "acquire", config.section.modes()))
+    for section, key, modes in together:
+        for mode in modes:
+            if left := [name for name in sorted(free) if name not in scope.modes[mode]]:
+                raise located(
+                    source,
+                    (section, key),
+                    f"{left[0]!r} changes the size of frames of the mode {mode!r}; accepted: "
+                    f"`modes.{mode}.{left[0]}` with a value, so that they have one size",
+                )
+        shapes = {microscope.shapes[mode]: mode for mode in modes}
+        if len(shapes) > 1:
+            said = ", ".join(f"{r} × {c} px in {mode!r}" for (r, c), mode in shapes.items())
+            raise located(source, (section, key), f"frames are {said}; accepted: modes of one size")
 
 
 def _check_search(config: RunConfig, microscope: Microscope, source: Path) -> None:

@@ -169,7 +169,7 @@ def _prepared(
         live_page.begin(folder)
         filtering = Filtering(
             filters,
-            shape=microscope.shape,
+            shape=microscope.shapes[next(iter(config.filtered_modes()))],
             modes=config.filtered_modes(),
             frames=config.filter.frames,
             timeout_s=config.filter.timeout_s,

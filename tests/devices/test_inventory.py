@@ -183,7 +183,7 @@ Device,Camera,DemoCamera,DCam
 Property,Core,Initialize,1
 Property,Core,Camera,Camera
 ConfigGroup,Empty
-ConfigGroup,Camera,Fast,Camera,Binning,2
+ConfigGroup,Camera,Fast,Camera,PixelType,8bit
 ConfigGroup,Line,640 nm,Wheel,State,1
 #py ConfigGroup,Line,640 nm,Laser A,Power_mW,5
 ConfigGroup,Line,Dark,Wheel,State,0
@@ -208,7 +208,7 @@ def test_starter_config_offers_groups_before_raw_properties(
     text = (tmp_path / "my.yaml").read_text("utf-8")
     for group, why in (
         ("Empty", "it has no presets"),
-        ("Camera", "preset 'Fast' sets Camera.Binning: frames are of one size"),
+        ("Camera", "preset 'Fast' sets Camera.PixelType: pixels are of one type"),
         ("On", "no preset of it switches off what looks like light: Laser B.Power_mW"),
         ("Wheel", "Wheel.Label is set by the setting 'Line' (its presets of Line) already"),
     ):

@@ -99,7 +99,7 @@ def test_a_pixel_size_of_the_config_follows_the_binning() -> None:
         {"cfg": "demo", "pixel_size_nm": 20, "exposure": {"camera_ms": 1}}
     )
     with Microscope.open(config) as microscope:
-        size = PixelSize(microscope.core, microscope.config)
+        size = PixelSize(microscope.core, microscope.config, microscope.core.getPixelSizeUm())
         assert size.nm() == 20
         microscope.core.setProperty("Camera", "Binning", 2)
         assert size.nm() == 40

@@ -160,11 +160,14 @@ def test_a_resolution_that_is_another_property_is_refused() -> None:
     assert "'resolution' is 1, and frames are 256 × 256 px" in str(refused.value)
 
 
-def test_frames_of_several_sizes_are_refused_before_any_light() -> None:
-    settings = {"resolution": {**SETTINGS["resolution"], "choices": ["256", "512"]}}
-    with pytest.raises(BindingError) as refused, Microscope.open(scope(settings=settings)):
-        pass
-    assert "256 × 256 px of 2 bytes at 256 and 512 × 512 px of 2 bytes at 512" in str(refused.value)
+SIZES = {"resolution": {**SETTINGS["resolution"], "choices": ["256", "512"]}}
+
+
+def test_a_resolution_changes_the_size_of_frames() -> None:
+    with Microscope.open(scope(settings=SIZES)) as microscope:
+        assert microscope.sizing == ("resolution",)
+        assert (microscope.shape, microscope.shapes["sted"]) == ((512, 512), (256, 256))
+        assert microscope.frame_bytes == 2 * 512 * 512
 
 
 def test_simulated_sessions_say_nothing_about_a_rate() -> None:
@@ -182,7 +185,7 @@ def obstacle_of(depletion: dict[str, Any], **settings: Any) -> str | None:
 
 @pytest.mark.slow
 def test_optimize_tunes_a_scanner(tmp_path: Path) -> None:
-    """Its rate and zoom, with nothing written for it; the dose is that of each frame's settings."""
+    """Its rate, resolution and zoom, with nothing written for it; the dose is each frame's own."""
     result, run = run_session(
         tmp_path,
         session={"scorer": mean_score},
@@ -192,10 +195,15 @@ def test_optimize_tunes_a_scanner(tmp_path: Path) -> None:
             "trials": 4,
             "engine": "sobol",
             "retest_fields": 1,
-            "search": {"rate": list(SETTINGS["rate"]["choices"]), "zoom": [1, 8]},
+            "search": {
+                "rate": list(SETTINGS["rate"]["choices"]),
+                "resolution": ["256", "512"],
+                "zoom": [1, 8],
+            },
         },
         microscope={
             **SCOPE,
+            "settings": {**SETTINGS, **SIZES},
             "fields": {"rows": 3, "columns": 4},
             "modes": {"sted": {}, "confocal": {"power": 1}},
         },
@@ -209,8 +217,10 @@ def test_optimize_tunes_a_scanner(tmp_path: Path) -> None:
     ]
     assert {rate for rate, _, _ in took} == set(SETTINGS["rate"]["choices"])
     for row, (rate, resolution, zoom) in zip(rows, took, strict=True):
-        # The config's is that at the start, a zoom of 2.
-        assert row.get("pixel_size_nm", 100) == pytest.approx(100 * 2 / zoom)
+        # The config's is that at the start, 256 pixels and a zoom of 2.
+        assert row["shape"] == [int(resolution)] * 2
+        size_nm = 100 * 2 / zoom * 256 / int(resolution)
+        assert row.get("pixel_size_nm", 100) == pytest.approx(size_nm)
         assert row["expected_s"] == pytest.approx(int(resolution) ** 2 / float(rate))
         watts = 1e-3 * row["settings"]["power"]
         assert row["dose_J"]["excitation"] >= watts * row["expected_s"]

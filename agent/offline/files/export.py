@@ -6,6 +6,7 @@ Where time points have one frame, each mode has a series of its own.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -40,7 +41,7 @@ class Exported:
 
 @dataclass(slots=True)
 class _Series:
-    """Frames of one field, in the order of their time points, channels and planes."""
+    """Frames of one field and size, in the order of their time points, channels and planes."""
 
     field: int | None
     modes: tuple[str, ...]
@@ -65,11 +66,11 @@ class _Series:
 def export(folder: Path, out: Path, *, overwrite: bool = False) -> Exported:
     """Write the measured frames of a run, with their settings.
 
-    Each field and mode has a series (axes TYX) with its settings, physical pixel sizes, and the
-    resolution tags that plain TIFF readers look at; each frame its position, exposure time and true
-    time since the run's birth, which is the series' date. Where time points have several channels
-    or planes, each field has a series (axes TCZYX), and frames of a time point that was left
-    halfway are series of their own.
+    Each field, mode and size of frames has a series (axes TYX) with its settings, physical pixel
+    sizes, and the resolution tags that plain TIFF readers look at; each frame its position,
+    exposure time and true time since the run's birth, which is the series' date. Where time points
+    have several channels or planes, each field has a series (axes TCZYX), and frames of a time
+    point that was left halfway are series of their own.
 
     Parameters
     ----------
@@ -125,19 +126,25 @@ def _series(recording: Recording, layout: Layout) -> list[_Series]:
         at = frames[image, number]
         if len(at) < each:
             continue  # left halfway
+        together: dict[tuple[int, ...], list[tuple[int, Taken]]] = defaultdict(list)
         for _, index in sorted(at.items()):
             taken = recording.taken[index]
-            if (image,) not in found:
-                planes, step_um = len(layout.planes), layout.step_um
-                found[image,] = _Series(_field(taken), layout.channels, planes, step_um)
-            found[image,].add(index, taken)
+            together[taken.shape].append((index, taken))
             whole.add(index)
+        for shape, frames_of_it in together.items():
+            modes = tuple(dict.fromkeys(taken.shot["mode"] for _, taken in frames_of_it))
+            key = (image, shape, modes)
+            for index, taken in frames_of_it:
+                if key not in found:
+                    planes, step_um = len(layout.planes), layout.step_um
+                    found[key] = _Series(_field(taken), modes, planes, step_um)
+                found[key].add(index, taken)
     for index, taken in sorted(recording.taken.items()):
         if index not in whole:
             mode, point = taken.shot["mode"], taken.shot.get("point")
             note = f"time point {point}" if each > 1 and point is not None else ""
             new = _Series(_field(taken), (mode,), note=note)
-            found.setdefault((_field(taken), mode, note), new).add(index, taken)
+            found.setdefault((_field(taken), mode, note, taken.shape), new).add(index, taken)
     return list(found.values())
 
 
@@ -154,13 +161,16 @@ def _write(
     series: Sequence[_Series],
     images: RawFrames,
 ) -> None:
-    pixel_um = config.microscope.pixel_size_nm * 1e-3
-    per_cm = 1e4 / pixel_um
-    first = images.read(series[0].indices[0])
-    big = first.nbytes * len(recording.taken) > _MOST_BYTES
+    largest = max(math.prod(taken.shape) for taken in recording.taken.values())
+    itemsize = images.read(series[0].indices[0]).dtype.itemsize
+    big = largest * itemsize * len(recording.taken) > _MOST_BYTES
     born = recording.sessions[0]["at"] if recording.sessions else None
     with tifffile.TiffWriter(file, bigtiff=big, ome=True) as tiff:
         for one in series:
+            first = images.read(one.indices[0])
+            nm = one.taken[0].frame.get("pixel_size_nm", config.microscope.pixel_size_nm)
+            pixel_um = nm * 1e-3
+            per_cm = 1e4 / pixel_um
             where = one.taken[0].shot["field"]
             of = [str(field_from_dict(where))] if where else []
             of += [*one.modes] if len(one.modes) == 1 else []

@@ -1,0 +1,139 @@
+"""Runs whose frames are of several sizes: by binning, by a region of interest, by a resolution."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tifffile
+import yaozarrs
+import zarr
+
+from agent.config import load
+from agent.config.reading import UserError
+from agent.offline.files.export import export
+from agent.record.images import checksum
+from agent.record.layout import RAW
+from agent.record.ledger import Ledger
+from agent.record.reader import open_run
+from agent.run import Session
+from agent.run.opening import open_microscope
+from tests import faulty
+from tests.faulty import cli
+from tests.helpers.runs import checked, cut_after, mean_score, run_session
+
+CAMERA: dict[str, Any] = {
+    "cfg": "demo",
+    "python_devices": {},
+    "shutter": "White Light Shutter",
+    "pixel_size_nm": 20,
+    "exposure": {"camera_ms": 1},
+    "settings": {
+        "binning": {
+            "device": "Camera",
+            "property": "Binning",
+            "kind": "choice",
+            "choices": ["1", "2"],
+            "start": "1",
+        }
+    },
+    "modes": {"sted": {"binning": "1"}, "overview": {"binning": "2"}, "part": {"binning": "1"}},
+    "roi": {"part": [16, 32, 128, 96]},
+}
+CHANNELS = {"channels": ["sted", "overview", "part"], "frames": 2}
+SHAPES = [(512, 512), (256, 256), (96, 128)]
+
+
+def run_of(tmp_path: Path, **parts: Any) -> Path:
+    session = {"scorer": mean_score}
+    parts = {"analysis": {"score": True}, "microscope": CAMERA, **parts}
+    result, run = run_session(tmp_path, session=session, **parts)
+    assert (result.status, result.safe) == ("completed", True), result.reason
+    return run
+
+
+def whole(run: Path) -> list[tuple[int, ...]]:
+    """Shapes of all frames of a run, each of which is on disk pixel for pixel."""
+    with closing(Ledger(run, readonly=True)) as ledger:
+        rows = [entry.data for entry in ledger.entries("frame")]
+    stored = open_run(run)
+    frames = [stored.frame(number) for number in range(len(rows))]
+    assert [checksum(frame) for frame in frames] == [row["crc32"] for row in rows]
+    return [frame.shape for frame in frames]
+
+
+def test_modes_have_frames_of_their_own_sizes(tmp_path: Path) -> None:
+    run = run_of(tmp_path, plan="live", live=CHANNELS)
+    assert whole(run) == SHAPES * 2
+    with closing(Ledger(run, readonly=True)) as ledger:
+        rows = [entry.data for entry in ledger.entries("frame")]
+    assert [tuple(row["shape"]) for row in rows] == SHAPES * 2
+    # Of the binned frames alone another pixel size is noted.
+    assert [row.get("pixel_size_nm") for row in rows] == [None, 40, None] * 2
+    images = {RAW: 0.02, "raw_256x256.ome.zarr": 0.04, "raw_96x128.ome.zarr": 0.02}
+    for name, pixel_um in images.items():
+        yaozarrs.validate_zarr_store(str(run / name))
+        ome: Any = zarr.open_group(run / name, mode="r").attrs["ome"]
+        scale = ome["multiscales"][0]["datasets"][0]["coordinateTransformations"][0]["scale"]
+        assert scale[-2:] == pytest.approx([pixel_um] * 2), name
+        assert zarr.open_array(run / name / "0", mode="r").shape[:3] == (2, 3, 1)
+    assert {path.name for path in run.glob("*.ome.zarr")} == set(images)
+
+
+def test_they_are_exported_as_series_of_their_own(tmp_path: Path) -> None:
+    run = run_of(tmp_path, plan="live", live=CHANNELS)
+    export(run, tmp_path / "run.ome.tif")
+    with tifffile.TiffFile(tmp_path / "run.ome.tif") as tiff:
+        assert sorted(one.shape[-2:] for one in tiff.series) == sorted(SHAPES)
+        stated = (tiff.ome_metadata or "").split("PhysicalSizeX=")[1:]
+    found = sorted(float(part.split('"')[1]) for part in stated)
+    assert found == pytest.approx([0.02, 0.02, 0.04])
+
+
+def test_a_run_of_several_sizes_is_resumed_and_replayed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, file, run = checked(tmp_path, plan="live", live=CHANNELS, microscope=CAMERA)
+    plan = cut_after(4, KeyboardInterrupt())
+    Session(config, file, run, make_plan=plan).run(lambda _: None)
+    assert whole(run) == (SHAPES * 2)[:4]
+    assert cli(capsys, "resume", str(run))[0] == 0
+    assert whole(run) == SHAPES * 2
+    assert cli(capsys, "replay", str(run))[0] == 0
+
+
+def test_frames_one_after_the_other_keep_their_numbers(tmp_path: Path) -> None:
+    """In each image they are at the time of their number; the others are absent there."""
+    modes = {"sted": {}}
+    camera = {**CAMERA, "modes": modes, "roi": {}}
+
+    def told(config: Any) -> Any:
+        from devices.shot import Shot
+
+        for binning in ("1", "2", "2", "1"):
+            yield Shot.sted(None, {"binning": binning})
+
+    config, file, run = checked(tmp_path, plan="live", live={"frames": 4}, microscope=camera)
+    Session(config, file, run, make_plan=told).run(lambda _: None)
+    assert whole(run) == [(512, 512), (256, 256), (256, 256), (512, 512)]
+    for name, points in ((RAW, [0, 3]), ("raw_256x256.ome.zarr", [1, 2])):
+        attributes: Any = zarr.open_group(run / name, mode="r").attrs
+        assert attributes["stedfast"] == {"points": points}
+
+
+def test_what_is_filtered_has_one_size(tmp_path: Path) -> None:
+    for microscope, said in (
+        ({"modes": {"sted": {}}, "roi": {}}, "'binning' changes the size of frames"),
+        ({}, "512 × 512 px in 'sted', 256 × 256 px in 'overview'"),
+    ):
+        parts = faulty.config(
+            plan="live",
+            live={"frames": 2},
+            filter={"model": "actin", "modes": ["sted", *(["overview"] if not microscope else [])]},
+            microscope={**CAMERA, **microscope},
+        )
+        file = faulty.write(tmp_path / "config.yaml", parts)
+        with pytest.raises(UserError, match=said), open_microscope(load(file), file):
+            pass
