@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -33,6 +33,7 @@ from agent.run.signals import Interrupts, interrupts
 if TYPE_CHECKING:
     from agent.run import Result, Session
     from agent.run.estimate import Expected
+    from devices.microscope import Microscope
 
 
 @grouped
@@ -132,8 +133,8 @@ def check(config: ConfigFile, overrides: Overrides = None) -> None:
         table.add_row("plan", checked.plan + ("" if origin == MEASURED else f" ({origin})"))
         if checked.filter is not None:
             table.add_row("filter", f"{checked.filter.model}, {checked.filter.frames} frames")
-        shape = f"{microscope.shape[1]} × {microscope.shape[0]} px"
-        table.add_row("frames", f"{_frames(expected)} of {shape}")
+        sizes = _sizes(microscope, checked.section.modes())
+        table.add_row("frames", f"{_frames(expected)} of {sizes}")
         if each := checked.section.frames_of_a_point():
             table.add_row("a time point", each)
         if microscope.autofocus_state:
@@ -315,6 +316,16 @@ def _leave(result: Result, *, reliable: bool) -> NoReturn:
         sys.stderr.flush()
         os._exit(code)
     raise typer.Exit(code)
+
+
+def _sizes(microscope: Microscope, modes: Iterable[str]) -> str:
+    """Of the frames of these modes, and the largest one where settings change it."""
+    shapes = dict.fromkeys(microscope.shapes[mode] for mode in modes)
+    said = ", ".join(f"{columns} × {rows} px" for rows, columns in shapes)
+    if microscope.sizing and microscope.shape not in shapes:
+        rows, columns = microscope.shape
+        said += f", up to {columns} × {rows} px with other {' and '.join(microscope.sizing)}"
+    return said
 
 
 def _frames(expected: Expected) -> str:

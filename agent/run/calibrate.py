@@ -53,8 +53,8 @@ def run_config(config: RunConfig, source: Path, mode: str | None) -> RunConfig:
     )
 
 
-def check_places(microscope: Microscope, source: Path) -> list[Field]:
-    """Where frames are taken, each of them within `stage_limits`.
+def check_places(microscope: Microscope, mode: str, source: Path) -> list[Field]:
+    """Where frames of a mode are taken, each of them within `stage_limits`.
 
     Raises
     ------
@@ -65,7 +65,8 @@ def check_places(microscope: Microscope, source: Path) -> list[Field]:
     if not core.getXYStageDevice():
         raise located(source, ("microscope", "xy_stage"), "has no XY stage to be calibrated")
     x, y = core.getXYPosition()
-    found = places(float(x), float(y), microscope.shape, scope.pixel_size_nm * 1e-3)
+    shape = microscope.shapes[mode]
+    found = places(float(x), float(y), shape, scope.pixel_size_nm * 1e-3)
     for field in found:
         if why := scope.stage_limits.refusal(field.x_um, field.y_um, None):
             raise located(source, ("microscope", "stage_limits"), f"a move of calibration: {why}")

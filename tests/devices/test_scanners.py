@@ -237,7 +237,7 @@ def test_a_starter_config_of_a_scanner_needs_nothing_written(
     assert (config.exposure.dwell_time, config.exposure.resolution) == ("dwell_time", "resolution")
     rate, lines = config.settings["dwell_time"], config.settings["resolution"]
     assert (rate.property, rate.unit, rate.choices) == ("LSM-PixelRateHz", "Hz", openscan.RATES)
-    assert (lines.property, lines.choices) == ("LSM-Resolution", ("512",))
+    assert (lines.property, lines.choices) == ("LSM-Resolution", openscan.RESOLUTIONS)
     code, out, err = cli(capsys, "check", tmp_path / "my.yaml")
     assert code == 0, err
     assert "512 × 512 px" in out and f"light on for {20 * 512**2 / 5e5:.3g} s" in " ".join(
