@@ -34,7 +34,7 @@ def calibrate(
             open_microscope(config, source, seen) as microscope,
             begun_folder(config, Path(), folder, "calibrate") as made,
         ):
-            make_plan = plan_of_places(check_places(microscope, mode, source))
+            make_plan = plan_of_places(check_places(microscope, config.live.mode, source))
             own = microscope.config.mounting
             session = Session(config, source, made, microscope=microscope, make_plan=make_plan)
             with showing(session.progress, err) as watch:

@@ -74,7 +74,8 @@ class Imspector:
         self._ended = threading.Event()
         self._application: Any = None
         self._measurement: Any = None
-        self._lock: Any = None
+        self._locks: list[Any] = []
+        self._hands_off, self._closed = False, False
         self._name = config.measurement
         self._lost, self._adrift = False, False
         self._reach()
@@ -138,19 +139,28 @@ class Imspector:
 
     def hands_off(self) -> None:
         """Keep the people at the PC from changing what a run controls, where Imspector can."""
+        self._hands_off = True
         acquire = getattr(self._application, "acquire_measurement_gui_lock", None)
-        if acquire is None or self._lock is not None:
+        if acquire is None:
             return
         flags = self._module.MeasurementGuiLockFlags
         wanted = flags.LockActivation | flags.LockRunPauseStop | flags.SetMeasurementValuesReadonly
-        self._lock = self.calls("lock", lambda: acquire(wanted))
+
+        def lock() -> None:
+            taken = acquire(wanted)
+            self._locks.append(taken)
+            if self._closed:  # the answer came late
+                taken.unlock()
+
+        self.calls("lock", lock)
 
     def close(self) -> None:
         """Stop scanning, let people do as they like, and be told of nothing any more."""
         with suppress(Exception):
             self.stop()
-        lock, self._lock = self._lock, None
-        if lock is not None:
+        self._closed = True
+        # Those of connections that were lost as well: it is not known what became of them.
+        for lock in self._locks:
             with suppress(Exception):
                 self.calls("unlock", lock.unlock)
         self._part()
@@ -189,8 +199,7 @@ class Imspector:
         self.connected()
         if self._adrift:
             self._find()
-            if self._lock is not None:
-                self._lock = None
+            if self._hands_off:
                 self.hands_off()
             self._adrift = False
 
