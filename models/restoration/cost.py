@@ -31,10 +31,6 @@ class Cost:
     moved: int
     compulsory: int
 
-    def floor_ms(self, operations_per_s: float, bytes_per_s: float) -> float:
-        """The least time (ms) on a device of this speed, layer by layer."""
-        return 1e3 * max(self.operations / operations_per_s, self.moved / bytes_per_s)
-
 
 def cost(architecture: dict[str, Any], shape: tuple[int, int], *, width: int = 4) -> Cost:
     """Count for a frame of this shape, without computing anything.

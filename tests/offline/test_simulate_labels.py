@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from agent.cli import app
 from agent.config.reading import UserError
+from agent.offline.simulate.data_set import read_rows
 from agent.offline.simulate.label_fields import (
     BARE_EVERY,
     FIELD_PX,
@@ -30,7 +31,7 @@ from agent.offline.simulate.label_population import (
     draw_label,
     draw_resolution,
 )
-from agent.offline.simulate.labels import CHANNELS, COLUMNS, parse_set, read_fields, simulate_labels
+from agent.offline.simulate.labels import CHANNELS, COLUMNS, parse_set, simulate_labels
 from agent.offline.simulate.off_target import diffuse, smooth_field, spots
 from agent.offline.simulate.population import Chance
 from devices.config import Structure
@@ -241,7 +242,7 @@ class TestCommand:
         made = CliRunner().invoke(app, [*line, "--fields", "2", "--seed", "3"])
         assert made.exit_code == 0, made.output
         assert sorted(path.name for path in folder.iterdir()) == sorted([*CHANNELS, "fields.csv"])
-        for index, row in enumerate(read_fields(folder)):
+        for index, row in enumerate(read_rows(folder / "fields.csv")):
             images, expected = field(index)
             assert row == {key: str(value) for key, value in expected.items()}
             for channel in CHANNELS:
@@ -257,7 +258,11 @@ class TestCommand:
         kept = (folder / "label_a" / "00000.tif").stat().st_mtime_ns
         assert list(simulate_labels(folder, "tubulin", "training", 3, 3, 1)) == [2, 3]
         assert (folder / "label_a" / "00000.tif").stat().st_mtime_ns == kept
-        assert [row["name"] for row in read_fields(folder)] == ["00000", "00001", "00002"]
+        assert [row["name"] for row in read_rows(folder / "fields.csv")] == [
+            "00000",
+            "00001",
+            "00002",
+        ]
         (folder / "clean" / "00001.tif").unlink()
         assert list(simulate_labels(folder, "tubulin", "training", 3, 3, 1)) == [3]
         np.testing.assert_array_equal(

@@ -27,7 +27,7 @@ from typing import Any
 import tifffile
 
 from agent.config.reading import UserError
-from agent.offline.simulate.data_set import read_rows, simulate_set
+from agent.offline.simulate.data_set import simulate_set
 from agent.offline.simulate.label_binding import Measured
 from agent.offline.simulate.label_fields import LabelledField, draw_field
 from agent.offline.simulate.label_population import LABEL_SETS, SOURCES, Label, LabelSet
@@ -68,11 +68,6 @@ def parse_set(structure: str, name: str) -> tuple[Structure, LabelSet]:
             return of
     known = ", ".join(kind for kind, of in SOURCES if of == name)
     raise UserError(f"--structure {structure}: no {name} set of it; accepted: {known}")
-
-
-def read_fields(folder: Path) -> list[dict[str, str]]:
-    """Rows of a data set's table; empty where there is none yet."""
-    return read_rows(folder / FIELDS)
 
 
 def _make(
