@@ -57,6 +57,23 @@ class Part:
     raw: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What a part of a benchmark measured.
+
+    Parameters
+    ----------
+    rows
+        Of each case, its name and what was found, in words.
+    checks, raw
+        As of a `Measurement`.
+    """
+
+    rows: Sequence[tuple[str, str]]
+    checks: Sequence[Check]
+    raw: dict[str, Any]
+
+
 @contextmanager
 def kept_in(keep: Path | None) -> Iterator[Path]:
     """The folder `keep`, made if it is missing; without one, a folder that is gone afterwards."""

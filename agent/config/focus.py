@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Container
 from typing import Literal
 
@@ -13,6 +12,8 @@ from devices.autofocus import Using
 from devices.config import Model
 
 _MOST_PLANES = 200
+_DOUBLED = 64
+"""Searches after which no gap between them is short because of the drift."""
 
 
 _OF_A_DEVICE = ("using", "device_offset", "offset_device", "tries", "farthest", "timeout_s")
@@ -109,11 +110,41 @@ class FocusConfig(Model):
         """Planes of a sweep."""
         return 2 * round(self.range / self.step / 2) + 1
 
+    def gap(self, made: int) -> int | None:
+        """Time points from one search to the next, at most; None: no matter how many.
+
+        While a drift is to be predicted it is followed no further than it has been seen: the
+        first gaps are 1, 1, 2, 4, ... time points, until `every` is less.
+
+        Parameters
+        ----------
+        made
+            How many there were.
+
+        Examples
+        --------
+        >>> [FocusConfig(every=5).gap(made) for made in range(1, 7)]
+        [1, 1, 2, 4, 5, 5]
+        """
+        if self.every is None or not self.predict:
+            return self.every
+        return min(self.every, 1 << max(0, min(made, _DOUBLED) - 2))
+
+    def _searches(self, points: int) -> int:
+        """How many there are of a field because of `every`, in so many time points."""
+        made, point = 0, 0
+        while point < points:
+            made += 1
+            if (gap := self.gap(made)) is None:
+                break
+            point += gap
+        return made
+
     def frames(self, points: int) -> tuple[int, int]:
         """How many frames sweeps of a field take at least and at most, in so many time points."""
         if not self.sweeps:
             return 0, 0
-        least = 1 if self.every is None else math.ceil(points / self.every)
+        least = self._searches(points)
         most = points if self.when_score_falls_by is not None else least
         # Where the sharpest plane is the last one, a sweep goes on by half of it.
         return least * self.planes, most * (self.planes + self.planes // 2)

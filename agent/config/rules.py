@@ -9,7 +9,8 @@ a config without one is of a run from before there were any.
    where none keep to the limit, those that bleach least are tried and recommended. Settings that no
    frame supports are not recommended: without a single usable score the starting settings stay.
 3. `PUNCTUAL`: a sweep through the focus waits for its time point, as its frames do, and leaves room
-   for a stack within `stage_limits`.
+   for a stack within `stage_limits`. The first ones follow each other closer, until the drift that
+   is predicted has been seen for as long.
 """
 
 from __future__ import annotations

@@ -86,7 +86,7 @@ class Autofocusing(Focusing):
             else:
                 why = f"`stage_limits.z_um` leaves no room for the frames at {z_um:g} µm"
         self._locked = self._continuous and not why
-        known.last, known.lost, known.scores = point, bool(why), []
+        known.searched(point, lost=bool(why))
         yield Note(
             FOCUS,
             {

@@ -60,9 +60,16 @@ class _OfField:
     found: list[tuple[int, float]] = field(default_factory=list)
     last: int | None = None
     """Time point of the last sweep."""
+    made: int = 0
+    """How many there were."""
     lost: bool = False
     """It found no focus."""
     scores: list[float] = field(default_factory=list)
+
+    def searched(self, point: int, *, lost: bool) -> None:
+        """There was a search at a time point."""
+        self.last, self.lost, self.scores = point, lost, []
+        self.made += 1
 
 
 class Focusing:
@@ -111,7 +118,8 @@ class Focusing:
         known, config = self._of(place), self._config
         if known.last is None:
             return True
-        if config.every is not None and point - known.last >= config.every:
+        every = config.gap(known.made) if self._rules >= PUNCTUAL else config.every
+        if every is not None and point - known.last >= every:
             return True
         fall = config.when_score_falls_by
         if fall is None or len(known.scores) < 2 * _SCORES:
@@ -165,7 +173,7 @@ class Focusing:
                 known.z_um = expected + vertex([rank * step for rank in ranks], values)
         if not why:
             self._remember(known, point)
-        known.last, known.lost, known.scores = point, bool(why), []
+        known.searched(point, lost=bool(why))
         yield Note(
             FOCUS,
             {

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pymmcore_plus.experimental.unicore import Device, SimpleCameraDevice
 
 from devices.config import Structure, VirtualStedConfig
+from devices.virtual.autofocus import Autofocus
 from devices.virtual.dyes import DYES
 from devices.virtual.label import Field, Label, Light
 from devices.virtual.mounting import Mounting
@@ -266,6 +267,11 @@ class ScanEngine(SimpleCameraDevice):
             ),
         )
 
+    @property
+    def clock_s(self) -> float:
+        """The sample's time (s)."""
+        return self._get_clock()
+
     def light_j(self) -> dict[str, float]:
         """Energy (J) that fell on the sample until now, by laser; never read by the agent."""
         return dict(self._light_j)
@@ -330,7 +336,7 @@ def build_virtual_sted(
     -------
     dict
         `Excitation`, with a second dye `Excitation2`, `Depletion`, `Shutter`, `XYStage`, `ZStage`,
-        `Scan`.
+        `Scan`, `Autofocus`.
 
     Raises
     ------
@@ -384,6 +390,12 @@ def build_virtual_sted(
         "XYStage": xy_stage,
         "ZStage": z_stage,
         "Scan": scan,
+        "Autofocus": Autofocus(
+            z_stage,
+            lambda: config.z_drift_nm_per_s * 1e-3 * scan.clock_s,
+            lambda: scan.clock_s,
+            seed,
+        ),
     }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from pymmcore_plus import FocusDirection
 from pymmcore_plus.experimental.unicore import (
     GenericDevice,
@@ -143,13 +145,34 @@ class ZStage(StageDevice):
         super().__init__()
         self._reach_um = reach_um
         self._position = 0.0
+        self._holds: Callable[[], float] | None = None
+
+    @property
+    def held(self) -> bool:
+        """Whether a continuous focus holds it."""
+        return self._holds is not None
+
+    def hold(self, at_um: Callable[[], float]) -> None:
+        """Have it be at `at_um()` (µm) from now on, as far as it goes."""
+        self._holds = at_um
+
+    def let_go(self) -> None:
+        """Have it stay where it is."""
+        self._position, self._holds = self.get_position_um(), None
 
     def get_position_um(self) -> float:
         """Height of the focal plane (µm)."""
-        return self._position
+        if self._holds is None:
+            return self._position
+        return min(max(self._holds(), -self._reach_um), self._reach_um)
 
     def set_position_um(self, val: float) -> None:
-        """Move to `val` µm; `ValueError` outside the limits, and then nothing moves."""
+        """Move to `val` µm; `ValueError` outside the limits, and then nothing moves.
+
+        Nor does it while a continuous focus holds it.
+        """
+        if self._holds is not None:
+            raise ValueError("ZStage: is held by the continuous focus")
         self._position = _within(self.get_label() or "ZStage", val, self._reach_um)
 
     def get_focus_direction(self) -> FocusDirection:

@@ -1,19 +1,31 @@
-"""`stedfast bench microscopes`: a stage is calibrated and a field is followed on it."""
+"""`stedfast bench microscopes`: stages that are calibrated, samples that drift out of focus."""
 
 from __future__ import annotations
 
 import pytest
 
-from agent.bench import microscopes
+from agent.bench.microscopes import calibration, focus
 from devices.virtual.mounting import Mounting
+from tests.helpers.runs import mean_score
 
 
 @pytest.mark.slow
 def test_a_stage_is_calibrated_and_followed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(microscopes, "_SIDE", 96)
-    monkeypatch.setattr(microscopes, "_FRAMES", 6)
-    found = microscopes._tried(Mounting(90.0, mirrored=True, scale=1.2), 7001)
+    monkeypatch.setattr(calibration, "_SIDE", 96)
+    monkeypatch.setattr(calibration, "_FRAMES", 6)
+    found = calibration._tried(Mounting(90.0, mirrored=True, scale=1.2), 7001)
     assert found.refused is None
     assert found.residual_px < 1
     assert found.off < 0.1
     assert found.away_px < 3
+
+
+@pytest.mark.slow
+def test_a_failing_autofocus_loses_no_time_point(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(focus, "_SIDE", 32)
+    monkeypatch.setattr(focus, "_SHARE", 0.7)
+    monkeypatch.setattr(focus, "_scorer", lambda: mean_score)
+    ran = focus._ran(focus._FAILING, focus._CASES[focus._FAILING], 7003, points=4)
+    assert (ran.status, ran.missing, ran.searches) == ("completed", 0, 4)
+    assert ran.injected and ran.failed >= ran.injected
+    assert ran.marked >= ran.failed and not ran.unmarked

@@ -87,6 +87,7 @@ def test_devices_and_properties(virtual: Virtual) -> None:
         "XYStage": DeviceType.XYStageDevice,
         "ZStage": DeviceType.StageDevice,
         "Scan": DeviceType.CameraDevice,
+        "Autofocus": DeviceType.AutoFocus,
         "Core": DeviceType.CoreDevice,
     }
     numbers = {

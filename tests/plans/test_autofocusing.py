@@ -179,7 +179,7 @@ def test_a_lock_that_is_lost_between_two_searches_marks_the_frames(tmp_path: Pat
             return len(sweeping.camera().errors_um) != 2 and super().is_locked()
 
     faulty.Losing = Losing  # type: ignore[attr-defined]
-    plan = parts(6, {"using": "continuous", "every": 4, "timeout_s": 0.05})
+    plan = parts(6, {"using": "continuous", "every": 4, "predict": False, "timeout_s": 0.05})
     plan["microscope"]["python_devices"]["PFS"] = faulty.device("Losing")
     result, run = run_session(tmp_path, session={}, **plan)
     assert result.status == "completed", result.reason
@@ -210,7 +210,11 @@ def test_one_that_switches_light_on_ends_the_run(tmp_path: Path) -> None:
 
 
 def test_stopped_and_resumed(tmp_path: Path) -> None:
-    plan = parts(6, {"using": "continuous", "every": 3}, camera={"drift_um": 0.0, "z_um": 0.4})
+    plan = parts(
+        6,
+        {"using": "continuous", "every": 3, "predict": False},
+        camera={"drift_um": 0.0, "z_um": 0.4},
+    )
     result, run = run_session(tmp_path, session={"make_plan": cut_after(2)}, **plan)
     assert result.status == "failed" and not double().on
     resumed = Session(read_config(run), run / "config.yaml", run).run()

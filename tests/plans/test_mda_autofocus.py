@@ -158,7 +158,9 @@ def test_searches_of_a_time_lapse_are_an_autofocus_plan(
     every: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Or else events of their own, between those of the frames."""
-    plan = device.parts(3, {"every": every, "device_offset": 30.0}, camera={"z_um": 0.4})
+    plan = device.parts(
+        3, {"every": every, "predict": False, "device_offset": 30.0}, camera={"z_um": 0.4}
+    )
     plan["timelapse"] |= {"fields": 2, "z": {"range": 1, "step": 0.5}}
     result, run = run_session(tmp_path, session={}, **plan)
     assert result.status == "completed", result.reason

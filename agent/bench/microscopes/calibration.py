@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from statistics import fmean
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.bench.measurement import Check, Measurement
+from agent.bench.measurement import Check, Figures
 from agent.config import RunConfig
 from agent.plan import Frame, Note, Plan
 from agent.plans.build import build_plan
@@ -33,8 +33,6 @@ from devices.virtual.optics import Optics
 from devices.virtual.quick import quick_scan, quick_survivors
 from devices.virtual.sample import Sample
 
-_FIRST_SEED = 7001
-_SEEDS = 5
 _SIDE = 128
 _PIXEL_UM = 0.02
 _FRAMES = 40
@@ -53,17 +51,15 @@ _MOUNTINGS = {
 _FOLLOWED_PX = 3.0
 
 
-def measure(*, quick: bool, seeds: int | None) -> Measurement:
-    """Some samples on every stage; quick: one."""
-    used = [_FIRST_SEED + i for i in range(seeds or (1 if quick else _SEEDS))]
+def measure(seeds: Sequence[int], *, quick: bool) -> Figures:
+    """Every stage with the sample of each seed."""
     found = {
-        name: [_tried(mounting, seed) for seed in used] for name, mounting in _MOUNTINGS.items()
+        name: [_tried(mounting, seed) for seed in seeds] for name, mounting in _MOUNTINGS.items()
     }
     every = [one for tried in found.values() for one in tried]
     calibrated = [one for one in every if one.refused is None]
-    return Measurement(
-        columns=("stage", "calibrated", "residual, px", "affine off by, %", "away, px"),
-        rows=[(name, *_row(tried)) for name, tried in found.items()],
+    return Figures(
+        rows=[(name, _row(tried)) for name, tried in found.items()],
         checks=[
             Check("calibrations that are refused", len(every) - len(calibrated), "<=", 0),
             Check(
@@ -82,7 +78,6 @@ def measure(*, quick: bool, seeds: int | None) -> Measurement:
             ),
         ],
         raw={name: [one.as_dict() for one in tried] for name, tried in found.items()},
-        seeds=used,
     )
 
 
@@ -104,15 +99,15 @@ class _Tried:
         }
 
 
-def _row(tried: list[_Tried]) -> tuple[str, ...]:
+def _row(tried: Sequence[_Tried]) -> str:
     fine = [one for one in tried if one.refused is None]
+    said = f"{len(fine)} of {len(tried)} calibrated"
     if not fine:
-        return f"0 of {len(tried)}", "", "", ""
+        return said
     return (
-        f"{len(fine)} of {len(tried)}",
-        f"{max(one.residual_px for one in fine):.2f}",
-        f"{100 * fmean(one.off for one in fine):.2f}",
-        f"{max(one.away_px for one in fine):.2f}",
+        f"{said}, residual up to {max(one.residual_px for one in fine):.2f} px, affine off by "
+        f"{100 * fmean(one.off for one in fine):.2f}%, up to "
+        f"{max(one.away_px for one in fine):.2f} px away"
     )
 
 
