@@ -32,11 +32,13 @@ def _thumbnails(run: Run) -> str:
         mine = [(index, taken) for index, taken in run.watched if series_of(taken) == where]
         chosen = []
         for index, taken in charts.spaced(mine, _ACROSS):
-            if (pixels := run.pixels(index)) is not None:
-                said = ""
+            if (found := run.projected(index)) is not None:
+                pixels, planes = found
+                said = f"<br>maximum of {planes} planes" if planes > 1 else ""
                 if (score := taken.score) is not None:
-                    words = f"score {text.score(score.value)}{text.flagged(score.flags)}"
-                    said = f"<br>{escape(words)}"
+                    of = "; the middle one has the " if planes > 1 else ""
+                    words = f"{of}score {text.score(score.value)}{text.flagged(score.flags)}"
+                    said += f"{'' if planes > 1 else '<br>'}{escape(words)}"
                 when = text.duration(taken.frame["time_s"])
                 chosen.append((f"frame {index}, {when}{said}", pixels))
         title = run.called(where) if len(shown) > 1 else ""

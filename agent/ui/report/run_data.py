@@ -23,6 +23,7 @@ from agent.record.raw import RawFrames
 from agent.record.recording import Recording, Taken, field_from_dict, role_of
 from agent.record.summary import MEASURED, RECORDED, summary_of
 from agent.record.trials import best_trial, kind_of
+from agent.ui.report.projection import maximum
 from devices.config import Value
 
 Series = tuple[int | None, str]
@@ -153,6 +154,25 @@ class Run:
         return [row for row in rows if (row[1].shot.get("plane") or {}).get("index") == middle]
 
     @cached_property
+    def _stacks(self) -> Mapping[tuple[Any, ...], list[int]]:
+        """Numbers of the frames of each z-stack, from its lowest plane."""
+        found: dict[tuple[Any, ...], list[tuple[int, int]]] = {}
+        for index, taken in self.frames:
+            if (plane := taken.shot.get("plane")) is not None:
+                found.setdefault(_stack_of(taken), []).append((plane["index"], index))
+        return {key: [index for _, index in sorted(planes)] for key, planes in found.items()}
+
+    def projected(self, index: int) -> tuple[NDArray[Any], int] | None:
+        """The maximum over the z-stack that a frame is a plane of, and how many planes that are.
+
+        A frame of no stack is itself, as 1 plane; None where it is not on disk.
+        """
+        planes = self._stacks.get(_stack_of(self.recording.taken[index]), [index])
+        found = [pixels for one in planes if (pixels := self.pixels(one)) is not None]
+        found = [one for one in found if one.shape == found[0].shape]
+        return (maximum(found), len(found)) if found else None
+
+    @cached_property
     def series(self) -> list[Series]:
         """Fields and channels that were watched, in the order of their first frames."""
         return list(dict.fromkeys(series_of(taken) for _, taken in self.watched))
@@ -247,6 +267,11 @@ class Run:
 def series_of(taken: Taken) -> Series:
     """Field and channel of a frame."""
     return field_of(taken), taken.shot["mode"]
+
+
+def _stack_of(taken: Taken) -> tuple[Any, ...]:
+    """What tells a frame's z-stack from others."""
+    return taken.shot.get("point"), *series_of(taken)
 
 
 def field_of(taken: Taken) -> int | None:

@@ -64,6 +64,7 @@ def state(reader: Reader) -> dict[str, Any]:
         "newest": course.newest,
         "frame": newest.as_dict() if newest else None,
         "sted": sted.as_dict() if sted else None,
+        "planes": len(config.section.planes()),
         "only_sted": sted is not None and len(course.modes) > 1,
         "scored": scored.as_dict() if scored else None,
         "under_way": course.under_way,
@@ -129,6 +130,11 @@ def settings(reader: Reader) -> dict[str, Any]:
 def log(reader: Reader) -> list[dict[str, Any]]:
     """Instructions and faults, newest first."""
     return list(reversed(reader.course.log)) if reader.course is not None else []
+
+
+def stack(reader: Reader, index: int) -> list[int]:
+    """Numbers of the frames that are planes of the same z-stack as one, itself among them."""
+    return reader.course.stack(index) if reader.course is not None else [index]
 
 
 def frames(reader: Reader) -> dict[str, Any]:

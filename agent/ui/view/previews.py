@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -19,6 +19,7 @@ from agent.record.filtered import FilteredStore
 from agent.record.raw import RawFrames
 from agent.record.reconstructed import FOLDER as RECONSTRUCTED
 from agent.ui.report.contrast import Limits, contrast, reduced
+from agent.ui.report.projection import PROJECTIONS
 
 KINDS = ("raw", "filtered", "sd", "reconstructed")
 LARGEST = 2048
@@ -72,7 +73,15 @@ class Previews:
         self._kept: OrderedDict[tuple[Any, ...], Preview] = OrderedDict()
 
     def make(
-        self, kind: Kind, index: int, *, side: int, limits: Limits | None, exact: bool
+        self,
+        kind: Kind,
+        index: int,
+        *,
+        side: int,
+        limits: Limits | None,
+        exact: bool,
+        stack: Sequence[int] = (),
+        projection: str = "",
     ) -> Preview:
         """Draw a frame, or take an earlier drawing of it.
 
@@ -89,6 +98,10 @@ class Previews:
             Values shown as black and white; the frame's own where absent.
         exact
             As PNG.
+        stack
+            Numbers of the frames that are projected instead.
+        projection
+            How: a key of `PROJECTIONS`.
 
         Raises
         ------
@@ -96,11 +109,17 @@ class Previews:
             There is no such frame.
         """
         side = min(max(side, _SMALLEST), LARGEST)
-        key = (kind, index, side, limits, exact)
+        numbers = tuple(stack) if projection else (index,)
+        key = (kind, numbers, projection, side, limits, exact)
         if (found := self._kept.get(key)) is not None:
             self._kept.move_to_end(key)
             return found
-        made = draw(self._readers[kind](index), side=side, limits=limits, exact=exact)
+        pixels = [self._readers[kind](number) for number in numbers]
+        try:
+            whole = PROJECTIONS[projection](pixels) if projection else pixels[0]
+        except ValueError as error:
+            raise LookupError(f"the planes of frame {index} differ in size") from error
+        made = draw(whole, side=side, limits=limits, exact=exact)
         self._kept[key] = made
         while len(self._kept) > _KEPT:
             self._kept.popitem(last=False)

@@ -58,6 +58,12 @@ class FrameState:
     filtered: dict[str, Any] | None = None
     error: float | None = None
 
+    @property
+    def stack(self) -> tuple[Any, ...]:
+        """What tells its z-stack from others: time point, field and mode."""
+        field = (self.shot.get("field") or {}).get("index")
+        return self.shot.get("point"), field, self.shot.get("mode")
+
     def as_dict(self) -> dict[str, Any]:
         """For a page."""
         return {
@@ -132,6 +138,17 @@ class RunState:
         self.lapsed = (
             TimelapseState(self.config.timelapse) if self.config.section.rebuilds() else None
         )
+
+    def stack(self, index: int) -> list[int]:
+        """Numbers of the frames of the z-stack that this one is a plane of, from the lowest."""
+        section = self.config.section
+        shown = self.frames.get(index)
+        if shown is None or shown.shot.get("plane") is None:
+            return [index]
+        apart = len(section.planes()) * len(section.modes()) * section.fields_at_once()
+        near = (self.frames.get(number) for number in range(index - apart, index + apart + 1))
+        planes = [one for one in near if one is not None and one.stack == shown.stack]
+        return [one.index for one in sorted(planes, key=lambda one: one.shot["plane"]["index"])]
 
     def take(self, entries: Iterable[Entry]) -> bool:
         """Learn from entries that follow those before; whether there was any."""

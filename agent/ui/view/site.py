@@ -17,6 +17,7 @@ from aiohttp import web
 from agent.config.reading import UserError
 from agent.steering.control_file import COMMANDS
 from agent.steering.tell import submit
+from agent.ui.report.projection import NAMES, PROJECTIONS
 from agent.ui.view import payloads
 from agent.ui.view.charts import CHARTS
 from agent.ui.view.previews import KINDS, LARGEST, Previews
@@ -172,6 +173,13 @@ class RunSite(Site):
         if self.reader.config is None or course is None or index > course.newest.get(source, -1):
             raise Refused(404, "there is no such frame")
         words: str | None = _mode_of(course.frames.get(index))
+        projection, stack = request.query.get("project", ""), [index]
+        if projection not in ("", *PROJECTIONS):
+            raise Refused(400, f"project: accepted: {', '.join(PROJECTIONS)}")
+        if projection and kind == "raw":
+            stack = await self._beside(self.reader.look, partial(payloads.stack, index=index))
+            if len(stack) > 1:
+                words = f"{words}, {NAMES[projection]} of {len(stack)} planes"
         if kind == "reconstructed":
             words = await self._beside(self.reader.look, partial(payloads.rebuilt, number=index))
             if words is None:
@@ -191,6 +199,8 @@ class RunSite(Site):
                 side=min(_whole(request, "side", 512), LARGEST),
                 limits=limits,
                 exact=request.query.get("exact") == "1",
+                stack=stack,
+                projection=projection if len(stack) > 1 else "",
             )
         except LookupError:
             raise Refused(404, "there is no such frame") from None

@@ -14,7 +14,7 @@ const SIDES = [256, 512, 768, 1024, 2048];
 const LEAST_MS = 200;
 
 // What all panes share: they show the same part of the sample.
-export const look = { zoom: 1, x: 0, y: 0, colour: localStorage.getItem("colour") !== "grey", pixelUm: 0 };
+export const look = { zoom: 1, x: 0, y: 0, colour: localStorage.getItem("colour") !== "grey", pixelUm: 0, project: "" };
 
 export class Pane {
   constructor(box, kind, title) {
@@ -106,7 +106,8 @@ export class Pane {
     const across = this.screen.clientWidth * Math.min(devicePixelRatio || 1, 2) * look.zoom;
     const side = SIDES.find((one) => one >= across * 0.9) || SIDES[SIDES.length - 1];
     const limits = this.fixed ? `&low=${this.fixed[0]}&high=${this.fixed[1]}` : "";
-    return `/api/frame/${kind}/${index}?side=${side}${limits}${look.zoom > 1 ? "&exact=1" : ""}`;
+    const project = look.project && kind === "raw" ? `&project=${look.project}` : "";
+    return `/api/frame/${kind}/${index}?side=${side}${limits}${project}${look.zoom > 1 ? "&exact=1" : ""}`;
   }
 
   draw() {

@@ -22,6 +22,7 @@ let frames = [];
 let fields = [];
 let chart = "score";
 let best = null;
+const PROJECTIONS = { "": "Plane", max: "Maximum", mean: "Mean" };
 let only = localStorage.getItem("sted only") === "true";
 const seen = {};
 const due = {};
@@ -217,6 +218,7 @@ function drawFrames(found) {
       pane.wait.firstChild.hidden = found.over || pane === made || (pane === second && !filtering);
     }
   }
+  $("project").hidden = !(found.planes > 1);
   $("sted").hidden = !found.only_sted;
   $("sted").setAttribute("aria-pressed", String(only));
   const newest = onlySted(found) ? found.sted : found.frame;
@@ -426,6 +428,16 @@ async function report() {
   }
 }
 
+// How a z-stack is shown: the plane of the frame, or all planes of its time point as one.
+function project() {
+  if ($("project").hidden) return;
+  const kinds = Object.keys(PROJECTIONS);
+  look.project = kinds[(kinds.indexOf(look.project) + 1) % kinds.length];
+  text("project", PROJECTIONS[look.project]);
+  $("project").setAttribute("aria-pressed", String(look.project !== ""));
+  raw.want(raw.wanted, true);
+}
+
 function toggleSted() {
   if ($("sted").hidden) return;
   only = !only;
@@ -475,6 +487,7 @@ $("finish").onclick = finish;
 $("accept").onclick = () => best !== null && accept(best);
 $("report").onclick = $("result-report").onclick = report;
 $("sted").onclick = toggleSted;
+$("project").onclick = project;
 $("share").onclick = share;
 $("tone").onclick = retone;
 $("help").onclick = () => $("keys").showModal();
@@ -515,7 +528,7 @@ document.addEventListener("visibilitychange", () => { if (!document.hidden) pane
 addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
   if (["INPUT", "SELECT", "TEXTAREA"].includes(event.target.tagName)) return;
-  const act = { p: pause, s: stop, l: () => setFollowing(true), ArrowLeft: () => step(-1), ArrowRight: () => step(1), "+": () => zoom(1.5), "=": () => zoom(1.5), "-": () => zoom(1 / 1.5), 0: () => zoom(0), a: () => panes.forEach((pane) => pane.image && pane.toggleAuto()), c: recolour, m: toggleSted, r: report, t: retone, "?": () => $("keys").showModal() }[event.key];
+  const act = { p: pause, s: stop, l: () => setFollowing(true), ArrowLeft: () => step(-1), ArrowRight: () => step(1), "+": () => zoom(1.5), "=": () => zoom(1.5), "-": () => zoom(1 / 1.5), 0: () => zoom(0), a: () => panes.forEach((pane) => pane.image && pane.toggleAuto()), c: recolour, m: toggleSted, z: project, r: report, t: retone, "?": () => $("keys").showModal() }[event.key];
   if (act) { event.preventDefault(); act(); }
 });
 

@@ -1,0 +1,98 @@
+"""Z-stacks in the page and in the report: a plane, or all planes of a time point as one picture."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from agent.record.reader import open_run
+from agent.ui.report.page import render
+from agent.ui.report.run_data import Run
+from tests import faulty
+from tests.helpers.pages import ask, run_pages
+from tests.helpers.runs import mean_score, run_session
+
+CHANNELS = {"channels": ["confocal", "sted"], "z": {"range": 2, "step": 1}, "axis_order": "pzc"}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two time points of two fields, each with two channels in turn at each of three planes."""
+    devices = faulty.config()["microscope"]["python_devices"]
+    result, folder = run_session(
+        tmp_path_factory.mktemp("stacks"),
+        session={"scorer": mean_score},
+        plan="timelapse",
+        timelapse={"frames": 2, "interval_s": 0, "fields": 2, **CHANNELS},
+        analysis={"score": True},
+        microscope={
+            "modes": {"confocal": {"depletion_power": 0}, "sted": {}},
+            "python_devices": devices | {"Focus": faulty.device("Focus")},
+        },
+    )
+    assert result.status == "completed", result.reason
+    return folder
+
+
+def planes_of(run: Path, index: int) -> list[Any]:
+    """Frames of the same time point, field and mode, by what the ledger says of each."""
+    table = open_run(run).frames()
+    same = [
+        number
+        for number in range(len(table["mode"]))
+        if all(table[key][number] == table[key][index] for key in ("point", "field", "mode"))
+    ]
+    return [open_run(run).frame(number) for number in same]
+
+
+def test_the_page_gets_a_stack_as_its_maximum_or_its_mean(run: Path) -> None:
+    with run_pages(run) as (_, links):
+        assert ask(links, "/api/state")[1]["planes"] == 3
+        for index in (0, 9, 23):
+            planes = planes_of(run, index)
+            assert len(planes) == 3
+            for name, whole in (
+                ("max", np.max(planes, axis=0)),
+                ("mean", np.mean(planes, axis=0)),
+                ("", planes[0]),
+            ):
+                low, high = 0, int(np.max(planes)) + 1
+                wanted = f"?exact=1&low={low}&high={high}&side=2048&project={name}"
+                status, data, headers = ask(links, f"/api/frame/raw/{index}{wanted}")
+                assert status == 200
+                grey = np.asarray(Image.open(io.BytesIO(data)), float)
+                if name:
+                    assert headers["x-mode"].endswith("of 3 planes")
+                    wanted_grey = np.asarray(whole, float) * 255 / high
+                    np.testing.assert_allclose(grey, wanted_grey, atol=1.01)
+        status, said, _ = ask(links, "/api/frame/raw/0?project=median")
+        assert status == 400 and "max, mean" in str(said)
+
+
+def test_the_report_shows_the_maximum(run: Path) -> None:
+    read = Run.load(run)
+    index = read.watched[0][0]
+    found = read.projected(index)
+    assert found is not None and found[1] == 3
+    np.testing.assert_array_equal(found[0], np.max(planes_of(run, index), axis=0))
+    assert "maximum of 3 planes; the middle one has the score" in render(read)
+
+
+@pytest.mark.slow
+def test_a_person_chooses_plane_or_projection(run: Path, page: Any) -> None:
+    with run_pages(run) as (_, links):
+        page.goto(links.control)
+        page.wait_for_selector("canvas[data-frame]")
+        button = page.locator("#project")
+        assert button.inner_text() == "Plane"
+        for words in ("maximum of 3 planes", "mean of 3 planes"):
+            button.click()
+            page.wait_for_selector(f'canvas[data-frame][aria-label*="{words}"]')
+        page.keyboard.press("z")
+        page.wait_for_selector('canvas[data-frame]:not([aria-label*="planes"])')
+        assert button.inner_text() == "Plane"
