@@ -88,6 +88,10 @@ def test_a_person_chooses_plane_or_projection(run: Path, page: Any) -> None:
     with run_pages(run) as (_, links):
         page.goto(links.control)
         page.wait_for_selector("canvas[data-frame]")
+        # No column is wider than its place.
+        for width in (1100, 1300):
+            page.set_viewport_size({"width": width, "height": 900})
+            assert page.locator("html").evaluate("page => page.scrollWidth") == width
         button = page.locator("#project")
         assert button.inner_text() == "Plane"
         for words in ("maximum of 3 planes", "mean of 3 planes"):
