@@ -127,8 +127,9 @@ def _timelapse(config: RunConfig) -> Plan:
     reach_um = scope.fields.apart_um / 2
     # A run from before there were calibrations followed as if the camera lay along the stage.
     mounting = scope.mounting or Affine.square(scope.pixel_size_nm * 1e-3)
+    limits, pixel_nm = scope.stage_limits, scope.pixel_size_nm
     lapses = [
-        kind(DriftTracker(field, mounting, reach_um, scope.stage_limits), rules)
+        kind(DriftTracker(field, mounting, reach_um, limits, pixel_nm), rules)
         for field in fields[: asked.fields]
     ]
     return skipping(asked, lapses, light, better, focusing)

@@ -17,6 +17,7 @@ from scipy.ndimage import gaussian_filter
 from skimage.registration import phase_cross_correlation
 
 from agent.plan import Frame, Note, Plan
+from agent.plans.adaptive.drift_tracking import times_as_large
 from agent.plans.adaptive.motion import drift
 from devices.affine import Affine
 from devices.shot import Field, Shot
@@ -128,7 +129,10 @@ def calibration(mode: str, fields: Sequence[Field], pixel_um: float) -> Plan:
     except NotCalibrated as error:
         yield Note(TOPIC, {"refused": str(error)})
     else:
-        yield Note(TOPIC, {"affine": [*found.affine.six], "residual_px": found.residual_px})
+        # Of the config's pixels, whatever those of this mode are: drift is followed in any.
+        times = times_as_large(frames[0].pixel_size_nm, pixel_um * 1e3)
+        six = [number / times for number in found.affine.six]
+        yield Note(TOPIC, {"affine": six, "residual_px": found.residual_px})
 
 
 def found_in(note: Mapping[str, Any]) -> Calibration:

@@ -54,6 +54,8 @@ class Scope:
     sample: NDArray[np.float64] = field(default_factory=structure)
     counts: float = 40.0
     moves: bool = True
+    says_nm: float | None = None
+    """Side of a pixel that its frames state."""
     away_px: list[float] = field(default_factory=list)
     """How far from the structure that it saw first each frame was."""
 
@@ -68,7 +70,15 @@ class Scope:
         where = np.meshgrid(at + rows + drifted[0], at + columns + drifted[1], indexing="ij")
         clean = 3.0 + self.counts * map_coordinates(self.sample, where, order=1)
         pixels = np.random.default_rng((7, index)).poisson(clean).astype(np.uint16)
-        return Frame(index, shot, {}, pixels, float(index), lambda: NotImplemented)
+        return Frame(
+            index,
+            shot,
+            {},
+            pixels,
+            float(index),
+            lambda: NotImplemented,
+            pixel_size_nm=self.says_nm,
+        )
 
     def led(self, plan: Plan) -> list[Note]:
         """Give a plan what it asks for; its notes."""
@@ -188,6 +198,13 @@ def test_what_says_nothing_is_refused(spoil: Callable[[Scope], None], why: str) 
     spoil(scope)
     with pytest.raises(NotCalibrated, match=why):
         scope.calibrated()
+
+
+def test_the_affine_is_of_the_config_s_pixels() -> None:
+    """Whatever those of the mode are that it was found in: each mode's own are known."""
+    usual, coarse = Scope(Mounting()).calibrated(), Scope(Mounting(), says_nm=40).calibrated()
+    assert usual.affine.pixel_um == pytest.approx(0.02, rel=0.02)
+    assert coarse.affine.pixel_um == pytest.approx(usual.affine.pixel_um / 2)
 
 
 def test_no_light_is_spent_where_the_first_frame_is_flat() -> None:

@@ -153,6 +153,18 @@ def test_a_stage_that_runs_the_other_way_is_not_followed_for_long() -> None:
     assert (fenced.place.x_um, fenced.place.y_um) == pytest.approx((10.1, 20.5))
 
 
+def test_a_drift_in_coarser_pixels_is_followed_farther() -> None:
+    """By binning or zoom a mode may have other pixels than those that were calibrated."""
+    field = Field(0, 10.0, 20.0)
+    went = {}
+    for size_nm in (None, 20.3, 40.0):
+        tracker = DriftTracker(field, Affine.square(0.021), 5.0, pixel_nm=20.0)
+        tracker.see((0.0, 2.0), size_nm)
+        went[size_nm] = round(tracker.place.x_um - 10, 9)
+    # Two ways of measuring one pixel may differ.
+    assert went == {None: 0.042, 20.3: 0.042, 40.0: 0.084}
+
+
 # ---------------------------------------------------------------------- events
 
 STEADY = Look(10.0, 0.1, 0.01, 0.02, True)

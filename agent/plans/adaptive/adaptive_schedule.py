@@ -19,7 +19,7 @@ from agent.plans.adaptive.drift_tracking import DriftTracker
 from agent.plans.adaptive.error_model import ErrorModel, predicted
 from agent.plans.adaptive.events import Change, Watch
 from agent.plans.adaptive.gap import Gap, affordable, at_gap, widest
-from agent.plans.adaptive.motion import likeness, local_change, look, moved
+from agent.plans.adaptive.motion import likeness, local_change, moved
 from agent.plans.adaptive.schedule import REMEMBERED, Drift, Mark, Rules, Schedule, Seen
 
 _ENOUGH_AUDITS = 0.9
@@ -79,8 +79,7 @@ class AdaptiveGaps(Schedule):
 
     def see(self, frame: Frame, point: int) -> Sequence[Rebuild]:
         """Look for events; returns requests to rebuild and compare frames."""
-        detector = self._rules.detector
-        seen = Seen(point, frame.index, frame.pixels, look(frame.pixels, detector))
+        seen = Seen.of(frame, point, self._rules.detector)
         changed = self._changed
         before, self._shift = self._keep(seen)
         self._before, self._change, self._event = before, None, None

@@ -13,8 +13,24 @@ _LEAST_PX = 0.5
 """Drift below which nothing is concluded from it (pixels)."""
 _WORSE = 1.3
 """Growth of the drift after a correction that makes the correction suspect."""
+_ALIKE = 0.02
+"""Relative difference that two ways of measuring one pixel may have."""
 _PATIENCE = 2
 """Times in a row that it grows before the stage no longer follows."""
+
+
+def times_as_large(pixel_nm: float | None, other_nm: float | None) -> float:
+    """How much larger a pixel is than another one; 1 where they are alike, or one is not known.
+
+    Examples
+    --------
+    >>> times_as_large(40.0, 20.0), times_as_large(20.1, 20.0), times_as_large(None, 20.0)
+    (2.0, 1.0, 1.0)
+    """
+    if pixel_nm is None or other_nm is None:
+        return 1.0
+    times = pixel_nm / other_nm
+    return 1.0 if abs(times - 1) <= _ALIKE else times
 
 
 @dataclass(slots=True)
@@ -34,6 +50,8 @@ class DriftTracker:
         How far it goes at most, along each axis (µm).
     limits
         Where the stage may go at all.
+    pixel_nm
+        Side of the pixels that `mounting` is of (nm); None: of all.
 
     Examples
     --------
@@ -48,6 +66,7 @@ class DriftTracker:
     mounting: Affine
     reach_um: float
     limits: StageLimits = _ANYWHERE
+    pixel_nm: float | None = None
     following: bool = True
     _x_um: float = 0.0
     _y_um: float = 0.0
@@ -62,10 +81,17 @@ class DriftTracker:
         first = self.field
         return replace(first, x_um=first.x_um + self._x_um, y_um=first.y_um + self._y_um)
 
-    def see(self, drift_px: tuple[float, float]) -> None:
-        """Take in how far the structure has moved from one frame to the next (rows, columns; px).
+    def see(self, drift_px: tuple[float, float], pixel_nm: float | None = None) -> None:
+        """Take in how far the structure has moved from one frame to the next.
 
         The later frame was taken at `place`, the earlier one at the place before.
+
+        Parameters
+        ----------
+        drift_px
+            Rows, columns (px).
+        pixel_nm
+            Side of these pixels (nm); None: as those of the mounting.
         """
         if not self.following:
             return
@@ -79,8 +105,9 @@ class DriftTracker:
         here, (y_before, x_before), (y, x) = (self._y_um, self._x_um), self._before, self._content
         # What moved in the image while the stage followed has moved on by as much as that.
         x_moved, y_moved = self.mounting.stage_um(drift_px)
-        y += y_moved + here[0] - y_before
-        x += x_moved + here[1] - x_before
+        scale = times_as_large(pixel_nm, self.pixel_nm)
+        y += scale * y_moved + here[0] - y_before
+        x += scale * x_moved + here[1] - x_before
         self._before, self._content = here, (y, x)
         first = self.field
         self._x_um = self._within(x, first.x_um, self.limits.x_um)

@@ -38,12 +38,21 @@ class Seen:
         Its number.
     look
         Its own properties, without comparison.
+    pixel_nm
+        Side of its pixels (nm); None: as the config has it.
     """
 
     point: int
     index: int
     pixels: NDArray[Any]
     look: Look
+    pixel_nm: float | None = None
+
+    @classmethod
+    def of(cls, frame: Frame, point: int, detector: Detector) -> Seen:
+        """A frame of a time point."""
+        seen = look(frame.pixels, detector)
+        return cls(point, frame.index, frame.pixels, seen, frame.pixel_size_nm)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +164,7 @@ class Schedule(ABC):
         if before is not None and self._rules.drift != "off":
             shift = self._drift(before, seen)
             if self._rules.drift == "follow":
-                self._follower.see(shift)
+                self._follower.see(shift, seen.pixel_nm)
         if self._changed:
             before, self._seen, self._changed = None, [seen], False
         return before, shift
@@ -220,7 +229,7 @@ class FixedGaps(Schedule):
 
     def see(self, frame: Frame, point: int) -> Sequence[Rebuild]:
         """Have the frames since the last one rebuilt."""
-        seen = Seen(point, frame.index, frame.pixels, look(frame.pixels, self._rules.detector))
+        seen = Seen.of(frame, point, self._rules.detector)
         before, self._shift = self._keep(seen)
         self._before = before
         points = tuple(range(before.point + 1, point)) if before else ()
