@@ -269,6 +269,8 @@ class FocusFinder:
         ------
         GateClosed
             The microscope was made safe, or is to stop.
+        StaysLit
+            Light could not be switched off.
         """
         try:
             if not self.device:
@@ -277,7 +279,7 @@ class FocusFinder:
                 self._open.limited(self._timeout_s + _BEYOND_S, lambda: self._kept(z_um))
             )
             return None
-        except GateClosed:
+        except (GateClosed, StaysLit):
             raise
         except Exception as error:
             if isinstance(error, Hangs):
@@ -285,6 +287,8 @@ class FocusFinder:
             self._give_up()
             self.held = Held(z_um, str(error) or type(error).__name__)
             return z_um
+        finally:
+            self._sender.forget_focus()
 
     def _kept(self, z_um: float | None) -> float:
         core = self._core

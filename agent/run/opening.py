@@ -61,7 +61,7 @@ def open_microscope(
                 raise BindingError(
                     (), f"has no focus drive, and `plan: {config.plan}` moves the focus"
                 )
-            _choose_autofocus(config, microscope, source)
+            choose_autofocus(config, microscope, source)
             if (places := config.section.own_fields()) is not None:
                 microscope.fields = list(places)
             microscope.check_fields(config.section.planes(), moves=config.section.moves())
@@ -75,8 +75,16 @@ def open_microscope(
         raise noted(wrong, error) from None
 
 
-def _choose_autofocus(config: RunConfig, microscope: Microscope, source: Path) -> None:
-    """The device that looks for the focus; it has to be there, and to answer."""
+def choose_autofocus(config: RunConfig, microscope: Microscope, source: Path) -> None:
+    """Choose the device that looks for the focus, if none was: it has to be there, and to answer.
+
+    Raises
+    ------
+    UserError
+        It is not, or does not; says where in `source`.
+    """
+    if microscope.autofocus_state:
+        return
     focus = config.focus
     if focus is not None and focus.device is not None:
         try:
@@ -87,15 +95,14 @@ def _choose_autofocus(config: RunConfig, microscope: Microscope, source: Path) -
             key = error.path or ("device",)
             raise located(source, ("focus", *key), str(error)) from None
     if config.section.autofocuses():
+        key = (config.plan, "sequence") if config.section is config.mda else ("plan",)
         try:
             microscope.use_autofocus()
             for stage, offset in config.mda.offsets():
                 microscope.check_stage(stage, offset)
         except BindingError as error:
-            what = "its `autofocus_plan` needs an autofocus device"
-            if error.path:
-                what = "`autofocus_device_name`"
-            raise located(source, (config.plan, "sequence"), f"{what}: {error}") from None
+            what = "`autofocus_device_name`" if error.path else "needs an autofocus device"
+            raise located(source, key, f"{what}: {error}") from None
 
 
 def _check_mounting(config: RunConfig, microscope: Microscope, source: Path) -> None:

@@ -28,7 +28,7 @@ from agent.run import ending
 from agent.run.acquisition_thread import AcquisitionThread
 from agent.run.ending import Result, Status
 from agent.run.heartbeat import Heartbeat
-from agent.run.opening import open_microscope
+from agent.run.opening import choose_autofocus, open_microscope
 from agent.run.prepare import prepare
 from agent.run.progress import Progress
 from agent.run.signals import Interrupts, interrupts
@@ -166,6 +166,7 @@ class Session:
         if self._microscope is None:
             return open_microscope(self.config, self._source, seen, begun=self._begun)
         self._microscope.stop = seen
+        choose_autofocus(self.config, self._microscope, self._source)
         return nullcontext(self._microscope)
 
     def _locked(

@@ -17,7 +17,7 @@ from agent.run.replay import replay
 from agent.ui.report.page import write_report
 from tests import faulty
 from tests.doubles.autofocus import Autofocus
-from tests.helpers.runs import cut_after, posix, recorded, run_session, show, until
+from tests.helpers.runs import Work, cut_after, posix, recorded, run_session, show, until
 from tests.plans import test_focusing as sweeping
 
 NEAR_UM = 0.25
@@ -196,6 +196,22 @@ def test_a_lock_that_was_there_is_there_again(tmp_path: Path) -> None:
     result, _ = run_session(tmp_path, session={}, **plan)
     assert result.status == "completed", result.reason
     assert double().on and [call for _, call in double().given][-1] == "on"
+
+
+def test_a_pause_releases_the_lock_which_is_taken_again(tmp_path: Path) -> None:
+    plan = parts(40, {"using": "continuous", "every": 100, "predict": False})
+    plan["timelapse"] |= {"interval_s": 0.02}
+    work = Work(tmp_path, **plan).start()
+    until(lambda: work.progress.frames >= 3)
+    work.tell(pause=True)
+    until(lambda: work.progress.paused)
+    assert not double().on
+    work.tell(resume=True)
+    ended = work.ended()
+    assert ended.status == "completed", ended.reason
+    assert switched() == ["on", "off", "on", "off"] and errors_um().max() < NEAR_UM
+    assert len(sweeping.sweeps(work.run)) == 1 and len(recorded(work.run).taken) == 40
+    assert replay(work.run).difference is None
 
 
 def test_one_that_switches_light_on_ends_the_run(tmp_path: Path) -> None:
