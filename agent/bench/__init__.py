@@ -32,7 +32,7 @@ _BENCHES = {
     "interpolation": "dropped frames rebuilt, of generated and real movies, and fine-tuning",
     "tuning": "fine-tuning on the audits of a time-lapse, on real movies",
     "dose": "a moving, bleaching sample at the same light: every frame, fixed or adaptive skips",
-    "microscopes": "stages that are turned or mirrored, and samples that drift out of focus",
+    "microscopes": "turned stages, samples that drift out of focus, two dyes in depth",
     "gpu": "the networks on a GPU against the CPU, their time, and failures that are provoked",
     "storm": "signals at random moments of a run, with devices that stay on: dark after each",
     "fuzz": "damaged and hostile files: each is read, or refused in words",

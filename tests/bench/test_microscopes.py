@@ -1,10 +1,10 @@
-"""`stedfast bench microscopes`: stages that are calibrated, samples that drift out of focus."""
+"""`stedfast bench microscopes`: calibrated stages, drifting samples, two dyes in depth."""
 
 from __future__ import annotations
 
 import pytest
 
-from agent.bench.microscopes import calibration, focus
+from agent.bench.microscopes import calibration, focus, two_dyes
 from devices.virtual.mounting import Mounting
 from tests.helpers.runs import mean_score
 
@@ -29,3 +29,15 @@ def test_a_failing_autofocus_loses_no_time_point(monkeypatch: pytest.MonkeyPatch
     assert (ran.status, ran.missing, ran.searches) == ("completed", 0, 4)
     assert ran.injected and ran.failed >= ran.injected
     assert ran.marked >= ran.failed and not ran.unmarked
+
+
+@pytest.mark.slow
+def test_each_frame_of_two_dyes_is_stored_where_it_belongs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And the light of each laser in each channel is what fell on the sample."""
+    for name, value in {"_SIDE": 16, "_PLANES": 3, "_PLACES": 2}.items():
+        monkeypatch.setattr(two_dyes, name, value)
+    ran = two_dyes._run(7001, points=1)
+    assert (ran.status, ran.frames, ran.distinct, ran.valid) == ("completed", 12, 12, 2)
+    assert ran.off < 0.01

@@ -6,11 +6,11 @@ Each part measures the same samples on simulated microscopes of one kind, and ha
 from __future__ import annotations
 
 from agent.bench.measurement import Measurement
-from agent.bench.microscopes import calibration, focus
+from agent.bench.microscopes import calibration, focus, two_dyes
 
 _FIRST_SEED = 7001
 _SEEDS = 5
-_PARTS = {"calibration": calibration.measure, "focus": focus.measure}
+_PARTS = {"calibration": calibration.measure, "focus": focus.measure, "two dyes": two_dyes.measure}
 
 
 def measure(*, quick: bool, seeds: int | None) -> Measurement:
