@@ -11,6 +11,7 @@ a config without one is of a run from before there were any.
 3. `PUNCTUAL`: a sweep through the focus waits for its time point, as its frames do, and leaves room
    for a stack within `stage_limits`. The first ones follow each other closer, until the drift that
    is predicted has been seen for as long.
+4. `SCALED`: a drift is followed by the size of the pixels of its own frames.
 """
 
 from __future__ import annotations
@@ -18,4 +19,5 @@ from __future__ import annotations
 FIRST = 1
 SPARING = 2
 PUNCTUAL = 3
-LATEST = 3
+SCALED = 4
+LATEST = 4

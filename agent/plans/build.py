@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from agent.config import RunConfig
 from agent.config.reading import UserError, located
-from agent.config.rules import PUNCTUAL
+from agent.config.rules import PUNCTUAL, SCALED
 from agent.plan import Plan
 from agent.plans.live import live
 from agent.plans.mda import mda
@@ -127,7 +127,9 @@ def _timelapse(config: RunConfig) -> Plan:
     reach_um = scope.fields.apart_um / 2
     # A run from before there were calibrations followed as if the camera lay along the stage.
     mounting = scope.mounting or Affine.square(scope.pixel_size_nm * 1e-3)
-    limits, pixel_nm = scope.stage_limits, scope.pixel_size_nm
+    limits, pixel_nm = scope.stage_limits, None
+    if config.rules >= SCALED:
+        pixel_nm = scope.pixel_size_nm
     lapses = [
         kind(DriftTracker(field, mounting, reach_um, limits, pixel_nm), rules)
         for field in fields[: asked.fields]

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from agent.config import RunConfig
+from agent.config.rules import SCALED
 from agent.plan import Frame, Note, Plan
 from agent.plans.build import build_plan
 from agent.plans.calibration import (
@@ -148,6 +149,19 @@ def test_a_stage_that_is_thought_to_lie_otherwise_loses_its_field() -> None:
     scope = Scope(MOUNTINGS["quarter"], (0.9, -0.7), structure(1))
     scope.led(build_plan(lapse(None)))
     assert max(scope.away_px) > 10
+
+
+@pytest.mark.slow
+def test_a_mode_of_other_pixels_is_followed_as_well() -> None:
+    """Calibrated in pixels of four times the size: every move would be as much too far."""
+    coarse = Affine.square(4 * PIXEL_UM)
+    far = {}
+    for rules in (SCALED - 1, SCALED):
+        scope = Scope(Mounting(), (0.9, -0.7), structure(1), says_nm=PIXEL_UM * 1e3)
+        config = lapse(coarse, pixel_size_nm=4 * PIXEL_UM * 1e3)
+        scope.led(build_plan(config.model_copy(update={"rules": rules})))
+        far[rules] = max(scope.away_px)
+    assert far[SCALED] < 3 < far[SCALED - 1], "an old run decides as it did"
 
 
 def scattered(scope: Scope) -> None:
