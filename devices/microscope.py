@@ -18,6 +18,7 @@ from devices.binding import (
     with_whole_numbers,
 )
 from devices.config import MicroscopeConfig, PropertyBinding, Value
+from devices.continuous_focus import ContinuousFocus
 from devices.errors import BindingError, DeviceFault, LimitError
 from devices.fields import grid
 from devices.focus_finder import FocusFinder, autofocus_devices
@@ -107,8 +108,10 @@ class Microscope:
         self.contradiction: str | None = None
         self._bound = {s.address(): (n, s) for n, s in config.settings.items()}
         self._engine = engine = StrictEngine(core, config, self._guard, held.gate)
-        self._finder = FocusFinder(held, config, engine.sender, engine.darken)
-        engine.keep_focus = self._finder.keep
+        sender, darken = engine.sender, engine.darken
+        self._lock = ContinuousFocus(held, config, sender, darken)
+        self._finder = FocusFinder(held, config, sender, darken, self._lock)
+        engine.keep_focus = self._lock.keep
         core.mda.set_engine(self._engine)
 
     # ------------------------------------------------------------------ opening
@@ -307,7 +310,7 @@ class Microscope:
             max(lasers or [lit.get(FRAME, 0.0)]),
             dose,
             None if pixel_nm == config.pixel_size_nm else pixel_nm,
-            self._finder.seen(),
+            self._lock.seen(),
         )
 
     @property
@@ -333,7 +336,7 @@ class Microscope:
         LimitError
             The shot asks for something outside the configured ranges.
         """
-        self._finder.held = None
+        self._lock.held = None
         settings = self.settings(shot)
         properties: list[tuple[str, str, Value]] = [
             (*self.config.settings[name].address(), value) for name, value in settings.items()
@@ -389,7 +392,7 @@ class Microscope:
                 self.core.waitForDevice(self.core.getFocusDevice())
             except Exception as error:
                 raise DeviceFault(f"the focus was not put back: {error}") from error
-        return self._finder.put_back()
+        return self._lock.put_back()
 
     # ------------------------------------------------------------------ focus
 
@@ -417,8 +420,8 @@ class Microscope:
         limit_s = self.config.timeout_s
 
         def ask() -> str:
-            self._finder.use(label)
-            return self._finder.state
+            self._lock.use(label)
+            return self._lock.state
 
         try:
             self.autofocus_state = f"{label}, {self._held.limited(limit_s, ask)}"

@@ -15,7 +15,7 @@ class Autofocus(AutofocusDevice):
 
     Parameters
     ----------
-    raises, hangs, nonsense, nan, dark
+    raises, hangs, nonsense, nan, lights
         Searches, counted from 0, in which it raises, hangs until the camera has taken `frames`
         frames of time points, goes 50 µm too far, makes the drive say that it is nowhere, or
         switches light on.
@@ -38,7 +38,7 @@ class Autofocus(AutofocusDevice):
         nonsense: tuple[int, ...] = (),
         frames: int = 0,
         nan: tuple[int, ...] = (),
-        dark: tuple[int, ...] = (),
+        lights: tuple[int, ...] = (),
         unlocks: tuple[int, ...] = (),
         never: tuple[int, ...] = (),
         continuous: bool = False,
@@ -47,7 +47,7 @@ class Autofocus(AutofocusDevice):
     ) -> None:
         super().__init__()
         self._raises, self._hangs, self._nonsense = set(raises), set(hangs), set(nonsense)
-        self._nan, self._lights = set(nan), set(dark)
+        self._nan, self._lights = set(nan), set(lights)
         self._unlocks, self._never = set(unlocks), set(never)
         self.on, self._offset, self._has_offset = continuous, 0.0, has_offset
         self.searches, self._wanders_um = 0, wanders_um
@@ -78,10 +78,10 @@ class Autofocus(AutofocusDevice):
         if number in self._hangs:
             self._hang()
             return
-        if number in self._raises:
-            raise RuntimeError("no interface found")
         if number in self._lights:
             shutter.set_open(True)
+        if number in self._raises:
+            raise RuntimeError("no interface found")
         to = self._sample_um() + (50 if number in self._nonsense else 0)
         self._focus.set_position_um(float("nan") if number in self._nan else to)
 

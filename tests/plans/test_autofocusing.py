@@ -214,8 +214,10 @@ def test_a_pause_releases_the_lock_which_is_taken_again(tmp_path: Path) -> None:
     assert replay(work.run).difference is None
 
 
-def test_one_that_switches_light_on_ends_the_run(tmp_path: Path) -> None:
-    result, _ = run_session(tmp_path, session={}, **parts(5, dark=(2,)))
+@pytest.mark.parametrize("raises", [(), (2,)])
+def test_one_that_switches_light_on_ends_the_run(raises: tuple[int, ...], tmp_path: Path) -> None:
+    plan = parts(5, {"tries": 1}, lights=(2,), raises=raises)
+    result, _ = run_session(tmp_path, session={}, **plan)
     assert result.status == "failed" and result.safe
     assert "switched light on (shutter open)" in result.reason
     assert not faulty.made["Shutter"][-1].open
