@@ -33,7 +33,8 @@ STOPS = ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
 def heard() -> Iterator[None]:
     """Also where the shell that started the tests ignores some."""
     if hasattr(signal, "SIGHUP"):
-        before = {name: signal.signal(getattr(signal, name), signal.SIG_DFL) for name in STOPS}
+        heard = (*STOPS, "SIGQUIT")
+        before = {name: signal.signal(getattr(signal, name), signal.SIG_DFL) for name in heard}
     yield
     if hasattr(signal, "SIGHUP"):
         for name, handler in before.items():
