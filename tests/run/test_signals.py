@@ -29,18 +29,6 @@ from tests.helpers.runs import posix, until
 STOPS = ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
 
 
-@pytest.fixture(autouse=True)
-def heard() -> Iterator[None]:
-    """Also where the shell that started the tests ignores some."""
-    if hasattr(signal, "SIGHUP"):
-        heard = (*STOPS, "SIGQUIT")
-        before = {name: signal.signal(getattr(signal, name), signal.SIG_DFL) for name in heard}
-    yield
-    if hasattr(signal, "SIGHUP"):
-        for name, handler in before.items():
-            signal.signal(getattr(signal, name), handler)
-
-
 def raised(*names: str) -> Interrupts:
     with interrupts() as seen:
         for name in names:
