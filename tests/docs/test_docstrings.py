@@ -15,9 +15,14 @@ MODULES = sorted(
     for file in (ROOT / room).rglob("*.py")
     if ">>> " in file.read_text("utf-8")
 )
+SLOW = {"agent.optimizer.baselines", "models.restoration.cost"}
+"""They import what takes long."""
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in MODULES],
+)
 def test_examples_do_what_they_say(name: str) -> None:
     found = doctest.testmod(import_module(name), verbose=False)
     assert found.attempted > 0, "no docstring has the example that is in the source"

@@ -115,6 +115,7 @@ class TestTraining:
         errors = [float((image - target).square().mean()) for image in (warped, blend)]
         assert errors[0] < 0.8 * errors[1]
 
+    @pytest.mark.slow
     def test_fine_tuning_keeps_the_weights_if_none_are_better(
         self, trained: Path, tmp_path: Path
     ) -> None:

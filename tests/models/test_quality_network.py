@@ -364,6 +364,7 @@ class TestShippedWeights:
         seams = [111, 223]
         assert steps[seams].max() < 1.5 * np.delete(steps, seams).max()
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(("shape", "pixel_nm"), [((100, 300), 20.0), ((460, 230), 10.0)])
     def test_heatmap_has_the_shape_of_the_frame(
         self, shape: tuple[int, int], pixel_nm: float

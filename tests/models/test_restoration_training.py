@@ -247,6 +247,7 @@ class TestTraining:
         assert card["weights_sha256"] == uninterrupted["weights_sha256"]
         assert torch.equal(state, torch.get_rng_state())
 
+    @pytest.mark.slow
     def test_a_damaged_checkpoint_is_named(self, data: Path, tmp_path: Path) -> None:
         (tmp_path / "w.0.checkpoint").write_bytes(b"no zip")
         with pytest.raises(ValueError, match=r"w\.0\.checkpoint: not a checkpoint; delete it"):

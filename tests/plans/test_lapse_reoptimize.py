@@ -132,6 +132,7 @@ def test_no_frame_is_rebuilt_from_two_at_different_settings(plain: Path) -> None
         assert row["after"][1] <= last or row["before"][1] > last
 
 
+@pytest.mark.slow
 def test_a_change_of_settings_is_no_change_of_the_sample(plain: Path) -> None:
     last = recorded(plain).notes_on(REOPTIMIZED)[0]["point"]
     events = summarize(plain)["lapse"]["events"]

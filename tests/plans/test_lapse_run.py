@@ -173,6 +173,7 @@ def test_a_replay_takes_the_same_decisions_without_an_interpolator(plain: Path) 
     assert (found.frames, found.notes) == (len(recorded(plain).taken),) * 2
 
 
+@pytest.mark.slow
 def test_a_changed_answer_is_noticed_by_a_replay(plain: Path, tmp_path: Path) -> None:
     import sqlite3
 

@@ -132,6 +132,7 @@ def test_its_loss_looks_through_the_blur_that_errors_are_measured_behind() -> No
     assert found == pytest.approx(wanted, rel=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not real_movies(), reason="the real movies are not beside the project")
 def test_the_benchmark_runs() -> None:
     found = measure(quick=True, seeds=None)
