@@ -13,6 +13,8 @@ _LIGHT_LIKE = re.compile(
     r"|level|set ?point|on ?/? ?off",
     re.IGNORECASE,
 )
+_NAMED = re.compile(r"laser|shutter|lamp|led\b|aotf|aom|light", re.IGNORECASE)
+"""Names of the wheels and switches that are light sources, or keep light off."""
 _OPENS = re.compile("(state|open|on[ _/]?off)(?! ?device)", re.IGNORECASE)
 """Names of the properties that open a shutter; `State Device` says which device is one."""
 _DARK = {"", "off", "closed", "close", "no", "false", "disable", "disabled", "standby", "dark"}
@@ -36,6 +38,17 @@ def is_light_like(core: UniMMCore, device: str, prop: str) -> bool:
         and _LIGHT_LIKE.search(prop.replace("_", " ")) is not None
         and not core.isPropertyReadOnly(device, prop)
         and not core.isPropertyPreInit(device, prop)
+    )
+
+
+def is_light_switch(core: UniMMCore, device: str, prop: str) -> bool:
+    """Whether a property is the place of a wheel or switch that is called as light is."""
+    from pymmcore_plus import DeviceType, Keyword
+
+    return (
+        prop == Keyword.State
+        and core.getDeviceType(device) == DeviceType.State
+        and _NAMED.search(device.replace("_", " ")) is not None
     )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from devices import presets
 from devices.bound import make_dark, reads
 from devices.config import MicroscopeConfig, SettingConfig, Value
-from devices.light_like import is_light_like
+from devices.light_like import is_light_like, is_light_switch
 from devices.presets import CORE, SHUTTER, Part
 from devices.safety import Step
 
@@ -146,11 +146,18 @@ class Lights:
 
     def loose(self) -> Iterator[Loose]:
         """Light-like properties that no run changes."""
+        from pymmcore_plus import Keyword
+
         core = self._core
         kept = self.safe_values()
         for label in self._there:
             for prop in core.getDevicePropertyNames(label):
-                if (label, prop) in kept or not is_light_like(core, label, prop):
+                # The place of a wheel may be kept by its label.
+                switch = (label, str(Keyword.Label)) not in kept
+                light = is_light_like(core, label, prop) or (
+                    switch and is_light_switch(core, label, prop)
+                )
+                if (label, prop) in kept or not light:
                     continue
                 value = None
                 with suppress(Exception):  # a device that is switched off hides nothing else

@@ -154,6 +154,25 @@ def test_a_safe_preset_is_carried_out_as_far_as_its_devices_are_there(tmp_path: 
     assert faulty.made["Laser"][-2].power == 0
 
 
+@pytest.mark.parametrize(
+    ("kept", "listed"),
+    [
+        ([], [("Laser_Shutter", "State", "0")]),
+        ([["Laser_Shutter", "State", 1, 0]], []),
+        ([["Laser_Shutter", "Label", "State-1", "State-0"]], []),
+    ],
+)
+def test_a_switch_that_is_called_as_light_is_listed(
+    kept: list[list[Any]], listed: list[tuple[str, ...]], tmp_path: Path
+) -> None:
+    """Many a shutter is a state device; so is the filter wheel, which is not called so."""
+    cfg = CFG.replace("Device,Wheel", "Device,Laser_Shutter,DemoCamera,DWheel\nDevice,Wheel", 1)
+    asked = {**scope(tmp_path, cfg), "properties": kept}
+    with Microscope.open(MicroscopeConfig.model_validate(asked)) as microscope:
+        loose = [(one.device, one.property, one.value) for one in microscope.loose]
+    assert [one for one in loose if one[0] != "Spare"] == listed
+
+
 class Asked:
     """Whether it is to end, as a signal says it."""
 
