@@ -82,8 +82,8 @@ def summary_of(folder: Path, config: RunConfig, recording: Recording) -> dict[st
         "trials": recording.notes_on("trial"),
         "why": next((note.get("why", []) for note in recording.notes_on("belief")[-1:]), [])
         + [_reoptimized(note) for note in recording.notes_on(REOPTIMIZED)]
-        + ([focus_in_words(sweeps)] if sweeps else []),
-        "focus": _focus(sweeps) if config.focus is not None else None,
+        + ([focus_in_words(recording)] if sweeps else []),
+        "focus": _focus(recording) if config.focus is not None or sweeps else None,
         "told": recording.notes_on("told"),
         "commands": [_command(entry) for entry in recording.commands],
         "safe_state": recording.safe_state,
@@ -214,25 +214,35 @@ def _tuned(recording: Recording) -> dict[str, Any]:
     }
 
 
-def _focus(notes: list[dict[str, Any]]) -> dict[str, Any]:
-    """How many searches there were, how many found nothing, and the last focus found (µm)."""
+def _focus(recording: Recording) -> dict[str, Any]:
+    """How many searches there were, how many found nothing, and the last focus found (µm).
+
+    And how many frames were taken without the focus that a device was to hold.
+    """
+    notes = recording.notes_on(FOCUS)
     return {
         "sweeps": len(notes),
         "not_found": sum(not note["found"] for note in notes),
+        "not_held": _not_held(recording),
         "z_um": {str(note["field"]): note["z_um"] for note in notes},
     }
 
 
-def focus_in_words(notes: list[dict[str, Any]]) -> str:
+def _not_held(recording: Recording) -> int:
+    return sum(bool(one.frame.get("held", {}).get("why")) for one in recording.taken.values())
+
+
+def focus_in_words(recording: Recording) -> str:
     """The same in words."""
+    notes, free = recording.notes_on(FOCUS), _not_held(recording)
     found = [note["z_um"] for note in notes if note["found"]]
     lost, several = len(notes) - len(found), len(notes) != 1
     device = notes[-1].get("device")
     kind = "sweep" + "s" * several if device is None else f"search{'es' * several} by {device}"
-    sweeps = f"{len(notes)} {kind}"
     none = f", {lost} of them found none" if lost else ""
     between = f", between {min(found):.2f} and {max(found):.2f} µm" if found else ""
-    return f"focus: {sweeps}{none}{between}"
+    held = f"; not held in {free} frame{'s' if free > 1 else ''}" if free else ""
+    return f"focus: {len(notes)} {kind}{none}{between}{held}"
 
 
 def _reoptimized(note: dict[str, Any]) -> str:

@@ -173,7 +173,9 @@ def test_a_stack_releases_the_lock_which_is_taken_again(tmp_path: Path) -> None:
     assert centre == pytest.approx([one["z_um"] for one in sweeping.sweeps(run)], abs=0.01)
 
 
-def test_a_lock_that_is_lost_between_two_searches_marks_the_frames(tmp_path: Path) -> None:
+def test_a_lock_that_is_lost_between_two_searches_marks_the_frames(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     class Losing(Autofocus):
         def is_locked(self) -> bool:
             return len(sweeping.camera().errors_um) != 2 and super().is_locked()
@@ -186,6 +188,8 @@ def test_a_lock_that_is_lost_between_two_searches_marks_the_frames(tmp_path: Pat
     held = [one.frame["held"]["why"] for _, one in sorted(recorded(run).taken.items())]
     assert [at for at, why in enumerate(held) if why] == [2]
     assert "does not lock" in held[2]
+    assert show(capsys, run)["focus"]["not_held"] == 1
+    assert "; not held in 1 frame" in faulty.cli(capsys, "show", run)[1]
     assert errors_um()[3:].max() < NEAR_UM  # it was taken again
     assert replay(run).difference is None
 
@@ -280,6 +284,21 @@ def test_nothing_moves_after_a_signal(using: str, tmp_path: Path) -> None:
     assert set(after) == (set() if using == "full" else {"off"})
     assert len(faulty.made["Focus"][-1].sent) == device.sent
     assert len(recorded(run).taken) == 2
+    assert replay(run).difference is None
+
+
+def test_a_plan_of_ones_own_asks_it(tmp_path: Path) -> None:
+    """The one in the documentation."""
+    page = (faulty.ROOT / "docs" / "how-to" / "write-a-plan.md").read_text(encoding="utf-8")
+    code = next(block for block in page.split("```python\n")[1:] if "Autofocus" in block)
+    (tmp_path / "in_focus.py").write_text(code.split("```")[0], encoding="utf-8")
+    plan = parts(1, raises=(1,), camera={"z_um": 0.4})
+    del plan["focus"], plan["timelapse"]
+    plan |= {"plan": "in_focus:in_focus", "in_focus": {"frames": 3}, "modules": str(tmp_path)}
+    result, run = run_session(tmp_path, session={}, **plan)
+    assert result.status == "completed", result.reason
+    assert [bool(note["why"]) for note in recorded(run).notes_on("focus")] == [False, True, False]
+    assert purposes(run) == ["", "focus not found", ""]
     assert replay(run).difference is None
 
 

@@ -16,7 +16,7 @@ from agent.run import Session
 from agent.run.replay import replay
 from devices.microscope import Microscope
 from tests import faulty
-from tests.helpers.runs import cut_after, recorded, run_session
+from tests.helpers.runs import cut_after, recorded, run_session, show
 from tests.plans import test_autofocusing as device
 
 PLACES = [{"x": 1, "y": 2, "z": 3}, {"x": 4, "y": 5, "z": 7}]
@@ -149,6 +149,7 @@ def test_it_comes_out_as_it_went_in(tmp_path: Path, capsys: pytest.CaptureFixtur
     file = tmp_path / "out.json"
     code, _, err = faulty.cli(capsys, "export", run, file, "--useq")
     assert code == 0, err
+    assert show(capsys, run)["focus"]["sweeps"] == 2
     out = useq.MDASequence.model_validate(json.loads(file.read_text()))
     assert out == useq.MDASequence.model_validate(SEQUENCES["times"])
 

@@ -1,4 +1,4 @@
-"""Where the sweeps of a time-lapse found the focus."""
+"""Where sweeps, or an autofocus device, found the focus."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def focused(run: Run) -> str:
         signs.append(("limit", "cross", "no focus found"))
     legend = elements.legend(signs) if signs else ""
     return (
-        f"<h2>Focus</h2>\n<p>{escape(focus_in_words(notes))}.</p>\n"
+        f"<h2>Focus</h2>\n<p>{escape(focus_in_words(run.recording))}.</p>\n"
         f'{legend}<div class="grid">{elements.plot(heights(notes))}</div>\n'
     )
 
