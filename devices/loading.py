@@ -220,6 +220,7 @@ def _python_devices(
 def _imspector(config: ImspectorConfig) -> dict[str, Any]:
     try:
         from devices.imspector.build import build_imspector
+        from devices.imspector.connection import said
 
         return dict(build_imspector(config))
     except ModuleNotFoundError as error:
@@ -228,7 +229,7 @@ def _imspector(config: ImspectorConfig) -> dict[str, Any]:
     except ValueError as error:
         raise BindingError(("imspector",), str(error)) from error
     except RuntimeError as error:
-        raise BindingError(("imspector",), f"Imspector: {_said(error)}") from error
+        raise BindingError(("imspector",), said(error)) from error
 
 
 def _said(error: Exception) -> str:

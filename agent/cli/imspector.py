@@ -34,7 +34,7 @@ def probe_imspector(host: str | None, out: Path) -> None:
     except ModuleNotFoundError as error:
         raise UserError(f"{error.name} is not installed: {install('imspector')}") from None
     except RuntimeError as error:
-        raise UserError(f"Imspector on {host or 'this computer'}: {error}") from None
+        raise UserError(f"--imspector: {error}") from None
     try:
         with counting(err, "values") as progress:
             answers = []

@@ -93,7 +93,13 @@ class Imspector:
         """Connect."""
         host = self._config.host
         where = (host,) if host else ()
-        self._application = self.calls("connect", lambda: self._connect(*where))
+        try:
+            self._application = self.calls("connect", lambda: self._connect(*where))
+        except RuntimeError as error:
+            raise RuntimeError(
+                f"no server answers on {host or 'this computer'} ({said(error)}); accepted:"
+                " Imspector with its server on (Tools, Run Server)"
+            ) from None
         end = self._module.MeasurementSignal.end_measurement
         self.calls(
             "be told of the end",
@@ -382,6 +388,17 @@ class Imspector:
             )
         frame: NDArray[Any] = data.reshape(data.shape[-2:])
         return frame
+
+
+def said(error: BaseException) -> str:
+    """What an error of specpy says, without where in its own code it came from.
+
+    Examples
+    --------
+    >>> said(RuntimeError("connect: Connection refused [system:111 at /a/b.hpp:5]"))
+    'connect: Connection refused'
+    """
+    return (str(error).splitlines() or [""])[0].partition(" [")[0] or type(error).__name__
 
 
 def same(found: Any, wanted: Any) -> bool:

@@ -241,7 +241,7 @@ def test_a_starter_config_for_it_is_valid_with_its_lasers(
 def test_what_is_wrong_with_the_connection_is_a_line(serve: Serve) -> None:
     serve()
     for wrong, said in (
-        ({"host": "nobody"}, "Connection refused"),
+        ({"host": "nobody"}, "no server answers on nobody"),
         ({"measurement": "meas99"}, "'meas99' is not open in Imspector; there is meas01"),
         ({"channels": ["Ch9"]}, "found 'Ch9'; accepted: 'STED 640'"),
         ({"configuration": "other"}, "no configuration 'other'; there is stedfast"),

@@ -10,6 +10,7 @@ import copy
 import random
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +21,8 @@ from numpy.typing import NDArray
 
 _FIRST = 3
 """Scans before anything that happens once: opening has one of them, in the dark."""
+_KEPT = 20
+"""Of the latest scans."""
 specpy = pytest.importorskip("specpy")
 """Real stacks, and the real numbers of signals, trees and flags."""
 
@@ -132,7 +135,8 @@ class FakeImspector:
         self._left = set(_ONCE)
         self._grey: dict[str, int] = {}
         self._last_set = 0.0
-        self.scanned: list[Scanned] = []
+        self.scans = 0
+        self.scanned: deque[Scanned] = deque(maxlen=_KEPT)
         self.scanning = False
         self.locked = False
         self.open = True
@@ -158,7 +162,7 @@ class FakeImspector:
         if behaviour not in self.behaviours or self._random.random() >= self.chance:
             return False
         if behaviour in _ONCE:
-            if behaviour not in self._left or len(self.scanned) < _FIRST:
+            if behaviour not in self._left or self.scans < _FIRST:
                 return False
             self._left.remove(behaviour)
         return True
@@ -250,6 +254,7 @@ class FakeImspector:
                 frame[shape[0] // 2 :] = 0
         found = [specpy.Stack(frame.astype(np.int16)[None, None]) for frame in frames]
         self.stacks = self.stacks + found if "growing" in self.behaviours else found
+        self.scans += 1
         self.scanned.append(Scanned(accepted, time.monotonic() - begun))
         self.scanning = False
         if not self.does("untold"):
