@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +10,7 @@ import typer
 from agent.cli.groups import grouped
 from agent.cli.options import AsJson, Frames, Open, Port, RunFolder, Trust, out, say
 from agent.cli.summary import print_summary
+from agent.record.strict_json import dumps
 
 
 def show(folder: RunFolder, as_json: AsJson = False) -> None:
@@ -18,7 +18,7 @@ def show(folder: RunFolder, as_json: AsJson = False) -> None:
     from agent.record.summary import summarize
 
     if as_json:
-        print(json.dumps(summarize(folder), indent=1))
+        print(dumps(summarize(folder), indent=1))
     else:
         print_summary(folder)
 
@@ -77,7 +77,7 @@ def replay(folder: RunFolder, as_json: AsJson = False, trust: Trust = False) -> 
 
     found = lead(folder, trust=trust)
     if as_json:
-        print(json.dumps(found.as_dict(), indent=1))
+        print(dumps(found.as_dict(), indent=1))
     elif found.difference is None:
         times = "once" if found.told == 1 else f"{found.told} times"
         told = f", told {times}" if found.told else ""
@@ -118,7 +118,7 @@ def score(
     for line in refused:
         say(line)
     if as_json:
-        print(json.dumps(rows, indent=1))
+        print(dumps(rows, indent=1))
     else:
         _print_scores(rows)
     if heatmap is not None and not refused:
@@ -157,7 +157,7 @@ def study(
 
     tables = made.evaluate(made.read_answers(results), seed)
     if as_json:
-        print(json.dumps(made.as_json(tables), indent=1))
+        print(dumps(made.as_json(tables), indent=1))
     else:
         made.print_study(tables, out)
 

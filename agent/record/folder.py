@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -22,6 +21,7 @@ from agent.config.rules import FIRST
 from agent.record.durable import write_file
 from agent.record.ledger import FILE as LEDGER
 from agent.record.safe_files import replace_text
+from agent.record.strict_json import dumps
 
 CONFIG = "config.yaml"
 STATUS = "status.json"
@@ -226,4 +226,4 @@ def is_running(folder: Path) -> bool:
 
 def write_status(folder: Path, status: dict[str, Any]) -> None:
     """Replace the heartbeat; a reader sees the old one or the new one, never half."""
-    replace_text(folder / STATUS, json.dumps(status, indent=1) + "\n")
+    replace_text(folder / STATUS, dumps(status, indent=1) + "\n")

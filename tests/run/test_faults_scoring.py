@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
 import time
@@ -16,8 +17,11 @@ from agent.config import RunConfig
 from agent.plan import AnalysisError, Note, Plan
 from agent.record.images import ImageStore
 from agent.record.ledger import Ledger
+from agent.record.strict_json import dumps
 from agent.record.summary import flagged_frames
 from agent.run import EXIT_CODES, Progress, Session
+from agent.ui.view import payloads
+from agent.ui.view.reader import Reader
 from agent.workers.score import Compute
 from devices.shot import Shot
 from models.quality.score import Score
@@ -62,6 +66,25 @@ def test_a_plan_that_cannot_be_made_leaves_no_scorer_behind(tmp_path: Path) -> N
     with pytest.raises(ZeroDivisionError):
         run_session(tmp_path, session={"make_plan": broken, "scorer": mean_score}, **SCORED)
     assert [one.name for one in threading.enumerate() if one not in before] == []
+
+
+def test_a_score_that_is_none_leaves_json_that_others_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Browsers and scripts know no NaN; own code may give one."""
+
+    def lost(frames: list[Any]) -> list[Score]:
+        return [Score(float("nan"), 0.1) for _ in frames]
+
+    _, run = run_session(tmp_path, session={"scorer": lost}, live={"frames": 1}, **SCORED)
+    code, said, _ = cli(capsys, "show", run, "--json")
+    assert code == 0
+    assert json.loads(said, parse_constant=pytest.fail)["score"]["latest"] is None
+    json.loads((run / "status.json").read_text(encoding="utf-8"), parse_constant=pytest.fail)
+    reader = Reader(run)
+    reader.refresh()
+    for part in (payloads.state, payloads.frames, payloads.log):
+        json.loads(dumps(part(reader)), parse_constant=pytest.fail)
 
 
 def reading_plan(frames: int = 20, *, skip: bool = False) -> Callable[[RunConfig], Plan]:

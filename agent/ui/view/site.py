@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from aiohttp import web
 
 from agent.config.reading import UserError
+from agent.record.strict_json import dumps
 from agent.steering.control_file import COMMANDS
 from agent.steering.tell import submit
 from agent.ui.report.projection import NAMES, PROJECTIONS
@@ -114,7 +115,7 @@ class RunSite(Site):
             await asyncio.sleep(_TICK_S if now >= due else min(2 * _TICK_S, due - now))
         self.asked_at = time.monotonic()
         state = await self._beside(self.reader.look, payloads.state)
-        return web.json_response({**state, "role": request[ROLE], "rest_s": rest_s})
+        return _answer({**state, "role": request[ROLE], "rest_s": rest_s})
 
     def _rest_s(self, request: web.Request, now: float) -> float:
         page = request.query.get("page", "")
@@ -122,7 +123,7 @@ class RunSite(Site):
         return self._pace.rest_s(page, took_s, now) if _PAGE.fullmatch(page) else 0.0
 
     async def _part(self, make: Callable[[Reader], Any], request: web.Request) -> web.Response:
-        return web.json_response(await self._beside(self.reader.look, make))
+        return _answer(await self._beside(self.reader.look, make))
 
     async def _chart(self, request: web.Request) -> web.Response:
         """A chart; all pages that want it in the same state get the same drawing."""
@@ -162,7 +163,7 @@ class RunSite(Site):
         found = await self._beside(self.reader.look, partial(payloads.frame, index=index))
         if found is None:
             raise Refused(404, "there is no such frame")
-        return web.json_response(found)
+        return _answer(found)
 
     async def _picture(self, request: web.Request) -> web.Response:
         kind, index = request.match_info["kind"], int(request.match_info["index"])
@@ -239,6 +240,11 @@ class RunSite(Site):
             raise Refused(422, why) from None
         at_once = any(key in COMMANDS for key in body["tell"])
         return web.json_response({"said": said, "command": at_once})
+
+
+def _answer(data: Any) -> web.Response:
+    """Data of a run; a number that is none, as own code may give it, must not stop the page."""
+    return web.json_response(data, dumps=dumps)
 
 
 def _mode_of(shown: FrameState | None) -> str:
