@@ -109,17 +109,18 @@ class StrictEngine(MDAEngine):
         wanted: dict[str, Value] = {}
         self.meter.begin()
         try:
-            stages, z_um = event.metadata.get(STAGES), event.z_pos
-            if event.metadata.get(LOCKED):
-                sender.move(event.x_pos, event.y_pos, None, stages)
-                z_um = self.keep_focus(z_um)
-            sender.move(event.x_pos, event.y_pos, z_um, stages)
-            exposed = sender.expose(event.exposure)
             for device, prop, value in event.properties or ():
                 if (name := self._bound.get((device, prop))) is None:
                     sender.put(device, prop, value)
                 else:
                     wanted[name] = value
+            stages, z_um = event.metadata.get(STAGES), event.z_pos
+            if event.metadata.get(LOCKED):
+                sender.move(event.x_pos, event.y_pos, None, stages)
+                sender.wait()  # a lock may be lost on the way
+                z_um = self.keep_focus(z_um)
+            sender.move(event.x_pos, event.y_pos, z_um, stages)
+            exposed = sender.expose(event.exposure)
             # Last: a laser's power is there before its emission is switched on.
             wanted |= self._constant
             self._lit = {}
