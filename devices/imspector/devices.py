@@ -285,7 +285,7 @@ class Scan(SimpleCameraDevice):
             PIXEL_SIZE,
             property_type=float,
             limits=(1.0, 1000.0),
-            getter=_reader(driven, self._range("pixel_size", "x"), 1e9),
+            getter=Scan._get_pixel_size,
             setter=Scan._set_pixel_size,
         )
         for axis in "xy":
@@ -325,6 +325,10 @@ class Scan(SimpleCameraDevice):
 
     def _range(self, what: str, axis: str) -> str:
         return self._link.layout.at(getattr(self._link.layout, what), axis=axis)
+
+    def _get_pixel_size(self) -> float:
+        """As it was behind the last scan: each frame asks for it."""
+        return float(self._driven.known(self._range("pixel_size", "x"))) * 1e9
 
     def _set_pixel_size(self, value: float) -> None:
         for axis in "xy":
