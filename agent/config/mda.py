@@ -2,37 +2,26 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from itertools import islice, pairwise
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from agent.config.plan_section import PlanSection, Whole, check_mode
+from agent.config.useq_events import AUTOFOCUS, MOST, events_of
 from devices.autofocus import Autofocus
 from devices.config import MicroscopeConfig, Value
-from devices.positions import FARTHEST_UM, PositionsError, first_error, read_data
+from devices.positions import FARTHEST_UM, PositionsError, read_data
 from devices.refusals import refused
 from devices.shot import Field as Place
 from devices.shot import Plane, Shot
 
 if TYPE_CHECKING:
     from useq import MDAEvent, MDASequence
-
-_MOST = 100_000
-"""Frames of a sequence, at most; chosen: useq takes 4 kB and 70 µs for each."""
-_MOST_DRAWN = 1000
-"""Places drawn at random; chosen: useq compares each with each."""
-_TILE = {"fov_width", "fov_height", "overlap"}
-"""What says how far a grid's places are apart."""
-_AUTOFOCUS = "hardware_autofocus"
-"""What useq calls a search for the focus."""
-_MOST_PLANES = 1000
-"""Of a stack; chosen, as for `z` of other plans."""
 
 
 class MdaConfig(PlanSection):
@@ -85,15 +74,15 @@ class MdaConfig(PlanSection):
     def _check_events(self) -> None:
         for event in self._all:
             action = getattr(event.action, "type", "acquire_image")
-            if action not in ("acquire_image", _AUTOFOCUS):
+            if action not in ("acquire_image", AUTOFOCUS):
                 raise ValueError(
                     f"`sequence`: asks for {action!r}; accepted: frames, and an `autofocus_plan`. "
                     "Other actions are to be left out"
                 )
         if not self.events:
             raise ValueError("`sequence`: has no frames; accepted: channels, times, places or z")
-        if len(self.events) > _MOST:
-            raise ValueError(f"`sequence`: has more than {_MOST:,} frames")
+        if len(self.events) > MOST:
+            raise ValueError(f"`sequence`: has more than {MOST:,} frames")
         if any(time is not None and time < 0 for time in self._times_s):
             raise ValueError("`sequence`: has a frame that is due before it begins")
         for event in self.events:
@@ -120,33 +109,7 @@ class MdaConfig(PlanSection):
     @cached_property
     def _all(self) -> tuple[MDAEvent, ...]:
         """The same with what comes between the frames."""
-        from useq import MDASequence
-
-        if self.sequence is None:
-            return ()
-        unknown = set(self.sequence) - set(MDASequence.model_fields)
-        if unknown:
-            raise ValueError(f"`sequence.{min(unknown)}`: is no key of a useq sequence")
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                sequence = MDASequence.model_validate(self.sequence)
-                _check_plans(sequence)
-                grid = sequence.grid_plan
-                if grid is not None and grid.is_relative and not sequence.stage_positions:
-                    raise _Refused(
-                        "`grid_plan` is relative, and there are no `stage_positions` that it is "
-                        "relative to; accepted: some, or an absolute grid"
-                    )
-                # An autofocus may come before each frame.
-                return tuple(islice(sequence, 2 * _MOST + 1))
-        except _Refused as error:
-            raise ValueError(f"`sequence`: {error}") from None
-        except ValidationError as error:
-            raise ValueError(f"`sequence`: is no useq sequence: {first_error(error)}") from None
-        except Exception as error:  # of useq itself, about values that its models let pass
-            said = (str(error).splitlines() or [""])[0]
-            raise ValueError(f"`sequence`: useq makes no frames of it: {said}") from None
+        return () if self.sequence is None else events_of(self.sequence)
 
     def shots(self, scope: MicroscopeConfig) -> Iterator[Shot]:
         """The frames.
@@ -407,57 +370,7 @@ class MdaConfig(PlanSection):
 
 def _focuses(event: MDAEvent) -> bool:
     """Whether an event is a search for the focus, and no frame."""
-    return getattr(event.action, "type", "") == _AUTOFOCUS
-
-
-class _Refused(ValueError):
-    """A plan of a sequence is none that a run can have."""
-
-
-def _check_plans(sequence: MDASequence) -> None:
-    """Look at what useq would make lists of before its first event, within positions as well.
-
-    Raises
-    ------
-    _Refused
-        One is too long to be made, or differs from time to time.
-    """
-    from useq import RandomPoints
-
-    time, z = sequence.time_plan, sequence.z_plan
-    grid: Any = sequence.grid_plan
-    if time is not None and (count := time.num_timepoints()) > _MOST:
-        raise _Refused(f"`time_plan` has {count:,} time points; accepted: at most {_MOST:,}")
-    if z is not None and (count := z.num_positions()) > _MOST_PLANES:
-        raise _Refused(f"`z_plan` has {count:,} planes; accepted: at most {_MOST_PLANES:,}")
-    if grid is not None:
-        drawn = isinstance(grid, RandomPoints)
-        if not drawn and not (grid.fov_width and grid.fov_height):
-            raise _Refused(
-                "`grid_plan` has no `fov_width` and `fov_height`; accepted: the size of a field "
-                "(µm)"
-            )
-        count, most = (grid.num_points, _MOST_DRAWN) if drawn else (_tiles(grid), _MOST)
-        if count > most:
-            raise _Refused(f"`grid_plan` has {count:,} places; accepted: at most {most:,}")
-        if drawn and grid.random_seed is None:
-            raise _Refused(
-                "`grid_plan` draws its places anew each time, so that a run that is resumed would "
-                "go elsewhere; accepted: one with a `random_seed`"
-            )
-    for position in sequence.stage_positions:
-        if position.sequence is not None:
-            _check_plans(position.sequence)
-
-
-def _tiles(grid: Any) -> int:
-    """Places of a grid; of one within a polygon, those of the rectangle around it."""
-    if (corners := getattr(grid, "vertices", None)) is not None:
-        from useq import GridFromEdges
-
-        (xs, ys), same = zip(*corners, strict=True), grid.model_dump(include=_TILE)
-        grid = GridFromEdges(top=max(ys), left=min(xs), bottom=min(ys), right=max(xs), **same)
-    return int(grid.num_positions())
+    return getattr(event.action, "type", "") == AUTOFOCUS
 
 
 def _key(event: MDAEvent) -> tuple[Any, ...]:

@@ -95,13 +95,17 @@ def choose_autofocus(config: RunConfig, microscope: Microscope, source: Path) ->
             key = error.path or ("device",)
             raise located(source, ("focus", *key), str(error)) from None
     if config.section.autofocuses():
-        key = (config.plan, "sequence") if config.section is config.mda else ("plan",)
+        of_sequence = config.section is config.mda
         try:
             microscope.use_autofocus()
             for stage, offset in config.mda.offsets():
                 microscope.check_stage(stage, offset)
         except BindingError as error:
-            what = "`autofocus_device_name`" if error.path else "needs an autofocus device"
+            key = (config.plan, "sequence") if of_sequence else ("plan",)
+            whose = "its `autofocus_plan`" if of_sequence else "it"
+            what = f"{whose} needs an autofocus device"
+            if error.path:
+                what = "`autofocus_device_name`"
             raise located(source, key, f"{what}: {error}") from None
 
 
