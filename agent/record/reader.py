@@ -146,8 +146,9 @@ class StoredRun:
 
         Its columns: `frame`, `time_s` (since the run's birth), `mode`, `purpose`, `point` (time
         point), `plane` (of a z-stack), `field` (NaN where none was asked for), `place` (its
-        name), `x_um`, `y_um`, `z_um` (as asked for), `score`, `score_sd`, `uncertainty` (of the
-        filter), and for each setting and each laser `settings.NAME` and `dose_J.LASER`.
+        name), `x_um`, `y_um`, `z_um` (as asked for), `pixel_size_nm` (NaN where it is the
+        config's), `score`, `score_sd`, `uncertainty` (of the filter), and for each setting and each
+        laser `settings.NAME` and `dose_J.LASER`.
         """
         rows = [_row(index, taken) for index, taken in sorted(self._recording.taken.items())]
         return _table(rows)
@@ -207,6 +208,7 @@ def _row(index: int, taken: Taken) -> dict[str, Any]:
             "place": field.get("name", ""),
             **{axis: field.get(axis) for axis in ("x_um", "y_um")},
             "z_um": shot.get("focus_um", field.get("z_um")),
+            "pixel_size_nm": taken.frame.get("pixel_size_nm"),
             "score": score.value if score else None,
             "score_sd": score.sd if score else None,
             "uncertainty": taken.filtered["uncertainty"] if taken.filtered else None,

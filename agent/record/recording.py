@@ -6,13 +6,16 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agent.plan import Instruction, Rebuild, Rebuilt
 from agent.record.ledger import Entry, Ledger
 from devices.autofocus import Autofocus, Focused
 from devices.shot import Field, Plane, Shot
 from models.quality.score import Score
+
+if TYPE_CHECKING:
+    from agent.config import RunConfig
 
 FILTER = "filter"
 """What the faults of the filter name as their part; those of the scoring name none."""
@@ -49,6 +52,11 @@ class Taken:
     def shape(self) -> tuple[int, ...]:
         """Rows and columns."""
         return tuple(self.frame["shape"])
+
+    def pixel_um(self, config: RunConfig) -> float:
+        """Side of a pixel (µm): the config's, unless the frame had another one."""
+        nm = self.frame.get("pixel_size_nm", config.microscope.pixel_size_nm)
+        return float(nm) * 1e-3
 
 
 @dataclass(slots=True)

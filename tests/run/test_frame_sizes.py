@@ -6,6 +6,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tifffile
 import yaozarrs
@@ -20,8 +21,11 @@ from agent.record.ledger import Ledger
 from agent.record.reader import open_run
 from agent.run import Session
 from agent.run.opening import open_microscope
+from agent.ui.report.picture import picture
+from agent.ui.report.run_data import Run
 from tests import faulty
 from tests.faulty import cli
+from tests.helpers.pages import ask, run_pages
 from tests.helpers.runs import checked, cut_after, mean_score, run_session
 
 CAMERA: dict[str, Any] = {
@@ -137,3 +141,23 @@ def test_what_is_filtered_has_one_size(tmp_path: Path) -> None:
         file = faulty.write(tmp_path / "config.yaml", parts)
         with pytest.raises(UserError, match=said), open_microscope(load(file), file):
             pass
+
+
+def shown(read: Run, index: int) -> Any:
+    pixels = read.pixels(index)
+    assert pixels is not None
+    return pixels
+
+
+def test_each_frame_is_shown_at_its_own_scale(tmp_path: Path) -> None:
+    run = run_of(tmp_path, plan="live", live=CHANNELS)
+    read = Run.load(run)
+    assert [read.pixel_um_of(index) for index in range(3)] == pytest.approx([0.02, 0.04, 0.02])
+    # Both show the same 10.24 µm.
+    whole, binned = (picture(shown(read, index), read.pixel_um_of(index)) for index in (0, 1))
+    assert whole.width_um == pytest.approx(binned.width_um) == pytest.approx(10.24)
+    with run_pages(run) as (_, links):
+        assert ask(links, "/api/state")[0] == 200
+        for index, pixel in enumerate(("0.02", "0.04", "0.02")):
+            assert ask(links, f"/api/frame/raw/{index}")[2]["x-pixel"] == pixel
+    np.testing.assert_array_equal(open_run(run).frames()["pixel_size_nm"][:2], [np.nan, 40])

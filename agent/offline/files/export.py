@@ -168,8 +168,7 @@ def _write(
     with tifffile.TiffWriter(file, bigtiff=big, ome=True) as tiff:
         for one in series:
             first = images.read(one.indices[0])
-            nm = one.taken[0].frame.get("pixel_size_nm", config.microscope.pixel_size_nm)
-            pixel_um = nm * 1e-3
+            pixel_um = one.taken[0].pixel_um(config)
             per_cm = 1e4 / pixel_um
             where = one.taken[0].shot["field"]
             of = [str(field_from_dict(where))] if where else []

@@ -64,4 +64,5 @@ def _beside(run: Run, index: int, taken: Taken) -> str:
         return f'<p class="alarm">Frame {index} and what it was filtered to are not on disk.</p>'
     unsure = text.number(taken.filtered["uncertainty"])
     when = text.duration(taken.frame["time_s"])
-    return beside(raw, *made, run.pixel_um, f"frame {index}, {when}; uncertainty {unsure}")
+    pixel_um = taken.pixel_um(run.config)
+    return beside(raw, *made, pixel_um, f"frame {index}, {when}; uncertainty {unsure}")

@@ -27,7 +27,7 @@ def course(run: Run) -> str:
 
 def _thumbnails(run: Run) -> str:
     shown = charts.series(run)[:_DOWN]
-    rows: list[tuple[str, list[tuple[str, NDArray[Any]]]]] = []
+    rows: list[tuple[str, list[tuple[str, NDArray[Any], float]]]] = []
     for where in shown:
         mine = [(index, taken) for index, taken in run.watched if series_of(taken) == where]
         chosen = []
@@ -40,18 +40,19 @@ def _thumbnails(run: Run) -> str:
                     words = f"{of}score {text.score(score.value)}{text.flagged(score.flags)}"
                     said += f"{'' if planes > 1 else '<br>'}{escape(words)}"
                 when = text.duration(taken.frame["time_s"])
-                chosen.append((f"frame {index}, {when}{said}", pixels))
+                words = f"frame {index}, {when}{said}"
+                chosen.append((words, pixels, run.pixel_um_of(index)))
         title = run.called(where) if len(shown) > 1 else ""
         rows.append((title, chosen))
-    frames = [frame for _, chosen in rows for _, frame in chosen]
+    frames = [frame for _, chosen in rows for _, frame, _ in chosen]
     if not frames:
         return ""
     limits = contrast(frames)
     drawn, made = [], None
     for title, chosen in rows:
         cells = []
-        for words, frame in chosen:
-            made = picture(frame, run.pixel_um, limits, side=_THUMB)
+        for words, frame, pixel_um in chosen:
+            made = picture(frame, pixel_um, limits, side=_THUMB)
             cells.append(elements.shown(made, words, small=True))
         heading = f"<h3>{escape(title[:1].upper() + title[1:])}</h3>\n" if title else ""
         drawn.append(f'{heading}<div class="grid thumbs">{"".join(cells)}</div>')

@@ -107,8 +107,8 @@ def _before_after(run: Run) -> str:
     parts = []
     for title, index, words in shown:
         pixels = run.pixels(index)
-        if pixels is not None:
-            made = picture(pixels, run.pixel_um)
+        if pixels is not None and index is not None:
+            made = picture(pixels, run.pixel_um_of(index))
             parts.append(
                 elements.shown(made, f"<b>{title}</b><br>{words}<br>{elements.limits(made)}")
             )
@@ -171,19 +171,21 @@ def _sheet(run: Run) -> str:
     for which, title in (("start", "Starting settings"), ("best", "Settings found")):
         parts = []
         for found in run.retests[which]:
-            if (pixels := run.pixels(found.sted)) is not None:
-                made = picture(pixels, run.pixel_um, side=_THUMB)
+            if found.sted is not None and (pixels := run.pixels(found.sted)) is not None:
+                made = picture(pixels, run.pixel_um_of(found.sted), side=_THUMB)
                 parts.append(elements.shown(made, _frame_score(found), small=True))
         if parts:
             groups.append(f'<h3>{title}</h3>\n<div class="grid thumbs">{"".join(parts)}</div>')
     pair = [
-        pixels
+        (pixels, run.pixel_um_of(found.sted))
         for found in (run.typical("start"), run.typical("best"))
-        if found is not None and (pixels := run.pixels(found.sted)) is not None
+        if found is not None
+        and found.sted is not None
+        and (pixels := run.pixels(found.sted)) is not None
     ]
     if len(pair) == 2:
-        limits = contrast(pair)
-        made_pair = [picture(pixels, run.pixel_um, limits, side=_THUMB) for pixels in pair]
+        limits = contrast([pixels for pixels, _ in pair])
+        made_pair = [picture(*one, limits, side=_THUMB) for one in pair]
         drawn = "".join(
             elements.shown(made, title, small=True)
             for made, title in zip(made_pair, ("start", "best"), strict=True)

@@ -128,7 +128,8 @@ def save_picture(folder: Path, target: Path) -> None:
         raise UserError(
             f"{folder}: no picture to make, it needs start and best settings that were retested"
         )
-    frames = [run.pixels(index) for index in (best.confocal, start.sted, best.sted)]
+    shown = (best.confocal, start.sted, best.sted)
+    frames = [run.pixels(index) for index in shown]
     if run.damaged:
         raise UserError(f"{folder}: no picture to make, frames are damaged: {run.damaged}")
     words = (
@@ -137,9 +138,9 @@ def save_picture(folder: Path, target: Path) -> None:
         ("STED, settings found", _caption(run, "best", best)),
     )
     panels = [
-        (frame, title, [*lines, _shown(frame)])
-        for frame, (title, lines) in zip(frames, words, strict=True)
-        if frame is not None
+        (frame, run.pixel_um_of(index), title, [*lines, _shown(frame)])
+        for index, frame, (title, lines) in zip(shown, frames, words, strict=True)
+        if index is not None and frame is not None
     ]
     width = 2 * _MARGIN + 3 * _PANEL + 2 * _GAP
     height = _HEAD + _PANEL + 8 + _LINE * max(len(lines) for *_, lines in panels) + _FOOT
@@ -150,7 +151,7 @@ def save_picture(folder: Path, target: Path) -> None:
         more |= {"fontsize": size, "color": colour, "parse_math": False}
         figure.text(left / width, 1 - top / height, words, **more)
 
-    for column, (pixels, title, lines) in enumerate(panels):
+    for column, (pixels, pixel_um, title, lines) in enumerate(panels):
         left = _MARGIN + column * (_PANEL + _GAP)
         write(left, 28, title, 11.5, _INK, fontweight="bold")
         bottom = 1 - (_HEAD + _PANEL) / height
@@ -158,7 +159,7 @@ def save_picture(folder: Path, target: Path) -> None:
         low, high = contrast([pixels])
         axes.imshow(pixels, cmap=COLORMAP, vmin=low, vmax=high)
         axes.set_axis_off()
-        _bar(axes, pixels, run.pixel_um)
+        _bar(axes, pixels, pixel_um)
         for row, line in enumerate(lines):
             first = row == 0 and column > 0
             write(

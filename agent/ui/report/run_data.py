@@ -134,6 +134,10 @@ class Run:
         """Side of a pixel on the sample (µm)."""
         return self.config.microscope.pixel_size_nm * 1e-3
 
+    def pixel_um_of(self, index: int) -> float:
+        """The same of a frame, which may have had another one."""
+        return self.recording.taken[index].pixel_um(self.config)
+
     @cached_property
     def frames(self) -> list[tuple[int, Taken]]:
         """Frames on disk, in order."""

@@ -47,6 +47,8 @@ class FrameState:
         {uncertainty, device, ms}; None where it was not.
     error
         Of what the frames beside it make of its time point; None where that was not compared.
+    pixel_size_nm
+        Side of a pixel (nm); None where it is the config's.
     """
 
     index: int
@@ -57,6 +59,7 @@ class FrameState:
     score: dict[str, Any] | None = None
     filtered: dict[str, Any] | None = None
     error: float | None = None
+    pixel_size_nm: float | None = None
 
     @property
     def stack(self) -> tuple[Any, ...]:
@@ -198,7 +201,9 @@ class RunState:
             shot = as_received(shot, entry.data)
             self.gate.count(shot["dose_J"], _field(shot))
             self.gate.learn(entry.data)
-        self._add(FrameState(entry.frame, MEASURED, entry.at, entry.data["time_s"], shot))
+        shown = FrameState(entry.frame, MEASURED, entry.at, entry.data["time_s"], shot)
+        shown.pixel_size_nm = entry.data.get("pixel_size_nm")
+        self._add(shown)
         self.newest["raw"] = entry.frame
         self.modes.add(str(shot.get("mode")))
         if shot.get("mode") == "sted":

@@ -72,6 +72,7 @@ export class Pane {
         this.image = image;
         this.number = index;
         this.shape = got.shape;
+        this.pixelUm = got.pixelUm;
         this.mode = got.mode;
         if (!this.fixed) this.limits = got.limits;
         this.draw();
@@ -150,8 +151,9 @@ export class Pane {
     this.canvas.style.transform = `scale(${look.zoom}) translate(${-look.x * width}px, ${-look.y * height}px)`;
     this.screen.classList.toggle("sharp", look.zoom >= 2);
     this.screen.classList.toggle("zoomed", look.zoom > 1);
-    if (!look.pixelUm || !width) return;
-    const umPerPx = (this.shape[1] * look.pixelUm) / (width * look.zoom);
+    const pixelUm = this.pixelUm || look.pixelUm;
+    if (!pixelUm || !width) return;
+    const umPerPx = (this.shape[1] * pixelUm) / (width * look.zoom);
     const most = umPerPx * width * 0.28;
     const power = 10 ** Math.floor(Math.log10(most));
     const um = Math.max(...[1, 2, 5].map((step) => step * power).filter((one) => one <= most));
