@@ -10,7 +10,7 @@ a config without one is of a run from before there were any.
    frame supports are not recommended: without a single usable score the starting settings stay.
 3. `PUNCTUAL`: a sweep through the focus waits for its time point, as its frames do, and leaves room
    for a stack within `stage_limits`. The first ones follow each other closer, until the drift that
-   is predicted has been seen for as long.
+   is predicted has been seen for as long. The sharpest plane is where the reciprocals are lowest.
 4. `SCALED`: a drift is followed by the size of the pixels of its own frames.
 """
 

@@ -93,7 +93,7 @@ def test_a_sweep_waits_for_its_time_point(rules: int, tmp_path: Path) -> None:
         if one.shot["purpose"] == "focus, time point 1"
     ]
     assert {one.shot["at_s"] for one in swept} == {0.15 if rules == 3 else None}
-    assert (swept[0].frame["schedule_s"] >= 0.15) == (rules == 3)
+    assert swept[0].frame["schedule_s"] >= (0.15 if rules == 3 else 0)
     assert replay(run).difference is None
 
 
