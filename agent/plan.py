@@ -36,6 +36,11 @@ FOCUS = "refocus"
 
 They say as `planned` how many frames that took.
 """
+PLACE = "place"
+"""What a person tells a time-lapse that is to take one more field, and the topic of its note on it.
+
+The note says as `planned` how many frames that adds to the run.
+"""
 REOPTIMIZE, TRIED, REOPTIMIZED = "reoptimize", "reoptimize trial", "reoptimized"
 """Topics of the notes on a search between time points: its beginning, its trials, its result.
 
@@ -127,7 +132,7 @@ class Instruction:
     Parameters
     ----------
     key
-        A tuned setting, or `try`, `prefer`, `pick`, `trials`, `accept`, `finish`.
+        A setting, or `try`, `prefer`, `pick`, `trials`, `accept`, `finish`, `place`.
     value
         Plain data.
     """

@@ -229,12 +229,15 @@ def tell(
         typer.Argument(
             metavar="KEY=VALUE…",
             help="a setting, try, prefer, pick, accept, trials, finish, pause, resume, stop"
-            " or filter; values are YAML",
+            " or filter; values are YAML. Or: place X Y [Z], in µm",
             show_default=False,
         ),
     ],
 ) -> None:
     """Change a run while it works: an optimization between two trials, live between two frames.
+
+    place X Y [Z] adds a field at these stage coordinates (µm) to a time-lapse
+    that takes every time point.
 
     depletion_power=120 fixes a tuned setting, depletion_power=[50,120]
     narrows it, depletion_power=free searches all of it again.

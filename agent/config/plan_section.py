@@ -198,6 +198,10 @@ class PlanSection(Model):
         """Whether the interpolator is fine-tuned on the audits."""
         return False
 
+    def refuses_places(self) -> str:
+        """Why it cannot take more fields while it runs; empty where it can."""
+        return "which takes no more fields while it runs"
+
     def listens(self) -> bool:
         """Whether it can be told settings while it runs."""
         return False

@@ -51,6 +51,10 @@ class LiveConfig(TimePointsConfig):
         """It stays where the stage is."""
         return False
 
+    def refuses_places(self) -> str:
+        """It goes nowhere."""
+        return "which stays where the stage is"
+
     def listens(self) -> bool:
         """Before each time point."""
         return True
@@ -219,6 +223,12 @@ class TimelapseConfig(TimePointsConfig):
     def revisited(self) -> int:
         """Its fields, at each time point."""
         return self.fields
+
+    def refuses_places(self) -> str:
+        """Unless frames are skipped, of which each field has a schedule from the first on."""
+        if not self.rebuilds():
+            return ""
+        return f"which takes no more fields with `acquire: {self.acquire}`; it does with `every`"
 
     def reoptimizes(self) -> bool:
         """If the config says when."""

@@ -212,6 +212,15 @@ class RunConfig(Model):
         """Names of the settings that a person may change during the run."""
         return self.section.adjustable(self.microscope) if self.plan_is_loaded else [*self._kept()]
 
+    @property
+    def listens(self) -> bool:
+        """Whether a person can tell its plan anything during the run."""
+        return bool(self.adjustable()) or self.refuses_places() == ""
+
+    def refuses_places(self) -> str:
+        """Why the run cannot take more fields; empty where it can."""
+        return self.section.refuses_places()
+
     def edges(self, name: str) -> tuple[Value, ...]:
         """Range or choices of a setting that a person may change."""
         if self.plan_is_loaded:

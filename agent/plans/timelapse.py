@@ -6,7 +6,7 @@ from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING
 
 from agent.config.plans import TimelapseConfig
-from agent.plan import LAPSE, Answer, Due, Frame, Late, Note, Plan, Rebuilt, Step
+from agent.plan import LAPSE, PLACE, Answer, Due, Frame, Late, Listen, Note, Plan, Rebuilt, Step
 from agent.plans.adaptive.light_budget import LightBudget
 from agent.plans.adaptive.schedule import Schedule
 from agent.plans.focusing import Focusing
@@ -16,6 +16,7 @@ from devices.shot import Field, Shot
 if TYPE_CHECKING:
     from agent.plans.reoptimize import Reoptimizing
 
+Added = Generator[Step, Answer, list[Field]]
 Missed = Generator[Due, Answer, int]
 
 
@@ -28,7 +29,8 @@ def timelapse(
 ) -> Plan:
     """Visit the fields at every time point, and wait for the next one.
 
-    Time points that are too late are left out where the config says so.
+    Time points that are too late are left out where the config says so. After the frames of each
+    one it listens to a person, who may add places: they are taken at once, and from then on.
 
     Parameters
     ----------
@@ -49,25 +51,34 @@ def timelapse(
     >>> next(plan)
     Due(at_s=0.0, interval_s=60.0, skip=False, most=2, frames=1)
     """
+    visited = list(fields[: config.fields])
+    number = len(fields)
     t = -1
     while (t := t + 1) < config.frames:
-        each = config.fields * config.frames_of_a_field()
+        each = len(visited) * config.frames_of_a_field()
         t += yield from _missed(config, t, config.frames - t, each)
         if t == config.frames:
             return
         settings = {config.mode: better.settings} if better else {}
-        for shot in point_shots(
-            config, fields[: config.fields], t, settings, t * config.interval_s, f"time point {t}"
-        ):
-            if focusing is not None:
-                shot = yield from _focused(focusing, shot, t, light)
-            frame = yield shot
-            assert isinstance(frame, Frame) and shot.field is not None
-            light.spend(frame.settings, frame.pixels.size, shot.field.index, frame.dose_J)
-            if shot.mode == config.mode:
-                for watching in (better, focusing):
-                    if watching is not None:
-                        watching.see(frame)
+        due = visited
+        while due:
+            for shot in point_shots(
+                config, due, t, settings, t * config.interval_s, f"time point {t}"
+            ):
+                if focusing is not None:
+                    shot = yield from _focused(focusing, shot, t, light)
+                frame = yield shot
+                assert isinstance(frame, Frame) and shot.field is not None
+                light.spend(frame.settings, frame.pixels.size, shot.field.index, frame.dose_J)
+                if shot.mode == config.mode:
+                    for watching in (better, focusing):
+                        if watching is not None:
+                            watching.see(frame)
+            # Asked for after the wait for the time point, so that they are in it.
+            due = yield from _told_places(config, number, t)
+            number += len(due)
+            light.fields += len(due)
+            visited = [*visited, *due]
         if better is not None and better.due(t):
             yield from better.search(t)
 
@@ -151,6 +162,19 @@ def skipping(
         elif (yield from better.search(t)):
             for lapse in lapses:
                 lapse.change(t + 1)
+
+
+def _told_places(config: TimelapseConfig, number: int, point: int) -> Added:
+    """Places that a person has added since the last time, as fields from `number` on."""
+    told = yield Listen()
+    assert isinstance(told, tuple)
+    places: list[Field] = []
+    for place in (instruction.value for instruction in told if instruction.key == PLACE):
+        field = Field(number + len(places), place["x_um"], place["y_um"], place["z_um"])
+        frames = (config.frames - point) * config.frames_of_a_field()
+        yield Note(PLACE, {"field": field.index, "point": point, **place, "planned": frames})
+        places.append(field)
+    return places
 
 
 def _focused(

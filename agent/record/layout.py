@@ -2,8 +2,10 @@
 
 A run of one field, channel and plane has one image with the axes t, y, x, in which frame i is time
 point i. Where a time point has more frames, each field has an image with the axes t, c, z, y, x;
-several fields are numbered images within `raw.ome.zarr`. Frames that belong to no time point, as
-those of trials between them, are in an image of their own. The ledger has each frame's place.
+several fields are numbered images within `raw.ome.zarr`. Places that a person adds to a run of one
+field while it works are numbered images within `added.ome.zarr`. Frames that belong to no time
+point, as those of trials between them, are in an image of their own. The ledger has each frame's
+place.
 
 An image has frames of one size, that of its first. Those of another size are at the same place in
 an image beside it, whose name has their rows and columns: `raw_512x512.ome.zarr`.
@@ -22,9 +24,10 @@ from devices.shot import Shot
 _ENDING = ".ome.zarr"
 RAW = f"raw{_ENDING}"
 BETWEEN = f"between{_ENDING}"
+ADDED = f"added{_ENDING}"
 SIZED = f"*_*x*{_ENDING}"
 """Pattern of the names of images that have frames of another size than the first."""
-IMAGES = r"^(raw|between)\.ome\.zarr(/\d{1,6})?$"
+IMAGES = r"^(raw|between|added)\.ome\.zarr(/\d{1,6})?$"
 """Names of images, as a pattern."""
 
 
@@ -90,6 +93,8 @@ class Layout:
         Distance of the planes (µm); None where it is not the same everywhere.
     between
         Whether frames are taken between time points.
+    added_from
+        Number of the first field that a person may add; None where none can be.
     """
 
     channels: tuple[str, ...] = ("",)
@@ -97,7 +102,9 @@ class Layout:
     fields: int = 1
     step_um: float | None = None
     between: bool = False
+    added_from: int | None = None
     _others: int = field(default=0, init=False)
+    _added: int = field(default=0, init=False)
 
     @classmethod
     def of(cls, config: RunConfig) -> Layout:
@@ -113,6 +120,7 @@ class Layout:
             section.fields_at_once(),
             section.plane_step_um(),
             sweeps,
+            None if section.refuses_places() else config.microscope.fields.count,
         )
 
     @property
@@ -130,13 +138,17 @@ class Layout:
         shot
             What it was taken for.
         """
-        if self.plain:
-            return Stored(RAW, (index,))
+        if self._is_added(shot):
+            self._added += 1
+        elif self.plain:
+            return Stored(RAW, (index - self._added,))
         if shot.point is None or shot.mode not in self.channels:
             place = Stored(BETWEEN, (self._others,))
             self._others += 1
             return place
-        image = f"{RAW}/{shot.field.index}" if self.fields > 1 and shot.field else RAW
+        image = RAW
+        if shot.field and (self.fields > 1 or self._is_added(shot)):
+            image = f"{RAW if self.fields > 1 else ADDED}/{shot.field.index}"
         plane = shot.plane.index if shot.plane else 0
         return Stored(image, (shot.point, self.channels.index(shot.mode), plane))
 
@@ -144,3 +156,11 @@ class Layout:
         """Take in the place of a frame of an earlier session."""
         if place.image == BETWEEN:
             self._others = max(self._others, place.at[0] + 1)
+        elif place.image.startswith(ADDED):
+            self._added += 1
+
+    def _is_added(self, shot: Shot) -> bool:
+        """Whether it is of a field that a person added to a run of one field."""
+        if self.added_from is None or self.fields > 1 or shot.point is None or shot.field is None:
+            return False
+        return shot.field.index >= self.added_from

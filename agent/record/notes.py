@@ -99,6 +99,16 @@ class _Focus(TypedDict):
 
 
 @row
+class _Place(TypedDict):
+    field: Count
+    point: Count
+    x_um: Finite
+    y_um: Finite
+    z_um: Number | None
+    planned: Whole
+
+
+@row
 class _Calibration(TypedDict):
     affine: NotRequired[Annotated[list[Finite], Field(min_length=6, max_length=6)]]
     residual_px: NotRequired[Number]
@@ -168,6 +178,7 @@ TOPICS: dict[str, TypeAdapter[Any]] = {
     "belief": TypeAdapter(_Belief),
     "lapse": TypeAdapter(_Lapse),
     "refocus": TypeAdapter(_Focus),
+    "place": TypeAdapter(_Place),
     "stage calibration": TypeAdapter(_Calibration),
     "reoptimize": TypeAdapter(_Reoptimize),
     "reoptimize trial": TypeAdapter(_Trial),

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from agent.plan import FOCUS, FRAMES_EACH, REOPTIMIZE, REOPTIMIZED
+from agent.plan import FOCUS, FRAMES_EACH, PLACE, REOPTIMIZE, REOPTIMIZED
 
-_SAYING_SO = (FOCUS, REOPTIMIZE, REOPTIMIZED, "recommendation")
+_SAYING_SO = (FOCUS, PLACE, REOPTIMIZE, REOPTIMIZED, "recommendation")
 """Topics of the notes that say as `planned` by how many frames the run became longer or shorter."""
 
 

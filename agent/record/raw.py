@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from agent.record.anchor import Anchor
 from agent.record.images import FrameDamaged, ImageStore
-from agent.record.layout import BETWEEN, RAW, SIZED, Layout, Stored, stored
+from agent.record.layout import ADDED, BETWEEN, RAW, SIZED, Layout, Stored, stored
 from agent.record.ledger import reading
 from agent.record.recording import Recording, even_s
 from agent.record.stack import StackStore
@@ -227,7 +227,7 @@ class RawFrames:
 
     def _stacked(self) -> bool:
         """Whether frames are anywhere but in one image t, y, x."""
-        if (self._folder / BETWEEN).exists() or (self._folder / RAW / "OME").exists():
+        if any((self._folder / name).exists() for name in (BETWEEN, ADDED, f"{RAW}/OME")):
             return True
         try:
             level = json.loads((self._folder / RAW / "0" / "zarr.json").read_bytes())

@@ -28,7 +28,7 @@ from useq import MDAEvent
 
 from agent.plan import Frame, Plan
 from agent.record.images import checksum
-from agent.record.layout import Stored
+from agent.record.layout import RAW, Stored
 from agent.record.recording import (
     FOCUS,
     LIGHT,
@@ -341,7 +341,7 @@ class Loop:
         }
         if pending.shot.plane is not None:
             entry["focus_um"] = self.microscope.focus_um(pending.shot)
-        if not self._layout.plain:
+        if pending.stored != Stored(RAW, (pending.index,)) or not self._layout.plain:
             entry["stored"] = pending.stored.as_dict()
         self._journal.add("shot", entry, pending.index)
         self._gate.count(pending.dose, where)

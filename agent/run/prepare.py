@@ -200,7 +200,7 @@ def _prepared(
         filtering,
         rebuilding,
         tuning,
-        PlanInbox(folder, config, recording) if config.adjustable() else None,
+        PlanInbox(folder, config, recording) if config.listens else None,
     )
     loop = Loop(
         microscope,
@@ -214,7 +214,7 @@ def _prepared(
         recording,
         journal,
         filters=filtering is not None,
-        for_plan=bool(config.adjustable()),
+        for_plan=config.listens,
     )
     handler = CommandHandler(commands, pause=loop.pause, resume=loop.resume, filtering=filtering)
     return AcquisitionThread(loop, parts, handler)
@@ -222,11 +222,12 @@ def _prepared(
 
 def _images(config: RunConfig, folder: Path, recording: Recording, anchor: Anchor) -> RawFrames:
     """Raw frames, laid out as the run was begun."""
+    layout = Layout.of(config)
     begun_earlier = any("stored" not in taken.shot for taken in recording.taken.values())
     return RawFrames(
         folder,
         pixel_size_um=config.microscope.pixel_size_nm * 1e-3,
-        layout=Layout() if begun_earlier else Layout.of(config),
+        layout=Layout() if begun_earlier and not layout.plain else layout,
         recording=recording,
         anchor=anchor,
     )

@@ -1,4 +1,4 @@
-"""What a person may tell a running `plan: optimize` or `plan: live`, checked against its config.
+"""What a person may tell the plan of a run while it works, checked against the run's config.
 
     depletion_power: 120          fix a tuned setting
     depletion_power: [50, 120]    narrow it; for `kind: choice`, a list of choices
@@ -12,7 +12,8 @@
 
 A tuned setting that bears the name of one of the other keys cannot be told. `plan: live` takes
 settings only: a value for the frames to come, or `free` for the starting value. So does a plan of
-one's own whose section says which (`agent.config.PlanSection.adjustable`).
+one's own whose section says which (`agent.config.PlanSection.adjustable`). `plan: timelapse` that
+takes every time point can be told one more field: `place: [x, y]` or `place: [x, y, z]`, in µm.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ from typing import Any, NoReturn
 
 from agent.config import RunConfig
 from agent.config.reading import UserError
-from agent.plan import FREE, KEYS, Instruction
+from agent.plan import FREE, KEYS, PLACE, Instruction
 from devices.config import SettingConfig, Value
+from devices.positions import FARTHEST_UM
 from devices.refusals import refused, shortened, unknown
 
 OBJECTIVES = ("quality", "bleaching")
@@ -109,6 +111,8 @@ def check(
             instructions.append(Instruction(key, checks[key](value)))
         elif key in config.tuned():
             instructions.append(Instruction(key, _span(config, key, value)))
+        elif key == PLACE:
+            _place(config, value)
         else:
             _unknown(str(key), _accepted(config))
     _fits_the_trials(instructions, standing)
@@ -134,13 +138,16 @@ def _fits_the_trials(instructions: Sequence[Instruction], standing: SearchState)
 
 
 def _accepted(config: RunConfig) -> list[str]:
-    return [*config.adjustable(), *(KEYS if config.section.searches() else ())]
+    keys = KEYS if config.section.searches() else ()
+    return [*config.adjustable(), *keys, *([] if config.refuses_places() else [PLACE])]
 
 
 def _live(config: RunConfig, name: str, value: object) -> Any:
     """What a setting is from now on, where nothing is searched."""
     if name not in config.adjustable():
-        _unknown(str(name), config.adjustable())
+        if name == PLACE:
+            return _place(config, value)
+        _unknown(str(name), _accepted(config))
     setting, edges = config.microscope.settings[name], _edges(config, name)
     if value == FREE:
         return FREE
@@ -149,6 +156,29 @@ def _live(config: RunConfig, name: str, value: object) -> Any:
     else:
         found, accepted = _number(setting, edges, value), _within(setting, edges)
     return _refuse(name, value, f"{accepted}, or {FREE}") if found is None else found
+
+
+def _place(config: RunConfig, value: object) -> dict[str, float | None]:
+    """Where a field is that is added, within the limits of the stages with all its planes."""
+    if why := config.refuses_places():
+        raise UserError(f"`{PLACE}`: is `plan: {config.plan}`, {why}")
+    scope = config.microscope
+    if any(place.stages for place in scope.fields.places or ()):
+        raise UserError(f"`{PLACE}`: the places of this run are of other stages as well")
+    # One without a focus would be taken at that of the field before it.
+    deep = any(place.z_um is not None for place in scope.fields.places or ())
+    accepted = "[x, y, z], as its other places have a focus (µm)" if deep else "[x, y] (µm)"
+    if not isinstance(value, list | tuple) or len(value) != 2 + deep:
+        _refuse(PLACE, value, accepted)
+    if not all(_finite(one) and abs(one) <= FARTHEST_UM for one in value):
+        _refuse(PLACE, value, f"{accepted}, each a number within ±{FARTHEST_UM:g}")
+    x, y, z = (*map(float, value), None)[:3]
+    planes = config.section.planes() if z is not None else (None,)
+    for plane in planes:
+        height = z if plane is None or plane.absolute or z is None else z + plane.z_um
+        if beyond := scope.stage_limits.refusal(x, y, height):
+            raise UserError(f"`{PLACE}`: {shortened(value)}: {beyond}")
+    return {"x_um": x, "y_um": y, "z_um": z}
 
 
 def _span(config: RunConfig, name: str, value: object) -> Any:

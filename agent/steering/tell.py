@@ -12,6 +12,7 @@ from uuid import uuid4
 
 from agent.config import plain_yaml
 from agent.config.reading import UserError
+from agent.plan import PLACE
 from agent.record.folder import check_run_folder, is_running, read_config
 from agent.record.ledger import reading
 from agent.steering.commands import check_command
@@ -29,7 +30,7 @@ def tell(folder: Path, pairs: Sequence[str]) -> str:
         Of the run, which may be running or interrupted.
     pairs
         `key=value`, values read as YAML; the keys are those of `agent.steering.instructions` and
-        `agent.steering.commands`. All are written or none.
+        `agent.steering.commands`. All are written or none. Also `place`, and its coordinates (µm).
 
     Returns
     -------
@@ -107,7 +108,7 @@ def _command(folder: Path, told: Mapping[str, Any], running: bool) -> str:
 
 def _instructions(folder: Path, told: Mapping[str, Any], running: bool) -> str:
     config = read_config(folder)
-    if not config.adjustable():
+    if not config.listens and not (PLACE in told and config.plan_is_loaded):
         raise UserError(
             f"{folder}: is `plan: {config.plan}`, which can be told nothing; accepted: "
             f"{', '.join(COMMANDS)}"
@@ -117,6 +118,8 @@ def _instructions(folder: Path, told: Mapping[str, Any], running: bool) -> str:
     if standing.over:
         raise UserError(f"{folder}: its search is over, only the retests are left")
     check(config, told, standing)
+    if PLACE in told and PLACE not in config.adjustable():
+        return "in the next time point" if running else "when the run is resumed"
     if not config.section.searches():
         if not running:
             return "when the run is resumed"
@@ -130,6 +133,8 @@ def _instructions(folder: Path, told: Mapping[str, Any], running: bool) -> str:
 
 def _parsed(pairs: Sequence[str]) -> dict[str, Any]:
     told: dict[str, Any] = {}
+    if pairs[:1] == [PLACE]:
+        pairs = [f"{PLACE}=[{', '.join(pairs[1:])}]"]
     for pair in pairs:
         key, equals, text = pair.partition("=")
         if not equals or not key:

@@ -11,7 +11,7 @@ from statistics import median
 from typing import Any
 
 from agent.config import RunConfig
-from agent.plan import FRAMES_EACH, FREE, LAPSE
+from agent.plan import FRAMES_EACH, FREE, LAPSE, PLACE
 from agent.record import text
 from agent.record.dose import DoseGate
 from agent.record.judging import of_notes
@@ -148,7 +148,8 @@ class RunState:
         shown = self.frames.get(index)
         if shown is None or shown.shot.get("plane") is None:
             return [index]
-        apart = len(section.planes()) * len(section.modes()) * section.fields_at_once()
+        fields = section.fields_at_once() + len(self.notes.get(PLACE, ()))
+        apart = len(section.planes()) * len(section.modes()) * fields
         near = (self.frames.get(number) for number in range(index - apart, index + apart + 1))
         planes = [one for one in near if one is not None and one.stack == shown.stack]
         return [one.index for one in sorted(planes, key=lambda one: one.shot["plane"]["index"])]
@@ -267,6 +268,9 @@ class RunState:
             self._say("note", entry.at, f"{topic}: {words}"[:_LONGEST])
         if topic in ("recommendation", "retest", "enough", "belief"):
             self.versions["trials"] += 1
+        if topic == PLACE:
+            where = ", ".join(text.number(data[key]) for key in ("x_um", "y_um"))
+            self._say("told", entry.at, f"place {data['field']} = ({where}) µm")
         if topic == "told":
             if data["key"] in self.config.adjustable() and "refused" not in data:
                 self.spans[data["key"]] = None if data["value"] == FREE else data["value"]
