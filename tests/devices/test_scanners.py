@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tifffile
 from pydantic import ValidationError
 
 from agent.config import load
+from agent.offline.files.export import export
 from agent.optimizer.memory.control import obstacle
 from agent.record.ledger import Ledger
 from devices.config import MicroscopeConfig
@@ -225,6 +227,13 @@ def test_optimize_tunes_a_scanner(tmp_path: Path) -> None:
         watts = 1e-3 * row["settings"]["power"]
         assert row["dose_J"]["excitation"] >= watts * row["expected_s"]
     assert any(note["topic"] == "recommendation" for note in recorded(run).notes)
+    # A zoom changes the size of pixels alone: frames of one size are several series by it.
+    export(run, tmp_path / "run.ome.tif")
+    with tifffile.TiffFile(tmp_path / "run.ome.tif") as tiff:
+        stated = re.findall(r'PhysicalSizeX="([^"]+)"', tiff.ome_metadata or "")
+    assert {round(float(um), 9) for um in stated} == {
+        round(row.get("pixel_size_nm", 100) * 1e-3, 9) for row in rows
+    }
 
 
 def test_a_starter_config_of_a_scanner_needs_nothing_written(

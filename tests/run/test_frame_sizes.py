@@ -21,8 +21,11 @@ from agent.record.ledger import Ledger
 from agent.record.reader import open_run
 from agent.run import Session
 from agent.run.opening import open_microscope
+from agent.ui.report import write_report
 from agent.ui.report.picture import picture
 from agent.ui.report.run_data import Run
+from agent.ui.view import payloads
+from agent.ui.view.reader import Reader
 from tests import faulty
 from tests.faulty import cli
 from tests.helpers.pages import ask, run_pages
@@ -160,4 +163,13 @@ def test_each_frame_is_shown_at_its_own_scale(tmp_path: Path) -> None:
         assert ask(links, "/api/state")[0] == 200
         for index, pixel in enumerate(("0.02", "0.04", "0.02")):
             assert ask(links, f"/api/frame/raw/{index}")[2]["x-pixel"] == pixel
+    reader = Reader(run)
+    reader.refresh()
+    assert reader.course is not None
+    reader.course.frames.clear()
+    assert payloads.pixel_um(reader, 1) == pytest.approx(0.04), "also of one of long ago"
+    write_report(run, tmp_path / "report.html")
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    # Bars of several lengths have each its own words.
+    assert "Scale bars" not in html and html.count("</text></svg><figcaption>frame") == 6
     np.testing.assert_array_equal(open_run(run).frames()["pixel_size_nm"][:2], [np.nan, 40])

@@ -41,7 +41,7 @@ class Exported:
 
 @dataclass(slots=True)
 class _Series:
-    """Frames of one field and size, in the order of their time points, channels and planes."""
+    """Frames of a field, of one size, in the order of their time points, channels and planes."""
 
     field: int | None
     modes: tuple[str, ...]
@@ -66,11 +66,11 @@ class _Series:
 def export(folder: Path, out: Path, *, overwrite: bool = False) -> Exported:
     """Write the measured frames of a run, with their settings.
 
-    Each field, mode and size of frames has a series (axes TYX) with its settings, physical pixel
-    sizes, and the resolution tags that plain TIFF readers look at; each frame its position,
-    exposure time and true time since the run's birth, which is the series' date. Where time points
-    have several channels or planes, each field has a series (axes TCZYX), and frames of a time
-    point that was left halfway are series of their own.
+    Each field, mode and size of frames and of pixels has a series (axes TYX) with its settings,
+    physical pixel sizes, and the resolution tags that plain TIFF readers look at; each frame its
+    position, exposure time and true time since the run's birth, which is the series' date. Where
+    time points have several channels or planes, each field has a series (axes TCZYX), and frames
+    of a time point that was left halfway are series of their own.
 
     Parameters
     ----------
@@ -126,14 +126,14 @@ def _series(recording: Recording, layout: Layout) -> list[_Series]:
         at = frames[image, number]
         if len(at) < each:
             continue  # left halfway
-        together: dict[tuple[int, ...], list[tuple[int, Taken]]] = defaultdict(list)
+        together: dict[tuple[Any, ...], list[tuple[int, Taken]]] = defaultdict(list)
         for _, index in sorted(at.items()):
             taken = recording.taken[index]
-            together[taken.shape].append((index, taken))
+            together[_size(taken)].append((index, taken))
             whole.add(index)
-        for shape, frames_of_it in together.items():
+        for size, frames_of_it in together.items():
             modes = tuple(dict.fromkeys(taken.shot["mode"] for _, taken in frames_of_it))
-            key = (image, shape, modes)
+            key = (image, size, modes)
             for index, taken in frames_of_it:
                 if key not in found:
                     planes, step_um = len(layout.planes), layout.step_um
@@ -144,8 +144,13 @@ def _series(recording: Recording, layout: Layout) -> list[_Series]:
             mode, point = taken.shot["mode"], taken.shot.get("point")
             note = f"time point {point}" if each > 1 and point is not None else ""
             new = _Series(_field(taken), (mode,), note=note)
-            found.setdefault((_field(taken), mode, note, taken.shape), new).add(index, taken)
+            found.setdefault((_field(taken), mode, note, _size(taken)), new).add(index, taken)
     return list(found.values())
+
+
+def _size(taken: Taken) -> tuple[Any, ...]:
+    """What a series says of all its frames: rows, columns, and side of a pixel."""
+    return taken.shape, taken.frame.get("pixel_size_nm")
 
 
 def _field(taken: Taken) -> int | None:

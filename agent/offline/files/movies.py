@@ -143,7 +143,7 @@ def _of_run(folder: Path) -> MovieFile:
             f"{folder}: frames of {len(kinds)} kinds; accepted: a run of one mode, field and"
             " choice of settings"
         )
-    pixel_um = config.microscope.pixel_size_nm * 1e-3
+    pixel_um = recording.taken[numbers[0]].pixel_um(config)
     images = RawFrames(folder, pixel_size_um=pixel_um)
     first = images.read(numbers[0])
     times = tuple(float(recording.taken[number].frame["time_s"]) for number in numbers)

@@ -76,9 +76,10 @@ def limits(made: Picture) -> str:
     )
 
 
-def bars(made: Picture) -> str:
-    """What the scale bars of small pictures stand for."""
-    return f"Scale bars: {text.length(made.bar_um)}."
+def bars(*made: Picture) -> str:
+    """What the scale bars of small pictures stand for; empty where each needs its own words."""
+    lengths = {one.bar_um for one in made}
+    return f"Scale bars: {text.length(lengths.pop())}." if len(lengths) == 1 else ""
 
 
 def plot(chart: str, caption: str = "") -> str:

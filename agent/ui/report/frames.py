@@ -48,15 +48,17 @@ def _thumbnails(run: Run) -> str:
     if not frames:
         return ""
     limits = contrast(frames)
-    drawn, made = [], None
-    for title, chosen in rows:
-        cells = []
-        for words, frame, pixel_um in chosen:
-            made = picture(frame, pixel_um, limits, side=_THUMB)
-            cells.append(elements.shown(made, words, small=True))
+    made = [
+        (title, [(words, picture(frame, um, limits, side=_THUMB)) for words, frame, um in chosen])
+        for title, chosen in rows
+    ]
+    pictures = [one for _, cells in made for _, one in cells]
+    bars = elements.bars(*pictures)
+    drawn = []
+    for title, shots in made:
+        cells = [elements.shown(one, words, small=bool(bars)) for words, one in shots]
         heading = f"<h3>{escape(title[:1].upper() + title[1:])}</h3>\n" if title else ""
         drawn.append(f'{heading}<div class="grid thumbs">{"".join(cells)}</div>')
-    assert made is not None
     used = text.settings_line(run.frames[0][1].shot["settings"], run.config.microscope.settings)
     settings = f"<p>Settings of the first frame: {escape(used)}.</p>\n" if used else ""
     if run.summary["reoptimized"]:
@@ -69,8 +71,8 @@ def _thumbnails(run: Run) -> str:
     return (
         settings
         + "\n".join(drawn)
-        + f'\n<p class="quiet">All at the same contrast limits: {elements.limits(made)}. '
-        f"{elements.bars(made)}{few}{fields}</p>"
+        + f'\n<p class="quiet">All at the same contrast limits: {elements.limits(pictures[0])}. '
+        f"{bars}{few}{fields}</p>"
     )
 
 

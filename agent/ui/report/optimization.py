@@ -186,14 +186,15 @@ def _sheet(run: Run) -> str:
     if len(pair) == 2:
         limits = contrast([pixels for pixels, _ in pair])
         made_pair = [picture(*one, limits, side=_THUMB) for one in pair]
+        bars = elements.bars(*made_pair)
         drawn = "".join(
-            elements.shown(made, title, small=True)
+            elements.shown(made, title, small=bool(bars))
             for made, title in zip(made_pair, ("start", "best"), strict=True)
         )
         groups.append(
             "<h3>The pair at the same contrast limits</h3>\n"
             f'<div class="grid thumbs">{drawn}</div>\n'
-            f'<p class="quiet">{elements.limits(made_pair[0])}. {elements.bars(made_pair[0])}</p>'
+            f'<p class="quiet">{elements.limits(made_pair[0])}. {bars}</p>'
         )
     if not groups:
         return ""

@@ -180,12 +180,22 @@ def frame(reader: Reader, index: int) -> dict[str, Any] | None:
         if entry.kind == "shot":
             shot = entry.data
         elif entry.kind == "frame":
-            found = FrameState(index, MEASURED, entry.at, entry.data["time_s"], shot)
+            found = FrameState.measured(entry, index, shot)
         elif entry.kind == "score" and found is not None:
             found.score = entry.data
         elif entry.kind == "filtered" and found is not None:
             found.filtered = entry.data
     return found.as_dict() if found is not None else None
+
+
+def pixel_um(reader: Reader, index: int) -> float:
+    """Side of a pixel of a measured frame on the sample (µm), the config's unless it had another.
+
+    Also of one that is no longer among the latest.
+    """
+    assert reader.config is not None
+    own = (frame(reader, index) or {}).get("pixel_size_nm")
+    return float(own or reader.config.microscope.pixel_size_nm) * 1e-3
 
 
 def _setting(config: RunConfig, name: str) -> dict[str, Any]:

@@ -61,6 +61,13 @@ class FrameState:
     error: float | None = None
     pixel_size_nm: float | None = None
 
+    @classmethod
+    def measured(cls, entry: Entry, index: int, shot: dict[str, Any]) -> FrameState:
+        """A frame by its row of the ledger."""
+        size_nm = entry.data.get("pixel_size_nm")
+        at, time_s = entry.at, entry.data["time_s"]
+        return cls(index, MEASURED, at, time_s, shot, pixel_size_nm=size_nm)
+
     @property
     def stack(self) -> tuple[Any, ...]:
         """What tells its z-stack from others: time point, field and mode."""
@@ -81,6 +88,7 @@ class FrameState:
             "score": self.score,
             "filtered": self.filtered,
             "error": self.error,
+            "pixel_size_nm": self.pixel_size_nm,
         }
 
 
@@ -202,9 +210,7 @@ class RunState:
             shot = as_received(shot, entry.data)
             self.gate.count(shot["dose_J"], _field(shot))
             self.gate.learn(entry.data)
-        shown = FrameState(entry.frame, MEASURED, entry.at, entry.data["time_s"], shot)
-        shown.pixel_size_nm = entry.data.get("pixel_size_nm")
-        self._add(shown)
+        self._add(FrameState.measured(entry, entry.frame, shot))
         self.newest["raw"] = entry.frame
         self.modes.add(str(shot.get("mode")))
         if shot.get("mode") == "sted":

@@ -173,8 +173,7 @@ class RunSite(Site):
         source = "filtered" if kind == "sd" else kind
         if self.reader.config is None or course is None or index > course.newest.get(source, -1):
             raise Refused(404, "there is no such frame")
-        known = course.frames.get(index)
-        words: str | None = _mode_of(known)
+        words: str | None = _mode_of(course.frames.get(index))
         projection, stack = request.query.get("project", ""), [index]
         if projection not in ("", *PROJECTIONS):
             raise Refused(400, f"project: accepted: {', '.join(PROJECTIONS)}")
@@ -207,13 +206,14 @@ class RunSite(Site):
         except LookupError:
             raise Refused(404, "there is no such frame") from None
         self.asked_at = time.monotonic()
-        pixel_nm = self.reader.config.microscope.pixel_size_nm
-        if kind != "reconstructed" and known is not None and known.pixel_size_nm is not None:
-            pixel_nm = known.pixel_size_nm
+        pixel_um = self.reader.config.microscope.pixel_size_nm * 1e-3
+        if kind != "reconstructed":
+            find = partial(payloads.pixel_um, index=index)
+            pixel_um = await self._beside(self.reader.look, find)
         headers = {
             "X-Limits": f"{made.limits[0]:.6g} {made.limits[1]:.6g}",
             "X-Shape": f"{made.shape[0]} {made.shape[1]}",
-            "X-Pixel": f"{pixel_nm * 1e-3:.6g}",
+            "X-Pixel": f"{pixel_um:.6g}",
             "X-Mode": words or "",
         }
         return web.Response(body=made.data, content_type=made.content_type, headers=headers)
