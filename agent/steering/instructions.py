@@ -139,7 +139,7 @@ def _fits_the_trials(instructions: Sequence[Instruction], standing: SearchState)
 
 def _accepted(config: RunConfig) -> list[str]:
     keys = KEYS if config.section.searches() else ()
-    return [*config.adjustable(), *keys, *([] if config.refuses_places() else [PLACE])]
+    return [*config.adjustable(), *keys, *([PLACE] if place_axes(config) else [])]
 
 
 def _live(config: RunConfig, name: str, value: object) -> Any:
@@ -158,17 +158,26 @@ def _live(config: RunConfig, name: str, value: object) -> Any:
     return _refuse(name, value, f"{accepted}, or {FREE}") if found is None else found
 
 
+def place_axes(config: RunConfig) -> tuple[str, ...]:
+    """The coordinates of a place that may be added to a run; none where none may be."""
+    places = config.microscope.fields.places or ()
+    if config.refuses_places() or any(place.stages for place in places):
+        return ()
+    # One without a focus would be taken at that of the field before it.
+    return ("x", "y", "z") if any(place.z_um is not None for place in places) else ("x", "y")
+
+
 def _place(config: RunConfig, value: object) -> dict[str, float | None]:
     """Where a field is that is added, within the limits of the stages with all its planes."""
     if why := config.refuses_places():
         raise UserError(f"`{PLACE}`: is `plan: {config.plan}`, {why}")
     scope = config.microscope
-    if any(place.stages for place in scope.fields.places or ()):
+    if not place_axes(config):
         raise UserError(f"`{PLACE}`: the places of this run are of other stages as well")
-    # One without a focus would be taken at that of the field before it.
-    deep = any(place.z_um is not None for place in scope.fields.places or ())
-    accepted = "[x, y, z], as its other places have a focus (µm)" if deep else "[x, y] (µm)"
-    if not isinstance(value, list | tuple) or len(value) != 2 + deep:
+    axes = place_axes(config)
+    accepted = f"[{', '.join(axes)}]"
+    accepted += ", as its other places have a focus (µm)" if "z" in axes else " (µm)"
+    if not isinstance(value, list | tuple) or len(value) != len(axes):
         _refuse(PLACE, value, accepted)
     if not all(_finite(one) and abs(one) <= FARTHEST_UM for one in value):
         _refuse(PLACE, value, f"{accepted}, each a number within ±{FARTHEST_UM:g}")

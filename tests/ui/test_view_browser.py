@@ -352,6 +352,29 @@ def test_the_values_of_an_objective_of_one_s_own_stand_beside_the_scores(
     sys.modules.pop("counts")
 
 
+@pytest.mark.slow
+def test_a_place_is_added_to_a_time_lapse(tmp_path: Path, page: Any) -> None:
+    lapse = {"frames": 500, "interval_s": 0.05}
+    limits = {"x_um": [-50, 50], "y_um": [-50, 50]}
+    work = Work(tmp_path, plan="timelapse", timelapse=lapse, microscope={"stage_limits": limits})
+    with run_pages(work.run) as (_, links):
+        work.start()
+        page.goto(links.control)
+        x, y = page.get_by_label("x of a place (µm)"), page.get_by_label("y of a place (µm)")
+        x.fill("80")
+        y.fill("-7.5")
+        page.click("text=Add this place")
+        page.wait_for_selector("#toast:has-text('outside -50 … 50 µm')")
+        assert x.input_value() == "80", "what was refused can be corrected"
+        x.fill("12")
+        y.press("Enter")
+        page.wait_for_selector("#log:has-text('place 4 = (12')", timeout=20000)
+        work.tell(stop=True)
+        assert work.ended().status == "stopped"
+    places = [taken.shot["field"] for taken in recorded(work.run).taken.values()]
+    assert any((place["x_um"], place["y_um"]) == (12, -7.5) for place in places)
+
+
 def test_sted_frames_only(tmp_path: Path, page: Any) -> None:
     folder = completed(tmp_path / "run")
     with run_pages(folder) as (_, links):

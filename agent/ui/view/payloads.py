@@ -9,6 +9,7 @@ from agent.record import text
 from agent.record.summary import origin_of
 from agent.record.trials import retested
 from agent.steering.control_file import FILTERING
+from agent.steering.instructions import place_axes
 from agent.ui.report.reconstruction import WHY
 from agent.ui.view.reader import Reader
 from agent.ui.view.run_state import FrameState, RunState, verdict
@@ -103,7 +104,7 @@ def settings(reader: Reader) -> dict[str, Any]:
     """The settings that may be changed during the run, and those that were."""
     course, config = reader.course, reader.config
     if course is None or config is None:
-        return {"settings": [], "filter": None, "why_not": "The run has not begun."}
+        return {"settings": [], "filter": None, "why_not": "The run has not begun.", "place": []}
     made = []
     for name in config.adjustable():
         bound = config.microscope.settings[name]
@@ -124,7 +125,12 @@ def settings(reader: Reader) -> dict[str, Any]:
         if config.section.listens()
         else f"The settings of a {config.plan} are fixed by its config."
     )
-    return {"settings": made, "filter": _filter(course, config), "why_not": why_not}
+    return {
+        "settings": made,
+        "filter": _filter(course, config),
+        "why_not": why_not,
+        "place": list(place_axes(config)),
+    }
 
 
 def log(reader: Reader) -> list[dict[str, Any]]:
