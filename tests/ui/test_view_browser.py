@@ -352,6 +352,12 @@ def test_the_values_of_an_objective_of_one_s_own_stand_beside_the_scores(
     sys.modules.pop("counts")
 
 
+def places(run: Path) -> set[tuple[float, float]]:
+    """Stage positions at which frames were taken."""
+    fields = [taken.shot["field"] for taken in recorded(run).taken.values()]
+    return {(field["x_um"], field["y_um"]) for field in fields}
+
+
 @pytest.mark.slow
 def test_a_place_is_added_to_a_time_lapse(tmp_path: Path, page: Any) -> None:
     lapse = {"frames": 500, "interval_s": 0.05}
@@ -369,10 +375,9 @@ def test_a_place_is_added_to_a_time_lapse(tmp_path: Path, page: Any) -> None:
         x.fill("12")
         y.press("Enter")
         page.wait_for_selector("#log:has-text('place 4 = (12')", timeout=20000)
+        until(lambda: (12, -7.5) in places(work.run))
         work.tell(stop=True)
         assert work.ended().status == "stopped"
-    places = [taken.shot["field"] for taken in recorded(work.run).taken.values()]
-    assert any((place["x_um"], place["y_um"]) == (12, -7.5) for place in places)
 
 
 def test_sted_frames_only(tmp_path: Path, page: Any) -> None:
