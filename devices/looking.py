@@ -242,6 +242,9 @@ def _sizing(
                 raise BindingError(("settings", name), f"{what}: {error}") from error
             check_camera(core)
             sizes.setdefault(_size(core), value)
+        # The next ones are tried with the largest frames.
+        with suppress(Exception):
+            put(core, setting, sizes[max(sizes, key=_bytes)], one)
         types = {size[2]: value for size, value in sizes.items()}
         if len(types) > 1:
             said = ", ".join(f"{bytes_} at {value}" for bytes_, value in types.items())

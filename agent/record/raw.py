@@ -22,6 +22,9 @@ from agent.record.ledger import reading
 from agent.record.recording import Recording, even_s
 from agent.record.stack import StackStore
 
+SET_ASIDE = "set_aside"
+"""Folder of a run for frames that are not its own any more."""
+
 
 class PlainStore(ImageStore):
     """Frames by one number: their own, or that of a frame between time points.
@@ -78,6 +81,7 @@ class RawFrames:
         self._resolved: dict[int, Stored] = {}
         """Where frames really are: one of another size is beside its image."""
         self._seq = 0
+        self._sized_before = any(folder.glob(SIZED))
         for index, taken in (recording.taken if recording else {}).items():
             self._places[index] = stored(index, taken.shot)
             self.layout.learn(self._places[index])
@@ -124,7 +128,16 @@ class RawFrames:
         shape = self._image(place).frame_shape
         real = place if shape in (None, pixels.shape) else place.sized(pixels.shape)
         self._image(real, pixel_um).write(real.at, pixels)
+        if self._sized_before:
+            self._clear(index, place, real)
         self._places[index], self._resolved[index] = place, real
+
+    def _clear(self, index: int, place: Stored, real: Stored) -> None:
+        """Set aside a frame of another size that a session left there without a row."""
+        for other in (place, *place.beside(self._folder)):
+            if other != real and self._image(other).holds(other.at):
+                aside = f"frame_{index:06}_{other.image.replace('/', '_')}.raw"
+                self._image(other).set_aside(other.at, self._folder / SET_ASIDE / aside)
 
     def _really(self, index: int) -> Stored:
         """Where a frame is on disk; as the ledger has it, where it is nowhere."""

@@ -15,11 +15,9 @@ from typing import Any
 from agent.config.reading import UserError
 from agent.record.images import FrameDamaged, checksum
 from agent.record.ledger import Ledger
-from agent.record.raw import RawFrames
+from agent.record.raw import SET_ASIDE, RawFrames
 from agent.record.recording import Recording
 
-SET_ASIDE = "set_aside"
-"""Folder of whole frames that followed a damaged one, in a run's folder."""
 _MOST = 64
 """Whole frames behind the first damaged one, at most; as many are compared with their checksum."""
 _PAGE = 4096

@@ -141,7 +141,7 @@ def test_a_magnifier_between_two_places_leaves_the_config_s_pixel_size(
     with Microscope.open(config.microscope, base=tmp_path) as microscope:
         core = microscope.core
         core.setProperty("Objective", "State", "1")
-        size = PixelSize(core, microscope.config)
+        size = PixelSize(core, microscope.config, core.getPixelSizeUm())
         assert size.nm() == 10.05
         core.setProperty("Tube", "Magnification", magnification)
         assert size.nm() == 10

@@ -16,8 +16,9 @@ from agent.config import load
 from agent.config.reading import UserError
 from agent.offline.files.export import export
 from agent.record.images import checksum
-from agent.record.layout import RAW
+from agent.record.layout import RAW, Stored
 from agent.record.ledger import Ledger
+from agent.record.raw import RawFrames
 from agent.record.reader import open_run
 from agent.run import Session
 from agent.run.opening import open_microscope
@@ -26,6 +27,8 @@ from agent.ui.report.picture import picture
 from agent.ui.report.run_data import Run
 from agent.ui.view import payloads
 from agent.ui.view.reader import Reader
+from devices.config import MicroscopeConfig
+from devices.microscope import Microscope
 from tests import faulty
 from tests.faulty import cli
 from tests.helpers.pages import ask, run_pages
@@ -173,3 +176,26 @@ def test_each_frame_is_shown_at_its_own_scale(tmp_path: Path) -> None:
     # Bars of several lengths have each its own words.
     assert "Scale bars" not in html and html.count("</text></svg><figcaption>frame") == 6
     np.testing.assert_array_equal(open_run(run).frames()["pixel_size_nm"][:2], [np.nan, 40])
+
+
+def test_a_frame_that_was_left_without_a_row_hides_no_other(tmp_path: Path) -> None:
+    large, small = np.ones((8, 8), np.uint16), np.ones((4, 4), np.uint16)
+    frames = RawFrames(tmp_path, pixel_size_um=0.02)
+    frames.write(0, large, Stored(RAW, (0,)))
+    frames.write(1, small, Stored(RAW, (1,)))
+    again = RawFrames(tmp_path, pixel_size_um=0.02)
+    again.write(1, 2 * large, Stored(RAW, (1,)))
+    assert again.read(1).shape == RawFrames(tmp_path, pixel_size_um=0.02).read(1).shape == (8, 8)
+    assert len(list((tmp_path / "set_aside").iterdir())) == 1
+
+
+def test_the_largest_frame_is_that_of_all_settings_together() -> None:
+    width = {"device": "Camera", "property": "OnCameraCCDXSize", "kind": "choice"}
+    settings = {
+        "binning": {**CAMERA["settings"]["binning"], "start": "2"},
+        "width": {**width, "choices": ["256", "512"], "start": "256"},
+    }
+    scope = {**CAMERA, "settings": settings, "modes": {"sted": {}}, "roi": {}}
+    with Microscope.open(MicroscopeConfig.model_validate(scope)) as microscope:
+        assert microscope.shapes["sted"] == (256, 128)
+        assert microscope.shape == (512, 512)
