@@ -49,6 +49,11 @@ def new_core(
             before_unloading()
             super().unloadAllDevices()
 
+        def setPrimaryLogFile(  # noqa: N802  # the core's name
+            self, filename: str, truncate: bool = False
+        ) -> None:
+            """Nothing: a core that changes its log may wait for its logging thread for ever."""
+
         def getPixelSizeUm(self, cached: bool = False) -> float:  # noqa: N802  # the core's
             # It knows the magnifiers of its adapters alone.
             factor = magnification(self)

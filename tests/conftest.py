@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from multiprocessing import get_context
@@ -38,6 +39,8 @@ pytest.register_assert_rewrite("tests.helpers.runs", "tests.helpers.stories")
 
 SLOW_S = 0.3
 """Processor time from which a test is marked `slow` (s)."""
+_WEIGHTS = {"browser": 100, "slow": 40}
+"""How much longer a marked test takes than others, about."""
 _BEGAN = pytest.StashKey[float]()
 
 
@@ -85,10 +88,18 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests with a page are those of a browser."""
+    """Tests with a page are those of a browser; files that take long begin first.
+
+    A file stays in one process: one that begins last leaves the others without work.
+    """
+    takes: Counter[Path] = Counter()
     for item in items:
         if "chromium" in getattr(item, "fixturenames", ()):
             item.add_marker("browser")
+        takes[item.path] += 1
+        for mark, weight in _WEIGHTS.items():
+            takes[item.path] += weight * (item.get_closest_marker(mark) is not None)
+    items.sort(key=lambda item: takes[item.path], reverse=True)
 
 
 def pytest_collection_finish() -> None:

@@ -14,6 +14,7 @@ from agent.record.folder import read_config
 from devices import adapters
 from devices.config import ExposureConfig, MicroscopeConfig
 from devices.errors import BindingError
+from devices.loading import new_core
 from devices.opening import open_core
 from tests.faulty import cli
 
@@ -256,3 +257,9 @@ def test_a_core_that_is_let_go_of_is_not_destroyed() -> None:
     assert core.getLoadedDevices() == ("Core",)
     # Of what SWIG does not own it calls no destructor.
     assert core.thisown is False
+
+
+def test_a_core_never_waits_for_its_logging_thread_to_end() -> None:
+    """As it does to write another log, at times for ever: 1 in some thousands of cores."""
+    core = new_core(lambda: None)
+    assert not core.getPrimaryLogFile()
