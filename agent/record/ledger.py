@@ -1,11 +1,11 @@
 """The ledger: everything a run did and decided, in order, in one SQLite table.
 
-Entries are only ever added. SQLite's write-ahead log makes each survive the process from the
-moment `add` returns. With ``synchronous=FULL`` they survive a power cut, too; but for a shot the
-disk is not waited for, as that would cost every frame as much again: its frame makes it permanent,
-and a power cut can take away only the announcement of a frame that never came. Nor for entries of
-the filter, the interpolator or its fine-tuning, which must not keep the acquisition waiting: the
-next frame or note makes them permanent, and a plan's decision on them is such a note.
+Entries are only ever added. SQLite's write-ahead log makes each survive the process from the moment
+`add` returns. With ``synchronous=FULL`` they survive a power cut, too. The disk takes the row of a
+frame while the next one is exposed, as it takes the pixels: a power cut can take away the last
+frame, and the announcement of one that never came. Nor is the disk waited for with entries of the
+scorer, the filter, the interpolator or its fine-tuning, which must not keep the acquisition
+waiting: the next frame or note makes them permanent, and a plan's decision on them is such a note.
 
 A session that ends leaves one file, without SQLite's log beside it. A reader writes nothing, so
 that runs on read-only media can be read as well.
@@ -24,9 +24,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, BinaryIO, Literal, NamedTuple
 
 from agent.config.reading import UserError
+from agent.record.durable import LateSync
 from agent.record.looking import Look
 from agent.record.rows import LARGEST, checked
 
@@ -57,7 +58,10 @@ _OF_FRAMES = ("shot", "void", "frame", "score", "filtered", "fault", "cut")
 """Kinds that concern a frame each."""
 _CUT = ("frame", "score", "filtered", "autofocus", "rebuilt", "note", "told", "late")
 """Kinds that a cut makes void, with the faults of void frames; a plan knows of no others."""
-_SYNCHRONOUS = {"shot": "NORMAL", "filtered": "NORMAL", "rebuilt": "NORMAL", "tuned": "NORMAL"}
+_LATE = "frame"
+"""Kind that the disk takes while the acquisition goes on."""
+_UNSYNCED = ("shot", "score", "filtered", "rebuilt", "tuned")
+"""Kinds that the disk takes with an entry of another kind that follows."""
 
 
 class DamagedLedger(UserError):
@@ -115,6 +119,8 @@ class Ledger:
                 "frame INTEGER, data TEXT NOT NULL)"
             )
             self._db.execute("CREATE INDEX IF NOT EXISTS by_kind ON entries (kind, frame)")
+        self._log: BinaryIO | None = None
+        self._sync = LateSync()
 
     def _check(self) -> None:
         """Refuse a file whose rows are not stored but made up as they are read, or written to."""
@@ -137,22 +143,38 @@ class Ledger:
     def add(self, kind: Kind, data: dict[str, Any], frame: int | None = None) -> None:
         """Write one entry, which from here on outlives the process.
 
-        It outlives a power cut, too; but a `shot`, `filtered`, `rebuilt` or `tuned` only once an
-        entry of another kind has followed.
+        It outlives a power cut, too; but a `frame` only once the next one is added, and a `shot`,
+        `score`, `filtered`, `rebuilt` or `tuned` once an entry of another kind has followed.
 
         Raises
         ------
+        OSError
+            The disk did not take the frame before.
         sqlite3.Error
             The file cannot be written.
         """
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
         with self._lock:
-            self._db.execute(f"PRAGMA synchronous={_SYNCHRONOUS.get(kind, 'FULL')}")
+            log = self._open_log() if kind == _LATE else None
+            waits = log is None and kind not in _UNSYNCED
+            self._db.execute(f"PRAGMA synchronous={'FULL' if waits else 'NORMAL'}")
             with self._db:
                 self._db.execute(
                     "INSERT INTO entries (at, kind, frame, data) VALUES (?, ?, ?, ?)",
                     (at, kind, frame, json.dumps(data)),
                 )
+            if log is not None:
+                self._sync.begin(log.fileno())
+
+    def _open_log(self) -> BinaryIO | None:
+        """SQLite's write-ahead log, to sync it; None where the file system allows none.
+
+        SQLite holds no lock on this file, which closing it would release.
+        """
+        if self._log is None:
+            with suppress(FileNotFoundError):
+                self._log = self.path.with_name(f"{FILE}-wal").open("rb+")
+        return self._log
 
     def entries(self, *kinds: Kind, after: int = 0, most: int = -1) -> Iterator[Entry]:
         """Entries in order, of these kinds or of all: the first `most` that follow number `after`.
@@ -232,6 +254,10 @@ class Ledger:
                 self._db.close()
                 self._look.close()
                 return
+            with suppress(OSError):  # the last entry has waited for the disk, and failed as well
+                self._sync.wait()
+            if self._log is not None:
+                self._log.close()
             with suppress(sqlite3.Error):
                 self._db.execute("PRAGMA busy_timeout=0")
                 try:
