@@ -48,6 +48,17 @@ class Affine:
         rows = -pixel_um if mirrored else pixel_um
         return cls((pixel_um * cos, -rows * sin, 0.0, pixel_um * sin, rows * cos, 0.0))
 
+    def times(self, scale: float) -> Affine:
+        """The same with pixels that are so many times as large.
+
+        Examples
+        --------
+        >>> Affine.square(pixel_um=0.02).times(2).pixel_um
+        0.04
+        """
+        a, b, at_x, c, d, at_y = (scale * number for number in self.six)
+        return Affine((a, b, at_x, c, d, at_y))
+
     def stage_um(self, px: tuple[float, float]) -> tuple[float, float]:
         """The move (x, y; µm) that belongs to a distance in the image (rows, columns; px)."""
         a, b, _, c, d, _ = self.six

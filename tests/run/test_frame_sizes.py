@@ -170,7 +170,7 @@ def test_each_frame_is_shown_at_its_own_scale(tmp_path: Path) -> None:
     reader.refresh()
     assert reader.course is not None
     reader.course.frames.clear()
-    assert payloads.pixel_um(reader, 1) == pytest.approx(0.04), "also of one of long ago"
+    assert payloads.scale(reader, 1)[0] == pytest.approx(0.04), "also of one of long ago"
     write_report(run, tmp_path / "report.html")
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
     # Bars of several lengths have each its own words.

@@ -41,6 +41,13 @@ class Counts(ObjectiveSection):
 def counts(section: Counts, run):
     return lambda before, image, after: image.pixels.mean() / 1000
 """
+RING = """() => {
+    const ring = document.querySelector(".mark-place:not(.told) i")?.getBoundingClientRect();
+    const box = document.querySelector(".screen").getBoundingClientRect();
+    const middle = ring && [ring.x + ring.width / 2 - box.x, ring.y + ring.height / 2 - box.y];
+    return middle && [middle[0] / box.width, middle[1] / box.height];
+}"""
+"""Where in the picture the first place is marked, as shares of it."""
 VIRTUAL = {
     "plan": "optimize",
     "seed": 1,
@@ -378,6 +385,62 @@ def test_a_place_is_added_to_a_time_lapse(tmp_path: Path, page: Any) -> None:
         until(lambda: (12, -7.5) in places(work.run))
         work.tell(stop=True)
         assert work.ended().status == "stopped"
+
+
+@pytest.mark.slow
+def test_a_place_is_added_by_a_click_into_the_image(tmp_path: Path, page: Any) -> None:
+    lapse = {"frames": 500, "interval_s": 0.05}
+    # A frame is 32 px, of 0.1 µm each; the camera is turned by 90°.
+    scope = {"pixel_size_nm": 100, "affine": [0, 0.1, 0, -0.1, 0, 0]}
+    work = Work(tmp_path, plan="timelapse", timelapse=lapse, microscope=scope)
+    with run_pages(work.run) as (_, links):
+        work.start()
+        page.goto(links.control)
+        page.wait_for_selector("canvas[data-frame]")
+        page.click("text=Where the stage is now")
+        field = work.microscope.fields[0]
+        x, y = page.get_by_label("x of a place (µm)"), page.get_by_label("y of a place (µm)")
+        until(lambda: x.input_value() != "")
+        assert (float(x.input_value()), float(y.input_value())) == (field.x_um, field.y_um)
+
+        page.click("#point-place")
+        assert page.get_attribute("#live", "aria-pressed") == "false", "the frame stays meanwhile"
+        screen = page.locator(".screen").first
+        across, down = 0.75, 0.375
+        box = screen.bounding_box()
+        screen.click(position={"x": across * box["width"], "y": down * box["height"]})
+        page.wait_for_selector("#log:has-text('place 4 = (')", timeout=20000)
+        assert page.get_attribute("#point-place", "aria-pressed") == "false"
+        # Not in the frames of that place itself, which come in between.
+        ring = page.wait_for_function(RING).json_value()
+        assert ring == pytest.approx([across, down], abs=0.01)
+        page.click("#point-place")
+        page.keyboard.press("Escape")
+        assert page.get_attribute("#point-place", "aria-pressed") == "false"
+        assert page.get_attribute("#live", "aria-pressed") == "true"
+        work.tell(stop=True)
+        assert work.ended().status == "stopped"
+    (note,) = recorded(work.run).notes_on("place")
+    rows, columns = 32 * (down - 0.5), 32 * (across - 0.5)
+    away = note["x_um"] - field.x_um, note["y_um"] - field.y_um
+    assert away == pytest.approx((rows * 0.1, -columns * 0.1), abs=0.02)
+
+
+@pytest.mark.slow
+def test_a_click_adds_no_place_where_nobody_knows_how_the_camera_lies(
+    tmp_path: Path, page: Any
+) -> None:
+    work = Work(tmp_path, plan="timelapse", timelapse={"frames": 500, "interval_s": 0.05})
+    with run_pages(work.run) as (_, links):
+        work.start()
+        page.goto(links.control)
+        page.wait_for_selector("canvas[data-frame]")
+        page.click("#point-place")
+        page.locator(".screen").first.click()
+        page.wait_for_selector("#toast[data-tone=bad]:has-text('stedfast calibrate')")
+        work.tell(stop=True)
+        assert work.ended().status == "stopped"
+    assert not recorded(work.run).notes_on("place")
 
 
 def test_sted_frames_only(tmp_path: Path, page: Any) -> None:

@@ -38,6 +38,7 @@ def told(*rows: tuple[Any, ...]) -> list[Entry]:
 
 
 SHOT = {"mode": "sted", "settings": {}, "dose_J": {"excitation": 2.0}, "field": None}
+SHAPE = {"shape": [32, 32]}
 RUN = {"plan": "live", "simulated": True, "planned": 50}
 
 
@@ -61,7 +62,11 @@ def test_frames_that_are_skipped_rebuilt_and_audited_are_counted_as_what_they_ar
     assert course.take(
         told(
             ("run", RUN),
-            *((kind, {**SHOT, "time_s": 0.0}, i) for i in range(5) for kind in ("shot", "frame")),
+            *(
+                (kind, {**SHOT, **SHAPE, "time_s": 0.0}, i)
+                for i in range(5)
+                for kind in ("shot", "frame")
+            ),
             lapse_note(0, mark(0, 0), field=7),
             lapse_note(0, mark(0, 1), field=3),
             # One field is rebuilt before the note that names its frames, the other after it.
@@ -98,7 +103,7 @@ def test_light_that_never_fell_is_given_back_and_lost_light_is_not(config: RunCo
             ("void", {}, 0),
             ("shot", SHOT, 0),
             ("shot", SHOT, 0),  # the one before lit the sample but left no frame
-            ("frame", {"time_s": 0.0}, 0),
+            ("frame", {**SHAPE, "time_s": 0.0}, 0),
         )
     )
     assert course.gate is not None and course.gate.total == {"excitation": 4.0}
@@ -109,7 +114,7 @@ def test_the_time_left_follows_the_latest_pace(config: RunConfig) -> None:
     course = RunState(config)
     rows: list[tuple[Any, ...]] = [("run", RUN)]
     for index in range(10):
-        rows += [("shot", SHOT, index), ("frame", {"time_s": float(index)}, index)]
+        rows += [("shot", SHOT, index), ("frame", {**SHAPE, "time_s": float(index)}, index)]
     course.take(told(*rows))
     assert course.left_s() == pytest.approx(2 * 40)  # an entry a second, two a frame
 
@@ -121,7 +126,9 @@ def test_memory_does_not_grow_with_the_run(
     course = RunState(config)
     for start in range(0, 300, 10):
         course.take(
-            told(*(("frame", {"time_s": float(start + at)}, start + at) for at in range(10)))
+            told(
+                *(("frame", {**SHAPE, "time_s": float(start + at)}, start + at) for at in range(10))
+            )
         )
     assert list(course.frames) == list(range(280, 300)) and course.acquired == 300
     series = Series()

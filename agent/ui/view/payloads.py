@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from agent.config import RunConfig
+from agent.plan import PLACE
 from agent.record import text
 from agent.record.summary import origin_of
 from agent.record.trials import retested
 from agent.steering.control_file import FILTERING
 from agent.steering.instructions import place_axes
 from agent.ui.report.reconstruction import WHY
+from agent.ui.view.places import Share, marks, place_of
 from agent.ui.view.reader import Reader
 from agent.ui.view.run_state import FrameState, RunState, verdict
 from agent.ui.view.timelapse_state import (
@@ -178,8 +180,14 @@ def rebuilt(reader: Reader, number: int) -> str | None:
 
 def frame(reader: Reader, index: int) -> dict[str, Any] | None:
     """All that is known of one frame; None if there is none of that number."""
+    found = frame_state(reader, index)
+    return found.as_dict() if found is not None else None
+
+
+def frame_state(reader: Reader, index: int) -> FrameState | None:
+    """The same, also of one that is no longer among the latest."""
     if reader.course is not None and (found := reader.course.frames.get(index)) is not None:
-        return found.as_dict()
+        return found
     found = None
     shot: dict[str, Any] = {}
     for entry in reader.entries_of(index):
@@ -191,17 +199,35 @@ def frame(reader: Reader, index: int) -> dict[str, Any] | None:
             found.score = entry.data
         elif entry.kind == "filtered" and found is not None:
             found.filtered = entry.data
-    return found.as_dict() if found is not None else None
+    return found
 
 
-def pixel_um(reader: Reader, index: int) -> float:
-    """Side of a pixel of a measured frame on the sample (µm), the config's unless it had another.
+def scale(reader: Reader, index: int) -> tuple[float, list[tuple[int, float, float]]]:
+    """Side of a pixel of a measured frame (µm), and the added places that lie in it.
 
-    Also of one that is no longer among the latest.
+    The pixel size is the config's unless the frame had another.
     """
-    assert reader.config is not None
-    own = (frame(reader, index) or {}).get("pixel_size_nm")
-    return float(own or reader.config.microscope.pixel_size_nm) * 1e-3
+    config, course = reader.config, reader.course
+    assert config is not None and course is not None
+    found = frame_state(reader, index)
+    own = found.pixel_size_nm if found is not None else None
+    added = course.notes.get(PLACE, ())
+    inside = marks(config, found, added) if found is not None and added else []
+    return (own or config.microscope.pixel_size_nm) * 1e-3, inside
+
+
+def place(reader: Reader, index: int, point: Share | None) -> list[float] | None:
+    """Where on the stage a point of a frame is (µm); None if there is no such frame.
+
+    Raises
+    ------
+    UserError
+        That is not known.
+    """
+    found = frame_state(reader, index)
+    if found is None or reader.config is None:
+        return None
+    return place_of(reader.config, found, point)
 
 
 def _setting(config: RunConfig, name: str) -> dict[str, Any]:

@@ -47,6 +47,8 @@ class FrameState:
         {uncertainty, device, ms}; None where it was not.
     error
         Of what the frames beside it make of its time point; None where that was not compared.
+    shape
+        Rows and columns.
     pixel_size_nm
         Side of a pixel (nm); None where it is the config's.
     """
@@ -56,6 +58,7 @@ class FrameState:
     at: str
     time_s: float
     shot: dict[str, Any]
+    shape: tuple[int, int]
     score: dict[str, Any] | None = None
     filtered: dict[str, Any] | None = None
     error: float | None = None
@@ -66,7 +69,8 @@ class FrameState:
         """A frame by its row of the ledger."""
         size_nm = entry.data.get("pixel_size_nm")
         at, time_s = entry.at, entry.data["time_s"]
-        return cls(index, MEASURED, at, time_s, shot, pixel_size_nm=size_nm)
+        rows, columns = entry.data["shape"][-2:]
+        return cls(index, MEASURED, at, time_s, shot, (rows, columns), pixel_size_nm=size_nm)
 
     @property
     def stack(self) -> tuple[Any, ...]:
@@ -275,6 +279,7 @@ class RunState:
         if topic in ("recommendation", "retest", "enough", "belief"):
             self.versions["trials"] += 1
         if topic == PLACE:
+            self.versions["places"] += 1
             where = ", ".join(text.number(data[key]) for key in ("x_um", "y_um"))
             self._say("told", entry.at, f"place {data['field']} = ({where}) µm")
         if topic == "told":

@@ -38,6 +38,7 @@ FILES = {
     "/panes.js": ("agent.ui.view", "panes.js"),
     "/together.js": ("agent.ui.view", "together.js"),
     "/controls.js": ("agent.ui.view", "controls.js"),
+    "/pointing.js": ("agent.ui.view", "pointing.js"),
     "/trials.js": ("agent.ui.view", "trials.js"),
     "/base.css": ("agent.ui.web", "base.css"),
     "/base.js": ("agent.ui.web", "base.js"),
@@ -88,6 +89,7 @@ class RunSite(Site):
         add("/api/report", self._report)
         add("/report/{word:[0-9A-Za-z_-]{32}}", self._drawn)
         add("/api/frame/{index:[0-9]{1,9}}", self._frame)
+        add("/api/place/{index:[0-9]{1,9}}", self._place)
         add("/api/frame/{kind:[a-z]{1,20}}/{index:[0-9]{1,9}}", self._picture)
         self.app.router.add_post("/api/command", self._command)
 
@@ -207,16 +209,35 @@ class RunSite(Site):
             raise Refused(404, "there is no such frame") from None
         self.asked_at = time.monotonic()
         pixel_um = self.reader.config.microscope.pixel_size_nm * 1e-3
+        places: list[tuple[int, float, float]] = []
         if kind != "reconstructed":
-            find = partial(payloads.pixel_um, index=index)
-            pixel_um = await self._beside(self.reader.look, find)
+            find = partial(payloads.scale, index=index)
+            pixel_um, places = await self._beside(self.reader.look, find)
         headers = {
             "X-Limits": f"{made.limits[0]:.6g} {made.limits[1]:.6g}",
             "X-Shape": f"{made.shape[0]} {made.shape[1]}",
             "X-Pixel": f"{pixel_um:.6g}",
             "X-Mode": words or "",
+            "X-Places": ", ".join(f"{field} {x:.4f} {y:.4f}" for field, x, y in places),
         }
         return web.Response(body=made.data, content_type=made.content_type, headers=headers)
+
+    async def _place(self, request: web.Request) -> web.Response:
+        """Where on the stage a point of a frame is; without a point, where the stage was."""
+        index = int(request.match_info["index"])
+        across, down = _number(request, "across"), _number(request, "down")
+        point = None if across is None or down is None else (across, down)
+        if point is not None and not all(0 <= one <= 1 for one in point):
+            raise Refused(400, "across, down: accepted: 0 … 1")
+        try:
+            found = await self._beside(
+                self.reader.look, partial(payloads.place, index=index, point=point)
+            )
+        except UserError as error:
+            raise Refused(422, str(error)) from None
+        if found is None:
+            raise Refused(404, "there is no such frame")
+        return _answer({"place": found})
 
     async def _command(self, request: web.Request) -> web.Response:
         """Write a line to the control file: {id, name, tell: {key: value}}."""

@@ -108,7 +108,8 @@ function row(one, live) {
 
 let drawn = "";
 
-export async function drawSettings(plan) {
+// `places` draws what is told of places.
+export async function drawSettings(plan, places) {
   const told = await read("/api/settings");
   const live = plan === "live";
   const key = JSON.stringify(told);
@@ -125,25 +126,9 @@ export async function drawSettings(plan) {
   text("steer-words", told.why_not || (live
     ? "A value holds from the next frame on. The microscope refuses values outside its range."
     : "Applied before the next trial. One value fixes a setting, two narrow it. The microscope refuses values outside its range."));
-  drawPlace(told.place);
+  places(told.place);
   drawFilter(told.filter);
   return true;
-}
-
-function drawPlace(axes) {
-  const box = $("place");
-  $("place-box").hidden = !axes.length;
-  // What is typed stays where the rest is drawn again.
-  if (box.children.length || !axes.length) return;
-  const inputs = axes.map((axis) => make("input", { class: "small", type: "number", step: "any", placeholder: `${axis} (µm)`, "aria-label": `${axis} of a place (µm)` }));
-  const add = make("button", { class: "small", onclick: async () => {
-    const empty = inputs.find((input) => input.value === "");
-    if (empty) { empty.focus(); return; }
-    const at = inputs.map((input) => Number(input.value));
-    if (await tell({ place: at }, `place (${at.map((value) => number(value)).join(", ")}) µm`)) for (const input of inputs) input.value = "";
-  } }, "Add this place");
-  for (const input of inputs) input.addEventListener("keydown", (event) => { if (event.key === "Enter") add.click(); });
-  box.replaceChildren(...inputs, add);
 }
 
 function drawFilter(filter) {

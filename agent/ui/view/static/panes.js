@@ -25,6 +25,9 @@ export class Pane {
     this.busy = false;
     this.took = 0;
     this.fixed = null;
+    // A person points at something: what moves is not the picture.
+    this.pointed = false;
+    this.placed = () => {};
     this.limits = [0, 1];
     this.image = null;
     this.head = make("b", {}, title);
@@ -74,6 +77,7 @@ export class Pane {
         this.shape = got.shape;
         this.pixelUm = got.pixelUm;
         this.mode = got.mode;
+        this.places = got.places;
         if (!this.fixed) this.limits = got.limits;
         this.draw();
         this.took = decoding + performance.now() - drawing;
@@ -151,6 +155,7 @@ export class Pane {
     this.canvas.style.transform = `scale(${look.zoom}) translate(${-look.x * width}px, ${-look.y * height}px)`;
     this.screen.classList.toggle("sharp", look.zoom >= 2);
     this.screen.classList.toggle("zoomed", look.zoom > 1);
+    this.placed();
     const pixelUm = this.pixelUm || look.pixelUm;
     if (!pixelUm || !width) return;
     const umPerPx = (this.shape[1] * pixelUm) / (width * look.zoom);
@@ -160,6 +165,18 @@ export class Pane {
     this.bar.style.width = `${um / umPerPx}px`;
     text(this.length, um >= 1 ? `${number(um)} µm` : `${number(um * 1000)} nm`);
     this.scale.hidden = false;
+  }
+
+  // Which point of the frame is there on the page, as shares of it; and where on the screen a point is.
+  share(x, y) {
+    const box = this.screen.getBoundingClientRect();
+    const inside = (share) => Math.min(Math.max(share, 0), 1);
+    return [inside((x - box.left) / (box.width * look.zoom) + look.x), inside((y - box.top) / (box.height * look.zoom) + look.y)];
+  }
+
+  pixel(across, down) {
+    const { clientWidth: width, clientHeight: height } = this.screen;
+    return [(across - look.x) * look.zoom * width, (down - look.y) * look.zoom * height];
   }
 
   fix(low, high) {
@@ -178,7 +195,7 @@ export class Pane {
   drags() {
     let from = null;
     this.screen.addEventListener("pointerdown", (event) => {
-      if (look.zoom <= 1) return;
+      if (look.zoom <= 1 || this.pointed) return;
       from = [event.clientX, event.clientY, look.x, look.y];
       this.screen.setPointerCapture(event.pointerId);
       this.screen.classList.add("moving");

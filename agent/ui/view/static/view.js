@@ -3,6 +3,7 @@ import { $, Refused, clock, gate, hasToken, make, newId, number, read, span, svg
 import { Pane, look, zoomTo } from "/panes.js";
 import { together } from "/together.js";
 import { ask, drawSettings, drawSpent, follow, tell, toast } from "/controls.js";
+import { Pointing } from "/pointing.js";
 import { accept, drawTrials } from "/trials.js";
 
 const SIGNS = { loading: "…", waiting: "…", starting: "●", running: "●", pausing: "‖", paused: "‖", stopping: "■", stopped: "■", interrupted: "▲", completed: "✓", failed: "✕", killed: "✕" };
@@ -23,6 +24,7 @@ let fields = [];
 let chart = "score";
 let best = null;
 const PROJECTIONS = { "": "Plane", max: "Maximum", mean: "Mean" };
+let heldLive = false;
 let only = localStorage.getItem("sted only") === "true";
 const seen = {};
 const due = {};
@@ -34,6 +36,10 @@ const raw = new Pane($("panes").children[0], "raw", "Raw");
 const second = new Pane($("panes").children[1], "filtered", "Filtered");
 const made = new Pane($("panes").children[2], "reconstructed", "Reconstructed");
 const panes = [raw, second, made];
+const pointing = new Pointing(raw, {
+  hold: () => { heldLive = following; setFollowing(false); },
+  go: () => { if (heldLive) setFollowing(true); },
+});
 const me = newId().slice(0, 16);
 
 // ------------------------------------------------------------------ the state
@@ -123,7 +129,9 @@ function parts(found) {
   part("log", versions.log, drawLog);
   if (isSeen("chart")) part("chart", `${chart}/${grown(found)}/${versions.trials}/${found.over}`, drawChart, 2 * PART_MS);
   if (found.plan === "optimize") part("trials", `${versions.trials}/${found.over}/${found.search.over}`, () => drawTrials(control(found) && !found.search.over));
-  if (control(found)) part("settings", `${versions.settings}/${found.filter?.frames}`, () => drawSettings(found.plan), 300);
+  if (control(found)) part("settings", `${versions.settings}/${found.filter?.frames}`, () => drawSettings(found.plan, (axes) => pointing.drawPlaces(axes)), 300);
+  else pointing.allow([]);
+  part("places", versions.places, () => pointing.applied());
 }
 
 const control = (found) => found.role === "control" && !found.over;
@@ -280,6 +288,7 @@ function pick(one) {
 }
 
 function setFollowing(on) {
+  if (on) heldLive = false;
   following = on;
   $("live").setAttribute("aria-pressed", String(on));
   if (on) chosen = picked = null;
@@ -528,7 +537,7 @@ document.addEventListener("visibilitychange", () => { if (!document.hidden) pane
 addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
   if (["INPUT", "SELECT", "TEXTAREA"].includes(event.target.tagName)) return;
-  const act = { p: pause, s: stop, l: () => setFollowing(true), ArrowLeft: () => step(-1), ArrowRight: () => step(1), "+": () => zoom(1.5), "=": () => zoom(1.5), "-": () => zoom(1 / 1.5), 0: () => zoom(0), a: () => panes.forEach((pane) => pane.image && pane.toggleAuto()), c: recolour, m: toggleSted, z: project, r: report, t: retone, "?": () => $("keys").showModal() }[event.key];
+  const act = { p: pause, s: stop, l: () => setFollowing(true), ArrowLeft: () => step(-1), ArrowRight: () => step(1), "+": () => zoom(1.5), "=": () => zoom(1.5), "-": () => zoom(1 / 1.5), 0: () => zoom(0), a: () => panes.forEach((pane) => pane.image && pane.toggleAuto()), c: recolour, m: toggleSted, z: project, r: report, t: retone, "?": () => $("keys").showModal(), Escape: () => pointing.take(null) }[event.key];
   if (act) { event.preventDefault(); act(); }
 });
 

@@ -47,7 +47,7 @@ export const read = async (path, signal) => (await ask(path, { signal })).json()
 export async function picture(path, signal) {
   const response = await ask(path, { signal });
   const numbers = (name) => (response.headers.get(name) || "").split(" ").map(Number);
-  return { blob: await response.blob(), limits: numbers("X-Limits"), shape: numbers("X-Shape"), pixelUm: numbers("X-Pixel")[0], mode: response.headers.get("X-Mode") || "" };
+  return { blob: await response.blob(), limits: numbers("X-Limits"), shape: numbers("X-Shape"), pixelUm: numbers("X-Pixel")[0], places: (response.headers.get("X-Places") || "").split(", ").filter(Boolean).map((one) => one.split(" ").map(Number)), mode: response.headers.get("X-Mode") || "" };
 }
 
 export async function send(path, body) {
