@@ -245,6 +245,12 @@ class ImspectorConfig(Model):
     channels: tuple[str, ...] = Field(
         (), description="names of the channels whose lasers are driven; all if absent"
     )
+    skip_lines: int = Field(
+        0,
+        ge=0,
+        le=64,
+        description="lines left out at the top of each frame; some are scanned badly",
+    )
     reply_s: float = Field(5.0, gt=0, le=600, description="time limit for one call (s)")
     confirm_s: float = Field(
         2.0, gt=0, le=600, description="time in which a value that was set must read back (s)"

@@ -56,4 +56,6 @@ def probe_imspector(host: str | None, out: Path) -> None:
     for answer in wrong:
         told = answer.error or f"was {answer.value!r}, reads {answer.again!r} once set to it"
         say(f"  {answer.path}: {told}")
+    if found["not_mapped"]:
+        say(f"  not mapped for these versions: {', '.join(found['not_mapped'])}")
     say(f"{out}: written")

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from devices.config import ImspectorConfig
 from devices.imspector.connection import Imspector
-from devices.imspector.devices import Beam, Driven, Focus, Laser, Scan, Stage
-from devices.imspector.labels import BEAM, FOCUS, SCAN, STAGE
+from devices.imspector.driven import Driven
+from devices.imspector.labels import ALL, BEAM, FOCUS, SCAN, STAGE
+from devices.imspector.lasers import Beam, Laser
+from devices.imspector.scan import Scan
+from devices.imspector.stages import Focus, Stage
 
 if TYPE_CHECKING:
     from pymmcore_plus.experimental.unicore import Device
@@ -56,6 +59,7 @@ def build_imspector(config: ImspectorConfig) -> dict[str, Device]:
 
 def _devices(config: ImspectorConfig, link: Imspector) -> dict[str, Device]:
     layout = link.layout
+    _check_mode(link)
     names = _channel_names(link)
     channels = _driven(config.channels, names)
     driven = Driven(link)
@@ -64,14 +68,33 @@ def _devices(config: ImspectorConfig, link: Imspector) -> dict[str, Device]:
         label = _unique(_laser_name(entry, number), lasers)
         lasers[label] = Laser(link, driven, number, channels, len(names), _emission(link, label))
     beam = Beam(link)
-    scan = Scan(link, driven, beam, list(lasers.values()), channels, next(iter(channels)))
+    scan = Scan(link, driven, beam, list(lasers.values()), names, list(channels), config.skip_lines)
     return {**lasers, BEAM: beam, STAGE: Stage(link), FOCUS: Focus(link), SCAN: scan}
+
+
+def _check_mode(link: Imspector) -> None:
+    """One frame a scan: planes and time points are taken one by one.
+
+    Raises
+    ------
+    ValueError
+        Imspector scans along other axes than x and y.
+    """
+    layout = link.layout
+    takes = "accepted: 'xy', as planes and time points are taken one by one"
+    mode = None if layout.scan_mode is None else link.find(layout.scan_mode)
+    if mode not in (None, "xy"):
+        raise ValueError(f"the scan mode is {mode!r} ({layout.scan_mode}); {takes}")
+    axes = None if layout.scan_axes is None else link.find(layout.scan_axes)
+    more = [axis for axis in list(axes or ())[2:] if str(axis) not in ("", "None")]
+    if more:
+        raise ValueError(f"scans along {', '.join(more)}, too ({layout.scan_axes}); {takes}")
 
 
 def _channel_names(link: Imspector) -> list[str]:
     """Of all channels; one without a name where all share their settings."""
     if link.layout.channels is None:
-        return ["all"]
+        return [ALL]
     return [
         str(entry.get("name") or f"channel {number}")
         for number, entry in enumerate(_entries(link.read(link.layout.channels)))

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import math
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from devices.imspector.calls import Calls
+from devices.imspector.calls import Calls, NoReply
 from devices.imspector.layouts import Layout, layout_of
-from devices.imspector.values import Parameters, Values, ValueTree
+from devices.imspector.scanning import Scanning, Unasked, frame_of, stacks_of
+from devices.imspector.values import Parameters, Values, ValueTree, rounded, same
 
 if TYPE_CHECKING:
     from devices.config import ImspectorConfig
@@ -24,13 +23,8 @@ _AGAIN_S = 0.25
 ignored the first time, and one of several in quick succession may be."""
 _POLL_S = 0.02
 """Between two readings of a value that is not there yet (s)."""
-_STATUS_S = 0.1
-"""Between two questions whether it still scans, where the end was not told (s)."""
-_SAME = 1e-4
-"""Relative difference below which a value is the one that was set: Imspector rounds to what its
-hardware can do, and keeps some as 32 bits."""
-_EARLY = 0.9
-"""Share of its exposure that a whole scan takes at least."""
+_WATCH_S = 0.1
+"""Between two looks whether a scan begins late (s)."""
 _ACTIVE = "Measurement/timing/progress"
 
 
@@ -71,13 +65,18 @@ class Imspector:
     ) -> None:
         self._config, self._connect, self._module, self._clock = config, connect, module, clock
         self.calls = Calls(config.reply_s)
-        self._ended = threading.Event()
         self._application: Any = None
         self._measurement: Any = None
         self._locks: list[Any] = []
         self._hands_off, self._closed = False, False
         self._name = config.measurement
         self._lost, self._adrift = False, False
+        self._scans = Scanning(self.calls, clock, config.reply_s, self._ask_scanning)
+        signals = module.MeasurementSignal
+        self._told = (
+            (self._scans.on_begin, signals.beg_measurement),
+            (self._scans.on_end, signals.end_measurement),
+        )
         self._reach()
         self.values = self._way()
         try:
@@ -100,11 +99,9 @@ class Imspector:
                 f"no server answers on {host or 'this computer'} ({said(error)}); accepted:"
                 " Imspector with its server on (Tools, Run Server)"
             ) from None
-        end = self._module.MeasurementSignal.end_measurement
-        self.calls(
-            "be told of the end",
-            lambda: self._application.connect_measurement_cb(self._on_end, end),
-        )
+        listen = self._application.connect_measurement_cb
+        for told, signal in self._told:
+            self.calls("be told of scans", partial(listen, told, signal))
 
     def _find(self) -> None:
         """Find the measurement that is driven."""
@@ -131,9 +128,15 @@ class Imspector:
         names = list(self.calls("configurations", measurement.configuration_names))
         if wanted not in names:
             raise RuntimeError(f"no configuration {wanted!r}; there is {', '.join(names)}")
+
+        def active() -> str:
+            return str(self.calls("active", lambda: measurement.active_configuration().name()))
+
+        if active() == wanted:  # to activate it once more would reset how its axes are synchronized
+            return
         self.calls("activate", lambda: measurement.activate(measurement.configuration(wanted)))
         self._until(
-            lambda: self.calls("active", lambda: measurement.active_configuration().name()),
+            active,
             lambda name: name == wanted,
             f"configuration {wanted!r}",
         )
@@ -161,9 +164,20 @@ class Imspector:
         self.calls("lock", lock)
 
     def close(self) -> None:
-        """Stop scanning, let people do as they like, and be told of nothing any more."""
+        """Stop scanning, let people do as they like, and be told of nothing any more.
+
+        A start that was not answered is waited for as long as it may come: `reply_s`.
+        """
         with suppress(Exception):
             self.stop()
+        while left := self._scans.may_begin_s:
+            time.sleep(min(left, _WATCH_S))
+            with suppress(Exception):
+                self.stop()
+        if self._hands_off and self._adrift:
+            # The lock of a connection that was lost may last; one that is released ends it.
+            with suppress(Exception):
+                self.hands_off()
         self._closed = True
         # Those of connections that were lost as well: it is not known what became of them.
         for lock in self._locks:
@@ -172,12 +186,10 @@ class Imspector:
         self._part()
 
     def _part(self) -> None:
-        end = self._module.MeasurementSignal.end_measurement
-        with suppress(Exception):
-            self.calls(
-                "be told no more",
-                lambda: self._application.disconnect_measurement_cb(self._on_end, end),
-            )
+        for told, signal in self._told:
+            with suppress(Exception):
+                deafen = self._application.disconnect_measurement_cb
+                self.calls("be told no more", partial(deafen, told, signal))
 
     def connected(self) -> None:
         """Connect again after a call was lost.
@@ -199,6 +211,8 @@ class Imspector:
         ------
         NotOpen
             It is closed.
+        Unasked
+            It scanned though nobody asked for it; it was stopped.
         RuntimeError
             There is no connection.
         """
@@ -208,13 +222,13 @@ class Imspector:
             if self._hands_off:
                 self.hands_off()
             self._adrift = False
+        if self._scans.unasked():
+            self.stop()
+            raise Unasked("Imspector scanned though nobody asked for it; it is stopped")
 
     def lose(self) -> None:
         """Take nothing for granted any more: connect again before the next call."""
         self._lost = True
-
-    def _on_end(self, *_told: Any) -> None:
-        self._ended.set()
 
     @property
     def version(self) -> str:
@@ -254,6 +268,8 @@ class Imspector:
                 grey = "" if self._settable(path) else "; it is greyed out in Imspector"
                 raise NotTaken(f"{path}: is {found!r}, not {value!r} as it was set to{grey}")
             if now >= again:
+                if rounded(found, value):
+                    break
                 self.values.set(path, value)
                 again = now + _AGAIN_S
             time.sleep(_POLL_S)
@@ -275,6 +291,21 @@ class Imspector:
         """
         self.check()
         return self._guarded(lambda: self.values.get(path))
+
+    def find(self, path: str) -> Any:
+        """Read a value that not every version has; None where there is none.
+
+        Raises
+        ------
+        NoReply
+            There is no answer.
+        """
+        try:
+            return self.values.get(path)
+        except NoReply:
+            raise
+        except RuntimeError:
+            return None
 
     def _guarded(self, work: Callable[[], Any]) -> Any:
         try:
@@ -324,24 +355,39 @@ class Imspector:
         RuntimeError
             It still scans, or does not say.
         """
-        if self.scanning:
-            self.calls("pause", lambda: self._application.pause(self._measurement))
+        scanned = self.scanning
+        if scanned:
+            self._guarded(self._pause)
             self._until(lambda: self.scanning, lambda active: not active, "the scan")
+        self._scans.stopped(scanned)
 
-    def scan(self, exposure_s: float, channels: int) -> list[NDArray[Any]]:
+    def _pause(self) -> None:
+        # A measurement of a connection that was lost is none of this one.
+        found = (
+            self.calls("measurement", self._application.active_measurement)
+            if self._adrift
+            else self._measurement
+        )
+        self.calls("pause", lambda: self._application.pause(found))
+
+    def scan(
+        self, least_s: float, channels: Sequence[str], names: Sequence[str]
+    ) -> list[NDArray[Any]]:
         """Run the measurement once.
 
         Parameters
         ----------
-        exposure_s
-            How long light falls on the sample (s); a scan takes at least that.
+        least_s
+            How long it takes at least (s).
         channels
-            How many frames there are to be.
+            Names of all channels that it scans.
+        names
+            Those whose frames are asked for.
 
         Returns
         -------
         list of ndarray
-            Rows × columns, for each channel.
+            Rows × columns, for each name.
 
         Raises
         ------
@@ -349,45 +395,23 @@ class Imspector:
             It did not begin, did not end in time, or was stopped in the middle.
         """
         self.check()
-        return list(self._guarded(lambda: self._scan(exposure_s, channels)))
+        return list(self._guarded(lambda: self._scan(least_s, channels, names)))
 
-    def _scan(self, exposure_s: float, channels: int) -> list[NDArray[Any]]:
-        self._ended.clear()
-        begun = self._clock()
-        self.calls("start", lambda: self._application.start(self._measurement))
-        end = begun + exposure_s + self._config.scan_s
-        while not self._ended.wait(_STATUS_S):
-            if self._clock() >= end:
-                with suppress(Exception):
-                    self.stop()
-                raise RuntimeError(
-                    f"the scan did not end within {exposure_s:.3g} + {self._config.scan_s:g} s"
-                )
-            # The end is not told where the connection was cut for a moment.
-            if self._clock() >= begun + exposure_s + _STATUS_S and not self._ask_scanning():
-                break
-        took = self._clock() - begun
-        if took < _EARLY * exposure_s:
-            raise RuntimeError(
-                f"the scan ended after {took:.3g} of {exposure_s:.3g} s: it was stopped in"
-                " Imspector"
-            )
-        return [self._frame(number) for number in range(channels)]
-
-    def _frame(self, number: int) -> NDArray[Any]:
-        def pixels() -> NDArray[Any]:
-            data = self._measurement.active_configuration().stack(number).data()
-            # Reading is over before the next scan writes there.
-            return np.array(data)
-
-        data = self.calls(f"stack {number}", pixels)
-        if math.prod(data.shape[:-2]) != 1:
-            raise RuntimeError(
-                f"stack {number} has the shape {data.shape}; accepted: one frame a scan (scan mode"
-                " xy)"
-            )
-        frame: NDArray[Any] = data.reshape(data.shape[-2:])
-        return frame
+    def _scan(
+        self, least_s: float, channels: Sequence[str], names: Sequence[str]
+    ) -> list[NDArray[Any]]:
+        measurement = self._measurement
+        self._scans.run(
+            lambda: self._application.start(measurement),
+            least_s,
+            least_s + self._config.scan_s,
+            self.stop,
+        )
+        scanned = self.calls("configuration", measurement.active_configuration)
+        numbers = self.calls("stacks", lambda: stacks_of(scanned, channels, names))
+        return [
+            self.calls(f"stack {number}", partial(frame_of, scanned, number)) for number in numbers
+        ]
 
 
 def said(error: BaseException) -> str:
@@ -399,18 +423,3 @@ def said(error: BaseException) -> str:
     'connect: Connection refused'
     """
     return (str(error).splitlines() or [""])[0].partition(" [")[0] or type(error).__name__
-
-
-def same(found: Any, wanted: Any) -> bool:
-    """Whether a value that was read is the one that was set.
-
-    Examples
-    --------
-    >>> same(9.9999997e-06, 1e-5), same(True, 1), same("xy", "xz")
-    (True, True, False)
-    """
-    if isinstance(wanted, bool) or isinstance(found, bool):
-        return bool(found) == bool(wanted)
-    if isinstance(wanted, int | float) and isinstance(found, int | float):
-        return math.isclose(found, wanted, rel_tol=_SAME, abs_tol=1e-15)
-    return bool(found == wanted)

@@ -3,3 +3,5 @@
 BEAM, SCAN, STAGE, FOCUS = "Beam", "Scan", "Stage", "Focus"
 PIXEL_SIZE = "PixelSize_nm"
 """Property of `SCAN`."""
+ALL = "all"
+"""Name of the channel of a system whose detectors share all settings."""

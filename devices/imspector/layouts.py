@@ -8,6 +8,7 @@ from devices.imspector.values import Values
 
 _SCAN = "ExpControl/scan/range"
 _MEASUREMENT = "ExpControl/measurement"
+_LINES = "ExpControl/gating/linesteps"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +32,21 @@ class Layout:
     channels
         A list with an entry for each channel; None where all share their settings.
     lines
-        Line accumulations of a step; None where they are not known.
+        Line accumulations of each step, a list.
+    lines_on
+        Whether they are used at all.
+    steps_active
+        Which steps are scanned, a list.
     line_steps
-        Which steps a channel is scanned in, a list; None likewise.
+        Which of them a channel is scanned in, a list; None where all share their settings.
+    repetitions
+        How often all steps are scanned; None where it is not known.
     gain, gate_active, gate_delay, gate_width
         Of a channel's detector; times in s. None where they are not known.
+    pixels_used
+        How many pixels are really scanned; None where it is not known.
+    scan_mode, scan_axes
+        Which axes are scanned; None likewise.
     coarse
         Position of the stage (m).
     groups
@@ -49,17 +60,41 @@ class Layout:
     active: str | None
     lasers: str
     channels: str | None
-    lines: str | None
+    lines: str
+    lines_on: str
+    steps_active: str
     line_steps: str | None
+    repetitions: str | None
     gain: str | None
     gate_active: str | None
     gate_delay: str | None
     gate_width: str | None
+    pixels_used: str | None
+    scan_mode: str | None
+    scan_axes: str | None
     coarse: str
     groups: tuple[str, ...]
     pixel_size: str = f"{_SCAN}/A/psz"
     length: str = f"{_SCAN}/A/len"
     pixels: str = f"{_SCAN}/A/res"
+
+    @property
+    def not_mapped(self) -> tuple[str, ...]:
+        """What is known of other generations, and not of this one, in words.
+
+        Examples
+        --------
+        >>> LAYOUTS[0].not_mapped, LAYOUTS[1].not_mapped[:2]
+        ((), ('detector gain', 'detector gate'))
+        """
+        words = {
+            "detector gain": self.gain,
+            "detector gate": self.gate_delay,
+            "channels": self.channels,
+            "whether a laser is used": self.active,
+            "scan mode": self.scan_mode,
+        }
+        return tuple(what for what, path in words.items() if path is None)
 
     def at(self, template: str, *, channel: int = 0, laser: int = 0, axis: str = "x") -> str:
         """A path with its numbers.
@@ -88,11 +123,17 @@ LAYOUTS = (
         lasers=f"{_MEASUREMENT}/channels/0/lasers",
         channels=f"{_MEASUREMENT}/channels",
         lines=f"{_MEASUREMENT}/line_steps/step_duration",
+        lines_on=f"{_MEASUREMENT}/line_steps/active",
+        steps_active=f"{_MEASUREMENT}/line_steps/step_active",
+        repetitions=f"{_MEASUREMENT}/line_steps/repetitions_used",
         line_steps=f"{_CHANNEL}/steps/linestep_active",
         gain=f"{_CHANNEL}/detsel/gain/calibrated",
         gate_active=f"{_CHANNEL}/gating/active",
         gate_delay=f"{_CHANNEL}/gating/delay",
         gate_width=f"{_CHANNEL}/gating/width",
+        pixels_used=f"{_SCAN}/A/res_used",
+        scan_mode=f"{_SCAN}/scanmode",
+        scan_axes="Measurement/axes/scan_axes",
         coarse=f"{_SCAN}/coarse_A/g_off",
         groups=(_MEASUREMENT, _SCAN),
     ),
@@ -104,14 +145,20 @@ LAYOUTS = (
         active=None,
         lasers="ExpControl/lasers/power_calibrated",
         channels=None,
-        lines=None,
+        lines=f"{_LINES}/step_values",
+        lines_on=f"{_LINES}/on",
+        steps_active=f"{_LINES}/steps_active",
         line_steps=None,
+        repetitions=None,
         gain=None,
         gate_active=None,
         gate_delay=None,
         gate_width=None,
+        pixels_used=None,
+        scan_mode=None,
+        scan_axes=None,
         coarse=f"{_SCAN}/offsets/coarse/A/g_off",
-        groups=("ExpControl/lasers", "ExpControl/scan"),
+        groups=("ExpControl/lasers", "ExpControl/scan", _LINES),
     ),
 )
 

@@ -6,12 +6,24 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from devices.imspector.connection import Imspector, same
+from devices.imspector.connection import Imspector
 from devices.imspector.layouts import Layout
+from devices.imspector.values import same
 
 _PATHS = {field.name for field in fields(Layout)} - {"versions", "tell", "groups"}
-_ONLY_READ = {"lasers", "channels", "line_steps", "coarse"}
-"""Lists, and what would move the stage."""
+_ONLY_READ = {
+    "lasers",
+    "channels",
+    "lines_on",
+    "steps_active",
+    "line_steps",
+    "repetitions",
+    "pixels_used",
+    "scan_mode",
+    "scan_axes",
+    "coarse",
+}
+"""What the driver never sets, and what would move the stage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +110,7 @@ def _answer(link: Imspector, path: str, *, only_read: bool) -> Answer:
     found = Answer(path, value)
     try:
         found = Answer(path, value, values.limits(path), values.settable(path))
-        if only_read or isinstance(value, list | dict):
+        if only_read:
             return found
         values.set(path, value)
         return Answer(path, value, found.limits, found.settable, values.get(path))
@@ -112,6 +124,7 @@ def report(link: Imspector, answers: list[Answer], version: str, drivers: Any) -
         "imspector": version,
         "paths": link.layout.versions,
         "way": link.values.way,
+        "not_mapped": link.layout.not_mapped,
         "devices": drivers,
         "answers": [asdict(answer) | {"differs": answer.differs} for answer in answers],
     }

@@ -13,6 +13,13 @@ READ_ONLY = 1 | 4
 _LIMITS = (("min", "max"), ("minimum", "maximum"), ("lower", "upper"))
 """Names that limits may have among a value's traits: they are documented nowhere."""
 
+_SAME = 1e-4
+"""Relative difference below which a value is the one that was set: Imspector rounds to what its
+hardware can do, and keeps some as 32 bits."""
+_ROUNDED = 0.01
+"""The same of a number that reads so after it was set twice: a power is rounded to what the table
+of its calibration has."""
+
 
 class Values(Protocol):
     """The values of the measurement that is driven."""
@@ -140,3 +147,32 @@ def limits_in(traits: Any) -> tuple[float, float] | None:
         if all(map(math.isfinite, found)) and found[0] < found[1]:
             return found
     return None
+
+
+def rounded(found: Any, wanted: Any) -> bool:
+    """Whether a number that was read is the one that was set, rounded.
+
+    Examples
+    --------
+    >>> rounded(29.994, 30.0), rounded(29.0, 30.0), rounded(0.01, 0.0)
+    (True, False, False)
+    """
+    numbers = isinstance(wanted, float) and isinstance(found, float)
+    return numbers and math.isclose(found, wanted, rel_tol=_ROUNDED)
+
+
+def same(found: Any, wanted: Any) -> bool:
+    """Whether a value that was read is the one that was set.
+
+    Examples
+    --------
+    >>> same(9.9999997e-06, 1e-5), same(True, 1), same("xy", "xz")
+    (True, True, False)
+    """
+    if isinstance(wanted, list) and isinstance(found, list):
+        return len(found) == len(wanted) and all(map(same, found, wanted))
+    if isinstance(wanted, bool) or isinstance(found, bool):
+        return bool(found) == bool(wanted)
+    if isinstance(wanted, int | float) and isinstance(found, int | float):
+        return math.isclose(found, wanted, rel_tol=_SAME, abs_tol=1e-15)
+    return bool(found == wanted)

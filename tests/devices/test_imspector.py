@@ -5,9 +5,6 @@ from __future__ import annotations
 import copy
 import inspect
 import json
-import time
-from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,97 +12,17 @@ import numpy as np
 import pytest
 import yaml
 
+from agent.bench.imspector.tree import old_tree, tree
 from agent.config import load
-from agent.record.ledger import Ledger
-from agent.record.reader import open_run
-from agent.run import Result
-from devices.config import ImspectorConfig, MicroscopeConfig
 from devices.errors import BindingError
-from devices.imspector import build
-from devices.imspector.connection import Imspector
 from devices.microscope import Microscope
 from devices.shot import Shot
-from tests.doubles.imspector import (
-    BEHAVIOURS,
-    Application,
-    Configuration,
-    FakeImspector,
-    Lock,
-    Measurement,
-    Value,
-    specpy,
-)
 from tests.doubles.interpolators import Blend
 from tests.faulty import cli
+from tests.helpers.imspector import SCOPE, Serve, check_rows, live, scope, take
 from tests.helpers.runs import mean_score, run_session
 
 MEASUREMENT = Path(__file__).parents[3] / "shared" / "data" / "imspector" / "measurement_16.3.yml"
-Serve = Callable[..., FakeImspector]
-
-
-def laser(label: str, name: str, watts: float, start: float) -> dict[str, Any]:
-    bound = {"device": label, "property": "Power", "unit": "%", "watts_per_unit": watts}
-    return {**bound, "range": [0, 100], "start": start, "safe": 0, "laser": name}
-
-
-def scanned(prop: str, least: float, most: float, start: float, **more: Any) -> dict[str, Any]:
-    return {"device": "Scan", "property": prop, "range": [least, most], "start": start, **more}
-
-
-SCOPE: dict[str, Any] = {
-    "imspector": {"confirm_s": 0.6, "reply_s": 0.5, "scan_s": 1.0},
-    "python_devices": {},
-    "shutter": "Beam",
-    "pixel_size_nm": 20,
-    "exposure": {"dwell_time": "dwell", "line_accumulations": "lines"},
-    "settings": {
-        "excitation": laser("Exc_640", "excitation", 1e-6, 20),
-        "depletion": laser("STED_775", "depletion", 1e-3, 30),
-        "dwell": scanned("DwellTime_us", 1, 100, 5, unit="µs"),
-        "lines": scanned("LineAccumulations", 1, 8, 1, kind="integer"),
-    },
-    "modes": {"sted": {}, "confocal": {"depletion": 0}},
-}
-
-
-@pytest.fixture
-def serve(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Serve]:
-    """Sets a server up, which the driver connects to."""
-    monkeypatch.setenv("STEDFAST_STATE", str(tmp_path / "state"))
-    servers = []
-
-    def begin(**options: Any) -> FakeImspector:
-        server = FakeImspector(**options)
-        servers.append(server)
-
-        def connect(config: ImspectorConfig) -> Imspector:
-            return Imspector(config, server.get_application, specpy)
-
-        monkeypatch.setattr(build, "connect", connect)
-        return server
-
-    yield begin
-    for server in servers:
-        server.free.set()
-
-
-def scope(**changes: Any) -> MicroscopeConfig:
-    return MicroscopeConfig.model_validate({**SCOPE, **changes})
-
-
-def take(microscope: Microscope, shot: Shot) -> Any:
-    """The frame of a shot."""
-    frames: list[Any] = []
-
-    def keep(image: Any, *_: Any) -> None:
-        frames.append(image.copy())
-
-    microscope.core.mda.events.frameReady.connect(keep)
-    try:
-        microscope.core.mda.run(iter([microscope.event(shot, 0)]))
-    finally:
-        microscope.core.mda.events.frameReady.disconnect(keep)
-    return frames[0]
 
 
 @pytest.mark.parametrize("old", [False, True], ids=["2026", "1.2"])
@@ -119,62 +36,7 @@ def test_a_frame_is_a_scan_at_what_was_accepted(serve: Serve, old: bool) -> None
         assert accepted["dwelltime"] == pytest.approx(5e-6)
         assert [one["active"] for one in accepted["lasers"]] == [True, True, False]
         assert take(microscope, Shot.confocal(None))[0, 0] == 20
-    assert server.dark and not server.locked and not server.on_end
-
-
-def live(tmp_path: Path, frames: int = 6, **microscope: Any) -> tuple[Result, Path]:
-    return run_session(
-        tmp_path,
-        session={"scorer": mean_score},
-        plan="live",
-        live={"frames": frames},
-        faults={"retries": 2},
-        microscope={**SCOPE, **microscope},
-    )
-
-
-def check_rows(run: Path) -> int:
-    """Frames of a run, each of whose recorded powers are those that its pixels tell."""
-    with closing(Ledger(run, readonly=True)) as ledger:
-        rows = [entry.data for entry in ledger.entries("frame")]
-    stored = open_run(run)
-    for number, row in enumerate(rows):
-        has = row["settings"]
-        told = has["excitation"] + 10 * has["depletion"]
-        assert abs(stored.frame(number)[6, 0] - told) <= 1
-    return len(rows)
-
-
-@pytest.mark.parametrize("behaviour", BEHAVIOURS)
-def test_what_is_recorded_is_what_was_scanned_at(
-    tmp_path: Path, serve: Serve, behaviour: str
-) -> None:
-    server = serve(behaviours=(behaviour,))
-    begun = time.monotonic()
-    result, run = live(tmp_path)
-    assert not server.scanning and not server.locked and result.safe, result.reason
-    if behaviour == "closed":  # it has its powers again when a person opens it
-        assert result.status == "failed" and "is not open in Imspector" in (result.reason or "")
-        assert check_rows(run) > 0
-        return
-    assert server.dark
-    if behaviour == "interlocked":
-        assert result.status == "failed" and "STED_775 does not emit" in (result.reason or "")
-        return
-    assert result.status == "completed", result.reason
-    assert check_rows(run) == 6
-    # A call that hangs, or a scan without an end, costs its limit and no more.
-    assert time.monotonic() - begun < 30
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_a_storm_of_everything_leaves_it_dark(tmp_path: Path, serve: Serve, seed: int) -> None:
-    server = serve(behaviours=BEHAVIOURS, chance=0.05, seed=seed)
-    server.values["STED_775"]["laser_on"] = True
-    result, run = live(tmp_path, frames=10)
-    assert not server.scanning and not server.locked and result.safe, result.reason
-    assert server.dark or "measurement" in (result.reason or "")  # which was closed
-    check_rows(run)
+    assert server.dark and not server.locked and not server.listeners
 
 
 def test_few_calls_lie_between_two_scans(tmp_path: Path, serve: Serve) -> None:
@@ -199,6 +61,81 @@ def test_a_pixel_size_that_is_not_imspectors_is_refused(serve: Serve) -> None:
     with pytest.raises(BindingError, match="by Imspector it is 20"), Microscope.open(wrong):
         pass
     assert server.dark and not server.scanned
+
+
+def test_each_channel_has_the_frame_of_its_own_stack(serve: Serve) -> None:
+    server = serve(values=tree(channels=("CONF 640", "STED 640")))
+    driven = {"imspector": {**SCOPE["imspector"], "channels": ["STED 640"]}}
+    with Microscope.open(scope(**driven)) as microscope:
+        assert server.dark
+        # The other channel is scanned, too, without any laser.
+        frame = take(microscope, Shot.sted(None, {"excitation": 40, "lines": 3}))
+        assert frame[0, 0] == 40 + 300
+        steps = server.scanned[-1].values["ExpControl"]["measurement"]["line_steps"]
+        assert steps["step_duration"] == [1, 3, 1, 1, 1, 1, 1, 1]
+
+
+def test_line_accumulations_that_are_not_used_are_not_offered(serve: Serve) -> None:
+    values = tree()
+    values["ExpControl"]["measurement"]["line_steps"]["active"] = False
+    serve(values=values)
+    with (
+        pytest.raises(BindingError, match="LineAccumulations"),
+        Microscope.open(scope()),
+    ):
+        pass
+
+
+def test_the_first_lines_of_a_frame_can_be_left_out(serve: Serve) -> None:
+    serve(behaviours=("bad_lines",))
+    with Microscope.open(scope()) as microscope:
+        assert take(microscope, Shot.sted(None, {}))[:2].min() == 30000
+    left_out = {"imspector": {**SCOPE["imspector"], "skip_lines": 2}}
+    with Microscope.open(scope(**left_out)) as microscope:
+        frame = take(microscope, Shot.sted(None, {}))
+        assert frame.shape == microscope.shape == (30, 32) and frame.max() < 1000
+
+
+def test_a_scan_along_other_axes_is_refused_before_any_light(serve: Serve) -> None:
+    server = serve()
+    server.values["ExpControl"]["scan"]["range"]["scanmode"] = "xyz"
+    with (
+        pytest.raises(BindingError, match=r"scan mode is 'xyz'.*accepted: 'xy'"),
+        Microscope.open(scope()),
+    ):
+        pass
+    server.values["ExpControl"]["scan"]["range"]["scanmode"] = "xy"
+    server.values["Measurement"]["axes"]["scan_axes"][2] = "ExpControl T"
+    with (
+        pytest.raises(BindingError, match=r"along ExpControl T, too.*accepted: 'xy'"),
+        Microscope.open(scope()),
+    ):
+        pass
+    assert not server.scans and not server.locked
+
+
+def test_paths_of_before_16_3_are_driven(
+    tmp_path: Path, serve: Serve, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = serve(values=old_tree(), old=True)
+    lasers = {"excitation": "Laser 0", "depletion": "Laser 1"}
+    settings = {
+        name: {**one, "device": lasers.get(name, one["device"])}
+        for name, one in SCOPE["settings"].items()
+    }
+    with Microscope.open(scope(settings=settings)) as microscope:
+        frame = take(microscope, Shot.sted(None, {"excitation": 40, "lines": 2}))
+        assert frame[0, 0] == 40 + 300 and "Gain" not in microscope.core.getDevicePropertyNames(
+            "Scan"
+        )
+        control = server.scanned[-1].values["ExpControl"]
+        assert control["gating"]["linesteps"]["step_values"][0] == 2
+    assert server.dark
+    report = tmp_path / "report.json"
+    code, _, said = cli(capsys, "devices", "--imspector", "", "--probe", str(report))
+    assert code == 0 and "not mapped" in said and "detector gain" in said
+    found = json.loads(report.read_text())
+    assert found["paths"] == "14 to early 16" and "detector gate" in found["not_mapped"]
 
 
 def test_a_probe_takes_no_light_and_says_what_differs(
@@ -252,16 +189,19 @@ def test_what_is_wrong_with_the_connection_is_a_line(serve: Serve) -> None:
     unknown = pytest.raises(BindingError, match="none of the known paths is there")
     with unknown, Microscope.open(scope()):
         pass
-    assert not server.on_end
+    assert not server.listeners
 
 
 def test_the_double_has_the_names_and_signatures_of_specpy() -> None:
+    specpy = pytest.importorskip("specpy")
+    from agent.bench.imspector import client
+
     for double, real in (
-        (Application, specpy.Application),
-        (Value, specpy.Value),
-        (Measurement, specpy.Measurement),
-        (Configuration, specpy.Configuration),
-        (Lock, specpy.MeasurementGuiLock),
+        (client.Application, specpy.Application),
+        (client.Value, specpy.Value),
+        (client.Measurement, specpy.Measurement),
+        (client.Configuration, specpy.Configuration),
+        (client.Lock, specpy.MeasurementGuiLock),
     ):
         for name in (name for name in dir(double) if not name.startswith("_")):
             assert hasattr(real, name), f"{real.__name__} has no {name}"
@@ -272,6 +212,7 @@ def test_the_double_has_the_names_and_signatures_of_specpy() -> None:
             assert len(asked) in taken, documented
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not MEASUREMENT.is_file(), reason="needs the data beside the project")
 def test_the_tree_of_a_real_microscope_is_driven(serve: Serve) -> None:
     """Three channels and seven lasers, of which one channel and two lasers are used."""

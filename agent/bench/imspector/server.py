@@ -1,0 +1,441 @@
+"""A double of Imspector's server: it keeps what it has *accepted*, and scans at that.
+
+It can misbehave in each way that real systems are reported to, alone or by chance. What was lit,
+and when, it logs by itself, so that it can be asked what fell on the sample.
+"""
+
+from __future__ import annotations
+
+import copy
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.bench.imspector.behaviours import BEHAVIOURS, ONCE
+from agent.bench.imspector.scans import lasers_of, pattern, scan_of
+from agent.bench.imspector.tree import RAW, UNITS, power_of, raw_of, tree
+
+FIRST = 3
+"""Scans before anything that happens once: opening has one of them, in the dark."""
+_KEPT = 20
+"""Of the latest scans."""
+_LATE_S = 0.15
+"""How long a configuration takes to become active."""
+_QUICK_S = 0.01
+"""Between settings that come in quick succession, at most."""
+_STEPS = 4096
+"""Of a laser's controller, where powers are rounded to what it can do."""
+_HANGS_S = 60.0
+_ENDLESS_S = 60.0
+
+BEGIN, END = "beg_measurement", "end_measurement"
+"""What a client is told, by the names of specpy's signals."""
+CALLS = frozenset(
+    {
+        "get",
+        "put",
+        "mode",
+        "traits",
+        "state",
+        "version",
+        "drivers",
+        "names",
+        "active",
+        "configurations",
+        "active_configuration",
+        "activate",
+        "stacks",
+        "stack",
+        "start",
+        "run",
+        "pause",
+        "lock",
+        "unlock",
+        "listen",
+        "deafen",
+    }
+)
+"""What a client may ask for."""
+STATUS = "Measurement/timing/progress"
+Pixels = Callable[[Mapping[str, Any], int, tuple[int, int]], NDArray[Any]]
+
+
+@dataclass
+class Scanned:
+    """One scan: what was accepted when it began, when (monotonic s), and how long it took (s)."""
+
+    values: dict[str, Any]
+    began: float
+    seconds: float
+
+
+@dataclass
+class FakeImspector:
+    """The server.
+
+    Parameters
+    ----------
+    values
+        The tree of the configuration `stedfast`.
+    others
+        Those of further configurations, by name.
+    active
+        The configuration that is active.
+    behaviours
+        Some of `BEHAVIOURS`.
+    chance
+        Of each of them that may happen at any call or scan.
+    seed
+        Of chance.
+    call_s
+        How long each call takes (s).
+    late_s
+        When a scan begins whose start was not answered (s).
+    old
+        Without `value_at`, as specpy 1.2.
+    pixels
+        Makes a frame of the values, a channel's number and a shape; a pattern that depends on the
+        lasers if absent.
+    """
+
+    values: dict[str, Any] = field(default_factory=tree)
+    others: dict[str, dict[str, Any]] = field(default_factory=dict)
+    active: str = "stedfast"
+    behaviours: tuple[str, ...] = ()
+    chance: float = 1.0
+    seed: int = 0
+    call_s: float = 0.0
+    late_s: float = 0.02
+    old: bool = False
+    pixels: Pixels | None = None
+
+    def __post_init__(self) -> None:
+        assert set(self.behaviours) <= set(BEHAVIOURS)
+        self._random = random.Random(self.seed)
+        self._left = set(ONCE)
+        self._grey: set[str] = set()
+        self._last_set = 0.0
+        self._becoming: tuple[str, float] | None = None
+        self._guard = threading.RLock()
+        self._halt = threading.Event()
+        self.trees = {"stedfast": self.values, **self.others}
+        self.scans = 0
+        self.scanned: deque[Scanned] = deque(maxlen=_KEPT)
+        self.scanning = False
+        self.locked = False
+        self.open = True
+        self.calls = 0
+        self.connections = 0
+        self.dead: set[int] = set()
+        self.frames: list[tuple[str, NDArray[Any]]] = []
+        self.listeners: dict[tuple[int, str], Callable[[], object]] = {}
+        self.free = threading.Event()
+        """Lets go of calls that hang."""
+        if "interlocked" in self.behaviours:
+            self.values["STED_775"]["laser_on"] = False
+
+    # ------------------------------------------------------------------ clients
+
+    def connect(self, host: str = "") -> int:
+        """Connect; returns the connection's number.
+
+        Raises
+        ------
+        RuntimeError
+            There is no server at that host.
+        """
+        if host == "nobody":
+            raise RuntimeError("connect: Connection refused [system:111 at connect.hpp:5]")
+        self.connections += 1
+        return self.connections
+
+    def ask(self, connection: int, name: str, *arguments: Any) -> Any:
+        """A call of a client.
+
+        Raises
+        ------
+        RuntimeError
+            It is refused, or the connection is lost.
+        """
+        if name not in CALLS:
+            raise RuntimeError(f"unknown call {name!r}")
+        self.calls += 1
+        if self.call_s:
+            time.sleep(self.call_s)
+        if connection not in self.dead and self.does("disconnected"):
+            self._lose(connection)
+        if connection in self.dead:
+            raise RuntimeError("the connection was closed by the server")
+        if self.does("hung"):
+            self.free.wait(_HANGS_S)
+        if name == "start" and self.does("late_start"):
+            threading.Timer(self.late_s, self._begin_late).start()
+            self._lose(connection)
+            raise RuntimeError("the connection was closed by the server")
+        if not self.scanning and self.does("started"):
+            self._begin_if_idle()
+        if name in ("listen", "deafen"):
+            arguments = (connection, *arguments)
+        return getattr(self, name)(*arguments)
+
+    def _lose(self, connection: int) -> None:
+        self.dead.add(connection)
+        self.listeners = {key: one for key, one in self.listeners.items() if key[0] != connection}
+
+    def does(self, behaviour: str) -> bool:
+        """Whether it happens now; what happens once does not again."""
+        if behaviour not in self.behaviours or self._random.random() >= self.chance:
+            return False
+        if behaviour in ONCE:
+            if behaviour not in self._left or self.scans < FIRST:
+                return False
+            self._left.remove(behaviour)
+        return True
+
+    def listen(self, connection: int, signal: str, told: Callable[[], object]) -> None:
+        """Be told of begin or end of a scan."""
+        self.listeners[connection, signal] = told
+
+    def deafen(self, connection: int, signal: str) -> None:
+        """Be told no more."""
+        self.listeners.pop((connection, signal), None)
+
+    def _tell(self, signal: str) -> None:
+        if "untold" in self.behaviours:
+            return
+        for (_, wanted), told in list(self.listeners.items()):
+            if wanted == signal:
+                told()
+
+    def version(self) -> str:
+        """Of Imspector."""
+        return "16.3.13800"
+
+    def drivers(self) -> dict[str, str]:
+        """Of its devices."""
+        return {"ExpControl": "AIFpgaV3 Driver", "STED_775": "MPB Laser"}
+
+    def lock(self) -> None:
+        """Keep the people at the PC from changing anything; a client that dies leaves it so."""
+        self.locked = True
+
+    def unlock(self) -> None:
+        """Let them."""
+        self.locked = False
+
+    # ------------------------------------------------------------------ measurements
+
+    def names(self) -> list[str]:
+        """Measurements that are open."""
+        return ["meas01"] if self.open else []
+
+    def configurations(self) -> list[str]:
+        """Of the measurement."""
+        return list(self.trees)
+
+    def active_configuration(self) -> str:
+        """The one that is active; it may become so a little later than it was asked for."""
+        if self._becoming is not None and time.monotonic() >= self._becoming[1]:
+            self.active, self._becoming = self._becoming[0], None
+        return self.active
+
+    def activate(self, name: str) -> None:
+        """Make a configuration the active one."""
+        self.trees[name].get("Measurement", {}).get("axes", {})["num_synced"] = 2
+        when = time.monotonic() + (_LATE_S if "late" in self.behaviours else 0.0)
+        self._becoming = (name, when)
+
+    def _tree(self) -> dict[str, Any]:
+        if not self.open:
+            raise RuntimeError("there is no active measurement")
+        return self.trees[self.active_configuration()]
+
+    def at(self, path: str) -> Any:
+        """What a path has in the active configuration.
+
+        Raises
+        ------
+        RuntimeError
+            There is no such path.
+        """
+        found: Any = self._tree()
+        for part in filter(None, path.split("/")):
+            try:
+                found = found[int(part)] if isinstance(found, list) else found[part]
+            except (KeyError, IndexError, ValueError, TypeError):
+                raise RuntimeError(f"No parameter '{path}'") from None
+        return found
+
+    def get(self, path: str) -> Any:
+        """The same, for a client to keep."""
+        return copy.deepcopy(self.at(path))
+
+    def state(self, path: str) -> Any:
+        """Of the tree of the status."""
+        if path != STATUS:
+            raise RuntimeError(f"Unknown device or parameter '{path}'")
+        return {"active": self.scanning}
+
+    def mode(self, path: str) -> int:
+        """Bits of a value's mode: 1 where it is read-only."""
+        return int("greyed" in self.behaviours and path not in self._grey)
+
+    def traits(self, path: str) -> dict[str, float]:
+        """Limits of a value."""
+        if not path.endswith("power/calibrated"):
+            return {}
+        unit = self.at(path.removesuffix("calibrated")).get("units_used") or "%"
+        return {"min": 0.0, "max": UNITS[unit]}
+
+    def put(self, path: str, value: Any) -> None:
+        """What a client asks for; taken or not.
+
+        Raises
+        ------
+        RuntimeError
+            There is no such path, or it is a whole dictionary.
+        """
+        before = self.at(path)
+        if isinstance(before, dict):
+            if set(value) <= {"num_synced"} or path != "Measurement/axes":
+                raise RuntimeError(f"cannot set {path}: not all of its values may be set")
+            before.update({key: one for key, one in value.items() if key != "num_synced"})
+            return
+        now = time.monotonic()
+        if "greyed" in self.behaviours and path not in self._grey:
+            self._grey.add(path)
+            return
+        soon, self._last_set = now - self._last_set < _QUICK_S, now
+        if soon and self.does("dropped"):
+            return
+        if isinstance(before, list) and len(value) != len(before):
+            raise RuntimeError(f"cannot set {path}: {len(before)} values")
+        self.take(path, value)
+
+    def take(self, path: str, value: Any) -> None:
+        """A value that was taken, and what goes with it."""
+        above, _, last = path.rpartition("/")
+        group = self.at(above)
+        if last in ("calibrated", "raw") and "raw" in group:
+            unit = group.get("units_used") or "%"
+            raw = raw_of(value, unit) if last == "calibrated" else value
+            if "raw" in self.behaviours:
+                raw = round(raw * _STEPS / RAW) * RAW / _STEPS
+                group["calibrated"] = power_of(raw, unit)
+            else:
+                group["calibrated"] = value if last == "calibrated" else power_of(raw, unit)
+            group["raw"] = raw
+            return
+        group[int(last) if isinstance(group, list) else last] = copy.deepcopy(value)
+        if last in ("len", "psz") and "res" in group:
+            group["res"] = round(group["len"] / group["psz"])
+            if "res_used" in group:
+                group["res_used"] = group["res"] - ("res_used" in self.behaviours)
+
+    # ------------------------------------------------------------------ scans
+
+    def run(self) -> None:
+        """Scan, and return at its end; some versions raise at once."""
+        self.start()
+        if "bad_cast" in self.behaviours:
+            raise RuntimeError("bad cast")
+        while self.scanning:
+            time.sleep(0.005)
+
+    def start(self) -> None:
+        """Begin a scan, and return at once.
+
+        Raises
+        ------
+        RuntimeError
+            There is no measurement, or it scans.
+        """
+        if self.does("closed"):
+            self.open = False
+            threading.Timer(0.2, lambda: setattr(self, "open", True)).start()
+        if not self.open:
+            raise RuntimeError("the measurement is closed")
+        with self._guard:
+            if self.scanning:
+                raise RuntimeError("a measurement is running")
+            self._begin()
+
+    def _begin_if_idle(self) -> None:
+        with self._guard:
+            if self.open and not self.scanning:
+                self._begin()
+
+    def _begin_late(self) -> None:
+        while self.scanning:
+            time.sleep(0.002)
+        self._begin_if_idle()
+
+    def _begin(self) -> None:
+        self.scanning = True
+        self._halt.clear()
+        threading.Thread(target=self._scan, daemon=True).start()
+
+    def pause(self) -> None:
+        """Stop the scan."""
+        self._halt.set()
+
+    def _scan(self) -> None:
+        began, accepted = time.monotonic(), copy.deepcopy(self._tree())
+        self._tell(BEGIN)
+        channels, shape, seconds = scan_of(accepted)
+        stopped, for_ever = self.does("stopped"), self.does("runs_on")
+        make = self.pixels or pattern
+        frames = [make(accepted, number, shape) for number in range(len(channels))]
+        lasts = _ENDLESS_S if for_ever else seconds / 2 if stopped else seconds
+        self._halt.wait(max(0.0, began + lasts - time.monotonic()))
+        if self.does("changed"):
+            self.take("ExpControl/measurement/channels/0/lasers/1/power/calibrated", 77.0)
+        for frame in frames:
+            if "bad_lines" in self.behaviours:
+                frame[:2] = 30000
+            if stopped or for_ever or self._halt.is_set():
+                frame[shape[0] // 2 :] = 0
+        found = [
+            (f"{name} {{0}}", frame.astype(np.int16)[None, None])
+            for name, frame in zip(channels, frames, strict=True)
+        ]
+        self.frames = self.frames + found if "growing" in self.behaviours else found
+        self.scans += 1
+        self.scanned.append(Scanned(accepted, began, time.monotonic() - began))
+        self.scanning = False
+        self._tell(END)
+
+    def stacks(self) -> list[str]:
+        """Names of what the active configuration has scanned."""
+        return [name for name, _ in self.frames]
+
+    def stack(self, which: int | str) -> NDArray[Any]:
+        """One of them, by its number or name.
+
+        Raises
+        ------
+        RuntimeError
+            There is none.
+        """
+        for number, (name, data) in enumerate(self.frames):
+            if which in (number, name):
+                return data
+        raise RuntimeError(f"there is no stack {which!r}")
+
+    @property
+    def dark(self) -> bool:
+        """No light falls on the sample, and none would if somebody pressed Start."""
+        lit = [
+            laser
+            for values in self.trees.values()
+            for laser in lasers_of(values)
+            if laser["active"] and laser["power"] > 0
+        ]
+        return not self.scanning and not lit

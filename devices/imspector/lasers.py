@@ -1,0 +1,159 @@
+"""Lasers, and the beam: light falls on the sample while Imspector scans, and at no other time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+from pymmcore_plus.experimental.unicore import ShutterDevice
+
+from devices.imspector.connection import Imspector, NotOpen
+from devices.imspector.driven import Driven
+from devices.imspector.values import same
+
+_PER_CENT = (0.0, 100.0)
+"""Powers that are accepted where Imspector states no limits, in the units of the calibration."""
+
+
+class Laser(ShutterDevice):
+    """A laser as the scan uses it: its power, and whether it is used at all.
+
+    It shines on the sample while Imspector scans, and at no other time. Open means that a channel
+    uses it; closing it takes it out of all channels, and a power above 0 puts it in again.
+
+    Parameters
+    ----------
+    link, driven
+        The connection, and what is watched.
+    number
+        Among Imspector's lasers.
+    channels
+        Names of the channels that are driven, by their numbers.
+    all_channels
+        How many there are.
+    emission
+        Path of what says whether its head emits; None where there is none.
+    """
+
+    def __init__(
+        self,
+        link: Imspector,
+        driven: Driven,
+        number: int,
+        channels: Mapping[int, str],
+        all_channels: int,
+        emission: str | None,
+    ) -> None:
+        super().__init__()
+        self._link, self._driven = link, driven
+        self._emission = emission
+        at = link.layout.at
+        every = range(all_channels)
+        power = {channel: at(link.layout.power, channel=channel, laser=number) for channel in every}
+        used = link.layout.active
+        self._power = power
+        self._used = (
+            {channel: at(used, channel=channel, laser=number) for channel in every}
+            if used is not None
+            else {}
+        )
+        for channel, name in channels.items():
+            self.register_property(
+                "Power" if len(channels) == 1 else f"Power {name}",
+                limits=link.values.limits(power[channel]) or _PER_CENT,
+                property_type=float,
+                getter=self._getter(channel),
+                setter=self._setter(channel),
+            )
+        if emission is not None:
+            self.register_property(
+                "Emission",
+                property_type=int,
+                is_read_only=True,
+                getter=Laser._get_emission,
+            )
+
+    def _get_emission(self) -> int:
+        return int(bool(self._emission and self._link.read(self._emission)))
+
+    def _getter(self, channel: int) -> Callable[[Laser], float]:
+        def get_power(laser: Laser) -> float:
+            try:
+                return float(laser._driven.get(laser._power[channel]))
+            except NotOpen:  # of a measurement that was closed, nothing can be scanned
+                return 0.0
+
+        return get_power
+
+    def _setter(self, channel: int) -> Callable[[Laser, float], None]:
+        def set_power(laser: Laser, value: float) -> None:
+            try:
+                laser._driven.set(laser._power[channel], float(value))
+            except NotOpen:
+                if value > 0:
+                    raise
+                return
+            if value > 0 and channel in laser._used:
+                laser._driven.set(laser._used[channel], True)
+
+        return set_power
+
+    def get_open(self) -> bool:
+        """Whether any channel uses it; none does of a measurement that was closed."""
+        try:
+            if self._used:
+                return any(bool(self._link.read(path)) for path in self._used.values())
+            return any(float(self._link.read(path)) > 0 for path in self._power.values())
+        except NotOpen:
+            return False
+
+    def set_open(self, open: bool) -> None:
+        """Take it out of all channels; only a power puts it in."""
+        if not open:
+            with suppress(NotOpen):
+                self._close()
+
+    def _close(self) -> None:
+        dark: dict[int, tuple[str, Any]] = {
+            channel: (path, False) for channel, path in self._used.items()
+        } or {channel: (path, 0.0) for channel, path in self._power.items()}
+        for path, value in dark.values():
+            if not same(self._link.read(path), value):
+                self._driven.set(path, value)
+
+    def check(self) -> None:
+        """Before a scan.
+
+        Raises
+        ------
+        RuntimeError
+            A channel uses it, and its head does not emit: the interlock, or its key.
+        """
+        if self._emission is None or bool(self._link.read(self._emission)):
+            return
+        if self.get_open() and any(float(self._link.read(one)) > 0 for one in self._power.values()):
+            raise RuntimeError(f"{self.get_label()} does not emit ({self._emission} is off)")
+
+
+class Beam(ShutterDevice):
+    """Whether Imspector may scan: light falls on the sample then, and at no other time."""
+
+    def __init__(self, link: Imspector) -> None:
+        super().__init__()
+        self._link = link
+        self.allowed = False
+
+    def get_open(self) -> bool:
+        """Whether it may, or does."""
+        return self.allowed or self._link.scanning
+
+    def set_open(self, open: bool) -> None:
+        """Allow it, or stop it."""
+        self.allowed = bool(open)
+        if not open:
+            self._link.stop()
+
+    def shutdown(self) -> None:
+        """Stop it."""
+        self.set_open(False)

@@ -1,0 +1,123 @@
+"""What real systems do, on the double: what is recorded was applied, and it ends dark."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from agent.bench.imspector.behaviours import BEHAVIOURS
+from agent.bench.imspector.server import FIRST, FakeImspector
+from agent.bench.imspector.tree import tree
+from devices.config import ImspectorConfig
+from devices.imspector import build
+from tests.helpers.imspector import SCOPE, Serve, check_rows, live
+from tests.helpers.runs import recorded
+
+ENDS = {"interlocked": "STED_775 does not emit", "closed": "is not open in Imspector"}
+"""How a run ends that cannot go on."""
+FAULTS = {
+    "disconnected": ["closed by the server"],
+    "hung": ["did not answer within 0.5 s"],
+    "stopped": ["it was stopped in Imspector"],
+    "changed": ["it was changed in Imspector"],
+    "runs_on": ["did not end within"],
+    "late_start": ["the scan may still begin", "nobody asked for it"],
+    "started": ["nobody asked for it"],
+}
+"""What its ledger says."""
+
+
+@pytest.mark.parametrize("behaviour", BEHAVIOURS)
+def test_what_is_recorded_is_what_was_scanned_at(
+    tmp_path: Path, serve: Serve, behaviour: str
+) -> None:
+    server = serve(behaviours=(behaviour,))
+    begun = time.monotonic()
+    # Long enough that half of it is not the time that calls take on a busy machine.
+    slowly = {**SCOPE["settings"], "dwell": {**SCOPE["settings"]["dwell"], "start": 100}}
+    changes = {"settings": slowly} if behaviour == "stopped" else {}
+    result, run = live(tmp_path, frames=5, **changes)
+    assert not server.scanning and not server.locked and result.safe, result.reason
+    assert server.dark or behaviour == "closed"  # it has its powers when a person opens it
+    if behaviour in ENDS:
+        assert result.status == "failed" and ENDS[behaviour] in (result.reason or "")
+        assert check_rows(run) == (0 if behaviour == "interlocked" else 2)
+        return
+    assert result.status == "completed", result.reason
+    assert check_rows(run) == 5
+    faults = [str(one["what"]) for one in recorded(run).faults if one["policy"] == "retry"]
+    assert bool(faults) == (behaviour in FAULTS), faults
+    for said in FAULTS.get(behaviour, ()):
+        assert any(said in fault for fault in faults), faults
+    # A call that hangs, or a scan without an end, costs its limit and no more.
+    assert time.monotonic() - begun < 30
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_storm_of_everything_leaves_it_dark(tmp_path: Path, serve: Serve, seed: int) -> None:
+    server = serve(behaviours=BEHAVIOURS, chance=0.05, seed=seed)
+    server.values["STED_775"]["laser_on"] = True
+    result, run = live(tmp_path, frames=10)
+    assert not server.scanning and not server.locked and result.safe, result.reason
+    assert server.dark or "measurement" in (result.reason or "")  # which was closed
+    check_rows(run)
+
+
+def test_a_configuration_becomes_active_late(tmp_path: Path, serve: Serve) -> None:
+    server = serve(behaviours=("late",), others={"overview": tree(64)}, active="overview")
+    server.values["Measurement"]["axes"]["num_synced"] = 1
+    wanted = {"imspector": {**SCOPE["imspector"], "configuration": "stedfast"}}
+    result, run = live(tmp_path, frames=1, **wanted)
+    assert result.status == "completed", result.reason
+    assert server.active == "stedfast" and check_rows(run) == 1
+    axes = server.values["Measurement"]["axes"]
+    assert axes["num_synced"] == 2  # as activating does
+    axes["num_synced"] = 1
+    (again := tmp_path / "again").mkdir()
+    assert live(again, frames=1, **wanted)[0].status == "completed"
+    assert axes["num_synced"] == 1  # it was active
+
+
+def test_a_start_whose_answer_is_lost_is_waited_for_at_the_end(serve: Serve) -> None:
+    server = serve(late_s=0.3)
+    link = build.connect(ImspectorConfig(confirm_s=0.6, reply_s=0.5, scan_s=1.0))
+    link.hands_off()
+    for _ in range(FIRST):
+        link.scan(0.01, ["STED 640"], ["STED 640"])
+    server.behaviours = ("late_start",)
+    with pytest.raises(RuntimeError, match="the scan may still begin"):
+        link.scan(0.01, ["STED 640"], ["STED 640"])
+    assert not server.scanning
+    server.values["ExpControl"]["measurement"]["channels"][0]["dwelltime"] = 1e-2
+    link.close()
+    # It did begin, and would have taken ten seconds.
+    assert server.scans == FIRST + 1 and server.scanned[-1].seconds < 5
+    assert not server.scanning and not server.locked
+
+
+def test_what_the_server_does_always() -> None:
+    server = FakeImspector()
+    with pytest.raises(RuntimeError, match="No parameter 'ExpControl/nothing'"):
+        server.get("ExpControl/nothing")
+    with pytest.raises(RuntimeError, match="Unknown device or parameter"):
+        server.state("nothing")
+    with pytest.raises(RuntimeError, match="not all of its values"):
+        server.put("ExpControl/scan/range/x", {"psz": 1e-8})
+    axes = server.get("Measurement/axes")
+    server.put("Measurement/axes", {**axes, "num_synced": 1})
+    assert server.get("Measurement/axes/num_synced") == 2
+    server.put("Measurement/axes/num_synced", 1)
+    assert server.get("Measurement/axes/num_synced") == 1
+    power = "ExpControl/measurement/channels/0/lasers/0/power"
+    server.put(f"{power}/raw", 10.0)
+    assert server.get(f"{power}/calibrated") == pytest.approx(100)
+
+
+def test_a_run_that_returns_at_once_is_never_used(serve: Serve) -> None:
+    server = serve(behaviours=("bad_cast",))
+    with pytest.raises(RuntimeError, match="bad cast"):
+        server.run()
+    assert server.scanning
+    server.pause()
