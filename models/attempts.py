@@ -120,9 +120,10 @@ class Attempts(Generic[Place]):
                 self._tile = half
                 self.note(place, f"out of memory; in tiles of {half} pixels from here on")
             elif last:
+                said = f" ({failure.detail})" if failure.detail else ""
                 raise MemoryError(
                     f"a frame of {shape[0]} × {shape[1]} pixels needs more memory than there is,"
-                    " even in the smallest tiles"
+                    f" even in the smallest tiles{said}"
                 )
             else:
                 self.places.pop(0)

@@ -24,21 +24,25 @@ class Failure(NamedTuple):
         Memory was short.
     text
         The error, in one line.
+    detail
+        What is known of memory that was short.
 
     Examples
     --------
-    >>> Failure.of(MemoryError("no memory left"))
-    Failure(short=True, text='out of memory')
+    >>> Failure.of(MemoryError("3 GB needed"))
+    Failure(short=True, text='out of memory', detail='3 GB needed')
     """
 
     short: bool
     text: str
+    detail: str = ""
 
     @classmethod
     def of(cls, error: BaseException) -> Failure:
         """Of an exception."""
         short = short_of_memory(error)
-        return cls(short, "out of memory" if short else error_text(error))
+        detail = str(error) if isinstance(error, MemoryError) else ""
+        return cls(short, "out of memory" if short else error_text(error), detail)
 
 
 def gpu(asked: str) -> str | None:

@@ -90,7 +90,9 @@ def run_bench(
     passed = name not in _TESTS or all(check.holds for check in measured.checks)
     if as_json:
         checks = [check.as_dict() for check in measured.checks]
-        print(json.dumps({**about, "raw": measured.raw, "checks": checks}, indent=1))
+        left_out = [{"name": one.name, "why": one.why} for one in measured.left_out]
+        told = {**about, "raw": measured.raw, "checks": checks, "left_out": left_out}
+        print(json.dumps(told, indent=1))
     else:
         _print(about, measured)
     return passed
@@ -112,6 +114,7 @@ def _print(about: dict[str, Any], measured: Measurement) -> None:
             f"{check.value:.4g} {check.unit} (target {check.relation} {check.target:g})",
             soft_wrap=True,
         )
+    console.print(measured.summary(), soft_wrap=True)
 
 
 def _machine() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -38,14 +39,40 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
+class Absent:
+    """A check that could not be made here, and why not: a GPU, data or a library is missing."""
+
+    name: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Measurement:
-    """A table, its raw figures and its checks."""
+    """A table, its raw figures, its checks, and those that could not be made."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[Any]]
     checks: Sequence[Check]
     raw: dict[str, Any] = field(default_factory=dict)
     seeds: Sequence[int] = ()
+    left_out: Sequence[Absent] = ()
+
+    def summary(self) -> str:
+        """How many checks hold, and how many were left out for want of what.
+
+        Examples
+        --------
+        >>> absent = [Absent("a", "no GPU"), Absent("b", "no GPU")]
+        >>> Measurement((), (), [Check("c", 1.0, "<=", 2.0)], left_out=absent).summary()
+        '1 of 1 checks hold; left out: 2 checks (no GPU: 2)'
+        """
+        hold = sum(check.holds for check in self.checks)
+        told = f"{hold} of {len(self.checks)} checks hold"
+        if not self.left_out:
+            return told
+        reasons = Counter(absent.why for absent in self.left_out)
+        why = ", ".join(f"{reason}: {count}" for reason, count in reasons.items())
+        return f"{told}; left out: {len(self.left_out)} checks ({why})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +82,7 @@ class Part:
     name: str
     checks: Sequence[Check]
     raw: dict[str, Any]
+    left_out: Sequence[Absent] = ()
 
 
 @dataclass(frozen=True, slots=True)

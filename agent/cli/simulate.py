@@ -75,7 +75,9 @@ def simulate_labels(
 @app.command("movies")
 def simulate_movies(
     folder: Annotated[Path, typer.Argument(help="folder for the movies", show_default=False)],
-    name: Annotated[str, typer.Option("--set", help="training or test")] = "training",
+    name: Annotated[
+        str, typer.Option("--set", help="training, test, uneven or jumping")
+    ] = "training",
     movies: Annotated[int, typer.Option(min=1, help="how many")] = 1000,
     seed: Annotated[int, typer.Option(min=0)] = 1,
     workers: Annotated[int | None, typer.Option(min=1, help="processes; one a core")] = None,

@@ -11,6 +11,8 @@ from torch.nn import functional
 
 from models.restoration.network import SMALLEST_SCALE, Laplace
 
+_BYTES_A_PIXEL = 4000
+"""Of a network that says nothing of its own; chosen."""
 FIRST_SCALE = -2.25
 """Bias from which `positive` makes a scale of 0.1: from there the way to any real one is short."""
 
@@ -55,6 +57,11 @@ class Interpolator(nn.Module, ABC):
     """
 
     multiple: int = 1
+
+    @property
+    def bytes_a_pixel(self) -> int:
+        """Most memory that `forward` takes in single precision, a pixel of one pair of frames."""
+        return _BYTES_A_PIXEL
 
     @property
     @abstractmethod

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -127,7 +127,12 @@ class Interpolation:
             self._attempts.note(compute, note)
         return Interpolated(*made, compute.device, self._attempts.fault())
 
-    def movie(self, frames: Iterable[NDArray[Any] | None], factor: int = 2) -> Iterator[MovieFrame]:
+    def movie(
+        self,
+        frames: Iterable[NDArray[Any] | None],
+        factor: int = 2,
+        times: Sequence[float] | None = None,
+    ) -> Iterator[MovieFrame]:
         """A movie with `factor` times the frame rate: T frames become (T − 1) · factor + 1.
 
         Measured frames pass unchanged, as soon as they and all frames before them are there. A
@@ -142,6 +147,9 @@ class Interpolation:
             it is rebuilt like those between frames.
         factor
             2 and more.
+        times
+            When each frame was taken, in any unit, each later than the one before; the new frames
+            divide each interval evenly. By default all intervals are the same.
 
         Raises
         ------
@@ -151,15 +159,25 @@ class Interpolation:
         """
         if isinstance(factor, bool) or not isinstance(factor, int) or factor < 2:
             raise ValueError(f"factor: found {factor!r}; accepted: whole numbers from 2")
-        return self._movie(frames, factor)
+        known = None if times is None else np.asarray(times, float)
+        if known is not None and not (np.isfinite(known).all() and (np.diff(known) > 0).all()):
+            raise ValueError("times: accepted: finite numbers, each later than the one before")
+        return self._movie(frames, factor, known)
 
-    def _movie(self, frames: Iterable[NDArray[Any] | None], factor: int) -> Iterator[MovieFrame]:
+    def _movie(
+        self,
+        frames: Iterable[NDArray[Any] | None],
+        factor: int,
+        times: NDArray[np.float64] | None,
+    ) -> Iterator[MovieFrame]:
         first: NDArray[Any] | None = None
-        usable: tuple[int, NDArray[Any]] | None = None
+        usable: _Known | None = None
         # Frames since the last usable one, up to this one, with their peculiarities.
         waiting: list[tuple[NDArray[Any] | None, str | None]] = []
         count = 0
         for number, given in enumerate(frames):
+            if times is not None and number >= len(times):
+                raise ValueError(f"times: found {len(times)}; accepted: one for each frame")
             if given is None:
                 count += 1
                 waiting.append((None, None))
@@ -171,10 +189,11 @@ class Interpolation:
             waiting.append((frame, fault))
             if not np.isfinite(frame).all():
                 continue
-            if usable is not None and np.array_equal(frame, usable[1]):
-                waiting[-1] = (frame, f"repeats frame {usable[0]}")
-            yield from self._since(usable, waiting, (number, frame), number, factor)
-            usable, waiting = (number, frame), []
+            if usable is not None and np.array_equal(frame, usable.frame):
+                waiting[-1] = (frame, f"repeats frame {usable.number}")
+            after = _Known(number, frame)
+            yield from self._since(usable, waiting, after, number, factor, times)
+            usable, waiting = after, []
         if count < 2:
             raise ValueError(f"movie: found {count} frames; accepted: 2 and more")
         if usable is None:
@@ -182,15 +201,16 @@ class Interpolation:
                 f"movie: none of the {count} frames is finite; accepted: at least one that is"
             )
         if waiting:
-            yield from self._since(usable, waiting, None, count - 1, factor)
+            yield from self._since(usable, waiting, None, count - 1, factor, times)
 
     def _since(
         self,
-        before: tuple[int, NDArray[Any]] | None,
+        before: _Known | None,
         waiting: list[tuple[NDArray[Any] | None, str | None]],
-        after: tuple[int, NDArray[Any]] | None,
+        after: _Known | None,
         last: int,
         factor: int,
+        times: NDArray[np.float64] | None,
     ) -> Iterator[MovieFrame]:
         """Frames after `before` up to number `last`, the measured ones among them `waiting`."""
         start = last - len(waiting)
@@ -198,31 +218,41 @@ class Interpolation:
         over = any(frame is not None for frame, _ in waiting[:-1])
         for number, (frame, fault) in enumerate(waiting, start + 1):
             for part in range(1, factor) if number > 0 else ():
-                yield self._one(before, after, number - 1 + part / factor, over)
+                yield self._one(before, after, number - 1 + part / factor, over, times)
             if frame is None:
-                yield self._one(before, after, float(number), over)
+                yield self._one(before, after, float(number), over, times)
             else:
                 yield MovieFrame(frame, True, float(number), fault=fault)
 
     def _one(
         self,
-        before: tuple[int, NDArray[Any]] | None,
-        after: tuple[int, NDArray[Any]] | None,
+        before: _Known | None,
+        after: _Known | None,
         time: float,
         over: bool,
+        times: NDArray[np.float64] | None,
     ) -> MovieFrame:
         if before is None or after is None:
             near = before or after
             assert near is not None
-            nothing = np.full(near[1].shape, np.nan, np.float32)
-            fault = f"frame {near[0]} again: no usable frame on the other side"
-            return MovieFrame(near[1].copy(), False, time, nothing, float("nan"), fault)
-        away = after[0] - before[0]
-        found = self.between(before[1], after[1], (time - before[0]) / away)
-        far = f"rebuilt from frames {before[0]} and {after[0]}" if over else None
-        image = as_type(found.image, before[1].dtype)
+            nothing = np.full(near.frame.shape, np.nan, np.float32)
+            fault = f"frame {near.number} again: no usable frame on the other side"
+            return MovieFrame(near.frame.copy(), False, time, nothing, float("nan"), fault)
+        start, at, end = before.number, time, after.number
+        if times is not None:
+            start, at, end = np.interp([start, at, end], np.arange(len(times)), times).tolist()
+        found = self.between(before.frame, after.frame, (at - start) / (end - start))
+        far = f"rebuilt from frames {before.number} and {after.number}" if over else None
+        image = as_type(found.image, before.frame.dtype)
         odd = "; ".join(filter(None, (far, found.fault))) or None
         return MovieFrame(image, False, time, found.sd, found.uncertainty, odd)
+
+
+class _Known(NamedTuple):
+    """A usable frame, and its number."""
+
+    number: int
+    frame: NDArray[Any]
 
 
 def _oddity(frame: NDArray[Any], number: int, first: NDArray[Any] | None) -> str | None:

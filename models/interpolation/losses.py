@@ -13,6 +13,10 @@ from models.interpolation.warping import backward
 from models.restoration.losses import SCALE_SHARE, of_scale
 
 STRUCTURE = "structure"
+MEAN = "mean"
+_MEAN_WEIGHT = 16.0
+"""Of `mean`'s squared error; chosen: at errors of a few hundredths of the range it pulls about as
+much as an absolute one, and neither the uncertainty nor the stages outweigh it."""
 _EPSILON = 1e-3
 """Where the loss turns from square to absolute (normalized units); chosen."""
 _BLUR_PX = 1.5
@@ -95,7 +99,8 @@ def total(loss: str, stages_share: float, told: Staged, images: Tensor) -> Tenso
     Parameters
     ----------
     loss
-        Of the location: `charbonnier` or `mse`; or `structure`, which is `of_structure` of the
+        Of the location: `charbonnier`, `mse`, `mean` (16 times `mse`, which alone the rest
+        outweighs); or `structure`, which is `of_structure` of the
         location and nothing else: noise of few targets teaches neither motion nor uncertainty.
     stages_share
         Weight of the stages.
@@ -109,7 +114,8 @@ def total(loss: str, stages_share: float, told: Staged, images: Tensor) -> Tenso
     if loss == STRUCTURE:
         return of_structure(location, target)
     own = charbonnier if loss == "charbonnier" else functional.mse_loss
-    found = own(location, target) + SCALE_SHARE * of_scale(location, scale, target)
+    weight = _MEAN_WEIGHT if loss == MEAN else 1.0
+    found = weight * own(location, target) + SCALE_SHARE * of_scale(location, scale, target)
     if told.stages and stages_share:
         found = found + stages_share * of_stages(told.stages, clean_before, clean_after, target)
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,14 @@ import torch
 from numpy.typing import NDArray
 
 from models.interpolation.calibration import rebuilt
-from models.interpolation.compute import MARGIN, Made, factor_of_sd, finite
+from models.interpolation.compute import LEAST, MARGIN, Made, factor_of_sd, finite
 from models.interpolation.normalization import Image, Normalization, levels
 from models.interpolation.weights import Loaded
+from models.memory import free_memory
 from models.restoration.tiles import cut
+
+# Of the free memory, the rest being for what else runs here.
+_SHARE = 0.5
 
 
 class OnCpu:
@@ -27,13 +32,30 @@ class OnCpu:
     """
 
     device = "cpu"
-    largest = 1024
+    most = 1024
+    """Largest side of a tile (pixels)."""
 
     def __init__(self, loaded: Loaded, *, both_ways: bool) -> None:
         self._network = loaded.network.eval()
         self._normalization = loaded.normalization
         self._both_ways, self._blend = both_ways, loaded.calibration.blend
         self._factor = factor_of_sd(loaded, both_ways)
+        self._largest: int | None = None
+
+    @property
+    def largest(self) -> int:
+        """What half of the memory that was free at the first frame is enough for."""
+        if self._largest is None:
+            free, self._largest = free_memory(), self.most
+            if free is not None:
+                multiple = self._network.multiple
+                side = math.isqrt(int(_SHARE * free / self._needed(1)))
+                self._largest = min(max(side // multiple * multiple, LEAST), self.most)
+        return self._largest
+
+    def _needed(self, pixels: int) -> int:
+        """Bytes for a window of so many pixels."""
+        return (2 if self._both_ways else 1) * self._network.bytes_a_pixel * pixels
 
     def rebuild(self, before: NDArray[Any], after: NDArray[Any], t: float, side: int) -> Made:
         """See `Compute`."""
@@ -48,6 +70,10 @@ class OnCpu:
     def _planes(self, images: Image, t: float, side: int) -> tuple[Image, Image]:
         """Location and standard deviation of normalized frames (2 × rows × columns)."""
         _, rows, columns = images.shape
+        needed, free = self._needed(min(rows, side) * min(columns, side)), free_memory()
+        if free is not None and needed > free:
+            # To ask for it would be to be killed.
+            raise MemoryError(f"{needed / 2**30:.1f} GB needed, {free / 2**30:.1f} GB free")
         multiple = self._network.multiple
         if max(rows, columns) <= side:
             return self._window(images, t)
@@ -75,4 +101,5 @@ class OnCpu:
         return []
 
     def release(self) -> None:
-        """Nothing is held between two frames."""
+        """Nothing is held between two frames; what is free is looked up again."""
+        self._largest = None

@@ -18,7 +18,9 @@ class Recipe:
     loss
         Of the location: `charbonnier`, the published networks', or `mse`. A Charbonnier loss learns
         the median, which of few photons lies below the mean: `auto` takes it where all
-        targets are clean, and `mse` else, so that intensities are kept. `structure` leaves
+        targets are clean, and `mse` else, so that intensities are kept. `mean` is `mse` with more
+        weight, for targets of which two frames say little: what may be in either of two places is
+        shown in both, and its intensity is kept. `structure` leaves
         pixels' noise and the uncertainty alone, for few noisy targets and trained weights.
     epochs, steps_per_epoch
         How long.
@@ -66,7 +68,7 @@ class Recipe:
     """
 
     architecture: dict[str, Any] = field(default_factory=lambda: {"network": "flow"})
-    loss: Literal["auto", "charbonnier", "mse", "structure"] = "auto"
+    loss: Literal["auto", "charbonnier", "mse", "mean", "structure"] = "auto"
     epochs: int = 20
     steps_per_epoch: int = 200
     batch: int = 4

@@ -15,9 +15,20 @@ from scipy.ndimage import gaussian_filter, shift
 from agent.bench import interpolation as bench
 from agent.bench import run_bench
 from agent.bench.interpolation import tuning
-from agent.bench.interpolation.measures import Judge, foreground_of, paired, ranked
-from agent.bench.interpolation.methods import BLURRED, Told, classical
-from agent.bench.interpolation.study import Gap, Movie, compared, gaps, mean_of, real_movies
+from agent.bench.interpolation.measures import PERCENTILES, Judge, foreground_of, paired, ranked
+from agent.bench.interpolation.methods import BAR, BLURRED, DIS, Told, classical
+from agent.bench.interpolation.study import (
+    GENERATED,
+    JUMPING,
+    Gap,
+    Movie,
+    compared,
+    gaps,
+    mean_of,
+    real_movies,
+)
+from agent.bench.interpolation.verdict import gains, kept, order
+from agent.bench.measurement import Absent, Check, Measurement
 from models.interpolation import build
 from models.interpolation import weights as interpolation_weights
 from models.interpolation.weights import save
@@ -88,6 +99,89 @@ def test_the_foreground_is_not_chosen_by_the_truths_noise() -> None:
     assert found == pytest.approx(1, abs=0.02)
 
 
+def test_methods_get_the_frames_as_they_were_measured() -> None:
+    movie, seen = drifting(5, noise=20.0), []
+
+    def spy(before: NDArray[Any], after: NDArray[Any], t: float) -> Told:
+        seen.append((before, after))
+        return Told((before + after) / 2)
+
+    compared(movie, {"spy": spy}, 2)
+    for (before, after), gap in zip(seen, gaps(5, 2), strict=True):
+        np.testing.assert_array_equal(before, movie.frames[gap.before])
+        np.testing.assert_array_equal(after, movie.frames[gap.after])
+
+
+@pytest.mark.parametrize("by", [(0.0, 0.0), (2.0, -3.0), (1.4, 0.3), (-2.6, 2.2)])
+def test_a_frame_is_judged_again_where_its_stage_was(by: tuple[float, float]) -> None:
+    # Dark at its edges, over which nothing comes in.
+    truth = drifting(1).truth * np.outer(*2 * [np.hanning(64) ** 0.5])
+    judge, everywhere = Judge(truth), np.ones(truth.shape[1:], bool)
+    moved = shift(truth[0], by, order=3)
+    score = judge.score(moved, truth[0], everywhere)
+    assert score.aligned_psnr > 33 and score.aligned_psnr >= score.psnr
+    if any(by):
+        assert score.aligned_psnr > score.psnr + 8
+    far = judge.score(shift(truth[0], (9, 0), mode="grid-wrap"), truth[0], everywhere)
+    assert far.aligned_psnr < 30, "no farther than three pixels"
+
+
+def test_the_share_of_pixels_in_their_interval_is_counted() -> None:
+    movie = drifting(5, noise=0.0)
+    rng = np.random.default_rng(2)
+
+    def told(factor: float) -> Any:
+        def method(before: NDArray[Any], after: NDArray[Any], t: float) -> Told:
+            true = next(
+                movie.truth[gap.target]
+                for gap in gaps(5, 2)
+                if np.array_equal(before, movie.frames[gap.before])
+            )
+            error = rng.laplace(0, 3 / np.sqrt(2), true.shape)
+            return Told(true + error, np.full(true.shape, 3.0 * factor))
+
+        return method
+
+    rows = compared(movie, {"right": told(1), "too sure": told(0.3)}, 2)
+    assert mean_of(rows["right"], "covered") == pytest.approx(0.9, abs=0.01)
+    assert mean_of(rows["too sure"], "covered") < 0.55
+
+
+def test_the_bar_is_optical_flow_behind_a_fixed_blur() -> None:
+    pytest.importorskip("cv2")
+    movie = drifting(5)
+    methods = classical(Judge(movie.truth))
+    pair = movie.frames[0], movie.frames[2]
+    expected = gaussian_filter(methods[DIS](*pair, 0.5).image, 0.8)
+    np.testing.assert_array_equal(methods[BAR](*pair, 0.5).image, expected)
+
+
+def test_checks_that_could_not_be_made_are_counted() -> None:
+    row = {"psnr": 30.0, "intensity": 1.0, "sd": 0.1, "rmse": 0.1, "pixels": 0.7, "covered": 0.9}
+    methods = {name: [row] for name in ("linear", BLURRED, "flow")}
+    groups = {GENERATED: ["a"], JUMPING: ["b"], "golgi_bfa": []}
+    found = {"a": methods, "b": methods}
+    names = ["flow"]
+    verdict = [*order(found, groups, names, 2), *kept(found, groups, names), *gains({}, names)]
+    absent = [one for one in verdict if isinstance(one, Absent)]
+    why = {one.why.split(" (")[0] for one in absent}
+    assert why == {"OpenCV is not installed", "no real movies"}
+    with_bars = {**methods, DIS: [row], BAR: [row]}
+    groups["golgi_bfa"] = ["c"]
+    found = dict.fromkeys("abc", with_bars)
+    tuning = {"flow": {"c": {"rows": {"before": [row], "after": [row]}}}}
+    complete = [
+        *order(found, groups, names, 2),
+        *kept(found, groups, names),
+        *gains(tuning, names),
+    ]
+    assert [one.name for one in complete] == [one.name for one in verdict], "none is forgotten"
+    assert all(isinstance(one, Check) for one in complete)
+    made = [one for one in verdict if isinstance(one, Check)]
+    told = Measurement((), (), made, left_out=absent).summary()
+    assert f"left out: {len(absent)} checks (" in told and "no real movies" in told
+
+
 def test_ranks_and_pairs() -> None:
     assert ranked([1, 2, 3, 4], [2, 4, 6, 9]) == pytest.approx(1)
     assert np.isnan(ranked([1, 1, 1, 1], [1, 2, 3, 4]))
@@ -117,10 +211,12 @@ def test_what_follows_motion_is_nearer_than_a_blend() -> None:
 def test_the_metric_is_the_one_that_the_bars_were_measured_with() -> None:
     for movie in real_movies():
         judge, rows = Judge(movie.truth), {}
+        # That script clipped what it gave the methods, too.
+        clipped = np.clip(movie.frames, *np.percentile(movie.frames, PERCENTILES))
         for name, method in classical(judge).items():
             rows[name] = [
                 judge.score(
-                    method(*(judge.clipped(movie.frames[i]) for i in gap[::2]), gap.t).image,
+                    method(clipped[gap.before], clipped[gap.after], gap.t).image,
                     movie.truth[gap.target],
                     np.ones(movie.truth.shape[1:], bool),
                 )
@@ -155,7 +251,11 @@ def test_it_runs_and_says_what_holds(
     run_bench("interpolation", quick=True, seeds=None, as_json=True, keep=keep)
     told = json.loads(capsys.readouterr().out)
     assert {"zs", "dain"} <= set(told["raw"]["left_out"])
-    assert set(told["raw"]["every_second"]) == {"generated 00000", "generated 00001", "real"}
+    assert set(told["raw"]["every_second"]) == {
+        *(f"{group} 0000{number}" for group in (GENERATED, JUMPING) for number in range(2)),
+        "real",
+    }
+    assert {one["why"] for one in told["left_out"]} >= {"no GPU"} or torch.cuda.is_available()
     flow = told["raw"]["every_second"]["real"]["flow"]
     assert len(flow) == 6 and all(row["psnr"] > 5 for row in flow)
     assert set(told["raw"]["tuning"]["flow"]["real"]["rows"]) == {"before", "after"}

@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from agent.bench.dose import BOUND, decibels, judged, one, scene_of
-from agent.bench.dose.stage import Light, Stage
+from agent.bench.dose import BOUND, WINDOW, _windows, decibels, judged, one, scene_of
+from agent.bench.dose.drive import Filmed
+from agent.bench.dose.stage import Event, Light, Scene, Stage
 from agent.plans.adaptive.drift_tracking import DriftTracker
 from agent.plans.adaptive.motion import drift
 from devices.affine import Affine
@@ -77,6 +78,24 @@ def test_a_scene_is_filmed_in_all_ways_with_the_same_light() -> None:
     assert len(found["true"]) == 20 - found["taken"] == len(found["expected"])
     checks = {check.name: check for check in judged([found], [2]).checks}
     assert checks["error by audits, over the true one: off by"].holds
-    assert checks["windows of the movie within the bound"].value == np.mean(
-        [window <= BOUND for window in found["windows"]["movie"]]
+    assert checks["windows within the bound, rebuilt frames alone"].value == np.mean(
+        [window <= BOUND for window in found["windows"]["rebuilt"]]
     )
+
+
+def test_the_bound_is_for_rebuilt_frames_and_events_are_counted_apart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scene = scene_of(2, quick=True)
+    monkeypatch.setattr(Scene, "happenings", lambda self: (Event("bleach", 14, 3),))
+    done = Filmed(
+        taken=[0, 2, 4, 12, 15, *range(17, 20)],
+        true_error={1: 0.04, 3: 0.16, 13: 0.81, 14: 0.25, 16: 0.04},
+        between={1: (0, 2), 3: (2, 4), 13: (12, 15), 14: (12, 15), 16: (15, 17)},
+    )
+    found = _windows(done, scene)
+    assert found["of events"] == pytest.approx([0.9, 0.5])
+    # A measured frame does not make a window better, nor does a window without a rebuilt one.
+    assert found["rebuilt"][0] == pytest.approx(np.sqrt(0.1))
+    assert len(found["rebuilt"]) == 20 - WINDOW + 1 - 3
+    assert found["rebuilt"][-1] == pytest.approx(0.2)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.interpolation import Interpolation
+from models.interpolation import Interpolation, on_cpu, read_interpolator
 from tests.doubles.drifting import drifting, train_tiny, write_movies
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -49,6 +49,30 @@ class TestBetween:
         tiled = Interpolation(trained, "cpu", tile=288).between(before, after)
         assert np.allclose(tiled.image, whole_.image, atol=1e-4)
         assert np.allclose(tiled.sd, whole_.sd, rtol=1e-3)
+
+    @pytest.mark.slow
+    def test_where_memory_is_short_tiles_are_smaller(
+        self, trained: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        before, after = np.random.default_rng(0).random((2, 300, 330))
+        expected = Interpolation(trained, "cpu", tile=288).between(before, after)
+        engine = Interpolation(trained, "cpu")
+        needed = 2 * read_interpolator(trained).network.bytes_a_pixel
+        monkeypatch.setattr(on_cpu, "free_memory", lambda: 2 * 290**2 * needed)
+        found = engine.between(before, after)
+        assert engine.computes[0].largest == 288
+        np.testing.assert_array_equal(found.image, expected.image)
+
+    def test_where_there_is_too_little_memory_for_any_tile_it_says_so(
+        self, trained: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        before, after = np.random.default_rng(0).random((2, 64, 64))
+        monkeypatch.setattr(on_cpu, "free_memory", lambda: 2**20)
+        says = "64 × 64 pixels needs more memory than there is.*GB needed, 0.0 GB free"
+        with pytest.raises(MemoryError, match=says):
+            Interpolation(trained, "cpu").between(before, after)
+        monkeypatch.setattr(on_cpu, "free_memory", lambda: None)
+        assert Interpolation(trained, "cpu").computes[0].largest == 1024
 
     def test_unknown_devices_are_refused(self, trained: Path) -> None:
         with pytest.raises(ValueError, match="device: found 'tpu'; accepted: auto, cpu"):
@@ -106,6 +130,22 @@ class TestMovie:
             assert np.array_equal(edge.image, frames[near])
             assert edge.sd is not None
             assert np.isnan(edge.sd).all()
+
+    def test_frames_lie_where_their_times_are(self, rebuild: Interpolation) -> None:
+        frames = drifting(0)[1][:4]
+        taken = [frames[0], None, frames[2], frames[3]]
+        found = list(rebuild.movie(taken, times=[0.0, 1.0, 4.0, 9.0]))
+        for number, t in ((1, 0.125), (2, 0.25), (3, 0.625)):
+            expected = rebuild.between(frames[0], frames[2], t)
+            assert np.array_equal(found[number].image, expected.image)
+        # Between two that follow each other, the middle is the middle.
+        expected = rebuild.between(frames[2], frames[3], 0.5)
+        assert np.array_equal(found[5].image, expected.image)
+        for times in ([0, 1, 1, 2], [0, 1, np.nan, 3]):
+            with pytest.raises(ValueError, match="times: accepted: finite numbers, each later"):
+                rebuild.movie(taken, times=times)
+        with pytest.raises(ValueError, match="times: found 2; accepted: one for each frame"):
+            list(rebuild.movie(frames, times=[0, 1]))
 
     def test_copies_and_blank_frames_are_marked(self, rebuild: Interpolation) -> None:
         frames = drifting(0)[0][:4].copy()

@@ -15,13 +15,14 @@ from typer.testing import CliRunner
 
 from agent.cli import app
 from agent.config.reading import UserError
+from agent.offline.simulate.movie_course import draw_course, even
 from agent.offline.simulate.movie_facts import Window
 from agent.offline.simulate.movie_layers import GRAIN_PX, Network, Sheet
 from agent.offline.simulate.movie_motion import PER_FRAME, Flow, draw_flow
 from agent.offline.simulate.movie_objects import Bodies, Spots
 from agent.offline.simulate.movie_scenes import KINDS, MAPS, draw_scene
 from agent.offline.simulate.movie_set import CLEAN, parse_set, read_movies, simulate_movies
-from agent.offline.simulate.movie_tracks import Tracks, follow, jitter, runs, steps_of
+from agent.offline.simulate.movie_tracks import Tracks, follow, jitter, leaps, runs, steps_of
 from agent.offline.simulate.movies import (
     BRIGHTEST,
     COLUMNS,
@@ -320,13 +321,67 @@ class TestMovie:
         assert movie(0)[2]["split"] == "training"
 
 
+class TestUnevenMotion:
+    """As real movies are: between two frames a step apart, the middle one is half of it off."""
+
+    def test_a_leap_says_little_of_the_next(self) -> None:
+        off, steps, fastest = [], [], []
+        for seed in range(12):
+            velocity = leaps(Chance(seed), 40, FRAMES, 20.0)
+            assert velocity.shape == (steps_of(FRAMES), 40, 2)
+            places = follow(np.zeros((40, 2)), velocity, Flow()).places[::PER_FRAME]
+            first, second = np.diff(places, axis=0)[:-1], np.diff(places, axis=0)[1:]
+            off.append(np.mean(((first - second) / 2) ** 2))
+            steps.append(np.mean(((first + second) / 2) ** 2))
+            fastest.append(np.hypot(*np.moveaxis(np.diff(places, axis=0), -1, 0)).max())
+        assert 0.4 < np.sqrt(np.mean(off) / np.mean(steps)) < 0.9
+        assert 18 < max(fastest) <= 20 + 1e-9
+
+    def test_time_runs_unevenly_and_the_stage_trembles(self) -> None:
+        courses = [draw_course(Chance(seed), FRAMES) for seed in range(40)]
+        for course in courses:
+            assert course.times[0] == 0 and course.times[-1] == FRAMES - 1
+            assert (np.diff(course.times) > 0).all()
+        assert max(np.diff(course.times).max() for course in courses) > 2
+        trembling = [course for course in courses if course.trembling_px]
+        assert 8 < len(trembling) < 32
+        for course in trembling:
+            assert course.stage_px.std() == pytest.approx(course.trembling_px, rel=0.6)
+        assert not even(FRAMES).stage_px.any()
+
+    def test_nuclei_of_the_jumping_set_leap(self) -> None:
+        row = draw_movie("jumping", 1, 0, frames=3, size_px=64)[2]
+        assert row["first_kind"] == "nuclei" and row["split"] == "test"
+        assert 8 <= row["first_own_px"] <= 20
+
+    def test_noise_is_shared_and_levels_are_few_in_some(self) -> None:
+        smoothed = bits = 0
+        for index in range(17):
+            clean, noisy, row = draw_movie("uneven", 1, index, frames=2, size_px=48)
+            if row["brightest_level"]:
+                bits += 1
+                assert noisy.max() == row["brightest_level"] <= 255
+                # The truth is in the same units.
+                assert clean.mean() == pytest.approx(noisy.mean(), abs=1)
+            smoothed += row["smoothed_px"] > 0
+        assert smoothed >= 3 and bits >= 3
+
+    def test_movies_that_run_evenly_are_what_they_were(self) -> None:
+        for name in ("training", "test"):
+            row = draw_movie(name, 3, 0, frames=2, size_px=48)[2]
+            found = [
+                row[key] for key in ("unevenness", "trembling_px", "smoothed_px", "brightest_level")
+            ]
+            assert found == [0, 0, 0, 0]
+
+
 class TestSets:
     def test_share_no_map(self) -> None:
         for kind, maps in MAPS["training"].items():
             assert not set(maps) & set(MAPS["test"][kind])
         assert "psd95" not in KINDS["training"] and "psd95" in KINDS["test"]
 
-    @pytest.mark.parametrize("name", ["training", "test"])
+    @pytest.mark.parametrize("name", ["training", "test", "uneven"])
     def test_maps_are_those_of_the_set(self, name: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         from agent.offline.simulate import movie_sheets
 

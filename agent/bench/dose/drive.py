@@ -37,6 +37,8 @@ class Filmed:
     true_error
         Squared error of each rebuilt frame, by time point: relative to the structure, against what
         the sample showed at that time, without noise. Unbiased, so that it may be negative.
+    between
+        Time points of the two frames that each rebuilt one was made from, by its own.
     audits
         (time point, gap, squared error as it was estimated, true one) of every comparison.
     notes
@@ -46,6 +48,7 @@ class Filmed:
     movie: dict[int, Map] = field(default_factory=dict)
     taken: list[int] = field(default_factory=list)
     true_error: dict[int, float] = field(default_factory=dict)
+    between: dict[int, tuple[int, int]] = field(default_factory=dict)
     audits: list[tuple[int, int, float, float]] = field(default_factory=list)
     notes: list[dict[str, Any]] = field(default_factory=list)
 
@@ -129,6 +132,7 @@ def _rebuild(
         t = (point - start) / (end - start)
         made = between(interpolation, *pair, t, request.drift_px)
         done.movie[point] = made.image.astype(float)
+        done.between[point] = start, end
         if means is not None:
             done.true_error[point] = _true(request, made.image, point, means, interpolation)
         unsure.append(made.uncertainty)

@@ -49,6 +49,21 @@ class Event:
     at: int
     lasts: int
 
+    def falls_between(self, start: int, end: int) -> bool:
+        """Whether it begins, lasts or ends between two frames: neither tells of it.
+
+        Examples
+        --------
+        >>> rush = Event("rush", 10, 4)
+        >>> rush.falls_between(7, 10), rush.falls_between(13, 16), rush.falls_between(14, 16)
+        (True, True, False)
+        >>> Event("bleach", 10, 4).falls_between(10, 13)
+        False
+        """
+        if self.kind == "bleach":
+            return start < self.at <= end
+        return start < self.at + self.lasts and self.at <= end
+
 
 @dataclass(frozen=True, slots=True)
 class Scene:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, shift
 from scipy.stats import spearmanr, wilcoxon
 from skimage.filters import threshold_otsu
 from skimage.metrics import structural_similarity
@@ -18,6 +18,8 @@ Image = NDArray[np.float64]
 
 PERCENTILES = (0.1, 99.9)
 """Of the truth, between which a range of 1 lies (%); chosen."""
+FARTHEST_PX = 3
+"""Farthest along each axis that a frame is shifted as a whole (pixels); chosen."""
 _SIGMA_PX = 2.0
 _EXACT = 1e-10
 """Mean squared error below which frames count as equal; chosen: 100 dB."""
@@ -31,6 +33,9 @@ class Score:
     ----------
     psnr, ssim
         dB, and with a Gaussian window, of frames as `Judge.scaled` gives them: data range 1.
+    aligned_psnr
+        PSNR after the shift of the whole rebuilt frame, by three pixels along each axis at most,
+        that brings it nearest: how a stage trembled between two frames no method can know.
     foreground_psnr
         PSNR of the foreground's pixels alone.
     intensity
@@ -41,6 +46,7 @@ class Score:
 
     psnr: float
     ssim: float
+    aligned_psnr: float
     foreground_psnr: float
     intensity: float
     rmse: float
@@ -67,10 +73,6 @@ class Judge:
         """A frame as it is judged."""
         return np.clip((np.asarray(frame, np.float64) - self._low) / self.span, 0, 1)
 
-    def clipped(self, frame: NDArray[Any]) -> Image:
-        """A frame clipped likewise, in the movie's units."""
-        return self.scaled(frame) * self.span + self._low
-
     def score(
         self, rebuilt: NDArray[Any], true: NDArray[Any], foreground: NDArray[np.bool_]
     ) -> Score:
@@ -89,10 +91,42 @@ class Judge:
         return Score(
             psnr=_decibels(error),
             ssim=float(likeness),
+            aligned_psnr=max(
+                _decibels(error), _decibels(np.square(aligned(image, target) - target))
+            ),
             foreground_psnr=_decibels(error[foreground]),
             intensity=total / expected if expected > 0 else 1.0,
             rmse=math.sqrt(float(error.mean())),
         )
+
+
+def aligned(image: Image, target: Image) -> Image:
+    """An image, shifted as a whole to where it is nearest to another of its size.
+
+    The best shift by whole pixels, three along each axis at most, and from there to the
+    parabola's minimum along either axis.
+    """
+    most = min(FARTHEST_PX, (min(image.shape) - 1) // 4)
+    inner = target[most : target.shape[0] - most, most : target.shape[1] - most]
+    size = 2 * most + 1
+    errors = np.empty((size, size))
+    for row in range(size):
+        for column in range(size):
+            moved = image[2 * most - row :, 2 * most - column :]
+            moved = moved[: inner.shape[0], : inner.shape[1]]
+            errors[row, column] = np.mean(np.square(moved - inner))
+    best = np.unravel_index(int(errors.argmin()), errors.shape)
+    by = []
+    for axis, at in enumerate(best):
+        line = np.take(errors, best[1 - axis], axis=1 - axis)
+        part = 0.0
+        if 0 < at < size - 1:
+            below, here, above = line[at - 1 : at + 2]
+            bent = below - 2 * here + above
+            part = float(np.clip(0.5 * (below - above) / bent, -0.5, 0.5)) if bent > 0 else 0.0
+        by.append(at - most + part)
+    moved_there: Image = np.clip(shift(image, by, order=3, mode="nearest"), 0, 1)
+    return moved_there
 
 
 def foreground_of(frames: Sequence[NDArray[Any]]) -> NDArray[np.bool_]:

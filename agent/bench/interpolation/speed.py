@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from agent.bench.measurement import Check, Part
+from agent.bench.measurement import Absent, Check, Part
 from agent.offline.training.interpolation import recipe_of
 from models.interpolation import Interpolation, build
 from models.interpolation.weights import shipped
@@ -40,11 +40,15 @@ def measure(*, quick: bool) -> Part:
         "flow / zs": ratio,
     }
     checks = [Check(f"flow / zs, time of {side} × {side}", ratio, "<=", 0.25)]
+    absent = []
+    on_gpu = "flow on the GPU, bfloat16"
     if torch.cuda.is_available() and "flow" in shipped():
         raw["gpu"] = torch.cuda.get_device_name()
         raw["gpu_ms"] = _on_gpu(side)
-        checks.append(Check("flow on the GPU, bfloat16", raw["gpu_ms"], "<=", 3.0, "ms"))
-    return Part("speed", checks, raw)
+        checks.append(Check(on_gpu, raw["gpu_ms"], "<=", 3.0, "ms"))
+    else:
+        absent.append(Absent(on_gpu, "no GPU"))
+    return Part("speed", checks, raw, absent)
 
 
 def _on_gpu(side: int) -> float:

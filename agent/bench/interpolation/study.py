@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,18 +19,24 @@ from agent.bench.interpolation.methods import (
     blurred_blends,
     classical,
 )
+from agent.offline.simulate.movie_scenes import MovieSet
 from agent.offline.simulate.movie_set import CLEAN, simulate_movies
+from models.restoration.calibration import COVERAGE, half_width
 
 REAL_FOLDER = Path(__file__).resolve().parents[4] / "shared" / "data" / "movies"
 """Real movies that developers have beside the project; not part of it."""
 REAL = ("mitosis_C1", "mitocheck_h2b", "golgi_bfa")
+GENERATED, JUMPING = "generated", "jumping nuclei"
+"""Sets of movies of the generator; in the second nuclei leap by up to 20 pixels a frame."""
 GENERATED_SEED = 17
-# Every kind of scene twice.
-GENERATED_MOVIES = 34
+# Every kind of scene twice; and as many jumping ones as leave the spread of a mean small.
+MOVIES: Mapping[str, int] = MappingProxyType({GENERATED: 34, JUMPING: 12})
+_SETS: Mapping[str, MovieSet] = MappingProxyType({GENERATED: "test", JUMPING: "jumping"})
 
 Row = dict[str, float]
 """Figures of one rebuilt frame: those of `measures.Score`, and of the uncertainty if there is one:
-`sd` (root mean square, of the movie's range) and `pixels` (its rank correlation with the error)."""
+`sd` (root mean square, of the movie's range), `pixels` (its rank correlation with the error) and
+`covered` (share of the true pixels in their 90% interval)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +51,15 @@ class Movie:
         Whether it was measured; the truth is then the measured movie.
     frames, truth
         T × rows × columns each.
+    group
+        Line of the table in which a generated movie counts.
     """
 
     name: str
     real: bool
     frames: NDArray[Any]
     truth: NDArray[Any]
+    group: str = GENERATED
 
 
 class Gap(NamedTuple):
@@ -75,17 +85,21 @@ def gaps(frames: int, step: int) -> list[Gap]:
 
 
 def generated_movies(
-    folder: Path, number: int, progress: Callable[[int], None] = lambda done: None
+    folder: Path,
+    number: int,
+    group: str = GENERATED,
+    progress: Callable[[], None] = lambda: None,
 ) -> Iterator[Movie]:
     """Test movies of the generator, made where they are missing; no network has seen them."""
-    for done in simulate_movies(folder, "test", number, GENERATED_SEED):
-        progress(done)
+    for _ in simulate_movies(folder, _SETS[group], number, GENERATED_SEED):
+        progress()
     for file in sorted(folder.glob("*.tif"))[:number]:
         yield Movie(
-            f"generated {file.stem}",
+            f"{group} {file.stem}",
             False,
             tifffile.imread(file),
             tifffile.imread(folder / CLEAN / file.name),
+            group,
         )
 
 
@@ -110,7 +124,7 @@ def compared(
     movie
         What is dropped from, all of it.
     networks
-        More methods. All get frames clipped as they will be judged.
+        More methods. All get the frames as they were measured: only the judge clips.
     step
         One frame in so many is kept.
     judge
@@ -134,14 +148,15 @@ def compared(
             figures: Row = asdict(judge.score(image, true, foreground))
             if sd is not None:
                 figures["sd"] = float(np.sqrt(np.mean(np.square(sd, dtype=float)))) / judge.span
-                figures["pixels"] = ranked(sd, np.abs(image - true.astype(np.float64)))
+                error = np.abs(image - true.astype(np.float64))
+                figures["pixels"] = ranked(sd, error)
+                figures["covered"] = float(np.mean(error <= half_width(COVERAGE) * sd))
             return figures
 
-        # Values clipped from the truth are lost: no method should guess at them.
-        clipped = judge.clipped(movie.frames[gap.before]), judge.clipped(movie.frames[gap.after])
+        pair = movie.frames[gap.before], movie.frames[gap.after]
         for name, method in methods.items():
-            rows.setdefault(name, []).append(row(*method(*clipped, gap.t)))
-        blurred.append([row(image) for image in blurred_blends(*clipped, gap.t)])
+            rows.setdefault(name, []).append(row(*method(*pair, gap.t)))
+        blurred.append([row(image) for image in blurred_blends(*pair, gap.t)])
     widths = [list(own) for own in zip(*blurred, strict=True)]
     rows[BLURRED] = max(widths, key=lambda own: mean_of(own, "psnr"))
     return rows

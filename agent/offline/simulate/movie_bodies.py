@@ -50,7 +50,7 @@ def _bodies(
 ) -> tuple[Layer, Facts]:
     """Nuclei, or cells that show their outline."""
     flow, facts = flow_of_layer(rng, kind, window, fastest=4.0)
-    own_px = rng.log_uniform(SLOWEST_PX, 6)
+    own_px = rng.log_uniform(*(window.leaps_px or (SLOWEST_PX, 6)))
     places = _apart(rng, objects, 1.9 * radius, window, own_px + facts.flow_px)
     if kind == "cells":
         places = rng.uniform(0.1, 0.9, (objects, 2)) * window.size_px

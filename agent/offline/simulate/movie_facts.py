@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.offline.simulate.movie_motion import Flow, draw_flow
-from agent.offline.simulate.movie_tracks import jitter, runs
+from agent.offline.simulate.movie_tracks import jitter, leaps, runs
 from agent.offline.simulate.population import Chance
 
 Map = NDArray[np.float64]
@@ -34,6 +34,10 @@ SLOWEST_PX = 0.6
 """Slowest speed drawn of what moves (px/frame); chosen."""
 _STILL = 0.05
 """Share of the layers that no flow carries; chosen."""
+_WANDER = (0.2, 0.7)
+"""Range of what a flow adds from frame to frame and does not remember, as a share of its speed."""
+_LEAPING = 0.7
+"""Share of the layers of objects in uneven movies that leap; chosen."""
 _STRAIN = (0.02, 0.25)
 """Range of how much neighbours in a flow differ in speed (1/frame); chosen."""
 _MARGIN_PX = 40.0
@@ -77,10 +81,22 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What a layer is drawn for: the side of its square window (px), and how many frames."""
+    """What a layer is drawn for.
+
+    Parameters
+    ----------
+    size_px
+        Side of its square window.
+    frames
+        How many.
+    leaps_px
+        Range of the fastest that single objects leap (px/frame), where movies are as uneven as real
+        ones; None where everything moves smoothly.
+    """
 
     size_px: int
     frames: int
+    leaps_px: tuple[float, float] | None = None
 
     @property
     def middle(self) -> float:
@@ -101,7 +117,8 @@ def flow_of_layer(
     speed = rng.log_uniform(SLOWEST_PX, fastest)
     strain = rng.log_uniform(*_STRAIN)
     drifting = float(rng.uniform(0, 0.9))
-    flow = draw_flow(rng, speed, strain, drifting, window.size_px, window.frames)
+    wander = float(rng.uniform(*_WANDER)) if window.leaps_px else 0.0
+    flow = draw_flow(rng, speed, strain, drifting, window.size_px, window.frames, wander)
     return flow, Facts(kind, flow_px=speed, strain=strain, drifting=drifting)
 
 
@@ -112,5 +129,7 @@ def scattered(rng: Chance, objects: int, window: Window, speed: float) -> Map:
 
 
 def own_motion(rng: Chance, objects: int, window: Window, speed: float) -> Map:
-    """Own velocities (steps × objects × 2): transport, or wandering about."""
+    """Own velocities (steps × objects × 2): transport, wandering about, or leaps."""
+    if window.leaps_px is not None and rng.happens(_LEAPING):
+        return leaps(rng, objects, window.frames, speed)
     return (runs if rng.happens(0.6) else jitter)(rng, objects, window.frames, speed)

@@ -47,6 +47,9 @@ class Flow:
     swing, pace, start
         All of it is faster and slower by turns: depth in [0, 1], angular frequency (rad/frame)
         and phase (rad).
+    kicks
+        Velocity (px/frame) that everything has in addition in each frame, frames × 2: it is
+        another one in the next frame.
     """
 
     drift: float = 0.0
@@ -59,6 +62,7 @@ class Flow:
     swing: float = 0.0
     pace: float = 0.0
     start: float = 0.0
+    kicks: Map = field(default_factory=lambda: np.zeros((0, 2)))
 
     def velocity(self, at: Map, t: float) -> Map:
         """Velocity (px/frame) at places (2, …) and a time; same shape."""
@@ -70,6 +74,9 @@ class Flow:
             place = np.tensordot(self.wave, at, 1) + change
             out = out + np.tensordot(self.amplitude.T, np.cos(place), 1)
         paced: Map = out * (1 - self.swing * 0.5 * (1 + np.sin(self.pace * t + self.start)))
+        if len(self.kicks):
+            kick = self.kicks[min(max(int(t), 0), len(self.kicks) - 1)]
+            paced = paced + kick.reshape(2, *[1] * (at.ndim - 1))
         return paced
 
     def carried(self, at: Map, start: float, end: float) -> Map:
@@ -124,7 +131,13 @@ def _splines(size_px: int) -> tuple[Map, Map, Map]:
 
 
 def draw_flow(
-    rng: Chance, speed: float, strain: float, drifting: float, size_px: int, frames: int
+    rng: Chance,
+    speed: float,
+    strain: float,
+    drifting: float,
+    size_px: int,
+    frames: int,
+    wander: float = 0.0,
 ) -> Flow:
     """A random flow.
 
@@ -141,6 +154,8 @@ def draw_flow(
         Share of the speed that is common to all, in [0, 1].
     size_px, frames
         Of the movie.
+    wander
+        Standard deviation of the kicks along each axis, as a share of the speed.
     """
     deforming = (1 - drifting) * speed
     length = max(_SHORTEST_WAVE_PX, 2 * np.pi * deforming / strain)
@@ -166,4 +181,7 @@ def draw_flow(
     times = np.linspace(0, frames - 1, 2 * frames)
     fastest = max(float(np.hypot(*flow.velocity(places, t)).max()) for t in times)
     scale = speed / fastest
-    return replace(flow, drift=scale * flow.drift, amplitude=scale * flow.amplitude)
+    flow = replace(flow, drift=scale * flow.drift, amplitude=scale * flow.amplitude)
+    if not wander:
+        return flow
+    return replace(flow, kicks=wander * speed * rng.normal(size=(max(frames - 1, 1), 2)))

@@ -2,7 +2,8 @@
 
 Training and test share no map of pySTED's: those of actin and tubulin are divided between them,
 and those of PSD95 are for tests only. All that is drawn at random is drawn again for each movie,
-from the same ranges in both sets.
+from the same ranges in both sets. `uneven` is for training, too: its movies run as unevenly as
+real ones (see `movie_course`). `jumping` is for tests: nuclei that leap by up to 20 pixels a frame.
 """
 
 from __future__ import annotations
@@ -16,22 +17,26 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from agent.offline.simulate.movie_bodies import draw_cells, draw_nuclei
-from agent.offline.simulate.movie_facts import (
-    Facts,
-    Kind,
-    Map,
-    Window,
-)
+from agent.offline.simulate.movie_facts import SLOWEST_PX, Facts, Kind, Map, Window
 from agent.offline.simulate.movie_layers import Layer
 from agent.offline.simulate.movie_sheets import draw_haze, draw_network, draw_sheet
 from agent.offline.simulate.movie_spots import draw_chromosomes, draw_vesicles
 from agent.offline.simulate.population import Chance
 
-MovieSet = Literal["training", "test"]
+MovieSet = Literal["training", "test", "uneven", "jumping"]
 MOVIE_SETS: tuple[MovieSet, ...] = get_args(MovieSet)
+LEAPS_PX: MappingProxyType[MovieSet, tuple[float, float]] = MappingProxyType(
+    {"uneven": (SLOWEST_PX, 12.0), "jumping": (8.0, 20.0)}
+)
+"""Range of the fastest leaps of nuclei in sets that run unevenly (px/frame); chosen."""
+_FOR_TRAINING = MappingProxyType[Kind, tuple[int, ...]](
+    {"actin": (0, 1, 2, 3), "tubulin": (0, 1, 2, 3)}
+)
 MAPS: MappingProxyType[MovieSet, MappingProxyType[Kind, tuple[int, ...]]] = MappingProxyType(
     {
-        "training": MappingProxyType({"actin": (0, 1, 2, 3), "tubulin": (0, 1, 2, 3)}),
+        "training": _FOR_TRAINING,
+        "uneven": _FOR_TRAINING,
+        "jumping": MappingProxyType({}),
         "test": MappingProxyType({"actin": (4, 5), "tubulin": (4, 5), "psd95": (0, 1, 2, 3, 4, 5)}),
     }
 )
@@ -43,6 +48,8 @@ _DRAWN: tuple[Kind, ...] = (
 KINDS: MappingProxyType[MovieSet, tuple[Kind, ...]] = MappingProxyType(
     {
         "training": ("actin", "tubulin", "actin", *_DRAWN),
+        "uneven": ("actin", "tubulin", "actin", *_DRAWN, "nuclei", "vesicles", "nuclei"),
+        "jumping": ("nuclei",),
         "test": ("actin", "tubulin", "psd95", *_DRAWN),
     }
 )

@@ -10,6 +10,10 @@ from scipy.ndimage import gaussian_filter1d
 from agent.offline.simulate.movie_motion import PER_FRAME, Flow, Map
 from agent.offline.simulate.population import Chance
 
+_LASTING = (0.0, 0.8)
+"""Range of how much of its velocity a leaping object keeps in the next frame; chosen."""
+_LEAP_SPREAD = 0.5
+"""Standard deviation of the logarithm of a leap's length; chosen."""
 _SMOOTH_FRAMES = 0.4
 """Time over which transport changes between moving and resting (frames); chosen."""
 
@@ -100,6 +104,26 @@ def runs(rng: Chance, objects: int, frames: int, speed: float) -> Map:
     pace = speed * rng.uniform(0.2, 1.0, objects) * state
     velocity: Map = pace[..., None] * np.stack([np.sin(heading), np.cos(heading)], axis=-1)
     return velocity
+
+
+def leaps(rng: Chance, objects: int, frames: int, speed: float) -> Map:
+    """Velocities (steps × objects × 2, px/frame) of objects that leap from frame to frame.
+
+    Each frame's velocity keeps a part of the last one's and adds one of its own, some of them many
+    times longer than others; it is the same during a frame, and none is above `speed`. With little
+    kept, an object is half of a step off the middle of where it was and will be: so it
+    is in real movies, one frame of which says little of the next.
+    """
+    kept = float(rng.uniform(*_LASTING))
+    count = max(frames - 1, 1)
+    own = rng.normal(size=(count, objects, 2))
+    own *= np.exp(_LEAP_SPREAD * rng.normal(size=(count, objects, 1)))
+    for now in range(1, count):
+        own[now] = kept * own[now - 1] + np.sqrt(1 - kept**2) * own[now]
+    velocity = _no_faster(own * speed / 2.0, speed)
+    return np.repeat(velocity, PER_FRAME, axis=0)[
+        np.minimum(np.arange(steps_of(frames)), count * PER_FRAME - 1)
+    ]
 
 
 def _no_faster(velocity: Map, speed: float) -> Map:

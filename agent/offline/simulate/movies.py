@@ -12,12 +12,19 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, shift
 from threadpoolctl import threadpool_limits
 
+from agent.offline.simulate.movie_course import Course, draw_course, even
 from agent.offline.simulate.movie_facts import Facts, Window
 from agent.offline.simulate.movie_layers import GRAIN_PX
-from agent.offline.simulate.movie_scenes import MOVIE_SETS, MovieSet, Scene, draw_scene
+from agent.offline.simulate.movie_scenes import (
+    LEAPS_PX,
+    MOVIE_SETS,
+    MovieSet,
+    Scene,
+    draw_scene,
+)
 from agent.offline.simulate.population import Chance
 
 Map = NDArray[np.float64]
@@ -34,6 +41,10 @@ _BORDER_PX = 10
 """Drawn beyond each edge and cut off after the blur (pixels); chosen."""
 _LEAST_SHOWN, _SHOWN = 0.004, 0.1
 """Share of the pixels that must be brighter than this share of the brightest; chosen."""
+_SMOOTHED, _EIGHT_BIT = 0.4, 0.4
+"""Shares of the uneven movies whose noise neighbours share, and that have 8 bits; chosen."""
+_MOST_SMOOTHED_PX = 0.7
+"""Largest standard deviation of the Gaussian behind which noise is shared (px); chosen."""
 _MOST_COUNTS = 50_000
 """Brightest pixel of a movie (counts), within 16 bits; chosen."""
 
@@ -56,6 +67,10 @@ class Exposure:
     gain, offset, read_sd
         Counts a photon, counts of no light, and standard deviation of the read noise (counts);
         1, 0 and 0 for a detector that counts photons.
+    smoothed_px
+        Standard deviation of a Gaussian behind which the noise is (px), as by averaging.
+    brightest_level
+        Of 8 bits: the counts are scaled so that the brightest is this; 0 for counts as they are.
     """
 
     sigma_px: float
@@ -66,6 +81,8 @@ class Exposure:
     gain: float
     offset: float
     read_sd: float
+    smoothed_px: float = 0.0
+    brightest_level: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +101,8 @@ class Movie:
         Number of frames, and their side.
     covers, haze
         See `movie_scenes.Scene`.
+    unevenness, trembling_px
+        See `movie_course.Course`.
     """
 
     name: str
@@ -94,6 +113,8 @@ class Movie:
     size_px: int
     covers: float
     haze: float
+    unevenness: float
+    trembling_px: float
 
 
 COLUMNS = [field.name for part in (Movie, Exposure) for field in fields(part)] + [
@@ -120,21 +141,29 @@ def draw_movie(
         and offset; the frames as they are measured (uint16 counts); and the row of the table.
     """
     rng = Chance(MOVIE_SETS.index(name), seed, index)
-    window = Window(size_px + 2 * _BORDER_PX, frames)
+    leaps_px = LEAPS_PX.get(name)
+    window = Window(size_px + 2 * _BORDER_PX, frames, leaps_px)
     while True:
         exposure = _draw_exposure(rng)
+        course = draw_course(rng, frames) if leaps_px else even(frames)
         # Several threads on matrices as small as these are slower than one, sevenfold.
         with threadpool_limits(1, "blas"):
             scene = draw_scene(rng, name, index, window)
-            light = _light(scene, exposure, frames)
+            light = _light(scene, exposure, course)
         brightest = float(np.percentile(light, BRIGHTEST))
         if np.mean(light > _SHOWN * brightest) > _LEAST_SHOWN and brightest > 0:
             break
     left = np.exp(-exposure.bleaching * np.arange(frames))[:, None, None]
     photons = exposure.photons / brightest * light * left + exposure.background
     exposure = _with_camera(exposure, float(photons.max()), rng)
+    if leaps_px:
+        exposure = _as_stored(exposure, rng)
     clean = (exposure.gain * photons + exposure.offset).astype(np.float32)
-    return clean, _exposed(clean, exposure, rng), _row(name, seed, index, clean, exposure, scene)
+    noisy = _exposed(clean, exposure, rng)
+    if exposure.brightest_level:
+        factor = exposure.brightest_level / max(float(noisy.max()), 1.0)
+        noisy, clean = np.rint(factor * noisy).astype(np.uint16), np.float32(factor) * clean
+    return clean, noisy, _row(name, seed, index, clean, exposure, scene, course)
 
 
 def _draw_exposure(rng: Chance) -> Exposure:
@@ -152,15 +181,19 @@ def _draw_exposure(rng: Chance) -> Exposure:
     )
 
 
-def _light(scene: Scene, exposure: Exposure, frames: int) -> Map:
+def _light(scene: Scene, exposure: Exposure, course: Course) -> Map:
     """What each frame shows if nothing bleached, in arbitrary units."""
     inner = slice(_BORDER_PX, -_BORDER_PX)
     shown = []
+    frames = len(course.times)
     for t in range(frames):
         part = t / max(frames - 1, 1)
         sigma = exposure.sigma_px + part * (exposure.sigma_end_px - exposure.sigma_px)
         # It continues beyond the window, so that light from just outside shines in.
-        blurred = gaussian_filter(scene.at(t), np.sqrt(sigma**2 - GRAIN_PX**2), mode="nearest")
+        density = scene.at(float(course.times[t]))
+        if course.stage_px[t].any():
+            density = np.maximum(shift(density, course.stage_px[t], order=3, mode="nearest"), 0)
+        blurred = gaussian_filter(density, np.sqrt(sigma**2 - GRAIN_PX**2), mode="nearest")
         shown.append(blurred[inner, inner])
     return np.stack(shown)
 
@@ -177,11 +210,24 @@ def _with_camera(exposure: Exposure, most_photons: float, rng: Chance) -> Exposu
     return replace(exposure, gain=gain, offset=offset, read_sd=read_sd)
 
 
+def _as_stored(exposure: Exposure, rng: Chance) -> Exposure:
+    """The same as cameras and converters leave it: smoothed, and in 8 bits, in some."""
+    smoothed = rng.happens(_SMOOTHED)
+    return replace(
+        exposure,
+        smoothed_px=float(rng.uniform(0.3, _MOST_SMOOTHED_PX)) if smoothed else 0.0,
+        brightest_level=int(rng.integers(100, 256)) if rng.happens(_EIGHT_BIT) else 0,
+    )
+
+
 def _exposed(clean: NDArray[np.float32], exposure: Exposure, rng: Chance) -> NDArray[np.uint16]:
     photons = np.maximum(clean.astype(np.float64) - exposure.offset, 0) / exposure.gain
     counts = exposure.gain * rng.poisson(photons) + exposure.offset
     if exposure.read_sd > 0:
         counts = counts + rng.normal(0, exposure.read_sd, counts.shape)
+    if exposure.smoothed_px:
+        away = (0, exposure.smoothed_px, exposure.smoothed_px)
+        counts = clean + gaussian_filter(counts - clean, away)
     noisy: NDArray[np.uint16] = np.clip(np.rint(counts), 0, np.iinfo(np.uint16).max).astype(
         np.uint16
     )
@@ -195,17 +241,21 @@ def _row(
     clean: NDArray[np.float32],
     exposure: Exposure,
     scene: Scene,
+    course: Course,
 ) -> dict[str, Any]:
-    validation = name == "training" and index % VALIDATION_EVERY == VALIDATION_EVERY - 1
+    learned = name in ("training", "uneven")
+    validation = learned and index % VALIDATION_EVERY == VALIDATION_EVERY - 1
     movie = Movie(
         name=f"{index:05d}",
-        split="validation" if validation else name,
+        split="validation" if validation else "training" if learned else "test",
         set=name,
         seed=seed,
         frames=len(clean),
         size_px=clean.shape[1],
         covers=scene.covers,
         haze=scene.haze,
+        unevenness=course.unevenness,
+        trembling_px=course.trembling_px,
     )
     row: dict[str, Any] = dict.fromkeys(COLUMNS, "")
     row |= asdict(movie) | asdict(exposure)

@@ -40,7 +40,7 @@ class InterpolationTraining(Training):
         None,
         description="weights to continue from: name of bundled ones, or a .safetensors file",
     )
-    loss: Literal["auto", "charbonnier", "mse", "structure"] = _DEFAULT.loss
+    loss: Literal["auto", "charbonnier", "mse", "mean", "structure"] = _DEFAULT.loss
     epochs: int = Field(_DEFAULT.epochs, ge=1, le=10_000)
     steps_per_epoch: int = Field(_DEFAULT.steps_per_epoch, ge=1, le=100_000)
     batch: int = Field(_DEFAULT.batch, ge=1, le=1024)
