@@ -238,7 +238,7 @@ class Interpolation:
             nothing = np.full(near.frame.shape, np.nan, np.float32)
             fault = f"frame {near.number} again: no usable frame on the other side"
             return MovieFrame(near.frame.copy(), False, time, nothing, float("nan"), fault)
-        start, at, end = before.number, time, after.number
+        start, at, end = float(before.number), time, float(after.number)
         if times is not None:
             start, at, end = np.interp([start, at, end], np.arange(len(times)), times).tolist()
         found = self.between(before.frame, after.frame, (at - start) / (end - start))
