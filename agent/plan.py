@@ -8,9 +8,10 @@
 A shot is answered with its `Frame`, a note with None, and `Listen` with what a person has told
 the run since the last one: a tuple of instructions, often an empty one. `Due` is answered with how
 late a time point is, `Autofocus` with what the autofocus device found (`Focused`), and `Rebuild`
-with its result if the plan waits for that, else with None. A plan must be a function of its
-arguments and of these answers, and of nothing else: that is what lets a run be resumed and
-replayed from its ledger.
+with its result if the plan waits for that, else with None. `Block` says which shots come next
+whatever their frames show, and is answered with None. A plan must be a function of its arguments
+and of these answers, and of nothing else: that is what lets a run be resumed and replayed from its
+ledger.
 """
 
 from __future__ import annotations
@@ -77,6 +78,23 @@ class Note:
 
     topic: str
     data: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Shots that a plan asks for next, one by one, whatever the frames show.
+
+    A promise, no request: each shot is asked for after it as ever, and answered with its frame.
+    Frames of a block may be taken at once, as a hardware sequence. Until its last shot the plan
+    only notes things.
+
+    Parameters
+    ----------
+    shots
+        In their order.
+    """
+
+    shots: tuple[Shot, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,7 +287,7 @@ class Frame:
         return self._uncertainty()
 
 
-Step = Shot | Note | Listen | Due | Autofocus | Rebuild
+Step = Shot | Note | Listen | Due | Autofocus | Rebuild | Block
 Answer = Frame | tuple[Instruction, ...] | Late | Focused | Rebuilt | None
 Plan = Generator[Step, Answer, None]
 

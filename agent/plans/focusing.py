@@ -114,6 +114,11 @@ class Focusing:
         self._limits = limits
         self._fields: dict[int, _OfField] = {}
 
+    @property
+    def by_score(self) -> bool:
+        """Whether it may be due between two frames of a time point, for their scores."""
+        return self._config.when_score_falls_by is not None
+
     def aimed(self, shot: Shot, point: int) -> Shot:
         """A shot of a field with the focus where it should be at a time point.
 

@@ -6,7 +6,7 @@ from itertools import count
 
 from agent.config.plans import LiveConfig
 from agent.plan import Due, Late, Plan, apply_told
-from agent.plans.time_points import point_shots
+from agent.plans.time_points import point_shots, undecided
 from devices.config import Value
 
 
@@ -36,5 +36,6 @@ def live(config: LiveConfig) -> Plan:
             assert isinstance(late, Late)
             point += late.points
             at_s = point * config.interval_s
-        yield from point_shots(config, [None], point, dict.fromkeys(config.modes(), settings), at_s)
+        at = dict.fromkeys(config.modes(), settings)
+        yield from undecided(point_shots(config, [None], point, at, at_s))
         point += 1

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import groupby
 
 from agent.config.mda import MdaConfig
 from agent.plan import FOCUS, Note, Plan
+from agent.plans.time_points import undecided
 from devices.autofocus import Autofocus, Focused
 from devices.config import MicroscopeConfig, StageLimits
 from devices.shot import Shot
@@ -31,23 +33,30 @@ def mda(config: MdaConfig, scope: MicroscopeConfig) -> Plan:
     higher: dict[int | None, float] = {}
     lost: set[int | None] = set()
     heights = _heights(config, scope) if config.autofocuses() else {}
-    for place, step in config.steps(scope):
-        by_um = higher.get(place, 0.0)
-        if isinstance(step, Shot):
-            yield _shifted(step, by_um, lost=place in lost)
+    searches = groupby(config.steps(scope), key=lambda one: isinstance(one[1], Autofocus))
+    for searching, steps in searches:
+        if not searching:  # until the next search, all heights are known
+            yield from undecided(
+                _shifted(step, higher.get(place, 0.0), lost=place in lost)
+                for place, step in steps
+                if isinstance(step, Shot)
+            )
             continue
-        if step.start_um is not None:
-            step = replace(step, start_um=round(step.start_um + by_um, 3))
-        found = yield step
-        assert isinstance(found, Focused)
-        why = found.why
-        if found.z_um is not None and found.from_um is not None:
-            shift = by_um + found.z_um - found.from_um
-            why = _no_room(heights.get(place, ()), shift, scope.stage_limits)
-            if not why:
-                higher[place] = shift
-        (lost.add if why else lost.discard)(place)
-        yield _note(step, found, why, scope)
+        for place, step in steps:
+            assert isinstance(step, Autofocus)
+            by_um = higher.get(place, 0.0)
+            if step.start_um is not None:
+                step = replace(step, start_um=round(step.start_um + by_um, 3))
+            found = yield step
+            assert isinstance(found, Focused)
+            why = found.why
+            if found.z_um is not None and found.from_um is not None:
+                shift = by_um + found.z_um - found.from_um
+                why = _no_room(heights.get(place, ()), shift, scope.stage_limits)
+                if not why:
+                    higher[place] = shift
+            (lost.add if why else lost.discard)(place)
+            yield _note(step, found, why, scope)
 
 
 def _shifted(shot: Shot, by_um: float, *, lost: bool) -> Shot:

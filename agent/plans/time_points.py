@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import product
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby, product
 
 from agent.config.time_points import TimePointsConfig
+from agent.plan import Block
 from devices.config import Value
 from devices.shot import Field, Shot
 
@@ -56,3 +57,23 @@ def point_shots(
             point=point,
             plane=planes[at["z"]],
         )
+
+
+def runs(shots: Iterable[Shot]) -> Iterator[tuple[Shot, ...]]:
+    """Shots that follow one another without a move or a wait: those of one field and one time."""
+    for _, together in groupby(shots, key=lambda shot: (shot.field, shot.at_s)):
+        yield tuple(together)
+
+
+def undecided(shots: Iterable[Shot]) -> Iterator[Block | Shot]:
+    """Shots that depend on no frame, each run of them announced by its `Block`.
+
+    Examples
+    --------
+    >>> [type(step).__name__ for step in undecided([Shot("red"), Shot("green")])]
+    ['Block', 'Shot', 'Shot']
+    """
+    for together in runs(shots):
+        if len(together) > 1:
+            yield Block(together)
+        yield from (shot for shot in together)  # a tuple takes no answers

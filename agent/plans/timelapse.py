@@ -6,11 +6,24 @@ from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING
 
 from agent.config.plans import TimelapseConfig
-from agent.plan import LAPSE, PLACE, Answer, Due, Frame, Late, Listen, Note, Plan, Rebuilt, Step
+from agent.plan import (
+    LAPSE,
+    PLACE,
+    Answer,
+    Block,
+    Due,
+    Frame,
+    Late,
+    Listen,
+    Note,
+    Plan,
+    Rebuilt,
+    Step,
+)
 from agent.plans.adaptive.light_budget import LightBudget
 from agent.plans.adaptive.schedule import Schedule
 from agent.plans.focusing import Focusing
-from agent.plans.time_points import point_shots
+from agent.plans.time_points import point_shots, runs
 from devices.shot import Field, Shot
 
 if TYPE_CHECKING:
@@ -62,18 +75,20 @@ def timelapse(
         settings = {config.mode: better.settings} if better else {}
         due = visited
         while due:
-            for shot in point_shots(
-                config, due, t, settings, t * config.interval_s, f"time point {t}"
-            ):
-                if focusing is not None:
-                    shot = yield from _focused(focusing, shot, t, light)
-                frame = yield shot
-                assert isinstance(frame, Frame) and shot.field is not None
-                light.spend(frame.settings, frame.pixels.size, shot.field.index, frame.dose_J)
-                if shot.mode == config.mode:
-                    for watching in (better, focusing):
-                        if watching is not None:
-                            watching.see(frame)
+            at_s, purpose = t * config.interval_s, f"time point {t}"
+            for together in runs(point_shots(config, due, t, settings, at_s, purpose)):
+                for number, shot in enumerate(together):
+                    if focusing is not None:
+                        shot = yield from _focused(focusing, shot, t, light)
+                    if number == 0 and (block := _block(together, focusing, t)) is not None:
+                        yield block
+                    frame = yield shot
+                    assert isinstance(frame, Frame) and shot.field is not None
+                    light.spend(frame.settings, frame.pixels.size, shot.field.index, frame.dose_J)
+                    if shot.mode == config.mode:
+                        for watching in (better, focusing):
+                            if watching is not None:
+                                watching.see(frame)
             # Asked for after the wait for the time point, so that they are in it.
             due = yield from _told_places(config, number, t)
             number += len(due)
@@ -186,6 +201,17 @@ def _focused(
         for frame in (yield from focusing.look(shot.field, point, shot.at_s)):
             light.spend_on(shot.field.index, frame.dose_J or {})
     return focusing.aimed(shot, point)
+
+
+def _block(together: tuple[Shot, ...], focusing: Focusing | None, point: int) -> Block | None:
+    """Shots of a field whose focus is not looked for between them; None if it may be."""
+    if len(together) == 1:
+        return None
+    if focusing is None:
+        return Block(together)
+    if focusing.by_score:
+        return None
+    return Block(tuple(focusing.aimed(shot, point) for shot in together))
 
 
 def _missed(config: TimelapseConfig, point: int, most: int, frames: int = 0) -> Missed:

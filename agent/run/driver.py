@@ -5,6 +5,7 @@ A session and a replay differ only in what answers behind the tape's end.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from agent.plan import (
     Answer,
+    Block,
     Due,
     Instruction,
     Late,
@@ -20,6 +22,7 @@ from agent.plan import (
     Plan,
     Rebuild,
     Rebuilt,
+    Step,
 )
 from agent.run.tape import Tape
 from devices.autofocus import Autofocus
@@ -72,12 +75,15 @@ class Leader:
         Instructions that it has had.
     searches
         Searches for the focus that it has asked for.
+    ahead
+        Shots that it said it asks for after the last one, whatever comes of that.
     """
 
     def __init__(self, plan: Plan, tape: Tape, beyond: Beyond) -> None:
         self._plan, self.tape, self._beyond = plan, tape, beyond
         self.frames = self.told = self.searches = 0
         self._listened = self._asked = self._rebuilt = 0
+        self.ahead: deque[Shot] = deque()
 
     @property
     def listened(self) -> int:
@@ -100,9 +106,11 @@ class Leader:
             The plan does not follow its tape.
         """
         while True:
-            step = self._plan.send(answer)
+            step = self._step(answer)
             answer = None
-            if isinstance(step, Note):
+            if isinstance(step, Block):
+                self.ahead.extend(step.shots)
+            elif isinstance(step, Note):
                 self._beyond.note(step, stored=self.tape.holds_note(step))
             elif isinstance(step, Listen):
                 answer = self._listen()
@@ -122,6 +130,13 @@ class Leader:
                     return step
                 self.frames += 1
                 beyond.played()
+
+    def _step(self, answer: Answer) -> Step:
+        """The plan's next step; one that its block does not have ends the block."""
+        step = self._plan.send(answer)
+        if self.ahead and not isinstance(step, Note) and step != self.ahead.popleft():
+            self.ahead.clear()
+        return step
 
     def _listen(self) -> tuple[Instruction, ...]:
         number = self._listened

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from agent.config import RunConfig, load
 from agent.plan import (
     AnalysisError,
     Answer,
+    Block,
     Due,
     Frame,
     Instruction,
@@ -81,6 +83,10 @@ def timelapse(folder: Path, **options: Any) -> Maker:
     data["plan"] = "timelapse"
     data["timelapse"] = {"frames": 9, "interval_s": 5, "fields": 2, **options}
     return of(folder, data)
+
+
+def stacks(folder: Path) -> Maker:
+    return timelapse(folder, frames=3, channels=["confocal", "sted"], z={"range": 2, "step": 1})
 
 
 def skipping(folder: Path) -> Maker:
@@ -141,6 +147,7 @@ MAKERS = (
     live,
     optimize,
     timelapse,
+    stacks,
     skipping,
     adaptive,
     autofocusing,
@@ -299,6 +306,15 @@ def test_what_it_asks_for_can_be_kept_and_taken(make: Maker, course: Course) -> 
             assert step.mode in scope.modes
             for name, value in step.settings.items():
                 assert scope.settings[name].refusal(value) is None, step
+
+
+def test_it_asks_for_what_its_blocks_have(make: Maker, course: Course) -> None:
+    steps = iter(course.steps)
+    for step in steps:
+        if isinstance(step, Block):
+            assert len(step.shots) > 1
+            noted = (other for other in steps if not isinstance(other, Note))
+            assert tuple(islice(noted, len(step.shots))) == step.shots
 
 
 def test_it_takes_as_many_frames_as_its_section_says(make: Maker, course: Course) -> None:
