@@ -338,6 +338,11 @@ class MicroscopeConfig(Model):
         description="how far from where it was sent the focus, or another stage of one axis, may "
         "be (µm)",
     )
+    sequences: bool = Field(
+        False,
+        description="frames between which nothing is decided are hardware sequences, where the "
+        "devices can",
+    )
     clock: PropertyBinding | None = Field(
         None, description="simulated time (s), set instead of waited for"
     )

@@ -15,8 +15,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from pymmcore_plus.core._sequencing import SequencedEvent
 from pymmcore_plus.experimental.unicore import UniMMCore
 from pymmcore_plus.mda import MDAEngine
 from pymmcore_plus.mda._engine import ImagePayload
@@ -27,12 +28,16 @@ from devices.config import MicroscopeConfig, Value
 from devices.errors import DeviceFault, LimitError, StaysLit
 from devices.light import FRAME, LightMeter
 from devices.safety import LightGate
-from devices.sending import LOCKED, ROI, SEARCH, STAGES, Sender
+from devices.sending import LOCKED, PATIENCE, ROI, SEARCH, STAGES, Sender
+from devices.sequences import ARRIVED, TICK_S, Arrivals, HardwareSequence, Lit
 from devices.values import same
+
+if TYPE_CHECKING:
+    from pymmcore_plus.mda._engine import EventPayloadGenerator
 
 
 class StrictEngine(MDAEngine):
-    """Executes single events; every failure raises.
+    """Executes single events, and sequences that it is given as such; every failure raises.
 
     Parameters
     ----------
@@ -73,6 +78,8 @@ class StrictEngine(MDAEngine):
         self._bound = {s.address(): name for name, s in config.settings.items()}
         self._light = config.light
         self._lit: dict[str, Value] = {}
+        self._wanted: dict[str, Value] = {}
+        self._sequence: HardwareSequence | None = None
         self.meter = LightMeter()
         self.sender = Sender(core, config, gate)
         self.keep_focus: Callable[[float | None], float | None] = lambda z_um: z_um
@@ -100,7 +107,9 @@ class StrictEngine(MDAEngine):
         DeviceFault
             A device refused, took something else, or was busy for too long.
         """
-        self._guard(event)
+        together = event if isinstance(event, SequencedEvent) else None
+        for one in together.events if together else (event,):
+            self._guard(one)
         core, sender = self.mmcore, self.sender
         if SEARCH in event.metadata:
             for device, prop, value in event.properties or ():
@@ -131,6 +140,11 @@ class StrictEngine(MDAEngine):
             sender.wait()
             sender.verify_position()
             sender.verify(wanted, sent, exposed=exposed)
+            self._wanted = wanted
+            if together is not None:
+                self._sequence = HardwareSequence(core, together, self._gate)
+                self._sequence.load()
+                sender.wait()
         except (DeviceFault, LimitError):
             sender.forget()
             raise
@@ -177,6 +191,90 @@ class StrictEngine(MDAEngine):
             event, runner_time_ms=(time.perf_counter() - started) * 1000, include_position=False
         )
         yield ImagePayload(image, event, meta)
+
+    def exec_sequenced_event(self, event: SequencedEvent) -> EventPayloadGenerator:
+        """Take the frames of a hardware sequence, with light on the sample until the last one.
+
+        Frames are stored while others are taken; the light does not wait for that.
+
+        Raises
+        ------
+        DeviceFault
+            The camera did not deliver all of them, a setting is another one afterwards, or the
+            light could not be switched.
+        """
+        core, sequence = self.mmcore, self._sequence
+        assert sequence is not None
+        light = Lit(
+            self._shuttered() if core.getShutterDevice() else self._switched(), sequence.over
+        )
+        try:
+            with sequence, light:
+                sequence.start()
+                light.start()
+                yield from self._sequence_frames(event, sequence, light)
+            if not self._gate.stop.asked:
+                self.sender.check(self._wanted)
+        except DeviceFault:
+            self.sender.forget()
+            raise
+        except Exception as error:
+            self.sender.forget()
+            raise DeviceFault(f"camera {core.getCameraDevice()!r} failed: {error}") from error
+        finally:
+            self._sequence = None
+            # Some drives go back to the first position behind the last one.
+            self.sender.forget_focus()
+
+    def _sequence_frames(
+        self, event: SequencedEvent, sequence: HardwareSequence, light: Lit
+    ) -> EventPayloadGenerator:
+        """The frames as they come; fewer where the runner is told to cancel, or all is to end."""
+        core, gate = self.mmcore, self._gate
+        frames, arrivals, patience_s = event.events, Arrivals(), event.metadata[PATIENCE]
+        number, halted, cancel = 0, False, False
+        until = time.monotonic() + patience_s
+        while number < len(frames):
+            if core.getRemainingImageCount():
+                image, tags = core.popNextImageAndMD()
+                arrived = arrivals.take(dict(tags))
+                if number == len(frames) - 1:
+                    light.off()
+                else:
+                    self.meter.share(arrived.at_s)
+                meta: Any = {ARRIVED: arrived}
+                signal = yield ImagePayload(image, frames[number], meta)  # type: ignore[misc]
+                self.meter.share()
+                number += 1
+                until = time.monotonic() + patience_s
+                cancel = cancel or signal == "cancel" or gate.stop.asked
+            elif light.is_off:
+                if not core.getRemainingImageCount():  # one may have come in between
+                    break
+            elif time.monotonic() > until:
+                raise DeviceFault(
+                    f"camera {core.getCameraDevice()!r} gave {number} of {len(frames)} frames of "
+                    f"a sequence, and no other in {patience_s:g} s"
+                )
+            else:
+                time.sleep(TICK_S)
+            if (cancel or gate.shut) and not halted:
+                light.off()
+                sequence.halt()
+                halted = True
+        if number < len(frames):
+            gate.check()
+            if not cancel:
+                why = "its buffer is full" if core.isBufferOverflowed() else "it ended by itself"
+                raise DeviceFault(
+                    f"camera {core.getCameraDevice()!r} gave {number} of {len(frames)} frames of "
+                    f"a sequence: {why}"
+                )
+
+    def teardown_event(self, event: MDAEvent) -> None:
+        """Nothing of a sequence, which has ended where it began."""
+        if not isinstance(event, SequencedEvent):
+            super().teardown_event(event)
 
     @contextmanager
     def _shuttered(self) -> Iterator[None]:

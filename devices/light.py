@@ -7,6 +7,7 @@ over a serial line count with the time that they take.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -75,13 +76,28 @@ class LightMeter:
         self._clock = clock
         self._lock = threading.Lock()
         self._since: dict[str, float] = {}
-        self._before: dict[str, float] = {}
+        self._spans: dict[str, list[tuple[float, float]]] = {}
+        self._from, self._until = -math.inf, math.inf
 
     def begin(self) -> None:
         """Count a new shot; light that is still on is counted for it from now on."""
         with self._lock:
-            self._before.clear()
+            self._spans.clear()
             self._since = dict.fromkeys(self._since, self._clock())
+            self._from, self._until = -math.inf, math.inf
+
+    def share(self, until: float = math.inf) -> None:
+        """Count a new shot from where the last one ended; light may stay on in between.
+
+        Parameters
+        ----------
+        until
+            When this one ends, on the same clock; if absent, that is left open.
+        """
+        with self._lock:
+            if self._until < math.inf:
+                self._from = self._until
+            self._until = until
 
     def on(self, lasers: Collection[str]) -> None:
         """These may shine on the sample from now on."""
@@ -96,14 +112,18 @@ class LightMeter:
             now = self._clock()
             for laser in list(self._since) if lasers is None else lasers:
                 if (since := self._since.pop(laser, None)) is not None:
-                    self._before[laser] = self._before.get(laser, 0.0) + now - since
+                    self._spans.setdefault(laser, []).append((since, now))
 
     def seconds(self) -> Mapping[str, float]:
         """Time (s) by laser, until now where one is still on; without those that never were."""
         with self._lock:
             now = self._clock()
+            spans = {laser: [*self._spans.get(laser, ())] for laser in self._spans | self._since}
+            for laser, since in self._since.items():
+                spans[laser].append((since, now))
             return {
-                laser: self._before.get(laser, 0.0)
-                + (now - self._since[laser] if laser in self._since else 0.0)
-                for laser in {**self._before, **self._since}
+                laser: sum(
+                    max(0.0, min(off, self._until) - max(on, self._from)) for on, off in found
+                )
+                for laser, found in spans.items()
             }

@@ -217,6 +217,9 @@ def halt(core: UniMMCore) -> list[Step]:
 
 def _stop(core: UniMMCore, stage: str) -> Callable[[], None]:
     def stop() -> None:
+        with suppress(Exception):  # it would go on where the camera triggers it
+            if stage != core.getXYStageDevice() and core.isStageSequenceable(stage):
+                core.stopStageSequence(stage)
         with suppress(Exception):  # many cannot be stopped; whether it still moves is asked next
             core.stop(stage)
 

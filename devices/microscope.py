@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from useq import HardwareAutofocus, MDAEvent
 
@@ -32,10 +32,13 @@ from devices.pixels import PixelSize, contradiction
 from devices.refusals import refused, unknown
 from devices.route import length
 from devices.safety import SafeState, Stop
-from devices.sending import LOCKED, ROI, SEARCH, STAGES
+from devices.sending import LOCKED, PATIENCE, ROI, SEARCH, STAGES
 from devices.shot import Field, Plane, Shot
 from devices.stages import check_moves, with_stages
 from devices.values import send
+
+if TYPE_CHECKING:
+    from pymmcore_plus.core._sequencing import SequencedEvent
 
 _LOOKING_S = 60.0
 """How long setting everything once may take (s), filter wheels included."""
@@ -361,6 +364,46 @@ class Microscope:
             properties=properties,
             metadata=more,
         )
+
+    def sequence(
+        self, shots: Iterable[Shot], first: int, *, elapsed_s: float = 0.0
+    ) -> SequencedEvent | str:
+        """The event of as many of the first shots as can be taken as one hardware sequence.
+
+        Parameters
+        ----------
+        shots
+            Those between which nothing is decided; at least one.
+        first
+            Number of the first one's frame in the run.
+        elapsed_s
+            As of `event`.
+
+        Returns
+        -------
+        SequencedEvent | str
+            Or why the first two cannot, in words.
+
+        Raises
+        ------
+        LimitError
+            A shot asks for something outside the configured ranges.
+        """
+        from devices.sequences import MOST, sequenced
+
+        buffer = int(self.core.getCircularBufferMemoryFootprint()) << 20
+        longest_s = 0.0
+
+        def event(shot: Shot, number: int) -> MDAEvent:
+            nonlocal longest_s
+            longest_s = max(longest_s, self.exposure_s(self.settings(shot)))
+            return self.event(shot, number, elapsed_s=elapsed_s)
+
+        events = (event(shot, number) for number, shot in enumerate(shots, first))
+        found = sequenced(self.core, events, min(MOST, buffer // max(1, self.frame_bytes)))
+        if not isinstance(found, str):
+            found.metadata[PATIENCE] = longest_s + self.config.timeout_s
+        return found
 
     def focus_um(self, shot: Shot) -> float | None:
         """Where the focus is to be for a shot (µm); None leaves it alone."""

@@ -147,6 +147,11 @@ class LightGate:
         if self.stop.asked:
             raise GateClosed("the microscope is to stop")
 
+    @property
+    def shut(self) -> bool:
+        """The microscope was made safe."""
+        return not self._open
+
     def abandon(self) -> None:
         """Let others through beside a call that hangs."""
         self._busy = threading.Lock()

@@ -23,6 +23,8 @@ LOCKED = "continuous_focus"
 """Key of an event's metadata: its frame is taken while a continuous focus holds."""
 SEARCH = "search"
 """Key of the metadata of an event that is no frame: what is done instead, by the autofocus."""
+PATIENCE = "patience_s"
+"""Key of the metadata of a sequence: how long the camera has for a frame of it (s)."""
 _ARRIVED = 0.25
 """Share of the distance between two fields that a stage may be off, ..."""
 _ARRIVED_UM = (0.1, 2.5)
@@ -340,6 +342,18 @@ class Sender:
             self.wait()
             strays = self._strays(near, wanted, camera in devices)
         if strays:
+            self.forget()
+            raise DeviceFault("; ".join(strays.values()))
+
+    def check(self, wanted: Mapping[str, Value]) -> None:
+        """Read settings and exposure time back, and send nothing.
+
+        Raises
+        ------
+        DeviceFault
+            A device has something else than it was given.
+        """
+        if strays := self._strays(wanted, wanted, exposure=True):
             self.forget()
             raise DeviceFault("; ".join(strays.values()))
 

@@ -27,6 +27,8 @@ LIGHT = "light"
 """What those name that say that light was on the sample for another time than expected."""
 FOCUS = "focus"
 """What those of the autofocus device name."""
+SEQUENCE = "sequence"
+"""What the one names that says why frames are no hardware sequence."""
 
 
 _EVEN = 0.1

@@ -116,6 +116,13 @@ class _Held(TypedDict):
 
 
 @row
+class _Sequence(TypedDict):
+    first: Count
+    frames: Count
+    elapsed_ms: NotRequired[Finite]
+
+
+@row
 class _Frame(TypedDict):
     shape: Annotated[list[Count], Field(max_length=8)]
     dtype: str
@@ -128,6 +135,7 @@ class _Frame(TypedDict):
     expected_s: NotRequired[Finite]
     pixel_size_nm: NotRequired[Finite]
     held: NotRequired[_Held]
+    sequence: NotRequired[_Sequence]
 
 
 @row

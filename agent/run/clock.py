@@ -97,6 +97,10 @@ class Clock:
         simulated = self._simulated_s()
         return self._now() - self._born if simulated is None else simulated
 
+    def ago_s(self, at_s: float) -> float:
+        """How long ago it was `at_s` of `time.monotonic` (s); 0 where the sample is simulated."""
+        return 0.0 if self._simulated_s() is not None else max(0.0, time.monotonic() - at_s)
+
     def go(self) -> None:
         """Let the schedule continue."""
         if self._since is None:

@@ -17,8 +17,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
@@ -28,40 +28,22 @@ from useq import MDAEvent
 
 from agent.plan import Frame, Plan
 from agent.record.images import checksum
-from agent.record.layout import RAW, Stored
-from agent.record.recording import (
-    FOCUS,
-    LIGHT,
-    autofocus_as_dict,
-    even_s,
-    shot_as_dict,
-    shot_from_dict,
-)
+from agent.record.recording import FOCUS, autofocus_as_dict, even_s, shot_from_dict
+from agent.run.announced import Announced, Pending
 from agent.run.answers import Answers
 from agent.run.driver import Leader
 from agent.run.parts import RunParts
 from agent.run.pause import Pause
 from agent.run.tape import Tape
+from agent.run.together import BrokenPromise, Together
 from devices.autofocus import Autofocus, Focused
 from devices.errors import DeviceFault, GateClosed, StaysLit
 from devices.microscope import Microscope
+from devices.sequences import ARRIVED, Arrived
 from devices.shot import Shot
 
 _GRACE_S = 2.0
 """Time beyond exposure and timeout before a camera counts as hanging (s)."""
-
-
-@dataclass(slots=True)
-class _Pending:
-    """The shot that is being taken."""
-
-    shot: Shot
-    index: int
-    settings: dict[str, Any]
-    stored: Stored
-    dose: dict[str, float] = field(default_factory=dict)
-    announced: bool = False
-    exposing: bool = False
 
 
 @dataclass(slots=True)
@@ -115,15 +97,18 @@ class Loop:
         self._retries = retries
         self._catch_up = catch_up
         self._runner_started = time.monotonic()
-        self._pending: _Pending | None = None
+        self._pending: Pending | None = None
         self._search: _Search | None = None
-        self._frame: Frame | None = None
+        self._announced, self._together = Announced(microscope, parts), Together(microscope, parts)
+        self._arrived: dict[int, Frame] = {}
+        """Frames on disk that the plan has not had, by their numbers."""
+        self._plans: dict[int, Pending] = {}
+        """Shots that the plan will ask for, likewise."""
         self._failure: Exception | None = None
         self._stopping = threading.Event()
         self._closed = threading.Event()
         self._pause = Pause()
         self._caught_up = False
-        self._told_of_light = any(fault.get("part") == LIGHT for fault in recording.faults)
         self.standing = False
         """It stands still in the dark, for a pause."""
         self.finished = False
@@ -134,7 +119,7 @@ class Loop:
     @property
     def frames(self) -> int:
         """Frames of the run that are on disk."""
-        return self._leader.frames
+        return self._leader.frames + len(self._arrived)
 
     @property
     def times_s(self) -> list[float]:
@@ -193,8 +178,11 @@ class Loop:
                     retries -= 1
                     entry = {"what": str(fault), "policy": "retry", "left": retries}
                     self._journal.add("fault", entry, self.frames)
+                    self._together.singly()
                     self.give_up_shot()
                 else:
+                    if self._failure is not None:
+                        raise self._failure
                     if not self._stood_still():
                         if self.finished and not self._stopping.is_set():
                             self._put_focus_back()
@@ -224,12 +212,10 @@ class Loop:
             if self._pending is None and not self._next():
                 self.finished = True
                 return
-            if (pending := self._pending) is None:
+            if (pending := self._pending) is None or pending.index in self._arrived:
+                self._pending = None
                 continue
-            self._announce(pending)
-            event = self.microscope.event(
-                self._clock.dated(pending.shot), pending.index, elapsed_s=self._elapsed_s
-            )
+            event = self._begin(pending)
             exposure = self.microscope.exposure_s(pending.settings)
             self.deadline = (
                 self._runner_started
@@ -241,9 +227,26 @@ class Loop:
             self.deadline = None
             if self._failure is not None:
                 raise self._failure
-            if self._frame is None:
-                raise DeviceFault(f"no frame came for shot {pending.index}")
-            self._pending = None
+            if (missing := self._announced.first) is not None:
+                raise DeviceFault(f"no frame came for shot {missing.index}")
+
+    def _begin(self, pending: Pending) -> MDAEvent:
+        """Announce a shot, and those that are one hardware sequence with it; their event."""
+        clock, first, elapsed_s = self._clock, pending.index, self._elapsed_s
+        shots = self._together.candidates(first, pending.shot, self._leader.ahead)
+        event = self._together.event(map(clock.dated, shots), first, elapsed_s) if shots else None
+        if event is not None:
+            more = enumerate(shots[1 : len(event.events)], first + 1)
+            block = [pending, *(self._planned(shot, number) for number, shot in more)]
+            if self._announced.admits(block):
+                for one in block:
+                    one.sequence = {"first": first, "frames": len(block)}
+                    self._announced.add(one)
+                return event
+            self._together.singly()
+        pending.sequence = None
+        self._announced.add(pending)
+        return self.microscope.event(clock.dated(pending.shot), first, elapsed_s=elapsed_s)
 
     def _looked(self, search: _Search) -> Iterator[MDAEvent]:
         """The event of a search for the focus; its result is recorded before the plan has it."""
@@ -297,10 +300,7 @@ class Loop:
             return False
         if self._failure is not None:
             raise self._failure
-        if self._frame is not None:
-            self._pending = None
-        else:
-            self.give_up_shot()
+        self.give_up_shot()
         began = time.monotonic()
         with self._clock.standing_still():
             safe = self.microscope.make_safe("paused")
@@ -326,66 +326,72 @@ class Loop:
         """
         return self.microscope.config.timeout_s + _GRACE_S
 
-    def _announce(self, pending: _Pending) -> None:
-        if self._images.anchor is not None:
-            self._images.anchor.check()
-        where = pending.shot.field.index if pending.shot.field else None
-        pending.dose = self._gate.likely(
-            self.microscope.dose_j(pending.settings), self.microscope.exposure_s(pending.settings)
-        )
-        self._gate.admit(pending.dose, where)
-        entry = {
-            **shot_as_dict(pending.shot),
-            "settings": pending.settings,
-            "dose_J": pending.dose,
-        }
-        if pending.shot.plane is not None:
-            entry["focus_um"] = self.microscope.focus_um(pending.shot)
-        if pending.stored != Stored(RAW, (pending.index,)) or not self._layout.plain:
-            entry["stored"] = pending.stored.as_dict()
-        self._journal.add("shot", entry, pending.index)
-        self._gate.count(pending.dose, where)
-        pending.announced, pending.exposing = True, False
-        self._frame = None
-
     def _next(self) -> bool:
         """Lead the plan to its next step that is not on disk yet; False where there is none."""
-        answer: Frame | Focused | None = self._frame
+        answer: Frame | Focused | None = self._arrived.pop(self._leader.frames, None)
+        if answer is not None:
+            self._leader.frames += 1
         if self._search is not None:
             answer = self._search.found
-        self._frame = self._search = None
+        self._search = None
         try:
             step = self._leader.next(answer)
         except StopIteration:
+            self._check_promise(None)
             self._answers.close_control(self._leader.listened)
             return False
+        self._check_promise(step)
         self._clock.go()
         if isinstance(step, Autofocus):
             self._search = _Search(self._leader.searches - 1, step)
         else:
-            place = self._layout.place(self.frames, step)
-            settings = self.microscope.settings(step)
-            self._pending = _Pending(step, self.frames, settings, place)
+            self._pending = self._planned(step, self._leader.frames)
+            del self._plans[self._leader.frames]
         return True
+
+    def _planned(self, shot: Shot, index: int) -> Pending:
+        """A shot with its settings and the place of its frame, which is chosen once."""
+        known = self._plans.get(index)
+        if known is None or known.shot != shot:
+            place, settings = self._layout.place(index, shot), self.microscope.settings(shot)
+            known = self._plans[index] = Pending(shot, index, settings, place)
+        return known
+
+    def _check_promise(self, step: Shot | Autofocus | None) -> None:
+        """`BrokenPromise` where a plan does not ask for a frame that it said it would."""
+        early = self._arrived.get(self._leader.frames)
+        if early is not None and early.shot != step:
+            raise BrokenPromise(
+                f"frame {early.index} was taken as the plan's block has it, and the plan does not "
+                "ask for it"
+            )
 
     # ------------------------------------------------------------------ listeners of the runner
 
     def _on_started(self, event: MDAEvent) -> None:
-        if self._pending is not None:
-            self._pending.exposing = True
+        self._announced.begin()
 
-    def _on_frame(self, image: NDArray[Any], event: MDAEvent, meta: object) -> None:
-        if self._closed.is_set() or self._pending is None:
+    def _on_frame(self, image: NDArray[Any], event: MDAEvent, meta: Mapping[str, Any]) -> None:
+        pending = self._announced.first
+        if self._closed.is_set() or pending is None or self._failure is not None:
             return
         try:
-            self._frame = self._deliver(np.asarray(image), self._pending)
+            frame = self._deliver(np.asarray(image), pending, meta.get(ARRIVED))
+            self._arrived[pending.index] = frame
         except Exception as error:
             self._failure = error
+            if pending.sequence is not None:
+                self.microscope.core.mda.cancel()
+            return
+        if pending.sequence is not None:
+            seconds = self.microscope.exposure_s(pending.settings) + self._patience_s
+            self.deadline = time.monotonic() + seconds
 
-    def _deliver(self, pixels: NDArray[Any], pending: _Pending) -> Frame:
+    def _deliver(self, pixels: NDArray[Any], pending: Pending, arrived: Arrived | None) -> Frame:
         """Raw pixels on disk, then the ledger's row, then the frame for the plan."""
-        at = self._clock.time_s
-        scheduled = self._clock.schedule_s
+        ago_s = self._clock.ago_s(arrived.at_s) if arrived is not None else 0.0
+        at = self._clock.time_s - ago_s
+        scheduled = self._clock.schedule_s - ago_s
         self._images.write(pending.index, pixels, pending.stored, self.microscope.pixel_um)
         got = self.microscope.received(pending.settings)
         row = {
@@ -396,12 +402,15 @@ class Loop:
             "schedule_s": scheduled,
             **got.as_dict(),
         }
+        if pending.sequence is not None:
+            row["sequence"] = dict(pending.sequence)
+            if arrived is not None and arrived.elapsed_ms is not None:
+                row["sequence"]["elapsed_ms"] = arrived.elapsed_ms
         self._journal.add("frame", row, pending.index)
-        self._settle(pending, row)
+        self._announced.settle(row)
         if got.held is not None and got.held.why:
             what = f"the focus was not held: {got.held.why}"
             self._journal.fault(what, "go on", pending.index, part=FOCUS)
-        self._leader.frames += 1
         self._taken.append((pending.shot, at))
         pixels.flags.writeable = False
         score = self._answers.scored(pending.index, pending.shot, pixels, got.pixel_size_nm)
@@ -417,17 +426,6 @@ class Loop:
             got.dose_J,
             got.pixel_size_nm,
         )
-
-    def _settle(self, pending: _Pending, row: dict[str, Any]) -> None:
-        """Count the light that a frame took, instead of the announced light."""
-        where = pending.shot.field.index if pending.shot.field else None
-        pending.announced = False
-        self._gate.count(pending.dose, where, sign=-1)
-        self._gate.count(row["dose_J"], where)
-        self._gate.learn(row)
-        if not self._told_of_light and (what := self._gate.mismatch()) is not None:
-            self._told_of_light = True
-            self._journal.fault(what, "go on", pending.index, part=LIGHT)
 
     # ------------------------------------------------------------------ from the owner's thread
 
@@ -459,16 +457,5 @@ class Loop:
         self._pause.end()
 
     def give_up_shot(self) -> None:
-        """Of a shot that was announced and left no frame, count the light that fell, if any did."""
-        pending = self._pending
-        if pending is None or not pending.announced or self._frame is not None:
-            return
-        pending.announced = False
-        where = pending.shot.field.index if pending.shot.field else None
-        row: dict[str, Any] = {}
-        self._gate.count(pending.dose, where, sign=-1)
-        if pending.exposing and (got := self.microscope.received(pending.settings)).lit_s > 0:
-            row = got.as_dict()
-            self._gate.count(got.dose_J, where)
-            self._gate.learn(row)
-        self._journal.add("void", row, pending.index)
+        """Of what was announced and left no frame, count the light that fell, if any did."""
+        self._announced.give_up()
