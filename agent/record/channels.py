@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,11 @@ class ChannelStore(ImageStore):
     channels: Sequence[str]
     apart = False
     length = GROWTH
+
+    def ask_pixel(self, pixel_um: Callable[[], float]) -> None:
+        """Before the first frame, ask for the side of its pixels (µm): it is that of the image."""
+        if not self._is_there():
+            self._pixel_size_um = pixel_um()
 
     def _read(self, at: At) -> NDArray[Any]:
         """All channels of a time point; absent ones read as NaN, or as 0."""

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from agent.record.anchor import Anchor
 from agent.record.images import FrameDamaged, ImageStore
 from agent.record.layout import ADDED, BETWEEN, RAW, SIZED, Layout, Stored, stored
+from agent.record.ledger import FILE as LEDGER
 from agent.record.ledger import reading
 from agent.record.recording import Recording, even_s
 from agent.record.stack import StackStore
@@ -167,6 +168,21 @@ class RawFrames:
         place = self._really(index)
         with self._named(index, place):
             return self._image(place).read(place.at)
+
+    def pixel_um(self, index: int) -> float:
+        """Side of a pixel of a frame on the sample (µm): the run's, unless the frame had another.
+
+        Raises
+        ------
+        DamagedLedger
+            The ledger cannot be read.
+        """
+        if not (self._folder / LEDGER).is_file():
+            return self._pixel_size_um
+        with reading(self._folder) as ledger:
+            rows = [entry.data for entry in ledger.of_frame(index) if entry.kind == "frame"]
+        nm = rows[-1].get("pixel_size_nm") if rows else None
+        return self._pixel_size_um if nm is None else float(nm) * 1e-3
 
     def look(self, index: int) -> None:
         """Make sure that frame `index` has all its bytes, without reading them.

@@ -123,7 +123,6 @@ def expect(config: RunConfig, microscope: Microscope) -> Expected:
         start = {**config.microscope.start(), **config.microscope.modes[modes[0]]}
         return Expected(None, None, None, None, None, least_J=microscope.dose_j(start))
     low, high = _extremes(config)
-    pixels = microscope.pixels
     waits = plan.waits_s()
     each = plan.fewest_frames_of_a_field()
     most = frames + plan.repeated_frames()
@@ -141,23 +140,26 @@ def expect(config: RunConfig, microscope: Microscope) -> Expected:
         least = focus.planes if lapse.rebuilds() else least
         swept = lapse.fields * least, lapse.fields * largest
         edges.append((focus.looks_at(config.microscope.modes, lapse.mode), {}, *swept))
-    filtered = round(sum(high for mode, *_, high in edges if mode in config.filtered_modes()))
-    seconds = [0.0, 0.0]
+    depth = microscope.frame_bytes // microscope.pixels
+    seconds, disk = [0.0, 0.0], 0.0
     dose: dict[str, list[float]] = {laser: [0.0, 0.0] for laser in config.microscope.lasers}
     for mode, told, *counts in edges:
         pinned = {**told, **config.microscope.modes[mode]}
+        pixels = _pixels(config, microscope, mode)
         for edge, (tuned, count) in enumerate(zip((low, high), counts, strict=True)):
             settings = {**config.microscope.start(), **tuned, **pinned}
-            seconds[edge] += count * microscope.exposure_s(settings)
-            for laser, joules in microscope.dose_j(settings).items():
+            seconds[edge] += count * config.microscope.exposure_s(settings, pixels)
+            for laser, joules in config.microscope.dose_j(settings, pixels).items():
                 dose[laser][edge] += count * joules
+        each_bytes = depth + (_FILTERED_BYTES if mode in config.filtered_modes() else 0)
+        disk += counts[-1] * each_bytes * pixels
+    if plan.rebuilds():
+        disk += points * depth * _pixels(config, microscope, modes[0])
     return Expected(
         frames + searching + swept[0],
         (seconds[0], seconds[1]),
         (max(seconds[0], waits), max(seconds[1], waits)),
-        (most + searching + swept[1]) * microscope.frame_bytes
-        + filtered * _FILTERED_BYTES * pixels
-        + (points * microscope.frame_bytes if plan.rebuilds() else 0),
+        round(disk),
         {laser: (joules[0], joules[1]) for laser, joules in dose.items()},
         fewest + swept[0],
         {laser: joules[0] for laser, joules in dose.items()},
@@ -165,6 +167,17 @@ def expect(config: RunConfig, microscope: Microscope) -> Expected:
         if each is None
         else {laser: joules[0] * each / fewest for laser, joules in dose.items()},
     )
+
+
+def _pixels(config: RunConfig, microscope: Microscope, mode: str) -> int:
+    """Pixels of a frame of a mode, at most: the largest one's where its size may change."""
+    changing = set(config.adjustable())
+    if config.section.searches() or config.section.reoptimizes():
+        changing |= set(config.tuned())
+    if changing & set(microscope.sizing) - set(config.microscope.modes[mode]):
+        return microscope.pixels
+    rows, columns = microscope.shapes[mode]
+    return rows * columns
 
 
 def _extremes(config: RunConfig) -> tuple[dict[str, Value], dict[str, Value]]:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -40,13 +41,14 @@ class Page(Protocol):
         filtered: NDArray[Any],
         sd: NDArray[Any],
         uncertainty: float,
+        pixel_um: Callable[[], float],
     ) -> None:
-        """Show a frame."""
+        """Show a frame; `pixel_um` is asked for the side of its pixels (µm), where it matters."""
         ...
 
 
-MakePage = Callable[[Path, float], Page]
-"""Makes it of the run's folder and the side of a pixel (µm)."""
+MakePage = Callable[[Path], Page]
+"""Makes it of the run's folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +133,7 @@ class _Filter:
         self._restorer = restore()
         self._raw = RawFrames(folder, pixel_size_um=pixel_size_um)
         self._filtered = FilteredStore(folder, pixel_size_um=pixel_size_um)
-        self._page = None if page is None else page(folder, pixel_size_um)
+        self._page = None if page is None else page(folder)
 
     def weights_hash(self) -> str:
         return str(self._restorer.weights_hash())
@@ -144,8 +146,11 @@ class _Filter:
         started = time.perf_counter()
         done: Restored = self._restorer.restore(raw)
         ms = 1e3 * (time.perf_counter() - started)
+        pixel_um = partial(self._raw.pixel_um, index)
+        self._filtered.ask_pixel(pixel_um)
         self._filtered.put(index, done.image, done.sd)
         if self._page is not None:
             with suppress(Exception):  # a drawing that fails must not cost the frame
-                self._page.show(index, raw, done.image, done.sd, float(done.uncertainty))
+                unsure = float(done.uncertainty)
+                self._page.show(index, raw, done.image, done.sd, unsure, pixel_um)
         return Filtered(float(done.uncertainty), done.device, ms, done.fault)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -171,6 +172,7 @@ class _Rebuilder:
 
         started = time.perf_counter()
         first, second = (self._raw.read(index) for index, _ in (request.before, request.after))
+        self._movie.ask_pixel(partial(self._raw.pixel_um, request.before[0]))
 
         start, end = request.before[1], request.after[1]
         pair = self._interpolation, first, second
@@ -197,6 +199,7 @@ class _Rebuilder:
         for mark in marks:
             point, field = mark["point"], mark["field"]
             if mark["frame"] is not None and not self._movie.has(point, field):
+                self._movie.ask_pixel(partial(self._raw.pixel_um, mark["frame"]))
                 self._movie.put(point, field, self._raw.read(mark["frame"]))
             there = self._movie.has(point, field)
             found.append({**mark, "kind": mark["kind"] if there else "missing"})

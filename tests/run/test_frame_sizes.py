@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,18 +16,22 @@ import zarr
 from agent.config import load
 from agent.config.reading import UserError
 from agent.offline.files.export import export
+from agent.plans.adaptive.frame_noise import Detector
 from agent.record.images import checksum
 from agent.record.layout import RAW, Stored
 from agent.record.ledger import Ledger
 from agent.record.raw import RawFrames
 from agent.record.reader import open_run
 from agent.run import Session
+from agent.run.estimate import expect
 from agent.run.opening import open_microscope
 from agent.ui.report import write_report
 from agent.ui.report.picture import picture
 from agent.ui.report.run_data import Run
 from agent.ui.view import payloads
 from agent.ui.view.reader import Reader
+from agent.workers.filter_process import _Filter
+from agent.workers.rebuild_process import _Rebuilder
 from devices.config import MicroscopeConfig
 from devices.microscope import Microscope
 from tests import faulty
@@ -176,6 +181,52 @@ def test_each_frame_is_shown_at_its_own_scale(tmp_path: Path) -> None:
     # Bars of several lengths have each its own words.
     assert "Scale bars" not in html and html.count("</text></svg><figcaption>frame") == 6
     np.testing.assert_array_equal(open_run(run).frames()["pixel_size_nm"][:2], [np.nan, 40])
+
+
+def test_the_disk_is_counted_by_the_frames_of_each_mode(tmp_path: Path) -> None:
+    def counted(**parts: Any) -> tuple[int, Microscope]:
+        parts = {"live": CHANNELS, "microscope": CAMERA, **parts}
+        file = faulty.write(tmp_path / "config.yaml", faulty.config(plan="live", **parts))
+        config = load(file)
+        with open_microscope(config, file) as microscope:
+            return expect(config, microscope).bytes or 0, microscope
+
+    disk, microscope = counted()
+    depth = microscope.frame_bytes // microscope.pixels
+    assert disk == 2 * depth * sum(rows * columns for rows, columns in SHAPES)
+    one = {"live": {"frames": 2, "mode": "overview"}}
+    assert counted(**one)[0] == 2 * depth * 256 * 256
+    filtered = counted(**one, filter={"model": "actin", "modes": ["overview"]})[0]
+    assert filtered == 2 * (depth + 8) * 256 * 256
+    # A person may change the binning.
+    free = {"modes": {"sted": {}}, "roi": {}}
+    assert counted(live={"frames": 2}, microscope={**CAMERA, **free})[0] == 2 * depth * 512 * 512
+
+
+def test_what_is_made_of_frames_has_their_pixel_size(tmp_path: Path) -> None:
+    run = run_of(tmp_path, plan="live", live={"frames": 1, "mode": "overview"})
+
+    class Doubled:
+        def restore(self, raw: Any) -> Any:
+            made = raw.astype(np.float32)
+            return SimpleNamespace(image=made, sd=made, uncertainty=0.1, device="cpu", fault=None)
+
+    class Noted:
+        def __init__(self, folder: Path) -> None:
+            self.shown: list[float] = []
+
+        def show(self, *told: Any) -> None:
+            self.shown.append(told[-1]())
+
+    filtering = _Filter(Doubled, run, 0.02, Noted)
+    filtering.filter(0)
+    assert isinstance(filtering._page, Noted) and filtering._page.shown == [0.04]
+    movie = _Rebuilder(Doubled, run, [0], 1, Detector(), 0.02, 1.0)
+    movie.keep([{"point": 0, "field": 0, "frame": 0, "kind": "measured"}])
+    for image in ("filtered.ome.zarr", "reconstructed.ome.zarr"):
+        ome: Any = zarr.open_group(run / image, mode="r").attrs["ome"]
+        scale = ome["multiscales"][0]["datasets"][0]["coordinateTransformations"][0]["scale"]
+        assert scale[-2:] == pytest.approx([0.04] * 2), image
 
 
 def test_a_frame_that_was_left_without_a_row_hides_no_other(tmp_path: Path) -> None:

@@ -141,13 +141,14 @@ def test_the_live_page_shows_the_newest_frame_until_the_run_is_over(tmp_path: Pa
     live_page.begin(tmp_path)
     file = tmp_path / LIVE_PAGE
     assert "No frame is filtered yet" in file.read_text(encoding="utf-8")
-    page, frame = live_page.LivePage(tmp_path, 0.02), np.eye(32, dtype=np.float32)
+    page, frame = live_page.LivePage(tmp_path), np.eye(32, dtype=np.float32)
     until(lambda: page._draw is not None)
-    page.show(7, frame, 2 * frame, frame / 10, 0.1234)
+    page.show(7, frame, 2 * frame, frame / 10, 0.1234, lambda: 0.5)
     drawn = file.read_text(encoding="utf-8")
     assert "Frame 7, uncertainty 0.123." in drawn and 'http-equiv="refresh"' in drawn
-    assert drawn.count("data:image/png") == 3 and "scale bar" in drawn
-    page.show(8, frame, 2 * frame, frame / 10, 0.2)
+    assert drawn.count("data:image/png") == 3
+    assert "scale bar 2 µm" in drawn, "at the frame's own pixel size"
+    page.show(8, frame, 2 * frame, frame / 10, 0.2, lambda: 0.02)
     assert file.read_text(encoding="utf-8") == drawn, "drawn more than once a second"
     live_page.end(tmp_path, "report.html")
     last = file.read_text(encoding="utf-8")

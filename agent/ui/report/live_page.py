@@ -32,17 +32,14 @@ class LivePage:
     ----------
     folder
         The run's folder.
-    pixel_um
-        Side of a pixel on the sample (µm).
     """
 
-    def __init__(self, folder: Path, pixel_um: float) -> None:
+    def __init__(self, folder: Path) -> None:
         self._draw: Callable[..., str] | None = None
         self._css = ""
         # Importing the drawing code takes longer than filtering many frames; nothing waits for it.
         threading.Thread(target=self._import, name="import the report", daemon=True).start()
         self._folder = folder
-        self._pixel_um = pixel_um
         self._next = 0.0
 
     def _import(self) -> None:
@@ -59,6 +56,7 @@ class LivePage:
         filtered: NDArray[Any],
         sd: NDArray[Any],
         uncertainty: float,
+        pixel_um: Callable[[], float],
     ) -> None:
         """Show a frame, unless the last one was shown a moment ago.
 
@@ -70,6 +68,8 @@ class LivePage:
             The frame, what the filter made of it, and its standard deviation (rows × columns).
         uncertainty
             One number for the frame.
+        pixel_um
+            Asked for the side of its pixels on the sample (µm), if it is shown.
 
         Raises
         ------
@@ -79,7 +79,7 @@ class LivePage:
         started = time.monotonic()
         if self._draw is None or started < self._next:
             return
-        shown = self._draw(raw, filtered, sd, self._pixel_um)
+        shown = self._draw(raw, filtered, sd, pixel_um())
         words = f"Frame {index}, uncertainty {uncertainty:.3g}."
         _write(self._folder, words, shown, self._css)
         took = time.monotonic() - started
