@@ -12,7 +12,8 @@ from devices.groups import check_group
 from devices.light_like import opens_shutter
 from devices.owners import check_owners
 from devices.refusals import refused
-from devices.values import limits_of, number, spelled
+from devices.safety import LightGate
+from devices.values import limits_of, number, send, spelled
 
 if TYPE_CHECKING:
     from pymmcore_plus.experimental.unicore import UniMMCore
@@ -45,6 +46,25 @@ def check_fixed(core: UniMMCore, config: MicroscopeConfig) -> None:
                 _check_values(core, at, config.constant[f"{device}.{prop}"])
             except BindingError as error:
                 raise BindingError(at, str(error)) from None
+
+
+def set_fixed(core: UniMMCore, config: MicroscopeConfig, gate: LightGate) -> None:
+    """Set the config's `properties`; those that are made safe are set for frames alone.
+
+    Raises
+    ------
+    BindingError
+        A device does not take one.
+    """
+    for i, entry in enumerate(config.properties):
+        if entry.safe is not None:
+            continue
+        with gate.passing():
+            try:
+                send(core, entry.device, entry.property, entry.value)
+            except Exception as error:
+                what = f"{entry.device}.{entry.property}"
+                raise BindingError(("properties", i), f"{what}: {error}") from error
 
 
 def check_taken(core: UniMMCore, config: MicroscopeConfig) -> None:

@@ -2,48 +2,43 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from useq import HardwareAutofocus, MDAEvent
+from useq import MDAEvent
 
-from devices.autofocus import Autofocus, Focused
 from devices.binding import (
     check_bindings,
     check_fixed,
     check_taken,
+    set_fixed,
     with_whole_numbers,
 )
-from devices.config import MicroscopeConfig, PropertyBinding, Value
-from devices.continuous_focus import ContinuousFocus
+from devices.config import MicroscopeConfig, Value
 from devices.errors import BindingError, DeviceFault, LimitError
 from devices.fields import grid
-from devices.focus_finder import FocusFinder, autofocus_devices
 from devices.light import FRAME, Received
 from devices.lights import Loose
 from devices.loading import assign_roles
 from devices.looking import Looked, look
+from devices.microscope_autofocus import MicroscopeAutofocus
 from devices.opening import OpenCore, open_core
 from devices.owners import check_once
 from devices.pixels import PixelSize, contradiction
 from devices.refusals import refused, unknown
-from devices.route import length
 from devices.safety import SafeState, Stop
-from devices.sending import LOCKED, PATIENCE, ROI, SEARCH, STAGES
-from devices.shot import Field, Plane, Shot
-from devices.stages import check_moves, with_stages
-from devices.values import send
+from devices.sample_clock import SampleClock
+from devices.sending import LOCKED, PATIENCE, ROI, STAGES
+from devices.shot import Plane, Shot
+from devices.stages import check_moves, where_it_stands, with_stages
 
 if TYPE_CHECKING:
     from pymmcore_plus.core._sequencing import SequencedEvent
 
 _LOOKING_S = 60.0
 """How long setting everything once may take (s), filter wheels included."""
-_NAMES = 8
-"""Names of places that are said."""
 _SIMULATED_LIBRARIES = {"DemoCamera", "SequenceTester"}
 
 
@@ -76,8 +71,12 @@ class Microscope:
         Light-like properties that no run changes.
     stacks
         Whether a run takes z-stacks: shots without a plane have the focus put back.
-    autofocus_state
-        Label of the autofocus device, and what it says of itself; empty where none was chosen.
+    autofocus
+        The autofocus device, and the lock of its continuous focus.
+    clock
+        That of a simulated sample.
+    stood_um
+        Where the XY stage was on opening.
     contradiction
         How the config's affine differs from the `.cfg`'s, in words; None where it does not.
 
@@ -90,7 +89,6 @@ class Microscope:
     """
 
     stacks = False
-    autofocus_state = ""
 
     def __init__(self, held: OpenCore, config: MicroscopeConfig) -> None:
         from devices.engine import StrictEngine
@@ -104,17 +102,16 @@ class Microscope:
         )
         self.fields = grid(config.fields)
         self._measure()
-        self._stood = core.getXYPosition() if core.getXYStageDevice() else (0.0, 0.0)
+        self.stood_um = core.getXYPosition() if core.getXYStageDevice() else (0.0, 0.0)
         self.kept = held.lights.kept()
         self.loose: tuple[Loose, ...] = tuple(held.lights.loose())
         self._pixel_size = PixelSize(core, config, float(core.getPixelSizeUm()))
         self.contradiction: str | None = None
         self._bound = {s.address(): (n, s) for n, s in config.settings.items()}
         self._engine = engine = StrictEngine(core, config, self._guard, held.gate)
-        sender, darken = engine.sender, engine.darken
-        self._lock = ContinuousFocus(held, config, sender, darken)
-        self._finder = FocusFinder(held, config, sender, darken, self._lock)
-        engine.keep_focus = self._lock.keep
+        self.clock = SampleClock(core, config.clock)
+        self.autofocus = MicroscopeAutofocus(held, config, engine.sender, engine.darken, self.clock)
+        engine.keep_focus = self.autofocus.lock.keep
         core.mda.set_engine(self._engine)
 
     # ------------------------------------------------------------------ opening
@@ -177,26 +174,12 @@ class Microscope:
         check_bindings(core, config)
         check_fixed(core, config)
         check_moves(core, config)
-        for i, entry in enumerate(config.properties):
-            if entry.safe is not None:
-                continue  # set for frames
-            with held.gate.passing():
-                try:
-                    send(core, entry.device, entry.property, entry.value)
-                except Exception as error:
-                    what = f"{entry.device}.{entry.property}"
-                    raise BindingError(("properties", i), f"{what}: {error}") from error
+        set_fixed(core, config, held.gate)
         # Those properties may have switched light on.
         held.darken("opened")
         core.waitForSystem()
         check_taken(core, config)
-        xy_um = core.getXYPosition() if core.getXYStageDevice() else None
-        z_um = core.getZPosition() if core.getFocusDevice() else None
-        for role, at in (("xy_stage", xy_um), ("focus", None if z_um is None else (z_um,))):
-            if at is not None and not all(map(math.isfinite, at)):
-                says = ", ".join(f"{one:g}" for one in at)
-                raise BindingError((role,), f"is at ({says}) µm, as it says; is it homed?")
-        return cls(held, config.placed(xy_um, z_um, revisited=revisited))
+        return cls(held, config.placed(*where_it_stands(core), revisited=revisited))
 
     def _measure(self) -> None:
         """Ask how large a frame is; a camera that does not answer later ends no more than one."""
@@ -313,7 +296,7 @@ class Microscope:
             max(lasers or [lit.get(FRAME, 0.0)]),
             dose,
             None if pixel_nm == config.pixel_size_nm else pixel_nm,
-            self._lock.seen(),
+            self.autofocus.lock.seen(),
         )
 
     @property
@@ -339,12 +322,12 @@ class Microscope:
         LimitError
             The shot asks for something outside the configured ranges.
         """
-        self._lock.held = None
+        self.autofocus.lock.held = None
         settings = self.settings(shot)
         properties: list[tuple[str, str, Value]] = [
             (*self.config.settings[name].address(), value) for name, value in settings.items()
         ]
-        wait, clock = self._due(shot.at_s, elapsed_s)
+        wait, clock = self.clock.due(shot.at_s, elapsed_s)
         properties += clock
         where = shot.field
         more: dict[str, Any] = {STAGES: dict(where.stages)} if where and where.stages else {}
@@ -435,103 +418,7 @@ class Microscope:
                 self.core.waitForDevice(self.core.getFocusDevice())
             except Exception as error:
                 raise DeviceFault(f"the focus was not put back: {error}") from error
-        return self._lock.put_back()
-
-    # ------------------------------------------------------------------ focus
-
-    def use_autofocus(self, label: str | None = None) -> None:
-        """Choose the autofocus device, and ask it how it is.
-
-        Parameters
-        ----------
-        label
-            None: the `.cfg`'s own, or the only one.
-
-        Raises
-        ------
-        BindingError
-            There is none, it is open which one, or it does not answer.
-        """
-        there = autofocus_devices(self.core)
-        if label is None:
-            own = str(self.core.getAutoFocusDevice())
-            label = own or (there[0] if len(there) == 1 else None)
-        if label not in there:
-            raise BindingError((), refused(label, there))
-        if not self.core.getFocusDevice():
-            raise BindingError((), "has no focus drive that it could move")
-        limit_s = self.config.timeout_s
-
-        def ask() -> str:
-            self._lock.use(label)
-            return self._lock.state
-
-        try:
-            self.autofocus_state = f"{label}, {self._held.limited(limit_s, ask)}"
-        except Exception as error:
-            raise BindingError((), f"{label!r} does not answer: {error}") from error
-
-    def check_stage(self, label: str, to: float | None) -> None:
-        """Check that a stage of one axis, the offset of an autofocus device, may go somewhere.
-
-        Raises
-        ------
-        BindingError
-            There is none of that label, or it is beyond its limits.
-        """
-        from pymmcore_plus import DeviceType
-
-        there = [str(one) for one in self.core.getLoadedDevicesOfType(DeviceType.Stage)]
-        others = [one for one in there if one != self.core.getFocusDevice()]
-        if label not in others:
-            raise BindingError(("offset_device",), refused(label, others))
-        stages = {} if to is None else {label: to}
-        if why := self.config.stage_limits.refusal(None, None, None, stages):
-            raise BindingError(("device_offset",), why)
-
-    def autofocus_event(
-        self, search: Autofocus, found: Callable[[Focused], None], elapsed_s: float = 0.0
-    ) -> MDAEvent:
-        """The useq event of a search for the focus by the autofocus device, in the dark.
-
-        Parameters
-        ----------
-        search
-            What to do.
-        found
-            Called by the engine with what came of it.
-        elapsed_s
-            As of `event`.
-        """
-        wait, properties = self._due(search.at_s, elapsed_s)
-        action = HardwareAutofocus(
-            autofocus_device_name=search.offset_device,
-            autofocus_motor_offset=search.offset,
-            max_retries=search.tries,
-        )
-        where = search.field
-        return MDAEvent(
-            pos_name=(where.name if where else "") or None,
-            x_pos=where.x_um if where else None,
-            y_pos=where.y_um if where else None,
-            z_pos=search.begins_um,
-            min_start_time=wait,
-            properties=properties,
-            action=action,
-            metadata={SEARCH: lambda: found(self._finder.find(search))},
-        )
-
-    def _due(
-        self, at_s: float | None, elapsed_s: float
-    ) -> tuple[float | None, list[tuple[str, str, Value]]]:
-        """How long the runner is to wait (s), or how a simulated clock is set instead."""
-        if at_s is None:
-            return None, []
-        if (clock := self.config.clock) is None:
-            return max(0.0, at_s - elapsed_s), []
-        if at_s > self.clock_s(clock):
-            return None, [(clock.device, clock.property, at_s)]
-        return None, []
+        return self.autofocus.lock.put_back()
 
     def _guard(self, event: MDAEvent) -> None:
         """Refuse an event that would set or move something outside its range."""
@@ -547,31 +434,7 @@ class Microscope:
                 if why := setting.refusal(value):
                     raise LimitError(f"setting {name!r}: {why}")
 
-    # ------------------------------------------------------------------ time and place
-
-    def travel(self, visited: int | None = None, revisited: int = 0) -> str:
-        """How far the stage goes from where it was on opening, in words.
-
-        Parameters
-        ----------
-        visited
-            To how many of the fields, the first ones; None: to all.
-        revisited
-            How many of them it goes round again and again.
-        """
-        x, y = self._stood
-        fields = self.fields[:visited]
-        at = [(field.x_um, field.y_um) for field in fields]
-        (xs, ys), far = zip(*at, strict=True), max(math.hypot(u - x, v - y) for u, v in at)
-        zs = [field.z_um for field in fields if field.z_um is not None]
-        rounds = at[:revisited]
-        again = f", {length([*rounds, rounds[0]]):.4g} µm each time round" if rounds[1:] else ""
-        focus = f"; focus {min(zs):.5g} … {max(zs):.5g} µm" if zs else ""
-        return (
-            f"{length([self._stood, *at]):.4g} µm through {_named(fields)}{again}; "
-            f"up to {far:.4g} µm from where it is, ({x:.5g}, {y:.5g}) µm: "
-            f"x {min(xs):.5g} … {max(xs):.5g}, y {min(ys):.5g} … {max(ys):.5g} µm{focus}"
-        )
+    # ------------------------------------------------------------------ place
 
     def check_fields(self, planes: Sequence[Plane | None] = (None,), *, moves: bool = True) -> None:
         """Check that the stages may go to every plane of every field.
@@ -597,20 +460,6 @@ class Microscope:
                     where = field or "where the stage is"
                     at = f", plane {plane.index}" if plane else ""
                     raise BindingError(("fields",), f"{where}{at}: {why}")
-
-    def clock_s(self, clock: PropertyBinding) -> float:
-        """The simulated clock (s)."""
-        return float(self.core.getProperty(clock.device, clock.property))
-
-    @property
-    def simulated_time_s(self) -> float | None:
-        """Time of a simulated sample (s); None on a microscope that lives in ours."""
-        return None if self.config.clock is None else self.clock_s(self.config.clock)
-
-    def set_simulated_time(self, seconds: float) -> None:
-        """Put a simulated sample's clock where a resumed run left it."""
-        if self.config.clock is not None:
-            self.core.setProperty(self.config.clock.device, self.config.clock.property, seconds)
 
     # ------------------------------------------------------------------ safe state
 
@@ -638,12 +487,3 @@ class Microscope:
         if state.ok:
             self._engine.meter.off()
         return state
-
-
-def _named(fields: Sequence[Field]) -> str:
-    """How many fields there are, and what the first are called."""
-    count, names = len(fields), [field.name for field in fields if field.name]
-    if not names:
-        return f"{count} field{'s' if count > 1 else ''}"
-    more = ", …" if len(names) > _NAMES else ""
-    return f"{count} place{'s' if count > 1 else ''} ({', '.join(names[:_NAMES])}{more})"

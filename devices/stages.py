@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from devices.config import MicroscopeConfig, StageLimits, Value
@@ -72,6 +73,24 @@ def _check_move(
     why = limits.refusal(None, None, z_um, others)
     if why:
         raise BindingError(at, f"{device}.{prop} = {value}: {why}")
+
+
+def where_it_stands(core: UniMMCore) -> tuple[tuple[float, float] | None, float | None]:
+    """Where the XY stage and the focus drive are (µm), each None where there is none.
+
+    Raises
+    ------
+    BindingError
+        One says nothing that is a position.
+    """
+    x_y = core.getXYPosition() if core.getXYStageDevice() else None
+    z_um = float(core.getZPosition()) if core.getFocusDevice() else None
+    xy_um = None if x_y is None else (float(x_y[0]), float(x_y[1]))
+    for role, at in (("xy_stage", xy_um), ("focus", None if z_um is None else (z_um,))):
+        if at is not None and not all(map(math.isfinite, at)):
+            says = ", ".join(f"{one:g}" for one in at)
+            raise BindingError((role,), f"is at ({says}) µm, as it says; is it homed?")
+    return xy_um, z_um
 
 
 def with_stages(core: UniMMCore, config: MicroscopeConfig) -> MicroscopeConfig:

@@ -122,6 +122,7 @@ def check(config: ConfigFile, overrides: Overrides = None) -> None:
     from agent.record.summary import MEASURED, origin_of
     from agent.run import open_microscope
     from agent.run.estimate import check_disk, check_light, check_parts, expect
+    from devices.travel import travel
 
     check_parts(checked, config)
     with interrupts() as seen, open_microscope(checked, config, seen) as microscope:
@@ -137,8 +138,8 @@ def check(config: ConfigFile, overrides: Overrides = None) -> None:
         table.add_row("frames", f"{_frames(expected)} of {sizes}")
         if each := checked.section.frames_of_a_point():
             table.add_row("a time point", each)
-        if microscope.autofocus_state:
-            table.add_row("autofocus", microscope.autofocus_state)
+        if microscope.autofocus.state:
+            table.add_row("autofocus", microscope.autofocus.state)
         if checked.section.rebuilds():
             lapse = checked.timelapse
             table.add_row("skipped ones", f"rebuilt by {lapse.model}, {lapse.acquire}")
@@ -154,7 +155,9 @@ def check(config: ConfigFile, overrides: Overrides = None) -> None:
             shutter = microscope.core.getShutterDevice()
             table.add_row("shutter", shutter or "none: lasers are on for each frame alone")
         if (section := checked.section).moves():
-            table.add_row("stage", microscope.travel(section.visited(), section.revisited()))
+            visited = microscope.fields[: section.visited()]
+            way = travel(visited, microscope.stood_um, revisited=section.revisited())
+            table.add_row("stage", way)
         if (mounting := microscope.config.mounting) is not None:
             table.add_row("camera", mounting.in_words())
         if microscope.contradiction is not None:

@@ -52,9 +52,9 @@ def catch_up(
                 return
             tell("catching up", {"frame": number, "of": len(indices)})
             taken = recording.taken[index]
-            if microscope.simulated_time_s is not None:
+            if microscope.clock.seconds is not None:
                 exposure = microscope.exposure_s(taken.shot["settings"])
-                microscope.set_simulated_time(taken.frame["time_s"] - exposure)
+                microscope.clock.set(taken.frame["time_s"] - exposure)
             # A frame that is only taken again waits for no time point.
             shot = replace(shot_from_dict(taken.shot), at_s=None, locked=False)
             held = taken.frame.get("held") or {}
@@ -62,7 +62,7 @@ def catch_up(
                 shot = replace(shot, field=replace(shot.field, z_um=held["z_um"]))
             event = microscope.event(shot, index)
             microscope.core.mda.run(iter([event]))
-    microscope.set_simulated_time(recording.taken[last].frame["time_s"])
+    microscope.clock.set(recording.taken[last].frame["time_s"])
     if config.microscope.replay is not None:
         _wind_on(microscope, last + 1)
 

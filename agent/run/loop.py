@@ -250,7 +250,7 @@ class Loop:
 
     def _looked(self, search: _Search) -> Iterator[MDAEvent]:
         """The event of a search for the focus; its result is recorded before the plan has it."""
-        event = self.microscope.autofocus_event(
+        event = self.microscope.autofocus.event(
             self._clock.dated(search.search), partial(self._take_focus, search), self._elapsed_s
         )
         # Its device has a time limit of its own, the stages have theirs.

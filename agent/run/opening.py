@@ -83,23 +83,23 @@ def choose_autofocus(config: RunConfig, microscope: Microscope, source: Path) ->
     UserError
         It is not, or does not; says where in `source`.
     """
-    if microscope.autofocus_state:
+    if microscope.autofocus.state:
         return
     focus = config.focus
     if focus is not None and focus.device is not None:
         try:
-            microscope.use_autofocus(focus.device)
+            microscope.autofocus.choose(focus.device)
             if (stage := focus.offset_device) is not None:
-                microscope.check_stage(stage, focus.device_offset)
+                microscope.autofocus.check_offset(stage, focus.device_offset)
         except BindingError as error:
             key = error.path or ("device",)
             raise located(source, ("focus", *key), str(error)) from None
     if config.section.autofocuses():
         of_sequence = config.section is config.mda
         try:
-            microscope.use_autofocus()
+            microscope.autofocus.choose()
             for stage, offset in config.mda.offsets():
-                microscope.check_stage(stage, offset)
+                microscope.autofocus.check_offset(stage, offset)
         except BindingError as error:
             key = (config.plan, "sequence") if of_sequence else ("plan",)
             whose = "its `autofocus_plan`" if of_sequence else "it"

@@ -195,7 +195,7 @@ def _prepared(
         images,
         gate,
         recording,
-        Clock.of(recording, lambda: microscope.simulated_time_s),
+        Clock.of(recording, lambda: microscope.clock.seconds),
         analysis,
         filtering,
         rebuilding,
