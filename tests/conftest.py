@@ -18,6 +18,7 @@ import pytest
 import typer.main
 
 from agent.workers import process
+from tests.helpers.impatient import shorten
 
 # Rewriting the assertions of all tests takes as long as importing what they test: it is done once,
 # and so is compiling in the processes that they start, also where the environment is against it.
@@ -154,6 +155,12 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> None:
             signal.signal(
                 number, signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL
             )
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A device that hangs is waited for by tenths of a second."""
+    shorten(monkeypatch.setattr)
 
 
 @pytest.fixture

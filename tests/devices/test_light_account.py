@@ -280,11 +280,7 @@ def test_report_and_page_show_the_time_measured_against_the_time_expected(tmp_pa
     }
 
 
-def test_a_hang_with_the_shutter_open_is_counted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("agent.run.ending.LET_GO_S", 0.3)
-    monkeypatch.setattr("devices.opening._LET_GO_S", 0.3)
+def test_a_hang_with_the_shutter_open_is_counted(tmp_path: Path, impatient: None) -> None:
     camera = faulty.device("HangingCamera", fail_at=1)
     microscope = scope(timeout_s=0.5)
     microscope["python_devices"]["Camera"] = camera

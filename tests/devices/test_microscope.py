@@ -246,7 +246,9 @@ def test_after_make_safe_the_engine_moves_nothing() -> None:
         scope.core.mda.run(iter([scope.event(Shot("sted"), 0)]))
 
 
-def test_a_device_that_hangs_or_fails_does_not_keep_the_others_from_being_safe() -> None:
+def test_a_device_that_hangs_or_fails_does_not_keep_the_others_from_being_safe(
+    impatient: None,
+) -> None:
     never = threading.Event()
     done = []
 

@@ -125,14 +125,11 @@ def test_a_slow_stage_is_waited_for(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("pause", [False, True])
 def test_a_stage_that_hangs_before_a_first_shot_is_noticed(
-    pause: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pause: bool, tmp_path: Path, impatient: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The runner asks it where it is before it asks for the first event, also after a pause."""
     # What hangs in the one case holds its microscope for a while, and is no concern of the other.
     monkeypatch.setenv("STEDFAST_STATE", str(tmp_path / "state"))
-    monkeypatch.setattr("agent.run.ending.LET_GO_S", 0.3)
-    monkeypatch.setattr("devices.opening._LET_GO_S", 0.3)
-    monkeypatch.setattr("devices.safety._STEP_TIMEOUT_S", 0.5)
     microscope = scope({}, timeout_s=0.3)
     lapse = {"plan": "timelapse", "timelapse": {**LAPSE["timelapse"], "frames": 400, "fields": 1}}
     work = Work(tmp_path, microscope=microscope, **lapse)

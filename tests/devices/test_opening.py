@@ -183,11 +183,9 @@ def test_dark_after_an_exception_at_any_line_of_opening(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def stuck(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def stuck(impatient: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Short patience, and devices that are let go of in the end."""
     faulty.StuckLaser.released.clear()
-    monkeypatch.setattr("devices.safety._STEP_TIMEOUT_S", 0.5)
-    monkeypatch.setattr("devices.opening._LET_GO_S", 0.3)
     monkeypatch.setattr("devices.opening._LOADING_S", 1.0)
     yield
     faulty.StuckLaser.released.set()

@@ -110,11 +110,11 @@ def resume(capsys: pytest.CaptureFixture[str], run: Path, planned: int, **sessio
 
 
 @contextmanager
-def started(config: Path, run: Path) -> Iterator[subprocess.Popen[str]]:
-    """`stedfast run` in a process of its own."""
+def started(config: Path, run: Path, module: str = "agent.cli") -> Iterator[subprocess.Popen[str]]:
+    """`stedfast run` in a process of its own; its `module` may be `tests.helpers.impatient`."""
     path = os.pathsep.join([str(faulty.ROOT), os.environ.get("PYTHONPATH", "")])
     process = subprocess.Popen(
-        [sys.executable, "-m", "agent.cli", "run", str(config), "--out", str(run)],
+        [sys.executable, "-m", module, "run", str(config), "--out", str(run)],
         env={name: os.environ[name] for name in os.environ if name != "PYMM_LOG_LEVEL"}
         | {"PYTHONPATH": path},
         stdout=subprocess.PIPE,

@@ -147,7 +147,7 @@ def test_the_focus_is_put_back(tmp_path: Path) -> None:
     assert array.shape == (2, 2, 3, faulty.SIDE, faulty.SIDE)
 
 
-def test_a_focus_drive_that_hangs_when_it_is_put_back(tmp_path: Path) -> None:
+def test_a_focus_drive_that_hangs_when_it_is_put_back(tmp_path: Path, impatient: None) -> None:
     scope = microscope(timeout_s=0.2)
     scope["python_devices"]["Focus"] = faulty.device("Focus", hangs_at=3)
     live = {"frames": 1, "mode": "sted", "z": {"range": 2, "step": 1}}

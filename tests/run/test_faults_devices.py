@@ -84,7 +84,7 @@ def test_camera_hangs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
         ),
     )
     run = tmp_path / "run"
-    with started(config, run) as process:
+    with started(config, run, "tests.helpers.impatient") as process:
         _, err = process.communicate(timeout=40)
     assert process.returncode == 1, err
     assert "Traceback" not in err
@@ -231,9 +231,6 @@ def test_a_laser_that_hangs_keeps_nothing_else_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nor does it keep the process running: the laser was named, and a person can go to it."""
-    monkeypatch.setattr("devices.safety._STEP_TIMEOUT_S", 0.3)
-    monkeypatch.setattr("agent.run.ending.LET_GO_S", 0.3)
-    monkeypatch.setattr("devices.opening._LET_GO_S", 0.3)
     try:
         result, run = run_session(tmp_path, session={}, laser=faulty.device("Laser", hangs=True))
     finally:
@@ -248,10 +245,8 @@ def test_a_laser_that_hangs_keeps_nothing_else_on(
 
 
 def test_a_camera_that_comes_back_late_finds_the_light_off(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], impatient: None
 ) -> None:
-    monkeypatch.setattr("agent.run.ending.LET_GO_S", 0.3)
-    monkeypatch.setattr("devices.opening._LET_GO_S", 0.3)
     config, file, run = checked(
         tmp_path,
         camera=faulty.device("HangingCamera", fail_at=3),
