@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from agent.config import RunConfig, load
 from agent.plan import AnalysisError, Note, Plan
+from agent.record import text
 from agent.record.filtered import FilteredStore
 from agent.record.folder import read_config
 from agent.record.images import ImageStore
@@ -147,7 +148,7 @@ def test_the_live_page_shows_the_newest_frame_until_the_run_is_over(tmp_path: Pa
     drawn = file.read_text(encoding="utf-8")
     assert "Frame 7, uncertainty 0.123." in drawn and 'http-equiv="refresh"' in drawn
     assert drawn.count("data:image/png") == 3
-    assert "scale bar 2 µm" in drawn, "at the frame's own pixel size"
+    assert f"scale bar {text.length(2.0)}" in drawn, "at the frame's own pixel size"
     page.show(8, frame, 2 * frame, frame / 10, 0.2, lambda: 0.02)
     assert file.read_text(encoding="utf-8") == drawn, "drawn more than once a second"
     live_page.end(tmp_path, "report.html")
