@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from devices.cameras import within
 from devices.config import MicroscopeConfig, SettingConfig
 from devices.errors import BindingError
 from devices.groups import check_group
@@ -205,12 +206,13 @@ def _check_exposure(core: UniMMCore, config: MicroscopeConfig) -> None:
 
     name = config.exposure.camera
     if name is not None:
-        setting = config.settings[name]
-        if setting.address() != (core.getCameraDevice(), Keyword.Exposure):
+        setting, cameras = config.settings[name], within(core)
+        if setting.address() not in [(camera, Keyword.Exposure) for camera in cameras]:
+            # Of cameras within another one, all expose as long as any.
+            accepted = " or ".join(f"{camera}.{Keyword.Exposure}" for camera in cameras)
             raise BindingError(
                 ("exposure", "camera"),
-                f"{name!r} is {setting.where()}; accepted: a setting that is "
-                f"{core.getCameraDevice()}.{Keyword.Exposure}",
+                f"{name!r} is {setting.where()}; accepted: a setting that is {accepted}",
             )
     for other, setting in config.settings.items():
         if other != name and is_exposure(setting.device, setting.property):

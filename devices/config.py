@@ -22,6 +22,7 @@ from pydantic import (
 from devices.affine import Affine, Six
 from devices.dwell import dwell_s, refusal
 from devices.places import FieldsConfig, Place
+from devices.refusals import refused
 from devices.setting import Model, Range, SettingConfig, Value
 
 __all__ = [
@@ -301,6 +302,16 @@ class MicroscopeConfig(Model):
         None, description="folder that modules of `python_devices` lie in; the config's if absent"
     )
     camera: str | None = Field(None, description="label, if not the configuration's own")
+    camera_channels: tuple[str, ...] = Field(
+        (),
+        description="names of the frames of a snap, in their order, of a camera that gives several "
+        "(Micro-Manager's *Multi Camera*, for one); those that it says if absent",
+    )
+    scored_channel: str | None = Field(
+        None,
+        description="which of `camera_channels` is scored, filtered, and decided on; the first if "
+        "absent",
+    )
     shutter: str | None = Field(None, description="likewise; `none` where it is not to be used")
     xy_stage: str | None = Field(None, description="label, if not the configuration's own")
     focus: str | None = Field(None, description="label, if not the configuration's own")
@@ -360,6 +371,7 @@ class MicroscopeConfig(Model):
             )
         if self.virtual_sted and self.replay:
             raise ValueError("takes `virtual_sted` or `replay`, not both")
+        self._check_channels()
         for key in ("dwell_time", "line_accumulations", "resolution", "camera"):
             name = getattr(self.exposure, key)
             if name is not None and name not in self.settings:
@@ -397,6 +409,16 @@ class MicroscopeConfig(Model):
                     raise ValueError(f"`modes.{mode}.{name}`: {why}")
         return self
 
+    def _check_channels(self) -> None:
+        names, scored = self.camera_channels, self.scored_channel
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"`camera_channels`: {name!r} is there twice")
+        if len(names) == 1:
+            raise ValueError("`camera_channels`: one name; accepted: none, or those of several")
+        if names and scored is not None and scored not in names:
+            raise ValueError(f"`scored_channel`: {refused(scored, names)}")
+
     @field_validator("affine")
     @classmethod
     def _turns_back(cls, affine: Six | None) -> Six | None:
@@ -416,6 +438,13 @@ class MicroscopeConfig(Model):
         if (virtual := self.virtual_sted) is not None:
             known = virtual.lies_along_the_stage
         return Affine.square(self.pixel_size_nm * 1e-3) if known else None
+
+    @property
+    def seen_channel(self) -> int:
+        """Number of the camera channel whose frames are scored, filtered and decided on."""
+        if self.scored_channel is None or not self.camera_channels:
+            return 0
+        return self.camera_channels.index(self.scored_channel)
 
     def _names(self) -> str:
         return ", ".join(self.settings) or "none"

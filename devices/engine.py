@@ -24,6 +24,7 @@ from pymmcore_plus.mda._engine import ImagePayload
 from pymmcore_plus.metadata import SummaryMetaV1
 from useq import MDAEvent, MDASequence
 
+from devices.cameras import fetched
 from devices.config import MicroscopeConfig, Value
 from devices.errors import DeviceFault, LimitError, StaysLit
 from devices.light import FRAME, LightMeter
@@ -77,6 +78,7 @@ class StrictEngine(MDAEngine):
         self._constant = {name: one.start for name, one in config.constant.items()}
         self._bound = {s.address(): name for name, s in config.settings.items()}
         self._light = config.light
+        self._channels = config.camera_channels or (core.getCameraDevice(),)
         self._lit: dict[str, Value] = {}
         self._wanted: dict[str, Value] = {}
         self._sequence: HardwareSequence | None = None
@@ -168,7 +170,7 @@ class StrictEngine(MDAEngine):
             yield from super().exec_event(event)
 
     def exec_single_event(self, event: MDAEvent) -> Iterator[Any]:
-        """Take one frame, with light on the sample no longer than that.
+        """Take one frame of each camera channel, with light on the sample no longer than that.
 
         Raises
         ------
@@ -179,7 +181,7 @@ class StrictEngine(MDAEngine):
         try:
             with self._shuttered() if core.getShutterDevice() else self._switched():
                 core.snapImage()
-            image = core.getImage()
+            images = fetched(core)
         except DeviceFault:
             self.sender.forget()
             raise
@@ -187,10 +189,22 @@ class StrictEngine(MDAEngine):
             self.sender.forget()
             raise DeviceFault(f"camera {core.getCameraDevice()!r} failed: {error}") from error
         started = event.metadata.get("runner_t0") or time.perf_counter()
-        meta = self.get_frame_metadata(
-            event, runner_time_ms=(time.perf_counter() - started) * 1000, include_position=False
-        )
-        yield ImagePayload(image, event, meta)
+        taken_ms = (time.perf_counter() - started) * 1000
+        if len(images) != len(self._channels):
+            self.sender.forget()
+            raise DeviceFault(
+                f"camera {core.getCameraDevice()!r} gave {len(images)} frames, not "
+                f"{len(self._channels)} as on opening ({', '.join(self._channels)})"
+            )
+        for at, (name, image) in enumerate(zip(self._channels, images, strict=True)):
+            of = event
+            if len(images) > 1:
+                # As Micro-Manager's own engine tells them apart.
+                of = event.model_copy(update={"index": {**event.index, "cam": at}})
+            meta = self.get_frame_metadata(
+                of, runner_time_ms=taken_ms, include_position=False, camera_device=name
+            )
+            yield ImagePayload(image, of, meta)
 
     def exec_sequenced_event(self, event: SequencedEvent) -> EventPayloadGenerator:
         """Take the frames of a hardware sequence, with light on the sample until the last one.

@@ -62,6 +62,11 @@ class Received:
             got["held"] = {"z_um": self.held.z_um, "why": self.held.why}
         return got
 
+    def of_frame(self) -> dict[str, Any]:
+        """Of a further frame of the shot: without its light, which counts once."""
+        own = ("settings", "pixel_size_nm")
+        return {key: value for key, value in self.as_dict().items() if key in own}
+
 
 class LightMeter:
     """Adds up how long each laser was on the sample in one shot.

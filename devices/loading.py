@@ -42,9 +42,9 @@ def new_core(
         Carries out the Startup preset of the `.cfg`, when all its lines are done; Micro-Manager
         does if absent.
     """
-    from devices.python_autofocus import AutofocusCore
+    from devices.python_channels import ChannelsCore
 
-    class Core(AutofocusCore):
+    class Core(ChannelsCore):
         def unloadAllDevices(self) -> None:  # noqa: N802  # the core's name
             before_unloading()
             super().unloadAllDevices()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from devices.affine import Affine
 from devices.bound import devices_of, put
+from devices.cameras import ask_each, channels, fetched, frame_size, involved, unlike
 from devices.config import MicroscopeConfig, SettingConfig, Value
 from devices.errors import BindingError, DeviceFault
 from devices.pixels import own_affine, own_pixel_um
@@ -80,7 +81,7 @@ def look(core: UniMMCore, config: MicroscopeConfig, gate: LightGate) -> Looked:
         run can store.
     """
     if config.virtual_sted is not None or config.replay is not None:
-        size = _size(core)
+        size = frame_size(core)
         return Looked(
             own_affine(core, config),
             dict.fromkeys(config.modes, size[:2]),
@@ -92,6 +93,7 @@ def look(core: UniMMCore, config: MicroscopeConfig, gate: LightGate) -> Looked:
     # Opened by Micro-Manager itself, the shutter would light this frame.
     core.setAutoShutter(False)
     check_camera(core)
+    names = channels(core)
     sender = Sender(core, config, gate)
     try:
         sizing, sizes_seen = _sizing(core, config, gate)
@@ -104,7 +106,8 @@ def look(core: UniMMCore, config: MicroscopeConfig, gate: LightGate) -> Looked:
             dark = {name: full[name] for name in full if name not in config.light}
             _set(core, sender, dark, config.camera_ms(full), mode)
             _crop(core, sender, config, mode)
-            shapes[mode] = _size(core)
+            _check_alike(core, names, mode)
+            shapes[mode] = frame_size(core)
             _check_resolution(core, config, full, mode)
             sizes.append(own_pixel_um(core, config))
             mountings.append(own_affine(core, config))
@@ -134,40 +137,37 @@ def look(core: UniMMCore, config: MicroscopeConfig, gate: LightGate) -> Looked:
     )
 
 
-def _size(core: UniMMCore) -> tuple[int, int, int]:
-    """Rows, columns and bytes a pixel of the camera's frames."""
-    return (
-        int(core.getImageHeight()),
-        int(core.getImageWidth()),
-        int(core.getBytesPerPixel()),
-    )
-
-
 def _bytes(size: tuple[int, int, int]) -> int:
     return math.prod(size)
 
 
 def check_camera(core: UniMMCore) -> None:
-    """Check that the camera's frames have one channel of one component.
+    """Check that the camera's frames have one component, as have those of cameras within it.
 
     Raises
     ------
     BindingError
-        They are of several cameras, or in colour.
+        They are in colour.
     """
-    camera = core.getCameraDevice()
-    if (channels := core.getNumberOfCameraChannels()) != 1:
+    for camera, components in ask_each(core, core.getNumberOfComponents).items():
+        if components != 1:
+            raise BindingError(
+                ("camera",),
+                f"{camera!r} gives {components} components a pixel, as colour cameras do; accepted:"
+                " grey ones, which a `PixelType` among `properties` may choose",
+            )
+
+
+def _check_alike(core: UniMMCore, names: Sequence[str], mode: str) -> None:
+    """Check that a snap still gives the same frames, and that they are of one size and type."""
+    if (now := channels(core)) != names:
         raise BindingError(
-            ("camera",),
-            f"{camera!r} gives the frames of {channels} cameras at once, of which only one would "
-            "be kept; accepted: one of them",
+            ("modes", mode),
+            f"{core.getCameraDevice()!r} then gives frames of {', '.join(now)}, not of "
+            f"{', '.join(names)} as on opening",
         )
-    if (components := core.getNumberOfComponents()) != 1:
-        raise BindingError(
-            ("camera",),
-            f"{camera!r} gives {components} components a pixel, as colour cameras do; accepted: "
-            "grey ones, which a `PixelType` among `properties` may choose",
-        )
+    if (why := unlike(core)) is not None:
+        raise BindingError(("modes", mode), f"{why}; accepted: settings that have them alike")
 
 
 def check_pixel_size(sizes: Sequence[float | None], config: MicroscopeConfig) -> None:
@@ -214,7 +214,7 @@ def _sizing(
     BindingError
         A value is not taken, or gives pixels of another type.
     """
-    camera = core.getCameraDevice()
+    cameras = involved(core)
     changing: list[str] = []
     seen: set[tuple[int, int, int]] = set()
 
@@ -226,25 +226,36 @@ def _sizing(
     ours = {
         name: setting
         for name, setting in config.settings.items()
-        if name not in light and camera in devices_of(core, setting)
+        if name not in light and cameras & devices_of(core, setting)
     }
     for setting in ours.values():
         with suppress(Exception):  # told below
             put(core, setting, setting.start, one)
+    # Of cameras that are set one by one, each mode is to have them alike.
+    began_alike = unlike(core) is None
     for name, setting in ours.items():
         sizes: dict[tuple[int, int, int], Value] = {}
         for value in [*_tried(setting), setting.start]:
             try:
                 put(core, setting, value, one)
-                core.waitForDevice(camera)
+                for camera in cameras:
+                    core.waitForDevice(camera)
             except Exception as error:
                 what = f"{setting.where()} = {value}"
                 raise BindingError(("settings", name), f"{what}: {error}") from error
             check_camera(core)
-            sizes.setdefault(_size(core), value)
+            if (why := unlike(core)) is None:
+                sizes.setdefault(frame_size(core), value)
+            elif began_alike and not all(name in pins for pins in config.modes.values()):
+                raise BindingError(
+                    ("settings", name),
+                    f"at {setting.where()} = {value} {why}; accepted: a setting that changes all "
+                    "of them, or a value in each of `modes`",
+                )
         # The next ones are tried with the largest frames.
+        largest = sizes[max(sizes, key=_bytes)] if sizes else setting.start
         with suppress(Exception):
-            put(core, setting, sizes[max(sizes, key=_bytes)], one)
+            put(core, setting, largest if len(cameras) == 1 else setting.start, one)
         types = {size[2]: value for size, value in sizes.items()}
         if len(types) > 1:
             said = ", ".join(f"{bytes_} at {value}" for bytes_, value in types.items())
@@ -293,7 +304,7 @@ def _crop(core: UniMMCore, sender: Sender, config: MicroscopeConfig, mode: str) 
     try:
         if roi is not None:
             sender.crop(None)
-            rows, columns, _ = _size(core)
+            rows, columns, _ = frame_size(core)
             x, y, width, height = roi
             if x + width > columns or y + height > rows:
                 raise DeviceFault(
@@ -324,13 +335,21 @@ def _check_frame(core: UniMMCore) -> None:
     camera = core.getCameraDevice()
     try:
         core.snapImage()
-        image = core.getImage()
+        images = fetched(core)
     except Exception as error:
         raise BindingError(("camera",), f"{camera!r} gives no frame: {error}") from error
     said = (core.getImageHeight(), core.getImageWidth())
-    if image.shape != said:
-        raise BindingError(
-            ("camera",),
-            f"{camera!r} gave a frame of {' × '.join(map(str, image.shape))}, where it said "
-            f"{' × '.join(map(str, said))}",
-        )
+    for name, image in zip(channels(core), images, strict=True):
+        of = f" of {name}" if len(images) > 1 else ""
+        if image.shape != said:
+            raise BindingError(
+                ("camera",),
+                f"{camera!r} gave a frame{of} of {' × '.join(map(str, image.shape))}, where it said"
+                f" {' × '.join(map(str, said))}",
+            )
+        if image.dtype != images[0].dtype:
+            raise BindingError(
+                ("camera",),
+                f"{camera!r} gave a frame{of} of the type {image.dtype}, and one of "
+                f"{images[0].dtype}; those of a run are of one type",
+            )

@@ -16,6 +16,7 @@ from devices.binding import (
     set_fixed,
     with_whole_numbers,
 )
+from devices.cameras import with_channels, within
 from devices.config import MicroscopeConfig, Value
 from devices.errors import BindingError, DeviceFault, LimitError
 from devices.fields import grid
@@ -53,8 +54,8 @@ class Microscope:
         Micro-Manager's core with C++ and Python devices in it.
     config
         What it was opened from; its fields are around where the stage was, unless it says where,
-        settings whose property takes whole numbers are integers, and its affine is the `.cfg`'s,
-        unless it has one.
+        settings whose property takes whole numbers are integers, its affine is the `.cfg`'s,
+        unless it has one, and its camera channels are those of the camera.
     simulated
         True where the frames come from a simulation, a recording or a demo camera.
     shape, frame_bytes
@@ -96,9 +97,8 @@ class Microscope:
         self._held = held
         self.core = core = held.core
         self.config = config
-        self.simulated = (
-            bool(config.virtual_sted or config.replay)
-            or core.getDeviceLibrary(core.getCameraDevice()) in _SIMULATED_LIBRARIES
+        self.simulated = bool(config.virtual_sted or config.replay) or any(
+            core.getDeviceLibrary(one) in _SIMULATED_LIBRARIES for one in within(core)
         )
         self.fields = grid(config.fields)
         self._measure()
@@ -179,6 +179,7 @@ class Microscope:
         held.darken("opened")
         core.waitForSystem()
         check_taken(core, config)
+        config = with_channels(core, config)
         return cls(held, config.placed(*where_it_stands(core), revisited=revisited))
 
     def _measure(self) -> None:
@@ -226,6 +227,11 @@ class Microscope:
     def pixels(self) -> int:
         """Pixels of a frame, of the largest where they differ."""
         return self.shape[0] * self.shape[1]
+
+    @property
+    def frames_a_shot(self) -> int:
+        """Frames that the camera gives at once."""
+        return max(len(self.config.camera_channels), 1)
 
     def _pixels_now(self) -> int:
         """Of the frame that was taken last."""

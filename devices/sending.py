@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from devices.bound import devices_of, make_dark, put, read_back, reads
+from devices.cameras import exposures_ms, involved
 from devices.config import MicroscopeConfig, Value
 from devices.errors import DeviceFault
 from devices.safety import LightGate
@@ -67,6 +68,7 @@ class Sender:
         self._devices: dict[str, frozenset[str]] = {}
         self._sent: dict[str, Value] = {}
         self._sent_ms: float | None = None
+        self._cameras: frozenset[str] | None = None
         # Halfway to a neighbour, it could be either of the two.
         least, most = _ARRIVED_UM
         near = min(most, max(least, _ARRIVED * config.fields.apart_um))
@@ -331,16 +333,18 @@ class Sender:
             A device has something else than it was given.
         """
         devices = set().union(*(self.devices(name) for name in sent))
-        camera = self._core.getCameraDevice()
+        if self._cameras is None:
+            self._cameras = involved(self._core)
         if exposed:
-            devices.add(camera)
+            devices |= self._cameras
         near = [name for name in wanted if self.devices(name) & devices]
-        strays = self._strays(near, wanted, camera in devices)
+        of_camera = not devices.isdisjoint(self._cameras)
+        strays = self._strays(near, wanted, of_camera)
         if strays:
             for name in strays:
                 self._send_again(name, wanted)
             self.wait()
-            strays = self._strays(near, wanted, camera in devices)
+            strays = self._strays(near, wanted, of_camera)
         if strays:
             self.forget()
             raise DeviceFault("; ".join(strays.values()))
@@ -368,16 +372,31 @@ class Sender:
             if why is not None:
                 where = "properties" if name in self._constant else f"settings.{name}"
                 found[name] = f"{setting.where()} {why} (`{where}`)"
-        # Where the exposure time is a setting, that has a tolerance of its own.
-        if exposure and self._sent_ms is not None and self._exposure_name is None:
-            asked, self.exposure_ms = self._sent_ms, float(self._core.getExposure())
-            # Which NaN is not.
-            if not abs(self.exposure_ms - asked) <= max(_EXPOSURE * asked, _EXPOSURE_MS):
-                found[""] = (
-                    f"the camera exposes for {self.exposure_ms:g} ms, not {asked:g} as it was set "
-                    "to (`exposure.camera_ms`)"
-                )
+        if exposure and self._sent_ms is not None and (why := self._exposes(self._sent_ms)):
+            found[""] = why
         return found
+
+    def _exposes(self, asked_ms: float) -> str:
+        """How the camera's exposure time differs from the one it was given; empty if it does not.
+
+        A *Multi Camera* says 0 where cameras within it differ.
+        """
+        assert self._cameras is not None
+        several, name = len(self._cameras) > 1, self._exposure_name
+        has = exposures_ms(self._core) if several else {"": float(self._core.getExposure())}
+        if name is None:
+            self.exposure_ms = max(has.values())
+        elif not several:
+            return ""  # a setting has a tolerance of its own
+        for label, ms in has.items():
+            # Which NaN is not.
+            if not abs(ms - asked_ms) <= max(_EXPOSURE * asked_ms, _EXPOSURE_MS):
+                camera = f"camera {label!r}" if several else "the camera"
+                key = "exposure.camera_ms" if name is None else f"settings.{name}"
+                return (
+                    f"{camera} exposes for {ms:g} ms, not {asked_ms:g} as it was set to (`{key}`)"
+                )
+        return ""
 
     def _send_again(self, name: str, wanted: Mapping[str, Value]) -> None:
         if name:

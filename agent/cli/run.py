@@ -136,6 +136,9 @@ def check(config: ConfigFile, overrides: Overrides = None) -> None:
             table.add_row("filter", f"{checked.filter.model}, {checked.filter.frames} frames")
         sizes = _sizes(microscope, checked.section.modes())
         table.add_row("frames", f"{_frames(expected)} of {sizes}")
+        if names := microscope.config.camera_channels:
+            scored = names[microscope.config.seen_channel]
+            table.add_row("at once", f"{', '.join(names)}; {scored} is scored and decided on")
         if each := checked.section.frames_of_a_point():
             table.add_row("a time point", each)
         if microscope.autofocus.state:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from agent.record.ledger import Kind, Ledger
@@ -44,6 +44,21 @@ class Journal:
         """
         self._ledger.add(kind, data, frame)
         self.announce(kind, data)
+
+    def add_all(self, kind: Kind, rows: Sequence[tuple[int, dict[str, Any]]]) -> None:
+        """Write the entries of a shot, (frame, data) each, at once; the first is announced.
+
+        Raises
+        ------
+        OSError, sqlite3.Error
+            The ledger cannot be written.
+        """
+        (frame, data), *others = rows
+        if others:
+            self._ledger.add_all(kind, rows)
+            self.announce(kind, data)
+        else:
+            self.add(kind, data, frame)
 
     def fault(
         self, what: str, policy: Policy, frame: int | None = None, *, part: str | None = None

@@ -7,6 +7,9 @@ field while it works are numbered images within `added.ome.zarr`. Frames that be
 point, as those of trials between them, are in an image of their own. The ledger has each frame's
 place.
 
+Frames that a camera gives at once are channels, in any of these images: MODE/CAMERA, or CAMERA
+alone where a time point is a shot of any mode.
+
 An image has frames of one size, that of its first. Those of another size are at the same place in
 an image beside it, whose name has their rows and columns: `raw_512x512.ome.zarr`.
 """
@@ -23,7 +26,8 @@ from devices.shot import Shot
 
 _ENDING = ".ome.zarr"
 RAW = f"raw{_ENDING}"
-BETWEEN = f"between{_ENDING}"
+_BETWEEN = "between"
+BETWEEN = f"{_BETWEEN}{_ENDING}"
 ADDED = f"added{_ENDING}"
 SIZED = f"*_*x*{_ENDING}"
 """Pattern of the names of images that have frames of another size than the first."""
@@ -77,14 +81,20 @@ def stored(index: int, shot: Mapping[str, Any]) -> Stored:
     return Stored(place["image"], tuple(place["at"])) if place else Stored(RAW, (index,))
 
 
+def channel_of(shot: Mapping[str, Any]) -> str:
+    """What the channel of a frame is called whose shot the ledger has: MODE, or MODE/CAMERA."""
+    mode = str(shot["mode"])
+    return f"{mode}/{shot['camera']['name']}" if "camera" in shot else mode
+
+
 @dataclass(slots=True)
 class Layout:
     """Gives each frame of a run its place.
 
     Parameters
     ----------
-    channels
-        Modes of a time point, in their order.
+    modes
+        Of a time point, in their order; `("",)` where a time point is a frame of any mode.
     planes
         Numbers of the planes that it has of each.
     fields
@@ -95,24 +105,27 @@ class Layout:
         Whether frames are taken between time points.
     added_from
         Number of the first field that a person may add; None where none can be.
+    cameras
+        Names of the frames that a camera gives at once; empty where it gives one.
     """
 
-    channels: tuple[str, ...] = ("",)
+    modes: tuple[str, ...] = ("",)
     planes: tuple[int, ...] = (0,)
     fields: int = 1
     step_um: float | None = None
     between: bool = False
     added_from: int | None = None
+    cameras: tuple[str, ...] = ()
     _others: int = field(default=0, init=False)
     _added: int = field(default=0, init=False)
 
     @classmethod
     def of(cls, config: RunConfig) -> Layout:
         """The layout of a config's run."""
-        section = config.section
+        section, cameras = config.section, config.microscope.camera_channels
         sweeps = config.focus is not None and config.focus.sweeps
         if not (section.by_point() or sweeps):
-            return cls()
+            return cls(cameras=cameras)
         planes = sorted(plane.index for plane in section.planes() if plane is not None)
         return cls(
             section.modes(),
@@ -121,36 +134,56 @@ class Layout:
             section.plane_step_um(),
             sweeps,
             None if section.refuses_places() else config.microscope.fields.count,
+            cameras,
         )
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Names of the channels of a time point: of each mode, those of the camera."""
+        if not self.cameras:
+            return self.modes
+        return tuple(
+            f"{mode}/{camera}" if mode else camera for mode in self.modes for camera in self.cameras
+        )
+
+    def of_image(self, name: str) -> Layout:
+        """That of one of its images: between time points, planes and modes have no axis."""
+        return Layout(cameras=self.cameras) if name.startswith(_BETWEEN) else self
 
     @property
     def plain(self) -> bool:
         """Whether there is one frame a time point, and none between them."""
         return len(self.channels) * len(self.planes) * self.fields == 1 and not self.between
 
-    def place(self, index: int, shot: Shot) -> Stored:
-        """The place of the next frame that was not there before.
+    def places(self, index: int, shot: Shot) -> tuple[Stored, ...]:
+        """The places of the frames of the next shot that was not there before, one by camera.
 
         Parameters
         ----------
         index
-            Its number in the run.
+            Number of its first frame in the run.
         shot
-            What it was taken for.
+            What it is taken for.
         """
         if self._is_added(shot):
             self._added += 1
         elif self.plain:
-            return Stored(RAW, (index - self._added,))
-        if shot.point is None or shot.mode not in self.channels:
-            place = Stored(BETWEEN, (self._others,))
+            return (Stored(RAW, (index - self._added,)),)
+        cameras = range(len(self.cameras) or 1)
+        if self.modes == ("",) and self.cameras:
+            return tuple(Stored(RAW, (index // len(cameras), camera, 0)) for camera in cameras)
+        if shot.point is None or shot.mode not in self.modes:
+            number = self._others
             self._others += 1
-            return place
+            if not self.cameras:
+                return (Stored(BETWEEN, (number,)),)
+            return tuple(Stored(BETWEEN, (number, camera, 0)) for camera in cameras)
         image = RAW
         if shot.field and (self.fields > 1 or self._is_added(shot)):
             image = f"{RAW if self.fields > 1 else ADDED}/{shot.field.index}"
         plane = shot.plane.index if shot.plane else 0
-        return Stored(image, (shot.point, self.channels.index(shot.mode), plane))
+        first = self.modes.index(shot.mode) * len(cameras)
+        return tuple(Stored(image, (shot.point, first + camera, plane)) for camera in cameras)
 
     def learn(self, place: Stored) -> None:
         """Take in the place of a frame of an earlier session."""

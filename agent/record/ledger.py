@@ -153,15 +153,25 @@ class Ledger:
         sqlite3.Error
             The file cannot be written.
         """
+        self.add_all(kind, [(frame, data)])
+
+    def add_all(self, kind: Kind, rows: Sequence[tuple[int | None, dict[str, Any]]]) -> None:
+        """Write several entries, (frame, data) each: all of them or none, also in a power cut.
+
+        Raises
+        ------
+        sqlite3.Error
+            The file cannot be written.
+        """
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
         with self._lock:
             log = self._open_log() if kind == _LATE else None
             waits = log is None and kind not in _UNSYNCED
             self._db.execute(f"PRAGMA synchronous={'FULL' if waits else 'NORMAL'}")
             with self._db:
-                self._db.execute(
+                self._db.executemany(
                     "INSERT INTO entries (at, kind, frame, data) VALUES (?, ?, ?, ?)",
-                    (at, kind, frame, json.dumps(data)),
+                    [(at, kind, frame, json.dumps(data)) for frame, data in rows],
                 )
             if log is not None:
                 self._sync.begin(log.fileno())

@@ -270,8 +270,9 @@ class RawFrames:
             if pixel_um is not None:
                 size_um = pixel_um()
             if len(place.at) > 1:
+                layout = self.layout.of_image(place.image)
                 image = StackStore(
-                    self._folder, place.image, self.layout, pixel_size_um=size_um, anchor=anchor
+                    self._folder, place.image, layout, pixel_size_um=size_um, anchor=anchor
                 )
             else:
                 image = PlainStore(self._folder, place.image, pixel_size_um=size_um, anchor=anchor)

@@ -144,11 +144,12 @@ class StoredRun:
     def frames(self) -> Table:
         """One row for each frame that was taken, in order.
 
-        Its columns: `frame`, `time_s` (since the run's birth), `mode`, `purpose`, `point` (time
-        point), `plane` (of a z-stack), `field` (NaN where none was asked for), `place` (its
-        name), `x_um`, `y_um`, `z_um` (as asked for), `pixel_size_nm` (NaN where it is the
-        config's), `score`, `score_sd`, `uncertainty` (of the filter), and for each setting and each
-        laser `settings.NAME` and `dose_J.LASER`.
+        Its columns: `frame`, `time_s` (since the run's birth), `mode`, `camera` (its channel of a
+        camera that gives several frames at once; else empty), `purpose`, `point` (time point),
+        `plane` (of a z-stack), `field` (NaN where none was asked for), `place` (its name), `x_um`,
+        `y_um`, `z_um` (as asked for), `pixel_size_nm` (NaN where it is the config's), `score`,
+        `score_sd`, `uncertainty` (of the filter), and for each setting and each laser
+        `settings.NAME` and `dose_J.LASER` (once for the frames of a shot: with its first).
         """
         rows = [_row(index, taken) for index, taken in sorted(self._recording.taken.items())]
         return _table(rows)
@@ -201,6 +202,7 @@ def _row(index: int, taken: Taken) -> dict[str, Any]:
             "frame": index,
             "time_s": taken.frame["time_s"],
             "mode": shot["mode"],
+            "camera": (shot.get("camera") or {}).get("name", ""),
             "purpose": shot["purpose"],
             "point": shot.get("point"),
             "plane": (shot.get("plane") or {}).get("index"),

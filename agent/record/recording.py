@@ -51,6 +51,16 @@ class Taken:
     filtered: dict[str, Any] | None = None
 
     @property
+    def camera(self) -> int:
+        """Number of its camera channel: of the frame among those of its shot, from 0."""
+        return int(self.shot["camera"]["index"]) if "camera" in self.shot else 0
+
+    @property
+    def seen(self) -> bool:
+        """Whether it is the frame that the plan had of its shot."""
+        return bool(self.shot["camera"]["seen"]) if "camera" in self.shot else True
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """Rows and columns."""
         return tuple(self.frame["shape"])
@@ -118,7 +128,7 @@ class Recording:
                 recording._take(entry, announced)
             except ValueError as error:
                 raise ledger.wrong(entry.seq, entry.kind, str(error)) from None
-        recording.lost += announced.values()
+        recording.lost += filter(_of_light, announced.values())
         return recording
 
     def _take(self, entry: Entry, announced: dict[int, dict[str, Any]]) -> None:
@@ -151,7 +161,7 @@ class Recording:
         elif index is None:
             pass  # of a later version, perhaps
         elif entry.kind == "shot":
-            if index in announced:
+            if index in announced and _of_light(announced[index]):
                 self.lost.append(announced[index])
             announced[index] = data
         elif entry.kind == "void":
@@ -167,6 +177,14 @@ class Recording:
             self.taken[index].score = score_from_dict(data)
         elif entry.kind == "filtered" and index in self.taken:
             self.taken[index].filtered = data
+
+    def shots(self) -> dict[int, Taken]:
+        """The first frames of all shots, by number; of most cameras these are all frames."""
+        return {index: one for index, one in self.taken.items() if one.camera == 0}
+
+    def seen(self) -> dict[int, Taken]:
+        """The frame that the plan had of each shot, by number."""
+        return {index: one for index, one in self.taken.items() if one.seen}
 
     def given_up(self) -> dict[int, str]:
         """Why frames went without a score, where the plan was told so and continued."""
@@ -190,6 +208,11 @@ class Recording:
     def notes_on(self, topic: str) -> list[dict[str, Any]]:
         """Data of the notes on one topic, in order."""
         return [note["data"] for note in self.notes if note["topic"] == topic]
+
+
+def _of_light(shot: Mapping[str, Any]) -> bool:
+    """Whether a shot's row tells of its light: the first one does, of several frames."""
+    return "camera" not in shot or shot["camera"]["index"] == 0
 
 
 def as_received(shot: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:

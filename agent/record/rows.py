@@ -33,6 +33,8 @@ from devices.refusals import refused, shortened
 
 LARGEST = 16 * 2**20
 """Bytes of a row; the largest that a run writes, what a model believes, has some 100,000."""
+MOST_CAMERAS = 64
+"""Frames of a shot."""
 _DEEPEST = 100
 """Lists and objects within each other."""
 
@@ -91,6 +93,14 @@ class _Stored(TypedDict):
 
 
 @row
+class _Camera(TypedDict):
+    index: Count
+    name: str
+    of: Annotated[int, Field(ge=2, le=MOST_CAMERAS)]
+    seen: bool
+
+
+@row
 class _Shot(TypedDict):
     mode: str
     asked: dict[str, Scalar]
@@ -103,6 +113,7 @@ class _Shot(TypedDict):
     point: NotRequired[Count | None]
     plane: NotRequired[_Plane | None]
     locked: NotRequired[bool]
+    camera: NotRequired[_Camera]
     focus_um: NotRequired[Finite | None]
     stored: NotRequired[_Stored]
     settings: dict[str, Scalar]

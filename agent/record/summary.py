@@ -53,9 +53,10 @@ def summary_of(folder: Path, config: RunConfig, recording: Recording) -> dict[st
         "seed": config.seed,
         "frames": {
             "planned": planned.total,
-            "acquired": len(recording.taken),
+            "acquired": len(recording.shots()),
             **_lapsed(recording),
         },
+        "cameras": list(config.microscope.camera_channels),
         "dose": {
             **{f"{laser}_J": gate.total.get(laser, 0.0) for laser in _lasers(config)},
             "budget_fraction": gate.budget_fraction,
@@ -144,7 +145,7 @@ def _filtered(config: RunConfig, recording: Recording) -> dict[str, Any] | None:
     weights = [session.get("weights", {}).get("filter") for session in recording.sessions]
     return {
         "frames": len(rows),
-        "of": sum(taken.shot["mode"] in modes for taken in recording.taken.values()),
+        "of": sum(taken.shot["mode"] in modes for taken in recording.seen().values()),
         "model": config.filter.model,
         "sha256": next((digest for digest in reversed(weights) if digest), None),
         "devices": sorted({row["device"] for row in rows}),
@@ -174,7 +175,7 @@ def _lapse(config: RunConfig, recording: Recording) -> dict[str, Any] | None:
     expected = [mark["expected_error"] for mark in marks if mark["frame"] is None]
     known = [error for error in expected if error is not None]
     compared = [mark for mark in marks if "error" in mark]
-    taken = [one for one in recording.taken.values() if role_of(one.shot).search is None]
+    taken = [one for one in recording.shots().values() if role_of(one.shot).search is None]
     points = len(expected) + len(taken)
     last = next((note for note in reversed(notes) if note.get("running_error")), None)
     rebuilt = any(row["points"] and row["failed"] is None for row in recording.rebuilt.values())
@@ -229,7 +230,7 @@ def _focus(recording: Recording) -> dict[str, Any]:
 
 
 def _not_held(recording: Recording) -> int:
-    return sum(bool(one.frame.get("held", {}).get("why")) for one in recording.taken.values())
+    return sum(bool(one.frame.get("held", {}).get("why")) for one in recording.shots().values())
 
 
 def focus_in_words(recording: Recording) -> str:

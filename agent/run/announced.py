@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from numpy.typing import NDArray
+
 from agent.record.dose import BudgetReached
 from agent.record.layout import RAW, Stored
 from agent.record.recording import LIGHT, shot_as_dict
@@ -21,6 +23,12 @@ class Pending:
 
     Attributes
     ----------
+    index
+        Number of its frame; of the first one, where the camera gives several at once.
+    stored
+        Place of each of them.
+    images
+        Those that the camera gave so far.
     dose
         What it was announced with (J), by laser.
     exposing
@@ -32,7 +40,8 @@ class Pending:
     shot: Shot
     index: int
     settings: dict[str, Any]
-    stored: Stored
+    stored: Sequence[Stored]
+    images: list[NDArray[Any]] = field(default_factory=list)
     dose: dict[str, float] = field(default_factory=dict)
     exposing: bool = False
     sequence: dict[str, int] | None = None
@@ -99,12 +108,31 @@ class Announced:
         }
         if pending.shot.plane is not None:
             entry["focus_um"] = self._microscope.focus_um(pending.shot)
-        if pending.stored != Stored(RAW, (pending.index,)) or not self._images.layout.plain:
-            entry["stored"] = pending.stored.as_dict()
-        self._journal.add("shot", entry, pending.index)
+        self._journal.add_all("shot", self._rows(pending, entry))
         self._gate.count(pending.dose, pending.place)
+        pending.images.clear()
         pending.exposing = False
         self._waiting.append(pending)
+
+    def _rows(self, pending: Pending, entry: dict[str, Any]) -> list[tuple[int, dict[str, Any]]]:
+        """Rows of a shot, one for each frame; its light is in the first one, and counts once."""
+        scope, rows = self._microscope.config, []
+        for number, stored in enumerate(pending.stored):
+            index = pending.index + number
+            row = {**entry, "dose_J": {}} if number else entry
+            if scope.camera_channels:
+                row = row | {
+                    "camera": {
+                        "index": number,
+                        "name": scope.camera_channels[number],
+                        "of": len(pending.stored),
+                        "seen": number == scope.seen_channel,
+                    }
+                }
+            if stored != Stored(RAW, (index,)) or not self._images.layout.plain:
+                row = row | {"stored": stored.as_dict()}
+            rows.append((index, row))
+        return rows
 
     def begin(self) -> None:
         """Light may be on from now on."""
@@ -138,4 +166,5 @@ class Announced:
                     self._gate.count(got.dose_J, pending.place)
                     self._gate.learn(row)
             lit = False
-            self._journal.add("void", row, pending.index)
+            others = range(pending.index + 1, pending.index + len(pending.stored))
+            self._journal.add_all("void", [(pending.index, row), *((one, {}) for one in others)])

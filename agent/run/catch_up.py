@@ -43,7 +43,7 @@ def catch_up(
     if config.microscope.virtual_sted is not None:
         indices = [
             index
-            for index in sorted(recording.taken)
+            for index in sorted(recording.shots())
             if config.section.returns()
             or recording.taken[index].shot["field"] == recording.taken[last].shot["field"]
         ]

@@ -128,7 +128,7 @@ class Leader:
                 answer = self.tape.frame(self.frames, step, beyond.scored, beyond.refiltered)
                 if answer is None:
                     return step
-                self.frames += 1
+                self.frames += self.tape.at_once(self.frames)
                 beyond.played()
 
     def _step(self, answer: Answer) -> Step:

@@ -151,7 +151,8 @@ def expect(config: RunConfig, microscope: Microscope) -> Expected:
             seconds[edge] += count * config.microscope.exposure_s(settings, pixels)
             for laser, joules in config.microscope.dose_j(settings, pixels).items():
                 dose[laser][edge] += count * joules
-        each_bytes = depth + (_FILTERED_BYTES if mode in config.filtered_modes() else 0)
+        each_bytes = depth * microscope.frames_a_shot
+        each_bytes += _FILTERED_BYTES if mode in config.filtered_modes() else 0
         disk += counts[-1] * each_bytes * pixels
     if plan.rebuilds():
         disk += points * depth * _pixels(config, microscope, modes[0])

@@ -119,7 +119,12 @@ class Loop:
     @property
     def frames(self) -> int:
         """Frames of the run that are on disk."""
-        return self._leader.frames + len(self._arrived)
+        return self._leader.frames + len(self._arrived) * self.microscope.frames_a_shot
+
+    @property
+    def shots(self) -> int:
+        """Shots of the run whose frames are on disk."""
+        return self.frames // self.microscope.frames_a_shot
 
     @property
     def times_s(self) -> list[float]:
@@ -330,7 +335,7 @@ class Loop:
         """Lead the plan to its next step that is not on disk yet; False where there is none."""
         answer: Frame | Focused | None = self._arrived.pop(self._leader.frames, None)
         if answer is not None:
-            self._leader.frames += 1
+            self._leader.frames += self.microscope.frames_a_shot
         if self._search is not None:
             answer = self._search.found
         self._search = None
@@ -353,8 +358,8 @@ class Loop:
         """A shot with its settings and the place of its frame, which is chosen once."""
         known = self._plans.get(index)
         if known is None or known.shot != shot:
-            place, settings = self._layout.place(index, shot), self.microscope.settings(shot)
-            known = self._plans[index] = Pending(shot, index, settings, place)
+            places, settings = self._layout.places(index, shot), self.microscope.settings(shot)
+            known = self._plans[index] = Pending(shot, index, settings, places)
         return known
 
     def _check_promise(self, step: Shot | Autofocus | None) -> None:
@@ -375,8 +380,11 @@ class Loop:
         pending = self._announced.first
         if self._closed.is_set() or pending is None or self._failure is not None:
             return
+        pending.images.append(np.asarray(image))
+        if len(pending.images) < len(pending.stored):
+            return
         try:
-            frame = self._deliver(np.asarray(image), pending, meta.get(ARRIVED))
+            frame = self._deliver(pending, meta.get(ARRIVED))
             self._arrived[pending.index] = frame
         except Exception as error:
             self._failure = error
@@ -387,36 +395,45 @@ class Loop:
             seconds = self.microscope.exposure_s(pending.settings) + self._patience_s
             self.deadline = time.monotonic() + seconds
 
-    def _deliver(self, pixels: NDArray[Any], pending: Pending, arrived: Arrived | None) -> Frame:
-        """Raw pixels on disk, then the ledger's row, then the frame for the plan."""
+    def _deliver(self, pending: Pending, arrived: Arrived | None) -> Frame:
+        """Raw pixels on disk, then the ledger's rows, then the frame for the plan."""
         ago_s = self._clock.ago_s(arrived.at_s) if arrived is not None else 0.0
         at = self._clock.time_s - ago_s
         scheduled = self._clock.schedule_s - ago_s
-        self._images.write(pending.index, pixels, pending.stored, self.microscope.pixel_um)
+        numbered = list(enumerate(pending.images, pending.index))
+        for (index, pixels), stored in zip(numbered, pending.stored, strict=True):
+            self._images.write(index, pixels, stored, self.microscope.pixel_um)
         got = self.microscope.received(pending.settings)
-        row = {
-            "shape": list(pixels.shape),
-            "dtype": str(pixels.dtype),
-            "crc32": checksum(pixels),
-            "time_s": at,
-            "schedule_s": scheduled,
-            **got.as_dict(),
-        }
+        row: dict[str, Any] = {"time_s": at, "schedule_s": scheduled, **got.as_dict()}
         if pending.sequence is not None:
             row["sequence"] = dict(pending.sequence)
             if arrived is not None and arrived.elapsed_ms is not None:
                 row["sequence"]["elapsed_ms"] = arrived.elapsed_ms
-        self._journal.add("frame", row, pending.index)
+        further = {"time_s": at, "schedule_s": scheduled, **got.of_frame()}
+        rows = [
+            (
+                index,
+                {
+                    "shape": list(pixels.shape),
+                    "dtype": str(pixels.dtype),
+                    "crc32": checksum(pixels),
+                    **(row if index == pending.index else further),
+                },
+            )
+            for index, pixels in numbered
+        ]
+        self._journal.add_all("frame", rows)
         self._announced.settle(row)
         if got.held is not None and got.held.why:
             what = f"the focus was not held: {got.held.why}"
             self._journal.fault(what, "go on", pending.index, part=FOCUS)
-        self._taken.append((pending.shot, at))
+        self._taken += [(pending.shot, at)] * len(numbered)
+        index, pixels = numbered[self.microscope.config.seen_channel]
         pixels.flags.writeable = False
-        score = self._answers.scored(pending.index, pending.shot, pixels, got.pixel_size_nm)
-        unsure = self._answers.filtered(pending.index, pending.shot)
+        score = self._answers.scored(index, pending.shot, pixels, got.pixel_size_nm)
+        unsure = self._answers.filtered(index, pending.shot)
         return Frame(
-            pending.index,
+            index,
             pending.shot,
             got.settings,
             pixels,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from agent.config import RunConfig
 from agent.config.loading import OWN
 from agent.config.own_code import PLAN
+from agent.config.reading import UserError
 from agent.config.schema import ADJUSTABLE, OBJECTIVE
 from agent.plan import Plan
 from agent.record.anchor import Anchor
@@ -110,6 +111,7 @@ def _prepared(
     ledger: Ledger,
     recording: Recording,
 ) -> AcquisitionThread:
+    _check_cameras(folder, config.microscope.camera_channels, recording)
     microscope.stacks = config.section.planes() != (None,)
     anchor = Anchor(folder)
     images = _images(config, folder, recording, anchor)
@@ -218,6 +220,21 @@ def _prepared(
     )
     handler = CommandHandler(commands, pause=loop.pause, resume=loop.resume, filtering=filtering)
     return AcquisitionThread(loop, parts, handler)
+
+
+def _check_cameras(folder: Path, now: Sequence[str], recording: Recording) -> None:
+    """A run goes on with the camera channels that it was begun with."""
+    cameras = [one.shot["camera"] for one in recording.taken.values() if "camera" in one.shot]
+    begun = tuple(dict.fromkeys(camera["name"] for camera in cameras))
+    if recording.taken and begun != tuple(now):
+        raise UserError(
+            f"{folder}: was begun with {_frames_of(begun)} a shot, and the camera now gives "
+            f"{_frames_of(now)}; accepted: the same"
+        )
+
+
+def _frames_of(cameras: Sequence[str]) -> str:
+    return f"frames of {', '.join(cameras)}" if cameras else "one frame"
 
 
 def _images(config: RunConfig, folder: Path, recording: Recording, anchor: Anchor) -> RawFrames:

@@ -51,22 +51,25 @@ def mend(folder: Path, images: RawFrames, recording: Recording, ledger: Ledger) 
     damaged = {}
     for index in taken:
         row = recording.taken[index].frame
-        if why := _damage(images, index, row, closely=index in taken[-_MOST:]):
-            damaged[index] = why
+        if what := _damage(images, index, row, closely=index in taken[-_MOST:]):
+            damaged[index] = what
     if not damaged:
         return ""
     first = min(damaged)
-    whole = [index for index in taken if index > first and index not in damaged]
+    why = damaged[first]
+    # Frames that were taken at once are taken again at once.
+    first -= recording.taken[first].camera
+    whole = [index for index in taken if index >= first and index not in damaged]
     if len(whole) >= _MOST:
         raise UserError(
-            f"{folder}: {damaged[first]}; {len(whole)} whole frames follow it, so the run cannot "
+            f"{folder}: {why}; {len(whole)} whole frames follow it, so the run cannot "
             "be resumed. Put its file back from a copy of the run, or begin a new run"
         )
     for index in whole:
         images.set_aside(index, folder / SET_ASIDE)
     aside = f"; {len(whole)} whole ones behind it are in {SET_ASIDE}/" if whole else ""
-    what = f"{damaged[first]}, as after a power cut: continued after frame {first - 1}{aside}"
-    ledger.cut(first, damaged[first], whole)
+    what = f"{why}, as after a power cut: continued after frame {first - 1}{aside}"
+    ledger.cut(first, why, whole)
     ledger.add("fault", {"what": what, "policy": "go on"}, first)
     return what
 

@@ -227,7 +227,7 @@ class Session:
         beat: Heartbeat,
     ) -> Result:
         """Write down how it ended; the microscope is dark already."""
-        done = work.loop.frames + self.progress.skipped
+        done = work.loop.shots + self.progress.skipped
         status = ending.status_of(reason, cause, work.loop.finished, done, self.progress.planned)
         why = ending.why_of(reason, cause)
         if not safe.ok:

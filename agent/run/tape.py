@@ -27,6 +27,7 @@ from agent.record.images import checksum
 from agent.record.raw import RawFrames
 from agent.record.recording import (
     Recording,
+    Taken,
     autofocus_as_dict,
     focused_from_dict,
     instructions_from_list,
@@ -228,7 +229,8 @@ class Tape:
         Parameters
         ----------
         index
-            Number of the frame.
+            Number of the frame; of the first one where the camera gave several at once, of which
+            one answers.
         shot
             What the plan asks for.
         rescore, refilter
@@ -250,6 +252,8 @@ class Tape:
         asked = {key: asked[key] for key in asked if key in taken.shot}
         was_asked = {key: taken.shot[key] for key in asked}
         self.rounded += compare(asked, was_asked, where, frame=index, trial=trial)
+        dose_j = taken.frame.get("dose_J")
+        index, taken = self._seen_of(index, taken, where)
         pixels = self._images.read(index)
         now, was = checksum(pixels), taken.frame["crc32"]
         if now != was:
@@ -279,6 +283,32 @@ class Tape:
             taken.frame["time_s"],
             score,
             unsure,
-            taken.frame.get("dose_J"),
+            dose_j,
             taken.frame.get("pixel_size_nm"),
         )
+
+    def at_once(self, index: int) -> int:
+        """How many frames the camera gave together with a stored one, itself counted."""
+        taken = self._taken.get(index)
+        return 1 if taken is None or "camera" not in taken.shot else int(taken.shot["camera"]["of"])
+
+    def _seen_of(self, first: int, taken: Taken, where: str) -> tuple[int, Taken]:
+        """Number and row of the frame that the plan had of a shot.
+
+        Raises
+        ------
+        ReplayMismatch
+            The ledger does not have all frames of it.
+        """
+        if "camera" not in taken.shot:
+            return first, taken
+        together = [self._taken.get(first + camera) for camera in range(self.at_once(first))]
+        seen = [
+            (first + camera, one)
+            for camera, one in enumerate(together)
+            if one is not None and one.camera == camera and one.seen
+        ]
+        if len(seen) != 1 or None in together:
+            what = "the ledger does not have the frames that the camera gave at once"
+            raise ReplayMismatch(Difference(where, what, frame=first))
+        return seen[0]

@@ -48,7 +48,7 @@ class Together:
             All that follow, whatever it shows.
         """
         begins = self._end <= index
-        self._end = index + 1 + len(ahead)
+        self._end = index + (1 + len(ahead)) * self._microscope.frames_a_shot
         wanted = self._microscope.config.sequences and ahead and index >= self._singly_until
         self._begins = begins
         return [shot, *islice(ahead, MOST - 1)] if wanted else []

@@ -127,7 +127,6 @@ REFUSED: dict[str, tuple[dict[str, Any], tuple[str, ...], str]] = {
         ("camera",),
         "4 components a pixel",
     ),
-    "two cameras": ({"cfg": "both.cfg"}, ("camera",), "frames of 2 cameras at once"),
     "a region beyond the camera": (
         {"roi": {"sted": [400, 0, 200, 100]}},
         ("roi", "sted"),

@@ -22,12 +22,12 @@ WORKS = {
     "led_wheel": ("light",),
     "analog": (),
     "pixel_sizes": (),
+    "multi_camera": (),
 }
 """Those that work, and the groups that a starter config offers as settings."""
 REFUSED = {
     "tabs": "line 2",
     "serial_ports": "line 2: Device,COM3,SerialManager,COM3",
-    "multi_camera": "frames of 2 cameras at once",
     "decimal_comma": "line 7: PixelSize_um,Res40x,0,1625",
     "never_initialized": "the file lacks the line `Property,Core,Initialize,1`",
     "slashes": "reserved or invalid characters",

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from agent.config import RunConfig
 from agent.config.reading import UserError
 from agent.record.images import FrameDamaged, checksum
-from agent.record.layout import Layout, stored
+from agent.record.layout import Layout, channel_of, stored
 from agent.record.load import read
 from agent.record.raw import RawFrames
 from agent.record.recording import Recording, Taken, even_s, field_from_dict
@@ -44,7 +44,7 @@ class _Series:
     """Frames of a field, of one size, in the order of their time points, channels and planes."""
 
     field: int | None
-    modes: tuple[str, ...]
+    channels: tuple[str, ...]
     planes: int = 1
     step_um: float | None = None
     note: str = ""
@@ -59,8 +59,8 @@ class _Series:
     @property
     def shape(self) -> tuple[int, int, int]:
         """Time points, channels and planes."""
-        each = len(self.modes) * self.planes
-        return len(self.indices) // each, len(self.modes), self.planes
+        each = len(self.channels) * self.planes
+        return len(self.indices) // each, len(self.channels), self.planes
 
 
 def export(folder: Path, out: Path, *, overwrite: bool = False) -> Exported:
@@ -132,19 +132,20 @@ def _series(recording: Recording, layout: Layout) -> list[_Series]:
             together[_size(taken)].append((index, taken))
             whole.add(index)
         for size, frames_of_it in together.items():
-            modes = tuple(dict.fromkeys(taken.shot["mode"] for _, taken in frames_of_it))
-            key = (image, size, modes)
+            channels = tuple(dict.fromkeys(channel_of(taken.shot) for _, taken in frames_of_it))
+            field = _field(frames_of_it[0][1])
+            key = (image, size, field, channels)
             for index, taken in frames_of_it:
                 if key not in found:
                     planes, step_um = len(layout.planes), layout.step_um
-                    found[key] = _Series(_field(taken), modes, planes, step_um)
+                    found[key] = _Series(field, channels, planes, step_um)
                 found[key].add(index, taken)
     for index, taken in sorted(recording.taken.items()):
         if index not in whole:
-            mode, point = taken.shot["mode"], taken.shot.get("point")
+            channel, point = channel_of(taken.shot), taken.shot.get("point")
             note = f"time point {point}" if each > 1 and point is not None else ""
-            new = _Series(_field(taken), (mode,), note=note)
-            found.setdefault((_field(taken), mode, note, _size(taken)), new).add(index, taken)
+            new = _Series(_field(taken), (channel,), note=note)
+            found.setdefault((_field(taken), channel, note, _size(taken)), new).add(index, taken)
     return list(found.values())
 
 
@@ -177,7 +178,7 @@ def _write(
             per_cm = 1e4 / pixel_um
             where = one.taken[0].shot["field"]
             of = [str(field_from_dict(where))] if where else []
-            of += [*one.modes] if len(one.modes) == 1 else []
+            of += [*one.channels] if len(one.channels) == 1 else []
             of += [one.note] if one.note else []
             stack = one.shape[1:] != (1, 1)
             metadata = {
@@ -187,7 +188,7 @@ def _write(
                 "PhysicalSizeXUnit": "µm",
                 "PhysicalSizeY": pixel_um,
                 "PhysicalSizeYUnit": "µm",
-                "Channel": {"Name": [*one.modes]},
+                "Channel": {"Name": [*one.channels]},
                 "Plane": _planes(one, config, first.size),
                 "MapAnnotation": {
                     "Namespace": _NAMESPACE,
@@ -243,13 +244,13 @@ def _planes(series: _Series, config: RunConfig, pixels: int) -> dict[str, list[A
 
 def _settings(series: _Series, config: RunConfig) -> dict[str, str]:
     """The settings of a series in words, of each channel, and by time point where they change."""
-    if len(series.modes) == 1:
-        return {"mode": series.modes[0], **_settings_of(series.taken, config)}
+    if len(series.channels) == 1:
+        return {"mode": series.channels[0], **_settings_of(series.taken, config)}
     return {
-        f"{mode}.{name}": words
-        for mode in series.modes
+        f"{channel}.{name}": words
+        for channel in series.channels
         for name, words in _settings_of(
-            [taken for taken in series.taken if taken.shot["mode"] == mode][:: series.planes],
+            [one for one in series.taken if channel_of(one.shot) == channel][:: series.planes],
             config,
         ).items()
     }

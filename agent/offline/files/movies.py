@@ -136,7 +136,7 @@ def _of_run(folder: Path) -> MovieFile:
     config, recording = read_run(folder)
     if not recording.taken:
         raise UserError(f"{folder}: has no frames")
-    numbers = sorted(recording.taken)
+    numbers = sorted(recording.seen())
     kinds = {_kind(recording.taken[number].shot) for number in numbers}
     if len(kinds) > 1:
         raise UserError(

@@ -43,7 +43,7 @@ def export_sequence(folder: Path, out: Path, *, overwrite: bool = False) -> tupl
     Returns
     -------
     tuple[int, bool]
-        How many frames there are, and whether they are a sequence.
+        How many shots there are, and whether they are a sequence.
 
     Raises
     ------
@@ -57,7 +57,7 @@ def export_sequence(folder: Path, out: Path, *, overwrite: bool = False) -> tupl
         raise UserError(f"{out}: is there already; --overwrite replaces it")
     if not recording.taken:
         raise UserError(f"{folder}: has no frames to export")
-    frames = [taken for _, taken in sorted(recording.taken.items())]
+    frames = [taken for _, taken in sorted(recording.shots().items())]
     searches = [
         search
         for _, search in sorted(recording.focused.items())

@@ -18,6 +18,7 @@ from agent.record.dose import DoseGate
 from agent.record.filtered import FilteredStore
 from agent.record.folder import CONFIG
 from agent.record.images import checksum
+from agent.record.layout import channel_of
 from agent.record.load import read
 from agent.record.raw import RawFrames
 from agent.record.recording import Recording, Taken, field_from_dict, role_of
@@ -27,7 +28,8 @@ from agent.ui.report.projection import maximum
 from devices.config import Value
 
 Series = tuple[int | None, str]
-"""Number of a field, None where the stage stayed where it was; and the mode of a channel."""
+"""Number of a field, None where the stage stayed where it was; and a channel: its mode, with its
+camera where several give a frame at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +272,7 @@ class Run:
 
 def series_of(taken: Taken) -> Series:
     """Field and channel of a frame."""
-    return field_of(taken), taken.shot["mode"]
+    return field_of(taken), channel_of(taken.shot)
 
 
 def _stack_of(taken: Taken) -> tuple[Any, ...]:
@@ -294,7 +296,7 @@ def _frames_by_role(
     """Frames of each trial as it was taken last, and of each retest by (which, field)."""
     tried: dict[int, tuple[int | None, _ByMode]] = {}
     tested: dict[tuple[str, int | None], _ByMode] = {}
-    for index, taken in sorted(recording.taken.items()):
+    for index, taken in sorted(recording.seen().items()):
         role, where, mode = role_of(taken.shot), field_of(taken), taken.shot["mode"]
         if role.retest is not None:
             tested.setdefault((role.retest, where), {}).setdefault(mode, index)

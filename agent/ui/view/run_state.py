@@ -15,6 +15,7 @@ from agent.plan import FRAMES_EACH, FREE, LAPSE, PLACE
 from agent.record import text
 from agent.record.dose import DoseGate
 from agent.record.judging import of_notes
+from agent.record.layout import channel_of
 from agent.record.ledger import Entry
 from agent.record.load import own_plan
 from agent.record.notes import TOPICS
@@ -74,9 +75,24 @@ class FrameState:
 
     @property
     def stack(self) -> tuple[Any, ...]:
-        """What tells its z-stack from others: time point, field and mode."""
+        """What tells its z-stack from others: time point, field and channel."""
         field = (self.shot.get("field") or {}).get("index")
-        return self.shot.get("point"), field, self.shot.get("mode")
+        return self.shot.get("point"), field, self.channel
+
+    @property
+    def channel(self) -> str | None:
+        """Its mode; with its camera channel, where the camera gives several frames at once."""
+        return channel_of(self.shot) if "mode" in self.shot else None
+
+    @property
+    def camera(self) -> int:
+        """Number of its camera channel, from 0."""
+        return int((self.shot.get("camera") or {}).get("index", 0))
+
+    @property
+    def seen(self) -> bool:
+        """Whether it is the frame that the plan had of its shot."""
+        return bool((self.shot.get("camera") or {}).get("seen", True))
 
     def as_dict(self) -> dict[str, Any]:
         """For a page."""
@@ -85,7 +101,7 @@ class FrameState:
             "kind": self.kind,
             "at": self.at,
             "time_s": self.time_s,
-            "mode": self.shot.get("mode"),
+            "mode": self.channel,
             "purpose": text.purpose(self.shot),
             "settings": self.shot.get("settings", {}),
             "field": (self.shot.get("field") or {}).get("index"),
@@ -161,7 +177,8 @@ class RunState:
         if shown is None or shown.shot.get("plane") is None:
             return [index]
         fields = section.fields_at_once() + len(self.notes.get(PLACE, ()))
-        apart = len(section.planes()) * len(section.modes()) * fields
+        cameras = len(self.config.microscope.camera_channels) or 1
+        apart = len(section.planes()) * len(section.modes()) * fields * cameras
         near = (self.frames.get(number) for number in range(index - apart, index + apart + 1))
         planes = [one for one in near if one is not None and one.stack == shown.stack]
         return [one.index for one in sorted(planes, key=lambda one: one.shot["plane"]["index"])]
@@ -193,7 +210,8 @@ class RunState:
         assert self.gate is not None
         if entry.frame is not None:
             self._announced[entry.frame] = entry.data
-        self.under_way = {**entry.data, "index": entry.frame}
+        if "camera" not in entry.data or entry.data["camera"]["seen"]:
+            self.under_way = {**entry.data, "index": entry.frame}
         self.gate.count(entry.data["dose_J"], _field(entry.data))
 
     def _take_void(self, entry: Entry) -> None:
@@ -214,13 +232,16 @@ class RunState:
             shot = as_received(shot, entry.data)
             self.gate.count(shot["dose_J"], _field(shot))
             self.gate.learn(entry.data)
-        self._add(FrameState.measured(entry, entry.frame, shot))
-        self.newest["raw"] = entry.frame
+        shown = FrameState.measured(entry, entry.frame, shot)
+        self._add(shown)
         self.modes.add(str(shot.get("mode")))
-        if shot.get("mode") == "sted":
-            self.newest["sted"] = entry.frame
-        self._pace.append((_moment(entry.at), self.done))
-        self.light.add(entry.frame, dict(self.gate.total))
+        if shown.seen:
+            self.newest["raw"] = entry.frame
+            if shot.get("mode") == "sted":
+                self.newest["sted"] = entry.frame
+        if shown.camera == 0:
+            self._pace.append((_moment(entry.at), self.done))
+            self.light.add(entry.frame, dict(self.gate.total))
 
     def _take_cut(self, entry: Entry) -> None:
         # A reader that begins at the ledger's first entry meets none that is void.
@@ -334,7 +355,7 @@ class RunState:
 
     @property
     def acquired(self) -> int:
-        """Frames that were measured."""
+        """Shots that were measured, of a frame each with most cameras."""
         return self.counts[MEASURED]
 
     @property
@@ -372,7 +393,7 @@ class RunState:
         self.versions["frames"] += 1
 
     def _add(self, shown: FrameState) -> None:
-        self.counts[MEASURED] += shown.index not in self.frames
+        self.counts[MEASURED] += shown.index not in self.frames and shown.camera == 0
         self.frames[shown.index] = shown
         self.versions["frames"] += 1
         while len(self.frames) > RECENT:
