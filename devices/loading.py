@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from devices.adapters import adapters_for
 from devices.cfg import load_cfg
-from devices.config import NO_SHUTTER, ImspectorConfig, MicroscopeConfig
+from devices.config import NO_SHUTTER, MicroscopeConfig
 from devices.errors import BindingError
 from devices.extras import install
 from devices.fields import grid
@@ -18,6 +18,7 @@ from devices.imspector.labels import BEAM
 from devices.modules import module_named
 from devices.pixels import OURS
 from devices.refusals import refused
+from devices.sources import ImspectorConfig
 from devices.system_presets import GROUP, STARTUP
 
 if TYPE_CHECKING:
@@ -174,7 +175,7 @@ def _python_devices(
     loaded: dict[str, Any] = {}
     if config.virtual_sted is not None:
         try:
-            from devices.virtual.devices import build_virtual_sted
+            from devices.virtual.build import build_virtual_sted
         except ModuleNotFoundError as error:
             why = f"{error.name} is not installed: {install('virtual')}"
             raise BindingError(("virtual_sted",), why) from error

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from devices import positions
-from devices.positions import FARTHEST_UM, LONGEST_NAME, MOST, MOST_STAGES, PositionsError
+from devices.position import FARTHEST_UM, LONGEST_NAME, MOST, MOST_STAGES, PositionsError
 from devices.setting import Model
 
 _ONE_UM = 0.4

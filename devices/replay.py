@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pymmcore_plus.experimental.unicore import Device, SimpleCameraDevice
 
-from devices.config import ReplayConfig
 from devices.recorded import ImageError, Part, open_frames
+from devices.sources import ReplayConfig
 
 _ACCEPTED = "a TIFF or an OME-Zarr image whose grey frames run along time"
 _DTYPES = ("uint8", "uint16", "int16", "uint32", "int32", "float32")

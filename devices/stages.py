@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from devices.config import MicroscopeConfig, StageLimits, Value
 from devices.errors import BindingError
 from devices.places import Place
-from devices.positions import called
+from devices.position import called
 from devices.presets import parts
 from devices.refusals import refused
 from devices.values import number

@@ -19,13 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
-import zarr
 
+from agent.bench.left_on_disk import State, inspect
 from agent.bench.measurement import Check, Measurement
-from agent.record.images import checksum
-from agent.record.layout import RAW
 from agent.record.ledger import FILE, DamagedLedger, Ledger
 
 _KILLS = 20
@@ -68,69 +65,6 @@ class _Kind:
     name: str
     arguments: tuple[str, ...]
     acquiring_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """What a run's folder holds.
-
-    Parameters
-    ----------
-    sessions
-        How many sessions began.
-    planned
-        Frames that the plan takes.
-    frames
-        CRC-32 of every frame of the ledger, by its number.
-    unreadable
-        Frames of the ledger that are not on disk, pixel for pixel.
-    twice
-        Frames that the ledger has more than once.
-    length
-        Frames that the image has room for.
-    status
-        How the last session ended; None if it was killed.
-    """
-
-    sessions: int
-    planned: int
-    frames: dict[int, int]
-    unreadable: list[int]
-    twice: list[int]
-    length: int
-    status: str | None
-
-
-def inspect(run: Path) -> State:
-    """Compare a run's ledger with its image, without the code that wrote the image."""
-    ledger = Ledger(run, readonly=True)
-    try:
-        entries = list(ledger.entries())
-    finally:
-        ledger.close()
-    frames: dict[int, int] = {}
-    unreadable, twice = [], []
-    array = run / RAW / "0"
-    raw = zarr.open_array(array, mode="r") if (array / "zarr.json").exists() else None
-    status, sessions, planned = None, 0, 0
-    for entry in entries:
-        if entry.kind == "run":
-            status, sessions, planned = None, sessions + 1, entry.data["planned"]
-        elif entry.kind == "end":
-            status = entry.data["status"]
-        if entry.kind != "frame" or entry.frame is None:
-            continue
-        if entry.frame in frames:
-            twice.append(entry.frame)
-        frames[entry.frame] = entry.data["crc32"]
-        try:
-            found = None if raw is None else checksum(np.asarray(raw[entry.frame]))
-        except (IndexError, ValueError, OSError):
-            found = None
-        if found != entry.data["crc32"]:
-            unreadable.append(entry.frame)
-    length = 0 if raw is None else raw.shape[0]
-    return State(sessions, planned, frames, unreadable, twice, length, status)
 
 
 def run(repeats: int, seed: int, folder: Path) -> list[dict[str, Any]]:

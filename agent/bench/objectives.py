@@ -15,7 +15,7 @@ from skimage.filters import threshold_otsu
 
 from agent.bench.measurement import Check, Measurement
 from agent.optimizer.objectives import bleaching, resolution_nm
-from devices.config import Structure
+from devices.sources import Structure
 from devices.virtual.dyes import DYES
 from devices.virtual.optics import Optics
 from devices.virtual.quick import quick_scan

@@ -16,11 +16,12 @@ from agent.config import load, plain_yaml
 from agent.config.data import as_data
 from agent.config.reading import UserError, located, noted
 from agent.run.signals import interrupts
-from devices.config import ExposureConfig, ImspectorConfig, MicroscopeConfig
+from devices.config import ExposureConfig, MicroscopeConfig
 from devices.errors import BindingError
 from devices.inventory import DeviceInfo, GroupInfo, PropertyInfo, groups, inventory
 from devices.opening import open_core
 from devices.pixels import own_pixel_um
+from devices.sources import ImspectorConfig
 from devices.starter import starter_config
 
 if TYPE_CHECKING:

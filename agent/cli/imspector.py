@@ -8,8 +8,8 @@ from pathlib import Path
 from agent.cli.options import err, say
 from agent.cli.progress_bar import counting
 from agent.config.reading import UserError
-from devices.config import ImspectorConfig
 from devices.extras import install
+from devices.sources import ImspectorConfig
 
 
 def probe_imspector(host: str | None, out: Path) -> None:

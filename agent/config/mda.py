@@ -15,7 +15,8 @@ from agent.config.plan_section import PlanSection, Whole, check_mode
 from agent.config.useq_events import AUTOFOCUS, MOST, events_of
 from devices.autofocus import Autofocus
 from devices.config import MicroscopeConfig, Value
-from devices.positions import FARTHEST_UM, PositionsError, read_data
+from devices.position import FARTHEST_UM, PositionsError
+from devices.positions import read_data
 from devices.refusals import refused
 from devices.shot import Field as Place
 from devices.shot import Plane, Shot

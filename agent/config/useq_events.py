@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from devices.positions import first_error
+from devices.position_sequences import first_error
 
 if TYPE_CHECKING:
     from useq import MDAEvent, MDASequence

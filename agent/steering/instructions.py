@@ -27,7 +27,7 @@ from agent.config import RunConfig
 from agent.config.reading import UserError
 from agent.plan import FREE, KEYS, PLACE, Instruction
 from devices.config import SettingConfig, Value
-from devices.positions import FARTHEST_UM
+from devices.position import FARTHEST_UM
 from devices.refusals import refused, shortened, unknown
 
 OBJECTIVES = ("quality", "bleaching")

@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from devices.config import ImspectorConfig
 from devices.imspector.connection import Imspector
 from devices.imspector.driven import Driven
 from devices.imspector.labels import ALL, BEAM, FOCUS, SCAN, STAGE
 from devices.imspector.lasers import Beam, Laser
 from devices.imspector.scan import Scan
 from devices.imspector.stages import Focus, Stage
+from devices.sources import ImspectorConfig
 
 if TYPE_CHECKING:
     from pymmcore_plus.experimental.unicore import Device

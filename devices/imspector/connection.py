@@ -16,7 +16,7 @@ from devices.imspector.scanning import Scanning, Unasked, frame_of, stacks_of
 from devices.imspector.values import Parameters, Values, ValueTree, rounded, same
 
 if TYPE_CHECKING:
-    from devices.config import ImspectorConfig
+    from devices.sources import ImspectorConfig
 
 _AGAIN_S = 0.25
 """How long a value has to be taken before it is set once more (s): a value that was greyed out is

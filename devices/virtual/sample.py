@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
-from devices.config import Structure
+from devices.sources import Structure
 from devices.virtual.structures import SYNTHETIC, draw
 
 _FOLDERS = {"actin": "factin", "tubulin": "tubulin", "psd95": "psd95"}

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from devices.config import Structure
+from devices.sources import Structure
 
 Map = NDArray[np.float32]
 _PIXEL_UM = 0.02

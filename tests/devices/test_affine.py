@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from pymmcore_plus.experimental.unicore import UniMMCore
 
 from devices.affine import Affine
-from devices.config import VirtualStedConfig
-from devices.virtual.devices import ScanEngine, build_virtual_sted
+from devices.sources import VirtualStedConfig
+from devices.virtual.build import build_virtual_sted
+from devices.virtual.devices import ScanEngine
 from devices.virtual.mounting import Mounting
 
 MOUNTINGS = {

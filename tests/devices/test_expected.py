@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from agent.offline.simulate.population import Chance
 from agent.offline.simulate.sessions import even_tiles
-from devices.config import Structure
+from devices.sources import Structure
 from devices.virtual.dyes import DYES
 from devices.virtual.expected import Scanner, Spectrum
 from devices.virtual.optics import Optics

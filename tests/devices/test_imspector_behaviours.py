@@ -10,8 +10,8 @@ import pytest
 from agent.bench.imspector.behaviours import BEHAVIOURS
 from agent.bench.imspector.server import FIRST, FakeImspector
 from agent.bench.imspector.tree import tree
-from devices.config import ImspectorConfig
 from devices.imspector import build
+from devices.sources import ImspectorConfig
 from tests.helpers.imspector import SCOPE, Serve, check_rows, live
 from tests.helpers.runs import recorded
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from devices.config import VirtualStedConfig
 from devices.python_autofocus import AutofocusCore
-from devices.virtual.devices import build_virtual_sted
+from devices.sources import VirtualStedConfig
+from devices.virtual.build import build_virtual_sted
 
 NEAR_UM = 0.1
 

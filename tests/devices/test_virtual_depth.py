@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from pymmcore_plus.experimental.unicore import UniMMCore
 from scipy.ndimage import gaussian_filter
 
-from devices.config import SecondDyeConfig, VirtualStedConfig
-from devices.virtual.devices import ScanEngine, build_virtual_sted
+from devices.sources import SecondDyeConfig, VirtualStedConfig
+from devices.virtual.build import build_virtual_sted
+from devices.virtual.devices import ScanEngine
 
 SIDE = 48
 

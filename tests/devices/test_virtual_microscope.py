@@ -14,8 +14,9 @@ from pymmcore_plus.experimental.unicore import UniMMCore
 from pysted import base as pysted
 from useq import PropertyTuple
 
-from devices.config import VirtualStedConfig
-from devices.virtual.devices import ScanEngine, build_virtual_sted
+from devices.sources import VirtualStedConfig
+from devices.virtual.build import build_virtual_sted
+from devices.virtual.devices import ScanEngine
 from devices.virtual.dyes import DYES
 from devices.virtual.optics import Optics
 from devices.virtual.sample import Sample

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from agent.offline.simulate import POPULATIONS, SETS, draw_frame, read_table, simulate_quality
 from agent.offline.simulate.frames import LabelledFrame
-from devices.config import Structure
+from devices.sources import Structure
 from devices.virtual.dyes import DYES
 from devices.virtual.optics import Optics
 from devices.virtual.quick import quick_scan

@@ -34,7 +34,7 @@ from agent.offline.simulate.label_population import (
 from agent.offline.simulate.labels import CHANNELS, COLUMNS, parse_set, simulate_labels
 from agent.offline.simulate.off_target import diffuse, smooth_field, spots
 from agent.offline.simulate.population import Chance
-from devices.config import Structure
+from devices.sources import Structure
 
 Array = NDArray[np.float64]
 

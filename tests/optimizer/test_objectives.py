@@ -12,7 +12,7 @@ from scipy.signal import fftconvolve
 from skimage.filters import threshold_otsu
 
 from agent.optimizer.objectives import bleaching, resolution_nm, saturated_share, signal_to_noise
-from devices.config import Structure
+from devices.sources import Structure
 from devices.virtual.dyes import DYES
 from devices.virtual.optics import Optics
 from devices.virtual.quick import quick_scan

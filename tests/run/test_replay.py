@@ -15,8 +15,8 @@ import zarr
 from numpy.typing import NDArray
 from pymmcore_plus.experimental.unicore import UniMMCore
 
-from devices.config import ReplayConfig
 from devices.replay import Movie, MovieOverError, build_replay
+from devices.sources import ReplayConfig
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 FRAMES, HEIGHT, WIDTH = 5, 48, 64

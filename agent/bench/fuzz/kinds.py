@@ -91,8 +91,8 @@ def _tiff(folder: Path, originals: Path, rng: Chance, damaged: bool) -> Act:
 
 def _of_image(file: Path, folder: Path, rng: Chance) -> Act:
     def played() -> None:
-        from devices.config import ReplayConfig
         from devices.replay import ReplayCamera, build_replay
+        from devices.sources import ReplayConfig
 
         (camera,) = build_replay(ReplayConfig(file=file), folder).values()
         assert isinstance(camera, ReplayCamera)

@@ -19,7 +19,8 @@ from agent.optimizer.base import merit
 from agent.optimizer.objectives import bleaching
 from agent.optimizer.outcome import Outcome
 from agent.optimizer.space import Space
-from devices.config import SettingConfig, Structure, Value
+from devices.config import SettingConfig, Value
+from devices.sources import Structure
 from devices.virtual.dyes import Dye
 from devices.virtual.expected import Scanner, Spectrum
 from devices.virtual.optics import Optics

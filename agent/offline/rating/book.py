@@ -13,8 +13,6 @@ as wholes, and can always be made again from the journals.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 import random
@@ -23,15 +21,15 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from statistics import fmean, stdev
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from agent.config.reading import UserError
 from agent.offline.rating.images import Shown
+from agent.offline.rating.tables import means, read_table, write_table
 from agent.offline.user_study.answers import CHOICES
-from agent.record.safe_files import open_to_append, replace_text
+from agent.record.safe_files import open_to_append
 from devices.refusals import refused
 
 DISCARD = "discard"
@@ -289,16 +287,16 @@ class Book:
 
     def _write_tables(self) -> None:
         rows = self._studied() if self.study else self._rated()
-        _write(self.table, _STUDIED if self.study else _RATED, rows)
+        write_table(self.table, _STUDIED if self.study else _RATED, rows)
         everybody = [
             row
             for table in sorted(self._out.glob(f"{self._kind}_*.csv"))
-            for row in _read_table(table)
+            for row in read_table(table)
         ]
         if self.study:
-            _write(self.tables, _STUDIED, everybody)
+            write_table(self.tables, _STUDIED, everybody)
         else:
-            _write(self.tables, _MEANS, _means(everybody))
+            write_table(self.tables, _MEANS, means(everybody))
 
     def _answered(self) -> list[tuple[Shown, dict[str, Any]]]:
         answers = self.answers
@@ -338,42 +336,6 @@ class Book:
             }
             for shown, found in self._answered()
         ]
-
-
-def _means(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """One row an image: the mean of its testers' scores, and how far they lie apart."""
-    scores: dict[str, list[float]] = {}
-    sizes: dict[str, str] = {}
-    for row in rows:
-        scores.setdefault(row["file"], []).append(float(row["score"]))
-        sizes[row["file"]] = row["pixel_size_nm"] or sizes.get(row["file"], "")
-    return [
-        {
-            "file": file,
-            "score": round(fmean(given), 4),
-            "pixel_size_nm": sizes[file],
-            "testers": len(given),
-            "sd": round(stdev(given), 4) if len(given) > 1 else "",
-        }
-        for file, given in sorted(scores.items())
-    ]
-
-
-def _read_table(table: Path) -> list[dict[str, str]]:
-    try:
-        with table.open(newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error):
-        return []
-
-
-def _write(table: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Replace a table as a whole, on disk when this returns."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n", extrasaction="ignore")
-    writer.writeheader()
-    writer.writerows(rows)
-    replace_text(table, text.getvalue(), sync=True)
 
 
 def _named(tester: str) -> str:

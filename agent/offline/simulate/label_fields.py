@@ -28,7 +28,7 @@ from agent.offline.simulate.label_population import (
 )
 from agent.offline.simulate.off_target import ON_STRUCTURE
 from agent.offline.simulate.population import Chance
-from devices.config import Structure
+from devices.sources import Structure
 from devices.virtual.optics import Optics
 from devices.virtual.sample import canvas
 from devices.virtual.structures import SYNTHETIC

@@ -16,7 +16,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from agent.offline.simulate.population import Chance, draw_dye
-from devices.config import Structure
+from devices.sources import Structure
 from devices.virtual.dyes import Dye
 
 LabelSet = Literal["training", "test"]

@@ -32,8 +32,8 @@ from agent.offline.simulate.label_binding import Measured
 from agent.offline.simulate.label_fields import LabelledField, draw_field
 from agent.offline.simulate.label_population import LABEL_SETS, SOURCES, Label, LabelSet
 from agent.offline.simulate.off_target import PIXEL_NM
-from devices.config import Structure
 from devices.refusals import unknown
+from devices.sources import Structure
 
 FIELDS = "fields.csv"
 CHANNELS = (

@@ -18,7 +18,7 @@ from agent.offline.simulate.movie_objects import smooth_step
 from agent.offline.simulate.movie_tracks import follow, jitter
 from agent.offline.simulate.off_target import smooth_field
 from agent.offline.simulate.population import Chance
-from devices.config import Structure
+from devices.sources import Structure
 from devices.virtual.sample import canvas
 
 

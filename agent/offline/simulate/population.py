@@ -13,7 +13,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from devices.config import Structure
+from devices.sources import Structure
 from devices.virtual.dyes import DYES, Dye
 from devices.virtual.structures import SYNTHETIC
 
