@@ -143,18 +143,6 @@ class FixedProperty(Model):
     safe: Value | None = Field(None, description="its value at every end")
 
 
-
-
-
-
-
-
-
-
-
-
-
-
 class PythonDevice(Model):
     """A device written in Python (a pymmcore-plus `unicore` device)."""
 

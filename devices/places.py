@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from devices import positions
+from devices import position, positions
 from devices.position import FARTHEST_UM, LONGEST_NAME, MOST, MOST_STAGES, PositionsError
 from devices.setting import Model
 
@@ -106,7 +106,7 @@ class FieldsConfig(Model):
                 f"`{self.key}`: beside `rows`, `columns` or `centre_um`, which are a grid's; "
                 "accepted: a list or a grid"
             )
-        if problem := positions.problem(self.places):
+        if problem := position.problem(self.places):
             raise ValueError(f"`places`: {problem}")
         return self
 

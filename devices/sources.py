@@ -135,4 +135,3 @@ class ImspectorConfig(Model):
     scan_s: float = Field(
         10.0, gt=0, le=3600, description="what a scan may take beyond its exposure (s)"
     )
-

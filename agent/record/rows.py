@@ -13,7 +13,7 @@ from typing import Annotated, Any, NotRequired
 from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
-from agent.config.reading import wanted
+from agent.config.explaining import wanted
 from agent.record.layout import IMAGES
 from agent.record.notes import TOPICS
 from agent.record.values import (

@@ -9,7 +9,7 @@ from pathlib import Path
 from agent.config import RunConfig
 from agent.config.reading import located, noted
 from agent.plans.build import check_plan
-from agent.workers.start import check_filter, check_interpolator
+from agent.workers.checks import check_filter, check_interpolator
 from devices.errors import BindingError
 from devices.microscope import Microscope
 from devices.safety import Stop

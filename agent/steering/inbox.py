@@ -14,7 +14,8 @@ from agent.record.journal import Journal
 from agent.record.recording import Recording, instructions_as_list
 from agent.steering.commands import check_command
 from agent.steering.control_file import FILE, ControlFile, Line, Position, said_of
-from agent.steering.instructions import SearchState, check
+from agent.steering.instructions import check
+from agent.steering.search_state import SearchState
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,62 +19,18 @@ takes every time point can be told one more field: `place: [x, y]` or `place: [x
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from agent.config import RunConfig
 from agent.config.reading import UserError
 from agent.plan import FREE, KEYS, PLACE, Instruction
+from agent.steering.search_state import SearchState
 from devices.config import SettingConfig, Value
 from devices.position import FARTHEST_UM
 from devices.refusals import refused, shortened, unknown
 
 OBJECTIVES = ("quality", "bleaching")
-
-
-@dataclass(slots=True)
-class SearchState:
-    """Where a search stands, learned from what its plan notes.
-
-    Attributes
-    ----------
-    trials
-        How many there will be.
-    gave
-        For each trial that is done, whether it gave a result.
-    over
-        The settings are recommended already.
-    """
-
-    trials: int
-    gave: list[bool] = field(default_factory=list)
-    over: bool = False
-
-    @classmethod
-    def after(cls, config: RunConfig, notes: Iterable[Mapping[str, Any]]) -> SearchState:
-        """Where the search of a config stands after these notes of its plan."""
-        standing = cls(config.optimize.trials)
-        for note in notes:
-            standing.learn(note)
-        return standing
-
-    def learn(self, note: Mapping[str, Any]) -> None:
-        """Take in a note, {topic, data}."""
-        if note["topic"] == "trial":
-            self.gave.append(note["data"]["objectives"] is not None)
-        elif note["topic"] == "told":
-            self.trials = note["data"].get("trials", self.trials)
-        elif note["topic"] == "recommendation":
-            self.over = True
-
-    def expect(self, instructions: Iterable[Instruction]) -> None:
-        """Count on what the plan will note of instructions that it gets now."""
-        for instruction in instructions:
-            if instruction.key == "trials":
-                self.trials = max(instruction.value, len(self.gave))
-            elif instruction.key in ("accept", "finish"):
-                self.trials = len(self.gave)
 
 
 def check(

@@ -17,7 +17,8 @@ from agent.record.folder import check_run_folder, is_running, read_config
 from agent.record.ledger import reading
 from agent.steering.commands import check_command
 from agent.steering.control_file import COMMANDS, append, stamp_of
-from agent.steering.instructions import SearchState, check
+from agent.steering.instructions import check
+from agent.steering.search_state import SearchState
 from devices.refusals import refused, shortened
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import models.refusals
-from agent.config.reading import wanted
+from agent.config.explaining import wanted
 from devices.refusals import did_you_mean, refused, shortened, unknown
 
 

@@ -27,7 +27,7 @@ from agent.run.trust import read_trusted
 from agent.ui.report import write_report
 from agent.ui.view import payloads
 from agent.ui.view.reader import Reader
-from agent.workers.start import check_interpolator
+from agent.workers.checks import check_interpolator
 from tests import faulty
 from tests.faulty import cli
 from tests.helpers.own_code import ENGINE, FILTER, INTERPOLATOR, install

@@ -20,7 +20,8 @@ from agent.plans.optimize import optimize
 from agent.record.recording import Recording
 from agent.steering.control_file import FILE, append
 from agent.steering.inbox import PlanInbox
-from agent.steering.instructions import SearchState, check
+from agent.steering.instructions import check
+from agent.steering.search_state import SearchState
 from devices.config import Value
 from devices.shot import Field, Shot
 from models.quality.score import Score

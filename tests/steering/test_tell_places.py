@@ -19,7 +19,8 @@ from agent.record.raw import RawFrames
 from agent.record.summary import summarize
 from agent.run import Session
 from agent.steering.control_file import append
-from agent.steering.instructions import SearchState, check
+from agent.steering.instructions import check
+from agent.steering.search_state import SearchState
 from agent.ui.view.payloads import stack
 from agent.ui.view.reader import Reader
 from tests import faulty

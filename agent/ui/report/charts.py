@@ -13,7 +13,8 @@ from agent.optimizer.build import filling_trials
 from agent.record import text
 from agent.record.recording import Taken
 from agent.ui.report.axis import Axis
-from agent.ui.report.run_data import Measured, Run, Series, series_of
+from agent.ui.report.measured import Measured
+from agent.ui.report.run_data import Run, Series, series_of
 from agent.ui.report.svg import Chart
 from devices.config import Value
 

@@ -8,8 +8,9 @@ from agent.record import text
 from agent.record.trials import spread
 from agent.ui.report import charts, elements
 from agent.ui.report.contrast import BRIGHTEST, DARKEST, contrast
+from agent.ui.report.measured import Measured
 from agent.ui.report.picture import picture
-from agent.ui.report.run_data import Measured, Run
+from agent.ui.report.run_data import Run
 from agent.ui.report.svg import swatch
 
 _THUMB = 256

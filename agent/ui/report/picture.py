@@ -23,7 +23,8 @@ from PIL import Image
 from agent.config.reading import UserError
 from agent.record import text
 from agent.ui.report.contrast import Limits, bar_length, contrast, reduced
-from agent.ui.report.run_data import Measured, Run
+from agent.ui.report.measured import Measured
+from agent.ui.report.run_data import Run
 
 COLORMAP = "inferno"  # even in lightness, so that it reads without colour vision and in print
 

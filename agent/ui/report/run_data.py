@@ -24,40 +24,12 @@ from agent.record.raw import RawFrames
 from agent.record.recording import Recording, Taken, field_from_dict, role_of
 from agent.record.summary import MEASURED, RECORDED, summary_of
 from agent.record.trials import best_trial, kind_of
+from agent.ui.report.measured import Measured, field_of, frames_by_role, measured
 from agent.ui.report.projection import maximum
-from devices.config import Value
 
 Series = tuple[int | None, str]
 """Number of a field, None where the stage stayed where it was; and a channel: its mode, with its
 camera where several give a frame at once."""
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """Settings that were measured, what they gave, and the frames that show it.
-
-    Attributes
-    ----------
-    score, bleaching
-        None where the score failed.
-    score_sd
-        Standard deviation of the score.
-    flags
-        Why the score cannot be trusted; empty where it can.
-    measured
-        Values of an objective of one's own, by its name.
-    confocal, sted
-        Frame numbers; None where the ledger has no such frame.
-    """
-
-    settings: Mapping[str, Value]
-    score: float | None
-    bleaching: float | None
-    confocal: int | None
-    sted: int | None
-    score_sd: float = 0.0
-    flags: tuple[str, ...] = ()
-    measured: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -94,15 +66,15 @@ class Run:
             `folder` is no run folder.
         """
         config, recording = read(folder)
-        tried, tested = _frames_by_role(recording)
+        tried, tested = frames_by_role(recording)
         trials = [
-            _measured(note, tried.get(number, {}))
+            measured(note, tried.get(number, {}))
             for number, note in enumerate(recording.notes_on("trial"), 1)
         ]
         retests: dict[str, list[Measured]] = {"start": [], "best": []}
         for note in recording.notes_on("retest"):
             which = note["which"]
-            found = _measured(note, tested.get((which, note["field"]), {}))
+            found = measured(note, tested.get((which, note["field"]), {}))
             retests.setdefault(which, []).append(found)
         summary = summary_of(folder, config, recording)
         return cls(folder, config, recording, summary, trials, retests)
@@ -278,45 +250,3 @@ def series_of(taken: Taken) -> Series:
 def _stack_of(taken: Taken) -> tuple[Any, ...]:
     """What tells a frame's z-stack from others."""
     return taken.shot.get("point"), *series_of(taken)
-
-
-def field_of(taken: Taken) -> int | None:
-    """Number of the field a frame was taken of; None where the stage stayed where it was."""
-    where = taken.shot["field"]
-    return int(where["index"]) if where else None
-
-
-_ByMode = dict[str, int]
-"""Number of the first frame of each mode."""
-
-
-def _frames_by_role(
-    recording: Recording,
-) -> tuple[dict[int, _ByMode], dict[tuple[str, int | None], _ByMode]]:
-    """Frames of each trial as it was taken last, and of each retest by (which, field)."""
-    tried: dict[int, tuple[int | None, _ByMode]] = {}
-    tested: dict[tuple[str, int | None], _ByMode] = {}
-    for index, taken in sorted(recording.seen().items()):
-        role, where, mode = role_of(taken.shot), field_of(taken), taken.shot["mode"]
-        if role.retest is not None:
-            tested.setdefault((role.retest, where), {}).setdefault(mode, index)
-        elif role.trial is not None and role.search is None:
-            # Each repeat is on a fresh field.
-            if role.trial not in tried or tried[role.trial][0] != where:
-                tried[role.trial] = (where, {})
-            tried[role.trial][1].setdefault(mode, index)
-    return {number: frames for number, (_, frames) in tried.items()}, tested
-
-
-def _measured(note: Mapping[str, Any], frames: Mapping[str, int]) -> Measured:
-    found = note["objectives"] or {}
-    return Measured(
-        note["settings"],
-        found.get("score"),
-        found.get("bleaching"),
-        frames.get("confocal"),
-        frames.get("sted"),
-        found.get("score_sd", 0.0),
-        tuple(found.get("flags", ())),
-        found.get("measured", {}),
-    )

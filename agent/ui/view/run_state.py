@@ -23,7 +23,7 @@ from agent.record.planned import PlannedFrames
 from agent.record.recording import FILTER, as_received
 from agent.record.trials import best_trial, kind_of
 from agent.record.verdict import Verdict
-from agent.steering.instructions import SearchState
+from agent.steering.search_state import SearchState
 from agent.ui.view.thinned_curve import RECENT, Series
 from agent.ui.view.timelapse_state import MEASURED, TimelapseState
 
