@@ -77,10 +77,10 @@ def timelapse(
         while due:
             at_s, purpose = t * config.interval_s, f"time point {t}"
             for together in runs(point_shots(config, due, t, settings, at_s, purpose)):
-                for number, shot in enumerate(together):
+                for at, shot in enumerate(together):
                     if focusing is not None:
                         shot = yield from _focused(focusing, shot, t, light)
-                    if number == 0 and (block := _block(together, focusing, t)) is not None:
+                    if at == 0 and (block := _block(together, focusing, t)) is not None:
                         yield block
                     frame = yield shot
                     assert isinstance(frame, Frame) and shot.field is not None
