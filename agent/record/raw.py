@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.record.anchor import Anchor
+from agent.record.collection import describe_in_xml
 from agent.record.images import FrameDamaged, ImageStore
 from agent.record.layout import ADDED, BETWEEN, RAW, SIZED, Layout, Stored, stored
 from agent.record.ledger import FILE as LEDGER
@@ -248,6 +249,9 @@ class RawFrames:
             else:
                 image.trim(max(points) + 1)
                 image.say_which(points)
+        for folder in {image.path.parent for name, image in self._images.items() if "/" in name}:
+            if folder.is_dir():
+                describe_in_xml(folder)
 
     def _one_of_each(self) -> dict[int, Stored]:
         """A frame in each image, and its place."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from yaozarrs import DimSpec, v05
 from yaozarrs.write.v05 import prepare_image
 
 from agent.record.anchor import Anchor
-from agent.record.durable import write_file
+from agent.record.collection import add_to_xml, files_of, list_in
 from agent.record.images import GROWTH, ImageStore, is_json
 from agent.record.layout import Layout
 
@@ -80,9 +79,9 @@ class StackStore(ImageStore):
         """Write the metadata again, those of its collection as well; whether any were lost."""
         collection, _, number = self.name.rpartition("/")
         parent = self.path.parent
-        lost = bool(collection) and not all(map(is_json, _files_of(parent)))
+        lost = bool(collection) and not all(map(is_json, files_of(parent)))
         if lost:
-            _list_in(parent, number)
+            list_in(parent, number)
         return super().mend(like) or lost
 
     def _first(self, points: Sequence[int], channel: int) -> NDArray[Any] | None:
@@ -95,7 +94,7 @@ class StackStore(ImageStore):
         root = self.path.parent.parent if collection else self.path.parent
         root.stat()  # a renamed folder would be made again
         if collection:
-            _list_in(self.path.parent, number)
+            list_in(self.path.parent, number)
         layout = self._layout
         channels, planes = len(layout.channels), len(layout.planes)
         time, *place = self._axes(pixels.shape)
@@ -135,30 +134,5 @@ class StackStore(ImageStore):
         )
         self._open()
         self._sync_metadata()
-
-
-def _files_of(collection: Path) -> tuple[Path, Path]:
-    """Of a collection itself, and of the list of its images."""
-    return collection / "zarr.json", collection / "OME" / "zarr.json"
-
-
-def _list_in(collection: Path, number: str) -> None:
-    """Add an image to a collection, laid out as bioformats2raw does it (NGFF 0.5)."""
-    itself, listed = _files_of(collection)
-    collection.mkdir(exist_ok=True)
-    listed.parent.mkdir(exist_ok=True)
-    # The folders say it, too, after a power cut.
-    known = {file.parent.name for file in collection.glob("*/zarr.json")} - {"OME"}
-    series = sorted({*known, number}, key=int)
-    root = v05.Bf2Raw.model_validate({"version": "0.5", "bioformats2raw.layout": 3})
-    _write_group(itself, root)
-    _write_group(listed, v05.Series.model_validate({"version": "0.5", "series": series}))
-
-
-def _write_group(file: Path, ome: v05.Bf2Raw | v05.Series) -> None:
-    data = {
-        "zarr_format": 3,
-        "node_type": "group",
-        "attributes": {"ome": ome.model_dump(mode="json", by_alias=True, exclude_none=True)},
-    }
-    write_file(file, json.dumps(data, indent=2).encode())
+        if collection:
+            add_to_xml(self.path.parent, number)

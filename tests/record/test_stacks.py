@@ -8,6 +8,7 @@ import shutil
 import signal
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -65,6 +66,12 @@ def assert_whole(run: Path, frames: int) -> None:
         assert raw.read(index).any()
 
 
+def in_xml(collection: Path) -> list[tuple[dict[str, str], dict[str, str]]]:
+    """What the OME-XML of a collection says of each image and of its pixels."""
+    root = ElementTree.parse(collection / "OME" / "METADATA.ome.xml").getroot()
+    return [(image.attrib, image[0].attrib) for image in root]
+
+
 @pytest.mark.slow
 def test_a_time_point_of_fields_channels_and_planes(tmp_path: Path) -> None:
     result, run = run_session(tmp_path, session={}, **lapse())
@@ -91,6 +98,11 @@ def test_a_time_point_of_fields_channels_and_planes(tmp_path: Path) -> None:
         labels = [channel["label"] for channel in image["omero"]["channels"]]
         assert labels == ["confocal", "sted"]
     yaozarrs.validate_zarr_store(run / "raw.ome.zarr")
+    images = in_xml(run / "raw.ome.zarr")
+    assert [image["ID"] for image, _ in images] == ["Image:0", "Image:1"]
+    sizes = {"SizeT": "3", "SizeC": "2", "SizeZ": "3", "SizeY": str(faulty.SIDE)}
+    for _, pixels in images:
+        assert pixels.items() >= {**sizes, "PhysicalSizeZ": "1.0", "PhysicalSizeX": "0.02"}.items()
     assert replay(run).difference is None
     stored = open_run(run)
     table = stored.frames()
@@ -200,7 +212,7 @@ def test_frames_between_are_numbered_on_behind_a_power_cut(tmp_path: Path) -> No
 def test_lost_metadata_is_written_again(tmp_path: Path) -> None:
     """Of an image, of the collection that it is in, and of the list of its images."""
     _, run = run_session(tmp_path, session={"make_plan": cut_after(17)}, **lapse())
-    lost = ("zarr.json", "OME/zarr.json", "0/0/zarr.json", "1/zarr.json")
+    lost = ("zarr.json", "OME/zarr.json", "OME/METADATA.ome.xml", "0/0/zarr.json", "1/zarr.json")
     for file in lost:
         (run / "raw.ome.zarr" / file).write_bytes(b"")
     resumed = Session(read_config(run), run / "config.yaml", run).run()
@@ -209,6 +221,7 @@ def test_lost_metadata_is_written_again(tmp_path: Path) -> None:
     yaozarrs.validate_zarr_store(run / "raw.ome.zarr")
     listed = json.loads((run / "raw.ome.zarr" / "OME" / "zarr.json").read_bytes())
     assert listed["attributes"]["ome"]["series"] == ["0", "1"]
+    assert [image["ID"] for image, _ in in_xml(run / "raw.ome.zarr")] == ["Image:0", "Image:1"]
 
 
 @pytest.mark.slow
