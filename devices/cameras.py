@@ -8,8 +8,8 @@ cameras within are asked themselves.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
-from itertools import count
+from collections.abc import Callable, Sequence
+from itertools import count, takewhile
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 WITHIN = "Physical Camera {}"
 """Properties of a *Multi Camera*, from 1: the labels of the cameras within."""
+SIMULATED = frozenset({"DemoCamera", "SequenceTester"})
+"""Adapters whose cameras see no light."""
 
 T = TypeVar("T")
 
@@ -42,14 +44,20 @@ def channels(core: UniMMCore) -> tuple[str, ...]:
 
 def within(core: UniMMCore) -> tuple[str, ...]:
     """Labels of the cameras that take the frames: those of a *Multi Camera*, or the core's own."""
-    camera, found = core.getCameraDevice(), []
-    for at in count(1):
-        prop = WITHIN.format(at)
-        if not core.hasProperty(camera, prop):
-            break
-        found.append(core.getProperty(camera, prop))
-    there = set(core.getLoadedDevices())
-    return tuple(dict.fromkeys(label for label in found if label in there)) or (camera,)
+    return tuple(dict.fromkeys(_chosen(core).values())) or (core.getCameraDevice(),)
+
+
+def _chosen(core: UniMMCore) -> dict[str, str]:
+    """Labels of the cameras within, by the property that names each."""
+    camera, there = core.getCameraDevice(), set(core.getLoadedDevices())
+    props = takewhile(lambda prop: core.hasProperty(camera, prop), map(WITHIN.format, count(1)))
+    found = {prop: str(core.getProperty(camera, prop)) for prop in props}
+    return {prop: label for prop, label in found.items() if label in there}
+
+
+def simulated(core: UniMMCore) -> bool:
+    """Whether any frame comes from a camera that sees no light."""
+    return any(core.getDeviceLibrary(label) in SIMULATED for label in within(core))
 
 
 def involved(core: UniMMCore) -> frozenset[str]:
@@ -115,6 +123,13 @@ def with_channels(core: UniMMCore, config: MicroscopeConfig) -> MicroscopeConfig
             f"{camera!r} has no camera within; accepted: labels of cameras as its "
             f"{WITHIN.format(1)!r}, {WITHIN.format(2)!r}, …, in the .cfg or among `properties`",
         )
+    named = _chosen(core)
+    for label in named.values():
+        if len(places := [repr(prop) for prop, other in named.items() if other == label]) > 1:
+            raise BindingError(
+                ("camera",),
+                f"{camera!r} has {label!r} as {' and as '.join(places)}; accepted: each once",
+            )
     declared, scored = config.camera_channels, config.scored_channel
     one = f"{camera!r} gives one frame a snap"
     names = found if len(found) > 1 else ()
@@ -148,3 +163,37 @@ def frame_size(core: UniMMCore) -> tuple[int, int, int]:
         int(core.getImageWidth()),
         int(core.getBytesPerPixel()),
     )
+
+
+class Repeats:
+    """Finds cameras that failed although nobody said so.
+
+    A *Multi Camera* does not look whether those within it could take their frame: of one that could
+    not, it gives the frame before once more. No two frames of a real camera are alike, unless they
+    are black or saturated everywhere.
+
+    Parameters
+    ----------
+    core
+        Has its devices.
+    """
+
+    def __init__(self, core: UniMMCore) -> None:
+        self._cameras = within(core)
+        self._may_hide = len(self._cameras) > 1 and not simulated(core)
+        self._before: Sequence[NDArray[Any]] = ()
+
+    def check(self, images: Sequence[NDArray[Any]]) -> None:
+        """Look at the frames of a snap.
+
+        Raises
+        ------
+        RuntimeError
+            One is the frame before.
+        """
+        if not self._may_hide:
+            return
+        for label, before, image in zip(self._cameras, self._before, images, strict=False):
+            if np.array_equal(before, image) and image.min() != image.max():
+                raise RuntimeError(f"{label!r} gave the frame before once more, so it took none")
+        self._before = images

@@ -24,7 +24,7 @@ from pymmcore_plus.mda._engine import ImagePayload
 from pymmcore_plus.metadata import SummaryMetaV1
 from useq import MDAEvent, MDASequence
 
-from devices.cameras import fetched
+from devices.cameras import Repeats, fetched
 from devices.config import MicroscopeConfig, Value
 from devices.errors import DeviceFault, LimitError, StaysLit
 from devices.light import FRAME, LightMeter
@@ -79,6 +79,7 @@ class StrictEngine(MDAEngine):
         self._bound = {s.address(): name for name, s in config.settings.items()}
         self._light = config.light
         self._channels = config.camera_channels or (core.getCameraDevice(),)
+        self._repeats = Repeats(core)
         self._lit: dict[str, Value] = {}
         self._wanted: dict[str, Value] = {}
         self._sequence: HardwareSequence | None = None
@@ -182,6 +183,7 @@ class StrictEngine(MDAEngine):
             with self._shuttered() if core.getShutterDevice() else self._switched():
                 core.snapImage()
             images = fetched(core)
+            self._repeats.check(images)
         except DeviceFault:
             self.sender.forget()
             raise

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from devices.affine import Affine
 from devices.bound import devices_of, put
-from devices.cameras import ask_each, channels, fetched, frame_size, involved, unlike
+from devices.cameras import ask_each, channels, fetched, frame_size, involved, unlike, within
 from devices.config import MicroscopeConfig, SettingConfig, Value
 from devices.errors import BindingError, DeviceFault
 from devices.pixels import own_affine, own_pixel_um
@@ -96,7 +96,7 @@ def look(core: UniMMCore, config: MicroscopeConfig, gate: LightGate) -> Looked:
     names = channels(core)
     sender = Sender(core, config, gate)
     try:
-        sizing, sizes_seen = _sizing(core, config, gate)
+        sizing, sizes_seen = _sizing(core, config, gate, names)
         shapes = {}
         sizes: list[float | None] = []
         mountings: list[Affine | None] = []
@@ -161,13 +161,16 @@ def check_camera(core: UniMMCore) -> None:
 def _check_alike(core: UniMMCore, names: Sequence[str], mode: str) -> None:
     """Check that a snap still gives the same frames, and that they are of one size and type."""
     if (now := channels(core)) != names:
-        raise BindingError(
-            ("modes", mode),
-            f"{core.getCameraDevice()!r} then gives frames of {', '.join(now)}, not of "
-            f"{', '.join(names)} as on opening",
-        )
+        raise BindingError(("modes", mode), _other(core, now, names))
     if (why := unlike(core)) is not None:
-        raise BindingError(("modes", mode), f"{why}; accepted: settings that have them alike")
+        accepted = "accepted: `settings` or `properties` that have them alike"
+        raise BindingError(("modes", mode), f"{why}; {accepted}")
+
+
+def _other(core: UniMMCore, now: Sequence[str], names: Sequence[str]) -> str:
+    """That a snap gives other frames than on opening, in words."""
+    camera, gives = core.getCameraDevice(), ", ".join(now if len(now) > 1 else within(core))
+    return f"{camera!r} gives frames of {gives}, and those of a run are all of {', '.join(names)}"
 
 
 def check_pixel_size(sizes: Sequence[float | None], config: MicroscopeConfig) -> None:
@@ -205,14 +208,14 @@ def _is_given(pixel_um: float, config: MicroscopeConfig) -> bool:
 
 
 def _sizing(
-    core: UniMMCore, config: MicroscopeConfig, gate: LightGate
+    core: UniMMCore, config: MicroscopeConfig, gate: LightGate, names: Sequence[str]
 ) -> tuple[list[str], set[tuple[int, int, int]]]:
     """Settings of the camera that change the size of its frames, and all sizes that were seen.
 
     Raises
     ------
     BindingError
-        A value is not taken, or gives pixels of another type.
+        A value is not taken, or gives pixels of another type or frames of other cameras.
     """
     cameras = involved(core)
     changing: list[str] = []
@@ -244,6 +247,11 @@ def _sizing(
                 what = f"{setting.where()} = {value}"
                 raise BindingError(("settings", name), f"{what}: {error}") from error
             check_camera(core)
+            if (now := channels(core)) != names:
+                raise BindingError(
+                    ("settings", name),
+                    f"at {setting.where()} = {value} {_other(core, now, names)}",
+                )
             if (why := unlike(core)) is None:
                 sizes.setdefault(frame_size(core), value)
             elif began_alike and not all(name in pins for pins in config.modes.values()):

@@ -16,7 +16,7 @@ from devices.binding import (
     set_fixed,
     with_whole_numbers,
 )
-from devices.cameras import with_channels, within
+from devices.cameras import simulated, with_channels
 from devices.config import MicroscopeConfig, Value
 from devices.errors import BindingError, DeviceFault, LimitError
 from devices.fields import grid
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 
 _LOOKING_S = 60.0
 """How long setting everything once may take (s), filter wheels included."""
-_SIMULATED_LIBRARIES = {"DemoCamera", "SequenceTester"}
 
 
 class Microscope:
@@ -97,9 +96,7 @@ class Microscope:
         self._held = held
         self.core = core = held.core
         self.config = config
-        self.simulated = bool(config.virtual_sted or config.replay) or any(
-            core.getDeviceLibrary(one) in _SIMULATED_LIBRARIES for one in within(core)
-        )
+        self.simulated = bool(config.virtual_sted or config.replay) or simulated(core)
         self.fields = grid(config.fields)
         self._measure()
         self.stood_um = core.getXYPosition() if core.getXYStageDevice() else (0.0, 0.0)
