@@ -2,7 +2,7 @@
 
 `live` on the C++ DemoCamera, 512 × 512, 10 ms: our whole session (ledger, images, safe state)
 against `core.mda.run` over the same events written to OME-Zarr by pymmcore-plus, alternating
-in one process.
+in one process. Then z-stacks as hardware sequences: see `agent.bench.stacks`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from statistics import median
 from typing import Any
 
 from agent.bench.measurement import Check, Measurement
+from agent.bench.stacks import measure_stacks
 from agent.config import RunConfig
 from agent.record.load import read
 from agent.run import Session
@@ -123,14 +124,16 @@ def measure(*, quick: bool, seeds: int | None, view: bool = False) -> Measuremen
         for name, seconds in raw.items()
     ]
     limit = _config(frames, score=True).analysis.queue
+    stacks = measure_stacks(quick=quick, seeds=seeds, side=_SIDE)
     return Measurement(
         columns=("", "ms a frame, median", "spread", "× bare, median"),
-        rows=rows,
+        rows=[*rows, *stacks.rows],
         checks=[
             Check("live loop, median ratio to bare runner", median(ratio["loop_s"]), "<=", 1.10),
             Check("with scoring, median ratio", median(ratio["scoring_s"]), "<=", 1.15),
             Check("frames waiting for a score, most", max(queues), "<=", limit, "frames"),
+            *stacks.checks,
         ],
-        raw={**raw, "frames": frames, "queue": queues, "scored": scored},
+        raw={**raw, "frames": frames, "queue": queues, "scored": scored, "stacks": stacks.raw},
         seeds=list(range(repeats)),
     )

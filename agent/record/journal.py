@@ -46,7 +46,7 @@ class Journal:
         self.announce(kind, data)
 
     def add_all(self, kind: Kind, rows: Sequence[tuple[int, dict[str, Any]]]) -> None:
-        """Write the entries of a shot, (frame, data) each, at once; the first is announced.
+        """Write the entries of shots, (frame, data) each, at once; the first is announced.
 
         Raises
         ------

@@ -9,7 +9,6 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from agent.record.dose import BudgetReached
 from agent.record.layout import RAW, Stored
 from agent.record.recording import LIGHT, shot_as_dict
 from agent.run.parts import RunParts
@@ -73,49 +72,36 @@ class Announced:
         """Whose frame comes next."""
         return self._waiting[0] if self._waiting else None
 
-    def admits(self, shots: Sequence[Pending]) -> bool:
-        """Whether the budgets allow all of these shots of one field."""
-        sums: dict[str, float] = {}
-        for pending in shots:
-            for laser, joules in self._likely(pending).items():
-                sums[laser] = sums.get(laser, 0.0) + joules
-        try:
-            self._gate.admit(sums, shots[0].place)
-        except BudgetReached:
-            return False
-        return True
-
-    def _likely(self, pending: Pending) -> dict[str, float]:
-        scope, settings = self._microscope, pending.settings
-        return self._gate.likely(scope.dose_j(settings), scope.exposure_s(settings))
-
-    def add(self, pending: Pending) -> None:
-        """Announce a shot.
+    def add(self, shots: Sequence[Pending]) -> None:
+        """Announce shots of one field that are taken at once; all of them or none.
 
         Raises
         ------
         BudgetReached
-            Its light would be too much.
+            Their light would be too much.
         """
         if self._images.anchor is not None:
             self._images.anchor.check()
-        pending.dose = self._likely(pending)
-        self._gate.admit(pending.dose, pending.place)
-        entry = {
-            **shot_as_dict(pending.shot),
-            "settings": pending.settings,
-            "dose_J": pending.dose,
-        }
-        if pending.shot.plane is not None:
-            entry["focus_um"] = self._microscope.focus_um(pending.shot)
-        self._journal.add_all("shot", self._rows(pending, entry))
-        self._gate.count(pending.dose, pending.place)
-        pending.images.clear()
-        pending.exposing = False
-        self._waiting.append(pending)
+        sums: dict[str, float] = {}
+        for pending in shots:
+            scope, settings = self._microscope, pending.settings
+            pending.dose = self._gate.likely(scope.dose_j(settings), scope.exposure_s(settings))
+            for laser, joules in pending.dose.items():
+                sums[laser] = sums.get(laser, 0.0) + joules
+        self._gate.admit(sums, shots[0].place)
+        self._journal.add_all("shot", [row for pending in shots for row in self._rows(pending)])
+        for pending in shots:
+            self._gate.count(pending.dose, pending.place)
+            pending.images.clear()
+            pending.exposing = False
+            self._waiting.append(pending)
 
-    def _rows(self, pending: Pending, entry: dict[str, Any]) -> list[tuple[int, dict[str, Any]]]:
+    def _rows(self, pending: Pending) -> list[tuple[int, dict[str, Any]]]:
         """Rows of a shot, one for each frame; its light is in the first one, and counts once."""
+        shot = pending.shot
+        entry = {**shot_as_dict(shot), "settings": pending.settings, "dose_J": pending.dose}
+        if shot.plane is not None:
+            entry["focus_um"] = self._microscope.focus_um(shot)
         scope, rows = self._microscope.config, []
         for number, stored in enumerate(pending.stored):
             index = pending.index + number

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from useq import MDAEvent
 
 from agent.plan import Frame, Plan
+from agent.record.dose import BudgetReached
 from agent.record.images import checksum
 from agent.record.recording import FOCUS, autofocus_as_dict, even_s, shot_from_dict
 from agent.run.announced import Announced, Pending
@@ -243,14 +244,16 @@ class Loop:
         if event is not None:
             more = enumerate(shots[1 : len(event.events)], first + 1)
             block = [pending, *(self._planned(shot, number) for number, shot in more)]
-            if self._announced.admits(block):
-                for one in block:
-                    one.sequence = {"first": first, "frames": len(block)}
-                    self._announced.add(one)
+            for one in block:
+                one.sequence = {"first": first, "frames": len(block)}
+            try:
+                self._announced.add(block)
+            except BudgetReached:
+                self._together.singly()
+            else:
                 return event
-            self._together.singly()
         pending.sequence = None
-        self._announced.add(pending)
+        self._announced.add([pending])
         return self.microscope.event(clock.dated(pending.shot), first, elapsed_s=elapsed_s)
 
     def _looked(self, search: _Search) -> Iterator[MDAEvent]:

@@ -283,6 +283,7 @@ def test_bench_prints_checks_computed_from_its_figures(
 ) -> None:
     for name, value in (("_QUICK_FRAMES", 20), ("_SIDE", 64)):
         monkeypatch.setattr(f"agent.bench.loop.{name}", value)
+    monkeypatch.setattr("agent.bench.stacks._QUICK_STACKS", 1)
     data: dict[str, Any] = json.loads(
         stedfast("bench", "loop", "--quick", "--seeds", "1", "--json")
     )
