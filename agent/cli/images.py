@@ -103,6 +103,9 @@ def reconstruct(
     *,
     frames: Frames,
     interval: Interval = None,
+    fit: Annotated[
+        bool, typer.Option(help="adjust rebuilt frames to what the movie's own ask for")
+    ] = True,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite")] = False,
     as_json: AsJson = False,
@@ -123,6 +126,7 @@ def reconstruct(
             pixel_size_nm=frames.pixel_size,
             interval_s=interval,
             part=frames.part,
+            fit=fit,
             progress=progress,
         )
     if as_json:

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from models.interpolation.adjusting import Adjusted, Adjustment, Example, adjusted
     from models.interpolation.interface import Interpolator
     from models.interpolation.interpolate import Interpolation
     from models.interpolation.interpolated import Interpolated, MovieFrame
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from models.interpolation.weights import read_interpolator
 
 _HOMES = {
+    "Adjusted": "models.interpolation.adjusting",
+    "Adjustment": "models.interpolation.adjusting",
+    "Example": "models.interpolation.adjusting",
     "Interpolated": "models.interpolation.interpolated",
     "Interpolation": "models.interpolation.interpolate",
     "Interpolator": "models.interpolation.interface",
@@ -24,6 +28,7 @@ _HOMES = {
     "MovieFrame": "models.interpolation.interpolated",
     "Recipe": "models.interpolation.recipe",
     "Screening": "models.interpolation.screen",
+    "adjusted": "models.interpolation.adjusting",
     "build": "models.interpolation.networks",
     "movie": "models.interpolation.movies",
     "read_interpolator": "models.interpolation.weights",
@@ -33,6 +38,9 @@ _HOMES = {
 }
 
 __all__ = [
+    "Adjusted",
+    "Adjustment",
+    "Example",
     "Interpolated",
     "Interpolation",
     "Interpolator",
@@ -40,6 +48,7 @@ __all__ = [
     "MovieFrame",
     "Recipe",
     "Screening",
+    "adjusted",
     "build",
     "movie",
     "read_interpolator",

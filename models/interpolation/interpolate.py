@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from models.accelerator import Accelerator
 from models.attempts import Attempts
 from models.cuda import accelerator_of
-from models.interpolation.compute import LEAST, Compute
+from models.interpolation.adjusting import Adjustment
+from models.interpolation.compute import LEAST, Compute, Made
 from models.interpolation.interpolated import Interpolated, MovieFrame
 from models.interpolation.normalization import as_type
 from models.interpolation.on_cpu import OnCpu
@@ -45,6 +46,9 @@ class Interpolation:
     ----------
     card
         The model card.
+    adjustment
+        What is done to every rebuilt frame, as its movie asks for it (see `adjusting`); nothing, to
+        begin with.
 
     Raises
     ------
@@ -72,6 +76,7 @@ class Interpolation:
         if tile is not None and tile < LEAST:
             raise ValueError(f"tile: found {tile}; accepted: {LEAST} pixels and more")
         self.card = loaded.card
+        self.adjustment = Adjustment()
         places: list[Compute] = [OnCpu(loaded, both_ways=both_ways)]
         if (accelerator := accelerator_of(device)) is not None:
             places.insert(0, OnGpu(loaded, accelerator, both_ways=both_ways))
@@ -125,7 +130,16 @@ class Interpolation:
         compute = self._attempts.places[0]
         for note in compute.notes():
             self._attempts.note(compute, note)
+        if self.adjustment != Adjustment():
+            made = self._adjusted(made, first, second, t)
         return Interpolated(*made, compute.device, self._attempts.fault())
+
+    def _adjusted(self, made: Made, before: NDArray[Any], after: NDArray[Any], t: float) -> Made:
+        image = self.adjustment.image(made.image, before, after, t)
+        sd = self.adjustment.sd(image, made.sd, t)
+        mean = float(np.mean(made.sd, dtype=np.float64))
+        more = float(sd.mean(dtype=np.float64)) / mean if mean > 0 else 1.0
+        return Made(image, sd, more * made.uncertainty)
 
     def movie(
         self,

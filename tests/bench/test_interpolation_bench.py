@@ -261,7 +261,7 @@ def test_it_runs_and_says_what_holds(
     assert set(told["raw"]["tuning"]["flow"]["real"]["rows"]) == {"before", "after"}
     names = [check["name"] for check in told["checks"]]
     assert "flow: gained by fine-tuning, second halves, least" in names
-    assert any("real: flow − best of linear and blurred blend" in name for name in names)
+    assert any("real: flow, fitted − best of linear and blurred blend" in name for name in names)
     weights = keep / "finetuned" / "real-flow.safetensors"
     made = weights.stat().st_mtime_ns
     tuning.tuned(keep / "finetuned", real, "flow", quick=True)

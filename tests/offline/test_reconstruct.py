@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from agent.cli import command
 from agent.config.reading import UserError
+from agent.offline.files import model_choice
 from agent.offline.files.model_choice import choose
 from agent.offline.files.movies import MovieFile
 from agent.offline.files.reconstruction import reconstruct_file
@@ -25,7 +27,14 @@ from agent.offline.files.reconstruction_result import Reconstruction
 from agent.record.ledger import Ledger
 from agent.record.reconstructed import ReconstructedStore
 from devices.recorded import Part, Scale, open_frames
-from models.interpolation import Interpolated, Interpolation, build, read_interpolator
+from models.interpolation import (
+    Adjustment,
+    Interpolated,
+    Interpolation,
+    build,
+    on_cpu,
+    read_interpolator,
+)
 from models.interpolation import weights as interpolation_weights
 from models.interpolation.weights import save
 from tests.helpers.runs import run_session
@@ -429,7 +438,7 @@ def test_auto_takes_the_model_that_does_best_on_this_movie(
     alone = choose(movie, "auto", "cpu")
     assert alone.model == "flow" and alone.judged == {}
     # A model that adds much noise to the blend, and one that adds nothing.
-    made(tmp_path / "zs", 4)
+    made(tmp_path / "dain", 4)
     noisy = "flow"
 
     def between(self: Interpolation, before: Frames, after: Frames, t: float = 0.5) -> Any:
@@ -440,7 +449,91 @@ def test_auto_takes_the_model_that_does_best_on_this_movie(
 
     monkeypatch.setattr(Interpolation, "between", between)
     found = choose(movie, "auto", "cpu")
-    assert found.model == "zs" and found.judged["zs"] == found.judged["linear"]
-    assert found.judged["flow"] < found.judged["zs"] - 1
-    noisy = "zs"
+    assert found.model == "dain" and found.judged["dain"] == found.judged["linear"]
+    assert found.judged["flow"] < found.judged["dain"] - 1
+    noisy = "dain"
     assert choose(movie, "auto", "cpu").model == "flow"
+
+
+def test_auto_tries_no_model_that_never_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+
+    def between(before: Frames, after: Frames, t: float) -> Interpolated:
+        return Interpolated((before + after) / 2, before, 0.1)
+
+    def opening(model: str, device: str) -> Any:
+        opened.append(model)
+        return SimpleNamespace(between=between, weights_hash=lambda: model)
+
+    monkeypatch.setattr(model_choice, "opened_model", opening)
+    movie = MovieFile(6, (24, 33), np.dtype("u2"), lambda: iter(walking(6)), Scale())
+    assert choose(movie, "auto", "cpu").model == "flow"
+    assert "zs" not in opened and {"zs", "flow"} <= set(interpolation_weights.shipped())
+
+
+def walking(count: int) -> Frames:
+    """A spot that leaps about, in noise."""
+    rng = np.random.default_rng(5)
+    rows, columns = np.indices((24, 33))
+    places = rng.uniform(8, 16, (count, 2))
+    spots = [np.hypot(rows - y, columns - x) < 5 for y, x in places]
+    return rng.poisson(100.0 * np.stack(spots) + 20).astype(np.uint16)
+
+
+def test_rebuilt_frames_are_fitted_to_the_movies_own(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frames = walking(10)
+    write(tmp_path / "in.tif", frames)
+    maps = {name: tmp_path / f"{name}-sd.tif" for name in ("fitted", "plain")}
+    words = [tmp_path / "in.tif", "--model", model, "--device", "cpu"]
+    fitted, plain = tmp_path / "fitted.tif", tmp_path / "plain.tif"
+    assert run(monkeypatch, *words, fitted, "--uncertainty", maps["fitted"]) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert "fitted to 8 frames that it has: blur" in said
+    assert "of measured pixels" in said
+    assert run(monkeypatch, *words, plain, "--no-fit", "--uncertainty", maps["plain"]) == 0
+    assert "fitted to" not in capsys.readouterr().err
+    assert run(monkeypatch, *words, tmp_path / "again.tif", "--json") == 0
+    told = json.loads(capsys.readouterr().out)["fitted"]
+    assert told["fitted_to"] == 8 and 0.8 < told["covered"] < 0.97
+    # It is in the file, too, and nothing else of it has changed.
+    about = {one["K"]: one["value"] for one in pixels_of(fitted)["stedfast/reconstruction"]}
+    assert int(about["fitted_to"]) == 8 and float(about["covered"]) == told["covered"]
+    assert "fitted_to" not in {one["K"] for one in pixels_of(plain)["stedfast/reconstruction"]}
+    both = [tifffile.imread(file) for file in (fitted, plain)]
+    np.testing.assert_array_equal(both[0][::2], frames)
+    engine = Interpolation(model, "cpu")
+    expected = np.stack([frame.image for frame in engine.movie(frames, 2)])
+    np.testing.assert_array_equal(both[1], expected)
+    names = Adjustment._fields
+    engine.adjustment = Adjustment(**{name: told[name] for name in names})
+    expected = np.stack([frame.image for frame in engine.movie(frames, 2)])
+    assert np.abs(both[0].astype(int) - expected.astype(int)).max() <= 1
+    sds = [tifffile.imread(file)[1::2] for file in maps.values()]
+    assert np.abs(sds[0] - sds[1]).mean() > 1
+
+
+def test_frames_lie_where_they_were_taken(tmp_path: Path, model: Path, frames: Frames) -> None:
+    uneven = [0.0, 1.0, 4.0, 5.0]
+    about = {
+        "axes": "TYX",
+        "Plane": {"DeltaT": uneven, "DeltaTUnit": ["s"] * 4},
+    }
+    movie = frames.astype(np.float32)
+    movie[1, 3, 3] = np.nan
+    write(tmp_path / "in.ome.tif", movie, metadata=about)
+    reconstruct(tmp_path, model, file=tmp_path / "in.ome.tif")
+    engine = Interpolation(model, "cpu")
+    expected = engine.between(movie[0], movie[2], 0.125).image
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "out.tif")[1], expected)
+
+
+def test_too_little_memory_is_said_in_a_line(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "in.tif", walking(6))
+    monkeypatch.setattr(on_cpu, "free_memory", lambda: 1000)
+    refused(tmp_path, model, "--model .*24 × 33 pixels needs more memory than there is")
+    says = "in.tif: a frame of 24 × 33 pixels needs more memory"
+    refused(tmp_path, model, says, fit=False)

@@ -59,17 +59,57 @@ def left_out() -> list[str]:
     return [] if find_spec("cv2") is not None else [FARNEBACK, DIS, BAR]
 
 
-def network(model: str | Path) -> Method:
-    """A network, asked both ways, as `stedfast reconstruct` asks it."""
-    from models.interpolation import Interpolation
+class Network:
+    """A network, asked both ways, as `stedfast reconstruct` asks it without fitting it.
 
-    engine = Interpolation(model, "cpu")
+    Parameters
+    ----------
+    model
+        The name of bundled weights, or a file.
+    """
 
-    def rebuild(before: Frame, after: Frame, t: float) -> Told:
-        found = engine.between(before, after, t)
+    def __init__(self, model: str | Path) -> None:
+        from models.interpolation import Interpolation
+
+        self._engine = Interpolation(model, "cpu")
+
+    def __call__(self, before: Frame, after: Frame, t: float) -> Told:
+        """See `Method`."""
+        found = self._engine.between(before, after, t)
         return Told(found.image, found.sd)
 
-    return rebuild
+    def fitted(self, kept: Frame) -> Method | None:
+        """The same fitted to a movie of which these frames were kept, and no other is known.
+
+        None where they are too few.
+        """
+        from agent.offline.files.model_choice import left_out_frames
+        from agent.offline.files.movies import MovieFile
+        from devices.recorded import Scale
+        from models.interpolation import adjusted
+
+        movie = MovieFile(len(kept), kept.shape[1:], kept.dtype, lambda: iter(kept), Scale())
+        found = adjusted(left_out_frames(movie, self._engine))
+        if found is None:
+            return None
+
+        def rebuild(before: Frame, after: Frame, t: float) -> Told:
+            made = self._engine.between(before, after, t)
+            image = found.adjustment.image(made.image, before, after, t)
+            return Told(image, found.adjustment.sd(image, made.sd, t))
+
+        return rebuild
+
+
+def fitted(name: str) -> str:
+    """What a network is called that was fitted to the movie's kept frames.
+
+    Examples
+    --------
+    >>> fitted("flow")
+    'flow, fitted'
+    """
+    return f"{name}, fitted"
 
 
 def blurred_blends(before: Frame, after: Frame, t: float) -> list[Frame]:

@@ -16,8 +16,10 @@ from agent.bench.interpolation.measures import Judge, foreground_of, ranked
 from agent.bench.interpolation.methods import (
     BLURRED,
     Method,
+    Network,
     blurred_blends,
     classical,
+    fitted,
 )
 from agent.offline.simulate.movie_scenes import MovieSet
 from agent.offline.simulate.movie_set import CLEAN, simulate_movies
@@ -113,7 +115,7 @@ def real_movies() -> list[Movie]:
 
 
 def compared(
-    movie: Movie, networks: dict[str, Method], step: int, judge: Judge | None = None
+    movie: Movie, networks: Mapping[str, Method], step: int, judge: Judge | None = None
 ) -> dict[str, list[Row]]:
     """Figures of every dropped frame, by method.
 
@@ -124,14 +126,19 @@ def compared(
     movie
         What is dropped from, all of it.
     networks
-        More methods. All get the frames as they were measured: only the judge clips.
+        More methods; of one that is a `Network`, also what it is when fitted to the kept
+        frames. All get the frames as they were measured: only the judge clips.
     step
         One frame in so many is kept.
     judge
         By default one for this movie.
     """
     judge = judge or Judge(movie.truth)
-    methods = classical(judge) | networks
+    methods = classical(judge) | dict(networks)
+    own = {name: method for name, method in networks.items() if isinstance(method, Network)}
+    for name, one in own.items():
+        if (adapted := one.fitted(movie.frames[::step])) is not None:
+            methods[fitted(name)] = adapted
     rows: dict[str, list[Row]] = {}
     blurred: list[list[Row]] = []
     for gap in gaps(len(movie.frames), step):
@@ -158,6 +165,9 @@ def compared(
             rows.setdefault(name, []).append(row(*method(*pair, gap.t)))
         blurred.append([row(image) for image in blurred_blends(*pair, gap.t)])
     widths = [list(own) for own in zip(*blurred, strict=True)]
+    for name in own:
+        # Of too few frames there is nothing to learn.
+        rows.setdefault(fitted(name), rows[name])
     rows[BLURRED] = max(widths, key=lambda own: mean_of(own, "psnr"))
     return rows
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.bench.interpolation.measures import Judge
-from agent.bench.interpolation.methods import network
+from agent.bench.interpolation.methods import Network
 from agent.bench.interpolation.study import Movie, Row, compared
 from agent.offline.training.interpolation import recipe_of
 from models.interpolation import movie as checked_movie
@@ -42,7 +42,7 @@ def tuned(folder: Path, movie: Movie, name: str, *, quick: bool) -> dict[str, An
         first = checked_movie(movie.frames[:half], name=movie.name)
         train([first], out, recipe, command="stedfast bench interpolation")
     second = Movie(movie.name, True, movie.frames[half:], movie.truth[half:])
-    models = {BEFORE: network(name), AFTER: network(file)}
+    models = {BEFORE: Network(name), AFTER: Network(file)}
     rows: dict[str, list[Row]] = compared(second, models, 2, Judge(movie.truth))
     training = read_interpolator(file).card["training"]
     return {

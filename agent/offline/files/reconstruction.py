@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.config.reading import UserError
-from agent.offline.files.model_choice import AUTO, choose, opened_model
+from agent.offline.files.model_choice import AUTO, choose, opened_model, times_of
 from agent.offline.files.movies import MovieFile, open_movie
 from agent.offline.files.opening import check_interval, check_pixel_size
 from agent.offline.files.reconstructed import ENDINGS, Mark, faster, write_movie
-from agent.offline.files.reconstruction_result import SCREENED, Reconstruction
+from agent.offline.files.reconstruction_result import SCREENED, Reconstruction, adjusted_as
 from agent.offline.files.targets import Partial, check_targets, planes_in
 from devices.recorded import MEASURED, RECONSTRUCTED, ImageError, Part
 
@@ -38,6 +38,7 @@ def reconstruct_file(
     pixel_size_nm: float | None = None,
     interval_s: float | None = None,
     part: Part | None = None,
+    fit: bool = True,
     progress: Progress = lambda done, frames: None,
 ) -> Reconstruction:
     """Rebuild frames between the measured ones: T frames become (T − 1) · factor + 1.
@@ -69,6 +70,8 @@ def reconstruct_file(
         Instead of what the file says.
     part
         Which image, channel or plane, where the file has several.
+    fit
+        Adjust rebuilt frames and their uncertainty to what the movie's own frames ask for.
     progress
         Is told the number of frames that are done and of all.
 
@@ -89,8 +92,10 @@ def reconstruct_file(
         opened = open_movie(file, files, part, pixel_size_nm, interval_s)
         movie = _checked(file, opened)
         screening = screen_movie(movie.frames())
-        judged = choose(movie, model, device)
+        judged = choose(movie, model, device, fit=fit)
         interpolation = opened_model(judged.model, device)
+        if judged.adjusted is not None:
+            interpolation.adjustment = judged.adjusted.adjustment
         work = _Work(file, movie, factor, progress)
         partials: list[Partial] = []
         spools = [files.enter_context(Partial(target, ".planes")) for target in targets]
@@ -119,6 +124,7 @@ def reconstruct_file(
                             "model": judged.model,
                             "weights_sha256": judged.sha256,
                             "factor": factor,
+                            **adjusted_as(judged),
                             "source": file.name,
                             "shows": "frames" if target is out else "standard deviation",
                         },
@@ -185,7 +191,7 @@ class _Work:
         nothing = np.zeros(movie.shape, np.float32)
         with ExitStack() as files:
             kept, *errors = [files.enter_context(path.open("wb")) for path in spools]
-            frames = interpolation.movie(movie.read(), self._factor)
+            frames = interpolation.movie(movie.read(), self._factor, times_of(movie))
             self._progress(0, total)
             while True:
                 try:

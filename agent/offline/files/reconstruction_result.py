@@ -8,6 +8,19 @@ from typing import Any
 
 from agent.offline.files.model_choice import Choice
 
+
+def adjusted_as(choice: Choice) -> dict[str, Any]:
+    """How rebuilt frames were adjusted to the movie, by name; empty where they were not."""
+    if (found := choice.adjusted) is None:
+        return {}
+    return {
+        "fitted_to": found.frames,
+        **{key: float(f"{value:.4g}") for key, value in found.adjustment._asdict().items()},
+        "gain_db": round(found.gain_db, 2),
+        "covered": round(found.covered, 3),
+    }
+
+
 SCREENED = ("looks like a copy of the one before", "looks like a blend of its neighbours")
 
 
@@ -55,6 +68,7 @@ class Reconstruction:
             "model": self.choice.model,
             "weights_sha256": self.choice.sha256,
             "judged": self.choice.judged,
+            "fitted": adjusted_as(self.choice) or None,
             "device": self.device,
             "uncertainty": self.uncertainty if known else None,
             "copies": list(self.copies),
@@ -73,6 +87,12 @@ class Reconstruction:
         if self.choice.judged:
             told = ", ".join(f"{name} {psnr} dB" for name, psnr in self.choice.judged.items())
             found.append(f"frames that it has are rebuilt at: {told}")
+        if (own := self.choice.adjusted) is not None:
+            found.append(
+                f"fitted to {own.frames} frames that it has: blur {own.adjustment.blur_px:g} px,"
+                f" blend {own.adjustment.blend:.0%} ({own.gain_db:+.2f} dB); 90% intervals cover"
+                f" {own.covered:.0%} of measured pixels ({own.covered_before:.0%} without)"
+            )
         return found
 
     def summary(self) -> str:
