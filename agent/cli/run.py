@@ -119,9 +119,11 @@ def resume(
 def check(config: ConfigFile, overrides: Overrides = None) -> None:
     """Open the microscope, switch on no light, and say what the run would take."""
     checked = load(config, overrides or [])
+    from agent.plans.build import build_plan
     from agent.record.summary import MEASURED, origin_of
     from agent.run import open_microscope
     from agent.run.estimate import check_disk, check_light, check_parts, expect
+    from agent.run.together import foreseen
     from devices.travel import travel
 
     check_parts(checked, config)
@@ -143,6 +145,8 @@ def check(config: ConfigFile, overrides: Overrides = None) -> None:
             table.add_row("a time point", each)
         if microscope.autofocus.state:
             table.add_row("autofocus", microscope.autofocus.state)
+        if checked.microscope.sequences:
+            table.add_row("sequences", foreseen(build_plan(checked), microscope))
         if checked.section.rebuilds():
             lapse = checked.timelapse
             table.add_row("skipped ones", f"rebuilt by {lapse.model}, {lapse.acquire}")

@@ -6,8 +6,10 @@ from collections.abc import Collection, Iterable
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from agent.plan import Answer, Block, Due, Late, Listen, Plan, Step
 from agent.record.recording import SEQUENCE
 from agent.run.parts import RunParts
+from devices.autofocus import Autofocus
 from devices.microscope import Microscope
 from devices.sequences import MOST
 from devices.shot import Shot
@@ -79,3 +81,31 @@ class Together:
             what = f"frames are taken one by one, not as a hardware sequence: {found}"
             self._journal.fault(what, "go on", index, part=SEQUENCE)
         return None
+
+
+def foreseen(plan: Plan, microscope: Microscope) -> str:
+    """How the first frames of a plan would be taken, in words.
+
+    Parameters
+    ----------
+    plan
+        A new one, which is closed.
+    microscope
+        With the focus where a run begins.
+    """
+    answer: Answer = None
+    step: Step | None = None
+    try:
+        while not isinstance(step, Block | Shot | Autofocus):
+            step = plan.send(answer)
+            answer = () if isinstance(step, Listen) else Late() if isinstance(step, Due) else None
+    except StopIteration:
+        step = None
+    finally:
+        plan.close()
+    if not isinstance(step, Block):
+        return "none before a first frame has been looked at"
+    found = microscope.sequence(step.shots, 0)
+    if isinstance(found, str):
+        return f"none: {found}"
+    return f"{len(found.events)} frames at once, where the plan has {len(step.shots)} in a row"

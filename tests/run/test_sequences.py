@@ -330,6 +330,29 @@ def test_a_plan_that_breaks_its_promise(tmp_path: Path) -> None:
     assert result.status == "completed", result.reason
 
 
+@pytest.mark.parametrize(
+    ("longest", "plan", "said"),
+    [
+        (100, "live", "6 frames at once, where the plan has 6 in a row"),
+        (4, "timelapse", "4 frames at once, where the plan has 12 in a row"),
+        (0, "live", "none: focus drive 'Focus' takes no sequence of positions"),
+        (1, "timelapse", "none: focus drive 'Focus' takes 1 positions at most"),
+    ],
+)
+def test_check_says_what_is_taken_at_once(
+    longest: int, plan: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    modes = {"confocal": {"depletion_power": 0}, "sted": {}}
+    data = faulty.config(plan=plan, microscope=scope(focus={"longest": longest}, modes=modes))
+    data["live"] = {"frames": 1, **STACK}
+    channels = ["confocal", "sted"]
+    data["timelapse"] = {"frames": 1, "interval_s": 0, "channels": channels, **STACK}
+    config = faulty.write(tmp_path / "config.yaml", data)
+    code, out, err = faulty.cli(capsys, "check", config)
+    assert code == 0, err
+    assert f"sequences {said}" in " ".join(out.split())
+
+
 @pytest.mark.slow
 def test_the_demo_microscope(tmp_path: Path) -> None:
     """Its drive takes sequences where a property of its says so."""
