@@ -33,13 +33,14 @@ _BENCHES = {
     "tuning": "fine-tuning on the audits of a time-lapse, on real movies",
     "dose": "a moving, bleaching sample at the same light: every frame, fixed or adaptive skips",
     "microscopes": "turned stages, samples that drift out of focus, two dyes in depth",
+    "imspector": "an Abberior microscope through a double of Imspector: results, faults, pace",
     "gpu": "the networks on a GPU against the CPU, their time, and failures that are provoked",
     "storm": "signals at random moments of a run, with devices that stay on: dark after each",
     "fuzz": "damaged and hostile files: each is read, or refused in words",
     "kill": "SIGKILL at random moments: no frame lost, resume completes",
     "long": "a run of a night's length: time and memory of each frame and of each command",
 }
-_TESTS = ("gpu", "storm", "fuzz", "kill", "long")
+_TESTS = ("imspector", "gpu", "storm", "fuzz", "kill", "long")
 _LONG = ("optimizer", "restoration", "interpolation", "tuning")
 
 

@@ -115,6 +115,8 @@ def through_imspector(host: str) -> MicroscopeConfig:
 def _starter(core: UniMMCore, cfg: str, config: MicroscopeConfig, starter: Path) -> str:
     """The starter config, whose paths start where it is written to."""
     named = {key: value for key, value in as_data(config).items() if key in _SOURCES}
+    if config.imspector is not None:
+        named["imspector"] = config.imspector.model_dump(exclude_defaults=True) or {"host": ""}
     # A path is short where the file lies beside what it names, and whole elsewhere.
     here = starter.parent.absolute()
     for place, key in ((named, "cfg"), (named, "modules"), (named.get("replay", {}), "file")):

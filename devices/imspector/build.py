@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from devices.extras import install
 from devices.imspector.connection import Imspector
 from devices.imspector.driven import Driven
 from devices.imspector.labels import ALL, BEAM, FOCUS, SCAN, STAGE
@@ -18,6 +19,9 @@ from devices.sources import ImspectorConfig
 if TYPE_CHECKING:
     from pymmcore_plus.experimental.unicore import Device
 
+_CONNECTS = ("get_application", "Imspector")
+"""What gives specpy's application of a host, by its versions."""
+
 
 def connect(config: ImspectorConfig) -> Imspector:
     """Connect to Imspector.
@@ -27,11 +31,19 @@ def connect(config: ImspectorConfig) -> Imspector:
     ModuleNotFoundError
         specpy is not installed.
     RuntimeError
-        There is no server, no measurement, or its paths are none that are known.
+        It is none that can be used, there is no server, no measurement, or its paths are none that
+        are known.
     """
-    # It has no types.
+    # It has no types. The oldest versions call it by another name.
     specpy: Any = import_module("specpy")
-    return Imspector(config, specpy.get_application, specpy)
+    for name in _CONNECTS:
+        if (reach := getattr(specpy, name, None)) is not None:
+            return Imspector(config, reach, specpy)
+    raise RuntimeError(
+        f"specpy {getattr(specpy, '__version__', '(of an unknown version)')} has no"
+        f" {' and no '.join(_CONNECTS)}; accepted: {install('imspector')}, or that of Imspector's"
+        " own folder"
+    )
 
 
 def build_imspector(config: ImspectorConfig) -> dict[str, Device]:

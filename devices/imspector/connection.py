@@ -72,10 +72,15 @@ class Imspector:
         self._name = config.measurement
         self._lost, self._adrift = False, False
         self._scans = Scanning(self.calls, clock, config.reply_s, self._ask_scanning)
-        signals = module.MeasurementSignal
+        # Where a version does not tell of scans, it is asked.
+        signals = getattr(module, "MeasurementSignal", None)
         self._told = (
-            (self._scans.on_begin, signals.beg_measurement),
-            (self._scans.on_end, signals.end_measurement),
+            ()
+            if signals is None
+            else (
+                (self._scans.on_begin, signals.beg_measurement),
+                (self._scans.on_end, signals.end_measurement),
+            )
         )
         self._reach()
         self.values = self._way()
@@ -99,9 +104,9 @@ class Imspector:
                 f"no server answers on {host or 'this computer'} ({said(error)}); accepted:"
                 " Imspector with its server on (Tools, Run Server)"
             ) from None
-        listen = self._application.connect_measurement_cb
-        for told, signal in self._told:
-            self.calls("be told of scans", partial(listen, told, signal))
+        if (listen := getattr(self._application, "connect_measurement_cb", None)) is not None:
+            for told, signal in self._told:
+                self.calls("be told of scans", partial(listen, told, signal))
 
     def _find(self) -> None:
         """Find the measurement that is driven."""

@@ -238,7 +238,9 @@ class Scan(SimpleCameraDevice):
 
 
 def _scaled(limits: tuple[float, float], by: float) -> tuple[float, float]:
-    return limits[0] * by, limits[1] * by
+    # What the factor adds behind the twelfth digit is rounding.
+    low, high = (float(f"{limit * by:.12g}") for limit in limits)
+    return low, high
 
 
 def _reader(driven: Driven, path: str, scale: float = 1.0) -> Callable[[Any], float]:

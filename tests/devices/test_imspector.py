@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import inspect
 import json
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -167,6 +169,7 @@ def test_a_starter_config_for_it_is_valid_with_its_lasers(
     written = file.read_text()
     config = load(file).microscope
     assert config.imspector is not None and config.shutter == "Beam"
+    assert "reply_s" not in written and "range: [0.1, 10000.0]" in written
     assert config.exposure.dwell_time and config.exposure.line_accumulations
     for name in ("Exc_640", "STED_775"):
         assert name in written
@@ -190,6 +193,33 @@ def test_what_is_wrong_with_the_connection_is_a_line(serve: Serve) -> None:
     with unknown, Microscope.open(scope()):
         pass
     assert not server.listeners
+
+
+def test_a_specpy_that_cannot_be_used_is_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    other = ModuleType("specpy")
+    vars(other)["__version__"] = "0.9"
+    monkeypatch.setitem(sys.modules, "specpy", other)
+    said = r"specpy 0\.9 has no get_application and no Imspector; accepted: .*\[imspector\]"
+    with pytest.raises(BindingError, match=said), Microscope.open(scope()):
+        pass
+    monkeypatch.setitem(sys.modules, "specpy", None)
+    with (
+        pytest.raises(BindingError, match="specpy is not installed"),
+        Microscope.open(scope()),
+    ):
+        pass
+
+
+def test_a_version_that_tells_nothing_of_scans_is_asked(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve(old=True)
+    specpy: Any = sys.modules["specpy"]
+    monkeypatch.delattr(specpy, "MeasurementSignal")
+    monkeypatch.setattr(specpy, "Imspector", specpy.get_application, raising=False)
+    monkeypatch.delattr(specpy, "get_application")
+    with Microscope.open(scope()) as microscope:
+        assert take(microscope, Shot.sted(None, {}))[0, 0] == 20 + 300
 
 
 def test_the_double_has_the_names_and_signatures_of_specpy() -> None:

@@ -7,6 +7,7 @@ and when, it logs by itself, so that it can be asked what fell on the sample.
 from __future__ import annotations
 
 import copy
+import math
 import random
 import threading
 import time
@@ -128,6 +129,9 @@ class FakeImspector:
         self.trees = {"stedfast": self.values, **self.others}
         self.scans = 0
         self.scanned: deque[Scanned] = deque(maxlen=_KEPT)
+        self.between: list[float] = []
+        """Time (s) from the end of each scan to the begin of the next."""
+        self._over = math.nan
         self.scanning = False
         self.locked = False
         self.open = True
@@ -388,6 +392,8 @@ class FakeImspector:
 
     def _scan(self) -> None:
         began, accepted = time.monotonic(), copy.deepcopy(self._tree())
+        if not math.isnan(self._over):
+            self.between.append(began - self._over)
         self._tell(BEGIN)
         channels, shape, seconds = scan_of(accepted)
         stopped, for_ever = self.does("stopped"), self.does("runs_on")
@@ -408,7 +414,8 @@ class FakeImspector:
         ]
         self.frames = self.frames + found if "growing" in self.behaviours else found
         self.scans += 1
-        self.scanned.append(Scanned(accepted, began, time.monotonic() - began))
+        self._over = time.monotonic()
+        self.scanned.append(Scanned(accepted, began, self._over - began))
         self.scanning = False
         self._tell(END)
 
