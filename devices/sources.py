@@ -120,7 +120,8 @@ class ImspectorConfig(Model):
         None, description="its configuration; the active one if absent"
     )
     channels: tuple[str, ...] = Field(
-        (), description="names of the channels whose lasers are driven; all if absent"
+        (),
+        description="names of the channels that are driven, each a camera channel; all if absent",
     )
     skip_lines: int = Field(
         0,

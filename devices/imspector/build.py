@@ -114,12 +114,12 @@ def _channel_names(link: Imspector) -> list[str]:
 
 
 def _driven(wanted: Iterable[str], names: list[str]) -> dict[int, str]:
-    """Numbers and names of the channels that are asked for; all if none is."""
+    """Numbers and names of the channels that are asked for, in that order; all if none is."""
     wanted = tuple(wanted)
     for name in wanted:
         if name not in names:
             raise ValueError(f"`channels`: found {name!r}; accepted: {', '.join(map(repr, names))}")
-    return {number: name for number, name in enumerate(names) if not wanted or name in wanted}
+    return {names.index(name): name for name in wanted or names}
 
 
 def _entries(found: Any) -> list[Any]:

@@ -14,6 +14,7 @@ from devices.imspector.driven import Driven
 from devices.imspector.labels import PIXEL_SIZE
 from devices.imspector.lasers import Beam, Laser
 from devices.imspector.lines import LineSteps
+from devices.python_channels import ChannelsMixin
 from devices.virtual.peripherals import whole
 
 _MOST_LINES = 64
@@ -26,7 +27,7 @@ _GATE_S = (0.0, 2.5e-8)
 """Gate delays and widths likewise (s): the time between two pulses at 40 MHz."""
 
 
-class Scan(SimpleCameraDevice):
+class Scan(ChannelsMixin, SimpleCameraDevice):
     """The scan engine: a camera whose frame is one run of the measurement.
 
     Parameters
@@ -36,8 +37,8 @@ class Scan(SimpleCameraDevice):
     channels
         Names of all channels that the measurement scans.
     used
-        Numbers of those that are driven; the frame is that of the first one. They have one dwell
-        time and one number of line accumulations.
+        Numbers of those that are driven, each of which gives a frame a snap. They have one dwell
+        time and one number of line accumulations; detector gain and gate are those of the first.
     skip_lines
         How many lines at the top of a frame are left out.
     """
@@ -55,6 +56,7 @@ class Scan(SimpleCameraDevice):
         super().__init__()
         self._link, self._driven, self._beam, self._lasers = link, driven, beam, lasers
         self._channels, self._used, self._skip = tuple(channels), tuple(used), skip_lines
+        self._frames: list[NDArray[np.uint16]] = []
         layout, limits = link.layout, link.values.limits
         self._dwells = [
             layout.at(layout.dwell, channel=channel) for channel in range(len(channels))
@@ -156,6 +158,14 @@ class Scan(SimpleCameraDevice):
         """Stop, and let people do as they like."""
         self._link.close()
 
+    def channel_names(self) -> tuple[str, ...]:
+        """Of the driven channels."""
+        return tuple(self._channels[channel] for channel in self._used)
+
+    def channel_image(self, channel: int) -> NDArray[np.uint16]:
+        """Give the frame of one of them in the last scan."""
+        return self._frames[channel]
+
     def _scanned(self) -> tuple[int, int]:
         """Rows × columns that are scanned, as Imspector has them now."""
         used = self._link.layout.pixels_used is not None
@@ -224,16 +234,18 @@ class Scan(SimpleCameraDevice):
             laser.check()
         rows, columns = self._scanned()
         dwells_s = [float(self._driven.known(path)) for path in self._dwells]
-        frame, *_ = self._link.scan(
-            self._lines.passes(dwells_s) * rows * columns,
-            self._channels,
-            [self._channels[self._used[0]]],
+        found = self._link.scan(
+            self._lines.passes(dwells_s) * rows * columns, self._channels, self.channel_names()
         )
         self._driven.verify()
-        frame = frame[self._skip :]
-        if frame.shape != buffer.shape:
-            raise RuntimeError(f"the frame has the shape {frame.shape}, not {buffer.shape}")
-        buffer[:] = np.clip(frame, 0, np.iinfo(np.uint16).max)
+        frames = [frame[self._skip :] for frame in found]
+        for frame in frames:
+            if frame.shape != buffer.shape:
+                raise RuntimeError(f"the frame has the shape {frame.shape}, not {buffer.shape}")
+        self._frames = [
+            np.clip(frame, 0, np.iinfo(np.uint16).max).astype(np.uint16) for frame in frames
+        ]
+        buffer[:] = self._frames[0]
         return {}
 
 

@@ -16,6 +16,7 @@ import yaml
 
 from agent.bench.imspector.tree import old_tree, tree
 from agent.config import load
+from agent.record.reader import open_run
 from devices.errors import BindingError
 from devices.microscope import Microscope
 from devices.shot import Shot
@@ -75,6 +76,28 @@ def test_each_channel_has_the_frame_of_its_own_stack(serve: Serve) -> None:
         assert frame[0, 0] == 40 + 300
         steps = server.scanned[-1].values["ExpControl"]["measurement"]["line_steps"]
         assert steps["step_duration"] == [1, 3, 1, 1, 1, 1, 1, 1]
+
+
+def test_two_detectors_of_one_scan_are_camera_channels(tmp_path: Path, serve: Serve) -> None:
+    values = tree(channels=("Green", "Red"))
+    for channel in values["ExpControl"]["measurement"]["channels"]:
+        channel["steps"]["linestep_active"] = [1] + [0] * 7  # at the same time
+    server = serve(values=values)
+    powers = SCOPE["settings"]["excitation"], SCOPE["settings"]["depletion"]
+    excitation, depletion = powers
+    settings = {
+        **SCOPE["settings"],
+        "excitation": {**excitation, "property": "Power Green", "laser": "green"},
+        "other": {**excitation, "property": "Power Red", "laser": "red", "start": 7},
+        "depletion": {**depletion, "property": "Power Red"},
+    }
+    result, run = live(tmp_path, frames=2, settings=settings, scored_channel="Red")
+    assert result.status == "completed", result.reason
+    # One scan on opening, and one for each pair of frames.
+    assert server.scans == 3 and server.dark
+    stored = open_run(run)
+    assert [float(stored.frame(number)[0, 0]) for number in range(4)] == [20, 307, 20, 307]
+    assert stored.config.microscope.camera_channels == ("Green", "Red")
 
 
 def test_line_accumulations_that_are_not_used_are_not_offered(serve: Serve) -> None:
