@@ -21,9 +21,11 @@ def print_summary(folder: Path) -> dict[str, Any]:
 def _summary_lines(summary: dict[str, Any], flagged: str) -> list[str]:
     frames, dose = summary["frames"], summary["dose"]
     origin = {"simulated": ", simulated", "recorded": ", a recording"}.get(summary["origin"], "")
+    cameras = summary["cameras"]
+    at_once = f", each of them of {', '.join(cameras)}" if cameras else ""
     lines = [
         f"{summary['run']}: {summary['plan']}, {summary['status']}{origin}",
-        f"frames     {frames['acquired']} of {frames['planned'] or 'no fixed number'}",
+        f"frames     {frames['acquired']} of {frames['planned'] or 'no fixed number'}{at_once}",
     ]
     if (lapse := summary["lapse"]) is not None:
         lines += _lapse_lines(frames, lapse)

@@ -14,6 +14,7 @@ import yaozarrs
 import zarr
 from numpy.typing import NDArray
 
+from agent.config.reading import UserError
 from agent.offline.files.export import export
 from agent.record.folder import read_config
 from agent.record.raw import RawFrames
@@ -117,7 +118,7 @@ def test_a_search_decides_on_the_channel_that_is_scored(tmp_path: Path) -> None:
     data = copy.deepcopy(config_data_of_a_run())
     data["microscope"]["python_devices"]["Camera"] = {"class": f"{__name__}:Channels"}
     data["microscope"]["scored_channel"] = "far"
-    data["optimize"] |= {"trials": 2, "initial": 2}
+    data["optimize"] |= {"trials": 2, "initial": 2, "engine": "sobol"}
     result, run = run_session(tmp_path, session={"scorer": mean_score}, **data)
     assert result.status == "completed", result.reason
     assert_whole(run, summarize(run)["frames"]["planned"])
@@ -183,3 +184,43 @@ def test_a_channel_that_fails_leaves_no_part_of_a_shot(tmp_path: Path) -> None:
     assert "camera 'Camera' failed: the second detector is off" in fault["what"]
     assert entries(run, "void") == 2 and lost["dose_J"]["excitation"] > 0
     assert_whole(run, 3, lost=1)
+
+
+def test_a_shot_of_which_some_frames_are_on_disk_is_taken_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a kill between two frames leaves it: pixels without a row."""
+    write = RawFrames.write
+
+    def refusing(self: RawFrames, index: int, *args: Any) -> None:
+        if index == 3:
+            raise OSError(28, "No space left on device")
+        write(self, index, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RawFrames, "write", refusing)
+        cut, run = run_session(tmp_path, session={}, **parts(live={"frames": 3}))
+    assert (cut.status, cut.safe) == ("failed", True)
+    assert "No space left on device" in cut.reason
+    assert sorted(recorded(run).taken) == [0, 1] and entries(run, "shot") == 4
+    assert (run / "raw.ome.zarr" / "0" / "c" / "1" / "0").is_dir()
+    assert replay(run).difference is None
+    result = Session(read_config(run), run / "config.yaml", run).run()
+    assert result.status == "completed", result.reason
+    assert_whole(run, 3, lost=1)
+
+
+def test_a_run_goes_on_with_the_channels_it_was_begun_with(tmp_path: Path) -> None:
+    cameras = "tests.faulty:FlakyCamera", f"{__name__}:Channels"
+    refusals = (
+        "was begun with one frame a shot, and the camera now gives frames of near, far",
+        "`microscope.camera_channels`: found near, far, but 'Camera' gives one frame a snap",
+    )
+    for begun, now, said in zip(cameras, reversed(cameras), refusals, strict=True):
+        (folder := tmp_path / begun.rpartition(":")[2]).mkdir()
+        session, made = {"make_plan": cut_after(2)}, {"camera": {"class": begun}}
+        _, run = run_session(folder, session=session, live={"frames": 4}, **made)
+        file = run / "config.yaml"
+        file.write_text(file.read_text("utf-8").replace(begun, now), encoding="utf-8")
+        with pytest.raises(UserError, match=said):
+            Session(read_config(run), file, run).run()
