@@ -22,7 +22,16 @@ from agent.ui.view.process import ViewProcess
 from agent.ui.web.access import Place
 from tests import faulty
 from tests.helpers.pages import ask, run_pages
-from tests.helpers.runs import Work, assert_left_well, mean_score, posix, recorded, started, until
+from tests.helpers.runs import (
+    Work,
+    assert_left_well,
+    mean_score,
+    posix,
+    recorded,
+    run_session,
+    started,
+    until,
+)
 from tests.helpers.searches import config_data_of_a_run
 from tests.helpers.stories import completed, drawn
 
@@ -458,6 +467,24 @@ def test_sted_frames_only(tmp_path: Path, page: Any) -> None:
         page.wait_for_selector('canvas[data-frame="34"]')
         page.click("#sted")
         page.wait_for_selector('canvas[data-frame="35"]')
+
+
+@pytest.mark.slow
+def test_the_cameras_of_a_shot_in_turn(tmp_path: Path, page: Any) -> None:
+    """The one that is decided on first."""
+    class_ = "tests.run.test_camera_channels:Channels"
+    scope = {"scored_channel": "far"}
+    made = {"camera": {"class": class_}, "microscope": scope, "live": {"frames": 2}}
+    _, run = run_session(tmp_path, session={}, **made)
+    with run_pages(run) as (_, links):
+        page.goto(links.control)
+        for frame, name in ((3, "far"), (2, "near"), (3, "far")):
+            page.wait_for_selector(f'canvas[data-frame="{frame}"]')
+            assert page.inner_text("#camera") == name
+            assert f"Frame {frame} · " in (words := page.inner_text("#frame-words"))
+            assert f"sted/{name}" in words
+            page.click("#camera")
+        assert page.inner_text("#progress").startswith("2")
 
 
 @pytest.mark.slow

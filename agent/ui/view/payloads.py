@@ -44,7 +44,8 @@ def state(reader: Reader) -> dict[str, Any]:
     if course is None or config is None:
         return head
     counts = course.counts
-    newest = course.frames.get(course.newest.get("raw", -1))
+    raw = course.newest.get("raw", -1)
+    newest = course.frames.get(course.newest.get("seen", raw))
     sted = course.frames.get(course.newest.get("sted", -1))
     scored = course.frames.get(course.newest.get("scored", -1))
     end = course.end or {}
@@ -68,6 +69,8 @@ def state(reader: Reader) -> dict[str, Any]:
         "frame": newest.as_dict() if newest else None,
         "sted": sted.as_dict() if sted else None,
         "planes": len(config.section.planes()),
+        "cameras": list(config.microscope.camera_channels),
+        "seen_camera": config.microscope.seen_channel,
         "only_sted": sted is not None and len(course.modes) > 1,
         "scored": scored.as_dict() if scored else None,
         "under_way": course.under_way,

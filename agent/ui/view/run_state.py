@@ -123,7 +123,8 @@ class RunState:
     versions
         How often each part changed, so that a page fetches only new parts.
     newest
-        Number of the newest frame of each kind.
+        Number of the newest frame of each kind; `seen`: the one that the plan had of the newest
+        shot, where that has several.
     modes
         Of the frames that were taken.
     outdated
@@ -235,8 +236,10 @@ class RunState:
         shown = FrameState.measured(entry, entry.frame, shot)
         self._add(shown)
         self.modes.add(str(shot.get("mode")))
+        self.newest["raw"] = entry.frame
         if shown.seen:
-            self.newest["raw"] = entry.frame
+            if "camera" in shot:
+                self.newest["seen"] = entry.frame
             if shot.get("mode") == "sted":
                 self.newest["sted"] = entry.frame
         if shown.camera == 0:

@@ -175,7 +175,7 @@ class RunSite(Site):
         source = "filtered" if kind == "sd" else kind
         if self.reader.config is None or course is None or index > course.newest.get(source, -1):
             raise Refused(404, "there is no such frame")
-        words: str | None = _mode_of(course.frames.get(index))
+        words: str | None = _channel_of(course.frames.get(index))
         projection, stack = request.query.get("project", ""), [index]
         if projection not in ("", *PROJECTIONS):
             raise Refused(400, f"project: accepted: {', '.join(PROJECTIONS)}")
@@ -273,10 +273,10 @@ def _answer(data: Any) -> web.Response:
     return web.json_response(data, dumps=dumps)
 
 
-def _mode_of(shown: FrameState | None) -> str:
-    """A frame's mode, as a header may carry it."""
-    mode = "" if shown is None else str(shown.shot.get("mode") or "")
-    return mode if mode.isascii() and mode.isprintable() else ""
+def _channel_of(shown: FrameState | None) -> str:
+    """A frame's channel, as a header may carry it."""
+    channel = (shown.channel or "") if shown is not None else ""
+    return channel if channel.isascii() and channel.isprintable() else ""
 
 
 def _whole(request: web.Request, name: str, default: int) -> int:

@@ -26,6 +26,7 @@ let best = null;
 const PROJECTIONS = { "": "Plane", max: "Maximum", mean: "Mean" };
 let heldLive = false;
 let only = localStorage.getItem("sted only") === "true";
+let camera = null; // of those that give a frame at once, the one that a person chose
 const seen = {};
 const due = {};
 const later = {};
@@ -196,13 +197,15 @@ function tellBanner(found) {
 // ------------------------------------------------------------------ frames
 
 const onlySted = (found) => only && Boolean(found?.only_sted);
+// From the frame that is decided on to that of the chosen camera, of the same shot.
+const aside = (found) => (camera === null || !found?.cameras?.[camera] ? 0 : camera - found.seen_camera);
 const isWanted = (one) => !onlySted(state) || one[2] === "sted";
 
 function showNewest(found) {
   if (!following) return;
   const newest = found.newest || {};
   const held = found.filter && $("same").checked && newest.filtered !== undefined;
-  raw.want(held ? newest.filtered : onlySted(found) ? newest.sted : newest.raw);
+  raw.want((held ? newest.filtered : onlySted(found) ? newest.sted : newest.seen ?? newest.raw) + aside(found));
   if (found.filter) second.want(newest.filtered);
   if (found.lapse) made.want(newest.reconstructed);
 }
@@ -229,6 +232,8 @@ function drawFrames(found) {
   $("project").hidden = !(found.planes > 1);
   $("sted").hidden = !found.only_sted;
   $("sted").setAttribute("aria-pressed", String(only));
+  $("camera").hidden = !found.cameras?.length;
+  text("camera", found.cameras?.[camera ?? found.seen_camera] ?? "");
   const newest = onlySted(found) ? found.sted : found.frame;
   if (following && newest) describe(newest);
   for (const key of ["measured", "reconstructed", "audited", "missing", "flagged", "filtered"]) text(`n-${key}`, String(found.counts?.[key] ?? 0));
@@ -246,7 +251,9 @@ function lapseWords(told) {
   return [error, bound, gap, told.event ? `event: ${told.event}` : "", saved].filter(Boolean).join(" · ");
 }
 
-function describe(frame) {
+function describe(shown) {
+  const off = following ? aside(state) : 0;
+  const frame = off ? { ...shown, index: shown.index + off, mode: shown.mode.replace(/[^/]*$/, state.cameras[camera]), score: null, filtered: null } : shown;
   const settings = Object.entries(frame.settings || {}).map(([name, value]) => `${name.replaceAll("_", " ")} ${number(value)}`);
   const words = [`Frame ${frame.index}`, clock(frame.at), frame.mode, frame.purpose, frame.kind === "measured" ? "" : frame.kind,
     frame.score ? `score ${frame.score.value.toFixed(3)} ± ${(frame.score.sd ?? 0).toFixed(3)}` : "",
@@ -496,6 +503,13 @@ $("finish").onclick = finish;
 $("accept").onclick = () => best !== null && accept(best);
 $("report").onclick = $("result-report").onclick = report;
 $("sted").onclick = toggleSted;
+$("camera").onclick = () => {
+  const [count, now] = [state.cameras.length, camera ?? state.seen_camera];
+  camera = (now + 1) % count;
+  if (following) drawFrames(state);
+  else if (chosen !== null) choose(chosen - now + camera);
+  else text("camera", state.cameras[camera]);
+};
 $("project").onclick = project;
 $("share").onclick = share;
 $("tone").onclick = retone;
