@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 pytest.importorskip("specpy")
 
@@ -17,9 +18,11 @@ from agent.bench.imspector.client import specpy_of
 from agent.bench.imspector.driven import drive
 from agent.bench.imspector.scans import pattern
 from agent.bench.imspector.server import FakeImspector
+from agent.config import load
 from devices.config import MicroscopeConfig
 from devices.microscope import Microscope
 from devices.shot import Shot
+from tests.faulty import cli
 from tests.helpers.imspector import take
 
 
@@ -59,3 +62,23 @@ def test_a_frame_with_another_power_than_its_row_is_counted(tmp_path: Path) -> N
     )
     ran = drive(server, tmp_path / "run", 2)
     assert ran.result.status == "completed" and ran.untrue == ran.frames == 2
+
+
+@pytest.mark.slow
+def test_a_scan_that_runs_against_its_stage_is_calibrated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As Imspector's does along x, unless it is told otherwise."""
+    monkeypatch.setenv("STEDFAST_STATE", str(tmp_path))
+    against = {"structure": "tubulin", "stage_mirrored": True, "stage_rotation_deg": 180}
+    monkeypatch.setattr(results, "_SAMPLES", {"timelapse": against})
+    file = tmp_path / "config.yaml"
+    data = results.config_of("timelapse", 1, quick=True, through=True)
+    file.write_text(yaml.safe_dump(data), encoding="utf-8")
+    with specpy_of(results.double("timelapse", 1)):
+        code, _, said = cli(
+            capsys, "calibrate", file, "--mode", "confocal", "--out", tmp_path / "moves"
+        )
+    assert code == 0, said
+    affine = load(file).microscope.affine
+    assert affine == pytest.approx((-0.02, 0, 0, 0, 0.02, 0), abs=0.001)
