@@ -72,16 +72,7 @@ class Imspector:
         self._name = config.measurement
         self._lost, self._adrift = False, False
         self._scans = Scanning(self.calls, clock, config.reply_s, self._ask_scanning)
-        # Where a version does not tell of scans, it is asked.
-        signals = getattr(module, "MeasurementSignal", None)
-        self._told = (
-            ()
-            if signals is None
-            else (
-                (self._scans.on_begin, signals.beg_measurement),
-                (self._scans.on_end, signals.end_measurement),
-            )
-        )
+        self._told: Sequence[tuple[Callable[..., None], int]] = ()
         self._reach()
         self.values = self._way()
         try:
@@ -104,9 +95,23 @@ class Imspector:
                 f"no server answers on {host or 'this computer'} ({said(error)}); accepted:"
                 " Imspector with its server on (Tools, Run Server)"
             ) from None
-        if (listen := getattr(self._application, "connect_measurement_cb", None)) is not None:
-            for told, signal in self._told:
-                self.calls("be told of scans", partial(listen, told, signal))
+        signals = getattr(self._module, "MeasurementSignal", None)
+        listen = getattr(self._application, "connect_measurement_cb", None)
+        if signals is None or listen is None:
+            return  # this version does not tell of scans; it is asked
+        mine = self._application
+
+        def begun(*_: Any) -> None:
+            if self._application is mine:  # or it is told once more, by a connection that was left
+                self._scans.on_begin()
+
+        def ended(*_: Any) -> None:
+            if self._application is mine:
+                self._scans.on_end()
+
+        self._told = ((begun, signals.beg_measurement), (ended, signals.end_measurement))
+        for told, signal in self._told:
+            self.calls("be told of scans", partial(listen, told, signal))
 
     def _find(self) -> None:
         """Find the measurement that is driven."""

@@ -58,11 +58,11 @@ class Scanning:
         self._asked = False
         self._late_until = -math.inf
 
-    def on_begin(self, *_told: Any) -> None:
+    def on_begin(self) -> None:
         """Imspector says that a scan has begun."""
         self._begun += 1
 
-    def on_end(self, *_told: Any) -> None:
+    def on_end(self) -> None:
         """It says that a scan has ended."""
         self._ended.set()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import json
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -231,6 +232,22 @@ def test_a_specpy_that_cannot_be_used_is_a_line(monkeypatch: pytest.MonkeyPatch)
         Microscope.open(scope()),
     ):
         pass
+
+
+def test_only_what_connects_imports_specpy() -> None:
+    root = Path(__file__).parents[2]
+    files = [
+        file for room in ("agent", "devices", "models") for file in (root / room).rglob("*.py")
+    ]
+    found = {
+        str(file.relative_to(root))
+        for file in files
+        if re.search(
+            r'^(import|from) specpy\b|import_module\("specpy"', file.read_text("utf-8"), re.M
+        )
+    }
+    # The second is the benchmark's.
+    assert found == {"devices/imspector/build.py", "agent/bench/imspector/client.py"}
 
 
 def test_a_version_that_tells_nothing_of_scans_is_asked(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from agent.bench.imspector.behaviours import BEHAVIOURS
-from agent.bench.imspector.server import FIRST, FakeImspector
+from agent.bench.imspector.server import BEGIN, FIRST, FakeImspector
 from agent.bench.imspector.tree import tree
 from devices.imspector import build
 from devices.sources import ImspectorConfig
@@ -95,6 +95,23 @@ def test_a_start_whose_answer_is_lost_is_waited_for_at_the_end(serve: Serve) -> 
     # It did begin, and would have taken ten seconds.
     assert server.scans == FIRST + 1 and server.scanned[-1].seconds < 5
     assert not server.scanning and not server.locked
+
+
+def test_a_connection_that_was_left_tells_nothing_more(serve: Serve) -> None:
+    server = serve()
+    link = build.connect(ImspectorConfig())
+    (first,) = [told for (_, signal), told in server.listeners.items() if signal == BEGIN]
+    link.lose()
+    link.check()
+    (second,) = [
+        told for (_, signal), told in server.listeners.items() if signal == BEGIN and told != first
+    ]
+    first()
+    link.check()
+    second()
+    with pytest.raises(RuntimeError, match="nobody asked for it"):
+        link.check()
+    link.close()
 
 
 def test_what_the_server_does_always() -> None:

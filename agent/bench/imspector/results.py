@@ -176,7 +176,7 @@ def _figures(plan: str, summary: Mapping[str, Any]) -> dict[str, float]:
     else:
         found |= {
             "frames taken": summary["frames"]["acquired"],
-            "error of rebuilt frames": summary["lapse"]["error"],
+            "error of rebuilt frames": (summary["lapse"]["error"] or [None])[0],
         }
     return {name: math.nan if value is None else float(value) for name, value in found.items()}
 
