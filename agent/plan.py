@@ -42,6 +42,8 @@ PLACE = "place"
 
 The note says as `planned` how many frames that adds to the run.
 """
+ROI = "roi"
+"""What a person tells a run that is to take another part of the camera's frames from now on."""
 REOPTIMIZE, TRIED, REOPTIMIZED = "reoptimize", "reoptimize trial", "reoptimized"
 """Topics of the notes on a search between time points: its beginning, its trials, its result.
 
@@ -150,7 +152,7 @@ class Instruction:
     Parameters
     ----------
     key
-        A setting, or `try`, `prefer`, `pick`, `trials`, `accept`, `finish`, `place`.
+        A setting, or `try`, `prefer`, `pick`, `trials`, `accept`, `finish`, `place`, `roi`.
     value
         Plain data.
     """
@@ -292,7 +294,9 @@ Answer = Frame | tuple[Instruction, ...] | Late | Focused | Rebuilt | None
 Plan = Generator[Step, Answer, None]
 
 
-def apply_told(settings: dict[str, Value], **where: Any) -> Plan:
+def apply_told(
+    settings: dict[str, Value], rois: dict[str, tuple[int, ...]] | None = None, **where: Any
+) -> Plan:
     """Listen to a person, and change settings accordingly: `yield from apply_told(settings)`.
 
     Which settings may be told, and within which limits, the plan's section says (`adjustable` and
@@ -303,6 +307,8 @@ def apply_told(settings: dict[str, Value], **where: Any) -> Plan:
     settings
         Changed in place. A setting that is told to be `free` is left out: it has its starting
         value.
+    rois
+        Regions of interest by mode, changed likewise; a plan without them is told none.
     where
         Noted beside key and value: which frame it is applied from, for example.
 
@@ -321,10 +327,34 @@ def apply_told(settings: dict[str, Value], **where: Any) -> Plan:
     instructions = yield Listen()
     assert isinstance(instructions, tuple)
     for instruction in instructions:
+        if rois is not None and is_roi(instruction):
+            yield from apply_roi(instruction, rois, **where)
+            continue
         settings.pop(instruction.key, None)
         if instruction.value != FREE:
             settings[instruction.key] = instruction.value
         yield Note("told", {"key": instruction.key, "value": instruction.value, **where})
+
+
+def is_roi(instruction: Instruction) -> bool:
+    """Whether it is about regions of interest, and not a setting of that name."""
+    return instruction.key == ROI and isinstance(instruction.value, Mapping)
+
+
+def apply_roi(instruction: Instruction, rois: dict[str, tuple[int, ...]], **where: Any) -> Plan:
+    """Change regions of interest as a person told, and note it.
+
+    Parameters
+    ----------
+    instruction
+        Its value has x, y, width, height (px) by mode, or nothing for the camera's whole frame.
+    rois
+        Changed in place.
+    where
+        As of `apply_told`.
+    """
+    rois |= {mode: tuple(roi) for mode, roi in instruction.value.items()}
+    yield Note("told", {"key": ROI, "value": dict(instruction.value), **where})
 
 
 def purpose(number: int, repeat: int = 0) -> str:

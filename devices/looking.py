@@ -19,6 +19,7 @@ from devices.cameras import ask_each, channels, fetched, frame_size, involved, u
 from devices.config import MicroscopeConfig, SettingConfig, Value
 from devices.errors import BindingError, DeviceFault
 from devices.pixels import own_affine, own_pixel_um
+from devices.region import beyond_frame
 from devices.safety import LightGate
 from devices.sending import Sender
 
@@ -44,6 +45,8 @@ class Looked:
         pixel size; None where it says nothing.
     shapes
         Rows × columns of the frames of each mode, at the settings that a run starts from.
+    whole
+        The same of the camera's whole frames.
     sizing
         Settings whose values change the size of frames.
     largest
@@ -56,6 +59,7 @@ class Looked:
 
     own: Affine | None
     shapes: Mapping[str, tuple[int, int]]
+    whole: Mapping[str, tuple[int, int]]
     sizing: tuple[str, ...]
     largest: tuple[int, int]
     frame_bytes: int
@@ -85,6 +89,7 @@ def look(core: UniMMCore, config: MicroscopeConfig, gate: LightGate) -> Looked:
         return Looked(
             own_affine(core, config),
             dict.fromkeys(config.modes, size[:2]),
+            dict.fromkeys(config.modes, size[:2]),
             (),
             size[:2],
             _bytes(size),
@@ -97,7 +102,7 @@ def look(core: UniMMCore, config: MicroscopeConfig, gate: LightGate) -> Looked:
     sender = Sender(core, config, gate)
     try:
         sizing, sizes_seen = _sizing(core, config, gate, names)
-        shapes = {}
+        shapes, whole = {}, {}
         sizes: list[float | None] = []
         mountings: list[Affine | None] = []
         by_core: list[float] = []
@@ -105,7 +110,7 @@ def look(core: UniMMCore, config: MicroscopeConfig, gate: LightGate) -> Looked:
             full = {**config.start(), **pins}
             dark = {name: full[name] for name in full if name not in config.light}
             _set(core, sender, dark, config.camera_ms(full), mode)
-            _crop(core, sender, config, mode)
+            whole[mode] = _crop(core, sender, config, mode)
             _check_alike(core, names, mode)
             shapes[mode] = frame_size(core)
             _check_resolution(core, config, full, mode)
@@ -130,6 +135,7 @@ def look(core: UniMMCore, config: MicroscopeConfig, gate: LightGate) -> Looked:
     return Looked(
         mountings[next(meant, 0)],
         {mode: size[:2] for mode, size in shapes.items()},
+        whole,
         tuple(sizing),
         largest[:2],
         _bytes(largest),
@@ -306,21 +312,19 @@ def _set(
         raise BindingError((), f"in mode {mode!r} a device is not ready: {error}") from error
 
 
-def _crop(core: UniMMCore, sender: Sender, config: MicroscopeConfig, mode: str) -> None:
-    """Set a mode's region of interest, if it is within the camera's frame."""
+def _crop(core: UniMMCore, sender: Sender, config: MicroscopeConfig, mode: str) -> tuple[int, int]:
+    """Set a mode's region of interest, if it is within the camera's frame; that one's size."""
     roi = config.roi.get(mode)
     try:
         if roi is not None:
             sender.crop(None)
-            rows, columns, _ = frame_size(core)
-            x, y, width, height = roi
-            if x + width > columns or y + height > rows:
-                raise DeviceFault(
-                    f"{[*roi]} is beyond the frame of {rows} × {columns} px (x, y, width, height)"
-                )
+            whole = frame_size(core)[:2]
+            if why := beyond_frame(roi, whole):
+                raise DeviceFault(why)
         sender.crop(roi)
     except Exception as error:
         raise BindingError(("roi", mode), str(error)) from error
+    return whole if roi is not None else frame_size(core)[:2]
 
 
 def _check_resolution(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,7 @@ from devices.opening import OpenCore, open_core
 from devices.owners import check_once
 from devices.pixels import PixelSize, contradiction
 from devices.refusals import refused, unknown
+from devices.region import beyond_frame, changes_size, refused_by_camera
 from devices.safety import SafeState, Stop
 from devices.sample_clock import SampleClock
 from devices.sending import LOCKED, PATIENCE, ROI, STAGES
@@ -63,6 +64,8 @@ class Microscope:
         Rows and columns of the frames of each mode, at the settings that a run starts from.
     sizing
         Settings that change the size of frames.
+    whole
+        As `shapes`, of the camera's whole frames.
     fields
         Fields of view, from the centre outwards.
     kept
@@ -185,11 +188,13 @@ class Microscope:
         self.frame_bytes = int(self.core.getImageBufferSize())
         self.shapes = dict.fromkeys(self.config.modes, self.shape)
         self.sizing: tuple[str, ...] = ()
+        self.whole = dict(self.shapes)
 
     def _measured(self, seen: Looked) -> None:
         """Settings and regions of interest change how large a frame is."""
         self.shape, self.frame_bytes = seen.largest, seen.frame_bytes
         self.shapes, self.sizing = dict(seen.shapes), seen.sizing
+        self.whole = dict(seen.whole)
 
     def _calibrate(self, seen: Looked) -> None:
         """Know how large a pixel is, and how it lies on the stage if the `.cfg` says so."""
@@ -232,9 +237,28 @@ class Microscope:
 
     def _pixels_now(self) -> int:
         """Of the frame that was taken last."""
-        if not (self.sizing or self.config.roi):
+        if not (self.sizing or self.config.roi or self._engine.sender.cropped):
             return self.pixels
         return int(self.core.getImageHeight()) * int(self.core.getImageWidth())
+
+    def roi_refusal(self, mode: str, roi: Sequence[int], changing: Collection[str] = ()) -> str:
+        """Why frames of a mode cannot be this part of the camera's; empty where they can.
+
+        The camera is asked, between two frames. `changing` are settings that may change.
+
+        Raises
+        ------
+        GateClosed
+            Nothing may move any more.
+        """
+        config, whole = self.config, self.whole[mode]
+        if config.exposure.resolution is not None:
+            return f"the setting {config.exposure.resolution!r} says how large frames are"
+        return (
+            changes_size(self.sizing, config.modes[mode], changing)
+            or beyond_frame(roi, whole)
+            or refused_by_camera(self.core, self._engine.sender, roi, whole)
+        )
 
     def pixel_um(self) -> float:
         """Side of a pixel of the frame that was taken last (µm)."""
@@ -334,7 +358,7 @@ class Microscope:
         properties += clock
         where = shot.field
         more: dict[str, Any] = {STAGES: dict(where.stages)} if where and where.stages else {}
-        if (roi := self.config.roi.get(shot.mode)) is not None:
+        if roi := self.config.roi.get(shot.mode) if shot.roi is None else shot.roi:
             more[ROI] = list(roi)
         if shot.locked:
             more[LOCKED] = True

@@ -253,18 +253,16 @@ class Sender:
     def crop(self, roi: Sequence[int] | None) -> None:
         """Set the camera's region of interest, where it is another one; the whole frame if None.
 
-        Nothing is touched on a microscope whose config has none.
+        Nothing is touched on a microscope whose config has none, until a person asks for one.
 
         Raises
         ------
         DeviceFault
             The camera refused, or took another one.
         """
-        if not self._crops:
-            return
         core = self._core
         if roi is None:
-            if self._roi is not None or not self._cropped:
+            if self._roi is not None or (self._crops and not self._cropped):
                 self._pass("the whole frame", core.clearROI)
         elif tuple(core.getROI()) != tuple(roi):
             x, y, width, height = roi
@@ -272,6 +270,15 @@ class Sender:
             if (has := tuple(core.getROI())) != tuple(roi):
                 raise DeviceFault(f"the region of interest is {[*has]}, not {[*roi]} (`roi`)")
         self._roi, self._cropped = roi, True
+
+    def uncropped(self) -> None:
+        """The camera was told to read its whole frame again."""
+        self._roi, self._cropped = None, True
+
+    @property
+    def cropped(self) -> bool:
+        """Whether the camera reads a part of its frame only."""
+        return self._roi is not None
 
     def darken(self, name: str) -> None:
         """Set a setting to its safe value, which passes even when nothing else does.

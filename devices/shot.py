@@ -86,6 +86,9 @@ class Shot:
         Of a z-stack; None leaves the focus where the field has it.
     locked
         It is taken while the continuous focus holds; where it does not, at the field's `z_um`.
+    roi
+        Part of the camera's frame: x, y, width, height (px); empty: all of it; None: as the config
+        has it for the mode.
 
     Examples
     --------
@@ -105,6 +108,7 @@ class Shot:
     point: int | None = None
     plane: Plane | None = None
     locked: bool = False
+    roi: tuple[int, ...] | None = None
 
     @classmethod
     def confocal(cls, where: Field | None, purpose: str = "") -> Shot:

@@ -239,7 +239,8 @@ def tell(
         typer.Argument(
             metavar="KEY=VALUE…",
             help="a setting, try, prefer, pick, accept, trials, finish, pause, resume, stop"
-            " or filter; values are YAML. Or: place X Y [Z], in µm",
+            " or filter; values are YAML. Or: place X Y [Z], in µm; roi MODE X Y WIDTH HEIGHT,"
+            " in px",
             show_default=False,
         ),
     ],
@@ -247,7 +248,9 @@ def tell(
     """Change a run while it works: an optimization between two trials, live between two frames.
 
     place X Y [Z] adds a field at these stage coordinates (µm) to a time-lapse
-    that takes every time point.
+    that takes every time point. roi MODE X Y WIDTH HEIGHT takes this part of the
+    camera's frames in a mode from now on, live or in a time-lapse; roi MODE full
+    takes all of it.
 
     depletion_power=120 fixes a tuned setting, depletion_power=[50,120]
     narrows it, depletion_power=free searches all of it again.

@@ -223,6 +223,10 @@ class OptimizeConfig(PlanSection):
         """It is what the plan is for."""
         return True
 
+    def refuses_roi(self) -> str:
+        """Its trials are compared."""
+        return "whose trials are compared, for which all frames have one size"
+
     def listens(self) -> bool:
         """Between trials."""
         return True

@@ -202,6 +202,10 @@ class PlanSection(Model):
         """Why it cannot take more fields while it runs; empty where it can."""
         return "which takes no more fields while it runs"
 
+    def refuses_roi(self) -> str:
+        """Why its frames cannot become other parts of the camera's; empty where they can."""
+        return "whose frames are those that its config says"
+
     def listens(self) -> bool:
         """Whether it can be told settings while it runs."""
         return False

@@ -55,6 +55,10 @@ class LiveConfig(TimePointsConfig):
         """It goes nowhere."""
         return "which stays where the stage is"
 
+    def refuses_roi(self) -> str:
+        """It compares no frames."""
+        return ""
+
     def listens(self) -> bool:
         """Before each time point."""
         return True
@@ -229,6 +233,14 @@ class TimelapseConfig(TimePointsConfig):
         if not self.rebuilds():
             return ""
         return f"which takes no more fields with `acquire: {self.acquire}`; it does with `every`"
+
+    def refuses_roi(self) -> str:
+        """Unless frames are compared with earlier ones, or rebuilt from them."""
+        if self.rebuilds():
+            return f"which with `acquire: {self.acquire}` rebuilds frames from others of one size"
+        if self.reoptimize is not None:
+            return "whose searches (`reoptimize`) compare frames of one size"
+        return ""
 
     def reoptimizes(self) -> bool:
         """If the config says when."""

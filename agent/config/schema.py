@@ -215,7 +215,12 @@ class RunConfig(Model):
     @property
     def listens(self) -> bool:
         """Whether a person can tell its plan anything during the run."""
-        return bool(self.adjustable()) or self.refuses_places() == ""
+        told = self.refuses_places(), self.refuses_roi()
+        return bool(self.adjustable()) or "" in told
+
+    def refuses_roi(self) -> str:
+        """Why its frames cannot become other parts of the camera's; empty where they can."""
+        return self.section.refuses_roi()
 
     def refuses_places(self) -> str:
         """Why the run cannot take more fields; empty where it can."""

@@ -26,9 +26,10 @@ def live(config: LiveConfig) -> Plan:
     'sted'
     """
     settings: dict[str, Value] = {}
+    rois: dict[str, tuple[int, ...]] = {}
     point = 0
     for i in count() if config.frames is None else range(config.frames):
-        yield from apply_told(settings, frame=i)
+        yield from apply_told(settings, rois, frame=i)
         at_s = None
         if config.interval_s:
             due = Due(point * config.interval_s, config.interval_s, config.late == "skip")
@@ -37,5 +38,5 @@ def live(config: LiveConfig) -> Plan:
             point += late.points
             at_s = point * config.interval_s
         at = dict.fromkeys(config.modes(), settings)
-        yield from undecided(point_shots(config, [None], point, at, at_s))
+        yield from undecided(point_shots(config, [None], point, at, at_s, rois=rois))
         point += 1

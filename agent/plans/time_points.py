@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby, product
+from types import MappingProxyType
 
 from agent.config.time_points import TimePointsConfig
 from agent.plan import Block
@@ -18,6 +19,7 @@ def point_shots(
     settings: Mapping[str, Mapping[str, Value]],
     at_s: float | None,
     purpose: str = "",
+    rois: Mapping[str, tuple[int, ...]] = MappingProxyType({}),
 ) -> Iterator[Shot]:
     """The shots of a time point.
 
@@ -35,6 +37,8 @@ def point_shots(
         When it is due (s); None: at once.
     purpose
         Of all of them, in words.
+    rois
+        Regions of interest by mode, where a person told others than the config's.
 
     Examples
     --------
@@ -56,6 +60,7 @@ def point_shots(
             purpose=purpose,
             point=point,
             plane=planes[at["z"]],
+            roi=rois.get(mode),
         )
 
 

@@ -19,6 +19,8 @@ from agent.plan import (
     Plan,
     Rebuilt,
     Step,
+    apply_roi,
+    is_roi,
 )
 from agent.plans.adaptive.light_budget import LightBudget
 from agent.plans.adaptive.schedule import Schedule
@@ -44,6 +46,7 @@ def timelapse(
 
     Time points that are too late are left out where the config says so. After the frames of each
     one it listens to a person, who may add places: they are taken at once, and from then on.
+    Regions of interest that are told hold for the frames that follow.
 
     Parameters
     ----------
@@ -66,6 +69,7 @@ def timelapse(
     """
     visited = list(fields[: config.fields])
     number = len(fields)
+    rois: dict[str, tuple[int, ...]] = {}
     t = -1
     while (t := t + 1) < config.frames:
         each = len(visited) * config.frames_of_a_field()
@@ -76,7 +80,7 @@ def timelapse(
         due = visited
         while due:
             at_s, purpose = t * config.interval_s, f"time point {t}"
-            for together in runs(point_shots(config, due, t, settings, at_s, purpose)):
+            for together in runs(point_shots(config, due, t, settings, at_s, purpose, rois)):
                 for at, shot in enumerate(together):
                     if focusing is not None:
                         shot = yield from _focused(focusing, shot, t, light)
@@ -90,7 +94,7 @@ def timelapse(
                             if watching is not None:
                                 watching.see(frame)
             # Asked for after the wait for the time point, so that they are in it.
-            due = yield from _told_places(config, number, t)
+            due = yield from _told(config, number, t, rois)
             number += len(due)
             light.fields += len(due)
             visited = [*visited, *due]
@@ -179,12 +183,21 @@ def skipping(
                 lapse.change(t + 1)
 
 
-def _told_places(config: TimelapseConfig, number: int, point: int) -> Added:
-    """Places that a person has added since the last time, as fields from `number` on."""
+def _told(
+    config: TimelapseConfig, number: int, point: int, rois: dict[str, tuple[int, ...]]
+) -> Added:
+    """Places that a person has added since the last time, as fields from `number` on.
+
+    Regions of interest are changed in `rois`.
+    """
     told = yield Listen()
     assert isinstance(told, tuple)
     places: list[Field] = []
-    for place in (instruction.value for instruction in told if instruction.key == PLACE):
+    for instruction in told:
+        if is_roi(instruction):
+            yield from apply_roi(instruction, rois, point=point)
+            continue
+        place = instruction.value
         field = Field(number + len(places), place["x_um"], place["y_um"], place["z_um"])
         frames = (config.frames - point) * config.frames_of_a_field()
         yield Note(PLACE, {"field": field.index, "point": point, **place, "planned": frames})

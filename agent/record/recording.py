@@ -223,9 +223,11 @@ def as_received(shot: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
 
 def shot_as_dict(shot: Shot) -> dict[str, Any]:
     """A shot as the ledger keeps it."""
-    locked = {"locked": True} if shot.locked else {}
+    rare: dict[str, Any] = {"locked": True} if shot.locked else {}
+    if shot.roi is not None:
+        rare["roi"] = list(shot.roi)
     return {
-        **locked,
+        **rare,
         "mode": shot.mode,
         "asked": dict(shot.settings),
         "field": _field_as_dict(shot.field) if shot.field else None,
@@ -250,6 +252,7 @@ def shot_from_dict(data: dict[str, Any]) -> Shot:
         point=data.get("point"),
         plane=Plane(**plane) if (plane := data.get("plane")) else None,
         locked=data.get("locked", False),
+        roi=None if (roi := data.get("roi")) is None else tuple(roi),
     )
 
 

@@ -66,6 +66,7 @@ class _Run(TypedDict):
     weights: NotRequired[dict[str, Any]]
     plan_of: NotRequired[str | None]
     loose: NotRequired[list[_Loose]]
+    whole: NotRequired[dict[str, tuple[Count, Count]]]
     code: NotRequired[dict[str, _Code]]
 
 
@@ -113,6 +114,7 @@ class _Shot(TypedDict):
     point: NotRequired[Count | None]
     plane: NotRequired[_Plane | None]
     locked: NotRequired[bool]
+    roi: NotRequired[Annotated[list[Count], Field(max_length=4)] | None]
     camera: NotRequired[_Camera]
     focus_um: NotRequired[Finite | None]
     stored: NotRequired[_Stored]

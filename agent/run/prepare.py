@@ -149,6 +149,7 @@ def _prepared(
             "weights": beside.weights,
             "plan_of": plan_of(make_plan),
             "loose": [asdict(loose) for loose in microscope.loose],
+            "whole": {mode: list(size) for mode, size in microscope.whole.items()},
             "code": code_of(config, plan_of(make_plan)),
         },
     )
@@ -202,7 +203,7 @@ def _prepared(
         filtering,
         rebuilding,
         tuning,
-        PlanInbox(folder, config, recording) if config.listens else None,
+        PlanInbox(folder, config, recording, microscope) if config.listens else None,
     )
     loop = Loop(
         microscope,

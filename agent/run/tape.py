@@ -250,6 +250,8 @@ class Tape:
         where, trial = of_frame(index, shot)
         # What earlier versions did not write was not another thing then.
         asked = {key: asked[key] for key in asked if key in taken.shot}
+        if "roi" in taken.shot:
+            asked.setdefault("roi", None)
         was_asked = {key: taken.shot[key] for key in asked}
         self.rounded += compare(asked, was_asked, where, frame=index, trial=trial)
         dose_j = taken.frame.get("dose_J")

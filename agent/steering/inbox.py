@@ -15,6 +15,7 @@ from agent.record.recording import Recording, instructions_as_list
 from agent.steering.commands import check_command
 from agent.steering.control_file import FILE, ControlFile, Line, Position, said_of
 from agent.steering.instructions import check
+from agent.steering.roi import Camera
 from agent.steering.search_state import SearchState
 
 
@@ -59,14 +60,22 @@ class PlanInbox:
         What the file's lines are checked against.
     recording
         Says how far earlier sessions read the file.
+    camera
+        Says which parts of its frames it can read; None: nobody knows.
     """
 
-    def __init__(self, folder: Path, config: RunConfig, recording: Recording) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        config: RunConfig,
+        recording: Recording,
+        camera: Camera | None = None,
+    ) -> None:
         told = recording.told
         read = Position(**told[-1]["read"]) if told else Position()
         ids = [stamp["id"] for one in told for stamp in one.get("stamps", ()) if "id" in stamp]
         self._file = ControlFile(folder, read, ids)
-        self._config = config
+        self._config, self._camera = config, camera
         self._standing = SearchState(config.optimize.trials)
 
     def learn(self, note: Mapping[str, Any]) -> None:
@@ -90,7 +99,7 @@ class PlanInbox:
             try:
                 if line.damage:
                     raise UserError(line.damage)
-                found = check(self._config, line.told, self._standing)
+                found = check(self._config, line.told, self._standing, self._camera)
             except UserError as error:
                 refused.append(said_of(line, str(error)))
                 stamp["refused"] = str(error)

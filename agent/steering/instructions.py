@@ -14,6 +14,7 @@ A tuned setting that bears the name of one of the other keys cannot be told. `pl
 settings only: a value for the frames to come, or `free` for the starting value. So does a plan of
 one's own whose section says which (`agent.config.PlanSection.adjustable`). `plan: timelapse` that
 takes every time point can be told one more field: `place: [x, y]` or `place: [x, y, z]`, in µm.
+Both can be told which part of the camera's frames they take: `roi`, see `agent.steering.roi`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from typing import Any, NoReturn
 
 from agent.config import RunConfig
 from agent.config.reading import UserError
-from agent.plan import FREE, KEYS, PLACE, Instruction
+from agent.plan import FREE, KEYS, PLACE, ROI, Instruction
+from agent.steering.roi import Camera, regions
 from agent.steering.search_state import SearchState
 from devices.config import SettingConfig, Value
 from devices.position import FARTHEST_UM
@@ -34,12 +36,24 @@ OBJECTIVES = ("quality", "bleaching")
 
 
 def check(
-    config: RunConfig, told: Mapping[str, Any], standing: SearchState
+    config: RunConfig,
+    told: Mapping[str, Any],
+    standing: SearchState,
+    camera: Camera | None = None,
 ) -> tuple[Instruction, ...]:
     """The instructions that a person's keys and values are.
 
     A tuned setting's value becomes `free`, `{"between": [low, high]}` or `{"among": [choice, …]}`,
     so that a plan need not know what kind of setting it is.
+
+    Parameters
+    ----------
+    config, told
+        The run's, and what a person wrote.
+    standing
+        Where its search stands.
+    camera
+        What has to take regions of interest; None: nobody knows.
 
     Raises
     ------
@@ -52,7 +66,9 @@ def check(
     if not told:
         raise UserError(f"nothing is told; accepted: {', '.join(_accepted(config))}")
     if not config.section.searches():
-        return tuple(Instruction(key, _live(config, key, value)) for key, value in told.items())
+        return tuple(
+            Instruction(key, _live(config, key, value, camera)) for key, value in told.items()
+        )
     checks = {
         "try": lambda value: _suggestion(config, value),
         "prefer": _weights,
@@ -69,6 +85,8 @@ def check(
             instructions.append(Instruction(key, _span(config, key, value)))
         elif key == PLACE:
             _place(config, value)
+        elif key == ROI:
+            regions(config, value, camera)
         else:
             _unknown(str(key), _accepted(config))
     _fits_the_trials(instructions, standing)
@@ -95,14 +113,17 @@ def _fits_the_trials(instructions: Sequence[Instruction], standing: SearchState)
 
 def _accepted(config: RunConfig) -> list[str]:
     keys = KEYS if config.section.searches() else ()
-    return [*config.adjustable(), *keys, *([PLACE] if place_axes(config) else [])]
+    roi = [] if config.refuses_roi() else [ROI]
+    return [*config.adjustable(), *keys, *([PLACE] if place_axes(config) else []), *roi]
 
 
-def _live(config: RunConfig, name: str, value: object) -> Any:
+def _live(config: RunConfig, name: str, value: object, camera: Camera | None) -> Any:
     """What a setting is from now on, where nothing is searched."""
     if name not in config.adjustable():
         if name == PLACE:
             return _place(config, value)
+        if name == ROI:
+            return regions(config, value, camera)
         _unknown(str(name), _accepted(config))
     setting, edges = config.microscope.settings[name], _edges(config, name)
     if value == FREE:

@@ -12,12 +12,13 @@ from uuid import uuid4
 
 from agent.config import plain_yaml
 from agent.config.reading import UserError
-from agent.plan import PLACE
+from agent.plan import PLACE, ROI
 from agent.record.folder import check_run_folder, is_running, read_config
 from agent.record.ledger import reading
 from agent.steering.commands import check_command
 from agent.steering.control_file import COMMANDS, append, stamp_of
 from agent.steering.instructions import check
+from agent.steering.roi import FULL, RecordedCamera
 from agent.steering.search_state import SearchState
 from devices.refusals import refused, shortened
 
@@ -31,7 +32,8 @@ def tell(folder: Path, pairs: Sequence[str]) -> str:
         Of the run, which may be running or interrupted.
     pairs
         `key=value`, values read as YAML; the keys are those of `agent.steering.instructions` and
-        `agent.steering.commands`. All are written or none. Also `place`, and its coordinates (µm).
+        `agent.steering.commands`. All are written or none. Also `place`, and its coordinates (µm);
+        `roi`, a mode, and x, y, width, height (px) or `full`.
 
     Returns
     -------
@@ -109,16 +111,17 @@ def _command(folder: Path, told: Mapping[str, Any], running: bool) -> str:
 
 def _instructions(folder: Path, told: Mapping[str, Any], running: bool) -> str:
     config = read_config(folder)
-    if not config.listens and not (PLACE in told and config.plan_is_loaded):
+    if not config.listens and not ({PLACE, ROI} & set(told) and config.plan_is_loaded):
         raise UserError(
             f"{folder}: is `plan: {config.plan}`, which can be told nothing; accepted: "
             f"{', '.join(COMMANDS)}"
         )
     with reading(folder) as ledger:
         standing = SearchState.after(config, (entry.data for entry in ledger.entries("note")))
+        whole = [entry.data.get("whole", {}) for entry in ledger.entries("run")]
     if standing.over:
         raise UserError(f"{folder}: its search is over, only the retests are left")
-    check(config, told, standing)
+    check(config, told, standing, RecordedCamera(whole[-1] if whole else {}))
     if PLACE in told and PLACE not in config.adjustable():
         return "in the next time point" if running else "when the run is resumed"
     if not config.section.searches():
@@ -136,6 +139,8 @@ def _parsed(pairs: Sequence[str]) -> dict[str, Any]:
     told: dict[str, Any] = {}
     if pairs[:1] == [PLACE]:
         pairs = [f"{PLACE}=[{', '.join(pairs[1:])}]"]
+    if pairs[:1] == [ROI]:
+        return {ROI: _region(pairs[1:])}
     for pair in pairs:
         key, equals, text = pair.partition("=")
         if not equals or not key:
@@ -147,3 +152,14 @@ def _parsed(pairs: Sequence[str]) -> dict[str, Any]:
         except plain_yaml.YamlError:
             raise UserError(f"`{key}`: {shortened(text)} is not a YAML value") from None
     return told
+
+
+def _region(words: Sequence[str]) -> dict[str, Any]:
+    """What `roi MODE X Y WIDTH HEIGHT` or `roi MODE full` tells."""
+    if not words:
+        return {}
+    mode, *rest = words
+    try:
+        return {mode: FULL if rest == [FULL] else [plain_yaml.read(one) for one in rest]}
+    except plain_yaml.YamlError:
+        raise UserError(f"`{ROI}`: {shortened(' '.join(rest))} is no YAML value") from None
