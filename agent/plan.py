@@ -387,18 +387,24 @@ def searching(number: int, trial: int) -> str:
 
 
 def light_j(
-    scope: MicroscopeConfig, settings: Mapping[str, Value], pixels: int
+    scope: MicroscopeConfig,
+    settings: Mapping[str, Value],
+    pixels: int,
+    mode: str = "sted",
+    reference: str = "confocal",
 ) -> dict[str, float]:
-    """Light of a STED frame between two confocals (J), by laser.
+    """Light of a trial, a frame between two references (J), by laser.
 
     Parameters
     ----------
     scope
         The microscope's config.
     settings
-        Of the STED frame; absent ones keep their starting value.
+        Of the frame; absent ones keep their starting value.
     pixels
         Of a frame.
+    mode, reference
+        Those of the frame, and of the references.
 
     Examples
     --------
@@ -417,6 +423,6 @@ def light_j(
     {'depletion': 0.025}
     """
     start, modes = scope.start(), scope.modes
-    frame = scope.dose_j({**start, **settings, **modes["sted"]}, pixels)
-    reference = scope.dose_j({**start, **modes["confocal"]}, pixels)
-    return {laser: joules + 2 * reference[laser] for laser, joules in frame.items()}
+    frame = scope.dose_j({**start, **settings, **modes[mode]}, pixels)
+    beside = scope.dose_j({**start, **modes[reference]}, pixels)
+    return {laser: joules + 2 * beside[laser] for laser, joules in frame.items()}

@@ -75,6 +75,8 @@ def _result_lines(summary: dict[str, Any], result: dict[str, Any]) -> list[str]:
     lines = [f"result     {result['head']}"]
     lines += [f"{'':11}{words}" for words in result["words"]]
     objective = summary["objective"]
+    if (tuned := summary["tuned_mode"]) != "sted":
+        lines.append(f"{'':11}Tuned are frames of the mode {tuned}.")
     if objective is not None:
         lines.append(f"{'':11}{text.scored_by(objective)}")
     same = summary["start"]["settings"] == summary["best"]["settings"]

@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import Field
 
 from agent.config.objective_section import ObjectiveSection, check_scale
-from agent.config.plan_section import PlanSection, Whole, unknown
+from agent.config.plan_section import PlanSection, Whole, check_mode, check_scored, unknown
 from agent.plan import FRAMES_EACH
 from devices.config import MicroscopeConfig, SettingConfig, Value
 from devices.setting import Span
@@ -58,6 +58,13 @@ class OptimizeConfig(PlanSection):
         ge=0,
         lt=1,
         description="end the search after two trials that promised less gain in score; 0: never",
+    )
+    mode: str = Field(
+        "sted", description="mode of `microscope.modes` whose frame is scored and tuned"
+    )
+    reference: str = Field(
+        "confocal",
+        description="mode of the frames before and after it, which tell what it bleached",
     )
     search: dict[str, Span | tuple[Value, ...]] = Field(
         default_factory=dict, description="settings to tune: [low, high], or choices; all if empty"
@@ -108,14 +115,10 @@ class OptimizeConfig(PlanSection):
             Looks for settings, for messages.
         """
         scope = whole.microscope
-        for mode in ("sted", "confocal"):
-            if mode not in scope.modes:
-                raise ValueError(
-                    f"`microscope.modes`: no mode {mode!r}; `{who}` needs sted and confocal"
-                )
+        self._check_modes(scope, who)
         own = self.own_objective()
-        if not whole.scores and (own is None or own.reads_score()):
-            raise ValueError(f"`analysis.score`: must be true, `{who}` reads the score")
+        if own is None or own.reads_score():
+            check_scored(whole, self.mode, who)
         if own is not None:
             own.check(whole)
             check_scale(self.objective.rpartition(":")[2], own.scale())
@@ -130,8 +133,10 @@ class OptimizeConfig(PlanSection):
         for name, values in self.search.items():
             if name not in settings:
                 raise ValueError(unknown(f"optimize.search.{name}", "setting", settings))
-            if name in scope.modes["sted"]:
-                raise ValueError(f"`optimize.search.{name}`: pinned by `microscope.modes.sted`")
+            if name in scope.modes[self.mode]:
+                raise ValueError(
+                    f"`optimize.search.{name}`: pinned by `microscope.modes.{self.mode}`"
+                )
             for value in values:
                 if why := settings[name].refusal(value):
                     raise ValueError(f"`optimize.search.{name}`: {why}")
@@ -152,6 +157,22 @@ class OptimizeConfig(PlanSection):
                 raise ValueError(
                     f"`optimize.search.{name}`: {list(span)}, must start above 0 for scale: log"
                 )
+
+    def _check_modes(self, scope: MicroscopeConfig, who: str) -> None:
+        for key, mode in (("mode", self.mode), ("reference", self.reference)):
+            if mode in scope.modes:
+                continue
+            if key in self.model_fields_set:
+                check_mode(f"optimize.{key}", mode, scope)
+            raise ValueError(
+                f"`microscope.modes`: no mode {mode!r}; `{who}` needs {self.mode} and "
+                f"{self.reference}, or other names in `optimize.mode` and `optimize.reference`"
+            )
+        if self.mode == self.reference:
+            raise ValueError(
+                f"`optimize.reference`: {self.reference!r} is the mode that is tuned; accepted: "
+                f"another one of {', '.join(scope.modes)}"
+            )
 
     def own_objective(self) -> ObjectiveSection | None:
         """The section of an objective that does not come with this package."""
@@ -191,13 +212,17 @@ class OptimizeConfig(PlanSection):
 
     def tuned(self, scope: MicroscopeConfig) -> list[str]:
         """Names of the settings that are searched, in the microscope's order."""
-        pinned = scope.modes["sted"]
+        pinned = scope.modes[self.mode]
         names = self.search or scope.settings
         return [name for name in scope.settings if name in names and name not in pinned]
 
     def modes(self) -> tuple[str, ...]:
         """Of a trial, and of a retest."""
-        return ("confocal", "sted", "confocal")
+        return (self.reference, self.mode, self.reference)
+
+    def decides(self) -> str:
+        """The one that is tuned."""
+        return self.mode
 
     def planned_frames(self) -> int:
         """Of all trials and retests."""

@@ -15,8 +15,22 @@ from devices.refusals import refused, shortened
 from devices.shot import Field, Plane
 
 
+class Analysis(Protocol):
+    """What is computed from each frame, as far as the section of a plan needs to know."""
+
+    @property
+    def score(self) -> bool:
+        """Whether frames are scored."""
+        ...
+
+
 class Search(Protocol):
     """How settings are searched, as far as the section of another plan needs to know."""
+
+    @property
+    def mode(self) -> str:
+        """The mode whose settings are searched."""
+        ...
 
     def check_search(self, whole: Whole, who: str) -> None:
         """Check what everything needs that looks for settings."""
@@ -41,8 +55,13 @@ class Whole(Protocol):
         ...
 
     @property
+    def analysis(self) -> Analysis:
+        """What is computed from each frame."""
+        ...
+
+    @property
     def scores(self) -> bool:
-        """Whether STED frames are scored."""
+        """Whether the frames that a search tunes are scored."""
         ...
 
     def scored_modes(self) -> tuple[str, ...]:
@@ -85,6 +104,10 @@ class PlanSection(Model):
     def modes(self) -> tuple[str, ...]:
         """Modes of its planned frames, each for an equal share of them; at least one."""
         return ("sted",)
+
+    def decides(self) -> str:
+        """The mode of its frames that it is about, where there are several."""
+        return "sted"
 
     def shares(self, scope: MicroscopeConfig) -> list[tuple[str, Mapping[str, Value], float]]:
         """Modes of its planned frames, settings other than those it starts at, share of frames."""
@@ -230,6 +253,29 @@ def check_mode(key: str, mode: str, scope: MicroscopeConfig) -> None:
     """
     if mode not in scope.modes:
         raise ValueError(f"`{key}`: {refused(mode, scope.modes)}")
+
+
+def check_scored(whole: Whole, mode: str, who: str) -> None:
+    """Check that frames of a mode have a score; `ValueError` if they have not.
+
+    Parameters
+    ----------
+    whole
+        The config.
+    mode
+        Its name.
+    who
+        Reads the score, for messages.
+    """
+    scored = whole.scored_modes()
+    if mode in scored:
+        return
+    if not whole.analysis.score:
+        raise ValueError(f"`analysis.score`: must be true, `{who}` reads the score")
+    raise ValueError(
+        f"`analysis.modes`: {', '.join(scored) or 'none'}, but `{who}` reads the score of {mode}; "
+        f"accepted: {mode} among them"
+    )
 
 
 def check_edges(name: str, edges: object, scope: MicroscopeConfig) -> None:

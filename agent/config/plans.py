@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from agent.config.optimize import OptimizeConfig
-from agent.config.plan_section import Whole
+from agent.config.plan_section import Whole, check_scored
 from agent.config.time_points import TimePointsConfig
 from agent.plan import FRAMES_EACH
 from devices.config import MicroscopeConfig, Model
@@ -168,16 +168,19 @@ class TimelapseConfig(TimePointsConfig):
         here = "timelapse.reoptimize"
         if asked.every is None and asked.when_score_falls_by is None:
             raise ValueError(f"`{here}`: says not when; needs `every` or `when_score_falls_by`")
-        if self.mode != "sted":
-            raise ValueError(f"`timelapse.mode`: {self.mode!r}, but `{here}` is for sted")
+        if self.mode != whole.optimize.mode:
+            raise ValueError(
+                f"`timelapse.mode`: {self.mode!r}, but `{here}` tunes {whole.optimize.mode!r}, the "
+                "mode in `optimize.mode`; accepted: the same in both"
+            )
         needed = self.visited()
         if needed > fields:
             raise ValueError(
                 f"`microscope.fields`: {fields} fields, but `{here}` needs {needed} "
                 "(timelapse.fields, and a fresh one for each of its searches × trials)"
             )
-        if asked.when_score_falls_by is not None and not whole.scores:
-            raise ValueError(f"`analysis.score`: must be true, `{here}` reads the score")
+        if asked.when_score_falls_by is not None:
+            check_scored(whole, self.mode, here)
         whole.optimize.check_search(whole, here)
         whole.optimize.check_start(whole.microscope, here)
 

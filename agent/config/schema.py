@@ -28,7 +28,9 @@ class AnalysisConfig(Model):
 
     score: bool = Field(False, description="score every STED frame with the quality network")
     modes: tuple[str, ...] = Field(
-        (), description="whose frames are scored; those of all modes but confocal if empty"
+        (),
+        description="whose frames are scored; those of all modes but confocal and "
+        "`optimize.reference` if empty",
     )
     weights: Path | None = Field(None, description="instead of the bundled weights")
     queue: int = Field(8, ge=1, le=1000, description="frames that may wait for the worker")
@@ -50,7 +52,9 @@ class FilterConfig(Model):
         description="where the filter cannot keep up: the newest frame only, or all, later",
     )
     modes: tuple[str, ...] = Field(
-        (), description="whose frames are filtered; sted if empty, all where there is no sted"
+        (),
+        description="whose frames are filtered; if empty `optimize.mode` in a search, else sted, "
+        "or all where there is no sted",
     )
     device: Literal["auto", "cpu", "cuda"] = DEVICE
     on_error: Literal["skip", "stop"] = Field(
@@ -182,15 +186,16 @@ class RunConfig(Model):
 
     @property
     def scores(self) -> bool:
-        """Whether STED frames are scored."""
-        return "sted" in self.scored_modes()
+        """Whether the frames that a search tunes are scored."""
+        return self.optimize.mode in self.scored_modes()
 
     def scored_modes(self) -> tuple[str, ...]:
         """Modes whose frames are scored."""
         if not self.analysis.score:
             return ()
         modes = self.microscope.modes
-        return self.analysis.modes or tuple(mode for mode in modes if mode != "confocal")
+        references = "confocal", self.optimize.reference
+        return self.analysis.modes or tuple(mode for mode in modes if mode not in references)
 
     def objective(self) -> Objective | None:
         """How an objective of one's own is shown; None where it is the quality network's score."""
@@ -206,7 +211,8 @@ class RunConfig(Model):
         if self.filter is None:
             return ()
         modes = self.microscope.modes
-        return self.filter.modes or (("sted",) if "sted" in modes else tuple(modes))
+        usual = self.optimize.mode if self.section.searches() else "sted"
+        return self.filter.modes or ((usual,) if usual in modes else tuple(modes))
 
     def adjustable(self) -> list[str]:
         """Names of the settings that a person may change during the run."""

@@ -155,6 +155,10 @@ class TimePointsConfig(PlanSection):
         """Its channels."""
         return self.channels or (self.mode,)
 
+    def decides(self) -> str:
+        """Its mode."""
+        return self.mode
+
     def planes(self) -> tuple[Plane | None, ...]:
         """Of each channel and time point; (None,) where the focus is left alone."""
         return self.z.planes() if self.z is not None else (None,)

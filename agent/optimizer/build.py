@@ -20,7 +20,7 @@ from agent.plan import light_j
 from devices.config import Value
 
 _OVERHEAD_S = 2.0
-"""Of a trial, beside its STED frame: two confocals and the way to a fresh field."""
+"""Of a trial, beside its scored frame: two references and the way to a fresh field."""
 
 _PIXELS = 224 * 224
 """Of a frame, to weigh its time against that of everything else: the order of it is enough."""
@@ -36,7 +36,7 @@ def filling_trials(config: RunConfig) -> int:
     initial = min(asked.initial, asked.trials)
     if asked.engine != "stedfast":
         return initial
-    library = asked.library and obstacle(config.microscope, config.tuned()) is None
+    library = asked.library and obstacle(config.microscope, config.tuned(), asked.mode) is None
     remembers = _is_known(config) and (asked.prior or library)
     return 0 if remembers else min(initial, _INITIAL)
 
@@ -82,7 +82,7 @@ def make_optimizer(config: RunConfig, affordable: Affordable | None = None) -> O
             return BotorchOptimizer(space, bleaching_limit=limit, seed=seed, initial=initial)
         except ValueError as error:
             raise UserError(f"`optimize.engine`: {error}") from None
-    pinned = {**scope.start(), **scope.modes["sted"]}
+    pinned = {**scope.start(), **scope.modes[asked.mode]}
 
     def seconds(settings: Mapping[str, Value]) -> float:
         return scope.exposure_s({**pinned, **settings}, _PIXELS) + _OVERHEAD_S
@@ -125,7 +125,11 @@ def check_engine(config: RunConfig, source: Path) -> None:
 def _affordable(config: RunConfig) -> Affordable:
     """Whether a trial leaves enough of the light budget to test its settings against the start."""
     scope, budget = config.microscope, config.dose.budget_J
-    start, sted = scope.start(), scope.modes["sted"]
+    asked = config.optimize
+    start, pins = scope.start(), scope.modes[asked.mode]
+
+    def light(settings: Mapping[str, Value], pixels: int) -> dict[str, float]:
+        return light_j(scope, settings, pixels, asked.mode, asked.reference)
 
     def affordable(
         settings: Mapping[str, Value], tried: Sequence[tuple[Settings, Outcome]]
@@ -134,10 +138,10 @@ def _affordable(config: RunConfig) -> Affordable:
             return True
         # How many pixels a frame has, its first one tells.
         first, outcome = tried[0]
-        pixels = round(outcome.time_s / scope.exposure_s({**start, **first, **sted}, 1))
-        spent = [light_j(scope, one, pixels) for one, _ in tried]
-        this, usual = light_j(scope, settings, pixels), light_j(scope, start, pixels)
-        tests = config.optimize.retest_fields
+        pixels = round(outcome.time_s / scope.exposure_s({**start, **first, **pins}, 1))
+        spent = [light(one, pixels) for one, _ in tried]
+        this, usual = light(settings, pixels), light(start, pixels)
+        tests = asked.retest_fields
         return all(
             sum(part[laser] for part in spent) + (1 + tests) * this[laser] + tests * usual[laser]
             <= joules
@@ -153,12 +157,13 @@ def _memory(config: RunConfig, space: Space) -> Hypotheses | None:
         return None
     parts: list[Hypotheses] = []
     trust: list[float] = []
-    earlier = past_sessions(config.optimize.prior, space) if config.optimize.prior else None
+    asked = config.optimize
+    earlier = past_sessions(asked.prior, space, asked.mode) if asked.prior else None
     if earlier is not None:
         parts.append(earlier)
         trust.append(0.5)
-    if config.optimize.library:
-        library = Library.for_microscope(config.microscope, config.tuned())
+    if asked.library:
+        library = Library.for_microscope(config.microscope, config.tuned(), mode=asked.mode)
         if library is not None:
             parts.append(library)
             trust.append(0.5)

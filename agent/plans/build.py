@@ -196,6 +196,8 @@ def _reoptimizing(
         rest=rest,
         judge=make_judge(config),
         skip_failed=config.analysis.on_error == "skip",
+        mode=config.optimize.mode,
+        reference=config.optimize.reference,
         modes=lapse.modes(),
         planes=len(lapse.planes()),
         rules=config.rules,

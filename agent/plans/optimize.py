@@ -30,18 +30,20 @@ from devices.shot import Field, Shot
 
 
 def measure(
-    shot: Shot, scope: MicroscopeConfig, judge: Judge = by_quality
+    shot: Shot, scope: MicroscopeConfig, judge: Judge = by_quality, reference: str = "confocal"
 ) -> Generator[Step, Answer, Outcome]:
-    """A STED shot between two confocals of its field: the frame's score and its price.
+    """A shot between two references of its field: the frame's score and its price.
 
     Parameters
     ----------
     shot
-        The STED shot.
+        The one to score.
     scope
         The microscope's config.
     judge
         Scores the frame.
+    reference
+        Mode of the references.
 
     Examples
     --------
@@ -63,10 +65,10 @@ def measure(
     >>> asked, outcome.score, outcome.bleaching
     (['confocal', 'sted', 'confocal'], 0.8, 0.0)
     """
-    confocal = replace(shot, mode="confocal", settings={})
-    before = yield confocal
+    beside = replace(shot, mode=reference, settings={})
+    before = yield beside
     image = yield shot
-    after = yield confocal
+    after = yield beside
     assert isinstance(before, Frame) and isinstance(image, Frame) and isinstance(after, Frame)
     judged, lost = judge(before, image, after), bleaching(before.pixels, after.pixels)
     pixels, taken_at = image.pixels, dict(image.settings)
@@ -135,14 +137,15 @@ def optimize(
         settings, origin = steering.ask()
         number, repeat = steering.done, 0
         try:
-            shot = Shot("sted", settings, purpose=purpose(number), trial=number)
-            outcome = yield from measure(replace(shot, field=next(fresh)), scope, judge)
+            shot = Shot(config.mode, settings, purpose=purpose(number), trial=number)
+            first = replace(shot, field=next(fresh))
+            outcome = yield from measure(first, scope, judge, config.reference)
             while outcome.doubtful and left:
                 left, repeat = left - 1, repeat + 1
                 flagged = {"settings": settings, "flags": list(outcome.flags), "trial": number}
                 yield Note("flagged", flagged)
                 again = replace(shot, field=next(fresh), purpose=purpose(number, repeat))
-                outcome = yield from measure(again, scope, judge)
+                outcome = yield from measure(again, scope, judge, config.reference)
         except AnalysisError as error:
             if not skip_failed:
                 raise
@@ -176,22 +179,23 @@ def optimize(
     if "same_as_start" in found:
         return
     candidates = {"start": start, "best": best}
-    yield from retest(config.retest_fields, candidates, fresh, scope, judge)
+    yield from retest(config, candidates, fresh, scope, judge)
 
 
 def retest(
-    repeats: int,
+    config: OptimizeConfig,
     candidates: Mapping[str, Mapping[str, Value]],
     fresh: Iterator[Field],
     scope: MicroscopeConfig,
     judge: Judge = by_quality,
 ) -> Plan:
     """Measure each candidate on fresh fields, by turns, so that drifts hit all alike."""
-    for _ in range(repeats):
+    for _ in range(config.retest_fields):
         for name, settings in candidates.items():
             field = next(fresh)
-            shot = Shot("sted", dict(settings), field, purpose=f"retest {name}", retest=name)
-            outcome = yield from measure(shot, scope, judge)
+            purpose = f"retest {name}"
+            shot = Shot(config.mode, dict(settings), field, purpose=purpose, retest=name)
+            outcome = yield from measure(shot, scope, judge, config.reference)
             note = {
                 "which": name,
                 "settings": dict(settings),

@@ -61,6 +61,8 @@ class Reoptimizing:
         Scores a trial.
     skip_failed
         Give up a trial whose score failed, instead of ending the run.
+    mode, reference
+        Those of a trial's frame, which is the time-lapse's own, and of its references.
     modes, planes
         Of each field and time point: the channels, and how many planes each has.
     rules
@@ -80,6 +82,8 @@ class Reoptimizing:
         rest: Callable[[int], int],
         judge: Judge = by_quality,
         skip_failed: bool = False,
+        mode: str = "sted",
+        reference: str = "confocal",
         modes: Sequence[str] = ("sted",),
         planes: int = 1,
         rules: int = LATEST,
@@ -89,6 +93,7 @@ class Reoptimizing:
         self._config, self._when, self._light = config, when, light
         self._engine, self._start, self._fresh = engine, dict(start), iter(fields)
         self._scope, self._rest, self._skip_failed = scope, rest, skip_failed
+        self._mode, self._reference = mode, reference
         self._modes, self._planes = modes, planes
         self._judge, self._pixels, self._sparing = judge, 0, rules >= SPARING
 
@@ -123,8 +128,7 @@ class Reoptimizing:
         yield Note(REOPTIMIZE, here | begun)
 
         def affordable(settings: Mapping[str, Value], tried: object = ()) -> bool:
-            trial = light_j(self._scope, settings, self._pixels)
-            return self._light.allows(trial, self._each(settings), rest)
+            return self._light.allows(self._trial(settings), self._each(settings), rest)
 
         optimizer = self._engine(number, affordable)
         before: Outcome | None = None
@@ -136,10 +140,10 @@ class Reoptimizing:
             if settings is None or not affordable(settings):
                 break
             done += 1
-            self._light.spend_elsewhere(light_j(self._scope, settings, self._pixels))
+            self._light.spend_elsewhere(self._trial(settings))
             note: dict[str, Any] = {**here, "trial": done, "settings": settings}
             shot = Shot(
-                "sted",
+                self._mode,
                 settings,
                 next(self._fresh),
                 purpose=searching(number, done),
@@ -147,7 +151,7 @@ class Reoptimizing:
                 search=number,
             )
             try:
-                outcome = yield from measure(shot, self._scope, self._judge)
+                outcome = yield from measure(shot, self._scope, self._judge, self._reference)
             except AnalysisError as error:
                 if not self._skip_failed:
                     raise
@@ -186,12 +190,16 @@ class Reoptimizing:
         noise = hypot(found.score_sd, before.score_sd) if self._sparing else 0.0
         return found.score - before.score > noise
 
+    def _trial(self, settings: Mapping[str, Value]) -> Mapping[str, float]:
+        """Light of a trial (J), by laser."""
+        return light_j(self._scope, settings, self._pixels, self._mode, self._reference)
+
     def _each(self, settings: Mapping[str, Value]) -> Mapping[str, float]:
-        """Light of a field's time point with these settings of its STED frames (J), by laser."""
+        """Light of a field's time point with these settings of its tuned mode (J), by laser."""
         scope, start = self._scope, self._scope.start()
         joules = dict.fromkeys(scope.lasers, 0.0)
         for mode in self._modes:
-            tuned = settings if mode == "sted" else {}
+            tuned = settings if mode == self._mode else {}
             frame = scope.dose_j({**start, **tuned, **scope.modes[mode]}, self._pixels)
             joules = {laser: joules[laser] + self._planes * frame[laser] for laser in joules}
         return joules

@@ -78,6 +78,7 @@ def summary_of(folder: Path, config: RunConfig, recording: Recording) -> dict[st
         "lapse": _lapse(config, recording),
         "reoptimized": recording.notes_on(REOPTIMIZED) if config.section.reoptimizes() else None,
         "objective": shown.as_dict() if (shown := config.objective()) is not None else None,
+        "tuned_mode": config.optimize.mode if config.section.searches() else None,
         "result": _result(folder, config, recording),
         **retested(recording.notes_on("recommendation"), recording.notes_on("retest")),
         "trials": recording.notes_on("trial"),

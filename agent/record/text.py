@@ -99,6 +99,17 @@ def _spread(mean: str, sd: str | None, unit: str, n: int) -> str:
     return f"{mean}{around}{unit} (n{_NBSP}={_NBSP}{n})"
 
 
+def mode(name: str) -> str:
+    """A mode as people write it.
+
+    Examples
+    --------
+    >>> mode("sted"), mode("sted_red")
+    ('STED', 'sted_red')
+    """
+    return "STED" if name == "sted" else name
+
+
 def words(name: str) -> str:
     """A setting's name for a person."""
     return name.replace("_", " ")

@@ -465,7 +465,7 @@ def test_sted_frames_only(tmp_path: Path, page: Any) -> None:
         until(lambda: page.get_attribute("#strip", "aria-label") == "The last 12 frames")
         page.keyboard.press("l")
         page.wait_for_selector('canvas[data-frame="34"]')
-        page.click("#sted")
+        page.click("#only-one")
         page.wait_for_selector('canvas[data-frame="35"]')
 
 

@@ -78,7 +78,7 @@ def test_frames_that_are_skipped_rebuilt_and_audited_are_counted_as_what_they_ar
     assert course.lapsed is not None and course.lapsed.fields == [7, 3]
     assert course.lapsed.counts == {"measured": 4, "reconstructed": 1, "skipped": 1}
     assert (course.acquired, course.done) == (5, 7)
-    assert course.newest == {"raw": 4, "sted": 4, "reconstructed": 2}
+    assert course.newest == {"raw": 4, "decides": 4, "reconstructed": 2}
     audited = mark(2, 2, "audited", error=0.11, gap=4)
     course.take(
         told(

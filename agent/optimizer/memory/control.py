@@ -46,8 +46,17 @@ class Control:
         return logs
 
 
-def obstacle(config: MicroscopeConfig, tuned: Iterable[str]) -> str | None:
+def obstacle(config: MicroscopeConfig, tuned: Iterable[str], mode: str = "sted") -> str | None:
     """Why simulated sessions say nothing about these settings of a microscope; None if they do.
+
+    Parameters
+    ----------
+    config
+        The microscope.
+    tuned
+        Names of the settings that are tuned.
+    mode
+        Whose frames they are tuned for.
 
     Examples
     --------
@@ -61,6 +70,8 @@ def obstacle(config: MicroscopeConfig, tuned: Iterable[str]) -> str | None:
         if power_of(config, laser) is None:
             found = ", ".join(config.lasers) or "none"
             return f"no setting has `laser: {laser}` (lasers: {found})"
+        if (off := _switched_off(config, laser, mode)) is not None:
+            return f"`modes.{mode}.{off}`: the laser {laser} is off, which simulated sessions use"
     if dwell is None:
         return "no `exposure.dwell_time`: the simulated microscopes scan point by point"
     if is_rate(config.settings[dwell]):
@@ -75,6 +86,14 @@ def obstacle(config: MicroscopeConfig, tuned: Iterable[str]) -> str | None:
     if not set(known) & tuned:
         return "none of the tuned settings is a power, the dwell time or the line passes"
     return None
+
+
+def _switched_off(config: MicroscopeConfig, laser: str, mode: str) -> str | None:
+    """The power of a laser that a mode pins to nothing; None where it does not."""
+    name = power_of(config, laser)
+    if name is None or config.modes.get(mode, {}).get(name) is None:
+        return None
+    return None if config.settings[name].power_w(float(config.modes[mode][name])) > 0 else name
 
 
 def power_of(config: MicroscopeConfig, laser: str) -> str | None:

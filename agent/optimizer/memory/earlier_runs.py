@@ -20,28 +20,43 @@ class PriorError(UserError):
     """An earlier run that nothing can be learnt from."""
 
 
-def past_sessions(folders: Sequence[Path], space: Space) -> PastSessions | None:
+def past_sessions(folders: Sequence[Path], space: Space, mode: str = "sted") -> PastSessions | None:
     """Earlier runs as hypotheses about the sample of a run with this space; None without any.
+
+    Parameters
+    ----------
+    folders
+        Of the earlier runs.
+    space
+        What is searched now.
+    mode
+        Whose frames are tuned now.
 
     Raises
     ------
     PriorError
-        A folder is no run folder, its run tuned other settings, or has too few usable trials.
+        A folder is no run folder, its run tuned another mode or other settings, or has too few
+        usable trials.
     """
     try:
-        runs = [_trials(folder, space) for folder in folders]
+        runs = [_trials(folder, space, mode) for folder in folders]
     except UserError as error:
         raise PriorError(str(error)) from None
     return PastSessions(space, runs) if runs else None
 
 
-def _trials(folder: Path, space: Space) -> list[tuple[Settings, Outcome]]:
+def _trials(folder: Path, space: Space, mode: str) -> list[tuple[Settings, Outcome]]:
     """Trials of a run with an undoubted score, in the units of this space."""
     config, recording = read(folder)
     if not config.section.searches():
         raise UserError(f"{folder}: a run of `plan: {config.plan}`; accepted: optimize")
     if (objective := config.objective()) is not None:
         raise UserError(f"{folder}: searched for {objective.name}; accepted: runs for quality")
+    if config.optimize.mode != mode:
+        raise UserError(
+            f"{folder}: tuned frames of the mode {config.optimize.mode}; accepted: runs with "
+            f"`optimize.mode: {mode}`"
+        )
     tuned, wanted = config.tuned(), list(space.names)
     if set(tuned) != set(wanted):
         raise UserError(

@@ -87,11 +87,16 @@ class Library:
 
     @classmethod
     def for_microscope(
-        cls, config: MicroscopeConfig, tuned: Iterable[str], sessions: Sessions | None = None
+        cls,
+        config: MicroscopeConfig,
+        tuned: Iterable[str],
+        sessions: Sessions | None = None,
+        *,
+        mode: str = "sted",
     ) -> Library | None:
         """The library in the settings of a microscope; None where it does not fit (`obstacle`).
 
-        Settings that are not tuned stand at what the STED mode pins, or at their start. A pixel
+        Settings that are not tuned stand at what the tuned mode pins, or at their start. A pixel
         unlike the library's is made up for by the dwell time, so that light by area is the same.
 
         Parameters
@@ -102,10 +107,12 @@ class Library:
             Names of the settings that points have.
         sessions
             The simulated ones; by default the bundled library.
+        mode
+            The one that is tuned.
         """
-        if obstacle(config, tuned) is not None:
+        if obstacle(config, tuned, mode) is not None:
             return None
-        standing = config.start() | config.modes.get("sted", {})
+        standing = config.start() | config.modes.get(mode, {})
 
         def control(name: str, si_per_unit: float) -> Control:
             return Control(name, si_per_unit, float(standing[name]))

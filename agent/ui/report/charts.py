@@ -56,7 +56,9 @@ def trade_off(run: Run) -> str:
     shares = [100 * m.bleaching for m in run.trials if m.bleaching is not None]
     limit = 100 * run.limit
     chart = Chart(
-        Axis.linear("bleached by one STED frame (%)", [0, limit * 1.2, *shares], room=0.02),
+        Axis.linear(
+            f"bleached by one {run.mode_names()[0]} frame (%)", [0, limit * 1.2, *shares], room=0.02
+        ),
         _score_axis(run, "score"),
         "Score of each trial against its bleaching",
     )

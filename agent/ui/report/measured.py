@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from agent.config.optimize import OptimizeConfig
 from agent.record.recording import Recording, Taken, role_of
 from devices.config import Value
 
@@ -28,7 +29,8 @@ class Measured:
     measured
         Values of an objective of one's own, by its name.
     confocal, sted
-        Frame numbers; None where the ledger has no such frame.
+        Numbers of the frames in `optimize.reference` and `optimize.mode`; None where the
+        ledger has no such frame.
     """
 
     settings: Mapping[str, Value]
@@ -59,15 +61,15 @@ def frames_by_role(
     return {number: frames for number, (_, frames) in tried.items()}, tested
 
 
-def measured(note: Mapping[str, Any], frames: Mapping[str, int]) -> Measured:
+def measured(note: Mapping[str, Any], frames: Mapping[str, int], asked: OptimizeConfig) -> Measured:
     """Of the note of a trial or a retest, and its frames by mode."""
     found = note["objectives"] or {}
     return Measured(
         note["settings"],
         found.get("score"),
         found.get("bleaching"),
-        frames.get("confocal"),
-        frames.get("sted"),
+        frames.get(asked.reference),
+        frames.get(asked.mode),
         found.get("score_sd", 0.0),
         tuple(found.get("flags", ())),
         found.get("measured", {}),

@@ -89,21 +89,27 @@ def _limit(run: Run) -> str:
 
 def _before_after(run: Run) -> str:
     start, best = run.typical("start"), run.typical("best")
+    tuned, reference = map(escape, run.mode_names())
+    before = f"before the {tuned} frame"
     if start is None and best is None:
         best = run.best_trial()
         shown = [
-            ("Confocal, same field", best.confocal if best else None, "before the STED frame"),
-            ("STED, best trial so far", best.sted if best else None, _this(best)),
+            (
+                f"{reference}, same field",
+                best.confocal if best else None,
+                before,
+            ),
+            (f"{tuned}, best trial so far", best.sted if best else None, _this(best)),
         ]
     else:
         shown = [
             (
-                "Confocal, same field as best",
+                f"{reference}, same field as best",
                 best.confocal if best else None,
-                "before the STED frame",
+                before,
             ),
-            ("STED, starting settings", start.sted if start else None, _this(start)),
-            ("STED, settings found", best.sted if best else None, _this(best)),
+            (f"{tuned}, starting settings", start.sted if start else None, _this(start)),
+            (f"{tuned}, settings found", best.sted if best else None, _this(best)),
         ]
     parts = []
     for title, index, words in shown:
@@ -149,7 +155,7 @@ def _comparison(run: Run) -> str:
         found = [part["measured"].get(objective.name, none) for part in both]
         spreads = [text.spread_of(one, objective.unit) for one in found]
         rows.append([text.words(objective.name), *spreads])
-    rows.append(["bleached by one STED frame", *shares])
+    rows.append([f"bleached by one {run.mode_names()[0]} frame", *shares])
     bound = run.config.microscope.settings
     initial = run.config.microscope.start()
     values = (start["settings"] or initial, best["settings"] or {})

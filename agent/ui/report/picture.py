@@ -133,10 +133,11 @@ def save_picture(folder: Path, target: Path) -> None:
     frames = [run.pixels(index) for index in shown]
     if run.damaged:
         raise UserError(f"{folder}: no picture to make, frames are damaged: {run.damaged}")
+    tuned, reference = run.mode_names()
     words = (
-        ("Confocal, same field as on the right", ["taken before the STED frame"]),
-        ("STED, starting settings", _caption(run, "start", start)),
-        ("STED, settings found", _caption(run, "best", best)),
+        (f"{reference}, same field as on the right", [f"taken before the {tuned} frame"]),
+        (f"{tuned}, starting settings", _caption(run, "start", start)),
+        (f"{tuned}, settings found", _caption(run, "best", best)),
     )
     panels = [
         (frame, run.pixel_um_of(index), title, [*lines, _shown(frame)])

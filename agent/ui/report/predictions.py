@@ -89,7 +89,7 @@ def _front(run: Run, note: Mapping[str, Any]) -> str:
     scores = [m.score for m in shown if m.score is not None]
     chart = Chart(
         Axis.linear(
-            "bleached by one STED frame (%)",
+            f"bleached by one {run.mode_names()[0]} frame (%)",
             [0, 1.1 * limit, *shares, *(100 * (m.bleaching or 0.0) for m in shown)],
             room=0.02,
         ),

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.config import RunConfig
+from agent.record import text
 from agent.record.dose import DoseGate
 from agent.record.filtered import FilteredStore
 from agent.record.folder import CONFIG
@@ -68,13 +69,13 @@ class Run:
         config, recording = read(folder)
         tried, tested = frames_by_role(recording)
         trials = [
-            measured(note, tried.get(number, {}))
+            measured(note, tried.get(number, {}), config.optimize)
             for number, note in enumerate(recording.notes_on("trial"), 1)
         ]
         retests: dict[str, list[Measured]] = {"start": [], "best": []}
         for note in recording.notes_on("retest"):
             which = note["which"]
-            found = measured(note, tested.get((which, note["field"]), {}))
+            found = measured(note, tested.get((which, note["field"]), {}), config.optimize)
             retests.setdefault(which, []).append(found)
         summary = summary_of(folder, config, recording)
         return cls(folder, config, recording, summary, trials, retests)
@@ -199,6 +200,12 @@ class Run:
         if found.score is None:
             return kind_of(None, self.limit)
         return kind_of({"bleaching": found.bleaching, "flags": found.flags}, self.limit)
+
+    def mode_names(self) -> tuple[str, str]:
+        """The mode that a search tunes, and that of its references, in words."""
+        asked = self.config.optimize
+        reference = "Confocal" if asked.reference == "confocal" else asked.reference
+        return text.mode(asked.mode), reference
 
     def typical(self, which: str) -> Measured | None:
         """Of a candidate's retests, the one that scored closest to their mean."""

@@ -106,7 +106,10 @@ def bleaching(course: RunState, config: RunConfig) -> str | None:
     limit = 100 * config.optimize.bleaching_limit
     chart = Chart(
         Axis.linear("trial", [0.5, max(course.standing.trials, len(course.trials)) + 0.5]),
-        Axis.linear("bleached by one STED frame (%)", [0, 1.2 * limit, *(y for _, y, _ in rows)]),
+        Axis.linear(
+            f"bleached by one {text.mode(config.optimize.mode)} frame (%)",
+            [0, 1.2 * limit, *(y for _, y, _ in rows)],
+        ),
         "Bleaching of each trial",
         **_SIZE,
     )

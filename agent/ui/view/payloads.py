@@ -46,7 +46,7 @@ def state(reader: Reader) -> dict[str, Any]:
     counts = course.counts
     raw = course.newest.get("raw", -1)
     newest = course.frames.get(course.newest.get("seen", raw))
-    sted = course.frames.get(course.newest.get("sted", -1))
+    decides = course.frames.get(course.newest.get("decides", -1))
     scored = course.frames.get(course.newest.get("scored", -1))
     end = course.end or {}
     faults = [line for line in course.log if line["kind"] == "fault"]
@@ -67,11 +67,12 @@ def state(reader: Reader) -> dict[str, Any]:
         "left_s": course.left_s(),
         "newest": course.newest,
         "frame": newest.as_dict() if newest else None,
-        "sted": sted.as_dict() if sted else None,
+        "decides": decides.as_dict() if decides else None,
         "planes": len(config.section.planes()),
         "cameras": list(config.microscope.camera_channels),
         "seen_camera": config.microscope.seen_channel,
-        "only_sted": sted is not None and len(course.modes) > 1,
+        "mode": config.section.decides(),
+        "only_one": decides is not None and len(course.modes) > 1,
         "scored": scored.as_dict() if scored else None,
         "under_way": course.under_way,
         "light": _light(course, config),
@@ -96,6 +97,7 @@ def trials(reader: Reader) -> dict[str, Any]:
         "settings": [_setting(config, name) for name in names],
         "objective": _objective(config),
         "limit": config.optimize.bleaching_limit,
+        "mode": text.mode(config.optimize.mode),
         "trials": [
             {**trial, "verdict": verdict(trial, config), "number": number}
             for number, trial in enumerate(course.trials, 1)

@@ -240,8 +240,8 @@ class RunState:
         if shown.seen:
             if "camera" in shot:
                 self.newest["seen"] = entry.frame
-            if shot.get("mode") == "sted":
-                self.newest["sted"] = entry.frame
+            if shot.get("mode") == self.config.section.decides():
+                self.newest["decides"] = entry.frame
         if shown.camera == 0:
             self._pace.append((_moment(entry.at), self.done))
             self.light.add(entry.frame, dict(self.gate.total))

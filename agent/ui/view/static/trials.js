@@ -37,7 +37,7 @@ export async function drawTrials(may) {
 }
 
 // Start against best, as the retests measured them: the words and numbers are those of the report.
-function drawResult({ result, settings, objective }) {
+function drawResult({ result, settings, objective, mode }) {
   $("result").hidden = !result;
   if (!result) return;
   $("result").dataset.tone = TONES[result.verdict] || "hold";
@@ -50,7 +50,7 @@ function drawResult({ result, settings, objective }) {
   $("compared").tBodies[0].replaceChildren(
     row("score", (side) => side.score),
     ...(objective ? [row(objective.title, (side) => side.measured[objective.name] ?? "–")] : []),
-    row("bleached by one STED frame", (side) => side.bleaching),
+    row(`bleached by one ${mode} frame`, (side) => side.bleaching),
     ...settings.map((one) => row(one.words, (side) => (side.settings ? `${number(side.settings[one.name])} ${one.unit}`.trim() : "–"))),
   );
 }

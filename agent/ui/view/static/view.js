@@ -25,7 +25,7 @@ let chart = "score";
 let best = null;
 const PROJECTIONS = { "": "Plane", max: "Maximum", mean: "Mean" };
 let heldLive = false;
-let only = localStorage.getItem("sted only") === "true";
+let only = localStorage.getItem("only one") === "true";
 let camera = null; // of those that give a frame at once, the one that a person chose
 const seen = {};
 const due = {};
@@ -196,16 +196,16 @@ function tellBanner(found) {
 
 // ------------------------------------------------------------------ frames
 
-const onlySted = (found) => only && Boolean(found?.only_sted);
+const onlyOne = (found) => only && Boolean(found?.only_one); // of the mode that the plan is about
 // From the frame that is decided on to that of the chosen camera, of the same shot.
 const aside = (found) => (camera === null || !found?.cameras?.[camera] ? 0 : camera - found.seen_camera);
-const isWanted = (one) => !onlySted(state) || one[2] === "sted";
+const isWanted = (one) => !onlyOne(state) || one[2] === state.mode;
 
 function showNewest(found) {
   if (!following) return;
   const newest = found.newest || {};
   const held = found.filter && $("same").checked && newest.filtered !== undefined;
-  raw.want((held ? newest.filtered : onlySted(found) ? newest.sted : newest.seen ?? newest.raw) + aside(found));
+  raw.want((held ? newest.filtered : onlyOne(found) ? newest.decides : newest.seen ?? newest.raw) + aside(found));
   if (found.filter) second.want(newest.filtered);
   if (found.lapse) made.want(newest.reconstructed);
 }
@@ -230,11 +230,12 @@ function drawFrames(found) {
     }
   }
   $("project").hidden = !(found.planes > 1);
-  $("sted").hidden = !found.only_sted;
-  $("sted").setAttribute("aria-pressed", String(only));
+  $("only-one").hidden = !found.only_one;
+  text("only-one", `${found.mode === "sted" ? "STED" : found.mode} only`);
+  $("only-one").setAttribute("aria-pressed", String(only));
   $("camera").hidden = !found.cameras?.length;
   text("camera", found.cameras?.[camera ?? found.seen_camera] ?? "");
-  const newest = onlySted(found) ? found.sted : found.frame;
+  const newest = onlyOne(found) ? found.decides : found.frame;
   if (following && newest) describe(newest);
   for (const key of ["measured", "reconstructed", "audited", "missing", "flagged", "filtered"]) text(`n-${key}`, String(found.counts?.[key] ?? 0));
   $("filtered-box").hidden = !found.filter;
@@ -306,7 +307,7 @@ function setFollowing(on) {
 function step(by) {
   if (!fields.length) {
     const now = chosen ?? raw.number ?? state?.newest?.raw ?? 0;
-    if (!onlySted(state)) { choose(now + by); return; }
+    if (!onlyOne(state)) { choose(now + by); return; }
     const others = frames.filter(isWanted).map((one) => one[0]);
     const next = by > 0 ? others.find((one) => one > now) : others.filter((one) => one < now).pop();
     if (next !== undefined) choose(next);
@@ -454,10 +455,10 @@ function project() {
   raw.want(raw.wanted, true);
 }
 
-function toggleSted() {
-  if ($("sted").hidden) return;
+function toggleOnlyOne() {
+  if ($("only-one").hidden) return;
   only = !only;
-  localStorage.setItem("sted only", String(only));
+  localStorage.setItem("only one", String(only));
   drawFrames(state);
   drawMarks();
 }
@@ -502,7 +503,7 @@ $("stop").onclick = stop;
 $("finish").onclick = finish;
 $("accept").onclick = () => best !== null && accept(best);
 $("report").onclick = $("result-report").onclick = report;
-$("sted").onclick = toggleSted;
+$("only-one").onclick = toggleOnlyOne;
 $("camera").onclick = () => {
   const [count, now] = [state.cameras.length, camera ?? state.seen_camera];
   camera = (now + 1) % count;
@@ -551,7 +552,7 @@ document.addEventListener("visibilitychange", () => { if (!document.hidden) pane
 addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
   if (["INPUT", "SELECT", "TEXTAREA"].includes(event.target.tagName)) return;
-  const act = { p: pause, s: stop, l: () => setFollowing(true), ArrowLeft: () => step(-1), ArrowRight: () => step(1), "+": () => zoom(1.5), "=": () => zoom(1.5), "-": () => zoom(1 / 1.5), 0: () => zoom(0), a: () => panes.forEach((pane) => pane.image && pane.toggleAuto()), c: recolour, m: toggleSted, z: project, r: report, t: retone, "?": () => $("keys").showModal(), Escape: () => pointing.take(null) }[event.key];
+  const act = { p: pause, s: stop, l: () => setFollowing(true), ArrowLeft: () => step(-1), ArrowRight: () => step(1), "+": () => zoom(1.5), "=": () => zoom(1.5), "-": () => zoom(1 / 1.5), 0: () => zoom(0), a: () => panes.forEach((pane) => pane.image && pane.toggleAuto()), c: recolour, m: toggleOnlyOne, z: project, r: report, t: retone, "?": () => $("keys").showModal(), Escape: () => pointing.take(null) }[event.key];
   if (act) { event.preventDefault(); act(); }
 });
 
