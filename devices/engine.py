@@ -274,9 +274,11 @@ class StrictEngine(MDAEngine):
                 )
             else:
                 time.sleep(TICK_S)
-            if (cancel or gate.shut) and not halted:
+            if gate.shut:
+                gate.check()  # what is still exposed is so in the dark
+            if cancel and not halted:
+                sequence.halt()  # with the frame under way
                 light.off()
-                sequence.halt()
                 halted = True
         if number < len(frames):
             gate.check()

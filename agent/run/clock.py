@@ -22,6 +22,8 @@ from agent.record.recording import Recording
 from devices.autofocus import Autofocus
 from devices.shot import Shot
 
+_SLEPT_S = 0.05
+"""How far the clock comes ahead of `time.monotonic` only where the computer slept (s)."""
 _Step = TypeVar("_Step", Shot, Autofocus)
 
 
@@ -65,6 +67,7 @@ class Clock:
         self._stood_at = schedule_s
         self._since: float | None = None
         self._shifted_s = shifted_s
+        self._ahead_s = 0.0
 
     @classmethod
     def of(cls, recording: Recording, simulated_s: Callable[[], float | None]) -> Clock:
@@ -97,9 +100,23 @@ class Clock:
         simulated = self._simulated_s()
         return self._now() - self._born if simulated is None else simulated
 
-    def ago_s(self, at_s: float) -> float:
-        """How long ago it was `at_s` of `time.monotonic` (s); 0 where the sample is simulated."""
-        return 0.0 if self._simulated_s() is not None else max(0.0, time.monotonic() - at_s)
+    def times_s(self, at_s: float | None = None) -> tuple[float, float]:
+        """Time of a frame, and of the schedule (s).
+
+        Parameters
+        ----------
+        at_s
+            When it was taken, on `time.monotonic`; now if absent, or if the sample is simulated.
+        """
+        if at_s is None or self._simulated_s() is not None:
+            return self.time_s, self.schedule_s
+        # Read one after the other, the second may be late: the largest difference is the true one.
+        ahead_s = self._now() - time.monotonic()
+        if not 0 <= self._ahead_s - ahead_s <= _SLEPT_S:
+            self._ahead_s = ahead_s
+        moment = at_s + self._ahead_s
+        since = moment if self._since is None else self._since
+        return moment - self._born, self._stood_at + moment - since
 
     def go(self) -> None:
         """Let the schedule continue."""

@@ -400,9 +400,7 @@ class Loop:
 
     def _deliver(self, pending: Pending, arrived: Arrived | None) -> Frame:
         """Raw pixels on disk, then the ledger's rows, then the frame for the plan."""
-        ago_s = self._clock.ago_s(arrived.at_s) if arrived is not None else 0.0
-        at = self._clock.time_s - ago_s
-        scheduled = self._clock.schedule_s - ago_s
+        at, scheduled = self._clock.times_s(None if arrived is None else arrived.at_s)
         numbered = list(enumerate(pending.images, pending.index))
         for (index, pixels), stored in zip(numbered, pending.stored, strict=True):
             self._images.write(index, pixels, stored, self.microscope.pixel_um)
