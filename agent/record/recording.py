@@ -128,6 +128,11 @@ class Recording:
                 recording._take(entry, announced)
             except ValueError as error:
                 raise ledger.wrong(entry.seq, entry.kind, str(error)) from None
+        if (last := max(recording.taken, default=None)) is not None:
+            shot = recording.taken[last].shot
+            if "camera" in shot and shot["camera"]["index"] + 1 < shot["camera"]["of"]:
+                row = next(entry for entry in ledger.of_frame(last) if entry.kind == "frame")
+                raise ledger.wrong(row.seq, row.kind, f"frame {last}: others of its shot lack")
         recording.lost += filter(_of_light, announced.values())
         return recording
 
@@ -173,10 +178,25 @@ class Recording:
                 raise ValueError(f"frame {index} was not announced")
             data["at"] = entry.at
             self.taken[index] = Taken(as_received(shot, data), data)
+            self._check_at_once(index, shot)
         elif entry.kind == "score" and index in self.taken:
             self.taken[index].score = score_from_dict(data)
         elif entry.kind == "filtered" and index in self.taken:
             self.taken[index].filtered = data
+
+    def _check_at_once(self, index: int, shot: dict[str, Any]) -> None:
+        """Check that a frame follows those that the camera gave together with it."""
+        if (camera := shot.get("camera")) is None:
+            return
+        at, of = camera["index"], camera["of"]
+        before = self.taken[index - 1].shot.get("camera") if index - 1 in self.taken else None
+        whole = before is None or before["index"] + 1 == before["of"]
+        expected = (0, of) if before is None or whole else (before["index"] + 1, before["of"])
+        if (at, of) != expected:
+            raise ValueError(f"`camera`: frame {index} cannot be number {at} of {of} in its shot")
+        group = range(index - at, index + 1)
+        if at + 1 == of and sum(self.taken[one].seen for one in group) != 1:
+            raise ValueError(f"`camera.seen`: of the {of} frames of a shot, one is decided on")
 
     def shots(self) -> dict[int, Taken]:
         """The first frames of all shots, by number; of most cameras these are all frames."""

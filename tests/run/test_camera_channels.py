@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import copy
+import json
+import re
+import shutil
+import sqlite3
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +22,7 @@ from numpy.typing import NDArray
 from agent.config.reading import UserError
 from agent.offline.files.export import export
 from agent.record.folder import read_config
+from agent.record.ledger import DamagedLedger
 from agent.record.raw import RawFrames
 from agent.record.reader import open_run
 from agent.record.summary import summarize
@@ -224,3 +230,45 @@ def test_a_run_goes_on_with_the_channels_it_was_begun_with(tmp_path: Path) -> No
         file.write_text(file.read_text("utf-8").replace(begun, now), encoding="utf-8")
         with pytest.raises(UserError, match=said):
             Session(read_config(run), file, run).run()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of three shots; not to be changed."""
+    folder = tmp_path_factory.mktemp("whole")
+    result, run = run_session(folder, session={}, **parts(live={"frames": 3}))
+    assert result.status == "completed", result.reason
+    return run
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "frame", "said"),
+    [
+        ("index", 0, 3, "`camera`: frame 3 cannot be number 0 of 2 in its shot"),
+        ("index", 1, 2, "`camera`: frame 2 cannot be number 1 of 2 in its shot"),
+        ("of", 3, 3, "`camera`: frame 3 cannot be number 1 of 3 in its shot"),
+        ("of", 1, 3, "`camera.of`: found 1: out of bounds"),
+        ("of", 10**9, 3, "`camera.of`: found 1000000000: out of bounds"),
+        ("seen", True, 3, "`camera.seen`: of the 2 frames of a shot, one is decided on"),
+        ("seen", False, 2, "`camera.seen`: of the 2 frames of a shot, one is decided on"),
+        (None, None, 5, "frame 4: others of its shot lack"),
+    ],
+)
+def test_a_ledger_that_no_run_wrote_is_refused(
+    whole: Path, tmp_path: Path, key: str | None, value: object, frame: int, said: str
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(whole, run)
+    with closing(sqlite3.connect(run / "ledger.sqlite")) as db, db:
+        if key is None:
+            db.execute("DELETE FROM entries WHERE kind = 'frame' AND frame = ?", (frame,))
+        else:
+            at = f"$.camera.{key}"
+            text = json.dumps(value)
+            db.execute(
+                "UPDATE entries SET data = json_set(data, ?, json(?)) "
+                "WHERE kind = 'shot' AND frame = ?",
+                (at, text, frame),
+            )
+    with pytest.raises(DamagedLedger, match=re.escape(said)):
+        recorded(run)
