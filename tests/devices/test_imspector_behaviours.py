@@ -17,6 +17,8 @@ from tests.helpers.runs import recorded
 
 ENDS = {"interlocked": "STED_775 does not emit", "closed": "is not open in Imspector"}
 """How a run ends that cannot go on."""
+SLOWLY = {**SCOPE["settings"], "dwell": {**SCOPE["settings"]["dwell"], "start": 100}}
+"""Frames that take longer than calls do on a busy machine."""
 FAULTS = {
     "disconnected": ["closed by the server"],
     "hung": ["did not answer within 0.5 s"],
@@ -35,9 +37,7 @@ def test_what_is_recorded_is_what_was_scanned_at(
 ) -> None:
     server = serve(behaviours=(behaviour,))
     begun = time.monotonic()
-    # Long enough that half of it is not the time that calls take on a busy machine.
-    slowly = {**SCOPE["settings"], "dwell": {**SCOPE["settings"]["dwell"], "start": 100}}
-    changes = {"settings": slowly} if behaviour == "stopped" else {}
+    changes = {"settings": SLOWLY} if behaviour == "stopped" else {}
     result, run = live(tmp_path, frames=5, **changes)
     assert not server.scanning and not server.locked and result.safe, result.reason
     assert server.dark or behaviour == "closed"  # it has its powers when a person opens it
