@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -26,6 +27,16 @@ class _Worker(threading.Thread):
         while (call := self.work.get()) is not None:
             call.make()
 
+    def successor(self) -> _Worker:
+        """Make another one, which makes the calls that wait behind one that hangs."""
+        other = _Worker()
+        with suppress(queue.Empty):
+            while True:
+                other.work.put(self.work.get_nowait())
+        self.work.put(None)
+        other.start()
+        return other
+
 
 class _Call:
     def __init__(self, work: Callable[[], Any]) -> None:
@@ -33,8 +44,11 @@ class _Call:
         self._done = threading.Event()
         self._result: Any = None
         self._error: BaseException | None = None
+        self._given_up = False
 
     def make(self) -> None:
+        if self._given_up:  # nobody waits for it, and it had not begun
+            return
         try:
             self._result = self._work()
         except BaseException as error:
@@ -43,6 +57,7 @@ class _Call:
 
     def result(self, limit_s: float) -> Any:
         if not self._done.wait(limit_s):
+            self._given_up = True
             raise TimeoutError
         if self._error is not None:
             raise self._error
@@ -51,6 +66,8 @@ class _Call:
 
 class Calls:
     """Makes all calls in one thread, which is left behind where one of them hangs.
+
+    Those that wait behind it are made by another thread then.
 
     Parameters
     ----------
@@ -90,7 +107,6 @@ class Calls:
         except TimeoutError:
             with self._lock:
                 if self._worker is worker:
-                    self._worker = None
-            worker.work.put(None)
+                    self._worker = worker.successor()
             raise NoReply(f"Imspector did not answer within {limit_s:g} s: {what}") from None
         return found
