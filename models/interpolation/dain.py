@@ -74,6 +74,14 @@ class Dain(Interpolator):
     True
     """
 
+    limits = (
+        "In the manner of DAIN, and not that network: learned visibility is in the place of depth,"
+        " of which fluorescence has none, its context comes from its own pyramid, and its"
+        " rectification is smaller. As published it began with flow, depth and features that had"
+        " been trained on photographs and films; here nothing had, and `recipe` says how short the"
+        " training was. Its figures say nothing of the publication's.",
+    )
+
     def __init__(
         self,
         widths: Sequence[int] = (16, 32, 48, 64),

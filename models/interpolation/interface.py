@@ -54,9 +54,12 @@ class Interpolator(nn.Module, ABC):
     multiple
         Rows and columns that `estimate` gets are multiples of this power of two; `forward` takes
         frames of any size and continues them at their edges.
+    limits
+        What its cards say of how it differs from the network that it is named after.
     """
 
     multiple: int = 1
+    limits: tuple[str, ...] = ()
 
     @property
     def bytes_a_pixel(self) -> int:

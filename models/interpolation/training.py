@@ -139,6 +139,7 @@ def train(
         "limits": [
             *([_SIMULATED] if any(clean) else []),
             *([_NOISY] if not all(clean) else []),
+            *network.limits,
             *_LIMITS,
         ],
     }

@@ -63,6 +63,13 @@ class ZoomingSlowMo(Interpolator):
     """
 
     multiple = 1 << (_LEVELS - 1)
+    limits = (
+        "In the manner of Zooming SlowMo, and not that network: two frames go in and one comes out,"
+        " where four went in and seven came out, so that its memory has one step each way."
+        " As published it has 64 channels and 45 residual blocks, and was trained for 600,000 steps"
+        " of 16 crops; see `architecture` and `recipe` for how much less this is. Its figures say"
+        " nothing of the publication's.",
+    )
 
     def __init__(self, channels: int = 64, groups: int = 8, front: int = 5, back: int = 40) -> None:
         super().__init__()

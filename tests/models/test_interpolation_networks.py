@@ -14,13 +14,15 @@ from models.interpolation.adaptive_warping import adapted, open_kernels
 from models.interpolation.correlation import correlation
 from models.interpolation.dain import _projected
 from models.interpolation.deformable import deform
-from models.interpolation.interface import Interpolator
-from models.interpolation.losses import of_stages
+from models.interpolation.interface import Interpolator, Staged
+from models.interpolation.losses import of_stages, total
 from models.interpolation.networks import NETWORKS, build
 from models.interpolation.normalization import as_type, levels
 from models.interpolation.screen import screen_movie
 from models.interpolation.warping import backward, resized, splat
+from models.interpolation.weights import read_interpolator, shipped
 from models.interpolation.zs import ZoomingSlowMo
+from models.restoration.network import Laplace
 from models.restoration.normalization import Normalization
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -371,3 +373,40 @@ class TestScreening:
         frames = self.frames()
         frames[3][4, 4] = np.nan
         assert screen_movie(frames).kept == tuple(range(8))
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_cards_say_how_a_network_differs_from_its_namesake(name: str) -> None:
+    loaded = read_interpolator(name)
+    limits = loaded.card["limits"]
+    assert set(loaded.network.limits) <= set(limits)
+    if name != "flow":
+        assert any("and not that network" in limit for limit in limits)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_wider_networks_are_known_to_need_more_memory(name: str) -> None:
+    wide = {"flow": {"synthesis": [12, 16]}, "zs": {"channels": 8}, "dain": {"rectify": 16}}
+    small, large = build(TINY[name]), build(TINY[name] | wide[name])
+    # At least both outputs and the frames, single precision.
+    assert 16 < small.bytes_a_pixel < large.bytes_a_pixel
+
+
+def test_a_mean_is_learned_where_a_median_leaves_out_what_leaps() -> None:
+    """In three of ten targets it is here: the mean shows three tenths of it, the median nothing."""
+    targets = torch.zeros(10, 1, 16, 16)
+    targets[:3] = 1.0
+    images = torch.stack([targets] * 5, 1)[:, :, 0]
+    learned = {}
+    for loss in ("charbonnier", "mean"):
+        level = torch.full((1,), 0.2, requires_grad=True)
+        optimizer = torch.optim.Adam([level], 0.02)
+        for _ in range(200):
+            location = level.expand(10, 1, 16, 16)
+            told = Staged(Laplace(location, torch.full_like(location, 0.1)), [])
+            optimizer.zero_grad()
+            total(loss, 0.5, told, images).backward()  # type: ignore[no-untyped-call]  # torch's
+            optimizer.step()
+        learned[loss] = float(level.detach())
+    assert learned["charbonnier"] < 0.02
+    assert learned["mean"] == pytest.approx(0.3, abs=0.02)
