@@ -142,53 +142,58 @@ def adjusted(examples: Sequence[Example]) -> Adjusted | None:
     if len(examples) < LEAST:
         return None
     before, after, errors = [], [], np.zeros(2)
-    halves = [list(examples[start::2]) for start in (0, 1)]
-    for learned, judged in (halves, halves[::-1]):
-        adjustment = _learned(learned)
+    tables = [_tried(one) for one in examples]
+    for start in (0, 1):
+        judged, learned = examples[start::2], examples[1 - start :: 2]
+        adjustment = _spread(learned, _shape(tables[1 - start :: 2]))
         for one in judged:
             image = adjustment.image(one.image, one.before, one.after, one.t)
             before.append(_covered(one.image, one.sd, one.true))
             after.append(_covered(image, adjustment.sd(image, one.sd, one.t), one.true))
             errors += [np.mean(np.square(made - one.true)) for made in (one.image, image)]
     gain = float(10 * np.log10(errors[0] / errors[1])) if errors[1] > 0 else 0.0
-    return Adjusted(
-        _learned(examples), len(examples), float(np.mean(before)), float(np.mean(after)), gain
-    )
+    adjustment = _spread(examples, _shape(tables))
+    covered = float(np.mean(before)), float(np.mean(after))
+    return Adjusted(adjustment, len(examples), *covered, gain)
 
 
-def _learned(examples: Sequence[Example]) -> Adjustment:
-    blur_px, blend = _shape(examples)
-    return _spread(examples, Adjustment(blur_px, blend))
+_Table = NDArray[np.float64]
+"""Of one example: squared error over the variance of the measured frame, and the intensity of the
+foreground over that of the measured one; 2 × blurs × blends."""
 
 
-def _shape(examples: Sequence[Example]) -> tuple[float, float]:
+def _tried(one: Example) -> _Table:
+    """What each blur and blend makes of an example."""
+    middle = 4 * one.t * (1 - one.t)
+    mask, floor = _foreground(one), float(np.percentile(one.true, 1))
+    light = float(np.sum(one.true[mask] - floor)) or 1.0
+    # Each frame counts by its own contrast, so that one that bleached is heard.
+    contrast = float(np.var(one.true)) or 1.0
+    image = np.asarray(one.image, np.float32)
+    to_blend = np.float32(middle) * (_blend(one.before, one.after, one.t) - image)
+    table = np.empty((2, len(BLURS_PX), len(BLENDS)))
+    for row, blur_px in enumerate(BLURS_PX):
+        # A blur of a sum is the sum of the blurs.
+        calm, toward = (_blurred(part, blur_px * middle**0.5) for part in (image, to_blend))
+        for column, share in enumerate(BLENDS):
+            trial = calm + np.float32(share) * toward
+            error = float(np.mean(np.square(trial - one.true)))
+            table[:, row, column] = error / contrast, float(np.sum(trial[mask] - floor)) / light
+    return table
+
+
+def _shape(tables: Sequence[_Table]) -> Adjustment:
     """Blur and blend that bring the frames nearest, and cost little of their foreground.
 
-    Blur and the places where something might have been, too, take light from where it is. The
+    Blur, and what may be in two places and is shown in both, take light from where it is. The
     nearest frame may do so by a tenth, which is a lot to anyone who measures intensities.
     """
-    foregrounds = [_foreground(one) for one in examples]
-    floors = [float(np.percentile(one.true, 1)) for one in examples]
-    found: dict[tuple[float, float], tuple[float, float]] = {}
-    for blur_px in BLURS_PX:
-        for blend in BLENDS:
-            trial, error, bright = Adjustment(blur_px, blend), 0.0, 0.0
-            for one, mask, floor in zip(examples, foregrounds, floors, strict=True):
-                image = trial.image(one.image, one.before, one.after, one.t)
-                # Each frame counts by its own contrast, so that one that bleached is heard.
-                scale = float(np.var(one.true)) or 1.0
-                error += float(np.mean(np.square(image - one.true))) / scale
-                light = float(np.sum(one.true[mask] - floor)) or 1.0
-                bright += float(np.sum(image[mask] - floor)) / light
-            found[blur_px, blend] = error, bright / len(examples)
-    plain_error, plain_bright = found[0.0, 0.0]
-    least = min(plain_bright, 1.0) - _LOSS
-    allowed = {
-        shape: error
-        for shape, (error, bright) in found.items()
-        if bright >= least and error <= _WORTH * plain_error
-    }
-    return min(allowed, key=lambda shape: allowed[shape]) if allowed else (0.0, 0.0)
+    error, bright = np.mean(tables, 0)
+    allowed = (bright >= min(bright[0, 0], 1.0) - _LOSS) & (error <= _WORTH * error[0, 0])
+    if not allowed.any():
+        return Adjustment()
+    row, column = np.unravel_index(int(np.where(allowed, error, np.inf).argmin()), error.shape)
+    return Adjustment(BLURS_PX[row], BLENDS[column])
 
 
 def _spread(examples: Sequence[Example], shape: Adjustment) -> Adjustment:
