@@ -183,6 +183,11 @@ class MicroscopeConfig(Model):
     modules: Path | None = Field(
         None, description="folder that modules of `python_devices` lie in; the config's if absent"
     )
+    guard: bool = Field(
+        True,
+        description="a process beside the run makes it dark if the run's own is killed; not for "
+        "simulated devices, which end with it",
+    )
     camera: str | None = Field(None, description="label, if not the configuration's own")
     camera_channels: tuple[str, ...] = Field(
         (),

@@ -35,6 +35,10 @@ _EVERYBODYS = 0o666
 _HERE = ("", "localhost", "127.0.0.1", "::1")
 
 
+class Occupied(BindingError):
+    """Another session has the microscope open."""
+
+
 def occupy(config: MicroscopeConfig, base: Path) -> ExitStack:
     """Take a config's microscope for this process; closing what is returned lets go of it.
 
@@ -47,7 +51,7 @@ def occupy(config: MicroscopeConfig, base: Path) -> ExitStack:
 
     Raises
     ------
-    BindingError
+    Occupied
         Another session has it open; says which.
     """
     taken = ExitStack()
@@ -89,7 +93,7 @@ def _take(file: Path, at: tuple[str, ...]) -> FileLock:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise BindingError(at, f"is in use by {_told(who)}; one session at a time") from None
+        raise Occupied(at, f"is in use by {_told(who)}; one session at a time") from None
     with suppress(OSError):
         who.unlink(missing_ok=True)  # another person's could not be written over
         about = {

@@ -486,6 +486,7 @@ def config(**parts: Any) -> dict[str, Any]:
             "pixel_size_nm": 20,
             "exposure": {"camera_ms": 10},
             "timeout_s": 20,
+            "guard": False,  # a process more for each of hundreds of runs
             "fields": {"rows": 2, "columns": 2},
             "settings": {
                 "excitation_power": power("Excitation", 5),

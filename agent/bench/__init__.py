@@ -37,10 +37,11 @@ _BENCHES = {
     "gpu": "the networks on a GPU against the CPU, their time, and failures that are provoked",
     "storm": "signals at random moments of a run, with devices that stay on: dark after each",
     "fuzz": "damaged and hostile files: each is read, or refused in words",
+    "guard": "SIGKILL of a lit run, with devices that stay on: dark within seconds",
     "kill": "SIGKILL at random moments: no frame lost, resume completes",
     "long": "a run of a night's length: time and memory of each frame and of each command",
 }
-_TESTS = ("imspector", "gpu", "storm", "fuzz", "kill", "long")
+_TESTS = ("imspector", "gpu", "storm", "fuzz", "guard", "kill", "long")
 _LONG = ("optimizer", "restoration", "interpolation", "tuning")
 
 

@@ -225,6 +225,7 @@ def config(log: Path, *, frames: int = 3, interval_s: float = 0.0, **microscope:
             },
             "pixel_size_nm": 20,
             "exposure": {"camera_ms": 10},
+            "guard": False,
             "settings": {
                 "excitation_power": power("Excitation", 5),
                 "depletion_power": power("Depletion", 100),

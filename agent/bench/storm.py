@@ -12,19 +12,15 @@ import os
 import random
 import shutil
 import signal
-import sys
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import asdict, dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from agent.bench import lit
+from agent.bench.forked_runs import TIMEOUT_S, finished, import_all, said, start, wait
 from agent.bench.measurement import Check, Measurement
 from agent.config.reading import UserError
 
@@ -35,11 +31,8 @@ _WHOLE = 10
 _KINDS = ("INT", "INT ×2", "INT ×10", "TERM", "HUP", "TSTP", "QUIT")
 _HEARD_S = 0.15
 """Time (s) until a signal is heard: Python's main thread has its turn by then."""
-_TIMEOUT_S = 60.0
 _EARLY = 0.15
 """Share of the signals that come before any device is loaded."""
-_FRAMES = 8
-_INTERVAL_S = 0.05
 
 
 @dataclass(slots=True)
@@ -103,7 +96,7 @@ def storm(signals: int, seed: int, folder: Path) -> list[Case]:
         Existing folder for the runs.
     """
     rng = random.Random(seed)
-    _import(folder / "imports")
+    import_all(folder / "imports")
     starts, lasts = _lasts(folder / "undisturbed")
     cases = []
     for number in range(signals):
@@ -116,34 +109,20 @@ def storm(signals: int, seed: int, folder: Path) -> list[Case]:
     return cases
 
 
-def _import(place: Path) -> None:
-    """Import here everything that a run imports on its way, so that its forks need not."""
-    process = _start(place, whole=False)
-    _finished(process, place)
-    for name in (place / "modules.txt").read_text(encoding="utf-8").split():
-        with suppress(Exception):
-            import_module(name)
-
-
 def _lasts(place: Path) -> tuple[float, float]:
     """Seconds that an undisturbed run takes to its first device, and from there on."""
     began = time.monotonic()
-    _finished(_start(place, whole=False), place)
+    finished(start(place, whole=False), place)
     first = lit.commands(place / "devices.log")[0].at
     return first - began, time.monotonic() - first
 
 
-def _finished(process: int, place: Path) -> None:
-    if (status := _wait(process, _TIMEOUT_S)) != 0:
-        raise RuntimeError(f"a run without any signal ended with {status}: {_said(place)}")
-
-
 def _strike(case: Case, place: Path, rng: random.Random) -> None:
-    process = _start(place, case.whole)
+    process = start(place, case.whole)
     name, _, times = case.kind.partition(" ×")
     number = getattr(signal, f"SIG{name}")
     log = place / "devices.log"
-    end = time.monotonic() + _TIMEOUT_S
+    end = time.monotonic() + TIMEOUT_S
     while not case.early and not log.exists() and time.monotonic() < end:
         time.sleep(0.002)
     time.sleep(case.after_s)
@@ -153,94 +132,25 @@ def _strike(case: Case, place: Path, rng: random.Random) -> None:
     for _ in range(int(times or 1)):
         os.kill(process, number)
         if status is None and int(times or 1) > 1:
-            status = _wait(process, rng.uniform(0.01, 0.5), give_up=False)
+            status = wait(process, rng.uniform(0.01, 0.5), give_up=False)
         if status is not None:
             break
     if case.kind == "TSTP":
-        status = _wait(process, _TIMEOUT_S, stopped=True)
+        status = wait(process, TIMEOUT_S, stopped=True)
         if status == "stopped":
             case.lit_asleep = lit.left_lit(log)
             os.kill(process, signal.SIGCONT)
             status = None
     if status is None:
-        status = _wait(process, _TIMEOUT_S)
+        status = wait(process, TIMEOUT_S)
     case.status = int(status)
     case.lit = lit.left_lit(log)
     if case.kind != "TSTP":
         late = lit.switched_on(log, sent + _HEARD_S)
         case.late = [f"{each.device} {each.value} {each.at - sent:.2f} s later" for each in late]
     if not case.good:
-        case.said = _said(place)
+        case.said = said(place)
     shutil.rmtree(place, ignore_errors=True)
-
-
-def _start(place: Path, whole: bool) -> int:
-    """Start `stedfast run` in a process, in a group of its own; returns its number."""
-    place.mkdir()
-    data = lit.config(place / "devices.log", frames=_FRAMES, interval_s=_INTERVAL_S)
-    data["analysis"] = {"score": False}
-    file = place / "storm.yaml"
-    file.write_text(yaml.safe_dump(data, sort_keys=False), encoding="utf-8")
-    arguments = ["run", str(file), "--out", str(place / "run")]
-    process = os.fork()
-    if process:
-        os.setpgid(process, process)
-        return process
-    try:
-        os.setpgid(0, 0)
-        said = os.open(place / "said.txt", os.O_WRONLY | os.O_CREAT)
-        for stream in (1, 2):
-            os.dup2(said, stream)
-        if whole:
-            os.execv(sys.executable, [sys.executable, "-m", "agent.cli", *arguments])
-        sys.argv = ["stedfast", *arguments]
-        _run(place)
-    except KeyboardInterrupt:  # likewise
-        os._exit(130)
-    finally:
-        os._exit(70)
-
-
-def _run(place: Path) -> None:
-    """The command in a forked process, up to where Python would end."""
-    from agent.cli import main
-
-    code = 71
-    try:
-        main()
-    except SystemExit as left:
-        code = left.code if isinstance(left.code, int) else 0
-    except KeyboardInterrupt:  # before its first line
-        code = 130
-    with suppress(KeyboardInterrupt):
-        (place / "modules.txt").write_text(" ".join(sys.modules), encoding="utf-8")
-    os._exit(code)
-
-
-def _wait(process: int, seconds: float, *, give_up: bool = True, stopped: bool = False) -> Any:
-    """The exit code, negative for a signal; None, or the process's end, where it takes longer."""
-    end = time.monotonic() + seconds
-    while True:
-        found, status = os.waitpid(process, os.WNOHANG | (os.WUNTRACED if stopped else 0))
-        if found and os.WIFSTOPPED(status):
-            return "stopped"
-        if found:
-            return os.waitstatus_to_exitcode(status)
-        if time.monotonic() > end:
-            break
-        time.sleep(0.005)
-    if not give_up:
-        return None
-    os.kill(process, signal.SIGKILL)
-    os.waitpid(process, 0)
-    return -int(signal.SIGKILL)
-
-
-def _said(place: Path) -> str:
-    try:
-        return (place / "said.txt").read_text(encoding="utf-8", errors="replace")[-1500:]
-    except OSError:
-        return ""
 
 
 def measure(*, quick: bool, seeds: int | None) -> Measurement:

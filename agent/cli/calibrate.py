@@ -12,7 +12,7 @@ from agent.cli.terminal import err, out, say
 from agent.config import load
 from agent.plans.calibration import NotCalibrated
 from agent.record.folder import begun_folder
-from agent.run import EXIT_CODES, Session, open_microscope
+from agent.run import EXIT_CODES, Session, guarded, open_microscope
 from agent.run.calibrate import check_places, plan_of_places, result_of, run_config, written
 from agent.run.signals import interrupts
 from devices.pixels import ALIKE
@@ -31,12 +31,15 @@ def calibrate(
     config = run_config(load(source, overrides, code=False), source, mode)
     with interrupts() as seen:
         with (
+            guarded(config, source, seen) as guard,
             open_microscope(config, source, seen) as microscope,
             begun_folder(config, Path(), folder, "calibrate") as made,
         ):
             make_plan = plan_of_places(check_places(microscope, config.live.mode, source))
             own = microscope.config.mounting
-            session = Session(config, source, made, microscope=microscope, make_plan=make_plan)
+            session = Session(
+                config, source, made, microscope=microscope, make_plan=make_plan, guard=guard
+            )
             with showing(session.progress, err) as watch:
                 result = session.run(watch)
         if not result.safe:

@@ -55,16 +55,17 @@ def run(
     with interrupts() as seen:
         checked = load(config, lines)
         from agent.record.folder import begun_folder
-        from agent.run import Session, open_microscope
+        from agent.run import Session, guarded, open_microscope
         from agent.ui.view.serve import viewed
 
         place = page.place.check()
         # Opened before the folder is made, so that a wrong config leaves nothing behind.
         with (
+            guarded(checked, config, seen) as guard,
             open_microscope(checked, config, seen) as microscope,
             begun_folder(checked, Path(), folder) as made,
         ):
-            session = Session(checked, config, made, microscope=microscope)
+            session = Session(checked, config, made, microscope=microscope, guard=guard)
             with viewed(made, place, say, show=page.show) if view else nullcontext():
                 _work(session)
 
@@ -103,17 +104,19 @@ def resume(
     from agent.run.trust import read_trusted
 
     config = read_trusted(folder, trust=trust)
-    with interrupts():
+    with interrupts() as seen:
         if summarize(folder)["status"] == "completed":
             say(f"{folder}: is complete already, nothing to do")
             return
-        from agent.run import Session
+        from agent.run import Session, guarded
         from agent.ui.view.serve import viewed
 
-        place = page.place.check()
-        session = Session(config, folder / "config.yaml", folder, accept_changes=accept_changes)
-        with viewed(folder, place, say, show=page.show) if view else nullcontext():
-            _work(session)
+        place, source = page.place.check(), folder / "config.yaml"
+        with (
+            guarded(config, source, seen) as guard,
+            viewed(folder, place, say, show=page.show) if view else nullcontext(),
+        ):
+            _work(Session(config, source, folder, accept_changes=accept_changes, guard=guard))
 
 
 def check(config: ConfigFile, overrides: Overrides = None) -> None:
@@ -175,6 +178,35 @@ def check(config: ConfigFile, overrides: Overrides = None) -> None:
             table.add_row("left as it is", f"{is_at}: light? give it a `safe` value")
         out.print(table)
     out.print(f"{config}: ready to run", soft_wrap=True)
+
+
+def safe(config: ConfigFile) -> None:
+    """Make a microscope dark: every shutter closed, every laser at its safe value, read back.
+
+    Never while another command has it open, which makes it safe itself at its
+    end. What it writes is what each device says afterwards.
+    """
+    checked = load(config, [], code=False)
+    from agent.config.reading import located
+    from devices.errors import BindingError
+    from devices.opening import open_core
+
+    with interrupts() as seen:
+        try:
+            with open_core(
+                checked.microscope, base=config.parent, seed=checked.seed, stop=seen
+            ) as held:
+                state = held.close("safe")
+        except BindingError as error:
+            raise located(config, ("microscope", *error.path), str(error)) from None
+    table = Table(show_header=False, box=None)
+    for one in state.readback:
+        table.add_row(one.name, f"{one.value}" + ("" if one.ok else f", not {one.expected}"))
+    out.print(table)
+    if not state.ok:
+        say(f"THE MICROSCOPE MAY NOT BE SAFE: {state.wrong}")
+        raise typer.Exit(1)
+    say(f"{config}: dark")
 
 
 def calibrate(

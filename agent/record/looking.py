@@ -9,6 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 
 State = tuple[int, int, bool]
+_TRIES = 10
+"""How often files that a session's end takes away meanwhile are looked at again."""
 
 
 class Look:
@@ -28,6 +30,13 @@ class Look:
 
     def connect(self) -> sqlite3.Connection:
         """Open it in the way that its place allows."""
+        for _ in range(_TRIES - 1):
+            # The session, or whatever mends what a killed one left, may end just now.
+            with suppress(FileNotFoundError):
+                return self._connect()
+        return self._connect()
+
+    def _connect(self) -> sqlite3.Connection:
         self._unchanging = None
         state = self._state()
         if not state[-1]:
@@ -65,7 +74,9 @@ class Look:
     def _state(self) -> State:
         """When the file was last written, its size, and whether it has a log with entries."""
         found = self._path.stat()
-        has_log = self._log.exists() and self._log.stat().st_size > 0
+        has_log = False
+        with suppress(FileNotFoundError):
+            has_log = self._log.stat().st_size > 0
         return found.st_mtime_ns, found.st_size, has_log
 
     def _is_logged(self) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from agent.run.ending import EXIT_CODES, Result, Status
+    from agent.run.guard import guarded
     from agent.run.opening import open_microscope
     from agent.run.progress import Progress
     from agent.run.session import Session
@@ -16,12 +17,13 @@ _HOMES = {
     "EXIT_CODES": "agent.run.ending",
     "Result": "agent.run.ending",
     "Status": "agent.run.ending",
+    "guarded": "agent.run.guard",
     "open_microscope": "agent.run.opening",
     "Progress": "agent.run.progress",
     "Session": "agent.run.session",
 }
 
-__all__ = ["EXIT_CODES", "Progress", "Result", "Session", "Status", "open_microscope"]
+__all__ = ["EXIT_CODES", "Progress", "Result", "Session", "Status", "guarded", "open_microscope"]
 
 
 def __getattr__(name: str) -> Any:

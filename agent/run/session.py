@@ -27,6 +27,7 @@ from agent.record.reconstructed import ReconstructedStore
 from agent.run import ending
 from agent.run.acquisition_thread import AcquisitionThread
 from agent.run.ending import Result, Status
+from agent.run.guard import Guard
 from agent.run.heartbeat import Heartbeat
 from agent.run.opening import choose_autofocus, open_microscope
 from agent.run.prepare import prepare
@@ -71,6 +72,8 @@ class Session:
         has `timelapse.tune`.
     accept_changes
         Continue with other weights than those that the run was begun with.
+    guard
+        What makes the microscope dark if this process dies; see `agent.run.guard`.
     """
 
     def __init__(
@@ -86,6 +89,7 @@ class Session:
         interpolate: Interpolate | None = None,
         tuner: MakeTuner | None = None,
         accept_changes: bool = False,
+        guard: Guard | None = None,
     ) -> None:
         for own in config.own.values():
             if make_plan is None or own.part is not PLAN:
@@ -100,6 +104,7 @@ class Session:
         self._interpolate = interpolate
         self._tuner = tuner
         self._accept_changes = accept_changes
+        self._guard = guard
         self.longest_queue = 0
         """Most frames that waited for their score at once."""
         self.progress = Progress(
@@ -133,6 +138,8 @@ class Session:
             with interrupts() as seen, ExitStack() as open_:
                 beside = self._begin_beside(open_, seen)
                 microscope = open_.enter_context(self._opened(seen))
+                if self._guard is not None:
+                    self._guard.ready()
                 return self._locked(microscope, beside, seen, watch)
         finally:
             taken.release()
@@ -192,12 +199,14 @@ class Session:
             self.progress,
             accept_changes=self._accept_changes,
         )
+        if self._guard is not None:
+            self._guard.watch(self.folder)
         beat = Heartbeat(self.folder, self.progress, work.parts.gate)
         watch = Watch(show, work.parts.journal)
         reason = "failed"
         cause: BaseException | None = None
         try:
-            reason = Supervisor(work, seen, watch, self.progress, beat).run()
+            reason = Supervisor(work, seen, watch, self.progress, beat, self._guard).run()
             # An error of a thread that is cut off below is no cause but a consequence.
             cause = work.error
         except Exception as error:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -43,7 +43,11 @@ class Interrupts:
         How often, and the signal that came last.
     suspended
         Ctrl-Z was pressed, and `suspend` has not been called yet.
+    resting
+        Called before this process stands still, if anything.
     """
+
+    resting: Callable[[], None] | None = None
 
     def __init__(self) -> None:
         self.count = 0
@@ -79,6 +83,8 @@ class Interrupts:
     def suspend(self) -> None:
         """Stand still as Ctrl-Z wants it, until the process is continued."""
         self.suspended = False
+        if self.resting is not None:
+            self.resting()
         held = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
         try:
             os.kill(os.getpid(), signal.SIGTSTP)

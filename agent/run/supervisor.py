@@ -13,6 +13,7 @@ from contextlib import suppress
 
 from agent.record.journal import Journal
 from agent.run.acquisition_thread import AcquisitionThread
+from agent.run.guard import Guard
 from agent.run.heartbeat import Heartbeat
 from agent.run.pause import StopTold
 from agent.run.progress import Progress
@@ -68,6 +69,8 @@ class Supervisor:
         Shows progress.
     progress, heartbeat
         Of the session.
+    guard
+        Replaced if its process dies; None where there is none.
     """
 
     def __init__(
@@ -77,9 +80,11 @@ class Supervisor:
         watch: Watch,
         progress: Progress,
         heartbeat: Heartbeat,
+        guard: Guard | None = None,
     ) -> None:
         self._work, self._seen, self._watch = work, seen, watch
         self._progress, self._heartbeat = progress, heartbeat
+        self._guard = guard
 
     def run(self) -> str:
         """Wait for the acquisition thread, or for a reason not to.
@@ -101,6 +106,8 @@ class Supervisor:
             self._watch(self._progress)
             work.heed()
             self._heartbeat.keep("running")
+            if self._guard is not None and (what := self._guard.check()) is not None:
+                work.parts.journal.fault(what, "go on", part="guard")
             failure = work.parts.failure
             if failure is not None and not work.asked_to_stop:
                 self._stop(failure)

@@ -115,7 +115,7 @@ def test_what_is_refused_before_any_work_shows_no_bar(
     assert code == 2 and len(err.splitlines()) == 1, err
 
 
-@pytest.mark.parametrize("name", ["gpu", "storm", "fuzz", "kill", "long"])
+@pytest.mark.parametrize("name", ["gpu", "storm", "fuzz", "guard", "kill", "long"])
 def test_a_bench_that_checks_has_the_code_of_its_checks(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -96,6 +96,24 @@ def test_a_killed_run_that_was_copied_is_read_with_its_log(
     assert_read(capsys, run, tmp_path)
 
 
+def test_a_log_that_is_cleared_up_meanwhile_is_not_missed(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by what mends the ledger of a killed run, between a reader's look and its copy."""
+    written_by_earlier_versions(run, killed=True)
+    (run / LOGS[1]).unlink()
+    copyfile = shutil.copyfile
+
+    def cleared_up(source: Path, target: str) -> None:
+        if source.name == LOGS[0] and source.exists():
+            Ledger(run).close()
+            assert not source.exists()
+        copyfile(source, target)
+
+    monkeypatch.setattr(looking.shutil, "copyfile", cleared_up)
+    assert len(recorded(run).taken) == 4
+
+
 def test_a_medium_that_refuses_to_be_written(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

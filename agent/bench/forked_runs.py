@@ -1,0 +1,133 @@
+"""Runs in forks of a process that has imported everything, with devices that stay lit.
+
+So moments of a run are chosen, and not moments of Python's start.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from agent.bench import lit
+
+TIMEOUT_S = 60.0
+"""Longest time of a run (s)."""
+
+
+def import_all(place: Path) -> None:
+    """Import here everything that a run imports on its way, so that its forks need not."""
+    process = start(place, whole=False)
+    finished(process, place)
+    for name in (place / "modules.txt").read_text(encoding="utf-8").split():
+        with suppress(Exception):
+            import_module(name)
+
+
+def finished(process: int, place: Path) -> None:
+    """Wait for a run that nothing disturbs.
+
+    Raises
+    ------
+    RuntimeError
+        It did not end as it should.
+    """
+    if (status := wait(process, TIMEOUT_S)) != 0:
+        raise RuntimeError(f"a run without any signal ended with {status}: {said(place)}")
+
+
+def start(
+    place: Path,
+    whole: bool,
+    *,
+    guard: bool = False,
+    frames: int = 8,
+    interval_s: float = 0.05,
+) -> int:
+    """Start `stedfast run` in a process, in a group of its own; returns its number.
+
+    Parameters
+    ----------
+    place
+        New folder for it: `devices.log` is what its devices write, `run` is its run's folder.
+    whole
+        A process of its own, rather than a fork of this one.
+    guard
+        With a process that makes it dark when it dies.
+    frames, interval_s
+        Of the run.
+    """
+    place.mkdir()
+    log = place / "devices.log"
+    data = lit.config(log, frames=frames, interval_s=interval_s, guard=guard)
+    data["analysis"] = {"score": False}
+    file = place / "storm.yaml"
+    file.write_text(yaml.safe_dump(data, sort_keys=False), encoding="utf-8")
+    arguments = ["run", str(file), "--out", str(place / "run")]
+    process = os.fork()
+    if process:
+        os.setpgid(process, process)
+        return process
+    try:
+        os.setpgid(0, 0)
+        said = os.open(place / "said.txt", os.O_WRONLY | os.O_CREAT)
+        for stream in (1, 2):
+            os.dup2(said, stream)
+        if whole:
+            os.execv(sys.executable, [sys.executable, "-m", "agent.cli", *arguments])
+        sys.argv = ["stedfast", *arguments]
+        _run(place)
+    except KeyboardInterrupt:  # likewise
+        os._exit(130)
+    finally:
+        os._exit(70)
+
+
+def _run(place: Path) -> None:
+    """The command in a forked process, up to where Python would end."""
+    from agent.cli import main
+
+    code = 71
+    try:
+        main()
+    except SystemExit as left:
+        code = left.code if isinstance(left.code, int) else 0
+    except KeyboardInterrupt:  # before its first line
+        code = 130
+    with suppress(KeyboardInterrupt):
+        (place / "modules.txt").write_text(" ".join(sys.modules), encoding="utf-8")
+    os._exit(code)
+
+
+def wait(process: int, seconds: float, *, give_up: bool = True, stopped: bool = False) -> Any:
+    """The exit code, negative for a signal; None, or the process's end, where it takes longer."""
+    end = time.monotonic() + seconds
+    while True:
+        found, status = os.waitpid(process, os.WNOHANG | (os.WUNTRACED if stopped else 0))
+        if found and os.WIFSTOPPED(status):
+            return "stopped"
+        if found:
+            return os.waitstatus_to_exitcode(status)
+        if time.monotonic() > end:
+            break
+        time.sleep(0.005)
+    if not give_up:
+        return None
+    os.kill(process, signal.SIGKILL)
+    os.waitpid(process, 0)
+    return -int(signal.SIGKILL)
+
+
+def said(place: Path) -> str:
+    """The end of what a run wrote."""
+    try:
+        return (place / "said.txt").read_text(encoding="utf-8", errors="replace")[-1500:]
+    except OSError:
+        return ""
