@@ -39,8 +39,13 @@ def written_by_earlier_versions(run: Path, *, killed: bool) -> None:
     """Leave the ledger as a session of an earlier version did: in SQLite's logged mode."""
     database = sqlite3.connect(run / "ledger.sqlite")
     database.execute("PRAGMA journal_mode=WAL")
+    last = database.execute("SELECT * FROM entries ORDER BY seq DESC LIMIT 1").fetchone()
+    # SQLite writes no page that is as it was.
     with database:
-        database.execute("UPDATE entries SET at = at")
+        database.execute("DELETE FROM entries WHERE seq = ?", last[:1])
+    with database:
+        database.execute("INSERT INTO entries VALUES (?, ?, ?, ?, ?)", last)
+    assert (run / LOGS[0]).stat().st_size > 0
     if killed:
         kept = {name: (run / name).read_bytes() for name in LOGS}
         main = (run / "ledger.sqlite").read_bytes()
