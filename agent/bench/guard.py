@@ -17,8 +17,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
 
-from agent.bench import kill, lit
+from agent.bench import lit
 from agent.bench.forked_runs import TIMEOUT_S, finished, import_all, said, start, wait
+from agent.bench.left_on_disk import inspect
 from agent.bench.measurement import Check, Measurement
 from agent.config.reading import UserError
 from agent.record.load import read
@@ -106,7 +107,7 @@ def _kill(case: Case, place: Path) -> None:
     if not lit.left_lit(log):
         off = [each.at for each in lit.commands(log) if each.value in ("0", "closed")]
         case.dark_s = max(0.0, max(off) - died) if case.lit else 0.0
-    state = kill.inspect(run) if (run / "ledger.sqlite").exists() else None
+    state = inspect(run) if (run / "ledger.sqlite").exists() else None
     if state is not None and state.sessions:
         while case.alive and read(run)[1].end is None and time.monotonic() < end:
             time.sleep(_AGAIN_S)
