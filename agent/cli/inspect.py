@@ -134,6 +134,11 @@ def _print_scores(rows: list[dict[str, Any]]) -> None:
             + (f" [{row['frame']}]" if row["frames"] > 1 else "")
             + (f"  flagged: {', '.join(row['flags'])}" if row["flags"] else "")
         )
+    from models.quality.score import FLAGS, REMEDIES
+
+    for flag in FLAGS:
+        if found := sum(flag in row["flags"] for row in rows):
+            say(f"{found} of {len(rows)} frames {flag}: {REMEDIES[flag]}")
     if assumed := sum(row["pixel_size_from"] == "assumed" for row in rows):
         say(f"{assumed} of {len(rows)} frames do not say their pixel size; 20 nm was assumed")
     if filtered := sum(row["filter"] is not None for row in rows):

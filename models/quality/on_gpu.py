@@ -20,6 +20,8 @@ from models.program import Outputs, Programs
 from models.quality.hot import FAR
 from models.quality.network import RatingNet
 from models.quality.preparing import INPUT
+from models.quality.raster import raster_flags
+from models.quality.resampling import PIXEL_SIZE_NM
 from models.quality.scope import BLOCK, at_the_limit, without_structure
 from models.quality.score import Flag
 from models.quality.tiles import PERCENTILES, corners
@@ -75,6 +77,8 @@ class OnGpu:
             key = (frame.shape, frame.dtype.str)
             outputs = self._programs(key, lambda: partial(self._work, dtype=frame.dtype), raw)
             arrived = self._accelerator.down(outputs)
+        # Meanwhile, on the host: what of a frame is looked at for these is small.
+        raster = raster_flags(frame, PIXEL_SIZE_NM)
         found, numbers = arrived()
         told = dict(zip(_NUMBERS, numbers.tolist(), strict=True))
         if not np.isfinite(numbers).all() or 0 < told["far"] < told["top"] - told["low"]:
@@ -82,7 +86,7 @@ class OnGpu:
         value, sd, distance, contrast = found.astype(np.float64)
         total = contrast.sum()
         weights = contrast / total if total > 0 else contrast
-        return Looked((value, sd, distance), weights, _flags(told, frame))
+        return Looked((value, sd, distance), weights, _flags(told, frame, raster))
 
     def _work(self, raw: Tensor, dtype: np.dtype[Any]) -> Outputs:
         pixels = single(raw, dtype)
@@ -136,8 +140,8 @@ def _numbers(pixels: Tensor) -> Tensor:
     return torch.stack([low, far, top, next_, least, at_top, at_next, ratio, variance])
 
 
-def _flags(told: dict[str, float], frame: NDArray[Any]) -> list[Flag]:
-    """As `scope.flags`."""
+def _flags(told: dict[str, float], frame: NDArray[Any], raster: list[Flag]) -> list[Flag]:
+    """As `scope.flags`, with what its lines and noise show."""
     found: list[Flag] = []
     rows, columns = (length // BLOCK for length in frame.shape)
     alike = told["top"] == told["least"] if min(rows, columns) < 2 else told["variance"] == 0
@@ -146,4 +150,6 @@ def _flags(told: dict[str, float], frame: NDArray[Any]) -> list[Flag]:
     counts = frame.size, int(told["at_top"]), int(told["at_next"])
     if at_the_limit(counts, (told["top"], told["next"], told["least"]), frame.dtype):
         found.append("saturated")
+    if "blank" not in found:
+        found += raster
     return found

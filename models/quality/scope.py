@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.quality.hot import without_hot_pixels
+from models.quality.raster import raster_flags
 from models.quality.score import Flag
 
 PIXEL_SIZES_NM = (10.0, 30.0)
@@ -36,6 +37,8 @@ def flags(frame: NDArray[Any], pixel_size_nm: float) -> list[Flag]:
         found.append("saturated")
     if not PIXEL_SIZES_NM[0] <= pixel_size_nm <= PIXEL_SIZES_NM[1]:
         found.append("pixel_size")
+    if "blank" not in found:
+        found += raster_flags(frame, pixel_size_nm)
     return found
 
 

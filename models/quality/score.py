@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Literal
+from types import MappingProxyType
+from typing import Literal, get_args
 
-Flag = Literal["blank", "saturated", "pixel_size", "unfamiliar"]
-FLAGS: tuple[Flag, ...] = ("blank", "saturated", "pixel_size", "unfamiliar")
+Flag = Literal["blank", "saturated", "pixel_size", "smoothed", "phase", "interleaved", "unfamiliar"]
+FLAGS: tuple[Flag, ...] = get_args(Flag)
 """Why a score may mean nothing: nothing but noise in the frame; a detector at its limit;
-pixels so small or large that the frame had to be changed much; unlike anything in the training
-data."""
+pixels so small or large that the frame had to be changed much; noise that neighbouring pixels
+share; every other line displaced, as of a mirror's way back; every other line of something else;
+unlike anything in the training data."""
+REMEDIES: Mapping[Flag, str] = MappingProxyType(
+    {
+        "blank": "more excitation, a longer dwell time, or another field",
+        "saturated": "less excitation or detector gain",
+        "pixel_size": "scan with pixels of 10 to 30 nm",
+        "smoothed": "score the raw frame: switch off smoothing, averaging of neighbours and"
+        " deconvolution, or export without them",
+        "phase": "correct the phase of the bidirectional scan, or scan in one direction",
+        "interleaved": "export each channel of the line-interleaved scan as an image of its own",
+        "unfamiliar": "look at the frame; rate some like it yourself",
+    }
+)
+"""What a person can do about each flag."""
+DOUBTFUL_SD = 0.2
+"""Least standard deviation of a score with a flag that puts it in doubt: about the error of
+scores of frames that were smoothed, displaced by lines or interleaved
+(`stedfast bench quality`)."""
 
 
 def doubtful(flags: Iterable[str]) -> bool:

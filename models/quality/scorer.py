@@ -20,7 +20,7 @@ from models.quality.on_gpu import Looked, OnGpu
 from models.quality.preparing import accepted, prepare
 from models.quality.resampling import PIXEL_SIZE_NM, as_it_is
 from models.quality.scope import flags
-from models.quality.score import Score
+from models.quality.score import DOUBTFUL_SD, Score, doubtful
 from models.weights import filled, not_weights_of, read
 
 SHIPPED = Path(__file__).with_name("weights") / "quality.safetensors"
@@ -153,6 +153,8 @@ def _score(looked: Looked) -> Score:
     reasons = list(looked.flags)
     if distance > 1:
         reasons.append("unfamiliar")
+    if doubtful(reasons):
+        sd = max(sd, DOUBTFUL_SD)
     tiles = len(looked.weights)
     return Score(min(1.0, value), min(_LARGEST_SD, sd), tuple(reasons), tiles)
 
