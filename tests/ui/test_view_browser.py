@@ -57,6 +57,15 @@ RING = """() => {
     return middle && [middle[0] / box.width, middle[1] / box.height];
 }"""
 """Where in the picture the first place is marked, as shares of it."""
+ROI_CAMERA = {
+    "cfg": "demo",
+    "python_devices": {},
+    "shutter": "White Light Shutter",
+    "pixel_size_nm": 20,
+    "exposure": {"camera_ms": 1},
+    "settings": {},
+    "modes": {"sted": {}},
+}
 VIRTUAL = {
     "plan": "optimize",
     "seed": 1,
@@ -450,6 +459,36 @@ def test_a_click_adds_no_place_where_nobody_knows_how_the_camera_lies(
         work.tell(stop=True)
         assert work.ended().status == "stopped"
     assert not recorded(work.run).notes_on("place")
+
+
+@pytest.mark.slow
+def test_a_part_of_the_frame_is_chosen_by_dragging(tmp_path: Path, page: Any) -> None:
+    work = Work(tmp_path, live={"frames": None, "interval_s": 0.05}, microscope=ROI_CAMERA)
+    with run_pages(work.run) as (_, links):
+        work.start()
+        page.goto(links.control)
+        page.wait_for_selector("canvas[data-frame]")
+        page.click("#point-region")
+        screen = page.locator(".screen").first
+        screen.scroll_into_view_if_needed()
+        box = screen.bounding_box()
+        page.mouse.move(box["x"] + 0.25 * box["width"], box["y"] + 0.5 * box["height"])
+        page.mouse.down()
+        page.mouse.move(box["x"] + 0.6 * box["width"], box["y"] + 0.6 * box["height"])
+        page.wait_for_selector(".marks .box:visible")
+        page.mouse.move(box["x"] + 0.75 * box["width"], box["y"] + 0.75 * box["height"])
+        page.mouse.up()
+        page.wait_for_selector("#log:has-text('roi')", timeout=20000)
+        assert page.get_attribute("#point-region", "aria-pressed") == "false"
+        # Its shape on the page is that of the part.
+        ratio = "getComputedStyle(document.querySelector('.screen')).aspectRatio"
+        page.wait_for_function(f"() => {ratio} != '512 / 512'")
+        page.click("#whole")
+        page.wait_for_function(f"() => {ratio} == '512 / 512'")
+        work.tell(stop=True)
+        assert work.ended().status == "stopped"
+    first, last = [note["value"] for note in recorded(work.run).notes_on("told")]
+    assert first["sted"] == pytest.approx([128, 256, 256, 128], abs=4) and last == {"sted": []}
 
 
 def test_sted_frames_only(tmp_path: Path, page: Any) -> None:

@@ -11,8 +11,9 @@ from agent.record.summary import origin_of
 from agent.record.trials import retested
 from agent.steering.control_file import FILTERING
 from agent.steering.instructions import place_axes
+from agent.steering.roi import FULL
 from agent.ui.report.reconstruction import WHY
-from agent.ui.view.places import Share, marks, place_of
+from agent.ui.view.places import Share, marks, place_of, region_of
 from agent.ui.view.reader import Reader
 from agent.ui.view.run_state import FrameState, RunState, verdict
 from agent.ui.view.timelapse_state import (
@@ -110,8 +111,9 @@ def trials(reader: Reader) -> dict[str, Any]:
 def settings(reader: Reader) -> dict[str, Any]:
     """The settings that may be changed during the run, and those that were."""
     course, config = reader.course, reader.config
+    nothing: dict[str, Any] = {"place": [], "roi": False}
     if course is None or config is None:
-        return {"settings": [], "filter": None, "why_not": "The run has not begun.", "place": []}
+        return {"settings": [], "filter": None, "why_not": "The run has not begun.", **nothing}
     made = []
     for name in config.adjustable():
         bound = config.microscope.settings[name]
@@ -137,6 +139,7 @@ def settings(reader: Reader) -> dict[str, Any]:
         "filter": _filter(course, config),
         "why_not": why_not,
         "place": list(place_axes(config)),
+        "roi": not config.refuses_roi(),
     }
 
 
@@ -217,7 +220,7 @@ def scale(reader: Reader, index: int) -> tuple[float, list[tuple[int, float, flo
     found = frame_state(reader, index)
     own = found.pixel_size_nm if found is not None else None
     added = course.notes.get(PLACE, ())
-    inside = marks(config, found, added) if found is not None and added else []
+    inside = marks(config, found, added, course.whole) if found is not None and added else []
     return (own or config.microscope.pixel_size_nm) * 1e-3, inside
 
 
@@ -230,9 +233,30 @@ def place(reader: Reader, index: int, point: Share | None) -> list[float] | None
         That is not known.
     """
     found = frame_state(reader, index)
-    if found is None or reader.config is None:
+    if found is None or reader.config is None or reader.course is None:
         return None
-    return place_of(reader.config, found, point)
+    return place_of(reader.config, found, point, reader.course.whole)
+
+
+def region(
+    reader: Reader, index: int, corners: tuple[Share, Share] | None
+) -> dict[str, Any] | None:
+    """What to tell of a part of a frame, {mode: region}; without a part of the whole frame.
+
+    None if there is no such frame.
+
+    Raises
+    ------
+    UserError
+        It is not known where that is in the camera's frame.
+    """
+    found = frame_state(reader, index)
+    if found is None or reader.config is None or reader.course is None:
+        return None
+    mode = str(found.shot.get("mode"))
+    if corners is None:
+        return {mode: FULL}
+    return {mode: region_of(reader.config, found, corners, reader.course.whole)}
 
 
 def _setting(config: RunConfig, name: str) -> dict[str, Any]:

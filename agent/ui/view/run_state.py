@@ -129,6 +129,8 @@ class RunState:
         Of the frames that were taken.
     outdated
         An entry read earlier has become void: the ledger is to be read again.
+    whole
+        Rows and columns of the camera's whole frames, by mode.
     lapsed
         Time points of a time-lapse that skips; None elsewhere.
     """
@@ -158,6 +160,7 @@ class RunState:
     standing: SearchState | None = None
     planned_frames: PlannedFrames | None = None
     gate: DoseGate | None = None
+    whole: dict[str, list[int]] = field(default_factory=dict)
     outdated: bool = False
     _announced: dict[int, dict[str, Any]] = field(default_factory=dict)
     _pace: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=_PACE + 1))
@@ -200,6 +203,7 @@ class RunState:
         assert self.planned_frames is not None
         self.sessions.append({**entry.data, "at": entry.at})
         self.planned_frames.asked = entry.data.get("planned")
+        self.whole = entry.data.get("whole", {})
         self.end = None
         self.paused = self.pausing = self.stopping = False
         self.under_way = None

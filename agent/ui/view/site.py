@@ -90,6 +90,7 @@ class RunSite(Site):
         add("/report/{word:[0-9A-Za-z_-]{32}}", self._drawn)
         add("/api/frame/{index:[0-9]{1,9}}", self._frame)
         add("/api/place/{index:[0-9]{1,9}}", self._place)
+        add("/api/region/{index:[0-9]{1,9}}", self._region)
         add("/api/frame/{kind:[a-z]{1,20}}/{index:[0-9]{1,9}}", self._picture)
         self.app.router.add_post("/api/command", self._command)
 
@@ -224,20 +225,26 @@ class RunSite(Site):
 
     async def _place(self, request: web.Request) -> web.Response:
         """Where on the stage a point of a frame is; without a point, where the stage was."""
+        point = _shares(request, "across", "down")
+        return await self._pointed(request, "place", partial(payloads.place, point=point))
+
+    async def _region(self, request: web.Request) -> web.Response:
+        """What to tell to take a part of a frame only; without a part, all of it."""
+        first, last = _shares(request, "left", "top"), _shares(request, "right", "bottom")
+        corners = None if first is None or last is None else (first, last)
+        return await self._pointed(request, "roi", partial(payloads.region, corners=corners))
+
+    async def _pointed(
+        self, request: web.Request, name: str, find: Callable[..., Any]
+    ) -> web.Response:
         index = int(request.match_info["index"])
-        across, down = _number(request, "across"), _number(request, "down")
-        point = None if across is None or down is None else (across, down)
-        if point is not None and not all(0 <= one <= 1 for one in point):
-            raise Refused(400, "across, down: accepted: 0 … 1")
         try:
-            found = await self._beside(
-                self.reader.look, partial(payloads.place, index=index, point=point)
-            )
+            found = await self._beside(self.reader.look, partial(find, index=index))
         except UserError as error:
             raise Refused(422, str(error)) from None
         if found is None:
             raise Refused(404, "there is no such frame")
-        return _answer({"place": found})
+        return _answer({name: found})
 
     async def _command(self, request: web.Request) -> web.Response:
         """Write a line to the control file: {id, name, tell: {key: value}}."""
@@ -277,6 +284,16 @@ def _channel_of(shown: FrameState | None) -> str:
     """A frame's channel, as a header may carry it."""
     channel = (shown.channel or "") if shown is not None else ""
     return channel if channel.isascii() and channel.isprintable() else ""
+
+
+def _shares(request: web.Request, across: str, down: str) -> tuple[float, float] | None:
+    """A point of a frame, as shares of it; None where it is not there as a whole."""
+    x, y = _number(request, across), _number(request, down)
+    if x is None or y is None:
+        return None
+    if not (0 <= x <= 1 and 0 <= y <= 1):
+        raise Refused(400, f"{across}, {down}: accepted: 0 … 1")
+    return x, y
 
 
 def _whole(request: web.Request, name: str, default: int) -> int:

@@ -108,7 +108,7 @@ function row(one, live) {
 
 let drawn = "";
 
-// `places` draws what is told of places.
+// `places` draws what may be told of places and of parts of the frame.
 export async function drawSettings(plan, places) {
   const told = await read("/api/settings");
   const live = plan === "live";
@@ -126,7 +126,7 @@ export async function drawSettings(plan, places) {
   text("steer-words", told.why_not || (live
     ? "A value holds from the next frame on. The microscope refuses values outside its range."
     : "Applied before the next trial. One value fixes a setting, two narrow it. The microscope refuses values outside its range."));
-  places(told.place);
+  places(told);
   drawFilter(told.filter);
   return true;
 }

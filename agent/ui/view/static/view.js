@@ -130,8 +130,8 @@ function parts(found) {
   part("log", versions.log, drawLog);
   if (isSeen("chart")) part("chart", `${chart}/${grown(found)}/${versions.trials}/${found.over}`, drawChart, 2 * PART_MS);
   if (found.plan === "optimize") part("trials", `${versions.trials}/${found.over}/${found.search.over}`, () => drawTrials(control(found) && !found.search.over));
-  if (control(found)) part("settings", `${versions.settings}/${found.filter?.frames}`, () => drawSettings(found.plan, (axes) => pointing.drawPlaces(axes)), 300);
-  else pointing.allow([]);
+  if (control(found)) part("settings", `${versions.settings}/${found.filter?.frames}`, () => drawSettings(found.plan, (told) => pointing.offer(told)), 300);
+  else pointing.allow({ place: [], roi: false });
   part("places", versions.places, () => pointing.applied());
 }
 
