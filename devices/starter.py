@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from devices.cameras import channels
 from devices.inventory import DeviceInfo, PropertyInfo, groups, inventory
 from devices.pixels import OURS
 from devices.starter_groups import Offer, offered
@@ -72,6 +73,10 @@ def _starter(
         labels = [device.label for device in devices if device.type == type_]
         chosen[role] = str(current) or (labels[0] if len(labels) == 1 else "")
         yield _role(role, labels, chosen[role], meaning)
+        if role == "camera" and len(names := channels(core) if current else ()) > 1:
+            said = ", ".join(map(_in_a_comment, names))
+            yield f"  # It gives {said} at once; one of them is scored and decided on."
+            yield f"  scored_channel: {_quoted(names[0])}  # check: which one"
     yield _pixel_size(core, pixel_size_nm)
     if stage := chosen["xy_stage"]:
         # Adding 0 turns -0.0 into 0.0.

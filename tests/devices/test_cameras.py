@@ -205,6 +205,14 @@ def test_a_group_or_the_camera_itself_sets_the_binning_of_all(tmp_path: Path) ->
             assert microscope.shapes == {"sted": (512, 512), "confocal": (256, 256)}
 
 
+def test_a_camera_that_goes_while_the_run_works_is_a_fault(tmp_path: Path) -> None:
+    with opening(tmp_path) as microscope:
+        taken(microscope, "sted")
+        microscope.core.setProperty("Multi Camera", "Physical Camera 2", "Undefined")
+        with pytest.raises(DeviceFault, match=r"gave 1 frames, not 2 as on opening \(Left, Right"):
+            taken(microscope, "sted")
+
+
 def test_a_camera_that_failed_unsaid_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
