@@ -58,6 +58,8 @@ class StrictEngine(MDAEngine):
         How long light was on the sample in the last event.
     sender
         What the devices have.
+    triggered
+        Device and property of what the camera changes by its triggers now.
     keep_focus
         Called for an event under a continuous focus with where the focus was last (µm); returns
         where the drive is to be sent, or None where the focus is held.
@@ -83,6 +85,8 @@ class StrictEngine(MDAEngine):
         self._lit: dict[str, Value] = {}
         self._wanted: dict[str, Value] = {}
         self._sequence: HardwareSequence | None = None
+        self._core = core
+        self.triggered: set[tuple[str, str]] = set()
         self.meter = LightMeter()
         self.sender = Sender(core, config, gate)
         self.keep_focus: Callable[[float | None], float | None] = lambda z_um: z_um
@@ -143,9 +147,12 @@ class StrictEngine(MDAEngine):
             sender.wait()
             sender.verify_position()
             sender.verify(wanted, sent, exposed=exposed)
-            self._wanted = wanted
+            self._wanted = dict(wanted)
             if together is not None:
-                self._sequence = HardwareSequence(core, together, self._gate)
+                for at in together.property_sequences:
+                    sender.let_go(name := self._bound[at])
+                    del self._wanted[name]
+                self._sequence = HardwareSequence(self._core, together, self._gate, self.triggered)
                 self._sequence.load()
                 sender.wait()
         except (DeviceFault, LimitError):

@@ -49,6 +49,8 @@ class Lights:
     ----------
     written
         Presets as the `.cfg` has them, by group and name: the core learns of them last.
+    triggered
+        Device and property of what a camera changes by its triggers now.
     """
 
     def __init__(self, core: UniMMCore, config: MicroscopeConfig) -> None:
@@ -58,6 +60,7 @@ class Lights:
         self._kept: dict[str, tuple[SettingConfig, tuple[Part, ...]]] = {}
         """What is made safe; of a group the parts of its preset, as far as they are there."""
         self.written: Mapping[tuple[str, str], tuple[Part, ...]] = {}
+        self.triggered: set[tuple[str, str]] = set()
 
     def look(self) -> None:
         """Find out which devices there are by now; a core that hangs could not be asked later."""
@@ -178,13 +181,25 @@ class Lights:
     def _set(self, name: str, setting: SettingConfig, parts: tuple[Part, ...]) -> Step:
         core, safe = self._core, setting.safe
         if setting.group is None:
-            return Step(name, lambda: make_dark(core, setting), lambda: reads(core, setting), safe)
-        return Step(
-            name,
-            lambda: presets.darken(core, parts),
-            lambda: presets.lacking(core, parts, safe) or safe,
-            safe,
-        )
+
+            def act() -> None:
+                self._untrigger((setting.device, setting.property))
+                make_dark(core, setting)
+
+            return Step(name, act, lambda: reads(core, setting), safe)
+
+        def act_by_parts() -> None:
+            self._untrigger(*((part.device, part.prop) for part in parts))
+            presets.darken(core, parts)
+
+        return Step(name, act_by_parts, lambda: presets.lacking(core, parts, safe) or safe, safe)
+
+    def _untrigger(self, *properties: tuple[str, str]) -> None:
+        """The next trigger of the camera would change them again."""
+        for at in properties:
+            if at in self.triggered:
+                with suppress(Exception):  # whether it has its safe value is asked next
+                    self._core.stopPropertySequence(*at)
 
 
 def halt(core: UniMMCore) -> list[Step]:

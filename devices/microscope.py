@@ -109,6 +109,7 @@ class Microscope:
         self.contradiction: str | None = None
         self._bound = {s.address(): (n, s) for n, s in config.settings.items()}
         self._engine = engine = StrictEngine(core, config, self._guard, held.gate)
+        engine.triggered = held.lights.triggered
         self.clock = SampleClock(core, config.clock)
         self.autofocus = MicroscopeAutofocus(held, config, engine.sender, engine.darken, self.clock)
         engine.keep_focus = self.autofocus.lock.keep
@@ -410,7 +411,10 @@ class Microscope:
             return self.event(shot, number, elapsed_s=elapsed_s)
 
         events = (event(shot, number) for number, shot in enumerate(shots, first))
-        found = sequenced(self.core, events, min(MOST, buffer // max(1, self.frame_bytes)))
+        settings = self.config.settings
+        lights = {settings[name].address() for name in self.config.light if name in settings}
+        most = min(MOST, buffer // max(1, self.frame_bytes))
+        found = sequenced(self.core, events, most, lights)
         if not isinstance(found, str):
             found.metadata[PATIENCE] = longest_s + self.config.timeout_s
         return found

@@ -122,6 +122,11 @@ class Sender:
         """Send the focus drive again: it was moved meanwhile."""
         self._stages.pop(self._core.getFocusDevice(), None)
 
+    def let_go(self, name: str) -> None:
+        """Know nothing of a setting any more: a device changes it by itself."""
+        self._sent.pop(name, None)
+        self.has.pop(name, None)
+
     def forget(self) -> None:
         """Send everything again: the devices may have been changed meanwhile."""
         self._sent.clear()

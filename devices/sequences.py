@@ -1,25 +1,26 @@
 """Frames that Micro-Manager takes as one hardware sequence, where the devices can.
 
-The devices know all positions beforehand and go to the next one as the camera triggers them, so
-that nothing is sent between two frames.
+The devices know all positions and values beforehand and go to the next one as the camera triggers
+them, so that nothing is sent between two frames.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from devices.errors import DeviceFault
 from devices.safety import LightGate
 from devices.sending import LOCKED, ROI
+from devices.values import taken_as
 
 if TYPE_CHECKING:
-    from pymmcore_plus import CMMCorePlus
     from pymmcore_plus.core._sequencing import SequencedEvent
     from pymmcore_plus.experimental.unicore import UniMMCore
     from useq import MDAEvent
@@ -80,7 +81,10 @@ class Arrivals:
 
 
 def sequenced(
-    core: UniMMCore, events: Iterable[MDAEvent], most: int = MOST
+    core: UniMMCore,
+    events: Iterable[MDAEvent],
+    most: int = MOST,
+    lights: Collection[tuple[str, str]] = (),
 ) -> SequencedEvent | str:
     """The event of as many of the first frames as can be one sequence, if those are several.
 
@@ -92,6 +96,8 @@ def sequenced(
         Of frames between which nothing is decided; at least one.
     most
         Frames that one sequence may have.
+    lights
+        Device and property of what puts light on the sample.
 
     Returns
     -------
@@ -109,21 +115,24 @@ def sequenced(
         return "a continuous focus holds, and is looked at before each frame"
     if most < 2:
         return "the circular buffer has no room for two frames (`setCircularBufferMemoryFootprint`)"
-    heights = _Heights(core)
+    changes = _Changes(core, first, lights)
     together = [first]
     why = "there is one frame alone"
     for event in islice(after, most - 1):
-        differs = _differs(first, event) or heights.refusal(first, event, len(together) + 1)
-        if differs is not None:
-            why = differs
+        refused = changes.refusal(event, len(together) + 1)
+        if refused is not None:
+            why = refused
             break
         together.append(event)
     if len(together) == 1:
         return why
     moves = any(event.z_pos != first.z_pos for event in together)
+    values = [_values(event) for event in together]
+    varying = [at for at in values[0] if any(one[at] != values[0][at] for one in values)]
     return SequencedEvent(
         events=tuple(together),
         z_sequence=tuple(float(event.z_pos or 0.0) for event in together) if moves else (),
+        property_sequences={at: [str(one[at]) for one in values] for at in varying},
         index=dict(first.index),
         pos_name=first.pos_name,
         x_pos=first.x_pos,
@@ -136,43 +145,64 @@ def sequenced(
     )
 
 
-class _Heights:
-    """Which heights the focus drive takes as a sequence; asked where there are several."""
+def _values(event: MDAEvent) -> dict[tuple[str, str], Any]:
+    return {(device, prop): value for device, prop, value in event.properties or ()}
 
-    def __init__(self, core: UniMMCore) -> None:
-        self._core = core
-        self._most: int | None = None
 
-    def refusal(self, first: MDAEvent, event: MDAEvent, number: int) -> str | None:
-        if event.z_pos == first.z_pos and self._most is None:
-            return None
-        if event.z_pos is None or first.z_pos is None:
-            return "the focus is moved before some of them alone"
+class _Changes:
+    """Which changes from the first frame on the devices take as a sequence."""
+
+    def __init__(
+        self, core: UniMMCore, first: MDAEvent, lights: Collection[tuple[str, str]]
+    ) -> None:
+        self._core, self._first, self._lights = core, first, lights
+        self._had = _values(first)
+        self._limits: dict[tuple[str, str], int] = {}
+        """Longest sequence of each property that changes; of the focus drive by its label."""
+
+    def refusal(self, event: MDAEvent, number: int) -> str | None:
+        """Why a frame cannot be one more of a sequence that then has `number`; None if it can."""
+        first = self._first
+        if (event.x_pos, event.y_pos) != (first.x_pos, first.y_pos):
+            return "the stage is moved between them"
+        if event.metadata.get(ROI) != first.metadata.get(ROI):
+            return "they have different regions of interest"
+        if event.metadata != first.metadata or event.exposure != first.exposure:
+            return "other stages or the exposure time change between them"
+        if event.z_pos != first.z_pos:
+            if event.z_pos is None or first.z_pos is None:
+                return "the focus is moved before some of them alone"
+            self._limits.setdefault((self._core.getFocusDevice(), ""), self._positions())
+        values = _values(event)
+        if values.keys() != self._had.keys():
+            return "other properties are set before some of them"
+        for at, value in values.items():
+            if value != self._had[at] and at not in self._limits:
+                if (why := self._unsequenceable(*at)) is not None:
+                    return why
+                self._limits[at] = int(self._core.getPropertySequenceMaxLength(*at))
+        for (device, prop), limit in self._limits.items():
+            if number > limit:
+                what = f"{device}.{prop}" if prop else f"focus drive {device!r}"
+                takes = f"{limit} values at most" if limit else "no sequence"
+                return f"{what} takes {takes}"
+        return None
+
+    def _positions(self) -> int:
         focus = self._core.getFocusDevice()
-        if self._most is None:
-            can = self._core.isStageSequenceable(focus)
-            self._most = int(self._core.getStageSequenceMaxLength(focus)) if can else 0
-        if number <= self._most:
-            return None
-        return f"focus drive {focus!r} takes " + (
-            f"{self._most} positions at most" if self._most else "no sequence of positions"
-        )
+        can = self._core.isStageSequenceable(focus)
+        return int(self._core.getStageSequenceMaxLength(focus)) if can else 0
 
-
-def _differs(first: MDAEvent, event: MDAEvent) -> str | None:
-    """What is to be sent between two frames, in words; None where nothing but the height is."""
-    if (event.x_pos, event.y_pos) != (first.x_pos, first.y_pos):
-        return "the stage is moved between them"
-    if event.metadata.get(ROI) != first.metadata.get(ROI):
-        return "they have different regions of interest"
-    if event.metadata != first.metadata or event.exposure != first.exposure:
-        return "other stages or the exposure time change between them"
-    had = {(device, prop): value for device, prop, value in first.properties or ()}
-    for device, prop, value in event.properties or ():
-        if (device, prop) not in had or had[device, prop] != value:
-            what = f"{device}.{prop}" if device else f"group {prop}"
-            return f"{what} changes between them"
-    return None
+    def _unsequenceable(self, device: str, prop: str) -> str | None:
+        if not device:
+            return f"group {prop} changes between them"
+        if (device, prop) == (self._core.getCameraDevice(), "Exposure"):
+            return "the exposure time changes between them"
+        if (device, prop) in self._lights and not self._core.getShutterDevice():
+            return f"{device}.{prop} changes between them, and no shutter keeps its light off"
+        if not self._core.isPropertySequenceable(device, prop):
+            return f"{device}.{prop} changes between them, and takes no sequence"
+        return None
 
 
 # ---------------------------------------------------------------------- taking them
@@ -189,14 +219,23 @@ class HardwareSequence(AbstractContextManager["HardwareSequence"]):
         What they are to do.
     gate
         Lets single calls through.
+    triggered
+        Is told which properties the camera changes by its triggers.
     """
 
-    def __init__(self, core: CMMCorePlus, event: SequencedEvent, gate: LightGate) -> None:
+    def __init__(
+        self,
+        core: UniMMCore,
+        event: SequencedEvent,
+        gate: LightGate,
+        triggered: set[tuple[str, str]],
+    ) -> None:
         self._core, self._event, self._gate = core, event, gate
         self._focus = str(core.getFocusDevice()) if event.z_sequence else ""
+        self._triggered = triggered
 
     def load(self) -> None:
-        """Have the focus drive wait for the camera at the first position, where it is.
+        """Have the devices wait for the camera at the first position and values, which they have.
 
         What takes long is done here, in the dark.
 
@@ -207,13 +246,20 @@ class HardwareSequence(AbstractContextManager["HardwareSequence"]):
         """
         core, heights = self._core, list(self._event.z_sequence)
         core.initializeCircularBuffer()
-        if not heights:
-            return
         try:
-            with self._gate.passing():
-                core.loadStageSequence(self._focus, heights)
-            with self._gate.passing():
-                core.startStageSequence(self._focus)
+            if heights:
+                with self._gate.passing():
+                    core.loadStageSequence(self._focus, heights)
+                with self._gate.passing():
+                    core.startStageSequence(self._focus)
+            for at, values in self._event.property_sequences.items():
+                taken: list[Any] = [taken_as(core, *at, value) for value in values]
+                with self._gate.passing():
+                    core.loadPropertySequence(*at, taken)
+                # Made safe from here on, it is stopped first.
+                self._triggered.add(at)
+                with self._gate.passing():
+                    core.startPropertySequence(*at)
         except BaseException:
             self._stop()
             raise
@@ -245,17 +291,20 @@ class HardwareSequence(AbstractContextManager["HardwareSequence"]):
             raise DeviceFault(f"a sequence did not end: {failed}")
 
     def _stop(self) -> str:
-        """Stop the camera and the focus drive, each even if the other refuses; what failed."""
+        """Stop the camera and what it triggers, each even if others refuse; what failed."""
         failed = []
         core = self._core
         stops: list[Callable[[], object]] = [self.halt]
         if self._focus:
             stops.append(lambda: core.stopStageSequence(self._focus))
+        sequences = self._event.property_sequences
+        stops += [partial(core.stopPropertySequence, *at) for at in sequences]
         for stop in stops:
             try:
                 stop()
             except Exception as error:
                 failed.append(str(error))
+        self._triggered.clear()
         return "; ".join(failed)
 
 

@@ -63,16 +63,24 @@ def send(core: UniMMCore, device: str, prop: str, value: Value) -> None:
     Exception
         Any error of the device.
     """
+    core.setProperty(device, prop, taken_as(core, device, prop, value))
+
+
+def taken_as(core: UniMMCore, device: str, prop: str, value: Value) -> Value:
+    """A value as a property takes it: in its own spelling and kind.
+
+    Raises
+    ------
+    Exception
+        Any error of the device.
+    """
     text = spelled(value, core.getAllowedPropertyValues(device, prop))
     if not core.isPyDevice(device):
-        core.setProperty(device, prop, str(value) if text is None else text)
-        return
+        return str(value) if text is None else text
     kind = str(core.getPropertyType(device, prop).name)
     as_number = number(value)
     if kind == "Integer" and as_number is not None:
-        value = round(as_number)
-    elif kind == "Float" and as_number is not None:
-        value = as_number
-    elif text is not None:
-        value = text
-    core.setProperty(device, prop, value)
+        return round(as_number)
+    if kind == "Float" and as_number is not None:
+        return as_number
+    return value if text is None else text

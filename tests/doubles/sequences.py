@@ -53,6 +53,43 @@ class TriggeredFocus(faulty.Focus):
             self._next += 1
 
 
+class TriggeredLaser(faulty.Laser):
+    """A laser that goes to the next power of its sequence at each trigger.
+
+    Parameters
+    ----------
+    longest
+        Powers that it takes.
+    """
+
+    def __init__(self, longest: int = 100) -> None:
+        super().__init__()
+        self._sequence: list[float] = []
+        self._next = 0
+        self.running = False
+        self.register_property(
+            "Power_mW",
+            limits=(0.0, 500.0),
+            property_type=float,
+            getter=lambda laser: laser.power,
+            setter=lambda laser, value: laser.accept(value),
+            sequence_max_length=longest,
+            sequence_loader=lambda laser, values: setattr(laser, "_sequence", list(values)),
+            sequence_starter=lambda laser: laser.begin(),
+            sequence_stopper=lambda laser: setattr(laser, "running", False),
+        )
+        faulty.made.setdefault("Laser", []).append(self)
+
+    def begin(self) -> None:
+        self._next, self.running = 1, True
+
+    def trigger(self) -> None:
+        if self.running:
+            self.power = self._sequence[self._next % len(self._sequence)]
+            self.gave.append((time.monotonic(), self.power))
+            self._next += 1
+
+
 class TriggeringCamera(faulty.FlakyCamera):
     """A camera whose frames say at which height they were taken.
 
@@ -74,6 +111,8 @@ class TriggeringCamera(faulty.FlakyCamera):
         self._ends, self._waits_at, self._seconds = list(ends), waits_at, frame_s
         self.released = threading.Event()
         self.waiting = threading.Event()
+        self.seen: list[list[float]] = []
+        """Powers of the two lasers in each frame of its sequences (mW)."""
         self.halted: Callable[[], bool] = lambda: False
         """Whether it was told to stop."""
         self.before: Callable[[int], None] = lambda number: None
@@ -101,5 +140,7 @@ class TriggeringCamera(faulty.FlakyCamera):
                 while not (self.released.wait(0.01) or self.halted()):
                     pass
             self.snap(get_buffer(self.shape(), self.dtype()))
-            focus.trigger()
+            self.seen.append([laser.power for laser in faulty.made["Laser"][-2:]])
+            for device in [focus, *faulty.made.get("TriggeredLaser", [])]:
+                device.trigger()
             yield {}

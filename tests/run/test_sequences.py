@@ -148,6 +148,75 @@ def test_the_light_of_a_sequence_is_counted(shutter: bool, tmp_path: Path) -> No
     assert min(lit) > 0.02 and sum(lit) == pytest.approx(given / 0.1, rel=0.1)
 
 
+CHANNELS: dict[str, Any] = {"confocal": {"depletion_power": 0}, "sted": {"depletion_power": 100}}
+
+
+def lasers(**options: Any) -> dict[str, Any]:
+    """The same microscope with a depletion laser that is triggered as well."""
+    microscope = scope(modes=CHANNELS)
+    wired = {"class": "tests.doubles.sequences:TriggeredLaser", "options": options}
+    microscope["python_devices"]["Depletion"] = wired
+    return microscope
+
+
+@pytest.mark.parametrize("order", ["pcz", "pzc"])
+def test_channels_by_sequence(order: str, tmp_path: Path) -> None:
+    """A laser that the camera triggers; its powers are those that were asked for."""
+    live = {"frames": 2, "channels": list(CHANNELS), "axis_order": order, **STACK}
+    result, run = run_session(tmp_path, session={}, live=live, microscope=lasers())
+    assert result.status == "completed", result.reason
+    assert_each_plane(run, 4 * PLANES)
+    assert_dark()
+    assert in_sequence(run) == [(0, 2 * PLANES)] * 2 * PLANES + [(12, 2 * PLANES)] * 2 * PLANES
+    asked = [one.shot["settings"] for _, one in sorted(recorded(run).taken.items())]
+    camera = faulty.made["TriggeringCamera"][-1]
+    assert camera.seen == [[one["excitation_power"], one["depletion_power"]] for one in asked]
+    assert {one["depletion_power"] for one in asked} == {0, 100}
+    expected = 2 * PLANES * 0.1 * 0.01  # of the frames with depletion
+    assert summarize(run)["dose"]["depletion_J"] >= expected * 0.999
+
+
+@pytest.mark.parametrize(
+    ("microscope", "why"),
+    [
+        (scope(modes=CHANNELS), "Depletion.Power_mW changes between them, and takes no sequence"),
+        (lasers(longest=1), "Depletion.Power_mW takes 1 values at most"),
+        (
+            {**lasers(), "shutter": "none"},
+            "Depletion.Power_mW changes between them, and no shutter keeps its light off",
+        ),
+    ],
+)
+def test_channels_that_are_no_sequence(
+    microscope: dict[str, Any], why: str, tmp_path: Path
+) -> None:
+    live = {"frames": 1, "channels": list(CHANNELS), "axis_order": "pzc", **STACK}
+    result, run = run_session(tmp_path, session={}, live=live, microscope=microscope)
+    assert result.status == "completed", result.reason
+    assert_each_plane(run, 2 * PLANES)
+    assert in_sequence(run) == [None] * 2 * PLANES
+    told = f"frames are taken one by one, not as a hardware sequence: {why}"
+    assert told in [what for what, _ in faults(run)]
+
+
+def test_a_laser_that_is_triggered_is_made_safe(tmp_path: Path) -> None:
+    """The camera goes on with its triggers for a while, and none switches it on again."""
+    live = {"frames": 1, "channels": list(CHANNELS), "axis_order": "pzc", **STACK}
+    microscope = lasers()
+    microscope["python_devices"]["Camera"]["options"] = {"waits_at": 2}
+    work = Work(tmp_path, live=live, microscope=microscope)
+    camera = held_within(work)
+    until(lambda: work.progress.frames == 2)
+    laser = faulty.made["TriggeredLaser"][-1]
+    assert laser.running
+    work.microscope.make_safe("tried")
+    given = len(laser.gave)
+    camera.released.set()
+    assert work.ended().status == "failed"
+    assert [power for _, power in laser.gave[given - 1 :] if power] == [] and not laser.running
+    assert_dark()
+
+
 def test_the_light_waits_for_no_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write = RawFrames.write
 
@@ -191,7 +260,7 @@ def test_devices_that_take_no_sequence(tmp_path: Path) -> None:
     assert in_sequence(run) == [None] * 2 * PLANES
     why = (
         "frames are taken one by one, not as a hardware sequence: focus drive 'Focus' takes no "
-        "sequence of positions"
+        "sequence"
     )
     assert faults(run) == [(why, "go on")]
 
@@ -247,7 +316,7 @@ def test_a_drive_that_refuses_its_sequence(tmp_path: Path) -> None:
 
 
 def held_within(work: Work) -> TriggeringCamera:
-    """The camera of a run that is at its fourth frame, and takes the last but one when halted."""
+    """The camera of a run that is waits before a frame, and takes the last but one when halted."""
     camera: TriggeringCamera = faulty.made["TriggeringCamera"][-1]
     core = work.microscope.core
     camera.halted = core._stop_event.is_set
@@ -337,8 +406,8 @@ def test_a_plan_that_breaks_its_promise(tmp_path: Path) -> None:
     [
         (100, "live", "6 frames at once, where the plan has 6 in a row"),
         (4, "timelapse", "4 frames at once, where the plan has 12 in a row"),
-        (0, "live", "none: focus drive 'Focus' takes no sequence of positions"),
-        (1, "timelapse", "none: focus drive 'Focus' takes 1 positions at most"),
+        (0, "live", "none: focus drive 'Focus' takes no sequence"),
+        (1, "timelapse", "none: focus drive 'Focus' takes 1 values at most"),
     ],
 )
 def test_check_says_what_is_taken_at_once(
