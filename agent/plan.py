@@ -49,6 +49,8 @@ REOPTIMIZE, TRIED, REOPTIMIZED = "reoptimize", "reoptimize trial", "reoptimized"
 
 The first and the last say as `planned` by how many frames the run has become longer or shorter.
 """
+STACK = "retest stack"
+"""Topic of the notes on the z-stacks of retests: the score of each plane."""
 KEYS = ("try", "prefer", "pick", "trials", "accept", "finish")
 """What a person may tell a search, beside its tuned settings."""
 FREE = "free"

@@ -96,10 +96,26 @@ def _result_lines(summary: dict[str, Any], result: dict[str, Any]) -> list[str]:
         none = "kept as it was" if same else "not measured again"
         lines.append(f"{which:<11}{', '.join(found) or none}{chosen}")
         lines.append(f"{'':11}{_settings(part['settings'])}")
+    lines += [_stack_line(summary["stacks"], which) for which in ("start", "best")]
+    lines = [line for line in lines if line]
     if result["recommended"] is None and (number := result["best_trial"]) is not None:
         lines.append(f"best       so far: trial {number}, not measured again")
         lines.append(f"{'':11}{_settings(summary['trials'][number - 1]['settings'])}")
     return lines
+
+
+def _stack_line(stacks: list[dict[str, Any]], which: str) -> str:
+    """How the score of a candidate changes over z; nothing without a stack."""
+    from agent.record.trials import profile
+
+    if not (found := profile(stacks, which)):
+        return ""
+    best_um, best = max(found, key=lambda one: one[1])
+    scores = ", ".join(f"{score:.3f}" for _, score in (found[0], found[-1]))
+    return (
+        f"{'':11}{which} over z {found[0][0]:g} … {found[-1][0]:g} µm: score {scores} at the ends, "
+        f"highest {best:.3f} at {best_um:g} µm"
+    )
 
 
 def _settings(settings: dict[str, Any]) -> str:

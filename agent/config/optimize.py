@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -10,9 +10,11 @@ from pydantic import Field
 
 from agent.config.objective_section import ObjectiveSection, check_scale
 from agent.config.plan_section import PlanSection, Whole, check_mode, check_scored, unknown
+from agent.config.time_points import StackConfig
 from agent.plan import FRAMES_EACH
 from devices.config import MicroscopeConfig, SettingConfig, Value
 from devices.setting import Span
+from devices.shot import Plane
 
 ENGINES = ("stedfast", "skopt", "botorch", "sobol", "random")
 """Those that come with this package."""
@@ -80,6 +82,9 @@ class OptimizeConfig(PlanSection):
         ge=1,
         le=100,
         description="fresh fields on which the starting and the best settings are compared",
+    )
+    z: StackConfig | None = Field(
+        None, description="a z-stack after each retest, at its settings and around its focus"
     )
     repeat_flagged: int = Field(
         0,
@@ -226,7 +231,32 @@ class OptimizeConfig(PlanSection):
 
     def planned_frames(self) -> int:
         """Of all trials and retests."""
-        return FRAMES_EACH * (self.trials + 2 * self.retest_fields)
+        return FRAMES_EACH * self.trials + self.retest_frames()
+
+    def retest_frames(self) -> int:
+        """Of the retests, with their stacks."""
+        return 2 * self.retest_fields * (FRAMES_EACH + len(self.stack()))
+
+    def stack(self) -> tuple[Plane, ...]:
+        """Planes of a retest's stack, in the order in which they are taken."""
+        return self.z.planes() if self.z is not None else ()
+
+    def planes(self) -> tuple[Plane | None, ...]:
+        """Where the focus is; and those of the stack."""
+        return (None, *self.stack())
+
+    def focuses(self) -> bool:
+        """Where it has a z-stack."""
+        return self.z is not None
+
+    def shares(self, scope: MicroscopeConfig) -> list[tuple[str, Mapping[str, Value], float]]:
+        """A stack has no references."""
+        frames, stacked = self.planned_frames(), 2 * self.retest_fields * len(self.stack())
+        beside = (frames - stacked) * 2 / FRAMES_EACH
+        return [
+            (self.reference, {}, beside / frames),
+            (self.mode, {}, (frames - beside) / frames),
+        ]
 
     def repeated_frames(self) -> int:
         """Of flagged trials."""

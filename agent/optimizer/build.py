@@ -141,9 +141,15 @@ def _affordable(config: RunConfig) -> Affordable:
         pixels = round(outcome.time_s / scope.exposure_s({**start, **first, **pins}, 1))
         spent = [light(one, pixels) for one, _ in tried]
         this, usual = light(settings, pixels), light(start, pixels)
-        tests = asked.retest_fields
+        tests, planes = asked.retest_fields, len(asked.stack())
+        stacks = [
+            scope.dose_j({**start, **one, **pins}, pixels) for one in (settings, start) if planes
+        ]
         return all(
-            sum(part[laser] for part in spent) + (1 + tests) * this[laser] + tests * usual[laser]
+            sum(part[laser] for part in spent)
+            + (1 + tests) * this[laser]
+            + tests * usual[laser]
+            + tests * planes * sum(frame[laser] for frame in stacks)
             <= joules
             for laser, joules in budget.items()
         )

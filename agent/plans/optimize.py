@@ -14,9 +14,10 @@ from agent.optimizer.objectives.judged import Judge, by_quality
 from agent.optimizer.outcome import Outcome
 from agent.optimizer.protocol import Optimizer
 from agent.plan import (
-    FRAMES_EACH,
+    STACK,
     AnalysisError,
     Answer,
+    Block,
     Frame,
     Listen,
     Note,
@@ -27,6 +28,9 @@ from agent.plan import (
 from agent.plans.trial_queue import Steering
 from devices.config import MicroscopeConfig, Value
 from devices.shot import Field, Shot
+
+Three = tuple[Frame, Frame, Frame]
+"""Before, image and after."""
 
 
 def measure(
@@ -65,11 +69,21 @@ def measure(
     >>> asked, outcome.score, outcome.bleaching
     (['confocal', 'sted', 'confocal'], 0.8, 0.0)
     """
+    return _outcome((yield from _taken(shot, reference)), scope, judge)
+
+
+def _taken(shot: Shot, reference: str) -> Generator[Step, Answer, Three]:
+    """The frames of a trial or a retest, in their order."""
     beside = replace(shot, mode=reference, settings={})
     before = yield beside
     image = yield shot
     after = yield beside
     assert isinstance(before, Frame) and isinstance(image, Frame) and isinstance(after, Frame)
+    return before, image, after
+
+
+def _outcome(frames: Three, scope: MicroscopeConfig, judge: Judge) -> Outcome:
+    before, image, after = frames
     judged, lost = judge(before, image, after), bleaching(before.pixels, after.pixels)
     pixels, taken_at = image.pixels, dict(image.settings)
     dose = scope.dose_j(taken_at, pixels.size) if image.dose_J is None else image.dose_J
@@ -170,8 +184,7 @@ def optimize(
         found["usable"] = usable
         if best == dict(start):
             # A comparison with itself would be light for nothing.
-            saved = FRAMES_EACH * 2 * config.retest_fields
-            found |= {"same_as_start": True, "planned": -saved}
+            found |= {"same_as_start": True, "planned": -config.retest_frames()}
     yield Note("recommendation", {"settings": best, **found})
     learned = usable or rules < SPARING
     if learned and (belief := explain(optimizer, best)) is not None:
@@ -189,13 +202,18 @@ def retest(
     scope: MicroscopeConfig,
     judge: Judge = by_quality,
 ) -> Plan:
-    """Measure each candidate on fresh fields, by turns, so that drifts hit all alike."""
+    """Measure each candidate on fresh fields, by turns, so that drifts hit all alike.
+
+    Where the config asks for a stack, it follows the last reference: what bleached is that of one
+    frame, as in the trials.
+    """
     for _ in range(config.retest_fields):
         for name, settings in candidates.items():
             field = next(fresh)
             purpose = f"retest {name}"
             shot = Shot(config.mode, dict(settings), field, purpose=purpose, retest=name)
-            outcome = yield from measure(shot, scope, judge, config.reference)
+            frames = yield from _taken(shot, config.reference)
+            outcome = _outcome(frames, scope, judge)
             note = {
                 "which": name,
                 "settings": dict(settings),
@@ -203,3 +221,35 @@ def retest(
                 "objectives": outcome.as_dict(),
             }
             yield Note("retest", note)
+            if config.z is not None:
+                about = {"which": name, "field": field.index}
+                planes = yield from _stack(config, shot, frames, judge)
+                yield Note(STACK, about | {"planes": planes})
+
+
+def _stack(
+    config: OptimizeConfig, shot: Shot, frames: Three, judge: Judge
+) -> Generator[Step, Answer, list[dict[str, Any]]]:
+    """A stack at a retest's settings: height, score and flags of each plane, from the lowest."""
+    before, _, after = frames
+    planes = config.stack()
+    shots = tuple(replace(shot, plane=p, purpose=f"{shot.purpose}, stack") for p in planes)
+    if len(shots) > 1:
+        yield Block(shots)
+    taken = []
+    for one in shots:
+        image = yield one
+        assert isinstance(image, Frame)
+        taken.append(image)
+    found = []
+    for plane, image in sorted(zip(planes, taken, strict=True), key=lambda one: one[0].index):
+        row: dict[str, Any] = {"z_um": plane.z_um, "frame": image.index}
+        try:
+            judged = judge(before, image, after)
+        except AnalysisError as error:
+            # The comparison is made by now: a plane without a score costs nothing but its point.
+            found.append(row | {"score": None, "failed": str(error)})
+            continue
+        score = {"score": judged.score, "score_sd": judged.sd, "flags": list(judged.flags)}
+        found.append(row | score)
+    return found

@@ -7,6 +7,7 @@ from typing import Annotated, Any, NotRequired
 from pydantic import Field, TypeAdapter
 from typing_extensions import TypedDict
 
+from agent.plan import STACK
 from agent.record.values import Count, Finite, Number, Pair, Settings, Whole, Words, row
 
 
@@ -32,6 +33,23 @@ class _Retest(TypedDict):
     settings: Settings
     field: Count
     objectives: _Objectives
+
+
+@row
+class _Scored(TypedDict):
+    z_um: Finite
+    frame: Count
+    score: Finite | None
+    score_sd: NotRequired[Number | None]
+    flags: NotRequired[Words]
+    failed: NotRequired[str]
+
+
+@row
+class _Stack(TypedDict):
+    which: str
+    field: Count
+    planes: list[_Scored]
 
 
 @row
@@ -171,6 +189,7 @@ class _Belief(TypedDict):
 TOPICS: dict[str, TypeAdapter[Any]] = {
     "trial": TypeAdapter(_Trial),
     "retest": TypeAdapter(_Retest),
+    STACK: TypeAdapter(_Stack),
     "recommendation": TypeAdapter(_Recommendation),
     "flagged": TypeAdapter(_Flagged),
     "told": TypeAdapter(_Heeded),

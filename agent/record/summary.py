@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.config import RunConfig
-from agent.plan import FOCUS, LAPSE, REOPTIMIZED
+from agent.plan import FOCUS, LAPSE, REOPTIMIZED, STACK
 from agent.record.dose import DoseGate
 from agent.record.folder import is_running
 from agent.record.judging import of_notes
@@ -82,6 +82,7 @@ def summary_of(folder: Path, config: RunConfig, recording: Recording) -> dict[st
         "result": _result(folder, config, recording),
         **retested(recording.notes_on("recommendation"), recording.notes_on("retest")),
         "trials": recording.notes_on("trial"),
+        "stacks": recording.notes_on(STACK),
         "why": next((note.get("why", []) for note in recording.notes_on("belief")[-1:]), [])
         + [_reoptimized(note) for note in recording.notes_on(REOPTIMIZED)]
         + ([focus_in_words(recording)] if sweeps else []),

@@ -53,6 +53,18 @@ class Mean:
         return float(_SURE * (self.variance + (other.variance if other else 0.0)) ** 0.5)
 
 
+def profile(stacks: Iterable[Mapping[str, Any]], which: str) -> list[tuple[float, float]]:
+    """(z in µm, mean score over the fields) of a candidate's stacks, from the lowest plane.
+
+    Scores that are flagged, or failed, do not count.
+    """
+    scores: dict[float, list[float]] = {}
+    for row in (row for note in stacks if note["which"] == which for row in note["planes"]):
+        if row["score"] is not None and not doubtful(row.get("flags", ())):
+            scores.setdefault(row["z_um"], []).append(row["score"])
+    return [(z_um, fmean(found)) for z_um, found in sorted(scores.items())]
+
+
 def retested(
     recommendations: Sequence[Mapping[str, Any]], retests: Sequence[Mapping[str, Any]]
 ) -> dict[str, dict[str, Any]]:

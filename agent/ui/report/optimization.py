@@ -8,6 +8,7 @@ from agent.record import text
 from agent.record.trials import spread
 from agent.ui.report import charts, elements
 from agent.ui.report.contrast import BRIGHTEST, DARKEST, contrast
+from agent.ui.report.depth import depths
 from agent.ui.report.measured import Measured
 from agent.ui.report.picture import picture
 from agent.ui.report.run_data import Run
@@ -19,7 +20,14 @@ _THUMB = 256
 def result(run: Run) -> str:
     """Start against best, as the retests measured them."""
     return "\n".join(
-        ["<h2>Result</h2>", _verdict(run), _before_after(run), _comparison(run), _sheet(run)]
+        [
+            "<h2>Result</h2>",
+            _verdict(run),
+            _before_after(run),
+            _comparison(run),
+            depths(run),
+            _sheet(run),
+        ]
     )
 
 

@@ -122,10 +122,12 @@ class Run:
     def watched(self) -> list[tuple[int, Taken]]:
         """Those of time points, where there are any: no searches, no sweeps.
 
-        Of z-stacks it is the middle plane.
+        Of z-stacks it is the middle plane; those of retests are not among them.
         """
         rows = [row for row in self.frames if role_of(row[1].shot).search is None]
         rows = [row for row in rows if row[1].shot.get("point") is not None] or rows
+        if self.config.section.searches():
+            return [row for row in rows if row[1].shot.get("plane") is None]
         planes = sorted({plane["index"] for _, one in rows if (plane := one.shot.get("plane"))})
         if not planes:
             return rows

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from agent.config import RunConfig
+from agent.plan import STACK
 from agent.record import text
 from agent.ui.report import reconstruction
 from agent.ui.report.axis import Axis
+from agent.ui.report.depth import profile
 from agent.ui.report.svg import Chart
 from agent.ui.view.run_state import RunState, verdict
 from agent.ui.view.timelapse_state import RECONSTRUCTED
@@ -173,9 +175,16 @@ def _notes(course: RunState) -> list[dict[str, Any]]:
     return [note for series in kept for (note,) in series.points]
 
 
+def depth(course: RunState, config: RunConfig) -> str | None:
+    """The score over z, in the stacks of retests."""
+    notes = course.notes.get(STACK, ())
+    return profile(notes, **_SIZE) if notes else None
+
+
 CHARTS: dict[str, Callable[[RunState, RunConfig], str | None]] = {
     "score": score,
     "bleaching": bleaching,
+    "depth": depth,
     "light": light,
     "error": error,
     "gap": gap,

@@ -11,7 +11,7 @@ from statistics import median
 from typing import Any
 
 from agent.config import RunConfig
-from agent.plan import FRAMES_EACH, FREE, LAPSE, PLACE
+from agent.plan import FRAMES_EACH, FREE, LAPSE, PLACE, STACK
 from agent.record import text
 from agent.record.dose import DoseGate
 from agent.record.judging import of_notes
@@ -184,7 +184,11 @@ class RunState:
         cameras = len(self.config.microscope.camera_channels) or 1
         apart = len(section.planes()) * len(section.modes()) * fields * cameras
         near = (self.frames.get(number) for number in range(index - apart, index + apart + 1))
-        planes = [one for one in near if one is not None and one.stack == shown.stack]
+        planes = [
+            one
+            for one in near
+            if one is not None and one.shot.get("plane") and one.stack == shown.stack
+        ]
         return [one.index for one in sorted(planes, key=lambda one: one.shot["plane"]["index"])]
 
     def take(self, entries: Iterable[Entry]) -> bool:
@@ -304,7 +308,7 @@ class RunState:
         if topic not in TOPICS and own_plan(self.config, self.sessions):
             words = ", ".join(f"{key} {text.number(value)}" for key, value in data.items())
             self._say("note", entry.at, f"{topic}: {words}"[:_LONGEST])
-        if topic in ("recommendation", "retest", "enough", "belief"):
+        if topic in ("recommendation", "retest", STACK, "enough", "belief"):
             self.versions["trials"] += 1
         if topic == PLACE:
             self.versions["places"] += 1

@@ -9,7 +9,7 @@ import { accept, drawTrials } from "/trials.js";
 const SIGNS = { loading: "…", waiting: "…", starting: "●", running: "●", pausing: "‖", paused: "‖", stopping: "■", stopped: "■", interrupted: "▲", completed: "✓", failed: "✕", killed: "✕" };
 const WORDS = { waiting: "waiting", killed: "ended", pausing: "pausing", stopping: "stopping" };
 // Charts that only some runs have.
-const OWN = { score: (found) => found.scoring !== false, bleaching: (found) => found.plan === "optimize", gap: (found) => Boolean(found.lapse), error: (found) => Boolean(found.lapse?.bound) };
+const OWN = { score: (found) => found.scoring !== false, bleaching: (found) => found.plan === "optimize", depth: (found) => found.plan === "optimize" && found.planes > 1, gap: (found) => Boolean(found.lapse), error: (found) => Boolean(found.lapse?.bound) };
 const PART_MS = 1000;
 const SOON_MS = 100;
 
@@ -400,7 +400,7 @@ async function drawChart() {
   svg($("chart"), drawn);
   $("chart-words").hidden = !drawn || chart !== "error";
   $("no-chart").hidden = Boolean(drawn);
-  text("no-chart", { score: "Nothing is scored yet.", bleaching: "No trial is done yet.", light: "No light is counted yet.", error: "Nothing is compared yet.", gap: "No gap is chosen yet." }[chart]);
+  text("no-chart", { score: "Nothing is scored yet.", bleaching: "No trial is done yet.", depth: "No stack is taken yet.", light: "No light is counted yet.", error: "Nothing is compared yet.", gap: "No gap is chosen yet." }[chart]);
 }
 
 async function drawLog() {
