@@ -32,6 +32,7 @@ from devices.python_channels import ChannelsMixin
 from tests import faulty
 from tests.helpers.runs import cut_after, entries, mean_score, recorded, run_session
 from tests.helpers.searches import config_data_of_a_run
+from tests.helpers.stories import drawn
 
 NAMES = ("near", "far")
 
@@ -239,6 +240,14 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     result, run = run_session(folder, session={}, **parts(live={"frames": 3}))
     assert result.status == "completed", result.reason
     return run
+
+
+def test_the_report_shows_each_camera_at_limits_of_its_own(whole: Path) -> None:
+    words = drawn(whole).words
+    assert "Where the stage was, sted/near" in words and "Where the stage was, sted/far" in words
+    # Black and white stand side by side: 57 and 4087 counts, and a tenth of these.
+    limits = r"Contrast limits of each camera: near [\d.]*4\d{3} counts, far \d?4\d{2} counts"
+    assert re.search(limits, words), words
 
 
 @pytest.mark.parametrize(

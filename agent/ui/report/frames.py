@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Mapping
 from html import escape
 from typing import Any
 
@@ -10,7 +12,7 @@ from numpy.typing import NDArray
 from agent.record import text
 from agent.ui.report import charts, elements
 from agent.ui.report.contrast import contrast
-from agent.ui.report.picture import picture
+from agent.ui.report.picture import Picture, picture
 from agent.ui.report.run_data import Run, series_of
 
 _THUMB = 256
@@ -27,7 +29,7 @@ def course(run: Run) -> str:
 
 def _thumbnails(run: Run) -> str:
     shown = charts.series(run)[:_DOWN]
-    rows: list[tuple[str, list[tuple[str, NDArray[Any], float]]]] = []
+    rows: list[tuple[str, str, list[tuple[str, NDArray[Any], float]]]] = []
     for where in shown:
         mine = [(index, taken) for index, taken in run.watched if series_of(taken) == where]
         chosen = []
@@ -43,37 +45,48 @@ def _thumbnails(run: Run) -> str:
                 words = f"frame {index}, {when}{said}"
                 chosen.append((words, pixels, run.pixel_um_of(index)))
         title = run.called(where) if len(shown) > 1 else ""
-        rows.append((title, chosen))
-    frames = [frame for _, chosen in rows for _, frame, _ in chosen]
-    if not frames:
+        rows.append((title, str(mine[0][1].shot.get("camera", {}).get("name", "")), chosen))
+    frames: dict[str, list[NDArray[Any]]] = defaultdict(list)
+    for _, camera, chosen in rows:
+        frames[camera] += [pixels for _, pixels, _ in chosen]
+    # Of two cameras, the one may count tenfold.
+    limits = {camera: contrast(found) for camera, found in frames.items() if found}
+    if not limits:
         return ""
-    limits = contrast(frames)
-    made = [
-        (title, [(words, picture(frame, um, limits, side=_THUMB)) for words, frame, um in chosen])
-        for title, chosen in rows
-    ]
-    pictures = [one for _, cells in made for _, one in cells]
+    made: list[tuple[str, str, list[tuple[str, Picture]]]] = []
+    for title, camera, chosen in rows:
+        drawn_at = limits.get(camera, (0.0, 1.0))
+        cells = [(words, picture(one, um, drawn_at, side=_THUMB)) for words, one, um in chosen]
+        made.append((title, camera, cells))
+    pictures = [one for *_, cells in made for _, one in cells]
     bars = elements.bars(*pictures)
     drawn = []
-    for title, shots in made:
-        cells = [elements.shown(one, words, small=bool(bars)) for words, one in shots]
+    for title, _, shots in made:
+        figures = [elements.shown(one, words, small=bool(bars)) for words, one in shots]
         heading = f"<h3>{escape(title[:1].upper() + title[1:])}</h3>\n" if title else ""
-        drawn.append(f'{heading}<div class="grid thumbs">{"".join(cells)}</div>')
+        drawn.append(f'{heading}<div class="grid thumbs">{"".join(figures)}</div>')
     used = text.settings_line(run.frames[0][1].shot["settings"], run.config.microscope.settings)
     settings = f"<p>Settings of the first frame: {escape(used)}.</p>\n" if used else ""
     if run.summary["reoptimized"]:
         said = "".join(f"<li>{escape(line)}</li>" for line in run.summary["why"])
         settings += f"<p>Searched for better ones on fresh fields:</p>\n<ul>{said}</ul>\n"
-    few = f" A few of {len(run.recording.taken)} frames." if len(run.frames) > len(frames) else ""
+    few = f" A few of {len(run.recording.taken)} frames." if len(run.frames) > len(pictures) else ""
     seen = len(run.series)
     kinds = "fields" if len({mode for _, mode in run.series}) == 1 else "fields and channels"
     fields = f" The first {len(shown)} of {seen} {kinds}." if seen > len(shown) else ""
+    limits_said = _limits_of({camera: cells[0][1] for _, camera, cells in made if cells})
     return (
-        settings
-        + "\n".join(drawn)
-        + f'\n<p class="quiet">All at the same contrast limits: {elements.limits(pictures[0])}. '
-        f"{bars}{few}{fields}</p>"
+        settings + "\n".join(drawn) + f'\n<p class="quiet">{limits_said}. {bars}{few}{fields}</p>'
     )
+
+
+def _limits_of(pictures: Mapping[str, Picture]) -> str:
+    """The contrast limits of the pictures of each camera, by its name, of which one is shown."""
+    if len(pictures) == 1:
+        (one,) = pictures.values()
+        return f"All at the same contrast limits: {elements.limits(one)}"
+    said = (f"{escape(name)} {elements.limits(one)}" for name, one in pictures.items())
+    return f"Contrast limits of each camera: {', '.join(said)}"
 
 
 def _over_time(run: Run) -> str:
