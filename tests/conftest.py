@@ -103,10 +103,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: takes[item.path], reverse=True)
 
 
-def pytest_collection_finish() -> None:
-    """What is imported stays: to go through it again and again takes a tenth of the time."""
-    gc.collect()
-    gc.freeze()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[object]:
+    """What is imported stays: to look for garbage in it over and over takes a fifth of the time."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -131,6 +136,14 @@ def copied() -> None:
     process._IMPORTED += [f"{simulate}.{name}" for name in ("labels", "movie_set", "table")]
     process._IMPORTED += ["agent.workers.rebuild_process", "agent.workers.shared_process"]
     get_context("forkserver").set_forkserver_preload(process._IMPORTED)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def urgent() -> Iterator[None]:
+    """Processes beside a run are waited for by tests, and give way to no other test."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(process, "_NICER", 0)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

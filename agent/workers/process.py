@@ -45,7 +45,7 @@ class WorkerProcess:
     args
         For `make`.
     nicer
-        By how much it gives way to this process, up to 19.
+        By how much it gives way to this process, up to 19; None: as all but the least urgent do.
 
     Raises
     ------
@@ -55,15 +55,16 @@ class WorkerProcess:
         What `make` raised.
     """
 
-    def __init__(self, make: Callable[..., Any], *args: Any, nicer: int = _NICER) -> None:
+    def __init__(self, make: Callable[..., Any], *args: Any, nicer: int | None = None) -> None:
         # Unpacked there, its imports give way like all else.
         made_of = pickle.dumps((make, args))
         context = _context()
         self._pipe, theirs = context.Pipe()
         self._one_at_a_time = threading.Lock()
         self._killed = False
+        give_way = _NICER if nicer is None else nicer
         # A process that hangs in a driver must not keep this one from ending.
-        self._process = context.Process(target=serve, args=(theirs, made_of, nicer), daemon=True)
+        self._process = context.Process(target=serve, args=(theirs, made_of, give_way), daemon=True)
         with _unheard():
             self._process.start()
         # At its end Python asks daemons to terminate and waits for them; one that is stopped, or

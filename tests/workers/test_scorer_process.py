@@ -152,6 +152,19 @@ def test_the_network_s_process_is_started_again() -> None:
 
 
 @pytest.mark.process
+@pytest.mark.skipif(not hasattr(os, "getpriority"), reason="knows no priorities")
+def test_a_network_gives_way_to_the_acquisition(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.workers.process._NICER", 3)
+    worker = WorkerProcess(Reads)
+    try:
+        assert worker.pid is not None
+        ours = os.getpriority(os.PRIO_PROCESS, 0)
+        assert os.getpriority(os.PRIO_PROCESS, worker.pid) == min(19, ours + 3)
+    finally:
+        worker.kill()
+
+
+@pytest.mark.process
 @pytest.mark.slow
 def test_weights_are_read_without_what_takes_long_to_import() -> None:
     """The compiler of torch or torchmetrics take longer than all else before it is ready."""
