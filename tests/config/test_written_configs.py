@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import yaml
 
 from agent.bench.fuzz.drawn import TEXTS, configs
+from agent.bench.fuzz.mutations import changed_lines
 from agent.config import RunConfig, load, plain_yaml
 from agent.config.data import as_data
 from agent.config.reading import UserError
@@ -52,6 +56,33 @@ def test_every_text_is_written_as_that_text(text: str) -> None:
     data = {"text": text, f"k{text}": [text], "nested": {"a": None, "b": (text, 1.0)}}
     found = plain_yaml.read(plain_yaml.write(data))
     assert found == {**data, "nested": {"a": None, "b": [text, 1.0]}}
+
+
+def outcome(kind: Any, text: str) -> Any:
+    try:
+        return repr(plain_yaml._read_with(kind, text)[0])
+    except (yaml.YAMLError, plain_yaml.YamlError, UnicodeError) as error:
+        return error
+
+
+@pytest.mark.skipif(plain_yaml._QuickLoader is None, reason="PyYAML has no parser in C here")
+@pytest.mark.parametrize("name", ["live", "optimize", "timelapse", "quality/default"])
+def test_what_the_parser_in_c_reads_is_what_the_other_one_reads(name: str) -> None:
+    text, rng = (CONFIGS / f"{name}.yaml").read_text(encoding="utf-8"), np.random.default_rng(5)
+    same = 0
+    for _ in range(60):
+        changed = changed_lines(text, rng)
+        quick = outcome(plain_yaml._QuickLoader, changed) if plain_yaml._is_usual(changed) else None
+        if isinstance(quick, str):
+            same += 1
+            assert quick == outcome(plain_yaml._Loader, changed), changed
+    assert same > 3
+
+
+@pytest.mark.parametrize("deep", ["[" * 100_000, "- " * 100_000, "? " * 100_000, "{a: " * 100_000])
+def test_what_is_nested_too_deep_for_a_parser_in_c_is_refused(deep: str) -> None:
+    with pytest.raises(plain_yaml.YamlError):
+        plain_yaml.read(f"a: {deep}")
 
 
 @pytest.mark.parametrize(

@@ -228,7 +228,7 @@ def test_a_laser_that_is_mute_once_at_the_very_end_is_asked_again(
 
 
 def test_a_laser_that_hangs_keeps_nothing_else_on(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], impatient: None
 ) -> None:
     """Nor does it keep the process running: the laser was named, and a person can go to it."""
     try:

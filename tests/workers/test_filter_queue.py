@@ -90,7 +90,8 @@ def test_who_gave_up_waiting_is_not_told_later() -> None:
         filtering.uncertainty(task)
 
 
-def test_a_backlog_that_is_given_up_is_not_told_of() -> None:
+def test_a_backlog_that_is_given_up_is_not_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.workers.filter._GRACE_S", 0.1)
     filtering, beside, told = queue("all")
     for index in range(5):
         filtering.submit(index)
