@@ -402,6 +402,9 @@ class Microscope:
         """
         from devices.sequences import MOST, sequenced
 
+        config = self.config
+        if config.clock or config.virtual_sted or config.replay or config.imspector:
+            return "its camera takes each frame when it is asked for it"
         buffer = int(self.core.getCircularBufferMemoryFootprint()) << 20
         longest_s = 0.0
 
@@ -411,12 +414,12 @@ class Microscope:
             return self.event(shot, number, elapsed_s=elapsed_s)
 
         events = (event(shot, number) for number, shot in enumerate(shots, first))
-        settings = self.config.settings
-        lights = {settings[name].address() for name in self.config.light if name in settings}
+        settings = config.settings
+        lights = {settings[name].address() for name in config.light if name in settings}
         most = min(MOST, buffer // max(1, self.frame_bytes))
         found = sequenced(self.core, events, most, lights)
         if not isinstance(found, str):
-            found.metadata[PATIENCE] = longest_s + self.config.timeout_s
+            found.metadata[PATIENCE] = longest_s + config.timeout_s
         return found
 
     def focus_um(self, shot: Shot) -> float | None:

@@ -172,7 +172,8 @@ class _Changes:
         if event.z_pos != first.z_pos:
             if event.z_pos is None or first.z_pos is None:
                 return "the focus is moved before some of them alone"
-            self._limits.setdefault((self._core.getFocusDevice(), ""), self._positions())
+            if (focus := (self._core.getFocusDevice(), "")) not in self._limits:
+                self._limits[focus] = self._positions()
         values = _values(event)
         if values.keys() != self._had.keys():
             return "other properties are set before some of them"

@@ -87,6 +87,12 @@ def test_opens_dark(scope: Microscope) -> None:
     assert scope.simulated
 
 
+def test_a_simulated_sample_is_no_sequence(scope: Microscope) -> None:
+    """Its time is that of the frame that was asked for last."""
+    found = scope.sequence([Shot("sted"), Shot("sted")], 0)
+    assert found == "its camera takes each frame when it is asked for it"
+
+
 def test_the_demos_open_shutter_is_closed_on_opening() -> None:
     config = MicroscopeConfig.model_validate(
         {"cfg": "demo", "pixel_size_nm": 20, "exposure": {"camera_ms": 10}}
