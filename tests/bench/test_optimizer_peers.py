@@ -142,6 +142,7 @@ def test_a_model_beats_random_search(name: str) -> None:
     assert np.mean(found) < 0.75 * by_chance(trials)
 
 
+@pytest.mark.slow
 def test_a_choice_of_many_is_searched_too() -> None:
     many = SettingConfig(
         device="F", property="W", kind="choice", choices=tuple("abcdefghijkl"), start="a"

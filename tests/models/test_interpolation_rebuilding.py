@@ -34,6 +34,7 @@ class TestBetween:
         back = rebuild.between(frames[2], frames[0], 0.75)
         assert np.allclose(there.image, back.image, rtol=1e-4)
 
+    @pytest.mark.slow
     def test_both_ways_doubt_where_the_two_differ(self, trained: Path) -> None:
         frames = drifting(0)[0]
         one_way = Interpolation(trained, "cpu", both_ways=False).between(frames[0], frames[2])

@@ -320,6 +320,7 @@ def test_what_a_network_cannot_foresee_is_met_half_way() -> None:
 
 
 class TestWeights:
+    @pytest.mark.slow
     def test_come_back_as_they_were(self, trained: Path) -> None:
         loaded = read_interpolator(trained)
         assert loaded.network.architecture == loaded.card["architecture"]

@@ -253,6 +253,7 @@ class TestTraining:
         with pytest.raises(ValueError, match=r"w\.0\.checkpoint: not a checkpoint; delete it"):
             train(data, tmp_path / "w", small())
 
+    @pytest.mark.slow
     def test_a_training_that_diverges_says_so(self, fields: Fields, tmp_path: Path) -> None:
         pairs = from_arrays(fields.a, fields.b)
         with pytest.raises(ValueError, match=r"learning_rate: 1e\+30 let the training diverge"):

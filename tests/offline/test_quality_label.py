@@ -88,6 +88,7 @@ class TestLabel:
         assert 0 < best < len(values) - 1
         assert curve[best] > max(curve[0], curve[-1]) + 0.05
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("structure", REAL)
     def test_more_photons_never_lower_it(self, structure: Structure) -> None:
         sample = molecules(structure)

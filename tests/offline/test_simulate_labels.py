@@ -78,6 +78,7 @@ class TestField:
         # would add to it.
         assert np.var(first - second) == pytest.approx(np.mean(first + second), rel=0.05)
 
+    @pytest.mark.slow
     def test_the_mean_image_is_what_was_bound(self) -> None:
         images, row = counting_field()
         background = row["a_background_share"] * row["a_brightness"]
@@ -115,6 +116,7 @@ class TestField:
         assert abs(np.mean(others)) < 0.15
         assert np.mean(structures) > 0.6
 
+    @pytest.mark.slow
     def test_energies_are_as_asked_for(self) -> None:
         for index in range(4):
             images, row = field(index)

@@ -354,6 +354,7 @@ class TestUnevenMotion:
         assert row["first_kind"] == "nuclei" and row["split"] == "test"
         assert 8 <= row["first_own_px"] <= 20
 
+    @pytest.mark.slow
     def test_noise_is_shared_and_levels_are_few_in_some(self) -> None:
         smoothed = bits = 0
         for index in range(17):
@@ -400,6 +401,7 @@ class TestSets:
         assert len(of_pysted) >= 3
         assert all(which == MAPS[name][structure] for structure, which in of_pysted)
 
+    @pytest.mark.slow
     def test_show_every_kind(self) -> None:
         count = len(KINDS["training"])
         kinds = {

@@ -80,6 +80,7 @@ def known() -> Known:
     return Known(Space(dict.fromkeys("abc", setting), {}))
 
 
+@pytest.mark.slow
 def test_indices_are_those_of_a_function_whose_indices_are_known() -> None:
     found = importance(known(), count=2048)
     firsts = [found[name].score.first for name in "abc"]

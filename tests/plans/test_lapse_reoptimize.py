@@ -143,6 +143,7 @@ def test_a_change_of_settings_is_no_change_of_the_sample(plain: Path) -> None:
     assert (notes[last + 1]["gap"], notes[last + 1]["why"]) == (1, "event")
 
 
+@pytest.mark.slow
 def test_it_is_counted_and_told(plain: Path, capsys: pytest.CaptureFixture[str]) -> None:
     summary = summarize(plain)
     frames = summary["frames"]

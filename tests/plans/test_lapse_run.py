@@ -187,6 +187,7 @@ def test_a_changed_answer_is_noticed_by_a_replay(plain: Path, tmp_path: Path) ->
     assert replay(run).difference is not None
 
 
+@pytest.mark.slow
 def test_show_and_check_say_it(
     plain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

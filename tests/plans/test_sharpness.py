@@ -26,6 +26,7 @@ def sweep(seed: int, photons: float, focus_um: float, measure: str) -> list[Shar
     return [sharpness(frame, measure) for frame in frames]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("measure", ["variance", "spectrum"])
 def test_noise_is_no_focus(measure: str) -> None:
     assert sum(is_focus(sweep(seed, 0.0, 0.0, measure)) for seed in range(40)) <= 1

@@ -95,6 +95,7 @@ def same(run: Path) -> list[dict[str, Any]]:
     return found
 
 
+@pytest.mark.slow
 def test_a_stack_by_sequence_is_the_stack_taken_singly(tmp_path: Path) -> None:
     modes = {"confocal": {"depletion_power": 0}, "sted": {"excitation_power": 7}}
     runs = {}

@@ -50,6 +50,7 @@ def planes_of(run: Path, index: int) -> list[Any]:
     return [open_run(run).frame(number) for number in same]
 
 
+@pytest.mark.slow
 def test_the_page_gets_a_stack_as_its_maximum_or_its_mean(run: Path) -> None:
     with run_pages(run) as (_, links):
         assert ask(links, "/api/state")[1]["planes"] == 3
