@@ -35,6 +35,7 @@ from devices.sample_clock import SampleClock
 from devices.sending import LOCKED, PATIENCE, ROI, STAGES
 from devices.shot import Plane, Shot
 from devices.stages import check_moves, where_it_stands, with_stages
+from devices.system_state import SystemState
 
 if TYPE_CHECKING:
     from pymmcore_plus.core._sequencing import SequencedEvent
@@ -80,6 +81,8 @@ class Microscope:
         That of a simulated sample.
     stood_um
         Where the XY stage was on opening.
+    state
+        What the core knows of all devices.
     contradiction
         How the config's affine differs from the `.cfg`'s, in words; None where it does not.
 
@@ -107,6 +110,9 @@ class Microscope:
         self.loose: tuple[Loose, ...] = tuple(held.lights.loose())
         self._pixel_size = PixelSize(core, config, float(core.getPixelSizeUm()))
         self.contradiction: str | None = None
+        self.state = SystemState(
+            core, [one.address() for one in (*config.settings.values(), *config.constant.values())]
+        )
         self._bound = {s.address(): (n, s) for n, s in config.settings.items()}
         self._engine = engine = StrictEngine(core, config, self._guard, held.gate)
         engine.triggered = held.lights.triggered

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from agent.config import RunConfig
 from agent.record import filtered, reconstructed
+from agent.record.device_state import states
 from agent.record.layout import RAW
 from agent.record.load import read
 from agent.record.raw import RawFrames
@@ -174,6 +175,28 @@ class StoredRun:
                 | {f"dose_J.{laser}": joules for laser, joules in dose.items()}
             )
         return _table(rows)
+
+    def state(self, index: int | None = None) -> dict[str, dict[str, str]]:
+        """What Micro-Manager's core knew of its devices: values by device and property.
+
+        Parameters
+        ----------
+        index
+            As a frame was taken; None: as the run began.
+
+        Raises
+        ------
+        IndexError
+            There is no such frame.
+        """
+        if index is None:
+            begun = self._recording.sessions[:1]
+            found = begun[0].get("state", {}).get("properties", {}) if begun else {}
+        elif not 0 <= index < len(self):
+            raise IndexError(f"frame {index}: this run has frames 0 to {len(self) - 1}")
+        else:
+            found = dict(states(self._recording))[index]
+        return {device: dict(properties) for device, properties in found.items()}
 
     def marks(self) -> list[dict[str, Any]]:
         """What each frame of a time-lapse that skips is: {field, point, kind, frame, …}."""

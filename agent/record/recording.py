@@ -94,6 +94,8 @@ class Recording:
         What its autofocus device found, by the number of the search.
     rebuilt
         The results of its requests to rebuild frames, by their number.
+    begins
+        Number of the first frame that each of its sessions could take.
     tuned
         What each attempt to fine-tune the interpolator came to, in order.
     """
@@ -109,6 +111,7 @@ class Recording:
     tuned: list[dict[str, Any]] = field(default_factory=list)
     faults: list[dict[str, Any]] = field(default_factory=list)
     sessions: list[dict[str, Any]] = field(default_factory=list)
+    begins: list[int] = field(default_factory=list)
     safe_state: dict[str, Any] | None = None
     end: dict[str, Any] | None = None
 
@@ -140,6 +143,7 @@ class Recording:
         data, index = entry.data, entry.frame
         if entry.kind == "run":
             self.sessions.append({**data, "at": entry.at})
+            self.begins.append(max(self.taken, default=-1) + 1)
             self.end = None
         elif entry.kind == "end":
             self.end = {**data, "at": entry.at}

@@ -56,6 +56,16 @@ class _Code(TypedDict):
     sha256: str
 
 
+_Properties = dict[str, dict[str, str]]
+
+
+@row
+class _State(TypedDict):
+    properties: _Properties
+    groups: NotRequired[dict[str, str]]
+    pixel_size: NotRequired[str]
+
+
 @row
 class _Run(TypedDict):
     plan: str
@@ -67,6 +77,7 @@ class _Run(TypedDict):
     plan_of: NotRequired[str | None]
     loose: NotRequired[list[_Loose]]
     whole: NotRequired[dict[str, tuple[Count, Count]]]
+    state: NotRequired[_State]
     code: NotRequired[dict[str, _Code]]
 
 
@@ -148,6 +159,7 @@ class _Frame(TypedDict):
     expected_s: NotRequired[Finite]
     pixel_size_nm: NotRequired[Finite]
     held: NotRequired[_Held]
+    changed: NotRequired[_Properties]
     sequence: NotRequired[_Sequence]
 
 

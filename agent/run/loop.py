@@ -410,6 +410,8 @@ class Loop:
             row["sequence"] = dict(pending.sequence)
             if arrived is not None and arrived.elapsed_ms is not None:
                 row["sequence"]["elapsed_ms"] = arrived.elapsed_ms
+        if changed := self.microscope.state.changed():
+            row["changed"] = changed
         further = {"time_s": at, "schedule_s": scheduled, **got.of_frame()}
         rows = [
             (

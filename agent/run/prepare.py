@@ -149,6 +149,7 @@ def _prepared(
             "weights": beside.weights,
             "plan_of": plan_of(make_plan),
             "loose": [asdict(loose) for loose in microscope.loose],
+            "state": microscope.state.whole(),
             "whole": {mode: list(size) for mode, size in microscope.whole.items()},
             "code": code_of(config, plan_of(make_plan)),
         },

@@ -79,6 +79,7 @@ def test_each_field_and_mode_is_a_series_with_what_it_was_taken_at(
     said = [
         {pair["K"]: pair["value"] for pair in annotation["Value"]["M"]}
         for annotation in ome["StructuredAnnotations"]["MapAnnotation"]
+        if annotation["Namespace"] == "stedfast/settings"
     ]
     assert said[0]["excitation_power"] == "5.0 mW"
     assert said[0]["depletion_power"] == "100.0 mW (T 0 to 1); 40.0 mW (T 2 to 2)"

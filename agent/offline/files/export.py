@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from agent.config import RunConfig
 from agent.config.reading import UserError
+from agent.record.device_state import State, states
 from agent.record.images import FrameDamaged, checksum
 from agent.record.layout import Layout, channel_of, stored
 from agent.record.load import read
@@ -27,6 +28,7 @@ from agent.record.raw import RawFrames
 from agent.record.recording import Recording, Taken, even_s, field_from_dict
 
 _NAMESPACE = "stedfast/settings"
+_STATE = "stedfast/state"
 _MOST_BYTES = 2**32 - 2**25
 """Of a TIFF whose offsets have 32 bits."""
 
@@ -171,6 +173,7 @@ def _write(
     itemsize = images.read(series[0].indices[0]).dtype.itemsize
     big = largest * itemsize * len(recording.taken) > _MOST_BYTES
     born = recording.sessions[0]["at"] if recording.sessions else None
+    known = dict(states(recording))
     with tifffile.TiffWriter(file, bigtiff=big, ome=True) as tiff:
         for one in series:
             first = images.read(one.indices[0])
@@ -190,10 +193,7 @@ def _write(
                 "PhysicalSizeYUnit": "µm",
                 "Channel": {"Name": [*one.channels]},
                 "Plane": _planes(one, config, first.size),
-                "MapAnnotation": {
-                    "Namespace": _NAMESPACE,
-                    "Value": _settings(one, config),
-                },
+                "MapAnnotation": _annotations(one, config, known),
             }
             if one.step_um:
                 metadata |= {"PhysicalSizeZ": one.step_um, "PhysicalSizeZUnit": "µm"}
@@ -240,6 +240,36 @@ def _planes(series: _Series, config: RunConfig, pixels: int) -> dict[str, list[A
         if focus_um is not None:
             add("PositionZ", focus_um, "µm")
     return planes
+
+
+def _annotations(
+    series: _Series, config: RunConfig, known: Mapping[int, State]
+) -> list[dict[str, Any]]:
+    """Settings, and what the core knew of its devices, if that was recorded."""
+    made = [{"Namespace": _NAMESPACE, "Value": _settings(series, config)}]
+    if state := _state(series, known):
+        made.append({"Namespace": _STATE, "Value": state})
+    return made
+
+
+def _state(series: _Series, known: Mapping[int, State]) -> dict[str, str]:
+    """Properties of all devices, and the time points from which on they changed."""
+    each = series.shape[1] * series.shape[2]
+    parts: dict[str, list[str]] = defaultdict(list)
+    last: dict[str, str] = {}
+    before: State | None = None
+    for number, index in enumerate(series.indices):
+        if (now := known.get(index, {})) is before:
+            continue
+        before = now
+        for device, properties in now.items():
+            for name, value in properties.items():
+                key = f"{device}.{name}"
+                if value != last.get(key, ""):
+                    since = f" (from T {number // each})" if number else ""
+                    parts[key].append(f"{value}{since}")
+                    last[key] = value
+    return {key: "; ".join(values) for key, values in parts.items()}
 
 
 def _settings(series: _Series, config: RunConfig) -> dict[str, str]:
