@@ -12,6 +12,8 @@ a config without one is of a run from before there were any.
    for a stack within `stage_limits`. The first ones follow each other closer, until the drift that
    is predicted has been seen for as long. The sharpest plane is where the reciprocals are lowest.
 4. `SCALED`: a drift is followed by the size of the pixels of its own frames.
+5. `HEEDING`: a score in doubt is learned from with a wide standard deviation, unless the detector
+   was at its limit; where all are in doubt, the settings found are still compared with the start.
 """
 
 from __future__ import annotations
@@ -20,4 +22,5 @@ FIRST = 1
 SPARING = 2
 PUNCTUAL = 3
 SCALED = 4
-LATEST = 4
+HEEDING = 5
+LATEST = 5

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import ndtr
 
-from agent.config.rules import SPARING
+from agent.config.rules import HEEDING, SPARING
 from agent.optimizer.gaussian import Array, Kernels
 from agent.optimizer.hyperparameters import learn
 from agent.optimizer.hypotheses import Hypotheses
@@ -19,6 +19,7 @@ from agent.optimizer.outcome import Outcome, Settings
 from agent.optimizer.posterior import Posterior
 from agent.optimizer.space import Space
 from devices.config import Value
+from models.quality.score import DOUBTFUL_SD
 
 SCORE = Scale(mean=0.25, constant=0.25, amplitude=0.25, slope=0.0, residual=(0.04, 0.12, 0.3))
 PRICE = Scale(mean=-2.0, constant=1.5, amplitude=0.6, slope=2.0, residual=(0.1, 0.3, 0.9))
@@ -73,7 +74,8 @@ class Knowledge:
         than by how close they come.
     rules
         See `agent.config.rules`. From `SPARING` on, what a frame with a doubtful score bleached is
-        learned from, and its score never is.
+        learned from, and its score never is. From `HEEDING` on it is, as one that may be far off,
+        unless the detector was at its limit.
 
     Examples
     --------
@@ -103,7 +105,7 @@ class Knowledge:
         self.remembers = hypotheses is not None
         self._space, self._seed, self._hypotheses = space, seed, hypotheses
         self._saturation_limit, self._by_ranking = saturation_limit, by_ranking
-        self._sparing = rules >= SPARING
+        self._sparing, self._heeding = rules >= SPARING, rules >= HEEDING
         self._priced: list[Trial] = []
         self._saturation: list[tuple[Settings, float]] = []
         self._glare: Posterior | None = None
@@ -112,20 +114,27 @@ class Knowledge:
         self._beliefs: tuple[Posterior, Posterior] | None = None
         self._settled: dict[tuple[int, int], tuple[Kernels, Kernels]] = {}
 
+    def counts(self, outcome: Outcome) -> bool:
+        """Whether an outcome's score is learned from."""
+        return not outcome.doubtful or (self._heeding and outcome.comparable)
+
     def hear(self, settings: Mapping[str, Value], outcome: Outcome) -> None:
         """What a trial gave."""
+        counts = self.counts(outcome)
+        if counts and outcome.doubtful:
+            outcome = replace(outcome, score_sd=max(outcome.score_sd, DOUBTFUL_SD))
         trial = dict(settings), outcome
-        # A score in doubt says nothing, but a saturated frame is one, at any score.
+        # Whether or not a score counts, a saturated frame is one.
         self._saturation.append((trial[0], outcome.saturation))
         self._glare = None
-        (self.doubted if outcome.doubtful else self.told).append(trial)
-        if outcome.doubtful and not self._sparing:
+        (self.told if counts else self.doubted).append(trial)
+        if not counts and not self._sparing:
             return
         self._priced.append(trial)
         if self._hypotheses is not None:
             quality, bleaching = self._hypotheses.expect([settings])
             self._expected_price = np.concatenate([self._expected_price, bleaching], axis=1)
-            if not outcome.doubtful:
+            if counts:
                 self._expected = np.concatenate([self._expected, quality], axis=1)
         self._beliefs = None
 

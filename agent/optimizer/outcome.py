@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from devices.config import Value
-from models.quality.score import doubtful, usable
+from models.quality.score import comparable, doubtful, usable
 
 Settings = dict[str, Value]
 
@@ -63,6 +63,16 @@ class Outcome:
     def doubtful(self) -> bool:
         """Whether a flag says that the score may be wrong."""
         return doubtful(self.flags)
+
+    @property
+    def comparable(self) -> bool:
+        """Whether the score is in doubt, but compares with others; see `models.quality.score`."""
+        return comparable(self.flags)
+
+    @property
+    def heeded(self) -> bool:
+        """Whether the score, though in doubt, is compared with others where none is better."""
+        return self.comparable and "blank" not in self.flags
 
     @property
     def usable(self) -> bool:

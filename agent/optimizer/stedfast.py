@@ -146,10 +146,10 @@ class StedfastOptimizer:
         return self._affordable_first([points[at] for at in order])
 
     def tell(self, settings: Mapping[str, Value], outcome: Outcome) -> None:
-        """Outcome of a trial; of a doubtful one, only its bleaching and saturation."""
+        """Outcome of a trial; a score in doubt counts for less, or not at all."""
         self._trials += 1
         self._known.hear(settings, outcome)
-        if outcome.doubtful:
+        if not self._known.counts(outcome):
             self._barren.append(dict(settings))
 
     def tell_failed(self, settings: Mapping[str, Value]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from agent.config.plans import OptimizeConfig
-from agent.config.rules import LATEST, SPARING
+from agent.config.rules import HEEDING, LATEST, SPARING
 from agent.optimizer.explain import explain
 from agent.optimizer.objectives import bleaching, resolution_nm, saturated_share, signal_to_noise
 from agent.optimizer.objectives.judged import Judge, by_quality
@@ -168,7 +168,7 @@ def optimize(
             yield Note("trial", failed | origin)
             continue
         doubted += outcome.doubtful
-        usable += outcome.usable
+        usable += outcome.usable or (rules >= HEEDING and outcome.heeded)
         optimizer.tell(settings, outcome)
         yield Note("trial", {"settings": settings, "objectives": outcome.as_dict()} | origin)
     if steering.untried:
@@ -192,7 +192,7 @@ def optimize(
     if "same_as_start" in found:
         return
     candidates = {"start": start, "best": best}
-    yield from retest(config, candidates, fresh, scope, judge)
+    yield from retest(config, candidates, fresh, scope, judge, rules)
 
 
 def retest(
@@ -201,6 +201,7 @@ def retest(
     fresh: Iterator[Field],
     scope: MicroscopeConfig,
     judge: Judge = by_quality,
+    rules: int = LATEST,
 ) -> Plan:
     """Measure each candidate on fresh fields, by turns, so that drifts hit all alike.
 
@@ -220,6 +221,8 @@ def retest(
                 "field": field.index,
                 "objectives": outcome.as_dict(),
             }
+            if rules >= HEEDING and outcome.heeded:
+                note["heeded"] = True
             yield Note("retest", note)
             if config.z is not None:
                 about = {"which": name, "field": field.index}

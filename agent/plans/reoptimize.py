@@ -7,7 +7,7 @@ from math import hypot
 from typing import Any
 
 from agent.config.plans import ReoptimizeConfig
-from agent.config.rules import LATEST, SPARING
+from agent.config.rules import HEEDING, LATEST, SPARING
 from agent.optimizer.objectives.judged import Judge, by_quality
 from agent.optimizer.outcome import Outcome, Settings
 from agent.optimizer.protocol import Optimizer
@@ -30,7 +30,7 @@ from agent.plans.optimize import measure
 from agent.plans.search_trigger import SearchTrigger
 from devices.config import MicroscopeConfig, Value
 from devices.shot import Field, Shot
-from models.quality.score import doubtful
+from models.quality.score import comparable, doubtful
 
 
 class Reoptimizing:
@@ -96,6 +96,7 @@ class Reoptimizing:
         self._mode, self._reference = mode, reference
         self._modes, self._planes = modes, planes
         self._judge, self._pixels, self._sparing = judge, 0, rules >= SPARING
+        self._heeding = rules >= HEEDING
 
     def see(self, frame: Frame) -> None:
         """Take in a frame of the time-lapse; waits for its score only if that may matter."""
@@ -108,7 +109,7 @@ class Reoptimizing:
             if not self._skip_failed:
                 raise
             return
-        if not doubtful(quality.flags):
+        if not doubtful(quality.flags) or (self._heeding and comparable(quality.flags)):
             self._when.see(frame.shot.field.index, quality.value)
 
     def due(self, point: int) -> bool:
@@ -183,9 +184,9 @@ class Reoptimizing:
 
     def _is_better(self, found: Outcome, before: Outcome) -> bool:
         limit = self._config.bleaching_limit
-        if found.doubtful or found.bleaching > limit:
+        if not self._counts(found) or found.bleaching > limit:
             return False
-        if before.doubtful or before.bleaching > limit:
+        if not self._counts(before) or before.bleaching > limit:
             return True
         noise = hypot(found.score_sd, before.score_sd) if self._sparing else 0.0
         return found.score - before.score > noise
@@ -193,6 +194,9 @@ class Reoptimizing:
     def _trial(self, settings: Mapping[str, Value]) -> Mapping[str, float]:
         """Light of a trial (J), by laser."""
         return light_j(self._scope, settings, self._pixels, self._mode, self._reference)
+
+    def _counts(self, found: Outcome) -> bool:
+        return not found.doubtful or (self._heeding and found.heeded)
 
     def _each(self, settings: Mapping[str, Value]) -> Mapping[str, float]:
         """Light of a field's time point with these settings of its tuned mode (J), by laser."""

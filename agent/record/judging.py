@@ -2,8 +2,9 @@
 
 The settings found are recommended if their retests score higher than those of the starting ones
 by more than the noise, and keep the bleaching limit; otherwise the starting settings stay, unless
-they bleach more than allowed. Frames whose score is doubtful do not count. Where no settings keep
-the limit, those that bleach least are recommended, with a remark.
+they bleach more than allowed. Frames whose score is doubtful do not count, unless all are
+and the run's rules heed them (`agent.config.rules`). Where no settings keep the limit, those that
+bleach least are recommended, with a remark.
 """
 
 from __future__ import annotations
@@ -18,14 +19,13 @@ from agent.record.trials import (
     Mean,
     Objectives,
     best_trial,
-    counted,
+    compared,
     flags_in_words,
     sd_of,
     spread,
     usable_score,
 )
 from agent.record.verdict import Finding, Verdict, Which
-from models.quality.score import doubtful
 
 _UNLIKELY = 0.5
 """Probability of keeping the limit below which a few good retests do not count; chosen."""
@@ -170,11 +170,14 @@ class Search:
     def _of(self, which: Which) -> list[Objectives]:
         return [note["objectives"] for note in self.retests if note["which"] == which]
 
+    def _counting(self, which: Which) -> list[Objectives]:
+        return compared(note for note in self.retests if note["which"] == which)
+
     def _scores(self, which: Which) -> list[float]:
-        return counted(self._of(which))
+        return [one["score"] for one in self._counting(which)]
 
     def _score(self, which: Which) -> Mean | None:
-        found = [one for one in self._of(which) if not doubtful(one.get("flags", ()))]
+        found = self._counting(which)
         return Mean.of([one["score"] for one in found], [sd_of(one, "score_sd") for one in found])
 
     def _shares(self, which: Which) -> list[float]:

@@ -82,7 +82,7 @@ def retested(
             settings = last.get("settings")
         made[which] = {
             "settings": settings,
-            "score": spread(counted(note["objectives"] for note in notes)),
+            "score": spread([one["score"] for one in compared(notes)]),
             "bleaching": spread([note["objectives"]["bleaching"] for note in notes]),
             "measured": _measured([note["objectives"].get("measured", {}) for note in notes]),
         }
@@ -103,9 +103,17 @@ def spread(values: Sequence[float]) -> dict[str, Any]:
     }
 
 
-def counted(found: Iterable[Objectives]) -> list[float]:
-    """Scores of measurements, without those that are doubtful."""
-    return [one["score"] for one in found if not doubtful(one.get("flags", ()))]
+def compared(retests: Iterable[Mapping[str, Any]]) -> list[Objectives]:
+    """Objectives of retests whose score counts: not in doubt, or heeded where all are in doubt.
+
+    Parameters
+    ----------
+    retests
+        Notes of that topic.
+    """
+    notes = list(retests)
+    sure = [note for note in notes if not doubtful(note["objectives"].get("flags", ()))]
+    return [note["objectives"] for note in sure or notes if note in sure or note.get("heeded")]
 
 
 def usable_score(found: Objectives | None) -> bool:

@@ -47,6 +47,22 @@ def doubtful(flags: Iterable[str]) -> bool:
     return any(flag != "blank" for flag in flags)
 
 
+def comparable(flags: Iterable[str]) -> bool:
+    """Whether a score in doubt can still be compared with others of its sample and scan.
+
+    What smooths, displaces or interleaves one frame does so to the next, and an unknown structure
+    is as unknown in all of them: the scores err alike. A detector at its limit depends on the
+    settings themselves.
+
+    Examples
+    --------
+    >>> comparable(["smoothed"]), comparable(["smoothed", "saturated"]), comparable([])
+    (True, False, False)
+    """
+    found = set(flags)
+    return doubtful(found) and "saturated" not in found
+
+
 def usable(flags: Iterable[str]) -> bool:
     """Whether a score with these flags is one of a structure: neither doubtful nor of nothing.
 

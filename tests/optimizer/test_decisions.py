@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from agent.config.plans import OptimizeConfig
+from agent.config.rules import LATEST, SCALED
 from agent.optimizer.outcome import Outcome
 from agent.optimizer.skopt import SkoptOptimizer
 from agent.optimizer.space import Space
@@ -161,13 +162,13 @@ class InOrder:
 
 
 def led(
-    repeat_flagged: int, quality: Callable[[str], Score]
+    repeat_flagged: int, quality: Callable[[str], Score], rules: int = LATEST
 ) -> tuple[list[Shot], list[Note], list[Outcome | None]]:
     """Lead `plan: optimize` through four trials; the STED frames score by their purpose."""
     config = OptimizeConfig(trials=4, initial=2, retest_fields=1, repeat_flagged=repeat_flagged)
     fields = [Field(i, 0.0, 0.0) for i in range(6 + repeat_flagged)]
     engine = InOrder()
-    plan = optimize(config, engine, {"trial": 0}, fields, SCOPE, skip_failed=True)
+    plan = optimize(config, engine, {"trial": 0}, fields, SCOPE, skip_failed=True, rules=rules)
     shots: list[Shot] = []
     notes: list[Note] = []
     answer = None
@@ -247,6 +248,15 @@ def test_a_repeat_that_fails_fails_its_trial() -> None:
     assert [note.topic for note in notes][:3] == ["flagged", "trial", "trial"]
     assert notes[1].data["failed"] == "no score"
     assert told[0] is None and told[1] is not None
+
+
+def test_where_all_scores_are_in_doubt_alike_the_search_goes_on_and_is_compared() -> None:
+    smoothed = Score(0.5, 0.2, ("smoothed",))
+    shots, notes, told = led(0, lambda where: smoothed)
+    assert len(shots) == 18 and len(told) == 4
+    assert [note.data.get("heeded") for note in notes if note.topic == "retest"] == [True, True]
+    _, notes, _ = led(0, lambda where: smoothed, rules=SCALED)
+    assert not any(note.topic == "retest" for note in notes), "an old run decides as it did"
 
 
 def test_without_repeats_a_flagged_trial_is_as_it_is() -> None:

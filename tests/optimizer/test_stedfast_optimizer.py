@@ -10,7 +10,7 @@ import pytest
 from agent.bench.optimizer.analytic import LIMIT, SETTINGS, AnalyticLibrary, AnalyticTask, Samples
 from agent.bench.optimizer.campaign import Course, lead
 from agent.bench.optimizer.peers import make_peer
-from agent.config.rules import FIRST
+from agent.config.rules import FIRST, SCALED
 from agent.optimizer.knowledge_gradient import expected_gains
 from agent.optimizer.outcome import Outcome
 from agent.optimizer.protocol import Optimizer
@@ -194,7 +194,7 @@ def test_bleaching_is_learned_from_frames_whose_score_is_doubtful() -> None:
     for _ in range(10):
         tried.append(float(made.ask()["power"]))
         bleached = 0.02 if tried[-1] < 0.4 else 0.9
-        made.tell({"power": tried[-1]}, Outcome(0.5, bleached, 0.05, ("unfamiliar",)))
+        made.tell({"power": tried[-1]}, Outcome(0.5, bleached, 0.05, ("saturated",)))
     assert max(tried[:3]) > 0.4, "it could not know yet"
     assert sum(place > 0.5 for place in tried[4:]) <= 1
     assert len(set(tried)) == 10, "settings whose frame said nothing were tried again"
@@ -222,6 +222,21 @@ def test_an_unsure_score_counts_for_less() -> None:
     assert sure.predict([{"power": 0.1}]).score[0] > unsure.predict([{"power": 0.1}]).score[0] + 0.3
 
 
+@pytest.mark.parametrize("flag", ["smoothed", "unfamiliar"])
+def test_a_search_whose_scores_are_all_in_doubt_is_not_blind(flag: str) -> None:
+    """By earlier rules it was: what every frame of a microscope has kept it from learning."""
+    heeding, sure, earlier = line(), line(), line(rules=SCALED)
+    for place in np.linspace(0, 1, 9):
+        score = float(np.exp(-(((place - 0.4) / 0.25) ** 2)))
+        for made, flags in ((heeding, (flag,)), (earlier, (flag,)), (sure, ())):
+            made.tell({"power": place}, Outcome(score, 0.01, 0.03, flags, 0.005))
+    assert 0.2 < float(heeding.recommend()["power"]) < 0.6
+    with pytest.raises(ValueError, match="nothing to recommend"):
+        earlier.recommend()
+    points = [{"power": place} for place in (0.1, 0.4, 0.9)]
+    assert (heeding.predict(points).score_sd > 1.5 * sure.predict(points).score_sd).all()
+
+
 def test_knowledge_gradient_prefers_to_measure_again_what_is_noisy_and_best() -> None:
     """Two independent points, the better one hardly known: a second look at it is worth most."""
     score = (np.array([0.6, 0.5, 0.1]), np.diag([0.04, 0.0001, 0.0001]))
@@ -239,7 +254,7 @@ def test_what_gave_nothing_is_not_asked_for_again(library: AnalyticLibrary) -> N
     for _ in range(4):
         settings = made.ask()
         asked.append(settings)
-        made.tell(settings, Outcome(0.9, 0.0, 0.1, ("unfamiliar",)))
+        made.tell(settings, Outcome(0.9, 0.0, 0.1, ("saturated",)))
     places = made.space.cube(asked)
     gaps = np.linalg.norm(places[:, None] - places[None], axis=-1)[np.triu_indices(4, 1)]
     assert gaps.min() > 0.05

@@ -92,6 +92,27 @@ def test_start_and_best_are_compared_by_what_counts(
     assert any(words.startswith(f"Recommended: {named}") for words in found.words)
 
 
+@pytest.mark.parametrize(("heeded", "verdict"), [(True, "higher"), (False, "unusable")])
+def test_scores_all_in_doubt_are_compared_where_the_rules_heed_them(
+    heeded: bool, verdict: str
+) -> None:
+    def retests(which: str, score: float) -> list[dict[str, Any]]:
+        found = {"score": score, "bleaching": 0.1, "score_sd": 0.2, "flags": ["smoothed"]}
+        notes = [{"which": which, "settings": {"x": which}, "objectives": found}] * 3
+        return [{**note, "heeded": True} if heeded else note for note in notes]
+
+    config = a_config("optimize", optimize__bleaching_limit=0.2, optimize__retest_fields=3)
+    topics = {
+        "trial": [{"settings": {}, "objectives": GOOD}],
+        "recommendation": [{"settings": {"x": "best"}, "trials": 1}],
+        "retest": retests("start", 0.1) + retests("best", 0.8),
+    }
+    assert of_notes(config.optimize, topics, going_on=False).verdict == verdict
+    topics["retest"] = retests("start", 0.5) + retests("best", 0.7)
+    found = of_notes(config.optimize, topics, going_on=False).verdict
+    assert found == ("same" if heeded else "unusable"), "a wide deviation asks for more"
+
+
 def test_retests_within_the_noise_do_not_outweigh_the_trials() -> None:
     topics: dict[str, Any] = {
         "trial": [{"settings": {}, "objectives": {"score": 0.3, "bleaching": 0.27}}],
@@ -184,7 +205,7 @@ def test_a_search_in_which_no_score_counts_is_told_by_its_exit_code(
 ) -> None:
     @contextmanager
     def doubting(*_: Any) -> Iterator[tuple[Any, dict[str, str]]]:
-        yield lambda frames: [Score(0.5, 0.1, ("unfamiliar",)) for _ in frames], {}
+        yield lambda frames: [Score(0.5, 0.1, ("saturated",)) for _ in frames], {}
 
     monkeypatch.setattr("agent.workers.start._scoring", doubting)
     run = tmp_path / "run"
