@@ -337,13 +337,19 @@ class Imspector:
 
     @property
     def scanning(self) -> bool:
-        """Whether Imspector says that it scans.
+        """Whether Imspector says that it scans; asked once more where a connection was lost.
 
         Raises
         ------
         RuntimeError
             It does not say.
         """
+        try:
+            return self._says_scanning()
+        except RuntimeError:
+            return self._says_scanning()
+
+    def _says_scanning(self) -> bool:
         self.connected()
         return bool(self._guarded(self._ask_scanning))
 

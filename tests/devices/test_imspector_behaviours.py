@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -95,6 +96,24 @@ def test_a_start_whose_answer_is_lost_is_waited_for_at_the_end(serve: Serve) -> 
     # It did begin, and would have taken ten seconds.
     assert server.scans == FIRST + 1 and server.scanned[-1].seconds < 5
     assert not server.scanning and not server.locked
+
+
+def test_a_connection_lost_behind_a_frame_ends_no_run(
+    tmp_path: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = serve()
+    ask, lost = server.ask, []
+
+    def asked(connection: int, name: str, *arguments: Any) -> Any:
+        if name == "state" and server.scans == 2 and not lost:
+            lost.append(connection)
+            server.dead.add(connection)
+        return ask(connection, name, *arguments)
+
+    monkeypatch.setattr(server, "ask", asked)
+    result, run = live(tmp_path, frames=3)
+    assert lost and result.status == "completed", result.reason
+    assert check_rows(run) == 3 and server.dark and not server.locked
 
 
 def test_a_connection_that_was_left_tells_nothing_more(serve: Serve) -> None:
