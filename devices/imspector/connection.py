@@ -265,8 +265,7 @@ class Imspector:
         NotTaken
             It is another one after `confirm_s`, although it was set again.
         """
-        self.check()
-        return self._guarded(lambda: self._confirm(path, value))
+        return self._twice(lambda: self._confirm(path, value))
 
     def _confirm(self, path: str, value: Any) -> Any:
         self.values.set(path, value)
@@ -299,8 +298,7 @@ class Imspector:
         RuntimeError
             There is none, or no connection.
         """
-        self.check()
-        return self._guarded(lambda: self.values.get(path))
+        return self._twice(lambda: self.values.get(path))
 
     def find(self, path: str) -> Any:
         """Read a value that not every version has; None where there is none.
@@ -316,6 +314,17 @@ class Imspector:
             raise
         except RuntimeError:
             return None
+
+    def _twice(self, work: Callable[[], Any]) -> Any:
+        """Once more, over a new connection, what does no harm twice: a connection may be lost."""
+        try:
+            self.check()
+            return self._guarded(work)
+        except (NotOpen, NotTaken, Unasked):
+            raise
+        except RuntimeError:
+            self.check()
+            return self._guarded(work)
 
     def _guarded(self, work: Callable[[], Any]) -> Any:
         try:

@@ -98,14 +98,16 @@ def test_a_start_whose_answer_is_lost_is_waited_for_at_the_end(serve: Serve) -> 
     assert not server.scanning and not server.locked
 
 
-def test_a_connection_lost_behind_a_frame_ends_no_run(
-    tmp_path: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("call", ["state", "get", "put"])
+def test_a_connection_lost_between_frames_ends_no_run(
+    tmp_path: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
     server = serve()
     ask, lost = server.ask, []
+    behind = 1 if call == "put" else 2  # settings are put for the first frame alone
 
     def asked(connection: int, name: str, *arguments: Any) -> Any:
-        if name == "state" and server.scans == 2 and not lost:
+        if name == call and server.scans == behind and not (lost or server.scanning):
             lost.append(connection)
             server.dead.add(connection)
         return ask(connection, name, *arguments)
