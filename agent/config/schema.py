@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 
 from agent.config.focus import FocusConfig
 from agent.config.mda import MdaConfig
+from agent.config.notify import NotifyConfig
 from agent.config.objective_section import Objective
 from agent.config.own_code import Own
 from agent.config.plan_section import PlanSection, check_edges, check_mode, unknown
@@ -117,6 +118,9 @@ class RunConfig(Model):
     filter: FilterConfig | None = Field(None, description="a content filter, if there is one")
     dose: DoseConfig = DoseConfig()
     faults: FaultConfig = FaultConfig()
+    notify: NotifyConfig | None = Field(
+        None, description="messages to a phone or a mailbox, if any; needs the extra `notify`"
+    )
     focus: FocusConfig | None = Field(
         None, description="how the focus of a time-lapse is found again; it is left if absent"
     )

@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from agent.config import RunConfig
+from agent.config.notify import NotifyConfig
 from agent.run.guard_process import BEAT, OVER, READY, REST, RUN, Charge
 from agent.run.signals import Interrupts
 from devices.config import MicroscopeConfig
@@ -49,15 +50,22 @@ class Guard:
         The `microscope` section.
     base
         Folder that relative paths in it start from.
+    notify
+        Who is told; nobody if absent.
     hung_s
         Time without a sign of life after which this process is taken to hang (s), and killed; the
         guard's own if absent.
     """
 
     def __init__(
-        self, config: MicroscopeConfig, base: Path, *, hung_s: float | None = None
+        self,
+        config: MicroscopeConfig,
+        base: Path,
+        *,
+        notify: NotifyConfig | None = None,
+        hung_s: float | None = None,
     ) -> None:
-        charge = Charge(config, base.resolve(), os.getpid(), list(sys.path))
+        charge = Charge(config, base.resolve(), os.getpid(), list(sys.path), notify)
         if hung_s is not None:
             charge.hung_s = hung_s
         self._charge = pickle.dumps(charge)
@@ -179,7 +187,7 @@ def guarded(config: RunConfig, source: Path, seen: Interrupts) -> Iterator[Guard
     if not needed(config.microscope):
         yield None
         return
-    guard = Guard(config.microscope, source.parent)
+    guard = Guard(config.microscope, source.parent, notify=config.notify)
     seen.resting = guard.rest
     try:
         yield guard

@@ -23,6 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
+from agent.config.notify import NotifyConfig
 from devices.config import MicroscopeConfig
 from devices.errors import BindingError, DeviceFault
 from devices.safety import SafeState
@@ -51,6 +52,8 @@ class Charge:
         The run's process.
     path
         Where Python looks for modules there.
+    notify
+        Who is told of what it did.
     hung_s
         Time without a sign of life after which that process hangs (s). Loading a large library
         from a slow disk holds all of Python up for seconds.
@@ -60,6 +63,7 @@ class Charge:
     base: Path
     pid: int
     path: list[str] = field(default_factory=list)
+    notify: NotifyConfig | None = None
     hung_s: float = 20.0
 
 
@@ -144,6 +148,12 @@ def main() -> None:
     if watched.run is not None:
         with suppress(OSError, sqlite3.Error, ValueError):
             record(watched.run, safe, told)
+    if charge.notify is not None and "end" in charge.notify.on:
+        from agent.workers.notify import targets
+
+        with suppress(OSError, ValueError):
+            title = watched.run.name if watched.run else "stedfast"
+            targets(charge.notify)(f"{title}: failed", told)
 
 
 def _in_words(safe: SafeState | None, why: str) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from agent.record.dose import DoseGate
@@ -25,14 +26,24 @@ class Heartbeat:
         The run's.
     progress, gate
         The state that it writes.
+    pulse
+        Called with each look, whether it writes or not.
     """
 
-    def __init__(self, folder: Path, progress: Progress, gate: DoseGate) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        progress: Progress,
+        gate: DoseGate,
+        pulse: Callable[[], None] = lambda: None,
+    ) -> None:
         self._folder, self._progress, self._gate = folder, progress, gate
+        self._pulse = pulse
         self._last = -math.inf
 
     def keep(self, status: str) -> None:
         """Write it if the last one is a second old."""
+        self._pulse()
         if time.monotonic() - self._last > _EVERY_S:
             self.beat(status)
 
@@ -47,6 +58,7 @@ class Heartbeat:
             "frames": self._progress.frames,
             "planned": self._progress.planned,
             "doing": self._progress.doing,
+            "due": self._due(),
             "paused": self._progress.paused,
             "score": self._progress.score,
             "budget_fraction": self._gate.budget_fraction,
@@ -60,3 +72,10 @@ class Heartbeat:
         # full is told of by the next frame.
         with suppress(OSError):
             write_status(self._folder, beat)
+
+    def _due(self) -> str | None:
+        """When the next frame is due, where it is waited for (ISO 8601, UTC)."""
+        if (due_s := self._progress.due_s) is None:
+            return None
+        left = timedelta(seconds=due_s - time.monotonic())
+        return (datetime.now(UTC) + left).isoformat(timespec="seconds")

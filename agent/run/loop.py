@@ -114,6 +114,8 @@ class Loop:
         """It stands still in the dark, for a pause."""
         self.finished = False
         """The plan came to its end."""
+        self.due_s: float | None = None
+        """When (monotonic s) the next frame begins, where that is waited for."""
         self.deadline: float | None = None
         """When (monotonic s) what is under way has hung: a frame, or a move after the last one."""
 
@@ -223,14 +225,12 @@ class Loop:
                 continue
             event = self._begin(pending)
             exposure = self.microscope.exposure_s(pending.settings)
-            self.deadline = (
-                self._runner_started
-                + max(event.min_start_time or 0.0, time.monotonic() - self._runner_started)
-                + exposure
-                + self._patience_s
-            )
+            now = time.monotonic()
+            begins = max(self._runner_started + (event.min_start_time or 0.0), now)
+            self.due_s = begins if begins > now else None
+            self.deadline = begins + exposure + self._patience_s
             yield event
-            self.deadline = None
+            self.due_s = self.deadline = None
             if self._failure is not None:
                 raise self._failure
             if (missing := self._announced.first) is not None:

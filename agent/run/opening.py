@@ -7,9 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from agent.config import RunConfig
+from agent.config.notify import expanded
 from agent.config.reading import located, noted
 from agent.plans.build import check_plan
 from agent.workers.checks import check_filter, check_interpolator
+from agent.workers.notify import targets
 from devices.errors import BindingError
 from devices.microscope import Microscope
 from devices.safety import Stop
@@ -40,6 +42,7 @@ def open_microscope(
     check_plan(config, source)
     check_filter(config, source)
     check_interpolator(config, source)
+    check_notify(config, source)
     if config.section.searches() or config.section.reoptimizes():
         from agent.optimizer.build import check_engine
 
@@ -73,6 +76,25 @@ def open_microscope(
     except BindingError as error:
         wrong = located(source, ("microscope", *error.path), str(error))
         raise noted(wrong, error) from None
+
+
+def check_notify(config: RunConfig, source: Path) -> None:
+    """Check that there is somebody to be told, where messages are asked for.
+
+    Raises
+    ------
+    UserError
+        An address is none, or what sends messages is not installed.
+    """
+    if config.notify is None:
+        return
+    key = "to"
+    try:
+        targets(config.notify)
+        key = "heartbeat"
+        expanded(config.notify.heartbeat or "")
+    except ValueError as error:
+        raise located(source, ("notify", key), str(error)) from None
 
 
 def choose_autofocus(config: RunConfig, microscope: Microscope, source: Path) -> None:

@@ -26,6 +26,8 @@ class Progress:
     bleaching: float | None = None
     budget_fraction: float | None = None
     doing: str = "starting"
+    due_s: float | None = None
+    """When the next frame begins (monotonic s), where that is waited for."""
     paused: bool = False
     faults: int = 0
     filtered: int | None = None

@@ -21,6 +21,7 @@ from agent.plans.build import build_plan
 from agent.record.anchor import FolderGone
 from agent.record.filtered import FilteredStore
 from agent.record.folder import REPORT, lock
+from agent.record.journal import Journal
 from agent.record.ledger import FILE as LEDGER
 from agent.record.planned import PlannedFrames
 from agent.record.reconstructed import ReconstructedStore
@@ -36,6 +37,7 @@ from agent.run.signals import Interrupts, interrupts
 from agent.run.supervisor import Supervisor, Watch
 from agent.ui.report import live_page
 from agent.workers.filter_process import Restore
+from agent.workers.notify import NOTIFY, Notifier, targets
 from agent.workers.rebuild_process import Interpolate
 from agent.workers.score import Compute
 from agent.workers.start import Processes, processes
@@ -201,7 +203,9 @@ class Session:
         )
         if self._guard is not None:
             self._guard.watch(self.folder)
-        beat = Heartbeat(self.folder, self.progress, work.parts.gate)
+        notifier = self._notifier(work.parts.journal)
+        pulse = notifier.pulse if notifier else lambda: None
+        beat = Heartbeat(self.folder, self.progress, work.parts.gate, pulse)
         watch = Watch(show, work.parts.journal)
         reason = "failed"
         cause: BaseException | None = None
@@ -223,7 +227,23 @@ class Session:
                 result = replace(result, thread_left=True)
             finish = not work.is_alive() and reason != "failed"
             self._finish_beside(work, result.status, seen, watch, beat, finish=finish)
+            if notifier is not None:
+                notifier.close(lambda: not seen.now)
+            with suppress(sqlite3.Error):
+                work.parts.journal.close()
         return result
+
+    def _notifier(self, journal: Journal) -> Notifier | None:
+        """What sends messages, if anybody is to be told."""
+        if (asked := self.config.notify) is None:
+            return None
+
+        def failed(why: str) -> None:
+            journal.fault(f"a message did not leave: {why}", "go on", part=NOTIFY)
+
+        notifier = Notifier(asked, self.folder.name, targets(asked), failed)
+        journal.listen(notifier.hear)
+        return notifier
 
     def _finish(
         self,
@@ -330,7 +350,5 @@ class Session:
         if parts.rebuilding is not None or parts.filtering is not None:
             self.progress.doing = "over"
             beat.beat(status)
-        with suppress(sqlite3.Error):
-            parts.journal.close()
         if parts.images.anchor is not None:
             parts.images.anchor.close()

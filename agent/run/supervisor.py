@@ -103,6 +103,7 @@ class Supervisor:
         while work.is_alive():
             work.join(_TICK_S)
             self._progress.budget_fraction = work.parts.gate.budget_fraction
+            self._progress.due_s = loop.due_s
             self._watch(self._progress)
             work.heed()
             self._heartbeat.keep("running")

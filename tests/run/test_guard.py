@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from agent.bench.lit import commands, config, left_lit
+from agent.bench.lit import commands, left_lit
+from agent.bench.lit import config as lit_config
 from agent.config import load
 from agent.record.folder import read_config
 from agent.run import Session
@@ -24,6 +25,7 @@ from agent.run.guard_process import BEAT, OVER, REST, RUN, Watched
 from devices.occupied import occupy
 from tests.faulty import cli
 from tests.helpers.runs import entries, frames_in, posix, recorded, started, until
+from tests.helpers.sink import sink
 
 FRAMES = 60
 
@@ -33,9 +35,8 @@ def lit(tmp_path: Path) -> tuple[Path, Path]:
     """A config whose devices stay lit, and what they write."""
     log = tmp_path / "devices.log"
     file = tmp_path / "config.yaml"
-    file.write_text(
-        yaml.safe_dump(config(log, frames=FRAMES, interval_s=0.05, guard=True)), encoding="utf-8"
-    )
+    data = lit_config(log, frames=FRAMES, interval_s=0.05, guard=True)
+    file.write_text(yaml.safe_dump(data), encoding="utf-8")
     return file, log
 
 
@@ -66,8 +67,14 @@ def test_a_killed_run_is_dark_and_says_so(
 ) -> None:
     file, log = lit
     run = tmp_path / "run"
-    said = killed(file, run, signal.SIGKILL)
+    with sink() as got:
+        config = yaml.safe_load(file.read_text(encoding="utf-8"))
+        config["notify"] = {"to": [got.address]}
+        file.write_text(yaml.safe_dump(config), encoding="utf-8")
+        said = killed(file, run, signal.SIGKILL)
     assert left_lit(log) == {}
+    assert [title for title, _ in got.messages] == ["run: failed"]
+    assert "made dark and read back" in got.messages[0][1]
     assert "killed or crashed" in said and "made dark and read back" in said
     ended = recorded(run)
     assert ended.end is not None and ended.end["status"] == "failed"
@@ -78,7 +85,8 @@ def test_a_killed_run_is_dark_and_says_so(
     code, out, _ = cli(capsys, "show", run)
     assert code == 0 and "made dark and read back" in out.replace("\n", " ")
 
-    result = Session(read_config(run), run / "config.yaml", run).run()
+    again = read_config(run).model_copy(update={"notify": None})
+    result = Session(again, run / "config.yaml", run).run()
     assert result.status == "completed", result.reason
     assert frames_in(run) == list(range(FRAMES))
 
