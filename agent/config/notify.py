@@ -21,7 +21,7 @@ class NotifyConfig(Model):
         description="addresses as Apprise writes them (`ntfy://TOPIC`, `mailto://…`, `tgram://…`); "
         "`$NAME` is read from the environment, so that no password is in the config",
     )
-    on: tuple[Topic, ...] = Field(
+    about: tuple[Topic, ...] = Field(
         ("end", "fault", "focus"), description="what is told, each kind of fault once"
     )
     heartbeat: str | None = Field(

@@ -148,7 +148,7 @@ def main() -> None:
     if watched.run is not None:
         with suppress(OSError, sqlite3.Error, ValueError):
             record(watched.run, safe, told)
-    if charge.notify is not None and "end" in charge.notify.on:
+    if charge.notify is not None and "end" in charge.notify.about:
         from agent.workers.notify import targets
 
         with suppress(OSError, ValueError):

@@ -104,7 +104,7 @@ class Notifier:
     def hear(self, kind: str, data: dict[str, Any]) -> None:
         """Take an entry of the ledger, as a listener of its journal."""
         for topic, key, title, text in _news(kind, data):
-            if topic in self._config.on and key not in self._told:
+            if topic in self._config.about and key not in self._told:
                 self._told.add(key)
                 self._messages.put((f"{self._run}: {title}", _short(text)))
 

@@ -42,7 +42,7 @@ def test_a_run_tells_of_its_faults_once_and_of_its_end(tmp_path: Path) -> None:
 
 def test_only_what_is_asked_for(tmp_path: Path) -> None:
     with sink() as got:
-        parts: dict[str, Any] = {"live": {"frames": 2}, "notify": told(got, on=["fault"])}
+        parts: dict[str, Any] = {"live": {"frames": 2}, "notify": told(got, about=["fault"])}
         result, _ = run_session(tmp_path, session={}, **parts)
     assert result.status == "completed" and got.messages == []
 
@@ -92,7 +92,7 @@ def test_a_monitor_hears_that_it_lives_and_when_the_next_frame_is_due(tmp_path: 
         ({"to": ["$STEDFAST_NO_SUCH"]}, "$STEDFAST_NO_SUCH: the environment has no variable"),
         ({"heartbeat": "$STEDFAST_NO_SUCH"}, "`notify.heartbeat`: $STEDFAST_NO_SUCH"),
         ({"heartbeat": "ftp://here"}, "`notify.heartbeat`: 'ftp://here'; accepted: an address of"),
-        ({"on": ["lunch"]}, "notify.on"),
+        ({"about": ["lunch"]}, "notify.about"),
     ],
 )
 def test_what_is_wrong_is_said_before_any_light(
