@@ -222,7 +222,7 @@ def record(run: Path, safe: SafeState | None, what: str) -> None:
                 "status": "failed",
                 "at": datetime.now(UTC).isoformat(timespec="seconds"),
                 "plan": config.plan,
-                "frames": len(recording.taken),
+                "frames": len(recording.shots()),
                 "planned": recording.sessions[-1].get("planned"),
                 "doing": what,
             },

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tifffile
 
 from agent.config import RunConfig
+from agent.offline.files.export import export
 from agent.plan import STACK
 from agent.record.folder import new_folder
 from agent.record.summary import summarize
@@ -67,6 +69,10 @@ def test_a_stack_follows_each_retest_around_its_focus(
     assert summary["start"]["score"]["mean"] == recorded(run).taken[7].score.value
     assert replay(run).difference is None
     assert "over z" in cli(capsys, "show", run)[1]
+    export(run, tmp_path / "run.ome.tif")
+    with tifffile.TiffFile(tmp_path / "run.ome.tif") as tiff:
+        stacks = {one.name: one.shape for one in tiff.series if one.name.endswith("stack")}
+    assert stacks == {f"run, field {field}, sted, stack": (3, 32, 32) for field in (2, 3)}
 
     write_report(run, tmp_path / "report.html")
     drawn = (tmp_path / "report.html").read_text(encoding="utf-8")

@@ -125,7 +125,8 @@ def test_a_search_decides_on_the_channel_that_is_scored(tmp_path: Path) -> None:
     data = copy.deepcopy(config_data_of_a_run())
     data["microscope"]["python_devices"]["Camera"] = {"class": f"{__name__}:Channels"}
     data["microscope"]["scored_channel"] = "far"
-    data["optimize"] |= {"trials": 2, "initial": 2, "engine": "sobol"}
+    data["microscope"]["python_devices"]["Focus"] = faulty.device("Focus")
+    data["optimize"] |= {"trials": 2, "engine": "sobol", "z": {"range": 1, "step": 1}}
     result, run = run_session(tmp_path, session={"scorer": mean_score}, **data)
     assert result.status == "completed", result.reason
     assert_whole(run, summarize(run)["frames"]["planned"])
@@ -134,6 +135,15 @@ def test_a_search_decides_on_the_channel_that_is_scored(tmp_path: Path) -> None:
     scores = {one.score.value for one in frames.values() if one.score is not None}
     assert set(trials["score"]) <= scores
     assert all(one.score is None for one in frames.values() if not one.seen)
+    export(run, tmp_path / "run.ome.tif")
+    with tifffile.TiffFile(tmp_path / "run.ome.tif") as tiff:
+        of_field = [(one.name, one.shape) for one in tiff.series if "field 2" in one.name]
+    size = (2, faulty.SIDE, faulty.SIDE)
+    assert of_field == [
+        ("run, field 2, confocal", (2, *size)),
+        ("run, field 2, sted", size),
+        ("run, field 2, sted, stack", (2, *size)),
+    ]
 
 
 LAPSE: dict[str, Any] = {

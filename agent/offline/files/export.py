@@ -135,20 +135,26 @@ def _series(recording: Recording, layout: Layout) -> list[_Series]:
             whole.add(index)
         for size, frames_of_it in together.items():
             channels = tuple(dict.fromkeys(channel_of(taken.shot) for _, taken in frames_of_it))
-            field = _field(frames_of_it[0][1])
-            key = (image, size, field, channels)
+            field, note = _field(frames_of_it[0][1]), _note(frames_of_it[0][1])
+            key = (image, size, field, channels, note)
             for index, taken in frames_of_it:
                 if key not in found:
                     planes, step_um = len(layout.planes), layout.step_um
-                    found[key] = _Series(field, channels, planes, step_um)
+                    found[key] = _Series(field, channels, planes, step_um, note)
                 found[key].add(index, taken)
     for index, taken in sorted(recording.taken.items()):
         if index not in whole:
             channel, point = channel_of(taken.shot), taken.shot.get("point")
-            note = f"time point {point}" if each > 1 and point is not None else ""
+            note = f"time point {point}" if each > 1 and point is not None else _note(taken)
             new = _Series(_field(taken), (channel,), note=note)
             found.setdefault((_field(taken), channel, note, _size(taken)), new).add(index, taken)
     return list(found.values())
+
+
+def _note(taken: Taken) -> str:
+    """What a frame is in words where it is of no time point: a plane of a stack has a focus."""
+    apart = taken.shot.get("plane") is not None and taken.shot.get("point") is None
+    return "stack" if apart else ""
 
 
 def _size(taken: Taken) -> tuple[Any, ...]:
@@ -181,7 +187,8 @@ def _write(
             per_cm = 1e4 / pixel_um
             where = one.taken[0].shot["field"]
             of = [str(field_from_dict(where))] if where else []
-            of += [*one.channels] if len(one.channels) == 1 else []
+            modes = list(dict.fromkeys(taken.shot["mode"] for taken in one.taken))
+            of += [*one.channels] if len(one.channels) == 1 else modes if len(modes) == 1 else []
             of += [one.note] if one.note else []
             stack = one.shape[1:] != (1, 1)
             metadata = {
