@@ -166,9 +166,13 @@ def _tuned_line(tuned: dict[str, Any]) -> str:
 
 
 def _told_line(told: dict[str, Any]) -> str:
+    from agent.record import text
+
     why = f": {told['refused']}" if "refused" in told else ""
-    when = f"trial {told['trial']}" if "trial" in told else f"frame {told['frame']}"
-    return f"told       {told['key']} = {told['value']}, before {when}{why}"
+    when = next((f", before {of} {told[of]}" for of in ("trial", "frame") if of in told), "")
+    if "point" in told:
+        when = f", after time point {told['point']}"
+    return f"told       {text.told(told)}{when}{why}"
 
 
 def _command_line(command: dict[str, Any]) -> str:

@@ -72,6 +72,7 @@ class _Heeded(TypedDict):
     value: Any
     trial: NotRequired[Count]
     frame: NotRequired[Count]
+    point: NotRequired[Count]
     trials: NotRequired[Count]
     refused: NotRequired[str]
 

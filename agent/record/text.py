@@ -115,6 +115,29 @@ def words(name: str) -> str:
     return name.replace("_", " ")
 
 
+def told(data: Mapping[str, Any]) -> str:
+    """What a person told a plan, by its note: key and value.
+
+    Examples
+    --------
+    >>> told({"key": "depletion_power", "value": 50.0})
+    'depletion_power = 50.0'
+    >>> told({"key": "roi", "value": {"sted": [16, 32, 128, 96], "confocal": []}})
+    'roi of sted = 128 × 96 px from (16, 32), roi of confocal = the whole frame'
+    """
+    key, value = data["key"], data["value"]
+    if key != "roi" or not isinstance(value, Mapping):
+        return f"{key} = {value}"
+    return ", ".join(f"roi of {mode} = {_region(roi)}" for mode, roi in value.items())
+
+
+def _region(roi: Any) -> str:
+    if not isinstance(roi, Sequence) or len(roi) != 4:
+        return "the whole frame"
+    x, y, width, height = roi
+    return f"{width} × {height} px from ({x}, {y})"
+
+
 def axis_label(name: str, setting: SettingConfig) -> str:
     """A setting's name with its unit, for an axis or a table's head."""
     return f"{words(name)} ({setting.unit})" if setting.unit else words(name)

@@ -82,6 +82,10 @@ def test_a_region_is_taken_from_the_next_frames_on_resumed_and_replayed(
         assert raw.read(index).shape == one.shape
     noted = [note for note in recorded(run).notes_on("told") if note["key"] == "roi"]
     assert [note["value"] for note in noted] == [{"sted": ROI}, {"sted": []}]
+    code, out, err = cli(capsys, "show", run)
+    when = "after time point 0" if plan == "timelapse" else "before frame 0"
+    assert f"roi of sted = 64 × 48 px from (100, 40), {when}" in out, err
+    assert cli(capsys, "report", run)[0] == 0
     code, out, err = cli(capsys, "replay", run, "--json")
     assert (code, json.loads(out)["difference"]) == (0, None), err
     with reading(run) as ledger:

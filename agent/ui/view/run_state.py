@@ -318,7 +318,7 @@ class RunState:
             if data["key"] in self.config.adjustable() and "refused" not in data:
                 self.spans[data["key"]] = None if data["value"] == FREE else data["value"]
             self.versions["settings"] += 1
-            self._say("told", entry.at, f"{data['key']} = {data['value']}", **_refusal(data))
+            self._say("told", entry.at, text.told(data), **_refusal(data))
 
     def _take_told(self, entry: Entry) -> None:
         for stamp in entry.data.get("stamps", ()):
