@@ -226,7 +226,7 @@ def _python_devices(
 def _imspector(config: ImspectorConfig) -> dict[str, Any]:
     try:
         from devices.imspector.build import build_imspector
-        from devices.imspector.connection import said
+        from devices.imspector.calls import said
 
         return dict(build_imspector(config))
     except ModuleNotFoundError as error:

@@ -110,3 +110,14 @@ class Calls:
                     self._worker = worker.successor()
             raise NoReply(f"Imspector did not answer within {limit_s:g} s: {what}") from None
         return found
+
+
+def said(error: BaseException) -> str:
+    """What an error of specpy says, without where in its own code it came from.
+
+    Examples
+    --------
+    >>> said(RuntimeError("connect: Connection refused [system:111 at /a/b.hpp:5]"))
+    'connect: Connection refused'
+    """
+    return (str(error).splitlines() or [""])[0].partition(" [")[0] or type(error).__name__

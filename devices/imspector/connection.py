@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from devices.imspector.calls import Calls, NoReply
+from devices.imspector.calls import Calls, NoReply, said
 from devices.imspector.layouts import Layout, layout_of
 from devices.imspector.scanning import Scanning, Unasked, frame_of, stacks_of
 from devices.imspector.values import Parameters, Values, ValueTree, rounded, same
@@ -116,7 +116,12 @@ class Imspector:
     def _find(self) -> None:
         """Find the measurement that is driven."""
         if self._name is None:
-            self._measurement = self.calls("measurement", self._application.active_measurement)
+            try:
+                self._measurement = self.calls("measurement", self._application.active_measurement)
+            except NoReply:
+                raise
+            except RuntimeError as error:
+                raise NotOpen(f"no measurement is open in Imspector: {said(error)}") from None
             self._name = str(self.calls("its name", self._measurement.name))
         else:
             self._measurement = self._named(self._name)
@@ -437,14 +442,3 @@ class Imspector:
         return [
             self.calls(f"stack {number}", partial(frame_of, scanned, number)) for number in numbers
         ]
-
-
-def said(error: BaseException) -> str:
-    """What an error of specpy says, without where in its own code it came from.
-
-    Examples
-    --------
-    >>> said(RuntimeError("connect: Connection refused [system:111 at /a/b.hpp:5]"))
-    'connect: Connection refused'
-    """
-    return (str(error).splitlines() or [""])[0].partition(" [")[0] or type(error).__name__

@@ -212,6 +212,10 @@ def test_what_is_wrong_with_the_connection_is_a_line(serve: Serve) -> None:
     ):
         with pytest.raises(BindingError, match=said), Microscope.open(scope(imspector=wrong)):
             pass
+    server = serve()
+    server.open = False
+    with pytest.raises(BindingError, match="no measurement is open"), Microscope.open(scope()):
+        pass
     server = serve(values={"ExpControl": {}})
     unknown = pytest.raises(BindingError, match="none of the known paths is there")
     with unknown, Microscope.open(scope()):
