@@ -152,9 +152,7 @@ class StrictEngine(MDAEngine):
                 for at in together.property_sequences:
                     sender.let_go(name := self._bound[at])
                     del self._wanted[name]
-                self._sequence = HardwareSequence(self._core, together, self._gate, self.triggered)
-                self._sequence.load()
-                sender.wait()
+                self._load(together)
         except (DeviceFault, LimitError):
             sender.forget()
             raise
@@ -163,6 +161,17 @@ class StrictEngine(MDAEngine):
             raise DeviceFault(
                 f"a device is not ready: {error}; `timeout_s` says how long it may take"
             ) from error
+
+    def _load(self, event: SequencedEvent) -> None:
+        """Have the devices wait for the camera's triggers; or none of them, if that fails."""
+        sequence = HardwareSequence(self._core, event, self._gate, self.triggered)
+        try:
+            sequence.load()
+            self.sender.wait()
+        except BaseException:
+            sequence.stop()
+            raise
+        self._sequence = sequence
 
     def exec_event(self, event: MDAEvent) -> Iterator[Any]:
         """Take a frame, or have the autofocus device look for the focus.
@@ -258,6 +267,8 @@ class StrictEngine(MDAEngine):
         number, halted, cancel = 0, False, False
         until = time.monotonic() + patience_s
         while number < len(frames):
+            if gate.shut:
+                gate.check()  # what is still exposed is so in the dark
             if core.getRemainingImageCount():
                 image, tags = core.popNextImageAndMD()
                 arrived = arrivals.take(dict(tags))
@@ -281,8 +292,6 @@ class StrictEngine(MDAEngine):
                 )
             else:
                 time.sleep(TICK_S)
-            if gate.shut:
-                gate.check()  # what is still exposed is so in the dark
             if cancel and not halted:
                 sequence.halt()  # with the frame under way
                 light.off()

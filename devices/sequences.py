@@ -238,7 +238,7 @@ class HardwareSequence(AbstractContextManager["HardwareSequence"]):
     def load(self) -> None:
         """Have the devices wait for the camera at the first position and values, which they have.
 
-        What takes long is done here, in the dark.
+        Making room for the frames takes long at first, and is done here, in the dark.
 
         Raises
         ------
@@ -247,23 +247,19 @@ class HardwareSequence(AbstractContextManager["HardwareSequence"]):
         """
         core, heights = self._core, list(self._event.z_sequence)
         core.initializeCircularBuffer()
-        try:
-            if heights:
-                with self._gate.passing():
-                    core.loadStageSequence(self._focus, heights)
-                with self._gate.passing():
-                    core.startStageSequence(self._focus)
-            for at, values in self._event.property_sequences.items():
-                taken: list[Any] = [taken_as(core, *at, value) for value in values]
-                with self._gate.passing():
-                    core.loadPropertySequence(*at, taken)
-                # Made safe from here on, it is stopped first.
-                self._triggered.add(at)
-                with self._gate.passing():
-                    core.startPropertySequence(*at)
-        except BaseException:
-            self._stop()
-            raise
+        if heights:
+            with self._gate.passing():
+                core.loadStageSequence(self._focus, heights)
+            with self._gate.passing():
+                core.startStageSequence(self._focus)
+        for at, values in self._event.property_sequences.items():
+            taken: list[Any] = [taken_as(core, *at, value) for value in values]
+            with self._gate.passing():
+                core.loadPropertySequence(*at, taken)
+            # Made safe from here on, it is stopped first.
+            self._triggered.add(at)
+            with self._gate.passing():
+                core.startPropertySequence(*at)
 
     def start(self) -> None:
         """Have the camera take the frames.
@@ -274,9 +270,7 @@ class HardwareSequence(AbstractContextManager["HardwareSequence"]):
             Any error of the camera.
         """
         with self._gate.passing():
-            # With its label: without, Micro-Manager makes room for the frames only now.
-            camera, frames = self._core.getCameraDevice(), len(self._event.events)
-            self._core.startSequenceAcquisition(camera, frames, 0, True)
+            self._core.startSequenceAcquisition(len(self._event.events), 0, True)
 
     def over(self) -> bool:
         """Whether the camera is done."""
@@ -287,11 +281,11 @@ class HardwareSequence(AbstractContextManager["HardwareSequence"]):
         self._core.stopSequenceAcquisition()
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        failed = self._stop()
+        failed = self.stop()
         if failed and kind is None:
             raise DeviceFault(f"a sequence did not end: {failed}")
 
-    def _stop(self) -> str:
+    def stop(self) -> str:
         """Stop the camera and what it triggers, each even if others refuse; what failed."""
         failed = []
         core = self._core
@@ -300,9 +294,9 @@ class HardwareSequence(AbstractContextManager["HardwareSequence"]):
             stops.append(lambda: core.stopStageSequence(self._focus))
         sequences = self._event.property_sequences
         stops += [partial(core.stopPropertySequence, *at) for at in sequences]
-        for stop in stops:
+        for one in stops:
             try:
-                stop()
+                one()
             except Exception as error:
                 failed.append(str(error))
         self._triggered.clear()

@@ -301,6 +301,29 @@ def test_a_camera_that_ends_within_a_sequence(retries: int, tmp_path: Path) -> N
     assert in_sequence(run) == [(0, 6)] * 4 + rest + [(6, 6)] * 6
 
 
+def test_a_disk_that_is_full_within_a_sequence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = RawFrames.write
+
+    def fills_up(self: RawFrames, index: int, *args: Any) -> Any:
+        if index >= 3:
+            raise OSError("no space left on device")
+        return write(self, index, *args)
+
+    monkeypatch.setattr(RawFrames, "write", fills_up)
+    live = {"frames": 2, **STACK}
+    result, run = run_session(tmp_path, session={}, live=live, microscope=scope())
+    assert result.status == "failed" and "no space left" in result.reason and result.safe
+    assert_dark()
+    assert [row.frame for row in rows(run, "void")] == [3, 4, 5]
+    monkeypatch.undo()
+    again = Session(read_config(run), run / "config.yaml", run).run()
+    assert again.status == "completed", again.reason
+    assert_each_plane(run, 2 * PLANES)
+    assert in_sequence(run) == [(0, 6)] * 3 + [(3, 3)] * 3 + [(6, 6)] * 6
+
+
 def test_a_drive_that_refuses_its_sequence(tmp_path: Path) -> None:
     result, run = run_session(
         tmp_path,
