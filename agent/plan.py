@@ -182,6 +182,9 @@ class Rebuild:
         How far the structure as a whole has moved from the one to the other (rows, columns).
     wait
         Whether the plan waits for the answer.
+    series
+        Channel and plane of the frames, by number; None: those that decide, of which there may be
+        one only.
     """
 
     field: int
@@ -191,6 +194,7 @@ class Rebuild:
     audits: tuple[tuple[int, int], ...] = ()
     drift_px: tuple[float, float] = (0.0, 0.0)
     wait: bool = True
+    series: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

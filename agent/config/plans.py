@@ -149,11 +149,12 @@ class TimelapseConfig(TimePointsConfig):
             raise ValueError(
                 f"`timelapse.fields`: {self.fields}, but `microscope.fields` has {count}"
             )
-        if self.rebuilds() and self.frames_of_a_field() > 1:
+        if self.rebuilds() and self.frames_of_a_field() > 1 and scope.camera_channels:
             key = "z" if self.z is not None else "channels"
             raise ValueError(
                 f"`timelapse.{key}`: several frames of a field at each time point, which "
-                f"`timelapse.acquire: {self.acquire}` does not rebuild; accepted: acquire: every"
+                f"`timelapse.acquire: {self.acquire}` does not rebuild with several cameras at "
+                "once; accepted: acquire: every"
             )
         if self.tune and not self.tunes():
             raise ValueError(
@@ -197,7 +198,7 @@ class TimelapseConfig(TimePointsConfig):
         if not self.rebuilds():
             return self.planned_frames()
         gaps = -(-(self.frames - 1) // self.gap)
-        return (gaps + 1) * self.fields
+        return (gaps + 1) * self.fields * self.frames_of_a_field()
 
     def expected_frames(self) -> int:
         """An adaptive schedule may take all of them, a fixed one cannot."""

@@ -163,13 +163,21 @@ class TimePointsConfig(PlanSection):
         """Of each channel and time point; (None,) where the focus is left alone."""
         return self.z.planes() if self.z is not None else (None,)
 
+    def decisive(self) -> tuple[str, int | None]:
+        """Of a field's frames in a time point, mode and plane of the one that decides.
+
+        Of several planes it is the middle one; None: where there is no stack.
+        """
+        planes = sorted(plane.index for plane in self.planes() if plane is not None)
+        return self.mode, planes[len(planes) // 2] if planes else None
+
     def focuses(self) -> bool:
         """Where it has a z-stack."""
         return self.z is not None
 
     def by_point(self) -> bool:
-        """Unless frames are skipped: those are numbered as they come."""
-        return not self.rebuilds()
+        """Unless single frames are skipped: those are numbered as they come."""
+        return not self.rebuilds() or self.frames_of_a_field() > 1
 
     def plane_step_um(self) -> float | None:
         """Of its stack."""

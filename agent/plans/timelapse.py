@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
 
 from agent.config.plans import TimelapseConfig
 from agent.plan import (
@@ -24,6 +25,7 @@ from agent.plan import (
 )
 from agent.plans.adaptive.light_budget import LightBudget
 from agent.plans.adaptive.schedule import Schedule
+from agent.plans.adaptive.series_beside import SeriesBeside
 from agent.plans.focusing import Focusing
 from agent.plans.time_points import point_shots, runs
 from devices.shot import Field, Shot
@@ -140,6 +142,7 @@ def skipping(
     Due(at_s=0.0, interval_s=60.0, skip=False, most=8, frames=0)
     """
     t = -1
+    beside = {lapse.field: SeriesBeside(config) for lapse in lapses}
     while (t := t + 1) < config.frames:
         if any(lapse.due(t) for lapse in lapses):
             # The last time point is always taken: frames skipped before it are rebuilt from it.
@@ -148,24 +151,37 @@ def skipping(
                 if any(lapse.due(t + missed) for missed in range(late)):
                     lapse.hasten(t + late)
             t += late
-        taken = []
-        for lapse in lapses:
-            if lapse.due(t):
-                at_s, purpose = t * config.interval_s, lapse.purpose(t)
-                settings = better.settings if better else {}
-                shot = Shot(config.mode, settings, lapse.place, at_s=at_s, purpose=purpose, point=t)
+        due = [lapse for lapse in lapses if lapse.due(t)]
+        settings = {config.mode: better.settings} if better else {}
+        purposes = {lapse.field: lapse.purpose(t) for lapse in due}
+        at_s = t * config.interval_s
+        found: dict[int, list[Frame]] = {lapse.field: [] for lapse in due}
+        for aimed in runs(point_shots(config, [lapse.place for lapse in due], t, settings, at_s)):
+            together = tuple(replace(shot, purpose=_of(purposes, shot)) for shot in aimed)
+            for at, shot in enumerate(together):
                 if focusing is not None:
                     shot = yield from _focused(focusing, shot, t, light)
+                if at == 0 and (block := _block(together, focusing, t)) is not None:
+                    yield block
                 frame = yield shot
                 assert isinstance(frame, Frame)
-                light.spend(frame.settings, frame.pixels.size, lapse.field, frame.dose_J)
-                taken.append((lapse, frame))
+                mine = _of(found, shot)
+                light.spend(frame.settings, frame.pixels.size, _field(shot), frame.dose_J)
+                mine.append(frame)
+        taken = [(lapse, _decisive(config, found[lapse.field])) for lapse in due]
         for lapse, frame in taken:
-            for request in lapse.see(frame, t):
+            each = beside[lapse.field]
+            if len(found[lapse.field]) > 1:
+                light.together((f.settings, f.pixels.size, f.dose_J) for f in found[lapse.field])
+                each.take(t, found[lapse.field])
+            asked = lapse.see(frame, t)
+            for request in asked:
                 answer = yield request
                 if isinstance(answer, Rebuilt):
                     lapse.learn(request, answer)
-            yield Note(LAPSE, lapse.decide(light.frames(lapse.field)))
+            for request in asked:
+                yield from each.requests(request)
+            yield Note(LAPSE, each.noted(lapse.decide(light.frames(lapse.field))))
         for _, frame in taken:
             if focusing is not None:
                 focusing.see(frame)
@@ -225,6 +241,31 @@ def _block(together: tuple[Shot, ...], focusing: Focusing | None, point: int) ->
     if focusing.by_score:
         return None
     return Block(tuple(focusing.aimed(shot, point) for shot in together))
+
+
+_T = TypeVar("_T")
+
+
+def _field(shot: Shot) -> int:
+    assert shot.field is not None
+    return shot.field.index
+
+
+def _of(by_field: dict[int, _T], shot: Shot) -> _T:
+    """What is kept of the field of a shot."""
+    return by_field[_field(shot)]
+
+
+def _decisive(config: TimelapseConfig, frames: Sequence[Frame]) -> Frame:
+    """Of a field's frames in a time point, the one that decides when the next ones are taken."""
+    if len(frames) == 1:
+        return frames[0]
+    mode, plane = config.decisive()
+    return next(f for f in frames if f.shot.mode == mode and plane in (None, _plane(f)))
+
+
+def _plane(frame: Frame) -> int:
+    return frame.shot.plane.index if frame.shot.plane else 0
 
 
 def _missed(config: TimelapseConfig, point: int, most: int, frames: int = 0) -> Missed:

@@ -94,10 +94,20 @@ class _Mark(TypedDict):
 
 
 @row
+class _MarkBeside(TypedDict):
+    channel: Count
+    plane: Count
+    point: Count
+    kind: str
+    frame: Count | None
+
+
+@row
 class _Lapse(TypedDict):
     field: Count
     point: Count
     frames: list[_Mark]
+    beside: NotRequired[list[_MarkBeside]]
     gap: Count
     why: str
     running_error: NotRequired[Pair | None]

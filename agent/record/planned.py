@@ -12,6 +12,12 @@ _SAYING_SO = (FOCUS, PLACE, REOPTIMIZE, REOPTIMIZED, "recommendation")
 """Topics of the notes that say as `planned` by how many frames the run became longer or shorter."""
 
 
+def untaken(lapse: Mapping[str, Any]) -> int:
+    """Frames that the plan says in a note on a time-lapse that it skipped, in all series."""
+    marks = [*lapse["frames"], *lapse.get("beside", ())]
+    return sum(mark["frame"] is None for mark in marks)
+
+
 @dataclass(slots=True)
 class PlannedFrames:
     """Frames that a run is to have, learned from its notes.

@@ -133,14 +133,27 @@ class StoredRun:
     def reconstructed(self) -> zarr.Array[Any]:
         """Movie of a time-lapse that skips: time points × fields × rows × columns.
 
-        `marks` says which of them were measured.
+        With several channels or planes its axes are those of `raw`. `marks` says which frames were
+        measured.
 
         Raises
         ------
         FileNotFoundError
-            The run skipped nothing.
+            The run skipped nothing, or each field has an image; see `movie`.
         """
+        if (self.folder / reconstructed.FOLDER / "OME").exists():
+            raise FileNotFoundError(f"{self.folder}: each field has an image; see `movie(field)`")
         return self._image(reconstructed.FOLDER)
+
+    def movie(self, field: int) -> zarr.Array[Any]:
+        """The same of a field: time × channels × planes × rows × columns.
+
+        Raises
+        ------
+        FileNotFoundError
+            There is no such field, or the run has one movie for all, `reconstructed`.
+        """
+        return self._image(f"{reconstructed.FOLDER}/{field}")
 
     def frames(self) -> Table:
         """One row for each frame that was taken, in order.

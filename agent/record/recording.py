@@ -339,6 +339,8 @@ def rebuild_as_dict(request: Rebuild) -> dict[str, Any]:
     """A request to rebuild frames as the ledger keeps it."""
     data = asdict(request)
     del data["wait"]
+    if request.series is None:
+        del data["series"]
     return data
 
 

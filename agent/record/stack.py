@@ -37,6 +37,8 @@ class StackStore(ImageStore):
     """
 
     leading = 3
+    length = GROWTH
+    """Time points that it has room for at first."""
 
     def __init__(
         self,
@@ -126,7 +128,7 @@ class StackStore(ImageStore):
         prepare_image(
             self.path,
             image,
-            datasets=[((GROWTH, channels, planes, *pixels.shape), pixels.dtype)],
+            datasets=[((self.length, channels, planes, *pixels.shape), pixels.dtype)],
             chunks=(1, 1, 1, *pixels.shape),
             writer="zarr",
             compression="none",

@@ -12,7 +12,7 @@ from agent.record.dose import DoseGate
 from agent.record.folder import is_running
 from agent.record.judging import of_notes
 from agent.record.load import read
-from agent.record.planned import PlannedFrames
+from agent.record.planned import PlannedFrames, untaken
 from agent.record.recording import Recording, role_of
 from agent.record.trials import retested, spread
 from models.quality.score import Score
@@ -158,9 +158,7 @@ def _filtered(config: RunConfig, recording: Recording) -> dict[str, Any] | None:
 def _lapsed(recording: Recording) -> dict[str, int]:
     """How many frames were deliberately not taken, and how many of those are rebuilt."""
     return {
-        "skipped": sum(
-            mark["frame"] is None for note in recording.notes_on(LAPSE) for mark in note["frames"]
-        )
+        "skipped": sum(untaken(note) for note in recording.notes_on(LAPSE))
         + sum(late["frames"] for late in recording.late),
         "reconstructed": sum(
             len(row["points"]) for row in recording.rebuilt.values() if row["failed"] is None
@@ -178,7 +176,8 @@ def _lapse(config: RunConfig, recording: Recording) -> dict[str, Any] | None:
     known = [error for error in expected if error is not None]
     compared = [mark for mark in marks if "error" in mark]
     taken = [one for one in recording.shots().values() if role_of(one.shot).search is None]
-    points = len(expected) + len(taken)
+    skipped = sum(untaken(note) for note in notes)
+    frames = skipped + len(taken)
     last = next((note for note in reversed(notes) if note.get("running_error")), None)
     rebuilt = any(row["points"] and row["failed"] is None for row in recording.rebuilt.values())
     return {
@@ -193,7 +192,7 @@ def _lapse(config: RunConfig, recording: Recording) -> dict[str, Any] | None:
         ],
         "expected_error": sum(e**2 for e in known) ** 0.5 / len(known) ** 0.5 if known else None,
         "error": last["running_error"] if last and rebuilt else None,
-        "light_saved": len(expected) / points if points else None,
+        "light_saved": skipped / frames if frames else None,
         "tuned": _tuned(recording) if config.section.tunes() else None,
     }
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.plan import LAPSE
-from agent.record.planned import PlannedFrames
+from agent.record.planned import PlannedFrames, untaken
 from agent.record.text import purpose
 from agent.record.trials import kind_of, usable_score
 
@@ -80,7 +80,7 @@ class Progress:
     def _note(self, topic: str, data: dict[str, Any]) -> None:
         self.of.learn({"topic": topic, "data": data})
         if topic == LAPSE:
-            self.skipped += sum(mark["frame"] is None for mark in data["frames"])
+            self.skipped += untaken(data)
         elif topic == "trial":
             self.trial += 1
             if (found := data["objectives"]) is not None:

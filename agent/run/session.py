@@ -24,7 +24,7 @@ from agent.record.folder import REPORT, lock
 from agent.record.journal import Journal
 from agent.record.ledger import FILE as LEDGER
 from agent.record.planned import PlannedFrames
-from agent.record.reconstructed import ReconstructedStore
+from agent.record.reconstructed_stacks import movies
 from agent.run import ending
 from agent.run.acquisition_thread import AcquisitionThread
 from agent.run.ending import Result, Status
@@ -338,8 +338,8 @@ class Session:
         if parts.rebuilding is not None:
             parts.rebuilding.close(finish=finish, go_on=partial(go_on, "rebuilding"))
             with suppress(OSError, ValueError):
-                movie = ReconstructedStore(self.folder, [], 0, pixel_size_um=pixel_um)
-                movie.scale_time_by(work.loop.times_s)
+                for movie in movies(self.folder, pixel_um):
+                    movie.scale_time_by(work.loop.times_s)
         if parts.filtering is not None:
             parts.filtering.close(finish=finish, go_on=partial(go_on, "filtering"))
             with suppress(OSError, ValueError):

@@ -134,7 +134,8 @@ class Rebuilding(WorkQueue):
         if note["topic"] == LAPSE:
             field = note["data"]["field"]
             with self._changed:
-                self._marks += [{**mark, "field": field} for mark in note["data"]["frames"]]
+                marks = [*note["data"]["frames"], *note["data"].get("beside", ())]
+                self._marks += [{**mark, "field": field} for mark in marks]
                 self._changed.notify_all()
 
     def answer(self, task: RebuildTask) -> Rebuilt:

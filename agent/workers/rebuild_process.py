@@ -17,8 +17,10 @@ from agent.plan import Rebuild
 from agent.plans.adaptive.alignment import audit, between
 from agent.plans.adaptive.error import UNKNOWN
 from agent.plans.adaptive.frame_noise import Detector
+from agent.record.layout import Layout
 from agent.record.raw import RawFrames
 from agent.record.reconstructed import ReconstructedStore
+from agent.record.reconstructed_stacks import ReconstructedStacks, Series
 from agent.workers.network_process import NetworkProcess, compute_on_half_the_cores
 from agent.workers.restarted_process import RestartedProcess
 from agent.workers.shared_process import Start
@@ -26,6 +28,8 @@ from agent.workers.shared_process import Start
 if TYPE_CHECKING:
     from models.interpolation import Interpolation
 
+Stacks = tuple[Layout, Series]
+"""Layout of the raw frames, and the channel and plane that decide."""
 Interpolate = Callable[[], Any]
 """Makes an object with `between` and `weights_hash`, as `models.interpolation.Interpolation` has;
 called in the interpolator's process."""
@@ -96,6 +100,9 @@ class RebuildProcess(NetworkProcess):
         What the noise of frames is like.
     pixel_size_um, interval_s
         Of the run's images.
+    stacks
+        Their layout where a time point has several frames of a field, and the channel and plane
+        that decide; None where it has one.
     start
         Starts the process.
     """
@@ -110,9 +117,10 @@ class RebuildProcess(NetworkProcess):
         *,
         pixel_size_um: float,
         interval_s: float = 0.0,
+        stacks: Stacks | None = None,
         start: Start = RestartedProcess,
     ) -> None:
-        made_of = (interpolate, folder, fields, points, detector, pixel_size_um, interval_s)
+        made_of = (interpolate, folder, fields, points, detector, pixel_size_um, interval_s, stacks)
         super().__init__(start, _Rebuilder, *made_of)
 
     def rebuild(self, request: Rebuild, timeout_s: float) -> Done:
@@ -145,13 +153,20 @@ class _Rebuilder:
         detector: Detector,
         pixel_size_um: float,
         interval_s: float,
+        stacks: Stacks | None,
     ) -> None:
         self._interpolation = interpolate()
         self._detector = detector
         self._raw = RawFrames(folder, pixel_size_um=pixel_size_um)
-        self._movie = ReconstructedStore(
-            folder, fields, points, pixel_size_um=pixel_size_um, interval_s=interval_s
-        )
+        self._movie: ReconstructedStore | ReconstructedStacks
+        if stacks is None:
+            self._movie = ReconstructedStore(
+                folder, fields, points, pixel_size_um=pixel_size_um, interval_s=interval_s
+            )
+        else:
+            self._movie = ReconstructedStacks(
+                folder, fields, points, *stacks, pixel_size_um=pixel_size_um
+            )
 
     def weights_hash(self) -> str:
         return str(self._interpolation.weights_hash())
@@ -180,7 +195,8 @@ class _Rebuilder:
         uncertainty, errors, faults = [], [], []
         for point in request.points:
             made = between(*pair, (point - start) / (end - start), request.drift_px)
-            self._movie.put(point, request.field, as_type(made.image, first.dtype))
+            pixels = as_type(made.image, first.dtype)
+            self._movie.put(point, request.field, pixels, request.series)
             uncertainty.append(made.uncertainty)
             faults.append(made.fault)
         for index, point in request.audits:
@@ -198,10 +214,11 @@ class _Rebuilder:
         found = []
         for mark in marks:
             point, field = mark["point"], mark["field"]
-            if mark["frame"] is not None and not self._movie.has(point, field):
+            series = (mark["channel"], mark["plane"]) if "channel" in mark else None
+            if mark["frame"] is not None and not self._movie.has(point, field, series):
                 self._movie.ask_pixel(partial(self._raw.pixel_um, mark["frame"]))
-                self._movie.put(point, field, self._raw.read(mark["frame"]))
-            there = self._movie.has(point, field)
+                self._movie.put(point, field, self._raw.read(mark["frame"]), series)
+            there = self._movie.has(point, field, series)
             found.append({**mark, "kind": mark["kind"] if there else "missing"})
         self._movie.mark(found)
 

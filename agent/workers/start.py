@@ -14,6 +14,7 @@ from agent.config.data import as_data
 from agent.config.own_code import FILTER, INTERPOLATOR, Part
 from agent.config.reading import located
 from agent.plans.adaptive.frame_noise import Detector
+from agent.record.layout import Layout
 from agent.workers.filter_process import (
     FilterProcess,
     MakePage,
@@ -21,7 +22,7 @@ from agent.workers.filter_process import (
     open_restorer,
 )
 from agent.workers.own_code import open_own
-from agent.workers.rebuild_process import Interpolate, RebuildProcess, open_interpolation
+from agent.workers.rebuild_process import Interpolate, RebuildProcess, Stacks, open_interpolation
 from agent.workers.restarted_process import RestartedProcess
 from agent.workers.score import Compute
 from agent.workers.score_process import ScorerProcess
@@ -195,6 +196,7 @@ def _rebuilding(
             Detector(**asked.detector.model_dump()),
             pixel_size_um=config.microscope.pixel_size_nm * 1e-3,
             interval_s=asked.interval_s,
+            stacks=_stacks(config),
             start=start,
         )
     except (OSError, ValueError) as error:
@@ -220,3 +222,12 @@ def _tuning(
         yield process
     finally:
         process.kill()
+
+
+def _stacks(config: RunConfig) -> Stacks | None:
+    """How rebuilt frames are stored where a time point has several of a field."""
+    asked = config.timelapse
+    if asked.frames_of_a_field() == 1:
+        return None
+    mode, plane = asked.decisive()
+    return Layout.of(config), (asked.modes().index(mode), plane or 0)

@@ -15,7 +15,6 @@ import pytest
 import yaozarrs
 import zarr
 
-from agent.config.reading import UserError
 from agent.record.folder import read_config
 from agent.record.raw import RawFrames
 from agent.record.reader import open_run
@@ -25,7 +24,7 @@ from agent.ui.report import charts
 from agent.ui.report.run_data import Run
 from devices.microscope import Microscope
 from tests import faulty
-from tests.helpers.runs import checked, cut_after, mean_score, recorded, run_session, until
+from tests.helpers.runs import cut_after, mean_score, recorded, run_session, until
 
 MODES = {"confocal": {"depletion_power": 0}, "sted": {"excitation_power": 7}}
 STACK = {"channels": ["confocal", "sted"], "z": {"range": 2, "step": 1}}
@@ -282,11 +281,6 @@ def test_no_focus_no_stack(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     data = faulty.config(live={"frames": 1, "z": {"range": 2, "step": 1}})
     code, _, err = faulty.cli(capsys, "check", faulty.write(tmp_path / "my.yaml", data))
     assert code == 2 and "has no focus drive" in err
-
-
-def test_stacks_are_not_skipped(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="acquire: every"):
-        checked(tmp_path, **lapse(acquire="skip"))
 
 
 @pytest.mark.slow

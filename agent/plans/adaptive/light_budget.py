@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,6 +50,20 @@ class LightBudget:
         """Take in a frame that was taken of a field; its light was measured (J), or follows."""
         self._each = self.cost(settings, pixels) if measured is None else measured
         self.spend_on(where, self._each)
+
+    def together(
+        self, frames: Iterable[tuple[Mapping[str, Any], int, Mapping[str, float] | None]]
+    ) -> None:
+        """Have several frames of a field, taken before, count as one: a time point of it.
+
+        Each is (settings, pixels, measured light).
+        """
+        each: dict[str, float] = {}
+        for settings, pixels, measured in frames:
+            light = self.cost(settings, pixels) if measured is None else measured
+            for laser, joules in light.items():
+                each[laser] = each.get(laser, 0.0) + joules
+        self._each = each
 
     def spend_on(self, where: int, joules: Mapping[str, float]) -> None:
         """Take in light (J, by laser) that fell on a field."""

@@ -150,14 +150,27 @@ class _Reader:
 
 
 class _Movie:
-    """The frames of a `ReconstructedStore`, by number."""
+    """The rebuilt frames of a run, by number: time points × fields.
+
+    Of several channels and planes it is the series that decides.
+    """
 
     def __init__(self, path: Path) -> None:
-        self._array: Any = zarr.open_array(path / "0", mode="r")
+        images = [path]
+        if (path / "OME").exists():
+            images = sorted(path.glob("[0-9]*"), key=lambda image: int(image.name))
+        self._arrays: list[Any] = [zarr.open_array(one / "0", mode="r") for one in images]
+        self._groups = [zarr.open_group(one, mode="r") for one in images]
 
     def read(self, number: int) -> NDArray[Any]:
-        point, channel = divmod(number, self._array.shape[1])
-        return np.asarray(self._array[point, channel])
+        first = self._arrays[0]
+        stacks = first.ndim > len("tcyx")
+        point, field = divmod(number, len(self._arrays) if stacks else first.shape[1])
+        if not stacks:
+            return np.asarray(first[point, field])
+        said: Any = self._groups[field].attrs["stedfast"]
+        channel, plane = said["decides"]
+        return np.asarray(self._arrays[field][point, channel, plane])
 
 
 def draw(pixels: NDArray[Any], *, side: int, limits: Limits | None, exact: bool) -> Preview:

@@ -77,7 +77,8 @@ class TimelapseState:
     @property
     def skipped(self) -> int:
         """Frames that were deliberately not taken."""
-        return self.counts[RECONSTRUCTED] + self.counts[MISSING] + self.counts[SKIPPED]
+        points = self.counts[RECONSTRUCTED] + self.counts[MISSING] + self.counts[SKIPPED]
+        return points * self.asked.frames_of_a_field()
 
     def learn(self, note: dict[str, Any]) -> None:
         """Take in what the time-lapse says."""
@@ -100,6 +101,8 @@ class TimelapseState:
 
     def rebuilt(self, row: dict[str, Any]) -> None:
         """Take in what came of a request to rebuild frames."""
+        if row.get("series") is not None:
+            return  # time points are shown by the series that decides
         kind = RECONSTRUCTED if row["failed"] is None else MISSING
         for point in row["points"]:
             number = self._number(row["field"], point)
