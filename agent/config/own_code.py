@@ -21,6 +21,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -185,8 +186,26 @@ class Own:
 
 
 def installed(part: Part) -> list[str]:
-    """Names of those of installed packages; imports none of them."""
-    return sorted(entry_points(group=part.group).names)
+    """Names of those of installed packages; imports none of them.
+
+    To go through all packages took most of the time for reading a config: it is done again where
+    something was installed since.
+    """
+    looked_in = tuple((folder, _changed_ns(folder)) for folder in sys.path)
+    return list(_names(part.group, looked_in))
+
+
+@lru_cache(maxsize=16)
+def _names(group: str, looked_in: tuple[tuple[str, int], ...]) -> tuple[str, ...]:
+    return tuple(sorted(entry_points(group=group).names))
+
+
+def _changed_ns(folder: str) -> int:
+    """When a folder got or lost something; 0 where there is none."""
+    try:
+        return Path(folder).stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def not_loaded(part: Part, name: str) -> Own:
