@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from models.interpolation.adjusting import Adjusted, Adjustment, Example, adjusted
+    from models.interpolation.adjusting import LIT, Adjusted, Adjustment, Example, adjusted
     from models.interpolation.interface import Interpolator
     from models.interpolation.interpolate import Interpolation
     from models.interpolation.interpolated import Interpolated, MovieFrame
@@ -21,6 +21,7 @@ _HOMES = {
     "Adjusted": "models.interpolation.adjusting",
     "Adjustment": "models.interpolation.adjusting",
     "Example": "models.interpolation.adjusting",
+    "LIT": "models.interpolation.adjusting",
     "Interpolated": "models.interpolation.interpolated",
     "Interpolation": "models.interpolation.interpolate",
     "Interpolator": "models.interpolation.interface",
@@ -38,6 +39,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "LIT",
     "Adjusted",
     "Adjustment",
     "Example",

@@ -4,6 +4,9 @@ Networks learn from generated movies, and each real one differs: in its noise, a
 the middle a frame is of the two around it, which no network can know. Frames that were measured are
 rebuilt from those around them, and say how much blur and how much of the blend of the two brings
 rebuilt frames of this movie nearer, and how wrong the pixels are.
+
+What leaps, a network that learned medians leaves out of both places where it may be. No light is
+lost between two frames: what is missing is put back where their blend has more.
 """
 
 from __future__ import annotations
@@ -30,6 +33,9 @@ LEAST = 4
 """Fewest frames to learn from; chosen."""
 _ROUNDS = 6
 """Of weighing each pixel by what is expected of it; chosen."""
+_LIGHT_PX = 2.0
+"""Standard deviation of the Gaussian behind which missing light is looked for (pixels); chosen:
+without it, noise is put back, too."""
 _PIXELS = 20_000
 """Of a frame, at most, that the uncertainty is learned from."""
 _SLOPE_PX = 1.0
@@ -56,6 +62,8 @@ class Adjustment(NamedTuple):
         deviation, pixels).
     noise
         Standard deviation of what every pixel of a measured frame has besides (the frames' units).
+    light
+        Put back light that the blend of the two frames has and the rebuilt one has not.
     """
 
     blur_px: float = 0.0
@@ -63,6 +71,7 @@ class Adjustment(NamedTuple):
     factor: float = 1.0
     wander_px: float = 0.0
     noise: float = 0.0
+    light: bool = False
 
     def image(
         self, rebuilt: NDArray[Any], before: NDArray[Any], after: NDArray[Any], t: float
@@ -77,18 +86,24 @@ class Adjustment(NamedTuple):
         """
         middle = 4 * t * (1 - t)
         image = np.asarray(rebuilt, np.float32)
+        if self.light:
+            image = _relit(image, _blend(before, after, t))
         if self.blend:
             image = image + np.float32(middle * self.blend) * (_blend(before, after, t) - image)
         return _blurred(image, self.blur_px * middle**0.5)
 
     def sd(self, image: NDArray[Any], sd: NDArray[Any], t: float) -> Image:
         """Standard deviation of the pixels of an adjusted frame, from that of the network."""
-        if self == Adjustment():
+        if (self.factor, self.wander_px, self.noise) == (1.0, 0.0, 0.0):
             return np.asarray(sd, np.float32)
         parts = _parts(image, sd, t)
         weights = np.array([self.factor**2, self.wander_px**2, self.noise**2], np.float32)
         found: Image = np.sqrt(np.tensordot(weights, parts, 1))
         return found
+
+
+LIT = Adjustment(light=True)
+"""What is done where a movie has too few frames to say more."""
 
 
 class Example(NamedTuple):
@@ -169,7 +184,7 @@ def _tried(one: Example) -> _Table:
     light = float(np.sum(one.true[mask] - floor)) or 1.0
     # Each frame counts by its own contrast, so that one that bleached is heard.
     contrast = float(np.var(one.true)) or 1.0
-    image = np.asarray(one.image, np.float32)
+    image = LIT.image(one.image, one.before, one.after, one.t)
     to_blend = np.float32(middle) * (_blend(one.before, one.after, one.t) - image)
     table = np.empty((2, len(BLURS_PX), len(BLENDS)))
     for row, blur_px in enumerate(BLURS_PX):
@@ -191,9 +206,9 @@ def _shape(tables: Sequence[_Table]) -> Adjustment:
     error, bright = np.mean(tables, 0)
     allowed = (bright >= min(bright[0, 0], 1.0) - _LOSS) & (error <= _WORTH * error[0, 0])
     if not allowed.any():
-        return Adjustment()
+        return LIT
     row, column = np.unravel_index(int(np.where(allowed, error, np.inf).argmin()), error.shape)
-    return Adjustment(BLURS_PX[row], BLENDS[column])
+    return LIT._replace(blur_px=BLURS_PX[row], blend=BLENDS[column])
 
 
 def _spread(examples: Sequence[Example], shape: Adjustment) -> Adjustment:
@@ -251,6 +266,15 @@ def _parts(image: NDArray[Any], sd: NDArray[Any], t: float) -> Image:
 def _blend(before: NDArray[Any], after: NDArray[Any], t: float) -> Image:
     first, second = np.asarray(before, np.float32), np.asarray(after, np.float32)
     return np.float32(1 - t) * first + np.float32(t) * second
+
+
+def _relit(image: Image, blend: Image) -> Image:
+    """An image with the light that the blend has more, in all, put back where it has more."""
+    missing = _blurred(blend - image, _LIGHT_PX)
+    there = np.maximum(missing, 0)
+    total = float(there.sum(dtype=np.float64))
+    lost = float(missing.sum(dtype=np.float64))
+    return image + np.float32(lost / total) * there if lost > 0 else image
 
 
 def _blurred(image: Image, sigma: float) -> Image:

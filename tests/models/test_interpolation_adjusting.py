@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, shift
 
-from models.interpolation import Adjustment, Example, adjusted
+from models.interpolation import LIT, Adjustment, Example, adjusted
 from models.interpolation.adjusting import BLENDS, BLURS_PX
 
 Frame = NDArray[np.float64]
@@ -99,3 +99,21 @@ def test_an_adjustment_of_nothing_changes_nothing() -> None:
     frame, sd = structure(3).astype(np.float32), np.full((SIDE, SIDE), 0.5, np.float32)
     assert Adjustment().image(frame, frame + 1, frame + 2, 0.5) is frame
     assert Adjustment().sd(frame, sd, 0.5) is sd
+
+
+def test_light_that_a_network_left_out_is_put_back_where_the_blend_has_it() -> None:
+    before, after = np.zeros((2, 48, 48))
+    before[10:18, 8:16] = after[10:18, 32:40] = 100.0
+    before[30:40, 20:30] = after[30:40, 20:30] = 60.0
+    # What leaps is in neither place.
+    left_out = np.zeros((48, 48))
+    left_out[30:40, 20:30] = 60.0
+    image = LIT.image(left_out, before, after, 0.5)
+    assert image.sum() == pytest.approx(((before + after) / 2).sum(), rel=1e-3)
+    assert image[10:18, 8:16].sum() == pytest.approx(image[10:18, 32:40].sum(), rel=1e-3)
+    assert image[13, 12] > 20
+    np.testing.assert_allclose(image[30:40, 20:30], 60, atol=0.1)
+    # One that has all of it, wherever that is, is left as it is.
+    there = left_out.copy()
+    there[10:18, 20:28] = 100.0
+    np.testing.assert_allclose(LIT.image(there, before, after, 0.5), there, atol=0.5)

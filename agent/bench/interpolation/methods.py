@@ -78,25 +78,21 @@ class Network:
         found = self._engine.between(before, after, t)
         return Told(found.image, found.sd)
 
-    def fitted(self, kept: Frame) -> Method | None:
-        """The same fitted to a movie of which these frames were kept, and no other is known.
-
-        None where they are too few.
-        """
+    def fitted(self, kept: Frame) -> Method:
+        """The same fitted to a movie of which these frames were kept, and no other is known."""
         from agent.offline.files.model_choice import left_out_frames
         from agent.offline.files.movies import MovieFile
         from devices.recorded import Scale
-        from models.interpolation import adjusted
+        from models.interpolation import LIT, adjusted
 
         movie = MovieFile(len(kept), kept.shape[1:], kept.dtype, lambda: iter(kept), Scale())
         found = adjusted(left_out_frames(movie, self._engine))
-        if found is None:
-            return None
+        adjustment = LIT if found is None else found.adjustment
 
         def rebuild(before: Frame, after: Frame, t: float) -> Told:
             made = self._engine.between(before, after, t)
-            image = found.adjustment.image(made.image, before, after, t)
-            return Told(image, found.adjustment.sd(image, made.sd, t))
+            image = adjustment.image(made.image, before, after, t)
+            return Told(image, adjustment.sd(image, made.sd, t))
 
         return rebuild
 

@@ -135,10 +135,9 @@ def compared(
     """
     judge = judge or Judge(movie.truth)
     methods = classical(judge) | dict(networks)
-    own = {name: method for name, method in networks.items() if isinstance(method, Network)}
-    for name, one in own.items():
-        if (adapted := one.fitted(movie.frames[::step])) is not None:
-            methods[fitted(name)] = adapted
+    for name, network in networks.items():
+        if isinstance(network, Network):
+            methods[fitted(name)] = network.fitted(movie.frames[::step])
     rows: dict[str, list[Row]] = {}
     blurred: list[list[Row]] = []
     for gap in gaps(len(movie.frames), step):
@@ -165,9 +164,6 @@ def compared(
             rows.setdefault(name, []).append(row(*method(*pair, gap.t)))
         blurred.append([row(image) for image in blurred_blends(*pair, gap.t)])
     widths = [list(own) for own in zip(*blurred, strict=True)]
-    for name in own:
-        # Of too few frames there is nothing to learn.
-        rows.setdefault(fitted(name), rows[name])
     rows[BLURRED] = max(widths, key=lambda own: mean_of(own, "psnr"))
     return rows
 

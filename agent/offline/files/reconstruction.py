@@ -86,7 +86,7 @@ def reconstruct_file(
     check_targets(file, targets, overwrite=overwrite, endings=ENDINGS)
     check_pixel_size(pixel_size_nm)
     check_interval(interval_s)
-    from models.interpolation import screen_movie
+    from models.interpolation import LIT, screen_movie
 
     with ExitStack() as files:
         opened = open_movie(file, files, part, pixel_size_nm, interval_s)
@@ -94,8 +94,9 @@ def reconstruct_file(
         screening = screen_movie(movie.frames())
         judged = choose(movie, model, device, fit=fit)
         interpolation = opened_model(judged.model, device)
-        if judged.adjusted is not None:
-            interpolation.adjustment = judged.adjusted.adjustment
+        if fit:
+            found = judged.adjusted
+            interpolation.adjustment = LIT if found is None else found.adjustment
         work = _Work(file, movie, factor, progress)
         partials: list[Partial] = []
         spools = [files.enter_context(Partial(target, ".planes")) for target in targets]

@@ -15,7 +15,10 @@ def adjusted_as(choice: Choice) -> dict[str, Any]:
         return {}
     return {
         "fitted_to": found.frames,
-        **{key: float(f"{value:.4g}") for key, value in found.adjustment._asdict().items()},
+        **{
+            key: value if isinstance(value, bool) else float(f"{value:.4g}")
+            for key, value in found.adjustment._asdict().items()
+        },
         "gain_db": round(found.gain_db, 2),
         "covered": round(found.covered, 3),
     }
