@@ -274,7 +274,10 @@ def _relit(image: Image, blend: Image) -> Image:
     there = np.maximum(missing, 0)
     total = float(there.sum(dtype=np.float64))
     lost = float(missing.sum(dtype=np.float64))
-    return image + np.float32(lost / total) * there if lost > 0 else image
+    if lost <= 0:
+        return image
+    relit: Image = image + np.float32(lost / total) * there
+    return relit
 
 
 def _blurred(image: Image, sigma: float) -> Image:
