@@ -276,7 +276,7 @@ def _relit(image: Image, blend: Image) -> Image:
     lost = float(missing.sum(dtype=np.float64))
     if lost <= 0:
         return image
-    relit: Image = image + np.float32(lost / total) * there
+    relit: Image = (image + np.float32(lost / total) * there).astype(np.float32, copy=False)
     return relit
 
 
