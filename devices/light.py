@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from devices.autofocus import Held
-from devices.config import Value
+from devices.config import MicroscopeConfig, Value
 
 FRAME = ""
 """Stands for a frame where no laser is known: a lamp behind the shutter, or nothing at all."""
@@ -47,6 +47,60 @@ class Received:
     dose_J: dict[str, float]
     pixel_size_nm: float | None = None
     held: Held | None = None
+
+    @classmethod
+    def of(
+        cls,
+        config: MicroscopeConfig,
+        asked: Mapping[str, Value],
+        has: Mapping[str, Value],
+        *,
+        pixels: int,
+        exposure_ms: float | None,
+        lit: Mapping[str, float],
+        pixel_nm: float,
+        held: Held | None,
+    ) -> Received:
+        """Reckon it from what was asked for, what the devices had, and what was measured.
+
+        Parameters
+        ----------
+        config
+            The `microscope` section.
+        asked, has
+            Settings of the shot; what the devices say of some of them instead.
+        pixels, exposure_ms
+            Of its frame, as the camera says; no exposure where it was not set.
+        lit
+            Time that each laser was on the sample (s).
+        pixel_nm
+            Side of a pixel on the sample (nm).
+        held
+            What became of the continuous focus.
+        """
+        has = {**asked, **{name: has[name] for name in asked if name in has}}
+        clear = {name: config.settings[name].understands(value) for name, value in has.items()}
+        expected = config.exposure_s(
+            {name: has[name] if clear[name] else asked[name] for name in has}, pixels
+        )
+        if config.exposure.camera_ms is not None and exposure_ms is not None:
+            expected = exposure_ms * 1e-3
+        if lit and (config.clock or config.virtual_sted or config.replay):
+            # The time that simulated light is on is not ours.
+            lit = dict.fromkeys([*config.lasers, FRAME], expected)
+        dose = {
+            laser: watts * (max(expected, lit[laser]) if laser in lit else 0.0)
+            for laser, watts in config.watts(has).items()
+        }
+        lasers = [lit[laser] for laser in config.lasers if laser in lit]
+        return cls(
+            has,
+            expected,
+            max(lasers or [lit.get(FRAME, 0.0)]),
+            dose,
+            None if pixel_nm == config.pixel_size_nm else pixel_nm,
+            held,
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """For the ledger."""

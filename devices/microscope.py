@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,17 +19,17 @@ from devices.binding import (
 )
 from devices.cameras import simulated, with_channels
 from devices.config import MicroscopeConfig, Value
-from devices.errors import BindingError, DeviceFault, LimitError
+from devices.errors import BindingError, DeviceFault
 from devices.fields import grid
-from devices.light import FRAME, Received
+from devices.light import Received
 from devices.lights import Loose
+from devices.limits import check_event, settings_of
 from devices.loading import assign_roles
 from devices.looking import Looked, look
 from devices.microscope_autofocus import MicroscopeAutofocus
 from devices.opening import OpenCore, open_core
 from devices.owners import check_once
 from devices.pixels import PixelSize, contradiction
-from devices.refusals import refused, unknown
 from devices.region import beyond_frame, changes_size, refused_by_camera
 from devices.safety import SafeState, Stop
 from devices.sample_clock import SampleClock
@@ -113,8 +114,9 @@ class Microscope:
         self.state = SystemState(
             core, [one.address() for one in (*config.settings.values(), *config.constant.values())]
         )
-        self._bound = {s.address(): (n, s) for n, s in config.settings.items()}
-        self._engine = engine = StrictEngine(core, config, self._guard, held.gate)
+        bound = {s.address(): (n, s) for n, s in config.settings.items()}
+        guard = partial(check_event, config, bound)
+        self._engine = engine = StrictEngine(core, config, guard, held.gate)
         engine.triggered = held.lights.triggered
         self.clock = SampleClock(core, config.clock)
         self.autofocus = MicroscopeAutofocus(held, config, engine.sender, engine.darken, self.clock)
@@ -279,17 +281,7 @@ class Microscope:
         LimitError
             Unknown mode or setting, or a value outside its range.
         """
-        if shot.mode not in self.config.modes:
-            raise LimitError(f"mode: {refused(shot.mode, self.config.modes)}")
-        wanted: dict[str, Value] = {**shot.settings, **self.config.modes[shot.mode]}
-        full = self.config.start()
-        for name, value in wanted.items():
-            if name not in full:
-                raise LimitError(f"{name!r}: {unknown(name, full, 'setting')}")
-            if why := self.config.settings[name].refusal(value):
-                raise LimitError(f"setting {name!r}: {why}")
-            full[name] = self.config.settings[name].plain(value)
-        return full
+        return settings_of(self.config, shot)
 
     def exposure_s(self, settings: Mapping[str, Value]) -> float:
         """Time (s) that light falls on the sample in one frame at `settings`."""
@@ -307,37 +299,17 @@ class Microscope:
         asked
             Its settings; those that the devices were asked for say what they have instead.
         """
-        sender, config = self._engine.sender, self.config
-        has = {**asked, **{name: sender.has[name] for name in asked if name in sender.has}}
-        clear = {name: config.settings[name].understands(value) for name, value in has.items()}
-        expected = config.exposure_s(
-            {name: has[name] if clear[name] else asked[name] for name in has}, self._pixels_now()
+        sender = self._engine.sender
+        return Received.of(
+            self.config,
+            asked,
+            sender.has,
+            pixels=self._pixels_now(),
+            exposure_ms=sender.exposure_ms,
+            lit=self._engine.meter.seconds(),
+            pixel_nm=self._pixel_size.nm(),
+            held=self.autofocus.lock.seen(),
         )
-        if config.exposure.camera_ms is not None and sender.exposure_ms is not None:
-            expected = sender.exposure_ms * 1e-3
-        lit = dict(self._engine.meter.seconds())
-        if lit and self._simulated_light:
-            lit = dict.fromkeys([*config.lasers, FRAME], expected)
-        dose = {
-            laser: watts * (max(expected, lit[laser]) if laser in lit else 0.0)
-            for laser, watts in config.watts(has).items()
-        }
-        lasers = [lit[laser] for laser in config.lasers if laser in lit]
-        pixel_nm = self._pixel_size.nm()
-        return Received(
-            has,
-            expected,
-            max(lasers or [lit.get(FRAME, 0.0)]),
-            dose,
-            None if pixel_nm == config.pixel_size_nm else pixel_nm,
-            self.autofocus.lock.seen(),
-        )
-
-    @property
-    def _simulated_light(self) -> bool:
-        """Whether the time that light is on is not ours."""
-        config = self.config
-        return bool(config.clock or config.virtual_sted or config.replay)
 
     def event(self, shot: Shot, index: int, *, elapsed_s: float = 0.0) -> MDAEvent:
         """The useq event of a shot, the form in which Micro-Manager's runner takes it.
@@ -459,20 +431,6 @@ class Microscope:
             except Exception as error:
                 raise DeviceFault(f"the focus was not put back: {error}") from error
         return self.autofocus.lock.put_back()
-
-    def _guard(self, event: MDAEvent) -> None:
-        """Refuse an event that would set or move something outside its range."""
-        to = (event.x_pos, event.y_pos, event.z_pos, event.metadata.get(STAGES))
-        if why := self.config.stage_limits.refusal(*to):
-            raise LimitError(f"stage: {why}")
-        camera = self.config.exposure.camera
-        if camera is not None and event.exposure is not None:
-            raise LimitError(f"the exposure time is setting {camera!r}; set that")
-        for device, prop, value in event.properties or ():
-            if bound := self._bound.get((device, prop)):
-                name, setting = bound
-                if why := setting.refusal(value):
-                    raise LimitError(f"setting {name!r}: {why}")
 
     # ------------------------------------------------------------------ place
 
