@@ -18,6 +18,7 @@ from tests import faulty
 from tests.helpers.imspector import SCOPE, Serve
 from tests.helpers.runs import posix, recorded, until
 
+DOUBLE = Path(__file__).parents[1] / "doubles" / "imspector"
 pytestmark = [pytest.mark.slow, pytest.mark.process, posix]
 
 
@@ -46,17 +47,15 @@ def stedfast(server: Any, *arguments: object) -> Iterator[subprocess.Popen[str]]
     """A command in a process of its own; the server stays in this one."""
     from agent.bench.imspector.wire import served
 
-    path = os.pathsep.join([str(faulty.ROOT), os.environ.get("PYTHONPATH", "")])
+    folders = [str(DOUBLE), str(faulty.ROOT), os.environ.get("PYTHONPATH", "")]
     with served(server) as port:
         process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "agent.bench.imspector.command",
-                str(port),
-                *map(str, arguments),
-            ],
-            env={**os.environ, "PYTHONPATH": path},
+            [sys.executable, "-m", "agent.cli", *map(str, arguments)],
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join(folders),
+                "STEDFAST_IMSPECTOR_PORT": str(port),
+            },
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -98,6 +97,17 @@ def test_a_fault_leaves_it_dark(tmp_path: Path, serve: Serve, live: Path) -> Non
         assert process.returncode == 1 and "STED_775 does not emit" in said
     # One scan in the dark, and none behind it.
     assert server.dark and not server.locked and server.scans == 1
+
+
+def test_the_guard_of_a_run_that_is_killed_makes_it_dark(
+    tmp_path: Path, serve: Serve, live: Path
+) -> None:
+    server = serve()
+    guarded = ("--set", "microscope.guard=true")
+    with stedfast(server, "run", live, *guarded, "--out", tmp_path / "run") as process:
+        until(lambda: lit(server))
+        process.kill()
+        until(lambda: server.dark and not server.locked)
 
 
 def test_the_command_behind_a_kill_makes_it_dark(tmp_path: Path, serve: Serve, live: Path) -> None:
