@@ -187,7 +187,7 @@ def safe(config: ConfigFile) -> None:
     end. What it writes is what each device says afterwards.
     """
     checked = load(config, [], code=False)
-    from agent.config.reading import located
+    from agent.config.reading import located, noted
     from devices.errors import BindingError
     from devices.opening import open_core
 
@@ -198,7 +198,7 @@ def safe(config: ConfigFile) -> None:
             ) as held:
                 state = held.close("safe")
         except BindingError as error:
-            raise located(config, ("microscope", *error.path), str(error)) from None
+            raise noted(located(config, ("microscope", *error.path), str(error)), error) from None
     table = Table(show_header=False, box=None)
     for one in state.readback:
         table.add_row(one.name, f"{one.value}" + ("" if one.ok else f", not {one.expected}"))

@@ -24,6 +24,7 @@ from agent.run.guard_process import BEAT, OVER, READY, REST, RUN, Charge
 from agent.run.signals import Interrupts
 from devices.config import MicroscopeConfig
 from devices.errors import DeviceFault
+from devices.opening import hanging
 
 _BEAT_S = 1.0
 """Time between two signs of life (s)."""
@@ -65,13 +66,14 @@ class Guard:
         notify: NotifyConfig | None = None,
         hung_s: float | None = None,
     ) -> None:
-        charge = Charge(config, base.resolve(), os.getpid(), list(sys.path), notify)
+        charge = Charge(config, base.resolve(), os.getpid(), _path(), notify)
         if hung_s is not None:
             charge.hung_s = hung_s
         self._charge = pickle.dumps(charge)
         self._run: Path | None = None
         self._left = _RESTARTS
         self._over = threading.Event()
+        self._up = False
         self._writing = threading.Lock()
         self._process = self._start()
         self._beats = threading.Thread(target=self._beat, name="guard", daemon=True)
@@ -84,10 +86,11 @@ class Guard:
 
     def _start(self) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
-            [sys.executable, "-m", "agent.run.guard_process"],
+            # Nothing is imported from the folder that the command was typed in, as for the command.
+            [sys.executable, "-P", "-m", "agent.run.guard_process"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(_path())},
             # The terminal's signals reach the run alone; each is for one family of systems.
             start_new_session=True,
             creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
@@ -121,15 +124,19 @@ class Guard:
                 "the process that makes the microscope dark if this one dies did not come up; "
                 "`microscope.guard: false` does without it"
             )
+        self._up = True
 
     def watch(self, run: Path) -> None:
         """Say in which run's ledger the end of this process is to be written."""
         self._run = run.resolve()
         self._say(RUN + os.fsencode(self._run))
 
-    def rest(self) -> None:
-        """Say that this process is about to stand still, in the dark, which is no sign of death."""
-        self._say(REST)
+    @contextmanager
+    def resting(self) -> Iterator[None]:
+        """Let this process stand still, in the dark: meanwhile silence is no sign of death."""
+        with self._writing:  # a sign of life behind that word would take it back
+            self._put(REST)
+            yield
 
     def check(self) -> str | None:
         """Replace the guard if its process died; returns that in words, once each time."""
@@ -142,12 +149,13 @@ class Guard:
         self._left -= 1
         with self._writing:
             self._process = self._start()
+        self._up = False
         if self._run is not None:
             self.watch(self._run)
         return f"{what}; there is another one"
 
     def end(self) -> None:
-        """The microscope is dark and let go of: the guard's process ends."""
+        """The microscope is dark and let go of: the guard's process ends, the first time."""
         self._over.set()
         self._beats.join()
         self._say(OVER)
@@ -156,6 +164,8 @@ class Guard:
             if pipe is not None:
                 with suppress(OSError):
                     pipe.close()
+        if not self._up:  # it still loads; nobody is to wait for that
+            process.kill()
         try:
             process.wait(_LET_GO_S)
         except subprocess.TimeoutExpired:
@@ -167,7 +177,11 @@ class Guard:
             self._say(BEAT)
 
     def _say(self, word: bytes) -> None:
-        with self._writing, suppress(OSError, ValueError):  # it is gone: see `check`
+        with self._writing:
+            self._put(word)
+
+    def _put(self, word: bytes) -> None:
+        with suppress(OSError, ValueError):  # it is gone: see `check`
             assert self._process.stdin is not None
             self._process.stdin.write(word + b"\n")
             self._process.stdin.flush()
@@ -188,9 +202,16 @@ def guarded(config: RunConfig, source: Path, seen: Interrupts) -> Iterator[Guard
         yield None
         return
     guard = Guard(config.microscope, source.parent, notify=config.notify)
-    seen.resting = guard.rest
+    seen.resting = guard.resting
     try:
         yield guard
     finally:
         seen.resting = None
-        guard.end()
+        # A device that hangs may be lit: it can be reached again when this process is gone.
+        if not hanging():
+            guard.end()
+
+
+def _path() -> list[str]:
+    """Where this process looks for modules, wherever another one is started."""
+    return [place or str(Path.cwd()) for place in sys.path]

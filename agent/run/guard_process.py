@@ -12,7 +12,6 @@ import os
 import pickle
 import queue
 import signal
-import sqlite3
 import sys
 import threading
 import time
@@ -24,8 +23,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from agent.config.notify import NotifyConfig
+from agent.record.anchor import Anchor
 from devices.config import MicroscopeConfig
-from devices.errors import BindingError, DeviceFault
 from devices.safety import SafeState
 
 READY, BEAT, REST, OVER, RUN = b"ready", b"beat", b"rest", b"over", b"run "
@@ -36,6 +35,10 @@ _TRIES_S = 60.0
 """How long opening the microscope is tried again: a port may stay taken for a moment (s)."""
 _AGAIN_S = 0.2
 """Time between two tries (s)."""
+_SAY_S = 2.0
+"""How long a terminal has to take what is said (s)."""
+_LOCKED_S = 10.0
+"""How long a command that was refused because of the guard may still have the run (s)."""
 _DEATH_S = 10.0
 """How long a killed process may take to be gone (s)."""
 
@@ -128,14 +131,21 @@ def main() -> None:
     with suppress(OSError):
         sys.stdout.buffer.write(READY + b"\n")
         sys.stdout.buffer.flush()
+    say = _alone()
     watched = Watched(charge.hung_s)
+    anchor: Anchor | None = None
     words = _words(source)
     while not (end := watched.hear(_next(words))):
-        pass
+        if watched.run is not None and anchor is None:
+            with suppress(OSError):
+                anchor = Anchor(watched.run)
     if end == "over":
         return
     began = time.monotonic()
-    what = f"the run's process ({charge.pid}) was killed or crashed, with the microscope open"
+    what = (
+        f"the run's process ({charge.pid}) ended with the microscope open: killed or crashed, or "
+        "left by a device that hangs"
+    )
     if end == "hung":
         what = f"the run's process ({charge.pid}) gave no sign of life for {charge.hung_s:g} s"
         _kill(charge.pid)
@@ -143,17 +153,42 @@ def main() -> None:
     safe, why = darken(charge, what)
     after_s = time.monotonic() - began
     told = f"{what}; {_in_words(safe, why)}, {after_s:.1f} s later"
-    with suppress(OSError):
-        print(f"stedfast: {told}", file=sys.stderr, flush=True)
+    say(f"stedfast: {told}\n")
+    # Whatever keeps one from being told keeps no other from it.
     if watched.run is not None:
-        with suppress(OSError, sqlite3.Error, ValueError):
-            record(watched.run, safe, told)
+        with suppress(Exception):
+            record(anchor.place() if anchor else watched.run, safe, told)
     if charge.notify is not None and "end" in charge.notify.about:
         from agent.workers.notify import targets
 
-        with suppress(OSError, ValueError):
+        with suppress(Exception):
             title = watched.run.name if watched.run else "stedfast"
             targets(charge.notify)(f"{title}: failed", told)
+
+
+def _alone() -> Callable[[str], None]:
+    """Part with the output that is shared with the run; returns what still writes to it.
+
+    Its reader may be gone or stand still, and a device that prints must not fail or wait for that.
+    """
+    said = None
+    with suppress(OSError):
+        said = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(nowhere, stream)
+
+    def write(text: str) -> None:
+        with suppress(OSError):
+            if said is not None:
+                os.write(said, text.encode())
+
+    def say(text: str) -> None:
+        worker = threading.Thread(target=write, args=(text,), name="say", daemon=True)
+        worker.start()
+        worker.join(_SAY_S)
+
+    return say
 
 
 def _in_words(safe: SafeState | None, why: str) -> str:
@@ -185,7 +220,7 @@ def darken(charge: Charge, reason: str) -> tuple[SafeState | None, str]:
                 return held.close(reason), ""
         except Occupied:
             why = ""
-        except (BindingError, DeviceFault, OSError) as error:
+        except Exception as error:  # of any driver
             why = "; ".join([str(error), *getattr(error, "__notes__", ())])
         if time.monotonic() - began > _TRIES_S:
             return None, why
@@ -195,15 +230,17 @@ def darken(charge: Charge, reason: str) -> tuple[SafeState | None, str]:
 def record(run: Path, safe: SafeState | None, what: str) -> None:
     """Write into a run's ledger how its session ended.
 
-    Not where another session continues it already.
+    Not where another session continues it already, and not where its folder is gone.
     """
     from agent.record.folder import RunBusy, lock, write_status
     from agent.record.journal import Journal
     from agent.record.ledger import Ledger
     from agent.record.load import read
 
+    if not run.is_dir():
+        return  # to lock it would make it
     try:
-        taken = lock(run)
+        taken = lock(run, _LOCKED_S)
     except RunBusy:
         return
     try:

@@ -225,6 +225,8 @@ class Session:
             microscope.close(reason, hung=work.is_alive())
             if not microscope.closed:
                 result = replace(result, thread_left=True)
+            elif self._guard is not None:
+                self._guard.end()  # from here on the microscope may be another's
             finish = not work.is_alive() and reason != "failed"
             self._finish_beside(work, result.status, seen, watch, beat, finish=finish)
             if notifier is not None:

@@ -11,7 +11,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import FrameType
 from typing import Any
 
@@ -44,10 +44,10 @@ class Interrupts:
     suspended
         Ctrl-Z was pressed, and `suspend` has not been called yet.
     resting
-        Called before this process stands still, if anything.
+        Entered while this process stands still, if anything.
     """
 
-    resting: Callable[[], None] | None = None
+    resting: Callable[[], AbstractContextManager[None]] | None = None
 
     def __init__(self) -> None:
         self.count = 0
@@ -83,13 +83,12 @@ class Interrupts:
     def suspend(self) -> None:
         """Stand still as Ctrl-Z wants it, until the process is continued."""
         self.suspended = False
-        if self.resting is not None:
-            self.resting()
-        held = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
-        try:
-            os.kill(os.getpid(), signal.SIGTSTP)
-        finally:
-            signal.signal(signal.SIGTSTP, held)
+        with nullcontext() if self.resting is None else self.resting():
+            held = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+            try:
+                os.kill(os.getpid(), signal.SIGTSTP)
+            finally:
+                signal.signal(signal.SIGTSTP, held)
 
     def _take(self, number: int, frame: FrameType | None) -> None:
         name = signal.Signals(number).name

@@ -37,7 +37,7 @@ Send = Callable[[str, str], None]
 
 
 def targets(config: NotifyConfig) -> Send:
-    """What sends a message to all addresses of a config.
+    """What sends a message to all addresses of a config, if there are any.
 
     Raises
     ------
@@ -45,6 +45,8 @@ def targets(config: NotifyConfig) -> Send:
         An address is none, its variable is not set, or Apprise is not installed; says which, but
         not what it is: it may hold a password.
     """
+    if not config.to:
+        return lambda title, text: None
     try:
         import apprise
     except ModuleNotFoundError:

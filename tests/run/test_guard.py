@@ -9,8 +9,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -20,8 +23,9 @@ from agent.bench.lit import config as lit_config
 from agent.config import load
 from agent.record.folder import read_config
 from agent.run import Session
-from agent.run.guard import Guard, needed
-from agent.run.guard_process import BEAT, OVER, REST, RUN, Watched
+from agent.run.guard import Guard, guarded, needed
+from agent.run.guard_process import BEAT, OVER, REST, RUN, Watched, record
+from agent.run.signals import Interrupts
 from devices.occupied import occupy
 from tests.faulty import cli
 from tests.helpers.runs import entries, frames_in, posix, recorded, started, until
@@ -47,6 +51,10 @@ def is_free(file: Path) -> bool:
     except ValueError:
         return False
     return True
+
+
+def ended(guard: Guard) -> bool:
+    return guard._process.poll() is not None
 
 
 def killed(file: Path, run: Path, how: signal.Signals) -> str:
@@ -146,6 +154,7 @@ def test_a_guard_that_dies_is_replaced(lit: tuple[Path, Path], tmp_path: Path) -
         result = Session(checked, file, run, guard=guard).run(kill_it)
         assert result.status == "completed", result.reason
         assert guard.pid != first
+        assert ended(guard), "it does not know that the microscope was let go of"
         assert "guard's process ended (-9); there is another one" in recorded(run).faults[0]["what"]
     finally:
         guard.end()
@@ -164,6 +173,88 @@ def test_an_end_in_order_needs_no_guard(lit: tuple[Path, Path], tmp_path: Path) 
     assert "guard" not in said and "killed" not in said
     assert recorded(run).faults == [] and left_lit(log) == {}
     assert str(recorded(run).end).count("interrupted") == 1
+
+
+CHATTY = """
+from agent.bench.lit import LitLaser
+
+class Chatty(LitLaser):
+    def initialize(self):
+        print("laser: hello", flush=True)
+        super().initialize()
+"""
+
+
+@posix
+@pytest.mark.slow
+@pytest.mark.process
+def test_where_it_was_started_and_what_devices_print_is_no_matter(
+    lit: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files beside a config may have the names of this package's parts; nobody reads any more."""
+    file, log = lit
+    for name in ("devices", "queue"):
+        (tmp_path / f"{name}.py").write_text("raise ImportError('the wrong one')\n")
+    (tmp_path / "my_laser.py").write_text(CHATTY, encoding="utf-8")
+    config = yaml.safe_load(file.read_text(encoding="utf-8"))
+    config["microscope"]["python_devices"]["Excitation"]["class"] = "my_laser:Chatty"
+    file.write_text(yaml.safe_dump(config), encoding="utf-8")
+    checked = load(file)
+    log.write_text("1.0 excitation 5\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    guard = Guard(checked.microscope, Path())
+    try:
+        guard.ready()
+        process = guard._process
+        assert process.stdin is not None and process.stdout is not None
+        guard._over.set()
+        guard._beats.join()
+        process.stdout.close()
+        process.stdin.close()  # as the system does when this process dies
+        assert process.wait(40) == 0
+    finally:
+        guard.end()
+    assert left_lit(log) == {} and len(commands(log)) > 1
+
+
+def test_no_sign_of_life_while_it_rests(
+    lit: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that came between the word and the rest would make it a hang."""
+    heard: list[bytes] = []
+    pipe = SimpleNamespace(write=heard.append, flush=int, close=int)
+    process = SimpleNamespace(stdin=pipe, stdout=None, wait=lambda *_: 0, kill=int)
+    monkeypatch.setattr("agent.run.guard._BEAT_S", 0.001)
+    monkeypatch.setattr(Guard, "_start", lambda self: process)
+    guard = Guard(load(lit[0]).microscope, Path())
+    with guard.resting():
+        until(lambda: heard[-1:] == [REST + b"\n"])
+        before = list(heard)
+        threading.Event().wait(0.05)  # as long as fifty signs of life take
+        assert heard == before
+    until(lambda: heard[-1] == BEAT + b"\n")
+    guard.end()
+    assert heard[-1] == OVER + b"\n"
+
+
+def test_a_device_that_hangs_is_left_to_the_guard(
+    lit: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It can be reached again once this process is gone, which is a matter of moments then."""
+    said: list[str] = []
+    guard = SimpleNamespace(resting=nullcontext, end=lambda: said.append("over"))
+    monkeypatch.setattr("agent.run.guard.Guard", lambda *_, **__: guard)
+    config = load(lit[0])
+    for hangs in (True, False):
+        monkeypatch.setattr("agent.run.guard.hanging", lambda hangs=hangs: hangs)
+        with guarded(config, lit[0], Interrupts()):
+            pass
+        assert said == ([] if hangs else ["over"])
+
+
+def test_a_folder_that_is_gone_is_not_made_again(tmp_path: Path) -> None:
+    record(tmp_path / "gone", None, "killed")
+    assert not (tmp_path / "gone").exists()
 
 
 def test_words_of_a_process() -> None:

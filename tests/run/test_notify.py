@@ -83,6 +83,7 @@ def test_a_monitor_hears_that_it_lives_and_when_the_next_frame_is_due(tmp_path: 
         until(lambda: due() is not None)
         work.tell(stop=True)
         assert work.ended().status == "stopped"
+    assert recorded(work.run).faults == [], "nobody was to get a message"
 
 
 @pytest.mark.parametrize(
