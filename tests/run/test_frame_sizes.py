@@ -221,7 +221,7 @@ def test_what_is_made_of_frames_has_their_pixel_size(tmp_path: Path) -> None:
     filtering = _Filter(Doubled, run, 0.02, Noted)
     filtering.filter(0)
     assert isinstance(filtering._page, Noted) and filtering._page.shown == [0.04]
-    movie = _Rebuilder(Doubled, run, [0], 1, Detector(), 0.02, 1.0)
+    movie = _Rebuilder(Doubled, run, [0], 1, Detector(), 0.02, 1.0, None)
     movie.keep([{"point": 0, "field": 0, "frame": 0, "kind": "measured"}])
     for image in ("filtered.ome.zarr", "reconstructed.ome.zarr"):
         ome: Any = zarr.open_group(run / image, mode="r").attrs["ome"]
