@@ -28,9 +28,9 @@ REMEDIES: Mapping[Flag, str] = MappingProxyType(
 )
 """What a person can do about each flag."""
 DOUBTFUL_SD = 0.2
-"""Least standard deviation of a score with a flag that puts it in doubt: about the error of
-scores of frames that were smoothed, displaced by lines or interleaved
-(`stedfast bench quality`)."""
+"""Least standard deviation of a score with a flag that puts it in doubt; chosen: errors of scores
+of frames that were displaced, smoothed or interleaved are 0.04 to 0.41 (`stedfast bench quality`).
+"""
 
 
 def doubtful(flags: Iterable[str]) -> bool:
