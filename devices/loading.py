@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from devices.adapters import adapters_for
 from devices.cfg import load_cfg
-from devices.config import NO_SHUTTER, MicroscopeConfig
+from devices.config import NO_SHUTTER, MicroscopeConfig, PythonDevice
 from devices.errors import BindingError
 from devices.extras import install
 from devices.fields import grid
@@ -101,6 +103,8 @@ def load_devices(
 ) -> Iterator[None]:
     """Load a config's devices: those of its `.cfg`, then the Python ones, one by one.
 
+    Where a Python device fails, the others are loaded still.
+
     Parameters
     ----------
     core, config
@@ -126,19 +130,36 @@ def load_devices(
         _load_cfg(core, config.cfg, base, go_on)
         _check_initialized(core)
         yield
-    for label, device in _python_devices(config, base, seed):
-        at = ("python_devices", label) if label in config.python_devices else ("cfg",)
+    failed: BindingError | None = None
+    for label, make in _python_devices(config, base, seed):
         try:
-            core.loadPyDevice(label, device)
-            core.initializeDevice(label)
-        except Exception as error:
-            raise BindingError(at, f"device {label!r} cannot be loaded: {error}") from error
-        # What a device raises on coming up is only logged.
-        if device._initialized_ is not True:
-            raise BindingError(at, f"device {label!r} did not come up: {device._initialized_}")
-        yield
+            _load_python(core, config, label, make)
+        except BindingError as error:
+            # A camera that is off is no reason to leave the lasers behind it lit.
+            failed = failed or error
+            with suppress(Exception):
+                core.unloadDevice(label)
+        else:
+            yield
+    if failed is not None:
+        raise failed
     if config.imspector is not None and not core.getShutterDevice():
         core.setShutterDevice(BEAM)
+
+
+def _load_python(
+    core: UniMMCore, config: MicroscopeConfig, label: str, make: Callable[[], Device]
+) -> None:
+    device = make()
+    at = ("python_devices", label) if label in config.python_devices else ("cfg",)
+    try:
+        core.loadPyDevice(label, device)
+        core.initializeDevice(label)
+    except Exception as error:
+        raise BindingError(at, f"device {label!r} cannot be loaded: {error}") from error
+    # What a device raises on coming up is only logged.
+    if device._initialized_ is not True:
+        raise BindingError(at, f"device {label!r} did not come up: {device._initialized_}")
 
 
 def _check_initialized(core: UniMMCore) -> None:
@@ -170,8 +191,8 @@ def _load_cfg(core: UniMMCore, cfg: str, base: Path, go_on: Callable[[], None]) 
 
 def _python_devices(
     config: MicroscopeConfig, base: Path, seed: int
-) -> Iterator[tuple[str, Device]]:
-    """Make the config's Python devices, each with its label, when it is asked for."""
+) -> Iterator[tuple[str, Callable[[], Device]]]:
+    """Labels of the config's Python devices, and what makes each."""
     loaded: dict[str, Any] = {}
     if config.virtual_sted is not None:
         try:
@@ -206,21 +227,29 @@ def _python_devices(
             raise BindingError(("replay", "file"), str(error)) from error
     if config.imspector is not None:
         loaded |= _imspector(config.imspector)
-    yield from loaded.items()
+    for label, one in loaded.items():
+        yield label, partial(_itself, one)
     for label, device in config.python_devices.items():
-        module, _, name = device.class_.partition(":")
-        at = ("python_devices", label, "class")
-        folder = config.modules or base
-        try:
-            class_ = getattr(module_named(module, folder), name)
-        except Exception as error:  # anything that a person's own module does wrong
-            why = f"{device.class_!r} cannot be imported: {_said(error)}; looked for in {folder}"
-            raise BindingError(at, f"{why}, and where Python looks") from error
-        try:
-            made = class_(**device.options)
-        except Exception as error:
-            raise BindingError(("python_devices", label, "options"), _said(error)) from error
-        yield label, made
+        yield label, partial(_made, label, device, config.modules or base)
+
+
+def _itself(device: Device) -> Device:
+    return device
+
+
+def _made(label: str, device: PythonDevice, folder: Path) -> Device:
+    module, _, name = device.class_.partition(":")
+    at = ("python_devices", label, "class")
+    try:
+        class_ = getattr(module_named(module, folder), name)
+    except Exception as error:  # anything that a person's own module does wrong
+        why = f"{device.class_!r} cannot be imported: {_said(error)}; looked for in {folder}"
+        raise BindingError(at, f"{why}, and where Python looks") from error
+    try:
+        made: Device = class_(**device.options)
+    except Exception as error:
+        raise BindingError(("python_devices", label, "options"), _said(error)) from error
+    return made
 
 
 def _imspector(config: ImspectorConfig) -> dict[str, Any]:

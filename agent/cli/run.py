@@ -189,6 +189,7 @@ def safe(config: ConfigFile) -> None:
     checked = load(config, [], code=False)
     from agent.config.reading import located, noted
     from devices.errors import BindingError
+    from devices.occupied import Occupied
     from devices.opening import open_core
 
     with interrupts() as seen:
@@ -198,6 +199,8 @@ def safe(config: ConfigFile) -> None:
             ) as held:
                 state = held.close("safe")
         except BindingError as error:
+            if not (isinstance(error, Occupied) or hasattr(error, "__notes__")):
+                error.add_note("what came up is dark; what did not could not be asked")
             raise noted(located(config, ("microscope", *error.path), str(error)), error) from None
     table = Table(show_header=False, box=None)
     for one in state.readback:

@@ -309,6 +309,32 @@ def test_by_hand(lit_now: tuple[Path, Path], capsys: pytest.CaptureFixture[str])
     assert "excitation_power" in out and "0.0" in out and f"{file}: dark" in " ".join(err.split())
 
 
+OFF = """
+from agent.bench import lit
+
+class Camera(lit.Camera):
+    def initialize(self):
+        raise RuntimeError("the camera is off")
+"""
+
+
+def test_a_camera_that_is_off_leaves_no_laser_lit(
+    lit_now: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, log = lit_now
+    config = yaml.safe_load(file.read_text(encoding="utf-8"))
+    devices = config["microscope"]["python_devices"]
+    (file.parent / "camera_that_is_off.py").write_text(OFF, encoding="utf-8")
+    off = {"class": "camera_that_is_off:Camera"}
+    others = {name: one for name, one in devices.items() if name != "Camera"}
+    config["microscope"]["python_devices"] = {"Camera": off, **others}
+    file.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+    code, _, err = cli(capsys, "safe", file)
+    said = " ".join(err.split())
+    assert code == 2 and "the camera is off" in said and "what came up is dark" in said
+    assert left_lit(log) == {}
+
+
 def test_not_while_a_run_has_it(
     lit_now: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
