@@ -78,7 +78,7 @@ def main() -> NoReturn:
         code = left.code if isinstance(left.code, int) else 1
     except KeyboardInterrupt:
         code = 130
-    for stream in (sys.stdout, sys.stderr):
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # none where it was closed from the start
         try:
             stream.flush()
         except OSError:  # the output has no reader

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from agent.cli import main
 from agent.cli.machine import in_words
 from agent.cli.progress_bar import counting
 from agent.cli.terminal import hold_anything, out, say
@@ -162,3 +163,14 @@ def test_a_device_that_does_not_come_up_is_one_line(
     code, _, err = cli(capsys, "check", faulty.write(tmp_path / "c.yaml", config))
     assert (code, len(err.splitlines())) == (2, 1), err
     assert "did not come up: laser not connected" in err
+
+
+def test_an_output_that_was_closed_from_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python has none then, as under some services; the exit code is that of the command."""
+    monkeypatch.setattr("sys.argv", ["stedfast", "--version"])
+    monkeypatch.setattr("sys.stderr", None)
+    monkeypatch.setattr("agent.run.signals._last", False)
+    monkeypatch.setattr("agent.cli.hanging", lambda: False)
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 0
