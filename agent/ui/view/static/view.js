@@ -205,7 +205,8 @@ function showNewest(found) {
   if (!following) return;
   const newest = found.newest || {};
   const held = found.filter && $("same").checked && newest.filtered !== undefined;
-  raw.want((held ? newest.filtered : onlyOne(found) ? newest.decides : newest.seen ?? newest.raw) + aside(found));
+  const index = held ? newest.filtered : onlyOne(found) ? newest.decides : newest.seen ?? newest.raw;
+  raw.want(Number.isInteger(index) ? index + aside(found) : undefined); // before the first frame there is none
   if (found.filter) second.want(newest.filtered);
   if (found.lapse) made.want(newest.reconstructed);
 }
