@@ -13,6 +13,9 @@ Topic = Literal["end", "fault", "focus"]
 """The end of a session, a fault that it goes on after, a focus that was not found or not held."""
 
 
+_WEB = ("http://", "https://")
+
+
 class NotifyConfig(Model):
     """Messages to phones and mailboxes, and a sign of life for monitors."""
 
@@ -32,7 +35,7 @@ class NotifyConfig(Model):
     @field_validator("heartbeat")
     @classmethod
     def _is_web_address(cls, address: str | None) -> str | None:
-        if address is not None and not address.startswith(("$", "http://", "https://")):
+        if address is not None and not address.startswith(("$", *_WEB)):
             raise ValueError(f"{address!r}; accepted: an address of http or https, or $NAME")
         return address
 
@@ -54,4 +57,17 @@ def expanded(address: str) -> str:
         return address
     if not (found := os.environ.get(address[1:])):
         raise ValueError(f"{address}: the environment has no variable of this name")
+    return found
+
+
+def web_address(address: str) -> str:
+    """The same of a heartbeat's address.
+
+    Raises
+    ------
+    ValueError
+        There is no such variable, or it holds no address of the web.
+    """
+    if not (found := expanded(address)).startswith(_WEB):
+        raise ValueError(f"{address}: holds no address of http or https")
     return found

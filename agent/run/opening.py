@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from agent.config import RunConfig
-from agent.config.notify import expanded
+from agent.config.notify import web_address
 from agent.config.reading import located, noted
 from agent.plans.build import check_plan
 from agent.workers.checks import check_filter, check_interpolator
@@ -92,7 +92,8 @@ def check_notify(config: RunConfig, source: Path) -> None:
     try:
         targets(config.notify)
         key = "heartbeat"
-        expanded(config.notify.heartbeat or "")
+        if config.notify.heartbeat is not None:
+            web_address(config.notify.heartbeat)
     except ValueError as error:
         raise located(source, ("notify", key), str(error)) from None
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from agent.config.notify import NotifyConfig, expanded
+from agent.config.notify import NotifyConfig, expanded, web_address
 from agent.plan import FOCUS as SOUGHT
 from agent.record.recording import FOCUS
 from devices.extras import install
@@ -137,7 +137,7 @@ class Notifier:
         if address is None or now < self._next_beat or now - self._alive > _ALIVE_S:
             return
         self._next_beat = now + self._config.heartbeat_s
-        self._try(partial(_ask, expanded(address)))
+        self._try(partial(_ask, address))
 
     def _try(self, work: Callable[[], object]) -> None:
         try:
@@ -150,8 +150,11 @@ class Notifier:
 
 
 def _ask(address: str) -> None:
-    with urllib.request.urlopen(address, timeout=_TIMEOUT_S) as answer:
-        answer.read(1)
+    try:
+        with urllib.request.urlopen(web_address(address), timeout=_TIMEOUT_S) as answer:
+            answer.read(1)
+    except Exception as error:  # its own words may have the address, which may hold a password
+        raise OSError(f"a heartbeat was not taken: {type(error).__name__}") from error
 
 
 def _news(kind: str, data: dict[str, Any]) -> list[tuple[str, str, str, str]]:

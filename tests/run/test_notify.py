@@ -93,6 +93,7 @@ def test_a_monitor_hears_that_it_lives_and_when_the_next_frame_is_due(tmp_path: 
         ({"to": ["$STEDFAST_NO_SUCH"]}, "$STEDFAST_NO_SUCH: the environment has no variable"),
         ({"heartbeat": "$STEDFAST_NO_SUCH"}, "`notify.heartbeat`: $STEDFAST_NO_SUCH"),
         ({"heartbeat": "ftp://here"}, "`notify.heartbeat`: 'ftp://here'; accepted: an address of"),
+        ({"heartbeat": "$HOME"}, "`notify.heartbeat`: $HOME: holds no address of http or https"),
         ({"about": ["lunch"]}, "notify.about"),
     ],
 )
