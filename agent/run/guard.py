@@ -99,6 +99,8 @@ class Guard:
         with suppress(OSError):  # it is gone, which `ready` tells
             process.stdin.write(self._charge)
             process.stdin.flush()
+        if os.name == "posix":  # nobody waits for a guard that reads no more
+            os.set_blocking(process.stdin.fileno(), False)
         return process
 
     def ready(self) -> None:

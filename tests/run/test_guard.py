@@ -164,6 +164,21 @@ def test_a_guard_that_dies_is_replaced(lit: tuple[Path, Path], tmp_path: Path) -
 
 
 @posix
+@pytest.mark.process
+def test_nobody_waits_for_a_guard_that_stands_still(lit: tuple[Path, Path]) -> None:
+    file, log = lit
+    guard = Guard(load(file).microscope, file.parent)
+    os.kill(guard.pid, signal.SIGSTOP)
+    for _ in range(50_000):  # more than a pipe holds
+        with guard.resting():
+            pass
+    guard.end()
+    assert commands(log) == []
+    with pytest.raises(ProcessLookupError):
+        os.kill(guard.pid, 0)
+
+
+@posix
 @pytest.mark.slow
 @pytest.mark.process
 def test_an_end_in_order_needs_no_guard(lit: tuple[Path, Path], tmp_path: Path) -> None:
