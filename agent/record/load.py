@@ -37,8 +37,12 @@ def own_plan(config: RunConfig, sessions: Sequence[Mapping[str, Any]]) -> bool:
 def _check_settings(folder: Path, config: RunConfig, recording: Recording) -> None:
     """Refuse a ledger that tells of settings which its config does not have."""
     numbers = [name for name, one in config.microscope.settings.items() if not one.choices]
+    timing = config.microscope.exposure
+    needed = {timing.dwell_time, timing.line_accumulations, timing.camera} - {None}
     for index, taken in recording.taken.items():
         settings = taken.shot["settings"]
+        if missing := sorted(needed - settings.keys()):
+            raise _misfit(folder, f"frame {index}", missing[0], None)
         for name in numbers:
             if name in settings and not _is_number(settings[name]):
                 raise _misfit(folder, f"frame {index}", name, settings[name])

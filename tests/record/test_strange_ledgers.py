@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import yaml
 
 from agent.config.reading import UserError
 from agent.record.folder import lock
@@ -246,3 +247,26 @@ def test_a_command_needs_neither_the_config_nor_the_whole_ledger(tmp_path: Path)
         taken.release()
     with pytest.raises(UserError, match="no session of this run is running"):
         tell(folder, ["stop=true"])
+
+
+def test_a_frame_without_a_setting_that_its_time_follows_from_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    times = {"device": "Camera", "property": "Exposure", "unit": "ms", "range": [1, 20], "start": 5}
+    file, run = tmp_path / "config.yaml", tmp_path / "run"
+    scope = {"cfg": "demo", "pixel_size_nm": 20, "exposure": {"camera": "time"}}
+    data = {
+        "plan": "live",
+        "live": {"frames": 2},
+        "microscope": scope | {"settings": {"time": times}},
+    }
+    file.write_text(yaml.safe_dump(data), encoding="utf-8")
+    assert cli(capsys, "run", file, "--out", run)[0] == 0
+    for kind in ("shot", "frame"):
+        changed(
+            run,
+            "UPDATE entries SET data = json_remove(data, '$.settings.time') WHERE kind = ?",
+            kind,
+        )
+    code, _, err = cli(capsys, "export", run, tmp_path / "run.ome.tif")
+    assert code == 2 and "frame 0: `time` is None" in " ".join(err.split())
