@@ -277,7 +277,7 @@ class StrictEngine(MDAEngine):
                 else:
                     self.meter.share(arrived.at_s)
                 meta: Any = {ARRIVED: arrived}
-                signal = yield ImagePayload(image, frames[number], meta)  # type: ignore[misc]
+                signal = yield image, frames[number], meta
                 self.meter.share()
                 number += 1
                 until = time.monotonic() + patience_s

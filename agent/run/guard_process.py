@@ -19,6 +19,7 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 from typing import BinaryIO
 
@@ -123,10 +124,9 @@ def main() -> None:
         charge: Charge = pickle.load(source)
     except EOFError:  # it died before it could say what to guard: nothing was opened
         return
-    # What takes long is done now, while nothing is lit.
-    import pymmcore_plus.experimental.unicore  # noqa: F401
-
-    import devices.opening  # noqa: F401
+    # What takes long is loaded now, while nothing is lit; `darken` uses it.
+    for name in ("pymmcore_plus.experimental.unicore", "devices.opening"):
+        import_module(name)
 
     with suppress(OSError):
         sys.stdout.buffer.write(READY + b"\n")
