@@ -14,6 +14,7 @@ a config without one is of a run from before there were any.
 4. `SCALED`: a drift is followed by the size of the pixels of its own frames.
 5. `HEEDING`: a score in doubt is learned from with a wide standard deviation, unless the detector
    was at its limit; where all are in doubt, the settings found are still compared with the start.
+6. `AFFORDED`: an adaptive time-lapse takes no audit with the light that its last time point needs.
 """
 
 from __future__ import annotations
@@ -23,4 +24,5 @@ SPARING = 2
 PUNCTUAL = 3
 SCALED = 4
 HEEDING = 5
-LATEST = 5
+AFFORDED = 6
+LATEST = 6

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from agent.config import RunConfig
 from agent.config.reading import UserError, located
-from agent.config.rules import PUNCTUAL, SCALED
+from agent.config.rules import AFFORDED, PUNCTUAL, SCALED
 from agent.plan import Plan
 from agent.plans.live import live
 from agent.plans.mda import mda
@@ -121,6 +121,7 @@ def _timelapse(config: RunConfig) -> Plan:
         audit_every=asked.audit_every,
         detector=Detector(**asked.detector.model_dump()),
         drift=asked.drift,
+        afforded=config.rules >= AFFORDED,
     )
     kind = AdaptiveGaps if asked.acquire == "adaptive" else FixedGaps
     # Followed too far, a field would meet its neighbour.

@@ -18,7 +18,7 @@ from agent.plan import Frame, Rebuild, Rebuilt
 from agent.plans.adaptive.drift_tracking import DriftTracker
 from agent.plans.adaptive.error_model import ErrorModel, predicted
 from agent.plans.adaptive.events import Change, Watch
-from agent.plans.adaptive.gap import Gap, affordable, at_gap, widest
+from agent.plans.adaptive.gap import Gap, affordable, at_gap, audit_affordable, widest
 from agent.plans.adaptive.motion import likeness, local_change, moved
 from agent.plans.adaptive.schedule import REMEMBERED, Drift, Mark, Rules, Schedule, Seen
 
@@ -225,5 +225,7 @@ class AdaptiveGaps(Schedule):
         if self._gap.steps > 1 and self._gap.why != "budget":
             self._gaps += 1
             rng = np.random.default_rng((self.field, point))
-            if self._gaps % rules.audit_every == 1 % rules.audit_every:
+            drawn = self._gaps % rules.audit_every == 1 % rules.audit_every
+            has_light = audit_affordable(left=left, frames=frames, most=rules.gap)
+            if drawn and (has_light or not rules.afforded):
                 self._audit = point + int(rng.integers(1, self._gap.steps))

@@ -120,3 +120,23 @@ def affordable(wanted: Gap, *, left: int, frames: int | None, most: int) -> Gap:
     else:
         least = min(most, math.ceil(left / frames))
     return wanted if wanted.steps >= least else Gap(least, "budget", wanted.expected)
+
+
+def audit_affordable(*, left: int, frames: int | None, most: int) -> bool:
+    """Whether the budget has a frame more than the last time point needs.
+
+    Fields that share a budget each have an equal part of it. They are at most one audit each
+    ahead, so that each of them may have one if all are left enough for the next time point and the
+    largest gaps from there on.
+
+    Parameters
+    ----------
+    left, frames, most
+        As of `affordable`.
+
+    Examples
+    --------
+    >>> audit_affordable(left=9, frames=4, most=4), audit_affordable(left=9, frames=3, most=4)
+    (True, False)
+    """
+    return frames is None or frames - 1 >= 1 + math.ceil((left - 1) / most)

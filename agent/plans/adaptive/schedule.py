@@ -73,6 +73,9 @@ class Rules:
         What the noise of frames is like.
     drift
         `follow` it with the stage, `measure` it, or `off`.
+    afforded
+        Whether audits leave the light for the last time point, as they do from
+        `agent.config.rules.AFFORDED` on.
     """
 
     points: int
@@ -82,6 +85,7 @@ class Rules:
     audit_every: int = 4
     detector: Detector = PHOTONS
     drift: str = "measure"
+    afforded: bool = True
 
 
 class Schedule(ABC):
