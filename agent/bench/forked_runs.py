@@ -71,12 +71,17 @@ def start(
     file = place / "storm.yaml"
     file.write_text(yaml.safe_dump(data, sort_keys=False), encoding="utf-8")
     arguments = ["run", str(file), "--out", str(place / "run")]
+    # A signal in what libraries do at a fork would be lost: it waits until that is over.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     process = os.fork()
     if process:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         os.setpgid(process, process)
         return process
     try:
         os.setpgid(0, 0)
+        _hear_all()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         said = os.open(place / "said.txt", os.O_WRONLY | os.O_CREAT)
         for stream in (1, 2):
             os.dup2(said, stream)
@@ -88,6 +93,13 @@ def start(
         os._exit(130)
     finally:
         os._exit(70)
+
+
+def _hear_all() -> None:
+    """Hear signals that this process was started without: a run leaves ignored ones ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def _run(place: Path) -> None:
