@@ -175,6 +175,11 @@ class AnalyticLibrary:
             points if self._power == 1 else [self._meant(point) for point in points]
         )
 
+    def apart_from(self, structure_nm: float) -> AnalyticLibrary:
+        """Those alone whose structure is wider or narrower by a factor of 1.4 or more."""
+        apart = np.abs(np.log(self._samples.structure_nm / structure_nm)) >= np.log(1.4)
+        return AnalyticLibrary(self._samples.take(np.flatnonzero(apart)), self._power)
+
     def _meant(self, point: Mapping[str, Value]) -> dict[str, Value]:
         powers = ("excitation_power", "depletion_power")
         return {**point, **{name: float(point[name]) * self._power for name in powers}}
@@ -189,6 +194,11 @@ class AnalyticTask(Task):
         self._at = number
         self._seed = seed
         self.search(self.space.sobol(2048, 0), 30, 0)
+
+    @property
+    def structure_nm(self) -> float:
+        """Full width of the structure to resolve."""
+        return float(self._samples.structure_nm[self._at])
 
     def measure(self, settings: Mapping[str, Value], number: int) -> Outcome:
         """As in `Task`, with normal noise of 0.05 on the score and 0.01 on the bleaching."""

@@ -37,6 +37,9 @@ _USABLE = 0.4
 """Quality that a sample must reach to be a problem at all; chosen."""
 _EASY = 0.06
 """Share of good settings above which a sample is too easy; chosen."""
+_CONFOCAL_LOSS = (0.003, 0.03)
+"""Share of the dye that a confocal frame bleaches; chosen: pySTED's dyes bleach under both beams
+alone."""
 _PIXELS = _SHAPE[0] * _SHAPE[1]
 SETTINGS = {
     "excitation_power": SettingConfig(
@@ -90,6 +93,7 @@ class StedTask(Task):
         self._optics = Optics(dye)
         self._background = background_hz
         self._seed = seed
+        self._confocal_loss = Chance(seed, 2).log_uniform(*_CONFOCAL_LOSS)
         self._sample = Sample(
             structure,
             size_um=32.0,
@@ -141,14 +145,12 @@ class StedTask(Task):
         """As in `Task`: three frames of field `number`, scored and compared."""
         molecules = self._field(number)
         seeds = np.random.default_rng((self._seed, number, 1)).integers(1, 2**31, 4)
+        chance = np.random.default_rng(int(seeds[3]))
+        before = self._confocal(molecules, int(seeds[1]))
+        molecules = chance.binomial(molecules, 1 - self._confocal_loss)
         counts = self._scan(molecules, settings, int(seeds[0]))
-        alive = np.random.default_rng(int(seeds[3])).binomial(
-            molecules, 1 - self._bleached(settings)
-        )
-        before, after = (
-            self._confocal(sample, int(seed))
-            for sample, seed in zip((molecules, alive), seeds[1:3], strict=True)
-        )
+        alive = chance.binomial(molecules, 1 - self._bleached(settings))
+        after = self._confocal(alive, int(seeds[2]))
         score = _scorer().score(counts)
         lost = bleaching(before, after)
         return Outcome(score.value, lost.value, score.sd, tuple(score.flags), bleaching_sd=lost.sd)

@@ -1,10 +1,15 @@
-"""From the courses to the table and its targets."""
+"""From the courses to the table and its targets.
+
+The bar is the best peer at each number of images, by the better of two rules of recommending: its
+own, and ours without memory on its trials. Samples are what is averaged over; an engine that met a
+sample with several seeds counts there with their mean.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,15 +17,18 @@ from numpy.typing import NDArray
 from agent.bench.measurement import Check, Measurement
 from agent.bench.optimizer.campaign import Course
 from agent.bench.optimizer.contest import Key
-from agent.bench.optimizer.entrants import FRONT, MISLED, OURS, REMEMBERING
+from agent.bench.optimizer.entrants import FRONT, MISLED, OURS, REMEMBERING, WRONG, plain
 from agent.bench.optimizer.families import FAMILIES
 from agent.bench.optimizer.peers import REFERENCE
 
 Array = NDArray[np.float64]
-_BAR = "skopt EI"
+Of = Mapping[int, Sequence[Course]]
+"""An engine's courses by sample, one for each of its seeds."""
 _FRONT_BAR = "botorch qLogNEHVI"
 _SHOWN = (5, 10, 20, 40)
 """Trials after which regrets are shown; chosen."""
+_MISTAKEN = (5, 10, 15, 20, 30, 40)
+"""Trials after which a wrong library is compared with none; chosen."""
 _WITHIN = {"analytic": 6, "sted": 8}
 """Trials within which the goal is to be reached, by family; chosen."""
 _LIMIT = 0.2
@@ -32,15 +40,10 @@ def judge(courses: Mapping[Key, Course], seeds: Sequence[int]) -> Measurement:
     _share_best(courses)
     rows, checks = [], []
     for family in FAMILIES:
-        names = list(dict.fromkeys(name for part, _, name in courses if part == family))
-        found = {
-            name: {
-                seed: courses[family, seed, name]
-                for seed in seeds
-                if (family, seed, name) in courses
-            }
-            for name in names
-        }
+        found: dict[str, dict[int, list[Course]]] = {}
+        for (part, seed, name), course in courses.items():
+            if part == family and seed in seeds:
+                found.setdefault(plain(name), {}).setdefault(seed, []).append(course)
         rows += [_row(family, name, of) for name, of in found.items()]
         checks += _checks(family, found)
     raw: dict[str, Any] = {
@@ -54,6 +57,10 @@ def judge(courses: Mapping[Key, Course], seeds: Sequence[int]) -> Measurement:
         "engine",
         "n",
         *(f"regret {n}" for n in _SHOWN),
+        "median 40",
+        "worst 40",
+        "same rule 20",
+        "same rule 40",
         "over limit",
         "light",
         "hypervolume",
@@ -71,29 +78,42 @@ def _share_best(courses: Mapping[Key, Course]) -> None:
         course.best = best[family, seed]
 
 
-def _row(family: str, name: str, of: Mapping[int, Course]) -> tuple[Any, ...]:
-    regrets = [_pm(_regrets(of, n)) for n in _SHOWN]
+def _row(family: str, name: str, of: Of) -> tuple[Any, ...]:
+    every = [course for several in of.values() for course in several]
+    last = [course.regret(40) for course in every if 40 in course.at]
     over = _over(of, 40)
-    light = np.mean([course.light[-1] for course in of.values()])
     return (
         family,
         name,
         len(of),
-        *regrets,
+        *(_pm(_regrets(of, n)) for n in _SHOWN),
+        f"{np.median(last):.3f}" if last else "–",
+        f"{max(last):.3f}" if last else "–",
+        *(_pm(_regrets(of, n, alike=True)) for n in (20, 40)),
         f"{over:.0%}" if np.isfinite(over) else "–",
-        f"{light:.3g}",
-        _pm(np.array([hypervolume(course.front) for course in of.values()])),
-        f"{np.median([s for course in of.values() for s in course.seconds]):.3f}",
+        f"{np.mean([course.light[-1] for course in every]):.3g}",
+        _pm(np.array([hypervolume(course.front) for course in every])),
+        f"{np.median([s for course in every for s in course.seconds]):.3f}",
     )
 
 
-def _regrets(of: Mapping[int, Course], after: int) -> Array:
-    return np.array([c.regret(after) for c in of.values() if after in c.at])
+def _regrets(of: Of, after: int, *, alike: bool = False) -> Array:
+    """One a sample; by the engine's own rule of recommending, or by the same for all."""
+    found = (
+        [c.regret(after, alike=alike) for c in several if after in c.at and (c.alike or not alike)]
+        for several in of.values()
+    )
+    return np.array([np.mean(several) for several in found if several])
 
 
-def _over(of: Mapping[int, Course], after: int) -> float:
-    """Share of the seeds whose recommended settings really bleach more than allowed."""
-    shares = [c.bleaching[c.at.index(after)] > _LIMIT for c in of.values() if after in c.at]
+def _over(of: Of, after: int) -> float:
+    """Share of the courses whose recommended settings really bleach more than allowed."""
+    shares = [
+        course.bleaching[course.at.index(after)] > _LIMIT
+        for several in of.values()
+        for course in several
+        if after in course.at
+    ]
     return float(np.mean(shares)) if shares else float("nan")
 
 
@@ -116,66 +136,124 @@ def hypervolume(front: Sequence[tuple[float, float]]) -> float:
     return area
 
 
-def _checks(family: str, found: Mapping[str, Mapping[int, Course]]) -> list[Check]:
-    if OURS not in found or _BAR not in found or not len(_regrets(found[_BAR], 40)):
+class _Bar(NamedTuple):
+    """The best peer after some number of images.
+
+    Parameters
+    ----------
+    name
+        Whose.
+    regret
+        Mean over the samples.
+    median
+        Of the samples.
+    """
+
+    name: str
+    regret: float
+    median: float
+
+
+def _bar(peers: Mapping[str, Of], after: int) -> _Bar:
+    found = [
+        _Bar(name, float(regrets.mean()), float(np.median(regrets)))
+        for name, of in peers.items()
+        for alike in (False, True)
+        if len(regrets := _regrets(of, after, alike=alike))
+    ]
+    return min(found, key=lambda bar: bar.regret)
+
+
+def _checks(family: str, found: Mapping[str, Of]) -> list[Check]:
+    if OURS not in found or not len(_regrets(found[OURS], 40)):
         return []
-    checks = []
     # An engine that met other samples cannot be compared.
     met = set(found[OURS])
-    peers = [name for name in found if not name.startswith("stedfast") and met <= set(found[name])]
-    alike = {name: {seed: found[name][seed] for seed in met} for name in peers}
-    best = min(peers, key=lambda name: float(_regrets(alike[name], 20).mean()))
-    ours, bar = _regrets(found[OURS], 20).mean(), _regrets(alike[best], 20).mean()
-    checks.append(Check(f"{family}: regret after 20, no memory / {best}", ours / bar, "<=", 0.8))
-    level = float(np.median(_regrets(found[_BAR], 40)))
+    peers = {
+        name: {seed: of[seed] for seed in met}
+        for name, of in found.items()
+        if not name.startswith("stedfast") and met <= set(of)
+    }
+    checks = _wrong(family, found)
+    if not peers:
+        return checks
+    early, late = _bar(peers, 20), _bar(peers, 40)
+    ours = _regrets(found[OURS], 20).mean()
+    checks += [
+        Check(
+            f"{family}: regret after 20, no memory / {early.name}", ours / early.regret, "<=", 0.8
+        ),
+        _within_limit(family, "no memory", found[OURS]),
+    ]
     if REMEMBERING in found:
         of = found[REMEMBERING]
-        at = next(iter(of.values())).at
-        reached = [n for n in at if np.median(_regrets(of, n)) <= level]
-        checks.append(
+        at = next(iter(of.values()))[0].at
+        reached = [n for n in at if np.median(_regrets(of, n)) <= late.median]
+        to = f"{late.name}'s after 40"
+        checks += [
             Check(
-                f"{family}: images with the library to {_BAR}'s regret after 40 (median)",
+                f"{family}: images with the library to a median regret of {to}",
                 min(reached, default=99),
                 "<=",
                 _WITHIN[family],
-            )
-        )
-        last = _regrets(of, 40).mean() / _regrets(found[_BAR], 40).mean()
-        checks.append(Check(f"{family}: regret after 40, library / {_BAR}", last, "<=", 0.7))
-        checks.append(
-            Check(f"{family}: over the bleaching limit, library", _over(of, 40), "<=", 0.05)
-        )
-        checks.append(
+            ),
             Check(
-                f"{family}: over the bleaching limit, no memory", _over(found[OURS], 40), "<=", 0.05
-            )
-        )
-        ratio = float(np.median([_light_to(of[s], level) / found[_BAR][s].light[-1] for s in of]))
-        checks.append(Check(f"{family}: light to the same quality / {_BAR}", ratio, "<=", 0.7))
-    if MISLED in found:
-        worst = max(
-            _regrets(found[MISLED], n).mean() / _regrets(found[OURS], n).mean()
-            for n in (15, 20, 30, 40)
-        )
-        checks.append(Check(f"{family}: misleading library / no library", worst, "<=", 1.1))
+                f"{family}: regret after 40, library / {late.name}",
+                _regrets(of, 40).mean() / late.regret,
+                "<=",
+                0.7,
+            ),
+            _within_limit(family, "library", of),
+            Check(
+                f"{family}: light to a regret of {to}, library / {late.name}",
+                float(np.median(_shares_of_light(of, peers[late.name], late.median))),
+                "<=",
+                0.7,
+            ),
+        ]
     if FRONT in found and _FRONT_BAR in found:
-        both = sorted(found[FRONT].keys() & found[_FRONT_BAR].keys())
-        gap = np.array(
-            [
-                hypervolume(found[FRONT][s].front) - hypervolume(found[_FRONT_BAR][s].front)
-                for s in both
-            ]
-        )
-        error = gap.std(ddof=1) / np.sqrt(len(gap)) if len(gap) > 1 else 0.0
-        checks.append(
-            Check(
-                f"{family}: hypervolume − {_FRONT_BAR}'s + standard error",
-                gap.mean() + error,
-                ">=",
-                0.0,
-            )
-        )
+        checks.append(_front_check(family, found[FRONT], found[_FRONT_BAR]))
     return checks
+
+
+def _within_limit(family: str, what: str, of: Of) -> Check:
+    return Check(f"{family}: over the bleaching limit, {what}", _over(of, 40), "<=", 0.05)
+
+
+def _wrong(family: str, found: Mapping[str, Of]) -> list[Check]:
+    """Each wrong library against none, where it does worst."""
+    checks = []
+    for name in (MISLED, *WRONG):
+        met = found.get(name, {}).keys() & found[OURS].keys()
+        if not met:
+            continue
+        misled, none = ({seed: found[one][seed] for seed in met} for one in (name, OURS))
+        worst = max(_regrets(misled, n).mean() / _regrets(none, n).mean() for n in _MISTAKEN)
+        about = name.removeprefix("stedfast, ")
+        checks.append(Check(f"{family}: {about} / no library, at worst", worst, "<=", 1.1))
+    return checks
+
+
+def _front_check(family: str, ours: Of, bar: Of) -> Check:
+    def area(several: Sequence[Course]) -> float:
+        return float(np.mean([hypervolume(course.front) for course in several]))
+
+    gap = np.array(
+        [area(ours[seed]) - area(bar[seed]) for seed in sorted(ours.keys() & bar.keys())]
+    )
+    error = gap.std(ddof=1) / np.sqrt(len(gap)) if len(gap) > 1 else 0.0
+    name = f"{family}: hypervolume − {_FRONT_BAR}'s + standard error"
+    return Check(name, gap.mean() + error, ">=", 0.0)
+
+
+def _shares_of_light(of: Of, bar: Of, level: float) -> list[float]:
+    """Light to a regret, as a share of all that the bar's engine took, by sample and seed."""
+    return [
+        _light_to(course, level) / float(np.mean([other.light[-1] for other in bar[seed]]))
+        for seed, several in of.items()
+        if seed in bar
+        for course in several
+    ]
 
 
 def _light_to(course: Course, level: float) -> float:
