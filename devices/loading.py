@@ -16,7 +16,7 @@ from devices.errors import BindingError
 from devices.extras import install
 from devices.fields import grid
 from devices.groups import shutter_of
-from devices.imspector.labels import BEAM
+from devices.imspector.labels import BEAM, FOCUS, STAGE
 from devices.modules import module_named
 from devices.pixels import OURS
 from devices.refusals import refused
@@ -143,8 +143,15 @@ def load_devices(
             yield
     if failed is not None:
         raise failed
-    if config.imspector is not None and not core.getShutterDevice():
-        core.setShutterDevice(BEAM)
+    if config.imspector is not None:
+        _default(core.getShutterDevice, core.setShutterDevice, BEAM)
+        _default(core.getXYStageDevice, core.setXYStageDevice, STAGE)
+        _default(core.getFocusDevice, core.setFocusDevice, FOCUS)
+
+
+def _default(current: Callable[[], str], assign: Callable[[str], None], label: str) -> None:
+    if not current():
+        assign(label)
 
 
 def _load_python(

@@ -123,6 +123,10 @@ class ImspectorConfig(Model):
         (),
         description="names of the channels that are driven, each a camera channel; all if absent",
     )
+    rescue: bool = Field(
+        False,
+        description="RESCue or DyMIN may be on in driven channels; doses are upper bounds then",
+    )
     skip_lines: int = Field(
         0,
         ge=0,

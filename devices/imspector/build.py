@@ -8,10 +8,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from devices.extras import install
+from devices.imspector.channels import Channels
 from devices.imspector.connection import Imspector
 from devices.imspector.driven import Driven
-from devices.imspector.labels import ALL, BEAM, FOCUS, SCAN, STAGE
+from devices.imspector.labels import BEAM, FINE_FOCUS, FINE_STAGE, FOCUS, PINHOLE, SCAN, STAGE
 from devices.imspector.lasers import Beam, Laser
+from devices.imspector.pinhole import Pinhole
+from devices.imspector.rescue import check_rescue
 from devices.imspector.scan import Scan
 from devices.imspector.stages import Focus, Stage
 from devices.sources import ImspectorConfig
@@ -52,7 +55,8 @@ def build_imspector(config: ImspectorConfig) -> dict[str, Device]:
     Returns
     -------
     dict
-        A laser each by the name of its calibration (`STED_775`), `Beam`, `Stage`, `Focus`, `Scan`.
+        A laser each by the name of its calibration (`STED_775`), `Beam`, `Stage`, `Focus`,
+        `FineStage`, `FineFocus`, `Pinhole` where there is one, `Scan`.
 
     Raises
     ------
@@ -70,18 +74,25 @@ def build_imspector(config: ImspectorConfig) -> dict[str, Device]:
 
 
 def _devices(config: ImspectorConfig, link: Imspector) -> dict[str, Device]:
-    layout = link.layout
     _check_mode(link)
-    names = _channel_names(link)
-    channels = _driven(config.channels, names)
+    channels = Channels.found(link, config.channels)
+    check_rescue(link, channels, accepted=config.rescue)
     driven = Driven(link)
     lasers: dict[str, Laser] = {}
-    for number, entry in enumerate(_entries(link.read(layout.lasers))):
+    for number, entry in enumerate(link.read(link.layout.lasers)):
         label = _unique(_laser_name(entry, number), lasers)
-        lasers[label] = Laser(link, driven, number, channels, len(names), _emission(link, label))
+        lasers[label] = Laser(link, driven, number, channels, _emission(link, label))
     beam = Beam(link)
-    scan = Scan(link, driven, beam, list(lasers.values()), names, list(channels), config.skip_lines)
-    return {**lasers, BEAM: beam, STAGE: Stage(link), FOCUS: Focus(link), SCAN: scan}
+    scan = Scan(link, driven, beam, list(lasers.values()), channels, config.skip_lines)
+    coarse, fine = link.layout.coarse, link.layout.fine
+    stages = {STAGE: Stage(link, coarse), FOCUS: Focus(link, coarse)}
+    stages |= {FINE_STAGE: Stage(link, fine), FINE_FOCUS: Focus(link, fine)}
+    return {**lasers, BEAM: beam, **stages, **_pinhole(link, driven), SCAN: scan}
+
+
+def _pinhole(link: Imspector, driven: Driven) -> dict[str, Device]:
+    there = link.find(link.layout.pinhole) is not None
+    return {PINHOLE: Pinhole(link, driven)} if there else {}
 
 
 def _check_mode(link: Imspector) -> None:
@@ -94,37 +105,27 @@ def _check_mode(link: Imspector) -> None:
     """
     layout = link.layout
     takes = "accepted: 'xy', as planes and time points are taken one by one"
-    mode = None if layout.scan_mode is None else link.find(layout.scan_mode)
+    mode = link.find(layout.scan_mode)
+    if isinstance(mode, int):
+        mode = _axes_in(mode)
     if mode not in (None, "xy"):
         raise ValueError(f"the scan mode is {mode!r} ({layout.scan_mode}); {takes}")
-    axes = None if layout.scan_axes is None else link.find(layout.scan_axes)
+    axes = link.find(layout.scan_axes)
     more = [axis for axis in list(axes or ())[2:] if str(axis) not in ("", "None")]
     if more:
         raise ValueError(f"scans along {', '.join(more)}, too ({layout.scan_axes}); {takes}")
 
 
-def _channel_names(link: Imspector) -> list[str]:
-    """Of all channels; one without a name where all share their settings."""
-    if link.layout.channels is None:
-        return [ALL]
-    return [
-        str(entry.get("name") or f"channel {number}")
-        for number, entry in enumerate(_entries(link.read(link.layout.channels)))
-    ]
+def _axes_in(mode: int) -> str:
+    """Axes of a scan mode before 16.3, which has four bits for each; 5 where there is none.
 
-
-def _driven(wanted: Iterable[str], names: list[str]) -> dict[int, str]:
-    """Numbers and names of the channels that are asked for, in that order; all if none is."""
-    wanted = tuple(wanted)
-    for name in wanted:
-        if name not in names:
-            raise ValueError(f"`channels`: found {name!r}; accepted: {', '.join(map(repr, names))}")
-    return {names.index(name): name for name in wanted or names}
-
-
-def _entries(found: Any) -> list[Any]:
-    """A list, which some versions give as a mapping of numbers."""
-    return list(found.values()) if isinstance(found, dict) else list(found)
+    Examples
+    --------
+    >>> _axes_in(1296), _axes_in(784), _axes_in(528)
+    ('xy', 'xyt', 'xyz')
+    """
+    digits = [mode >> shift & 15 for shift in (0, 4, 8)]
+    return "".join("xyzt"[digit] for digit in digits if digit < len("xyzt"))
 
 
 def _laser_name(entry: Any, number: int) -> str:

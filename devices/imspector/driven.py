@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from devices.imspector.connection import Imspector
-from devices.imspector.values import same
+from devices.imspector.values import number_of, same
 
 
 class Driven:
@@ -42,6 +42,27 @@ class Driven:
         for path in paths:
             self._values.pop(path, None)
 
+    def number(self, path: str) -> float:
+        """Read a number.
+
+        Raises
+        ------
+        RuntimeError
+            It is none.
+        """
+        return number_of(path, self.get(path))
+
+    def number_in(self, path: str, place: int) -> float:
+        """Read a number of a list."""
+        found = self.get(path)
+        return number_of(f"{path}, {place}", found[place] if place < len(found) else None)
+
+    def set_in(self, path: str, place: int, value: float) -> None:
+        """Set a number of a list, which is set as a whole: so public clients do."""
+        wanted = list(self.get(path))
+        wanted[place] = value
+        self.set(path, wanted)
+
     def verify(self) -> None:
         """Read all again.
 
@@ -63,7 +84,22 @@ class Driven:
     def _within(self, groups: Mapping[str, Any], path: str) -> Any:
         for group, found in groups.items():
             if path.startswith(f"{group}/"):
-                for part in path.removeprefix(f"{group}/").split("/"):
-                    found = found[int(part)] if isinstance(found, list) else found[part]
+                try:
+                    for part in path.removeprefix(f"{group}/").split("/"):
+                        found = found[int(part)] if isinstance(found, list) else found[part]
+                except (LookupError, TypeError, ValueError):
+                    break  # not in what the group gives as a whole
                 return found
         return self._link.read(path)
+
+
+def scaled(limits: tuple[float, float], by: float) -> tuple[float, float]:
+    """Limits in another unit; what the factor adds behind the twelfth digit is rounding.
+
+    Examples
+    --------
+    >>> scaled((1e-7, 1e-2), 1e6)
+    (0.1, 10000.0)
+    """
+    low, high = (float(f"{limit * by:.12g}") for limit in limits)
+    return low, high

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 from pymmcore_plus.experimental.unicore import ShutterDevice
 
+from devices.imspector.channels import Channels
 from devices.imspector.connection import Imspector, NotOpen
 from devices.imspector.driven import Driven
-from devices.imspector.values import same
+from devices.imspector.values import number_of, same
 
 _PER_CENT = (0.0, 100.0)
 """Powers that are accepted where Imspector states no limits, in the units of the calibration."""
@@ -29,9 +30,7 @@ class Laser(ShutterDevice):
     number
         Among Imspector's lasers.
     channels
-        Names of the channels that are driven, by their numbers.
-    all_channels
-        How many there are.
+        Those of the measurement; each that is driven has a power, unless they share theirs.
     emission
         Path of what says whether its head emits; None where there is none.
     """
@@ -41,27 +40,27 @@ class Laser(ShutterDevice):
         link: Imspector,
         driven: Driven,
         number: int,
-        channels: Mapping[int, str],
-        all_channels: int,
+        channels: Channels,
         emission: str | None,
     ) -> None:
         super().__init__()
         self._link, self._driven = link, driven
         self._emission = emission
         at = link.layout.at
-        every = range(all_channels)
-        power = {channel: at(link.layout.power, channel=channel, laser=number) for channel in every}
-        used = link.layout.active
-        self._power = power
+        power, used = link.layout.power, link.layout.active
+        every = range(len(channels.names))
+        self._power = {channel: at(power, channel=channel, laser=number) for channel in every}
         self._used = (
             {channel: at(used, channel=channel, laser=number) for channel in every}
             if used is not None
             else {}
         )
-        for channel, name in channels.items():
+        self._powers = tuple(dict.fromkeys(self._power.values()))
+        for channel in channels.used if len(self._powers) > 1 else channels.used[:1]:
+            name = channels.name(channel) if len(self._powers) > 1 else ""
             self.register_property(
-                "Power" if len(channels) == 1 else f"Power {name}",
-                limits=link.values.limits(power[channel]) or _PER_CENT,
+                f"Power{name}",
+                limits=link.values.limits(self._power[channel]) or _PER_CENT,
                 property_type=float,
                 getter=self._getter(channel),
                 setter=self._setter(channel),
@@ -80,7 +79,7 @@ class Laser(ShutterDevice):
     def _getter(self, channel: int) -> Callable[[Laser], float]:
         def get_power(laser: Laser) -> float:
             try:
-                return float(laser._driven.get(laser._power[channel]))
+                return laser._driven.number(laser._power[channel])
             except NotOpen:  # of a measurement that was closed, nothing can be scanned
                 return 0.0
 
@@ -104,9 +103,12 @@ class Laser(ShutterDevice):
         try:
             if self._used:
                 return any(bool(self._link.read(path)) for path in self._used.values())
-            return any(float(self._link.read(path)) > 0 for path in self._power.values())
+            return any(map(self._lit, self._powers))
         except NotOpen:
             return False
+
+    def _lit(self, power: str) -> bool:
+        return number_of(power, self._link.read(power)) > 0
 
     def set_open(self, open: bool) -> None:
         """Take it out of all channels; only a power puts it in."""
@@ -115,10 +117,10 @@ class Laser(ShutterDevice):
                 self._close()
 
     def _close(self) -> None:
-        dark: dict[int, tuple[str, Any]] = {
-            channel: (path, False) for channel, path in self._used.items()
-        } or {channel: (path, 0.0) for channel, path in self._power.items()}
-        for path, value in dark.values():
+        dark: list[tuple[str, Any]] = [(path, False) for path in self._used.values()] or [
+            (path, 0.0) for path in self._powers
+        ]
+        for path, value in dark:
             if not same(self._link.read(path), value):
                 self._driven.set(path, value)
 
@@ -132,7 +134,7 @@ class Laser(ShutterDevice):
         """
         if self._emission is None or bool(self._link.read(self._emission)):
             return
-        if self.get_open() and any(float(self._link.read(one)) > 0 for one in self._power.values()):
+        if self.get_open() and any(map(self._lit, self._powers)):
             raise RuntimeError(f"{self.get_label()} does not emit ({self._emission} is off)")
 
 

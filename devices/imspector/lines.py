@@ -33,6 +33,10 @@ class LineSteps:
                 there & _flags(link.find(layout.at(layout.line_steps, channel=channel)) or [])
                 for channel in range(channels)
             ]
+        elif layout.lines_detectors is not None and (on := link.find(layout.lines_detectors)):
+            self._steps = [
+                there & _flags(flags[channel] for flags in on) for channel in range(channels)
+            ]
 
     def settable(self, channels: Collection[int]) -> bool:
         """Whether there is one number for each of these channels, and it is used once."""

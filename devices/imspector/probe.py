@@ -14,13 +14,20 @@ _PATHS = {field.name for field in fields(Layout)} - {"versions", "tell", "groups
 _ONLY_READ = {
     "lasers",
     "channels",
+    "recorded",
     "lines_on",
     "steps_active",
     "line_steps",
+    "lines_detectors",
     "repetitions",
+    "pixel_steps",
+    "pixel_steps_on",
     "pixels_used",
     "scan_mode",
     "scan_axes",
+    "gain_calibration",
+    "rescue",
+    "pinhole_used",
     "coarse",
 }
 """What the driver never sets, and what would move the stage."""
@@ -83,8 +90,10 @@ def probe(link: Imspector, step: Callable[[str], object] = str) -> Iterator[Answ
 def mapped(link: Imspector) -> Iterator[tuple[str, str]]:
     """Names and paths of all values that the driver uses, for every channel, laser and axis."""
     layout, values = link.layout, link.values
-    channels = 1 if layout.channels is None else _count(values.get(layout.channels))
-    lasers = _count(values.get(layout.lasers))
+    every = layout.channels or layout.recorded
+    found = link.find(every) if every is not None else None
+    channels = len(found) if isinstance(found, list) else 1
+    lasers = len(values.get(layout.lasers))
     for name in sorted(_PATHS):
         template = getattr(layout, name)
         if template is None:
@@ -95,10 +104,6 @@ def mapped(link: Imspector) -> Iterator[tuple[str, str]]:
             for laser in range(lasers if "M" in parts else 1):
                 for axis in axes:
                     yield name, layout.at(template, channel=channel, laser=laser, axis=axis)
-
-
-def _count(found: Any) -> int:
-    return len(found)
 
 
 def _answer(link: Imspector, path: str, *, only_read: bool) -> Answer:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pymmcore_plus.experimental.unicore import SimpleCameraDevice
 
+from devices.imspector.channels import Channels
 from devices.imspector.connection import Imspector
-from devices.imspector.driven import Driven
+from devices.imspector.detectors import detector_properties
+from devices.imspector.driven import Driven, scaled
 from devices.imspector.labels import PIXEL_SIZE
 from devices.imspector.lasers import Beam, Laser
 from devices.imspector.lines import LineSteps
+from devices.imspector.pixel_times import PixelTimes
 from devices.python_channels import ChannelsMixin
 from devices.virtual.peripherals import whole
 
@@ -21,10 +25,6 @@ _MOST_LINES = 64
 """Line accumulations that are accepted where Imspector states no limit."""
 _DWELL_S = (1e-7, 1e-2)
 """Dwell times likewise (s)."""
-_PER_CENT = (0.0, 100.0)
-"""Gains likewise."""
-_GATE_S = (0.0, 2.5e-8)
-"""Gate delays and widths likewise (s): the time between two pulses at 40 MHz."""
 
 
 class Scan(ChannelsMixin, SimpleCameraDevice):
@@ -35,10 +35,8 @@ class Scan(ChannelsMixin, SimpleCameraDevice):
     link, driven, beam, lasers
         The connection, what is watched, and what must be on.
     channels
-        Names of all channels that the measurement scans.
-    used
-        Numbers of those that are driven, each of which gives a frame a snap. They have one dwell
-        time and one number of line accumulations; detector gain and gate are those of the first.
+        Those of the measurement. Each that is driven gives a frame a snap; they have one dwell time
+        and one number of line accumulations.
     skip_lines
         How many lines at the top of a frame are left out.
     """
@@ -49,24 +47,21 @@ class Scan(ChannelsMixin, SimpleCameraDevice):
         driven: Driven,
         beam: Beam,
         lasers: Sequence[Laser],
-        channels: Sequence[str],
-        used: Sequence[int],
+        channels: Channels,
         skip_lines: int = 0,
     ) -> None:
         super().__init__()
         self._link, self._driven, self._beam, self._lasers = link, driven, beam, lasers
-        self._channels, self._used, self._skip = tuple(channels), tuple(used), skip_lines
+        self._channels, self._used, self._skip = channels, channels.used, skip_lines
         self._frames: list[NDArray[np.uint16]] = []
-        layout, limits = link.layout, link.values.limits
-        self._dwells = [
-            layout.at(layout.dwell, channel=channel) for channel in range(len(channels))
-        ]
-        self._lines = LineSteps(link, driven, len(channels))
+        limits = link.values.limits
+        self._lines = LineSteps(link, driven, len(channels.names))
+        self._times = PixelTimes(link, driven, self._lines, len(channels.names))
         self.register_property(
             "DwellTime_us",
-            limits=_scaled(limits(self._dwells[self._used[0]]) or _DWELL_S, 1e6),
+            limits=scaled(limits(self._times.path) or _DWELL_S, 1e6),
             property_type=float,
-            getter=_reader(driven, self._dwells[self._used[0]], 1e6),
+            getter=Scan._get_dwell,
             setter=Scan._set_dwell,
         )
         if self._lines.settable(self._used):
@@ -77,7 +72,15 @@ class Scan(ChannelsMixin, SimpleCameraDevice):
                 getter=Scan._get_lines,
                 setter=Scan._set_lines,
             )
-        self._detector()
+        for one in detector_properties(link, driven, channels):
+            self.register_property(
+                one.name,
+                limits=one.limits,
+                property_type=one.kind,
+                getter=_reader(one.get),
+                setter=None if one.set is None else _writer(one.set),
+                is_read_only=one.set is None,
+            )
         self.register_property(
             PIXEL_SIZE,
             property_type=float,
@@ -86,41 +89,30 @@ class Scan(ChannelsMixin, SimpleCameraDevice):
             setter=Scan._set_pixel_size,
         )
         for axis in "xy":
+            length = self._range("length", axis)
             self.register_property(
                 f"FieldOfView_{axis}_um",
                 property_type=float,
                 limits=(0.1, 1000.0),
-                getter=_reader(driven, self._range("length", axis), 1e6),
+                getter=_reader(partial(self._micrometres, length)),
                 setter=self._field(axis),
             )
 
-    def _detector(self) -> None:
-        layout = self._link.layout
-        for name, template, scale, least_most in (
-            ("Gain", layout.gain, 1.0, _PER_CENT),
-            ("GateDelay_ns", layout.gate_delay, 1e9, _GATE_S),
-            ("GateWidth_ns", layout.gate_width, 1e9, _GATE_S),
-        ):
-            if template is None:
-                continue
-            path = layout.at(template, channel=self._used[0])
-            self.register_property(
-                name,
-                limits=_scaled(self._link.values.limits(path) or least_most, scale),
-                property_type=float,
-                getter=_reader(self._driven, path, scale),
-                setter=_writer(self._driven, path, scale),
-            )
+    def _micrometres(self, path: str) -> float:
+        return self._driven.number(path) * 1e6
+
+    def _get_dwell(self) -> float:
+        return self._times.of(self._used[0], ask=True) * 1e6
 
     def _set_dwell(self, value: float) -> None:
-        for channel in self._used:
-            self._driven.set(self._dwells[channel], float(value) * 1e-6)
+        self._times.set(self._used, float(value) * 1e-6)
 
     def _get_lines(self) -> int:
         return self._lines.of(self._used[0], ask=True)
 
     def _set_lines(self, value: float) -> None:
         self._lines.set(self._used, whole("LineAccumulations", value))
+        self._times.forget()
 
     def _range(self, what: str, axis: str) -> str:
         return self._link.layout.at(getattr(self._link.layout, what), axis=axis)
@@ -160,7 +152,7 @@ class Scan(ChannelsMixin, SimpleCameraDevice):
 
     def channel_names(self) -> tuple[str, ...]:
         """Of the driven channels."""
-        return tuple(self._channels[channel] for channel in self._used)
+        return self._channels.driven
 
     def channel_image(self, channel: int) -> NDArray[np.uint16]:
         """Give the frame of one of them in the last scan."""
@@ -194,8 +186,7 @@ class Scan(ChannelsMixin, SimpleCameraDevice):
     def _seconds(self, channel: int) -> float:
         """How long one channel is scanned (s)."""
         rows, columns = self._scanned()
-        dwell_s = float(self._driven.known(self._dwells[channel]))
-        return dwell_s * rows * columns * self._lines.of(channel)
+        return self._times.of(channel) * rows * columns * self._lines.of(channel)
 
     def get_exposure(self) -> float:
         """How long light falls on the sample in a frame (ms), in the channel that takes longest."""
@@ -233,9 +224,11 @@ class Scan(ChannelsMixin, SimpleCameraDevice):
         for laser in self._lasers:
             laser.check()
         rows, columns = self._scanned()
-        dwells_s = [float(self._driven.known(path)) for path in self._dwells]
+        times_s = [self._times.of(channel) for channel in range(len(self._channels.names))]
         found = self._link.scan(
-            self._lines.passes(dwells_s) * rows * columns, self._channels, self.channel_names()
+            self._lines.passes(times_s) * rows * columns,
+            self._channels.of_a_scan,
+            self._channels.driven,
         )
         self._driven.verify()
         frames = [frame[self._skip :] for frame in found]
@@ -249,15 +242,9 @@ class Scan(ChannelsMixin, SimpleCameraDevice):
         return {}
 
 
-def _scaled(limits: tuple[float, float], by: float) -> tuple[float, float]:
-    # What the factor adds behind the twelfth digit is rounding.
-    low, high = (float(f"{limit * by:.12g}") for limit in limits)
-    return low, high
+def _reader(get: Callable[[], float]) -> Callable[[Any], float]:
+    return lambda _device: get()
 
 
-def _reader(driven: Driven, path: str, scale: float = 1.0) -> Callable[[Any], float]:
-    return lambda _device: float(driven.get(path)) * scale
-
-
-def _writer(driven: Driven, path: str, scale: float) -> Callable[[Any, float], None]:
-    return lambda _device, value: driven.set(path, float(value) / scale)
+def _writer(put: Callable[[float], None]) -> Callable[[Any, float], None]:
+    return lambda _device, value: put(float(value))

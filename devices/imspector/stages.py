@@ -1,25 +1,34 @@
-"""The coarse stage, and its z as the focus."""
+"""Stages: the coarse one and its z, and how far the scanner places the field off them."""
 
 from __future__ import annotations
 
 from pymmcore_plus.experimental.unicore import StageDevice, XYStageDevice
 
 from devices.imspector.connection import Imspector
+from devices.imspector.values import number_of
 
 
 class Stage(XYStageDevice):
-    """The coarse stage."""
+    """A stage of x and y.
 
-    def __init__(self, link: Imspector) -> None:
+    Parameters
+    ----------
+    link
+        The connection.
+    position
+        Path of its positions (m), with the axis left open.
+    """
+
+    def __init__(self, link: Imspector, position: str) -> None:
         super().__init__()
-        self._link = link
+        self._link, self._position = link, position
 
     def _path(self, axis: str) -> str:
-        return self._link.layout.at(self._link.layout.coarse, axis=axis)
+        return self._link.layout.at(self._position, axis=axis)
 
     def get_position_um(self) -> tuple[float, float]:
         """Where it is (µm)."""
-        x, y = (float(self._link.read(self._path(axis))) * 1e6 for axis in "xy")
+        x, y = (_um(self._link, self._path(axis)) for axis in "xy")
         return x, y
 
     def set_position_um(self, x: float, y: float) -> None:
@@ -44,16 +53,22 @@ class Stage(XYStageDevice):
 
 
 class Focus(StageDevice):
-    """The focus: the z of the coarse stage."""
+    """A stage of z.
 
-    def __init__(self, link: Imspector) -> None:
+    Parameters
+    ----------
+    link, position
+        As those of `Stage`.
+    """
+
+    def __init__(self, link: Imspector, position: str) -> None:
         super().__init__()
         self._link = link
-        self._path = link.layout.at(link.layout.coarse, axis="z")
+        self._path = link.layout.at(position, axis="z")
 
     def get_position_um(self) -> float:
         """Where it is (µm)."""
-        return float(self._link.read(self._path)) * 1e6
+        return _um(self._link, self._path)
 
     def set_position_um(self, val: float) -> None:
         """Move, and read back."""
@@ -69,3 +84,7 @@ class Focus(StageDevice):
     def set_origin(self) -> None:
         """Not supported: positions are Imspector's."""
         raise NotImplementedError("positions are Imspector's")
+
+
+def _um(link: Imspector, path: str) -> float:
+    return number_of(path, link.read(path)) * 1e6

@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+import numpy as np
+
 from devices.imspector.calls import Calls
 
 READ_ONLY = 1 | 4
@@ -73,7 +75,7 @@ class ValueTree:
 
     def get(self, path: str) -> Any:
         """See `Values`."""
-        return self._calls(f"get {path}", lambda: self._value(path).get())
+        return plain(self._calls(f"get {path}", lambda: self._value(path).get()))
 
     def set(self, path: str, value: Any) -> None:
         """See `Values`."""
@@ -111,7 +113,7 @@ class Parameters:
 
     def get(self, path: str) -> Any:
         """See `Values`."""
-        return self._calls(f"get {path}", lambda: self._measurement().parameters(path))
+        return plain(self._calls(f"get {path}", lambda: self._measurement().parameters(path)))
 
     def set(self, path: str, value: Any) -> None:
         """See `Values`."""
@@ -127,6 +129,45 @@ class Parameters:
 
     def forget(self) -> None:
         """Nothing is kept."""
+
+
+def plain(found: Any) -> Any:
+    """A value in Python's own types, whichever a version of specpy gives.
+
+    Examples
+    --------
+    >>> plain({"res": np.int64(3), "steps": (np.True_, 0)}), plain(np.arange(2.0))
+    ({'res': 3, 'steps': [True, 0]}, [0.0, 1.0])
+    >>> plain({"0": {"name": "Ch1"}, "1": {"name": "Ch2"}})
+    [{'name': 'Ch1'}, {'name': 'Ch2'}]
+    """
+    if isinstance(found, np.generic | np.ndarray):
+        return found.tolist()
+    if isinstance(found, Mapping):
+        if found and [str(key) for key in found] == [str(one) for one in range(len(found))]:
+            return [plain(one) for one in found.values()]  # a list, as some versions give it
+        return {str(key): plain(one) for key, one in found.items()}
+    if isinstance(found, list | tuple):
+        return [plain(one) for one in found]
+    return found
+
+
+def number_of(path: str, found: Any) -> float:
+    """A value that is a number.
+
+    Raises
+    ------
+    RuntimeError
+        It is none.
+
+    Examples
+    --------
+    >>> number_of("ExpControl/scan/dwelltime", 1e-5)
+    1e-05
+    """
+    if isinstance(found, int | float) and math.isfinite(found):
+        return float(found)
+    raise RuntimeError(f"{path} is {found!r}; accepted: a number")
 
 
 def limits_in(traits: Any) -> tuple[float, float] | None:

@@ -161,7 +161,7 @@ def test_paths_of_before_16_3_are_driven(
     code, _, said = cli(capsys, "devices", "--imspector", "", "--probe", str(report))
     assert code == 0 and "not mapped" in said and "detector gain" in said
     found = json.loads(report.read_text())
-    assert found["paths"] == "14 to early 16" and "detector gate" in found["not_mapped"]
+    assert found["paths"] == "14 to early 16" and "detector gain" in found["not_mapped"]
 
 
 def test_a_probe_takes_no_light_and_says_what_differs(
@@ -291,6 +291,12 @@ def test_the_double_has_the_names_and_signatures_of_specpy() -> None:
 def test_the_tree_of_a_real_microscope_is_driven(serve: Serve) -> None:
     """Three channels and seven lasers, of which one channel and two lasers are used."""
     server = serve(values=yaml.safe_load(MEASUREMENT.read_text()))
+    # It is of a DyMIN measurement.
+    lit_by_another = pytest.raises(BindingError, match=r"light of channel 'STED 640' early")
+    with lit_by_another, Microscope.open(scope(imspector={"channels": ["STED 640"]})):
+        pass
+    for channel in server.values["ExpControl"]["measurement"]["channels"]:
+        channel["rescue"]["rescue_allowed"] = False
     driven = {
         "imspector": {**SCOPE["imspector"], "channels": ["STED 640"]},
         "settings": {
@@ -303,7 +309,8 @@ def test_the_tree_of_a_real_microscope_is_driven(serve: Serve) -> None:
         lasers = [label for label in microscope.core.getLoadedDevices() if "_" in label]
         assert {"Exc_488", "Exc_561", "Exc_640", "STED_595", "STED_775"} <= set(lasers)
         assert server.dark
-        take(microscope, Shot.sted(None, {}))
+        take(microscope, Shot.sted(None, {"lines": 3}))
+        assert microscope.core.getExposure() == pytest.approx(3 * 5e-3 * 128 * 132)
         channels = server.scanned[-1].values["ExpControl"]["measurement"]["channels"]
         lit = {
             (channel["name"], laser["power"]["calibration_used"])

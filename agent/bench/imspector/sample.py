@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pymmcore_plus.experimental.unicore import GenericDevice
 
-from agent.bench.imspector.scans import lasers_of
+from agent.bench.imspector.scans import lasers_of, pixel_time
 from devices.sources import VirtualStedConfig
 from devices.virtual.build import build_virtual_sted
 from devices.virtual.devices import PIXEL_SIZE_NM
@@ -68,7 +68,8 @@ class VirtualSample:
         }
         # To a millionth of a micrometre: what comes of the origin is rounding.
         devices["XYStage"].set_position_um(round(at["x"], 6), round(at["y"], 6))
-        self.scan.set_property_value("DwellTime_us", round(one["dwelltime"] * 1e6, 9))
+        dwell_us = pixel_time(control["measurement"], one) * 1e6
+        self.scan.set_property_value("DwellTime_us", round(dwell_us, 9))
         self.scan.set_property_value(
             "LineAccumulations", steps[one["steps"]["linestep_active"].index(1)]
         )

@@ -21,17 +21,45 @@ def scan_of(values: Mapping[str, Any]) -> tuple[list[str], tuple[int, int], floa
             for value, used in zip(steps["step_values"], steps["steps_active"], strict=True)
             if used
         )
-        return ["Ch1"], (rows, columns), control["scan"]["dwelltime"] * rows * columns * lines
+        names = [f"ExpControl Ch{1 + n}" for n, on in enumerate(steps["chans_enabled"]) if on]
+        return names, (rows, columns), control["scan"]["dwelltime"] * rows * columns * lines
     measurement = control["measurement"]
     steps, channels = measurement["line_steps"], measurement["channels"]
     passes = 0.0
     for step in [step for step, there in enumerate(steps["step_active"]) if there]:
-        dwells = [one["dwelltime"] for one in channels if one["steps"]["linestep_active"][step]]
-        passes += max(dwells, default=0.0) * steps["step_duration"][step]
+        times = [
+            pixel_time(measurement, one)
+            for one in channels
+            if one["steps"]["linestep_active"][step]
+        ]
+        passes += max(times, default=0.0) * steps["step_duration"][step]
     if not steps["active"]:
-        passes = max(one["dwelltime"] for one in channels)
+        passes = max(pixel_time(measurement, one) for one in channels)
     seconds = passes * rows * columns * steps["repetitions_used"]
     return [str(channel["name"]) for channel in channels], (rows, columns), seconds
+
+
+def pixel_time(measurement: Mapping[str, Any], channel: Mapping[str, Any]) -> float:
+    """How long the beam is on a pixel each time that it passes (s)."""
+    steps = measurement.get("pixel_steps")
+    return float(channel["dwelltime"] if steps is None else steps["step_duration"][0])
+
+
+def follow(measurement: dict[str, Any]) -> None:
+    """What channels have as their dwell times follows from other values."""
+    lines = measurement["line_steps"]
+    for one in measurement["channels"]:
+        count = sum(
+            many
+            for many, used, there in zip(
+                lines["step_duration"],
+                one["steps"]["linestep_active"],
+                lines["step_active"],
+                strict=True,
+            )
+            if used and there
+        )
+        one["dwelltime"] = pixel_time(measurement, one) * (count if lines["active"] else 1)
 
 
 def lasers_of(values: Mapping[str, Any], channel: int | None = None) -> list[dict[str, Any]]:

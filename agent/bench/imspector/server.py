@@ -19,9 +19,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from agent.bench.imspector import accepted
 from agent.bench.imspector.behaviours import BEHAVIOURS, ONCE
 from agent.bench.imspector.scans import lasers_of, pattern, scan_of
-from agent.bench.imspector.tree import RAW, UNITS, power_of, raw_of, tree
+from agent.bench.imspector.tree import UNITS, tree
 
 FIRST = 3
 """Scans before anything that happens once: opening has one of them, in the dark."""
@@ -31,8 +32,6 @@ _LATE_S = 0.15
 """How long a configuration takes to become active."""
 _QUICK_S = 0.01
 """Between settings that come in quick succession, at most."""
-_STEPS = 4096
-"""Of a laser's controller, where powers are rounded to what it can do."""
 _HANGS_S = 60.0
 _ENDLESS_S = 60.0
 
@@ -269,13 +268,7 @@ class FakeImspector:
         RuntimeError
             There is no such path.
         """
-        found: Any = self._tree()
-        for part in filter(None, path.split("/")):
-            try:
-                found = found[int(part)] if isinstance(found, list) else found[part]
-            except (KeyError, IndexError, ValueError, TypeError):
-                raise RuntimeError(f"No parameter '{path}'") from None
-        return found
+        return accepted.at(self._tree(), path)
 
     def get(self, path: str) -> Any:
         """The same, for a client to keep."""
@@ -324,24 +317,8 @@ class FakeImspector:
         self.take(path, value)
 
     def take(self, path: str, value: Any) -> None:
-        """A value that was taken, and what goes with it."""
-        above, _, last = path.rpartition("/")
-        group = self.at(above)
-        if last in ("calibrated", "raw") and "raw" in group:
-            unit = group.get("units_used") or "%"
-            raw = raw_of(value, unit) if last == "calibrated" else value
-            if "raw" in self.behaviours:
-                raw = round(raw * _STEPS / RAW) * RAW / _STEPS
-                group["calibrated"] = power_of(raw, unit)
-            else:
-                group["calibrated"] = value if last == "calibrated" else power_of(raw, unit)
-            group["raw"] = raw
-            return
-        group[int(last) if isinstance(group, list) else last] = copy.deepcopy(value)
-        if last in ("len", "psz") and "res" in group:
-            group["res"] = round(group["len"] / group["psz"])
-            if "res_used" in group:
-                group["res_used"] = group["res"] - ("res_used" in self.behaviours)
+        """Take a value, and change what goes with it."""
+        accepted.take(self._tree(), path, value, self.behaviours)
 
     # ------------------------------------------------------------------ scans
 
@@ -391,14 +368,14 @@ class FakeImspector:
         self._halt.set()
 
     def _scan(self) -> None:
-        began, accepted = time.monotonic(), copy.deepcopy(self._tree())
+        began, values = time.monotonic(), copy.deepcopy(self._tree())
         if not math.isnan(self._over):
             self.between.append(began - self._over)
         self._tell(BEGIN)
-        channels, shape, seconds = scan_of(accepted)
+        channels, shape, seconds = scan_of(values)
         stopped, for_ever = self.does("stopped"), self.does("runs_on")
         make = self.pixels or pattern
-        frames = [make(accepted, number, shape) for number in range(len(channels))]
+        frames = [make(values, number, shape) for number in range(len(channels))]
         lasts = _ENDLESS_S if for_ever else seconds / 2 if stopped else seconds
         self._halt.wait(max(0.0, began + lasts - time.monotonic()))
         if self.does("changed"):
@@ -415,7 +392,7 @@ class FakeImspector:
         self.frames = self.frames + found if "growing" in self.behaviours else found
         self.scans += 1
         self._over = time.monotonic()
-        self.scanned.append(Scanned(accepted, began, self._over - began))
+        self.scanned.append(Scanned(values, began, self._over - began))
         self.scanning = False
         self._tell(END)
 

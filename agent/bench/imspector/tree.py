@@ -12,6 +12,9 @@ UNITS = {"%": 100.0, "mW": 500.0, "µW": 50.0}
 RAW = 10.0
 """What the greatest power is on the scale of the controller (V)."""
 
+_XY = 1296
+"""Scan mode of a plane before 16.3."""
+
 
 def tree(
     pixels: int = 32,
@@ -50,7 +53,7 @@ def tree(
         # As of a real one: the last four are never used.
         return [int(step == channel) for step in range(4)] + [1] * 4
 
-    axis = {"psz": 2e-8, "len": 2e-8 * pixels, "res": pixels, "res_used": pixels, "g_off": 0.0}
+    axis = {"psz": 2e-8, "len": 2e-8 * pixels, "res": pixels, "res_used": pixels, "off": 0.0}
     coarse = {"g_off": 1e-3, "off": 0.0, "res": 512, "res_used": 0}
     return {
         "ExpControl": {
@@ -60,8 +63,19 @@ def tree(
                         "name": name,
                         "dwelltime": 1e-5,
                         "lasers": lasers(),
-                        "detsel": {"detector": f"DET{1 + number}", "gain": {"calibrated": 50.0}},
+                        "id": f"channel-{number}",
+                        "detsel": {
+                            "detector": f"DET{1 + number}",
+                            "gain": {"calibrated": 50.0, "calibration_used": "AI PMT 0-1V"},
+                        },
                         "gating": {"active": True, "delay": 7.5e-10, "width": 8e-9},
+                        "rescue": {
+                            "probe_channel": "",
+                            "rescue_allowed": True,
+                            "rescue_mode": 0,
+                            "signal_level": 20.0,
+                            "strength": 5.0,
+                        },
                         "steps": {"linestep_active": steps(number)},
                     }
                     for number, name in enumerate(names)
@@ -71,6 +85,11 @@ def tree(
                     "repetitions_used": 1,
                     "step_active": [step < len(names) for step in range(8)],
                     "step_duration": [1] * 8,
+                },
+                "pixel_steps": {
+                    "active": False,
+                    "step_active": [True] + [False] * 7,
+                    "step_duration": [1e-5] + [1e-6] * 7,
                 },
             },
             "scan": {
@@ -87,13 +106,23 @@ def tree(
                 "scan_axes": ["ExpControl X", "ExpControl Y", "None", "None"],
             }
         },
+        "Pinhole": {"pinhole_size": -1.0, "size_used": 5e-5, "size_used_au": 1},
         "STED_775": {"laser_on": True, "power": 1.25},
     }
 
 
-def old_tree(pixels: int = 32) -> dict[str, Any]:
-    """The same of Imspector 14 to early 16: settings are those of all detectors."""
+def old_tree(pixels: int = 32, detectors: int = 1) -> dict[str, Any]:
+    """The same of Imspector 14 to early 16: powers and dwell are those of all detectors.
+
+    Parameters
+    ----------
+    pixels
+        Side of the field, of 20 nm each.
+    detectors
+        How many of its four are recorded; each in a line step of its own.
+    """
     axis = {"psz": 2e-8, "len": 2e-8 * pixels, "res": pixels, "g_off": 0.0, "off": 0.0}
+    recorded = [number < detectors for number in range(4)]
     return {
         "ExpControl": {
             "lasers": {
@@ -104,20 +133,28 @@ def old_tree(pixels: int = 32) -> dict[str, Any]:
             "gating": {
                 "linesteps": {
                     "on": True,
-                    "steps_active": [True] + [False] * 7,
-                    "step_values": [1] + [0] * 7,
+                    "steps_active": [step < detectors for step in range(8)],
+                    "step_values": [int(step < detectors) for step in range(8)],
                     "laser_enabled": [True, True, True] + [False] * 5,
-                }
+                    "chans_enabled": recorded,
+                    "chans_on": [[step == number for number in range(4)] for step in range(8)],
+                },
+                "pulses": {"pulse_chan": {"delay": [7.5e-10] * 4}},
+            },
+            "rescue": {
+                "channels": [{"on": False, "signal_level": 20.0, "strength": 5.0} for _ in recorded]
             },
             "scan": {
                 "dwelltime": 1e-5,
                 "range": {
                     **{letter: dict(axis) for letter in "xyz"},
                     "offsets": {"coarse": {letter: {"g_off": 1e-3} for letter in "xyz"}},
+                    "mode": _XY,
                 },
             },
         },
         "Measurement": {"axes": {"num_synced": 2}},
+        "Pinhole": {"pinhole_size": 1e-4},
     }
 
 
