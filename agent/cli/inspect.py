@@ -30,15 +30,22 @@ def export(
         typer.Argument(help="OME-TIFF to write; with --useq, YAML or JSON", show_default=False),
     ],
     overwrite: Annotated[bool, typer.Option("--overwrite")] = False,
+    images: Annotated[
+        str, typer.Option(help="raw, filtered, or reconstructed: measured and rebuilt frames")
+    ] = "raw",
     useq: Annotated[
         bool, typer.Option("--useq", help="what was taken, as a useq sequence or its events")
     ] = False,
 ) -> None:
-    """Write a run's raw frames as one OME-TIFF, with a series for each field.
+    """Write a run's frames as one OME-TIFF, with a series for each field.
 
     Where a time point has one frame, each mode has a series of its own.
     """
+    from agent.config.reading import UserError
+
     if useq:
+        if images != "raw":
+            raise UserError("--images: a sequence has no images; accepted: --useq without it")
         from agent.offline.files.sequence import export_sequence
 
         frames, whole = export_sequence(folder, file, overwrite=overwrite)
@@ -46,7 +53,7 @@ def export(
         return
     from agent.offline.files.export import export as write
 
-    done = write(folder, file, overwrite=overwrite)
+    done = write(folder, file, images=images, overwrite=overwrite)
     in_series = f" in {done.series} series" if done.series > 1 else ""
     say(f"{file}: {done.frames} frames{in_series}")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from yaozarrs import DimSpec, v05
 from yaozarrs.write.v05 import prepare_image
 from zarr.codecs import BytesCodec
 
-from agent.record.images import GROWTH, At, ImageStore, check_whole, numbers
+from agent.record.images import ABOUT, GROWTH, At, ImageStore, check_whole, limits_of, numbers
 
 
 class ChannelStore(ImageStore):
@@ -27,17 +27,16 @@ class ChannelStore(ImageStore):
         Whether each channel of a time point is a chunk of its own; else all are one chunk.
     length
         Time points that it has room for at first.
+    about
+        What a new image says of its frames.
     """
 
     synced = False
+    own = 3
     channels: Sequence[str]
     apart = False
     length = GROWTH
-
-    def ask_pixel(self, pixel_um: Callable[[], float]) -> None:
-        """Before the first frame, ask for the side of its pixels (µm): it is that of the image."""
-        if not self._is_there():
-            self._pixel_size_um = pixel_um()
+    about: Mapping[str, Any] = {}
 
     def _read(self, at: At) -> NDArray[Any]:
         """All channels of a time point; absent ones read as NaN, or as 0."""
@@ -52,7 +51,7 @@ class ChannelStore(ImageStore):
         self.path.parent.stat()  # a renamed folder would be made again
         time, *place = self._axes(pixels.shape)
         channel = DimSpec(name="c", type="channel", size=len(self.channels))
-        limits = [(float(part.min()), float(part.max())) for part in pixels]
+        limits = [limits_of(part) for part in pixels]
         image = v05.Image(
             multiscales=[v05.Multiscale.from_dims([time, channel, *place])],
             omero=v05.Omero(
@@ -74,15 +73,16 @@ class ChannelStore(ImageStore):
             self.path,
             image,
             datasets=[((self.length, *pixels.shape), pixels.dtype)],
+            extra_attributes={ABOUT: dict(self.about)} if self.about else None,
             chunks=chunk,
-            writer=_plain,
+            writer=plain_array,
             compression="none",
             overwrite=True,
         )
         self._open()
 
 
-def _plain(
+def plain_array(
     path: Path,
     shape: tuple[int, ...],
     dtype: Any,

@@ -13,7 +13,7 @@ import json
 import os
 import tempfile
 import zlib
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,9 @@ from agent.record.anchor import Anchor, FolderGone
 from agent.record.durable import LateSync, move, write_file
 from agent.record.layout import RAW
 
-POINTS = "stedfast"
-"""Attribute of an image in which time points are absent: {points: those that are there}."""
+ABOUT = "stedfast"
+"""Attribute of an image for what its format has no word for; `points`, where time points are
+absent: those that are there."""
 GROWTH = 256
 """Time points by which an image grows at once."""
 At = int | tuple[int, ...]
@@ -77,6 +78,8 @@ class ImageStore:
     """Whether the disk is waited for; not for pixels that can be computed again."""
     leading = 1
     """Axes before those of a frame."""
+    own = 2
+    """Axes of a frame."""
 
     def __init__(
         self,
@@ -134,7 +137,7 @@ class ImageStore:
                 raise FrameDamaged(f"{self.path}: has frames, but does not say which")
             self._create(pixels)
         place, whole = numbers(at), self._array.shape
-        shape, dtype = whole[self.leading :], self._array.dtype
+        shape, dtype = self._written, self._array.dtype
         if pixels.shape != shape or pixels.dtype != dtype:
             raise ValueError(
                 f"{_named(at)} is {pixels.shape} {pixels.dtype}, those before {shape} {dtype}"
@@ -161,7 +164,7 @@ class ImageStore:
         loop, it takes several times as long, which a live loop feels. Moved into place when it
         is whole, and written for dark frames, too, which zarr-python would leave out.
         """
-        self._write_chunk_at(self._chunk(at, pixels.ndim), pixels)
+        self._write_chunk_at(self._chunk(at), pixels)
 
     def _write_chunk_at(self, chunk: Path, pixels: NDArray[Any]) -> None:
         self._make_folder(chunk.parent)
@@ -191,9 +194,9 @@ class ImageStore:
             self._make_folder(folder.parent)
             folder.mkdir(exist_ok=True)
 
-    def _chunk(self, at: At, axes: int) -> Path:
-        """The file of a frame with this many axes."""
-        return self.path.joinpath("0", "c", *map(str, numbers(at)), *["0"] * axes)
+    def _chunk(self, at: At) -> Path:
+        """The file of a frame."""
+        return self.path.joinpath("0", "c", *map(str, numbers(at)), *["0"] * self.own)
 
     def read(self, at: At) -> NDArray[Any]:
         """A frame as it was written, by this process or by another one since.
@@ -211,9 +214,19 @@ class ImageStore:
         """Of its frames; None before the first."""
         return None if self._array is None else tuple(self._array.shape[self.leading :])
 
+    @property
+    def _written(self) -> tuple[int, ...]:
+        """Shape of what is written at once, which is a chunk."""
+        return tuple(self._array.shape[self.leading :])
+
+    def ask_pixel(self, pixel_um: Callable[[], float]) -> None:
+        """Before the first frame, ask for the side of its pixels (µm): it is that of the image."""
+        if not self._is_there():
+            self._pixel_size_um = pixel_um()
+
     def holds(self, at: At) -> bool:
         """Whether a frame is there, whole or cut."""
-        return self._chunk(at, 2).is_file()
+        return self._chunk(at).is_file()
 
     def look(self, at: At) -> None:
         """Make sure that a frame has all its bytes, without reading them.
@@ -224,7 +237,7 @@ class ImageStore:
             It is not there, or not whole.
         """
         self._find(at)
-        chunk = self._chunk(at, len(self._array.shape) - self.leading)
+        chunk = self._chunk(at)
         if not chunk.is_file() or chunk.stat().st_size != self._bytes:
             self._read(at)
 
@@ -237,12 +250,12 @@ class ImageStore:
     @property
     def _bytes(self) -> int:
         """Size of a frame."""
-        return int(self._array.dtype.itemsize * np.prod(self._array.shape[self.leading :]))
+        return int(self._array.dtype.itemsize * np.prod(self._written))
 
     def _read(self, at: At) -> NDArray[Any]:
         """A frame's chunk; zarr-python takes a missing one for a dark frame."""
-        shape, dtype = self._array.shape[self.leading :], self._array.dtype
-        chunk = self._chunk(at, len(shape))
+        shape, dtype = self._written, self._array.dtype
+        chunk = self._chunk(at)
         try:
             data = chunk.read_bytes()
         except FileNotFoundError:
@@ -273,8 +286,32 @@ class ImageStore:
         self._follow()
         if self._array is None or len(points) == self._array.shape[0]:
             return
-        zarr.open_group(self.path, mode="r+").attrs[POINTS] = {"points": sorted(points)}
-        self._sync_metadata()
+        self.say({"points": sorted(points)})
+
+    def say(self, what: Mapping[str, Any]) -> None:
+        """Add to what the image says of its frames, beside what the format says."""
+        attributes = zarr.open_group(self.path, mode="r+").attrs
+        said: Any = attributes.get(ABOUT, {})
+        attributes[ABOUT] = {**said, **what}
+        if self.synced:
+            self._sync_metadata()
+
+    def said(self) -> Mapping[str, Any]:
+        """What the image says of its frames; nothing where it is not there."""
+        if not self._is_there():
+            return {}
+        said: Any = zarr.open_group(self.path, mode="r").attrs.get(ABOUT, {})
+        return dict(said)
+
+    @property
+    def interval_s(self) -> float:
+        """From one time point to the next (s), as the image says; 0: not always the same."""
+        if not self._is_there():
+            return 0.0
+        ome: Any = zarr.open_group(self.path, mode="r").attrs["ome"]
+        (multiscale,) = ome["multiscales"]
+        scale = multiscale["datasets"][0]["coordinateTransformations"][0]["scale"]
+        return float(scale[0]) if "unit" in multiscale["axes"][0] else 0.0
 
     def scale_time(self, interval_s: float) -> None:
         """Say how long it is from one time point to the next (s); 0: not always the same."""
@@ -299,8 +336,7 @@ class ImageStore:
         """Move a frame's file out of the image, if there is one."""
         if self._array is None:
             return
-        axes = len(self._array.shape) - self.leading
-        if (chunk := self._chunk(at, axes)).exists():
+        if (chunk := self._chunk(at)).exists():
             target.parent.mkdir(exist_ok=True)
             move(chunk, target)
 
@@ -380,6 +416,12 @@ def _named(at: At) -> str:
     """A frame in words."""
     place = numbers(at)
     return f"frame {place[0]}" if len(place) == 1 else f"frame {place}"
+
+
+def limits_of(pixels: NDArray[Any]) -> tuple[float, float]:
+    """Least and largest value that is a number; what JSON has no word for is none."""
+    finite = pixels[np.isfinite(pixels)]
+    return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
 
 
 def is_json(file: Path) -> bool:

@@ -14,11 +14,8 @@ from itertools import pairwise
 from statistics import median
 from typing import Any
 
-import zarr
-
 from agent.record.images import ImageStore
 
-MARKS = "stedfast"
 _LATEST = "marks.jsonl"
 _MORE = 1.1
 Key = tuple[int, ...]
@@ -31,12 +28,16 @@ class MarkedImage(ImageStore):
     _marks: dict[Key, dict[str, Any]] | None = None
     _settled = 0
     """How many marks the image's attributes have."""
+    _left_over = False
+    """Whether a session that was killed left marks, whose last line may be half a line."""
     about: Mapping[str, Any] = {}
     """Said beside the marks."""
 
     def mark(self, marks: Iterable[Mapping[str, Any]]) -> None:
         """Mark frames as measured or rebuilt; the last mark of a frame counts."""
         known = self._known()
+        if self._left_over:
+            self.settle()
         new = [dict(mark) for mark in marks if known.get(_key(mark)) != mark]
         known.update((_key(mark), mark) for mark in new)
         if new and self._is_there():
@@ -52,8 +53,8 @@ class MarkedImage(ImageStore):
         if not self._is_there() or (len(known) == self._settled and not latest.exists()):
             return
         frames = [known[key] for key in sorted(known)]
-        zarr.open_group(self.path, mode="r+").attrs[MARKS] = {**self.about, "frames": frames}
-        self._settled = len(known)
+        self.say({**self.about, "frames": frames})
+        self._settled, self._left_over = len(known), False
         latest.unlink(missing_ok=True)
 
     def scale_time_by(self, times_s: Sequence[float]) -> None:
@@ -85,15 +86,11 @@ class MarkedImage(ImageStore):
         return [known[key] for key in sorted(known)]
 
     def _known(self) -> dict[Key, dict[str, Any]]:
-        """Marks by field and time point; those of a session that was killed are put with the rest.
-
-        The last line of such a session may be half a line.
-        """
+        """Marks by field and time point; reading them writes nothing."""
         if self._marks is None:
             self._marks = {}
             if self._is_there():
-                attributes: Any = zarr.open_group(self.path, mode="r").attrs.asdict()
-                said = attributes.get(MARKS, {}).get("frames", [])
+                said = self.said().get("frames", [])
                 self._marks.update((_key(mark), mark) for mark in said)
                 self._settled = len(self._marks)
                 latest = self.path / _LATEST
@@ -102,8 +99,7 @@ class MarkedImage(ImageStore):
                     if line.endswith("\n"):
                         mark = json.loads(line)
                         self._marks[_key(mark)] = mark
-                if lines:
-                    self.settle()
+                self._left_over = bool(lines)
         return self._marks
 
 

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from agent.config import RunConfig
 from agent.record import filtered, reconstructed
 from agent.record.device_state import states
+from agent.record.filtered_frames import FilteredFrames
 from agent.record.layout import RAW
 from agent.record.load import read
 from agent.record.raw import RawFrames
@@ -61,6 +62,7 @@ class StoredRun:
         self._recording = recording
         pixel_um = config.microscope.pixel_size_nm * 1e-3
         self._raw = RawFrames(folder, pixel_size_um=pixel_um)
+        self._filtered = FilteredFrames(folder, pixel_size_um=pixel_um, raw=self._raw)
 
     def __len__(self) -> int:
         """Frames that were taken."""
@@ -81,8 +83,7 @@ class StoredRun:
         FrameDamaged
             It is not on disk as it was written.
         """
-        if not 0 <= index < len(self):
-            raise IndexError(f"frame {index}: this run has frames 0 to {len(self) - 1}")
+        self._check(index)
         return self._raw.read(index)
 
     @property
@@ -120,14 +121,44 @@ class StoredRun:
     def filtered(self) -> zarr.Array[Any]:
         """Filtered frames: time × (filtered, standard deviation) × rows × columns, in raw counts.
 
-        Frames that were not filtered are NaN.
+        Frames that were not filtered are NaN. Where a time point has several channels or planes:
+        time × channels × planes × rows × columns, with two channels, the frame and its deviation,
+        for each channel that is filtered.
 
         Raises
         ------
         FileNotFoundError
-            None was filtered.
+            None was filtered, or each field has an image; see `filtered_image`.
         """
+        if (self.folder / filtered.FOLDER / "OME").exists():
+            raise FileNotFoundError(
+                f"{self.folder}: each field has an image; see `filtered_image(field)`"
+            )
         return self._image(filtered.FOLDER)
+
+    def filtered_image(self, field: int) -> zarr.Array[Any]:
+        """The same of a field.
+
+        Raises
+        ------
+        FileNotFoundError
+            No frame of it was filtered, or the run has one image for all, `filtered`.
+        """
+        return self._image(f"{filtered.FOLDER}/{field}")
+
+    def filtered_frame(self, index: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        """What a frame was filtered to, and the standard deviation of that, in raw counts.
+
+        Raises
+        ------
+        IndexError
+            There is no such frame.
+        FrameDamaged
+            It was not filtered, or is not on disk as it was written.
+        """
+        self._check(index)
+        image, sd = self._filtered.read(index)
+        return image, sd
 
     @property
     def reconstructed(self) -> zarr.Array[Any]:
@@ -205,9 +236,8 @@ class StoredRun:
         if index is None:
             begun = self._recording.sessions[:1]
             found = begun[0].get("state", {}).get("properties", {}) if begun else {}
-        elif not 0 <= index < len(self):
-            raise IndexError(f"frame {index}: this run has frames 0 to {len(self) - 1}")
         else:
+            self._check(index)
             found = dict(states(self._recording))[index]
         return {device: dict(properties) for device, properties in found.items()}
 
@@ -222,6 +252,10 @@ class StoredRun:
     def notes(self, topic: str) -> list[dict[str, Any]]:
         """What the plan noted on a topic: `trial`, `recommendation`, `lapse` or one of its own."""
         return self._recording.notes_on(topic)
+
+    def _check(self, index: int) -> None:
+        if not 0 <= index < len(self):
+            raise IndexError(f"frame {index}: this run has frames 0 to {len(self) - 1}")
 
     def _image(self, name: str) -> zarr.Array[Any]:
         path = self.folder / name / "0"

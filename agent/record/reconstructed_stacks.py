@@ -31,11 +31,6 @@ class FieldMovie(StackStore, MarkedImage):
 
     synced = False
 
-    def ask_pixel(self, pixel_um: Callable[[], float]) -> None:
-        """Before the first frame, ask for the side of its pixels (µm): it is that of the image."""
-        if not self._is_there():
-            self._pixel_size_um = pixel_um()
-
 
 class ReconstructedStacks:
     """Frames on disk, by field, time point, channel and plane.

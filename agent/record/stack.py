@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from yaozarrs.write.v05 import prepare_image
 
 from agent.record.anchor import Anchor
 from agent.record.collection import add_to_xml, files_of, list_in
-from agent.record.images import GROWTH, ImageStore, is_json
+from agent.record.images import ABOUT, GROWTH, ImageStore, is_json, limits_of
 from agent.record.layout import Layout
 
 _COLORS = ("00FFFF", "FF00FF", "FFFF00", "00FF00", "FF0000", "0000FF")
@@ -39,6 +39,12 @@ class StackStore(ImageStore):
     leading = 3
     length = GROWTH
     """Time points that it has room for at first."""
+    together = 1
+    """Channels of a plane that are one chunk."""
+    writer: Any = "zarr"
+    """Makes the array, see `yaozarrs.write.v05.prepare_image`."""
+    about: Mapping[str, Any] = {}
+    """What a new image says of its frames."""
 
     def __init__(
         self,
@@ -68,11 +74,23 @@ class StackStore(ImageStore):
         if self._array is None:
             return
         self.say_which(points)
+        self.show(points)
+
+    def show(self, points: Iterable[int]) -> None:
+        """Have viewers show each channel from its darkest to its brightest pixel.
+
+        Parameters
+        ----------
+        points
+            Time points that are there.
+        """
+        if self._array is None:
+            return
         group = zarr.open_group(self.path, mode="r+")
         ome: Any = group.attrs["ome"]
         for channel, shown in enumerate(ome["omero"]["channels"]):
             if (frame := self._first(sorted(points), channel)) is not None:
-                low, high = float(frame.min()), float(frame.max())
+                low, high = limits_of(frame)
                 shown["window"] |= {"start": low, "end": max(high, low + 1)}
         group.attrs["ome"] = ome
         self._sync_metadata()
@@ -89,7 +107,20 @@ class StackStore(ImageStore):
     def _first(self, points: Sequence[int], channel: int) -> NDArray[Any] | None:
         """A frame of a channel, from the middle of its stack; None where it has none."""
         at = (points[0], channel, self._array.shape[2] // 2) if points else (0, 0, 0)
-        return self._read(at) if self._chunk(at, 2).is_file() else None
+        return self._read(at) if self.holds(at) else None
+
+    def _channels(self, pixels: NDArray[Any]) -> list[v05.OmeroChannel]:
+        """How viewers show each channel; pixels are those of a frame."""
+        labels = self._layout.channels
+        low, high = limits_of(pixels)
+        most = float(2 ** (8 * pixels.dtype.itemsize) - 1)
+        window = v05.OmeroWindow(start=low, min=0, end=high, max=most)
+        return [
+            v05.OmeroChannel(
+                label=label, color=color(at, len(labels)), active=True, window=window.model_copy()
+            )
+            for at, label in enumerate(labels)
+        ]
 
     def _create(self, pixels: NDArray[Any]) -> None:
         collection, _, number = self.name.rpartition("/")
@@ -98,9 +129,10 @@ class StackStore(ImageStore):
         if collection:
             list_in(self.path.parent, number)
         layout = self._layout
-        channels, planes = len(layout.channels), len(layout.planes)
-        time, *place = self._axes(pixels.shape)
-        channel = DimSpec(name="c", type="channel", size=channels)
+        shown, planes = self._channels(pixels), len(layout.planes)
+        size = pixels.shape[-2:]
+        time, *place = self._axes(size)
+        channel = DimSpec(name="c", type="channel", size=len(shown))
         depth = DimSpec(
             name="z",
             type="space",
@@ -108,29 +140,17 @@ class StackStore(ImageStore):
             size=planes,
             scale=layout.step_um or 1.0,
         )
-        whole = float(2 ** (8 * pixels.dtype.itemsize) - 1)
         image = v05.Image(
             multiscales=[v05.Multiscale.from_dims([time, channel, depth, *place])],
-            omero=v05.Omero(
-                channels=[
-                    v05.OmeroChannel(
-                        label=label,
-                        color=_COLORS[at % len(_COLORS)] if channels > 1 else "FFFFFF",
-                        active=True,
-                        window=v05.OmeroWindow(
-                            start=float(pixels.min()), min=0, end=float(pixels.max()), max=whole
-                        ),
-                    )
-                    for at, label in enumerate(layout.channels)
-                ]
-            ),
+            omero=v05.Omero(channels=shown),
         )
         prepare_image(
             self.path,
             image,
-            datasets=[((self.length, channels, planes, *pixels.shape), pixels.dtype)],
-            chunks=(1, 1, 1, *pixels.shape),
-            writer="zarr",
+            datasets=[((self.length, len(shown), planes, *size), pixels.dtype)],
+            extra_attributes={ABOUT: dict(self.about)} if self.about else None,
+            chunks=(1, self.together, 1, *size),
+            writer=self.writer,
             compression="none",
             overwrite=True,
         )
@@ -138,3 +158,8 @@ class StackStore(ImageStore):
         self._sync_metadata()
         if collection:
             add_to_xml(self.path.parent, number)
+
+
+def color(at: int, of: int) -> str:
+    """Of a channel by its number; a single one is grey."""
+    return _COLORS[at % len(_COLORS)] if of > 1 else "FFFFFF"

@@ -138,18 +138,23 @@ def _scores(recording: Recording) -> list[Score]:
     return [taken.score for taken in recording.taken.values() if taken.score is not None]
 
 
+def weights_of(recording: Recording, part: str) -> str | None:
+    """SHA-256 of the weights that the last session had for a part; None where none had any."""
+    found = [session.get("weights", {}).get(part) for session in recording.sessions]
+    return next((digest for digest in reversed(found) if digest), None)
+
+
 def _filtered(config: RunConfig, recording: Recording) -> dict[str, Any] | None:
     """How many frames were filtered, of how many that could be, and by what; None: no filter."""
     if config.filter is None:
         return None
     modes = config.filtered_modes()
     rows = recording.filtered().values()
-    weights = [session.get("weights", {}).get("filter") for session in recording.sessions]
     return {
         "frames": len(rows),
         "of": sum(taken.shot["mode"] in modes for taken in recording.seen().values()),
         "model": config.filter.model,
-        "sha256": next((digest for digest in reversed(weights) if digest), None),
+        "sha256": weights_of(recording, "filter"),
         "devices": sorted({row["device"] for row in rows}),
         "uncertainty": spread([row["uncertainty"] for row in rows]),
     }

@@ -19,7 +19,8 @@ from agent.config.own_code import PLAN
 from agent.plan import Plan
 from agent.plans.build import build_plan
 from agent.record.anchor import FolderGone
-from agent.record.filtered import FilteredStore
+from agent.record.filtered import By
+from agent.record.filtered_frames import FilteredFrames
 from agent.record.folder import REPORT, lock
 from agent.record.journal import Journal
 from agent.record.ledger import FILE as LEDGER
@@ -345,9 +346,10 @@ class Session:
         if parts.filtering is not None:
             parts.filtering.close(finish=finish, go_on=partial(go_on, "filtering"))
             with suppress(OSError, ValueError):
-                filtered = FilteredStore(self.folder, pixel_size_um=pixel_um)
-                filtered.trim(max(work.loop.frames, parts.stored))
-                filtered.scale_time(work.loop.interval_s)
+                filtered = FilteredFrames(
+                    self.folder, pixel_size_um=pixel_um, by=By.of(self.config)
+                )
+                filtered.finish(max(work.loop.frames, parts.stored), work.loop.interval_s)
                 live_page.end(self.folder, REPORT)
         if parts.rebuilding is not None or parts.filtering is not None:
             self.progress.doing = "over"

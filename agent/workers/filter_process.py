@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from numpy.typing import NDArray
 
-from agent.record.filtered import FilteredStore
+from agent.record.filtered import By
+from agent.record.filtered_frames import FilteredFrames
 from agent.record.raw import RawFrames
 from agent.workers.network_process import NetworkProcess, compute_on_half_the_cores
 from agent.workers.restarted_process import RestartedProcess
@@ -90,6 +91,8 @@ class FilterProcess(NetworkProcess):
         Makes the network, in the other process.
     folder
         The run's folder.
+    by
+        What filters which of its frames.
     pixel_size_um
         Of its images.
     page
@@ -102,13 +105,14 @@ class FilterProcess(NetworkProcess):
         self,
         restore: Restore,
         folder: Path,
+        by: By,
         *,
         pixel_size_um: float,
         page: MakePage | None = None,
         start: Start = RestartedProcess,
     ) -> None:
         self._folder, self._pixel_size_um = folder, pixel_size_um
-        super().__init__(start, _Filter, restore, folder, pixel_size_um, page)
+        super().__init__(start, _Filter, restore, folder, by, pixel_size_um, page)
 
     def warm_up(self, shape: tuple[int, int]) -> None:
         """Do the work that only the first frame of a shape needs."""
@@ -121,18 +125,24 @@ class FilterProcess(NetworkProcess):
 
     def erase(self, index: int) -> None:
         """Take a frame back that was filtered too late to count."""
-        FilteredStore(self._folder, pixel_size_um=self._pixel_size_um).erase(index)
+        FilteredFrames(self._folder, pixel_size_um=self._pixel_size_um).erase(index)
 
 
 class _Filter:
     """What lives in the other process."""
 
     def __init__(
-        self, restore: Restore, folder: Path, pixel_size_um: float, page: MakePage | None
+        self, restore: Restore, folder: Path, by: By, pixel_size_um: float, page: MakePage | None
     ) -> None:
         self._restorer = restore()
         self._raw = RawFrames(folder, pixel_size_um=pixel_size_um)
-        self._filtered = FilteredStore(folder, pixel_size_um=pixel_size_um)
+        self._filtered = FilteredFrames(
+            folder,
+            pixel_size_um=pixel_size_um,
+            raw=self._raw,
+            by=by,
+            weights_sha256=self.weights_hash(),
+        )
         self._page = None if page is None else page(folder)
 
     def weights_hash(self) -> str:
@@ -147,8 +157,7 @@ class _Filter:
         done: Restored = self._restorer.restore(raw)
         ms = 1e3 * (time.perf_counter() - started)
         pixel_um = partial(self._raw.pixel_um, index)
-        self._filtered.ask_pixel(pixel_um)
-        self._filtered.put(index, done.image, done.sd)
+        self._filtered.put(index, done.image, done.sd, pixel_um)
         if self._page is not None:
             with suppress(Exception):  # a drawing that fails must not cost the frame
                 unsure = float(done.uncertainty)

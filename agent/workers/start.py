@@ -14,6 +14,7 @@ from agent.config.data import as_data
 from agent.config.own_code import FILTER, INTERPOLATOR, Part
 from agent.config.reading import located
 from agent.plans.adaptive.frame_noise import Detector
+from agent.record.filtered import By
 from agent.record.layout import Layout
 from agent.workers.filter_process import (
     FilterProcess,
@@ -154,13 +155,15 @@ def _filtering(
     start: Start,
 ) -> Iterator[FilterProcess | None]:
     """What filters frames while the context lasts."""
-    if config.filter is None:
+    by = By.of(config)
+    if by is None:
         yield None
         return
     try:
         process = FilterProcess(
             restore or _made(config, FILTER, source, open_restorer),
             folder,
+            by,
             pixel_size_um=config.microscope.pixel_size_nm * 1e-3,
             page=page,
             start=start,

@@ -14,9 +14,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 import zarr
 
 from agent.config import RunConfig, load
+from agent.offline.files.export import export
 from agent.plan import Plan
 from agent.plans.build import build_plan
 from agent.record.folder import new_folder, read_config
@@ -214,6 +216,11 @@ def test_every_third_time_point_and_the_last(tmp_path: Path) -> None:
     assert replay(run).difference is None
     # Nothing is known of the error where nothing is compared.
     assert {m["expected_error"] for m in marks(run)} == {None}
+    assert export(run, tmp_path / "movie.ome.tif", images="reconstructed").series == 2
+    with tifffile.TiffFile(tmp_path / "movie.ome.tif") as tiff:
+        for field, series in enumerate(tiff.series):
+            assert np.array_equal(series.asarray(), np.asarray(movie(run)[:, field]))
+        assert str(tiff.ome_metadata).count(">reconstructed<") == 10
 
 
 # ---------------------------------------------------------------------- what may go wrong
@@ -243,6 +250,11 @@ def test_skipped_frames_that_cannot_be_rebuilt_are_marked_missing(tmp_path: Path
     )
     assert result.status == "completed"
     assert assert_whole(run) == {"measured": 3, "reconstructed": 3, "missing": 3}
+    export(run, tmp_path / "movie.ome.tif", images="reconstructed")
+    with tifffile.TiffFile(tmp_path / "movie.ome.tif") as tiff:
+        assert str(tiff.ome_metadata).count(">missing<") == 3
+        absent = [mark["point"] for mark in marks(run) if mark["kind"] == "missing"]
+        assert not tiff.series[0].asarray()[absent].any()
 
 
 @pytest.mark.process

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 import yaozarrs
 import zarr
 
@@ -113,6 +114,44 @@ def test_each_channel_and_plane_is_rebuilt_from_its_own_frames(
     assert preview.shape == (faulty.SIDE, faulty.SIDE)
     code, out, err = cli(capsys, "export", run, tmp_path / "all.ome.tif")
     assert code == 0, out + err
+    file = tmp_path / "movie.ome.tif"
+    code, out, err = cli(capsys, "export", run, file, "--images", "reconstructed")
+    assert code == 0, out + err
+    assert_exported(run, file, fields)
+
+
+def assert_exported(run: Path, file: Path, fields: int) -> None:
+    """The movie of each field; each frame says what it is, and only measured ones were exposed."""
+    read, taken = open_run(run), recorded(run).taken
+    with tifffile.TiffFile(file) as tiff:
+        ome = tifffile.xml2dict(tiff.ome_metadata or "")["OME"]
+        pixels = [series.asarray() for series in tiff.series]
+    images = ome["Image"] if fields > 1 else [ome["Image"]]
+    said = [
+        {pair["K"]: pair["value"] for pair in one["Value"]["M"]}
+        for one in ome["StructuredAnnotations"]["MapAnnotation"]
+        if one["Namespace"] == "stedfast/frames"
+    ]
+    assert len(images) == len(pixels) == len(said) == fields
+    for field, image in enumerate(images):
+        array = np.asarray(read.movie(field) if fields > 1 else read.reconstructed)
+        np.testing.assert_array_equal(pixels[field], array)
+        assert "are rebuilt" in image["Description"]
+        assert [one["Name"] for one in image["Pixels"]["Channel"]] == ["confocal", "sted"]
+        marks = [mark for mark in read.marks() if mark["field"] == field]
+        of = {(m["point"], m.get("channel", 1), m.get("plane", 1)): m for m in marks}
+        times: dict[tuple[int, int], list[float]] = {}
+        for plane in image["Pixels"]["Plane"]:
+            at = plane["TheT"], plane["TheC"], plane["TheZ"]
+            words, index = said[field][",".join(map(str, at))], of[at]["frame"]
+            times.setdefault(at[1:], []).append(plane["DeltaT"])
+            assert {"PositionX", "PositionY", "PositionZ"} <= plane.keys()
+            if index is None:
+                assert words.startswith("reconstructed") and "ExposureTime" not in plane
+            else:
+                assert words == f"measured; frame {index}" and plane["ExposureTime"] > 0
+                assert plane["DeltaT"] == pytest.approx(taken[index].frame["time_s"])
+        assert all(found == sorted(found) for found in times.values())
 
 
 @pytest.mark.process

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from agent.record.filtered import By
 from agent.record.images import ImageStore
+from agent.record.layout import Layout
 from agent.workers import score_process as scoring
 from agent.workers import start
 from agent.workers.filter_process import FilterProcess
@@ -92,7 +94,10 @@ def test_a_filter_that_is_given_up_takes_the_process_with_it_only_at_its_own_wor
         images.write(index, np.full((16, 16), index, np.uint16))
     shared = SharedProcess()
     other = shared.start(Counting, "a")
-    hangs = FilterProcess(Doubling(hang_at=(1,)), tmp_path, pixel_size_um=0.02, start=shared.start)
+    by = By("doubling", Layout(), ("sted",))
+    hangs = FilterProcess(
+        Doubling(hang_at=(1,)), tmp_path, by, pixel_size_um=0.02, start=shared.start
+    )
     assert hangs.restore(0, 20).uncertainty == 0
     failed: list[BaseException] = []
 

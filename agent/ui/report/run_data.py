@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from agent.config import RunConfig
 from agent.record import text
 from agent.record.dose import DoseGate
-from agent.record.filtered import FilteredStore
+from agent.record.filtered_frames import FilteredFrames
 from agent.record.folder import CONFIG
 from agent.record.images import checksum
 from agent.record.layout import channel_of
@@ -55,7 +55,7 @@ class Run:
     retests: Mapping[str, Sequence[Measured]]
     damaged: list[int] = field(default_factory=list)
     _images: RawFrames | None = None
-    _filtered: FilteredStore | None = None
+    _filtered: FilteredFrames | None = None
 
     @classmethod
     def load(cls, folder: Path) -> Run:
@@ -244,7 +244,7 @@ class Run:
         """What the filter made of a frame, and its deviation; None if it is not on disk."""
         try:
             if self._filtered is None:
-                self._filtered = FilteredStore(self.folder, pixel_size_um=self.pixel_um)
+                self._filtered = FilteredFrames(self.folder, pixel_size_um=self.pixel_um)
             image, sd = self._filtered.read(index)
         except Exception:  # a damaged image must not cost the report of all the rest
             return None

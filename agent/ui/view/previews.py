@@ -15,7 +15,7 @@ import zarr
 from numpy.typing import NDArray
 from PIL import Image
 
-from agent.record.filtered import FilteredStore
+from agent.record.filtered_frames import FilteredFrames
 from agent.record.raw import RawFrames
 from agent.record.reconstructed import FOLDER as RECONSTRUCTED
 from agent.ui.report.contrast import Limits, contrast, reduced
@@ -66,8 +66,8 @@ class Previews:
     def __init__(self, folder: Path, pixel_um: float) -> None:
         self._readers: dict[str, Callable[[int], NDArray[Any]]] = {
             "raw": _Reader(lambda: RawFrames(folder, pixel_size_um=pixel_um)),
-            "filtered": _Reader(lambda: FilteredStore(folder, pixel_size_um=pixel_um), 0),
-            "sd": _Reader(lambda: FilteredStore(folder, pixel_size_um=pixel_um), 1),
+            "filtered": _Reader(lambda: FilteredFrames(folder, pixel_size_um=pixel_um), 0),
+            "sd": _Reader(lambda: FilteredFrames(folder, pixel_size_um=pixel_um), 1),
             "reconstructed": _Reader(lambda: _Movie(folder / RECONSTRUCTED)),
         }
         self._kept: OrderedDict[tuple[Any, ...], Preview] = OrderedDict()
