@@ -13,7 +13,8 @@ from yaozarrs import DimSpec, v05
 from yaozarrs.write.v05 import prepare_image
 from zarr.codecs import BytesCodec
 
-from agent.record.images import ABOUT, GROWTH, At, ImageStore, check_whole, limits_of, numbers
+from agent.record.images import ABOUT, GROWTH, At, ImageStore, check_whole, numbers
+from agent.record.ngff import limits_of
 
 
 class ChannelStore(ImageStore):

@@ -19,8 +19,9 @@ from yaozarrs import v05
 
 from agent.config import RunConfig
 from agent.record.channels import ChannelStore, plain_array
-from agent.record.images import At, limits_of
+from agent.record.images import At
 from agent.record.layout import Layout
+from agent.record.ngff import limits_of
 from agent.record.stack import StackStore, color
 
 FOLDER = "filtered.ome.zarr"

@@ -28,9 +28,10 @@ from agent.record.filtered import (
     FilteredStack,
     FilteredStore,
 )
-from agent.record.images import FrameDamaged, ImageStore
+from agent.record.images import FrameDamaged
 from agent.record.layout import RAW, Layout, Stored
 from agent.record.ledger import reading
+from agent.record.ngff import interval_of
 from agent.record.raw import PlainStore, RawFrames
 
 FRAMES = "frames"
@@ -150,9 +151,7 @@ class FilteredFrames:
             if store.frame_shape is None:
                 continue  # nothing was filtered
             store.trim(max(mark["point"] for mark in marks) + 1)
-            store.scale_time(
-                PlainStore(self._folder, image, pixel_size_um=self._pixel_size_um).interval_s
-            )
+            store.scale_time(interval_of(self._folder / image))
             store.say({FRAMES: marks})
             if isinstance(store, FilteredStack):
                 store.show({mark["point"] for mark in marks if mark["kind"] == FILTERED})
@@ -211,6 +210,7 @@ class FilteredFrames:
                 found = self._stack(name, place, about)
                 if not found.raw_channels:
                     return found  # who reads looks again once it is there
+            found.over = place.image
             self._images[name] = found
         return found
 

@@ -27,6 +27,7 @@ from yaozarrs.write.v05 import prepare_image
 from agent.record.anchor import Anchor, FolderGone
 from agent.record.durable import LateSync, move, write_file
 from agent.record.layout import RAW
+from agent.record.ngff import centre_of, is_json
 
 ABOUT = "stedfast"
 """Attribute of an image for what its format has no word for; `points`, where time points are
@@ -80,6 +81,10 @@ class ImageStore:
     """Axes before those of a frame."""
     own = 2
     """Axes of a frame."""
+    centre_um: tuple[float, float] | None = None
+    """Where the middle of its frames is (µm, along rows and columns); a new image says it."""
+    over = ""
+    """Name of the image that it lies over: a new one is where that one is."""
 
     def __init__(
         self,
@@ -303,16 +308,6 @@ class ImageStore:
         said: Any = zarr.open_group(self.path, mode="r").attrs.get(ABOUT, {})
         return dict(said)
 
-    @property
-    def interval_s(self) -> float:
-        """From one time point to the next (s), as the image says; 0: not always the same."""
-        if not self._is_there():
-            return 0.0
-        ome: Any = zarr.open_group(self.path, mode="r").attrs["ome"]
-        (multiscale,) = ome["multiscales"]
-        scale = multiscale["datasets"][0]["coordinateTransformations"][0]["scale"]
-        return float(scale[0]) if "unit" in multiscale["axes"][0] else 0.0
-
     def scale_time(self, interval_s: float) -> None:
         """Say how long it is from one time point to the next (s); 0: not always the same."""
         self._follow()
@@ -393,11 +388,21 @@ class ImageStore:
             size=1,
             scale=self._interval_s or 1.0,
         )
+        centre = self.centre_um
+        if self.over:
+            centre = centre_of(self.path.parents[self.name.count("/")] / self.over)
+        middle = [None, None] if centre is None else [*centre]
+        step = self._pixel_size_um
         place = [
             DimSpec(
-                name=name, type="space", unit="micrometer", size=size, scale=self._pixel_size_um
+                name=name,
+                type="space",
+                unit="micrometer",
+                size=size,
+                scale=step,
+                translation=None if at is None else at - step * (size - 1) / 2,
             )
-            for name, size in zip("yx", shape[-2:], strict=True)
+            for name, size, at in zip("yx", shape[-2:], middle, strict=True)
         ]
         return [time, *place]
 
@@ -416,17 +421,3 @@ def _named(at: At) -> str:
     """A frame in words."""
     place = numbers(at)
     return f"frame {place[0]}" if len(place) == 1 else f"frame {place}"
-
-
-def limits_of(pixels: NDArray[Any]) -> tuple[float, float]:
-    """Least and largest value that is a number; what JSON has no word for is none."""
-    finite = pixels[np.isfinite(pixels)]
-    return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
-
-
-def is_json(file: Path) -> bool:
-    """Whether a file is there, and holds a JSON object."""
-    try:
-        return isinstance(json.loads(file.read_bytes()), dict)
-    except (OSError, ValueError):
-        return False

@@ -155,6 +155,12 @@ class Layout:
         """Whether there is one frame a time point, and none between them."""
         return len(self.channels) * len(self.planes) * self.fields == 1 and not self.between
 
+    def is_of_a_field(self, place: Stored) -> bool:
+        """Whether all frames of an image are of one field."""
+        if place.image.startswith(_BETWEEN):
+            return False
+        return "/" in place.image or (self.fields == 1 and self.modes != ("",))
+
     def places(self, index: int, shot: Shot) -> tuple[Stored, ...]:
         """The places of the frames of the next shot that was not there before, one by camera.
 

@@ -23,6 +23,8 @@ from agent.record.ledger import FILE as LEDGER
 from agent.record.ledger import reading
 from agent.record.recording import Recording, even_s
 from agent.record.stack import StackStore
+from devices.affine import Affine
+from devices.shot import Field
 
 SET_ASIDE = "set_aside"
 """Folder of a run for frames that are not its own any more."""
@@ -61,6 +63,8 @@ class RawFrames:
         Of the images, for writing.
     recording
         What the ledger holds, for writing; who reads looks there for each new frame.
+    mounting
+        How the camera lies on the stage, for writing; along its axes if absent.
     anchor
         Says where the folder is, for writing while it may be renamed.
     """
@@ -72,6 +76,7 @@ class RawFrames:
         pixel_size_um: float,
         layout: Layout | None = None,
         recording: Recording | None = None,
+        mounting: Affine | None = None,
         anchor: Anchor | None = None,
     ) -> None:
         self.anchor = anchor
@@ -82,11 +87,15 @@ class RawFrames:
         self._places: dict[int, Stored] = {}
         self._resolved: dict[int, Stored] = {}
         """Where frames really are: one of another size is beside its image."""
+        self._mounting = mounting or Affine.square(pixel_size_um)
+        self._fields: dict[str, Mapping[str, Any]] = {}
+        """Where each image of a field was taken first."""
         self._seq = 0
         self._sized_before = any(folder.glob(SIZED))
         for index, taken in (recording.taken if recording else {}).items():
             self._places[index] = stored(index, taken.shot)
             self.layout.learn(self._places[index])
+            self._note_field(self._places[index], taken.shot["field"])
 
     def place(self, index: int) -> Stored:
         """Where a frame is.
@@ -114,6 +123,7 @@ class RawFrames:
         pixels: NDArray[Any],
         place: Stored,
         pixel_um: Callable[[], float] | None = None,
+        field: Field | None = None,
     ) -> None:
         """Put frame `index` (rows × columns) on disk; errors are those of `ImageStore.write`.
 
@@ -126,13 +136,31 @@ class RawFrames:
         pixel_um
             Asked for the side of its pixels on the sample (µm), where frames of this size are
             new; the run's if absent.
+        field
+            That it was taken of.
         """
+        if field is not None:
+            self._note_field(place, {"x_um": field.x_um, "y_um": field.y_um})
         shape = self._image(place).frame_shape
         real = place if shape in (None, pixels.shape) else place.sized(pixels.shape)
+        if field is not None:
+            self._note_field(real, {"x_um": field.x_um, "y_um": field.y_um})
         self._image(real, pixel_um).write(real.at, pixels)
         if self._sized_before:
             self._clear(index, place, real)
         self._places[index], self._resolved[index] = place, real
+
+    def _note_field(self, place: Stored, field: Mapping[str, Any] | None) -> None:
+        """Where the images of a field are; those of frames of many fields are nowhere."""
+        if field is not None and self.layout.is_of_a_field(place):
+            self._fields.setdefault(place.image, field)
+
+    def _centre_um(self, name: str) -> tuple[float, float] | None:
+        """Where the frames of an image are, along their own rows and columns (µm)."""
+        if (field := self._fields.get(name)) is None:
+            return None
+        rows, columns = self._mounting.image_px((field["x_um"], field["y_um"]))
+        return rows * self._pixel_size_um, columns * self._pixel_size_um
 
     def _clear(self, index: int, place: Stored, real: Stored) -> None:
         """Set aside a frame of another size that a session left there without a row."""
@@ -280,6 +308,7 @@ class RawFrames:
                 )
             else:
                 image = PlainStore(self._folder, place.image, pixel_size_um=size_um, anchor=anchor)
+            image.centre_um = self._centre_um(place.image)
             self._images[place.image] = image
         return image
 

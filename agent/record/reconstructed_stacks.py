@@ -17,7 +17,7 @@ from typing import Any
 import zarr
 from numpy.typing import NDArray
 
-from agent.record.layout import Layout
+from agent.record.layout import RAW, Layout
 from agent.record.marks import MarkedImage
 from agent.record.reconstructed import FOLDER, ReconstructedStore
 from agent.record.stack import StackStore
@@ -67,6 +67,7 @@ class ReconstructedStacks:
             name = f"{FOLDER}/{field}" if len(fields) > 1 else FOLDER
             movie = FieldMovie(folder, name, layout, pixel_size_um=pixel_size_um)
             movie.length, movie.about = points, {"decides": list(decides)}
+            movie.over = name.replace(FOLDER, RAW)
             self._movies[field] = movie
 
     def ask_pixel(self, pixel_um: Callable[[], float]) -> None:

@@ -13,8 +13,9 @@ from yaozarrs.write.v05 import prepare_image
 
 from agent.record.anchor import Anchor
 from agent.record.collection import add_to_xml, files_of, list_in
-from agent.record.images import ABOUT, GROWTH, ImageStore, is_json, limits_of
+from agent.record.images import ABOUT, GROWTH, ImageStore
 from agent.record.layout import Layout
+from agent.record.ngff import is_json, limits_of
 
 _COLORS = ("00FFFF", "FF00FF", "FFFF00", "00FF00", "FF0000", "0000FF")
 

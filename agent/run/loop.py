@@ -403,7 +403,8 @@ class Loop:
         at, scheduled = self._clock.times_s(None if arrived is None else arrived.at_s)
         numbered = list(enumerate(pending.images, pending.index))
         for (index, pixels), stored in zip(numbered, pending.stored, strict=True):
-            self._images.write(index, pixels, stored, self.microscope.pixel_um)
+            field = pending.shot.field
+            self._images.write(index, pixels, stored, self.microscope.pixel_um, field)
         got = self.microscope.received(pending.settings)
         row: dict[str, Any] = {"time_s": at, "schedule_s": scheduled, **got.as_dict()}
         if pending.sequence is not None:

@@ -248,6 +248,7 @@ def _images(config: RunConfig, folder: Path, recording: Recording, anchor: Ancho
         pixel_size_um=config.microscope.pixel_size_nm * 1e-3,
         layout=Layout() if begun_earlier and not layout.plain else layout,
         recording=recording,
+        mounting=config.microscope.mounting,
         anchor=anchor,
     )
 

@@ -106,7 +106,7 @@ def test_no_false_time_scale(fields: int, slow: bool, tmp_path: Path) -> None:
         ome: Any = zarr.open_group(image, mode="r").attrs["ome"]
         (multiscale,) = ome["multiscales"]
         axis = multiscale["axes"][0]
-        (scale,) = multiscale["datasets"][0]["coordinateTransformations"]
+        scale, _ = multiscale["datasets"][0]["coordinateTransformations"]
         times = [one.frame["time_s"] for _, one in sorted(recorded(run).taken.items())]
         steps = np.diff(times[field::fields])
         if not slow and np.ptp(steps) < 0.08 * steps.mean():  # unless the machine is busy

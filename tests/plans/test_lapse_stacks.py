@@ -136,14 +136,16 @@ def assert_exported(run: Path, file: Path, fields: int) -> None:
     for field, image in enumerate(images):
         array = np.asarray(read.movie(field) if fields > 1 else read.reconstructed)
         np.testing.assert_array_equal(pixels[field], array)
+        assert image["Name"].endswith(", reconstructed")
         assert "are rebuilt" in image["Description"]
         assert [one["Name"] for one in image["Pixels"]["Channel"]] == ["confocal", "sted"]
-        marks = [mark for mark in read.marks() if mark["field"] == field]
-        of = {(m["point"], m.get("channel", 1), m.get("plane", 1)): m for m in marks}
+        name = f"reconstructed.ome.zarr/{field}" if fields > 1 else "reconstructed.ome.zarr"
+        marks: Any = zarr.open_group(run / name, mode="r").attrs["stedfast"]
+        of = {(m["point"], m["channel"], m["plane"]): m for m in marks["frames"]}
         times: dict[tuple[int, int], list[float]] = {}
         for plane in image["Pixels"]["Plane"]:
             at = plane["TheT"], plane["TheC"], plane["TheZ"]
-            words, index = said[field][",".join(map(str, at))], of[at]["frame"]
+            words, index = said[field]["t{} c{} z{}".format(*at)], of[at]["frame"]
             times.setdefault(at[1:], []).append(plane["DeltaT"])
             assert {"PositionX", "PositionY", "PositionZ"} <= plane.keys()
             if index is None:

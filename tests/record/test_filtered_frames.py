@@ -19,6 +19,8 @@ from agent.record.images import FrameDamaged
 from agent.record.layout import Layout, Stored
 from agent.record.ledger import Ledger
 from agent.record.raw import RawFrames
+from devices.affine import Affine
+from devices.shot import Field
 
 SHAPE = (4, 6)
 STACK = Layout(("confocal", "sted"), (0, 1, 2), fields=2, step_um=0.5, between=True)
@@ -30,6 +32,7 @@ PLACES = {
     4: ("sted", Stored("raw.ome.zarr/0", (1, 1, 0))),
     5: ("sted", Stored("raw.ome.zarr/1", (1, 1, 0))),
 }
+FIELDS = (Field(0, 0.0, 0.0), Field(1, 3.0, 1.0))
 
 
 def frame(index: int) -> NDArray[Any]:
@@ -39,13 +42,15 @@ def frame(index: int) -> NDArray[Any]:
 @pytest.fixture
 def run(tmp_path: Path) -> Iterator[tuple[Path, Ledger]]:
     """Raw frames of two fields, and one between time points."""
-    raw = RawFrames(tmp_path, pixel_size_um=0.02, layout=STACK)
+    turned = Affine.mounted(0.02, rotation_deg=90)
+    raw = RawFrames(tmp_path, pixel_size_um=0.02, layout=STACK, mounting=turned)
     with closing(Ledger(tmp_path)) as ledger:
         for index, (mode, place) in PLACES.items():
             shot: dict[str, Any] = {"mode": mode, "asked": {}, "field": None, "at_s": None}
             shot |= {"purpose": "", "stored": place.as_dict(), "settings": {}, "dose_J": {}}
             ledger.add("shot", shot, index)
-            raw.write(index, frame(index).astype(np.uint16), place)
+            pixels = frame(index).astype(np.uint16)
+            raw.write(index, pixels, place, field=FIELDS[place.image[-1] == "1"])
         raw.finish(len(PLACES), [0.0, 0.1, 0.2, 0.3, 10.0, 10.2], 0.0)
         yield tmp_path, ledger
 
@@ -85,7 +90,8 @@ def test_they_stand_where_the_raw_ones_do(run: tuple[Path, Ledger]) -> None:
             for name in ("filtered", "raw")
         )
         assert array.shape == raw.shape == (2, 2, 3, *SHAPE)
-        said: Any = zarr.open_group(image, mode="r").attrs["stedfast"]
+        group = zarr.open_group(image, mode="r")
+        said: Any = group.attrs["stedfast"]
         assert said["filter"] == {"model": "ours", "weights_sha256": "0" * 64}
         marks = [(one["frame"], one["point"], one["plane"], one["kind"]) for one in said["frames"]]
         assert marks == frames
@@ -95,6 +101,24 @@ def test_they_stand_where_the_raw_ones_do(run: tuple[Path, Ledger]) -> None:
     yaozarrs.validate_zarr_store(str(folder / "filtered.ome.zarr"))
     between = zarr.open_array(folder / "filtered_between.ome.zarr" / "0", mode="r")
     assert between.shape == (1, 2, *SHAPE)
+
+
+def test_fields_lie_beside_each_other_as_on_the_stage(run: tuple[Path, Ledger]) -> None:
+    """The camera is turned by 90°: what is further along the stage's x is further up the rows."""
+    folder, _ = run
+    store = filtering(folder)
+    for index in (1, 2):
+        store.put(index, frame(index), frame(index))
+    for image in ("raw.ome.zarr", "filtered.ome.zarr"):
+        for field, (row, column) in enumerate([(0.0, 0.0), (-3.0, 1.0)]):
+            ome: Any = zarr.open_group(folder / image / str(field), mode="r").attrs["ome"]
+            scale, moved = ome["multiscales"][0]["datasets"][0]["coordinateTransformations"]
+            assert scale["scale"][3:] == [0.02, 0.02]
+            # The middle of the frame is the place of the field.
+            corner = row - 0.02 * (SHAPE[0] - 1) / 2, column - 0.02 * (SHAPE[1] - 1) / 2
+            assert moved["translation"] == pytest.approx([0, 0, 0, *corner])
+    between: Any = zarr.open_group(folder / "between.ome.zarr", mode="r").attrs["ome"]
+    assert len(between["multiscales"][0]["datasets"][0]["coordinateTransformations"]) == 1
 
 
 def test_an_image_of_an_earlier_version_is_read_and_continued_as_it_is(

@@ -91,8 +91,17 @@ def test_a_time_point_of_fields_channels_and_planes(tmp_path: Path) -> None:
         time, *axes = [(axis["name"], axis.get("unit")) for axis in multiscale["axes"]]
         micro = "micrometer"
         assert axes == [("c", None), ("z", micro), ("y", micro), ("x", micro)]
-        scale = multiscale["datasets"][0]["coordinateTransformations"][0]["scale"]
+        scaled, moved = multiscale["datasets"][0]["coordinateTransformations"]
+        scale = scaled["scale"]
         assert scale[1:] == [1.0, 1.0, 0.02, 0.02]
+        where = next(
+            one.shot["field"]
+            for one in recorded(run).taken.values()
+            if one.shot["field"]["index"] == field
+        )
+        half = 0.02 * (faulty.SIDE - 1) / 2
+        corner = [where["y_um"] - half, where["x_um"] - half]
+        assert moved["translation"] == pytest.approx([0, 0, 0, *corner])
         assert time == ("t", None if scale[0] == 1.0 else "second")
         labels = [channel["label"] for channel in image["omero"]["channels"]]
         assert labels == ["confocal", "sted"]

@@ -17,8 +17,9 @@ from agent.config import load
 from agent.config.reading import UserError
 from agent.offline.files.export import export
 from agent.plans.adaptive.frame_noise import Detector
+from agent.record.filtered import By
 from agent.record.images import checksum
-from agent.record.layout import RAW, Stored
+from agent.record.layout import RAW, Layout, Stored
 from agent.record.ledger import Ledger
 from agent.record.raw import RawFrames
 from agent.record.reader import open_run
@@ -207,6 +208,9 @@ def test_what_is_made_of_frames_has_their_pixel_size(tmp_path: Path) -> None:
     run = run_of(tmp_path, plan="live", live={"frames": 1, "mode": "overview"})
 
     class Doubled:
+        def weights_hash(self) -> str:
+            return ""
+
         def restore(self, raw: Any) -> Any:
             made = raw.astype(np.float32)
             return SimpleNamespace(image=made, sd=made, uncertainty=0.1, device="cpu", fault=None)
@@ -218,7 +222,7 @@ def test_what_is_made_of_frames_has_their_pixel_size(tmp_path: Path) -> None:
         def show(self, *told: Any) -> None:
             self.shown.append(told[-1]())
 
-    filtering = _Filter(Doubled, run, 0.02, Noted)
+    filtering = _Filter(Doubled, run, By("doubled", Layout(), ("overview",)), 0.02, Noted)
     filtering.filter(0)
     assert isinstance(filtering._page, Noted) and filtering._page.shown == [0.04]
     movie = _Rebuilder(Doubled, run, [0], 1, Detector(), 0.02, 1.0, None)

@@ -33,9 +33,7 @@ class Exported:
     series: int
 
 
-def export(
-    folder: Path, out: Path, *, images: str = "raw", overwrite: bool = False
-) -> Exported:
+def export(folder: Path, out: Path, *, images: str = "raw", overwrite: bool = False) -> Exported:
     """Write the frames of a run, with their settings.
 
     Each field, mode and size of frames and of pixels has a series (axes TYX) with its settings,

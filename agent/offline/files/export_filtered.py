@@ -63,7 +63,7 @@ def _image(series: Series, run: ExportedRun, store: FilteredFrames) -> Image:
         "shows": "frames, and their standard deviation",
     }
     return Image(
-        titles=[*series.titles(), PAIR[0]],
+        titles=series.titles(),
         channels=[f"{channel} {part}" for channel in series.channels for part in PAIR],
         shape=(points, len(PAIR) * channels, planes),
         pages=[*_pages(series, store)],
@@ -74,6 +74,7 @@ def _image(series: Series, run: ExportedRun, store: FilteredFrames) -> Image:
             **notes_on(series, run.config, run.states),
             f"{NAMESPACE}/filter": {key: str(value) for key, value in said.items()},
         },
+        made=PAIR[0],
         description=f"{len(unsure)} of {len(series.taken)} frames, filtered: a network's estimate "
         "and no measurement",
     )

@@ -22,6 +22,7 @@ from agent.offline.files.run_tiff import ExportedRun, Image, Page
 from agent.offline.files.tiffs import NAMESPACE
 from agent.record.layout import Layout
 from agent.record.marks import MarkedImage
+from agent.record.ngff import interval_of
 from agent.record.reconstructed_stacks import movies
 from agent.record.recording import Taken, field_from_dict
 from devices.recorded import RECONSTRUCTED
@@ -80,7 +81,7 @@ def _image(run: ExportedRun, movie: MarkedImage, field: int, marks: Marks) -> Im
     where = first and first.shot["field"]
     rebuilt = sum(_kind(mark) == RECONSTRUCTED for mark in marks.values())
     return Image(
-        titles=[str(field_from_dict(where)) if where else f"field {field}", RECONSTRUCTED],
+        titles=[str(field_from_dict(where)) if where else f"field {field}"],
         channels=names,
         shape=(points, len(names), planes),
         pages=[
@@ -89,8 +90,9 @@ def _image(run: ExportedRun, movie: MarkedImage, field: int, marks: Marks) -> Im
         ],
         pixel_um=first.pixel_um(run.config) if first else run.pixel_um,
         step_um=layout.step_um,
-        interval_s=movie.interval_s,
+        interval_s=interval_of(movie.path),
         notes={f"{NAMESPACE}/reconstruction": _made(run)},
+        made=RECONSTRUCTED,
         description=f"{rebuilt} of {len(whole)} frames are rebuilt: a network's estimate and no "
         f"measurement; {NAMESPACE}/frames says which",
     )
@@ -98,7 +100,7 @@ def _image(run: ExportedRun, movie: MarkedImage, field: int, marks: Marks) -> Im
 
 def _taken(run: ExportedRun, mark: Mapping[str, Any] | None) -> Taken | None:
     """The measured frame that a frame of the movie is; None: it is none."""
-    index = mark and mark.get("frame")
+    index = None if mark is None else mark.get("frame")
     return None if index is None else run.recording.taken.get(index)
 
 

@@ -66,6 +66,8 @@ class Image:
         From one time point to the next, where that is always the same; else 0.
     notes
         Map annotations by namespace.
+    made
+        What was done with the measured frames, in a word; empty where nothing was.
     description
         For people.
     """
@@ -78,6 +80,7 @@ class Image:
     step_um: float | None
     interval_s: float
     notes: Mapping[str, Mapping[str, str]]
+    made: str = ""
     description: str = ""
 
     @property
@@ -130,7 +133,7 @@ def write(file: Path, run: ExportedRun, images: Sequence[Image]) -> None:
     with tifffile.TiffWriter(file, bigtiff=sum(sizes) > _MOST_BYTES, ome=True) as tiff:
         for image, first in zip(images, firsts, strict=True):
             per_cm = 1e4 / image.pixel_um
-            of = image.titles if len(images) > 1 else ()
+            of = [*(image.titles if len(images) > 1 else ()), *filter(None, [image.made])]
             tiff.write(
                 (page.read() for page in image.pages),
                 shape=(*image.shape, *first.shape)
@@ -176,8 +179,8 @@ def _notes(image: Image) -> Mapping[str, Mapping[str, str]]:
     said = {}
     for number, page in enumerate(image.pages):
         point, rest = divmod(number, channels * planes)
-        at = (point, *divmod(rest, planes)) if image.stack else (point,)
-        said[",".join(map(str, at))] = page.says
+        channel, plane = divmod(rest, planes)
+        said[f"t{point} c{channel} z{plane}" if image.stack else str(point)] = page.says
     return {**image.notes, FRAMES: said}
 
 
