@@ -155,6 +155,14 @@ def commands() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
+def ended() -> Iterator[None]:
+    """No session of a test that failed holds the devices of the next one."""
+    yield
+    if runs := sys.modules.get("tests.helpers.runs"):
+        runs.stop_begun()
+
+
+@pytest.fixture(autouse=True)
 def heard(monkeypatch: pytest.MonkeyPatch) -> None:
     """Signals that are not ignored, in this process and in those that it starts.
 

@@ -206,6 +206,29 @@ def until(happens: Callable[[], Any], seconds: float = 40.0) -> None:
         time.sleep(0.01)
 
 
+def in_some_try(holds: Callable[[int], bool], tries: int = 8) -> None:
+    """Try what is as quick as it should be only if no other process has the processor.
+
+    Parameters
+    ----------
+    holds
+        Of the try's number, from 0.
+    """
+    assert any(holds(number) for number in range(tries)), f"not in one of {tries} tries"
+
+
+_begun: list[Work] = []
+
+
+def stop_begun() -> None:
+    """End the sessions that a failed test left at work: the next one needs their devices."""
+    while _begun:
+        work = _begun.pop()
+        if work.thread.is_alive():
+            work.tell(stop=True)
+            work.thread.join(40)
+
+
 class Work:
     """A session in a thread, which a test watches and tells things.
 
@@ -231,6 +254,7 @@ class Work:
         self.result: Any = None
 
     def start(self) -> Work:
+        _begun.append(self)
         self.thread.start()
         return self
 

@@ -13,7 +13,7 @@ import pytest
 from agent.bench.slowed import processor_s, slowed
 from agent.ui.view.turns import Pace
 from tests.helpers.pages import ask, run_pages
-from tests.helpers.runs import Work, posix, until
+from tests.helpers.runs import Work, in_some_try, posix, until
 
 
 def test_a_page_alone_has_five_turns_a_second_and_several_have_two_together() -> None:
@@ -33,7 +33,7 @@ def test_a_page_alone_has_five_turns_a_second_and_several_have_two_together() ->
 
 @pytest.mark.slow
 def test_pages_share_turns_and_what_is_urgent_waits_for_none(tmp_path: Path) -> None:
-    work = Work(tmp_path, live={"frames": 400, "interval_s": 0.02})
+    work = Work(tmp_path, live={"frames": 4000, "interval_s": 0.02})
     answers: list[tuple[int, float, dict[str, Any]]] = []
     over = threading.Event()
 
@@ -52,26 +52,39 @@ def test_pages_share_turns_and_what_is_urgent_waits_for_none(tmp_path: Path) -> 
         for page in pages:
             page.start()
         time.sleep(2)
-        began = time.monotonic()
-        time.sleep(3)
-        calm = [number for number, at, _ in answers if began < at < began + 3]
-        assert {0, 1, 2} == set(calm) and 4 <= len(calm) <= 8, calm
-        told = time.monotonic()
-        work.tell(pause=True)
-        paused: dict[int, float] = {}
+        began, before = time.monotonic(), len(answers)
 
-        def all_know() -> bool:
-            for number, at, state in answers:
-                if state["phase"] in ("pausing", "paused"):
-                    paused.setdefault(number, at - told)
-            return len(paused) == 3
+        def calm() -> list[int]:
+            return [number for number, *_ in answers[before:]]
 
-        until(all_know)
-        assert max(paused.values()) < 1.2, paused
+        until(lambda: time.monotonic() - began > 3 and {*calm()} == {0, 1, 2})
+        # Together they have two turns a second.
+        assert len(calm()) <= 2.7 * (time.monotonic() - began), calm()
+
+        def all_know(pause: bool) -> float:
+            """Seconds until the last page knows it; alone, a turn would take it 1.5 s."""
+            told, from_here = time.monotonic(), len(answers)
+            work.tell(pause=pause)
+            known: dict[int, float] = {}
+
+            def know() -> bool:
+                for number, at, state in answers[from_here:]:
+                    if pause == (state["phase"] in ("pausing", "paused")):
+                        known.setdefault(number, at - told)
+                return len(known) == 3
+
+            until(know)
+            return max(known.values())
+
+        in_some_try(lambda number: all_know(pause=number % 2 == 0) < 1.2)
+
         # Who does not say that it is a page, waits for nothing but news.
-        asked = time.monotonic()
-        ask(links, "/api/state?after=-1")
-        assert time.monotonic() - asked < 0.5
+        def at_once(number: int) -> bool:
+            asked = time.monotonic()
+            ask(links, "/api/state?after=-1")
+            return time.monotonic() - asked < 0.5
+
+        in_some_try(at_once)
         over.set()
         work.tell(stop=True)
         for page in pages:
@@ -99,7 +112,7 @@ def test_a_hidden_page_asks_for_nothing_and_catches_up_when_it_is_seen(
         assert not asked
         before = int(page.get_attribute("canvas[data-frame]", "data-frame"))
         page.evaluate(f"window.covered = false; {change}")
-        until(lambda: int(page.get_attribute("canvas[data-frame]", "data-frame")) > before + 50, 10)
+        until(lambda: int(page.get_attribute("canvas[data-frame]", "data-frame")) > before + 50)
         work.tell(stop=True)
     assert work.ended().status == "stopped"
 
@@ -148,7 +161,7 @@ def test_a_chart_is_drawn_again_when_it_visibly_changes_and_is_in_view(
 def test_what_arrives_at_about_the_same_time_is_drawn_at_once(tmp_path: Path, page: Any) -> None:
     with run_pages(tmp_path) as (_, links):
         page.goto(links.control.partition("#")[0])
-        times = page.evaluate("""async () => {
+        script = """async () => {
             const { together } = await import("/together.js");
             const began = performance.now();
             const after = async (ms) => {
@@ -156,10 +169,15 @@ def test_what_arrives_at_about_the_same_time_is_drawn_at_once(tmp_path: Path, pa
                 return performance.now() - began;
             };
             return Promise.all([after(20), after(120), after(900)]);
-        }""")
-    # What takes too long is not waited for.
-    assert 240 < times[0] < 700 and times[2] >= 899
-    assert times[1] - times[0] < 20
+        }"""
+
+        def drawn_at_once(number: int) -> bool:
+            first, second, late = page.evaluate(script)
+            assert first > 240 and late >= 899
+            # What takes too long is not waited for.
+            return bool(first < 700 and second - first < 20)
+
+        in_some_try(drawn_at_once)
 
 
 @pytest.mark.slow
