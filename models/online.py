@@ -16,7 +16,7 @@ from models.devices import error_text
 from models.quality import QualityScorer
 from models.quality.resampling import PIXEL_SIZE_NM
 from models.quality.score import Score
-from models.restoration import Restored, Restorer
+from models.restoration import Restored, open_filter
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +45,15 @@ class Online:
     Parameters
     ----------
     model
-        Of the filter: the name of bundled weights, or a ``.safetensors`` file.
+        Of the filter: see `models.restoration.open_filter`.
     quality
         Weights of the quality network; by default the shipped ones.
     pixel_size_nm
         Of the frames (nm).
     device
         `auto` (a GPU if there is one), `cpu`, `cuda` or `cuda:N`; or what takes a GPU's place.
+    trust
+        Whether Python code that comes with a model of the zoo may be run.
 
     Raises
     ------
@@ -76,9 +78,12 @@ class Online:
         quality: Path | None = None,
         pixel_size_nm: float = PIXEL_SIZE_NM,
         device: str | Accelerator = "auto",
+        trust: bool = False,
     ) -> None:
         accelerator = accelerator_of(device)
-        self.restorer = Restorer(model, accelerator or "cpu")
+        self.restorer = open_filter(
+            model, accelerator or "cpu", pixel_size_nm=pixel_size_nm, trust=trust
+        )
         self.scorer = QualityScorer(quality, accelerator or "cpu")
         self._pixel_size_nm = pixel_size_nm
 

@@ -26,7 +26,13 @@ def filter_(
     target: Annotated[
         Path, typer.Argument(metavar="OUT.tif", help="TIFF to write", show_default=False)
     ],
-    model: Annotated[str, typer.Option(help="name of bundled weights, or a .safetensors file")],
+    model: Annotated[
+        str,
+        typer.Option(
+            help="name of bundled weights, a .safetensors file, or a model of the BioImage Model "
+            "Zoo (.zip, or rdf.yaml)"
+        ),
+    ],
     uncertainty: Annotated[
         Path | None,
         typer.Option(metavar="MAP.tif", help="write each pixel's standard deviation, too"),
@@ -34,6 +40,12 @@ def filter_(
     score: Annotated[bool, typer.Option("--score", help="score the raw frames, too")] = False,
     as_float: Annotated[
         bool, typer.Option("--float", help="write float32, for any type of the file")
+    ] = False,
+    trust: Annotated[
+        bool,
+        typer.Option(
+            "--trust", help="run Python code that comes with a model of the BioImage Model Zoo"
+        ),
     ] = False,
     *,
     frames: Frames,
@@ -59,6 +71,7 @@ def filter_(
             interval_s=interval,
             part=frames.part,
             as_float=as_float,
+            trust=trust,
             progress=progress,
         )
     if as_json:

@@ -45,8 +45,8 @@ class FilterConfig(Model):
     """A content filter that runs beside the acquisition; raw frames stay as they are."""
 
     model: str = Field(
-        description="name of bundled weights, or a .safetensors file. Also MODULE:FUNCTION, or the "
-        "name of an installed filter"
+        description="name of bundled weights, a .safetensors file, or a model of the BioImage "
+        "Model Zoo (.zip, or rdf.yaml). Also MODULE:FUNCTION, or the name of an installed filter"
     )
     frames: Literal["newest", "all"] = Field(
         "newest",
@@ -63,6 +63,9 @@ class FilterConfig(Model):
     )
     timeout_s: float = Field(
         60.0, gt=0, description="longest time for a frame, and longest wait of a plan for it"
+    )
+    trust: bool = Field(
+        False, description="run Python code that comes with a model of the BioImage Model Zoo"
     )
 
 

@@ -30,6 +30,8 @@ def code_of(config: RunConfig) -> list[str]:
     scope = config.microscope
     named = [device.class_ for device in scope.python_devices.values()]
     named += [own.name for own in config.own.values()]
+    if config.filter is not None and config.filter.trust:
+        named.append(config.filter.model)
     return named if scope.cfg is None or scope.cfg == "demo" else [scope.cfg, *named]
 
 

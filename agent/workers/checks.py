@@ -11,7 +11,7 @@ from devices.refusals import refused
 
 
 def check_filter(config: RunConfig, source: Path) -> None:
-    """Read the weights of the config's filter, before anything is opened for nothing.
+    """Read the model of the config's filter, before anything is opened for nothing.
 
     Raises
     ------
@@ -21,10 +21,14 @@ def check_filter(config: RunConfig, source: Path) -> None:
     if config.filter is None:
         return
     if FILTER.word not in config.own:
-        from models.restoration import read_restoration
+        from models.restoration import check_model
 
         try:
-            read_restoration(config.filter.model)
+            check_model(
+                config.filter.model,
+                pixel_size_nm=config.microscope.pixel_size_nm,
+                trust=config.filter.trust,
+            )
         except (OSError, ValueError) as error:
             raise located(source, ("filter", "model"), str(error)) from None
     _check_device(config.filter.device, source, ("filter", "device"))

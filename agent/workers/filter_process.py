@@ -25,7 +25,8 @@ from agent.workers.restarted_process import RestartedProcess
 from agent.workers.shared_process import Start
 
 if TYPE_CHECKING:
-    from models.restoration import Restored, Restorer
+    from models.restoration import Restored
+    from models.restoration.frame_filter import FrameFilter
 
 Restore = Callable[[], Any]
 """Makes an object with `warm_up`, `restore` and `weights_hash`, as `models.restoration.Restorer`
@@ -74,12 +75,12 @@ class Filtered:
     fault: str | None
 
 
-def open_restorer(model: str, device: str) -> Restorer:
-    """The network of a config's `filter:`."""
-    from models.restoration import Restorer
+def open_model(model: str, device: str, pixel_size_nm: float, trust: bool) -> FrameFilter:
+    """The network of a config's `filter:`; parameters as of `models.restoration.open_filter`."""
+    from models.restoration import open_filter
 
     compute_on_half_the_cores()
-    return Restorer(model, device)
+    return open_filter(model, device, pixel_size_nm=pixel_size_nm, trust=trust)
 
 
 class FilterProcess(NetworkProcess):

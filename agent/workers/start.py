@@ -16,12 +16,7 @@ from agent.config.reading import located
 from agent.plans.adaptive.frame_noise import Detector
 from agent.record.filtered import By
 from agent.record.layout import Layout
-from agent.workers.filter_process import (
-    FilterProcess,
-    MakePage,
-    Restore,
-    open_restorer,
-)
+from agent.workers.filter_process import FilterProcess, MakePage, Restore, open_model
 from agent.workers.own_code import open_own
 from agent.workers.rebuild_process import Interpolate, RebuildProcess, Stacks, open_interpolation
 from agent.workers.restarted_process import RestartedProcess
@@ -133,13 +128,13 @@ def _scoring(
 
 
 def _made(
-    config: RunConfig, part: Part, source: Path, ours: Callable[[str, str], Any]
+    config: RunConfig, part: Part, source: Path, ours: Callable[..., Any], *given: Any
 ) -> Callable[[], Any]:
     """What makes the config's filter or interpolator in its process."""
     asked = config.filter if part is FILTER else config.timelapse
     assert asked is not None
     if (own := config.own.get(part.word)) is None:
-        return partial(ours, asked.model, asked.device)
+        return partial(ours, asked.model, asked.device, *given)
     folder = (config.modules or source.parent).absolute()
     section = as_data(getattr(asked, own.key))
     return partial(open_own, part, own.name, folder, section, asked.device)
@@ -156,15 +151,17 @@ def _filtering(
 ) -> Iterator[FilterProcess | None]:
     """What filters frames while the context lasts."""
     by = By.of(config)
-    if by is None:
+    if config.filter is None or by is None:
         yield None
         return
+    pixel_size_nm = config.microscope.pixel_size_nm
+    ours = _made(config, FILTER, source, open_model, pixel_size_nm, config.filter.trust)
     try:
         process = FilterProcess(
-            restore or _made(config, FILTER, source, open_restorer),
+            restore or ours,
             folder,
             by,
-            pixel_size_um=config.microscope.pixel_size_nm * 1e-3,
+            pixel_size_um=pixel_size_nm * 1e-3,
             page=page,
             start=start,
         )

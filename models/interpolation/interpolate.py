@@ -19,7 +19,7 @@ from models.interpolation.normalization import as_type
 from models.interpolation.on_cpu import OnCpu
 from models.interpolation.on_gpu import OnGpu
 from models.interpolation.weights import read_interpolator
-from models.restoration.engine import SMALLEST
+from models.restoration.frame_filter import SMALLEST
 
 
 class Interpolation:

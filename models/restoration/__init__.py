@@ -6,8 +6,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from models.restoration.engine import Restored, Restorer
+    from models.restoration.engine import Restorer
+    from models.restoration.frame_filter import Restored
     from models.restoration.network import RestorationNet
+    from models.restoration.opening import check_model, open_filter
     from models.restoration.recipe import Recipe
     from models.restoration.training import train
     from models.restoration.weights import read_restoration
@@ -15,13 +17,24 @@ if TYPE_CHECKING:
 _HOMES = {
     "Recipe": "models.restoration.recipe",
     "RestorationNet": "models.restoration.network",
-    "Restored": "models.restoration.engine",
+    "Restored": "models.restoration.frame_filter",
     "Restorer": "models.restoration.engine",
+    "check_model": "models.restoration.opening",
+    "open_filter": "models.restoration.opening",
     "read_restoration": "models.restoration.weights",
     "train": "models.restoration.training",
 }
 
-__all__ = ["Recipe", "RestorationNet", "Restored", "Restorer", "read_restoration", "train"]
+__all__ = [
+    "Recipe",
+    "RestorationNet",
+    "Restored",
+    "Restorer",
+    "check_model",
+    "open_filter",
+    "read_restoration",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

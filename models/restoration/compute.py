@@ -23,7 +23,7 @@ _EMPTY = 2e-3
 
 
 class Answer(NamedTuple):
-    """A frame as `engine.Restored` has it.
+    """A frame as `frame_filter.Restored` has it.
 
     Parameters
     ----------

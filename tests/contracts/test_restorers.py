@@ -1,4 +1,4 @@
-"""What a run expects of every filter: the bundled ones, and one of another package.
+"""What a run expects of every filter: bundled ones, one of another package, one of the zoo.
 
 Add a filter to `NAMES`, and it goes through all of this.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -15,12 +16,14 @@ from numpy.typing import NDArray
 
 from agent.config.own_code import FILTER as PART
 from agent.workers.own_code import open_own
-from models.restoration import Restorer
+from models.restoration import Restorer, open_filter
 from models.restoration.weights import shipped
 from tests.helpers.own_code import FILTER
+from tests.helpers.zoo import Smooth, described, files_of, scripted, zipped
 
 OWN = "times:times"
-NAMES = (*shipped(), OWN)
+ZOO = "zoo"
+NAMES = (*shipped(), OWN, *([ZOO] if find_spec("bioimageio") else []))
 Frame = NDArray[Any]
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -34,7 +37,10 @@ def make(
     folder = tmp_path_factory.mktemp("filter")
     (folder / "times.py").write_text(FILTER, encoding="utf-8")
     path = list(sys.path)
-    if request.param == OWN:
+    if request.param == ZOO:
+        package = zipped(folder / "m.zip", files_of(described(), scripted(Smooth())))
+        yield lambda: open_filter(package, "cpu")
+    elif request.param == OWN:
         yield lambda: open_own(PART, OWN, folder, {"factor": 3.0}, "cpu")
     else:
         yield lambda: Restorer(request.param, "cpu")

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from models.restoration import RestorationNet, Restorer
 from models.restoration.compute import Answer, Wait
-from models.restoration.engine import SMALLEST
 from models.restoration.folded import Folded
+from models.restoration.frame_filter import SMALLEST
 from models.restoration.normalization import Normalization
 from models.restoration.on_cpu import OnCpu
 from models.restoration.tiles import cut, smallest

@@ -20,7 +20,8 @@ from devices.recorded import MEASURED, Frames, ImageError, Part
 if TYPE_CHECKING:
     from models.online import Online
     from models.quality import Score
-    from models.restoration import Restored, Restorer
+    from models.restoration import Restored
+    from models.restoration.frame_filter import FrameFilter
 
 FEWEST_LEVELS = 32
 """Integers of fewer values than this between background and signal are posterized by rounding."""
@@ -80,6 +81,7 @@ def filter_file(
     interval_s: float | None = None,
     part: Part | None = None,
     as_float: bool = False,
+    trust: bool = False,
     progress: Callable[[int, int], None] = lambda done, frames: None,
 ) -> Filtered:
     """Filter every frame of a file by itself, one in memory at a time.
@@ -99,7 +101,7 @@ def filter_file(
     out
         The TIFF to write.
     model
-        Name of bundled weights, or a ``.safetensors`` file.
+        See `models.restoration.open_filter`.
     uncertainty
         Another TIFF to write: the standard deviation of each pixel's error, float32, in the
         frames' units.
@@ -115,6 +117,8 @@ def filter_file(
         Which image, channel or plane, where the file has several.
     as_float
         Write float32 for any type of the file.
+    trust
+        Run Python code that comes with a model of the BioImage Model Zoo.
     progress
         Is told the number of frames that are done and of all.
 
@@ -130,8 +134,7 @@ def filter_file(
     with ExitStack() as files:
         frames = files.enter_context(opened(file, part))
         scale, about = frames.scale(pixel_size_nm, interval_s), frames.about()
-        size = pixel_size_of(frames, pixel_size_nm)[0] if score else None
-        engine, sha256 = _open(model, device, size)
+        engine, sha256 = _open(model, device, frames, pixel_size_nm, score=score, trust=trust)
         # A TIFF is written in one go, and its description comes first: planes wait here.
         spools = [files.enter_context(Partial(target, ".planes")) for target in targets]
         work = _Work(frames, engine, progress)
@@ -190,16 +193,29 @@ def _type(frames: Frames, levels: float, as_float: bool) -> tuple[np.dtype[Any],
     )
 
 
-def _open(model: str, device: str, pixel_size_nm: float | None) -> tuple[Restorer | Online, str]:
-    """The filter and the SHA-256 of its weights; with a pixel size, one that scores, too."""
+def _open(
+    model: str,
+    device: str,
+    frames: Frames,
+    pixel_size_nm: float | None,
+    *,
+    score: bool,
+    trust: bool,
+) -> tuple[FrameFilter | Online, str]:
+    """The filter, which may score, too, and the SHA-256 of its weights."""
     from models.online import Online
-    from models.restoration import Restorer
+    from models.restoration import open_filter
+    from models.restoration.zoo.package import is_zoo
 
+    size: float | None = None
+    if score or is_zoo(model):
+        size, known = pixel_size_of(frames, pixel_size_nm)
+        size = size if score or known != "assumed" else None
     try:
-        if pixel_size_nm is not None:
-            both = Online(model, pixel_size_nm=pixel_size_nm, device=device)
+        if score and size is not None:
+            both = Online(model, pixel_size_nm=size, device=device, trust=trust)
             return both, both.restorer.weights_hash()
-        alone = Restorer(model, device)
+        alone = open_filter(model, device, pixel_size_nm=size, trust=trust)
         return alone, alone.weights_hash()
     except (OSError, ValueError) as error:
         option = "device" if str(error).startswith("device") else "model"
@@ -210,7 +226,7 @@ class _Work:
     """Filters frames one by one into files of planes, and notes their figures."""
 
     def __init__(
-        self, frames: Frames, engine: Restorer | Online, progress: Callable[[int, int], None]
+        self, frames: Frames, engine: FrameFilter | Online, progress: Callable[[int, int], None]
     ) -> None:
         self._frames, self._engine, self._progress = frames, engine, progress
         self.uncertainty: list[float] = []

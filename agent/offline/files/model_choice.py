@@ -156,7 +156,7 @@ class _Triplet(NamedTuple):
 
 def _triplets(movie: MovieFile) -> list[_Triplet]:
     """Frames before, between and after, all finite, with something to see in the one between."""
-    from models.restoration.engine import SMALLEST
+    from models.restoration.frame_filter import SMALLEST
 
     if min(movie.shape) < SMALLEST:
         return []
