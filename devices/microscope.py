@@ -33,7 +33,7 @@ from devices.pixels import PixelSize, contradiction
 from devices.region import beyond_frame, changes_size, refused_by_camera
 from devices.safety import SafeState, Stop
 from devices.sample_clock import SampleClock
-from devices.sending import LOCKED, PATIENCE, ROI, STAGES
+from devices.sending import LOCKED, NOWHERE_UM, PATIENCE, ROI, STAGES
 from devices.shot import Plane, Shot
 from devices.stages import check_moves, where_it_stands, with_stages
 from devices.system_state import SystemState
@@ -80,8 +80,10 @@ class Microscope:
         The autofocus device, and the lock of its continuous focus.
     clock
         That of a simulated sample.
+    has_stage
+        Whether there is an XY stage.
     stood_um
-        Where the XY stage was on opening.
+        Where it was on opening; (0, 0) where there is none.
     state
         What the core knows of all devices.
     contradiction
@@ -106,7 +108,8 @@ class Microscope:
         self.simulated = bool(config.virtual_sted or config.replay) or simulated(core)
         self.fields = grid(config.fields)
         self._measure()
-        self.stood_um = core.getXYPosition() if core.getXYStageDevice() else (0.0, 0.0)
+        self.has_stage = bool(core.getXYStageDevice())
+        self.stood_um = core.getXYPosition() if self.has_stage else NOWHERE_UM
         self.kept = held.lights.kept()
         self.loose: tuple[Loose, ...] = tuple(held.lights.loose())
         self._pixel_size = PixelSize(core, config, float(core.getPixelSizeUm()))

@@ -18,13 +18,13 @@ def beyond_frame(roi: Sequence[int], frame: Sequence[int]) -> str:
 
     Examples
     --------
-    >>> beyond_frame([500, 0, 32, 32], (512, 512))
-    '[500, 0, 32, 32] is beyond the frame of 512 × 512 px (x, y, width, height)'
+    >>> beyond_frame([500, 0, 32, 32], (256, 512))
+    '[500, 0, 32, 32] is beyond the frame of 512 × 256 px (x, y, width, height)'
     """
     (rows, columns), (x, y, width, height) = frame, roi
     if x + width <= columns and y + height <= rows:
         return ""
-    return f"{[*roi]} is beyond the frame of {rows} × {columns} px (x, y, width, height)"
+    return f"{[*roi]} is beyond the frame of {columns} × {rows} px (x, y, width, height)"
 
 
 def changes_size(

@@ -26,6 +26,8 @@ SEARCH = "search"
 """Key of the metadata of an event that is no frame: what is done instead, by the autofocus."""
 PATIENCE = "patience_s"
 """Key of the metadata of a sequence: how long the camera has for a frame of it (s)."""
+NOWHERE_UM = (0.0, 0.0)
+"""Where a microscope without an XY stage is."""
 _ARRIVED = 0.25
 """Share of the distance between two fields that a stage may be off, ..."""
 _ARRIVED_UM = (0.1, 2.5)
@@ -173,6 +175,8 @@ class Sender:
 
     def _move_xy(self, x_um: float | None, y_um: float | None) -> None:
         """Move the XY stage; an axis without a position stays where it is."""
+        if not self._core.getXYStageDevice() and (x_um, y_um) == NOWHERE_UM:
+            return
         if x_um is None or y_um is None:
             x, y = self._xy or self._core.getXYPosition()
             if not (math.isfinite(x) and math.isfinite(y)):

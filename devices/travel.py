@@ -35,12 +35,24 @@ def travel(fields: Sequence[Field], stood: Point, *, revisited: int = 0) -> str:
     zs = [field.z_um for field in fields if field.z_um is not None]
     rounds = at[:revisited]
     again = f", {length([*rounds, rounds[0]]):.4g} µm each time round" if rounds[1:] else ""
-    focus = f"; focus {min(zs):.5g} … {max(zs):.5g} µm" if zs else ""
+    focus = f"; focus {_um(min(zs))} … {_um(max(zs))} µm" if zs else ""
     return (
         f"{length([stood, *at]):.4g} µm through {_named(fields)}{again}; "
-        f"up to {far:.4g} µm from where it is, ({x:.5g}, {y:.5g}) µm: "
-        f"x {min(xs):.5g} … {max(xs):.5g}, y {min(ys):.5g} … {max(ys):.5g} µm{focus}"
+        f"up to {far:.4g} µm from where it is, ({_um(x)}, {_um(y)}) µm: "
+        f"x {_um(min(xs))} … {_um(max(xs))}, y {_um(min(ys))} … {_um(max(ys))} µm{focus}"
     )
+
+
+def _um(place: float) -> str:
+    """A place to a nanometre.
+
+    Examples
+    --------
+    >>> _um(-1e-12), _um(1234.5)
+    ('0', '1234.5')
+    """
+    # Adding 0 turns -0.0 into 0.0.
+    return f"{round(place, 3) + 0.0:.5g}"
 
 
 def _named(fields: Sequence[Field]) -> str:

@@ -166,7 +166,9 @@ def check(config: ConfigFile, overrides: Overrides = None) -> None:
             table.add_row("shutter", shutter or "none: lasers are on for each frame alone")
         if (section := checked.section).moves():
             visited = microscope.fields[: section.visited()]
-            way = travel(visited, microscope.stood_um, revisited=section.revisited())
+            way = "none; the run stays where it is"
+            if microscope.has_stage:
+                way = travel(visited, microscope.stood_um, revisited=section.revisited())
             table.add_row("stage", way)
         if (mounting := microscope.config.mounting) is not None:
             table.add_row("camera", mounting.in_words())

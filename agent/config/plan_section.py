@@ -153,6 +153,10 @@ class PlanSection(Model):
         """Whether it moves the stage."""
         return True
 
+    def goes_only_to(self) -> int:
+        """How many of the first fields are all that it goes to; 0 where it goes elsewhere, too."""
+        return 0
+
     def focuses(self) -> bool:
         """Whether it moves the focus."""
         return False

@@ -232,6 +232,11 @@ class TimelapseConfig(TimePointsConfig):
         """Its fields, at each time point."""
         return self.fields
 
+    def goes_only_to(self) -> int:
+        """Its fields, unless it follows a drift or looks for better settings on others."""
+        follows = self.rebuilds() and self.drift == "follow"
+        return 0 if follows or self.reoptimize is not None else self.fields
+
     def refuses_places(self) -> str:
         """Unless frames are skipped, of which each field has a schedule from the first on."""
         if not self.rebuilds():

@@ -55,10 +55,7 @@ def open_microscope(
             stop=stop,
             revisited=config.section.revisited(),
         ) as microscope:
-            if config.section.moves() and not microscope.core.getXYStageDevice():
-                raise BindingError(
-                    (), f"has no XY stage, and `plan: {config.plan}` moves to its fields"
-                )
+            _check_stage(config, microscope)
             focuses = config.section.focuses() or config.focus is not None
             if focuses and not microscope.core.getFocusDevice():
                 raise BindingError(
@@ -76,6 +73,15 @@ def open_microscope(
     except BindingError as error:
         wrong = located(source, ("microscope", *error.path), str(error))
         raise noted(wrong, error) from None
+
+
+def _check_stage(config: RunConfig, microscope: Microscope) -> None:
+    """Without an XY stage a run can only stay where it is."""
+    if microscope.has_stage or not config.section.moves():
+        return
+    fields = microscope.fields[: config.section.goes_only_to()]
+    if not fields or any((one.x_um, one.y_um) != microscope.stood_um for one in fields):
+        raise BindingError((), f"has no XY stage, and `plan: {config.plan}` moves to its fields")
 
 
 def check_notify(config: RunConfig, source: Path) -> None:

@@ -121,7 +121,7 @@ def _live(config: RunConfig, name: str, value: object, camera: Camera | None) ->
     """What a setting is from now on, where nothing is searched."""
     if name not in config.adjustable():
         if name == PLACE:
-            return _place(config, value)
+            return _place(config, value, camera)
         if name == ROI:
             return regions(config, value, camera)
         _unknown(str(name), _accepted(config))
@@ -144,8 +144,12 @@ def place_axes(config: RunConfig) -> tuple[str, ...]:
     return ("x", "y", "z") if any(place.z_um is not None for place in places) else ("x", "y")
 
 
-def _place(config: RunConfig, value: object) -> dict[str, float | None]:
+def _place(
+    config: RunConfig, value: object, camera: Camera | None = None
+) -> dict[str, float | None]:
     """Where a field is that is added, within the limits of the stages with all its planes."""
+    if camera is not None and not camera.has_stage:
+        raise UserError(f"`{PLACE}`: the microscope has no XY stage")
     if why := config.refuses_places():
         raise UserError(f"`{PLACE}`: is `plan: {config.plan}`, {why}")
     scope = config.microscope

@@ -28,6 +28,11 @@ _LARGEST = 2**20
 class Camera(Protocol):
     """What says whether a camera can read a part of its frame, as `devices.Microscope` does."""
 
+    @property
+    def has_stage(self) -> bool:
+        """Whether the microscope has an XY stage."""
+        ...
+
     def roi_refusal(self, mode: str, roi: Sequence[int], changing: Collection[str]) -> str:
         """Why it cannot, for frames of a mode; empty where it can."""
         ...
@@ -44,6 +49,7 @@ class RecordedCamera:
     """
 
     whole: Mapping[str, Sequence[int]]
+    has_stage: bool = True
 
     def roi_refusal(self, mode: str, roi: Sequence[int], changing: Collection[str]) -> str:
         """Whether it is beyond the frame."""

@@ -34,7 +34,7 @@ from tests.helpers.positions import (
     scope,
     written,
 )
-from tests.helpers.runs import cut_after, recorded, run_session
+from tests.helpers.runs import Work, cut_after, recorded, run_session
 
 
 @pytest.mark.slow
@@ -164,6 +164,31 @@ def test_how_far_off_a_stage_may_be_follows_from_the_nearest_places(
     short["python_devices"]["Stage"] = faulty.device("Stage", wall_um=wall)
     result, _ = run_session(tmp_path, session={}, microscope=short, **LAPSE)
     assert result.status == ("completed" if arrives else "failed"), result.reason
+
+
+def test_without_a_stage_a_time_lapse_stays_where_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is told so where it cannot: other fields, one that a person adds, a drift."""
+    devices = {k: v for k, v in scope({})["python_devices"].items() if k != "Stage"}
+    one = {"plan": "timelapse", "timelapse": {"frames": 2, "interval_s": 0.3}}
+    work = Work(tmp_path, session={}, microscope=scope({}, python_devices=devices), **one).start()
+    work.tell(place=[3.0, 0.0])
+    assert work.ended().status == "completed", work.ended().reason
+    found = recorded(work.run)
+    assert len(found.taken) == 2 and "no XY stage" in str(found.faults)
+    follows = {"frames": 9, "interval_s": 0, "acquire": "skip", "drift": "follow"}
+    two = {"frames": 2, "interval_s": 0, "fields": 2}
+    for lapse, code in ((one["timelapse"], 0), (two, 2), (follows, 2)):
+        fields = {"rows": 1, "columns": lapse.get("fields", 1)}
+        data = faulty.config(
+            plan="timelapse",
+            timelapse=lapse,
+            microscope=scope(fields, python_devices=devices, affine=[0.02, 0, 0, 0, 0.02, 0]),
+        )
+        found_code, out, err = cli(capsys, "check", faulty.write(tmp_path / "c.yaml", data))
+        assert found_code == code, out + err
+        assert ("stays where it is" in out) if code == 0 else ("has no XY stage" in err)
 
 
 def test_every_move_passes_the_limits(tmp_path: Path) -> None:

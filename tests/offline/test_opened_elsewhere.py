@@ -58,6 +58,12 @@ def test_napari_opens_the_stored_images(run: Path, monkeypatch: pytest.MonkeyPat
         assert np.array_equal(np.asarray(layer.data), np.asarray(stored)[:, channel])
     whole = ViewerModel().open(str(run / "raw.ome.zarr"), plugin="napari-ome-zarr")
     assert len(whole) == PLACES * len(CHANNELS), "all places, from the folder that has them"
+    table = open_run(run).frames()
+    for place in range(PLACES):
+        (frame, *_) = np.flatnonzero(table["field"] == place)
+        corner = [table[axis][frame] - 0.02 * (SIDE - 1) / 2 for axis in ("y_um", "x_um")]
+        for layer in whole[place * len(CHANNELS) : (place + 1) * len(CHANNELS)]:
+            assert tuple(layer.translate)[-2:] == pytest.approx(corner), "beside each other"
 
 
 def test_bio_formats_reads_the_export(run: Path, tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def export(folder: Path, out: Path, *, images: str = "raw", overwrite: bool = Fa
     finally:
         with suppress(OSError):
             unfinished.unlink(missing_ok=True)
-    return Exported(sum(len(image.pages) for image in made), len(made))
+    return Exported(sum(len(image.pages) // image.each for image in made), len(made))
 
 
 def _measured(run: ExportedRun) -> list[Image]:

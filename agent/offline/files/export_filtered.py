@@ -74,6 +74,7 @@ def _image(series: Series, run: ExportedRun, store: FilteredFrames) -> Image:
             **notes_on(series, run.config, run.states),
             f"{NAMESPACE}/filter": {key: str(value) for key, value in said.items()},
         },
+        each=len(PAIR),
         made=PAIR[0],
         description=f"{len(unsure)} of {len(series.taken)} frames, filtered: a network's estimate "
         "and no measurement",

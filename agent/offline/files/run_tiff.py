@@ -66,6 +66,8 @@ class Image:
         From one time point to the next, where that is always the same; else 0.
     notes
         Map annotations by namespace.
+    each
+        Pages of a frame.
     made
         What was done with the measured frames, in a word; empty where nothing was.
     description
@@ -80,6 +82,7 @@ class Image:
     step_um: float | None
     interval_s: float
     notes: Mapping[str, Mapping[str, str]]
+    each: int = 1
     made: str = ""
     description: str = ""
 
