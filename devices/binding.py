@@ -126,29 +126,43 @@ def check_bindings(core: UniMMCore, config: MicroscopeConfig) -> None:
         A device, property or preset is not there, cannot be set, takes less than the config
         allows, or is set from two places.
     """
+    at: tuple[str | int, ...]
     for name, setting in config.settings.items():
         at = ("settings", name)
         if setting.group is not None:
             check_group(core, config, name)
             continue
-        device, prop = setting.device, setting.property
-        check_property(core, at, device, prop)
-        what = f"{device}.{prop}"
-        if device == "Core":
-            raise BindingError(
-                (*at, "device"), "'Core' is Micro-Manager itself; accepted: one of its devices"
-            )
-        if core.isPropertyReadOnly(device, prop):
-            raise BindingError((*at, "property"), f"{what} is read-only")
-        if core.isPropertyPreInit(device, prop):
-            raise BindingError(
-                (*at, "property"), f"{what} can only be set before the device is initialized"
-            )
+        _check_settable(core, at, setting)
         _check_values(core, at, setting)
+    if (dog := config.watchdog) is not None:
+        at, setting = ("watchdog",), dog.as_setting()
+        _check_settable(core, at, setting)
+        if opens_shutter(core, dog.device, dog.property):
+            raise BindingError(at, f"{dog.where()} opens a shutter, which only frames do")
+        try:
+            _check_values(core, at, setting)
+        except BindingError as error:
+            raise BindingError((*at, "values"), str(error)) from None
     _check_exposure(core, config)
     if (clock := config.clock) is not None:
         check_property(core, ("clock",), clock.device, clock.property)
     check_owners(core, config)
+
+
+def _check_settable(core: UniMMCore, at: tuple[str | int, ...], setting: SettingConfig) -> None:
+    """Check that there is such a property, and that it can be set while the device works."""
+    device, prop = setting.device, setting.property
+    check_property(core, at, device, prop)
+    if device == "Core":
+        raise BindingError(
+            (*at, "device"), "'Core' is Micro-Manager itself; accepted: one of its devices"
+        )
+    if core.isPropertyReadOnly(device, prop):
+        raise BindingError((*at, "property"), f"{device}.{prop} is read-only")
+    if core.isPropertyPreInit(device, prop):
+        raise BindingError(
+            (*at, "property"), f"{device}.{prop} can only be set before the device is initialized"
+        )
 
 
 def _check_values(core: UniMMCore, at: tuple[str | int, ...], setting: SettingConfig) -> None:

@@ -31,6 +31,7 @@ from devices.sources import (
     Structure,
     VirtualStedConfig,
 )
+from devices.watchdog import WatchdogConfig
 
 __all__ = [
     "NO_SHUTTER",
@@ -51,6 +52,7 @@ __all__ = [
     "Structure",
     "Value",
     "VirtualStedConfig",
+    "WatchdogConfig",
 ]
 
 _KINDS_OF_EXPOSURE = ("dwell_time", "camera_ms", "camera")
@@ -243,6 +245,11 @@ class MicroscopeConfig(Model):
     )
     clock: PropertyBinding | None = Field(
         None, description="simulated time (s), set instead of waited for"
+    )
+    watchdog: WatchdogConfig | None = Field(
+        None,
+        description="a property that is written again and again while a run works; without that "
+        "the controller goes dark",
     )
     timeout_s: float = Field(
         30.0, gt=0, description="a frame that takes this much longer than its exposure has hung"

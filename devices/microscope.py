@@ -37,6 +37,7 @@ from devices.sending import LOCKED, NOWHERE_UM, PATIENCE, ROI, STAGES
 from devices.shot import Plane, Shot
 from devices.stages import check_moves, where_it_stands, with_stages
 from devices.system_state import SystemState
+from devices.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from pymmcore_plus.core._sequencing import SequencedEvent
@@ -78,6 +79,8 @@ class Microscope:
         Whether a run takes z-stacks: shots without a plane have the focus put back.
     autofocus
         The autofocus device, and the lock of its continuous focus.
+    watchdog
+        What has to be fed while it may be lit; None where there is none.
     clock
         That of a simulated sample.
     has_stage
@@ -114,9 +117,12 @@ class Microscope:
         self.loose: tuple[Loose, ...] = tuple(held.lights.loose())
         self._pixel_size = PixelSize(core, config, float(core.getPixelSizeUm()))
         self.contradiction: str | None = None
-        self.state = SystemState(
-            core, [one.address() for one in (*config.settings.values(), *config.constant.values())]
-        )
+        own = [one.address() for one in (*config.settings.values(), *config.constant.values())]
+        self.watchdog: Watchdog | None = None
+        if (dog := config.watchdog) is not None:
+            self.watchdog = Watchdog(core, dog)
+            own.append((dog.device, dog.property))
+        self.state = SystemState(core, own)
         bound = {s.address(): (n, s) for n, s in config.settings.items()}
         guard = partial(check_event, config, bound)
         self._engine = engine = StrictEngine(core, config, guard, held.gate)

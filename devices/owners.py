@@ -23,7 +23,8 @@ def check_once(config: MicroscopeConfig) -> None:
     Raises
     ------
     BindingError
-        Two settings are bound to one, or `properties` sets what a setting is bound to.
+        Two settings are bound to one, or `properties` sets what a setting or the watchdog is bound
+        to.
     """
     bound: dict[_Property, str] = {}
     for name, setting in config.settings.items():
@@ -35,7 +36,7 @@ def check_once(config: MicroscopeConfig) -> None:
                 f"{setting.where()} is the setting {bound[what]!r} already; one setting a {one}",
             )
         bound[what] = name
-    fixed = set()
+    fixed, dog = set(), config.watchdog
     for i, entry in enumerate(config.properties):
         what = (entry.device, entry.property)
         if what in bound:
@@ -46,7 +47,15 @@ def check_once(config: MicroscopeConfig) -> None:
             )
         if what in fixed:
             raise BindingError(("properties", i), f"{'.'.join(what)} is set twice")
+        if dog is not None and what == (dog.device, dog.property):
+            raise BindingError(
+                ("properties", i), f"{dog.where()} is the watchdog, which alone writes it"
+            )
         fixed.add(what)
+    if dog is not None and (what := (dog.device, dog.property)) in bound:
+        raise BindingError(
+            ("watchdog",), f"{dog.where()} is the setting {bound[what]!r}, which alone sets it"
+        )
 
 
 def check_owners(core: UniMMCore, config: MicroscopeConfig) -> None:
@@ -82,6 +91,8 @@ def _claims(core: UniMMCore, config: MicroscopeConfig) -> Iterator[tuple[_Path, 
         yield ("properties", i), f"`properties.{i}`", (entry.device, entry.property)
     if (clock := config.clock) is not None:
         yield ("clock",), "`clock`", (clock.device, clock.property)
+    if (dog := config.watchdog) is not None:
+        yield ("watchdog",), "`watchdog`", (dog.device, dog.property)
 
 
 def _set_by(core: UniMMCore, setting: SettingConfig) -> Iterator[_Property]:

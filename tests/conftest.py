@@ -178,6 +178,14 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> None:
             )
 
 
+@pytest.fixture(scope="session", autouse=True)
+def tired() -> Iterator[None]:
+    """No process for each of hundreds of runs keeps the computer awake."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("agent.run.awake._commands", list)
+        yield
+
+
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A device that hangs is waited for by tenths of a second."""

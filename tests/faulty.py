@@ -286,6 +286,54 @@ class Shutter(ShutterDevice):
         self.open = bool(open)
 
 
+class Controller(GenericDevice):
+    """What switches lasers off, for good, if its `Alive` is not written in time while it counts.
+
+    Parameters
+    ----------
+    trips_s
+        How long it waits (s).
+    hangs_at, fails_at
+        Writing, counted from 0, that never comes back until `released`, or from which on all fail.
+    """
+
+    released = threading.Event()
+
+    def __init__(
+        self, trips_s: float = 1.0, hangs_at: int | None = None, fails_at: int | None = None
+    ) -> None:
+        super().__init__()
+        self._trips_s, self._hangs_at, self._fails_at = trips_s, hangs_at, fails_at
+        type(self).released = threading.Event()
+        self.fed: list[tuple[float, int]] = []
+        """(monotonic time in s, value) of all that was written."""
+        self._tripped = False
+        self.register_property(
+            "Alive",
+            property_type=int,
+            limits=(0, 9),
+            getter=lambda controller: controller.fed[-1][1] if controller.fed else 0,
+            setter=lambda controller, value: controller.take(int(value)),
+        )
+        self.register_property("Serial", default_value="7", is_read_only=True)
+        made.setdefault(type(self).__name__, []).append(self)
+
+    def take(self, value: int) -> None:
+        number = len(self.fed)
+        if number == self._hangs_at:
+            type(self).released.wait(600)
+        if self._fails_at is not None and number >= self._fails_at:
+            raise RuntimeError("the controller's cable is out")
+        self._tripped = self.tripped
+        self.fed.append((time.monotonic(), value))
+
+    @property
+    def tripped(self) -> bool:
+        """Whether it has switched all off; a value of 0 has it count no further."""
+        late = bool(self.fed) and time.monotonic() - self.fed[-1][0] > self._trips_s
+        return self._tripped or (late and self.fed[-1][1] != 0)
+
+
 def energy_j(laser: Laser, shutter: Shutter | None) -> float:
     """Light (J) that left a laser of mW through a shutter, or through none, by their own logs."""
     powers = laser.gave

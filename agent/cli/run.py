@@ -56,6 +56,7 @@ def run(
         checked = load(config, lines)
         from agent.record.folder import begun_folder
         from agent.run import Session, guarded, open_microscope
+        from agent.run.estimate import check_disk, expect
         from agent.ui.view.serve import viewed
 
         place = page.place.check()
@@ -65,6 +66,7 @@ def run(
             open_microscope(checked, config, seen) as microscope,
             begun_folder(checked, Path(), folder) as made,
         ):
+            say(f"disk: {check_disk(checked, expect(checked, microscope), config, folder)}")
             session = Session(checked, config, made, microscope=microscope, guard=guard)
             with viewed(made, place, say, show=page.show) if view else nullcontext():
                 _work(session)
@@ -125,6 +127,7 @@ def check(config: ConfigFile, overrides: Overrides = None) -> None:
     from agent.plans.build import build_plan
     from agent.record.summary import MEASURED, origin_of
     from agent.run import open_microscope
+    from agent.run.awake import NOT_KEPT, kept_awake
     from agent.run.estimate import check_disk, check_light, check_parts, expect
     from agent.run.together import foreseen
     from devices.travel import travel
@@ -133,7 +136,7 @@ def check(config: ConfigFile, overrides: Overrides = None) -> None:
     with interrupts() as seen, open_microscope(checked, config, seen) as microscope:
         expected = expect(checked, microscope)
         check_light(checked, expected, config)
-        free = check_disk(checked, expected, config)
+        disk = check_disk(checked, expected, config)
         table = Table(show_header=False, box=None)
         origin = origin_of(checked, {"simulated": microscope.simulated})
         table.add_row("plan", checked.plan + ("" if origin == MEASURED else f" ({origin})"))
@@ -156,14 +159,20 @@ def check(config: ConfigFile, overrides: Overrides = None) -> None:
         if expected.exposure_s and expected.duration_s and expected.bytes:
             table.add_row("duration", f"at least {_span(*expected.duration_s, 's')}")
             table.add_row("light on for", _span(*expected.exposure_s, "s"))
-            table.add_row("disk", f"{expected.bytes / 1e6:.1f} MB, {free / 1e9:.3g} GB are free")
             for laser, (low, high) in (expected.dose_J or {}).items():
                 budget = checked.dose.budget_J.get(laser)
                 note = f" (budget {budget:g} J)" if budget else ""
                 table.add_row(f"{laser} dose", _span(low, high, "J") + note)
+        table.add_row("disk", disk)
+        with kept_awake() as awake:
+            table.add_row("kept awake", f"by {awake}" if awake else NOT_KEPT)
         if microscope.config.light:
             shutter = microscope.core.getShutterDevice()
             table.add_row("shutter", shutter or "none: lasers are on for each frame alone")
+        if (dog := checked.microscope.watchdog) is not None:
+            fed = " and ".join(map(str, dog.values))
+            rest = "" if dog.rest is None else f"; {dog.rest} at the end"
+            table.add_row("watchdog", f"{dog.where()} = {fed}, every {dog.every_s:g} s{rest}")
         if (section := checked.section).moves():
             visited = microscope.fields[: section.visited()]
             way = "none; the run stays where it is"

@@ -51,6 +51,7 @@ def _summary_lines(summary: dict[str, Any], flagged: str) -> list[str]:
     lines += [_told_line(told) for told in summary["told"]]
     lines += [_command_line(command) for command in summary["commands"]]
     lines += [f"{'why' if not at else '':<11}{line}" for at, line in enumerate(summary["why"])]
+    lines += [f"clock      {clock['what']}, noticed {clock['at']}" for clock in summary["clock"]]
     lines += [f"fault      {fault['what']}" for fault in summary["faults"]]
     if (safe := summary["safe_state"]) is not None:
         state = "read back as it should be," if safe["ok"] else "NOT SAFE"

@@ -47,6 +47,7 @@ Kind = Literal[
     "late",  # a time point came too late: by how much, and the consequence
     "cut",  # pixels of a frame were lost with the power: it and all that follows is void
     "pause",  # it stands still in the dark, or continues
+    "clock",  # the computer slept, its clock was set, or local time changed
     "fault",
     "safe_state",
     "end",  # the session is over: status and why

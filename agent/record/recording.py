@@ -90,6 +90,8 @@ class Recording:
         What its sessions were told, in order: {id, by, at, told, read, refused}.
     late
         Time points that came too late, in order: {due, at_s, by_s, policy, points, frames}.
+    clock
+        What happened to the computer's clocks, in order: {event, by_s, what, at}.
     focused
         What its autofocus device found, by the number of the search.
     rebuilt
@@ -106,6 +108,7 @@ class Recording:
     told: list[dict[str, Any]] = field(default_factory=list)
     commands: list[dict[str, Any]] = field(default_factory=list)
     late: list[dict[str, Any]] = field(default_factory=list)
+    clock: list[dict[str, Any]] = field(default_factory=list)
     focused: dict[int, dict[str, Any]] = field(default_factory=dict)
     rebuilt: dict[int, dict[str, Any]] = field(default_factory=dict)
     tuned: list[dict[str, Any]] = field(default_factory=list)
@@ -161,6 +164,8 @@ class Recording:
             pass  # a plan does not know of it
         elif entry.kind == "late":
             self.late.append(data)
+        elif entry.kind == "clock":
+            self.clock.append({**data, "at": entry.at})
         elif entry.kind == "autofocus":
             self.focused[data["number"]] = data
         elif entry.kind == "rebuilt":

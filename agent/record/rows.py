@@ -79,6 +79,7 @@ class _Run(TypedDict):
     whole: NotRequired[dict[str, tuple[Count, Count]]]
     state: NotRequired[_State]
     code: NotRequired[dict[str, _Code]]
+    awake: NotRequired[str | None]
 
 
 @row
@@ -314,6 +315,13 @@ class _Pause(TypedDict):
 
 
 @row
+class _Clock(TypedDict):
+    event: str
+    by_s: Finite
+    what: str
+
+
+@row
 class _Fault(TypedDict):
     what: str
     policy: str
@@ -342,6 +350,7 @@ _KINDS: dict[str, TypeAdapter[Any]] = {
     "late": TypeAdapter(_Late),
     "cut": TypeAdapter(_Cut),
     "pause": TypeAdapter(_Pause),
+    "clock": TypeAdapter(_Clock),
     "fault": TypeAdapter(_Fault),
     "safe_state": TypeAdapter(_SafeState),
     "end": TypeAdapter(_End),

@@ -75,6 +75,7 @@ def summary_of(folder: Path, config: RunConfig, recording: Recording) -> dict[st
             "seconds": sum(one["by_s"] for one in recording.late if one["policy"] == "shift"),
             "skipped": sum(one["points"] for one in recording.late),
         },
+        "clock": recording.clock,
         "lapse": _lapse(config, recording),
         "reoptimized": recording.notes_on(REOPTIMIZED) if config.section.reoptimizes() else None,
         "objective": shown.as_dict() if (shown := config.objective()) is not None else None,

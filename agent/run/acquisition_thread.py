@@ -6,7 +6,7 @@ import threading
 
 from agent.run.loop import Loop
 from agent.run.parts import RunParts
-from agent.run.pause import CommandHandler, StopTold
+from agent.run.pause import CommandHandler, Stopped
 
 
 class AcquisitionThread(threading.Thread):
@@ -31,7 +31,7 @@ class AcquisitionThread(threading.Thread):
         try:
             self.loop.run()
         except BaseException as error:
-            if self.error is None or isinstance(self.error, StopTold):
+            if self.error is None or isinstance(self.error, Stopped):
                 self.error = error
 
     def join(self, timeout: float | None = None) -> None:

@@ -75,9 +75,10 @@ class Clock:
         frames = [taken.frame for taken in recording.taken.values()]
         age_s = max((frame["time_s"] for frame in frames), default=0.0)
         if recording.sessions:
-            # The wall's clock may have been set back; no frame is older than one before it.
             born = datetime.fromisoformat(recording.sessions[0]["at"])
-            age_s = max(age_s, (datetime.now(UTC) - born).total_seconds())
+            set_s = sum(one["by_s"] for one in recording.clock if one["event"] == "jump")
+            # It may have been set between two sessions; no frame is older than one before it.
+            age_s = max(age_s, (datetime.now(UTC) - born).total_seconds() - set_s)
         return cls(
             simulated_s,
             # In runs of earlier versions the two were one.

@@ -8,7 +8,7 @@ from typing import Literal
 
 from agent.record.anchor import FolderGone
 from agent.record.dose import BudgetReached
-from agent.run.pause import StopTold
+from agent.run.pause import Stopped
 from devices.errors import DeviceFault
 
 Status = Literal["completed", "stopped", "interrupted", "failed"]
@@ -33,7 +33,7 @@ def status_of(
     reason: str, cause: BaseException | None, finished: bool, done: int, planned: int | None
 ) -> Status:
     """How a session ended, from why it stopped waiting and what its thread ended with."""
-    if isinstance(cause, BudgetReached | StopTold):
+    if isinstance(cause, BudgetReached | Stopped):
         return "stopped"
     if cause is not None:
         return "failed"
@@ -46,6 +46,6 @@ def why_of(reason: str, cause: BaseException | None) -> str:
     """The same in words."""
     if cause is None:
         return reason
-    if isinstance(cause, DeviceFault | BudgetReached | StopTold | FolderGone):
+    if isinstance(cause, DeviceFault | BudgetReached | Stopped | FolderGone):
         return str(cause)
     return f"{type(cause).__name__}: {cause}"

@@ -6,16 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from shutil import disk_usage
 
 from agent.config import RunConfig
-from agent.config.reading import located
+from agent.config.reading import UserError, located
 from agent.record.dose import ROUNDING
+from agent.run.space import FILTERED_BYTES, free_bytes, in_words
 from devices.config import Value
 from devices.microscope import Microscope
-
-_FILTERED_BYTES = 8
-"""Of a pixel of a filtered frame: its value and its deviation, in single precision."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,24 +91,41 @@ def check_light(config: RunConfig, expected: Expected, source: Path) -> None:
                 )
 
 
-def check_disk(config: RunConfig, expected: Expected, source: Path) -> int:
-    """Check that the frames fit where runs are stored; returns the free space there (bytes).
+def check_disk(
+    config: RunConfig, expected: Expected, source: Path, folder: Path | None = None
+) -> str:
+    """Check that the frames fit where they are to be stored.
+
+    Parameters
+    ----------
+    config, source
+        What to do, and the file that says so.
+    expected
+        What to expect of it.
+    folder
+        The run's; in the config's `runs` if absent.
+
+    Returns
+    -------
+    str
+        How much the run needs, and what is free.
 
     Raises
     ------
     UserError
         They do not.
     """
-    place = config.runs.absolute()
-    place = next(folder for folder in (place, *place.parents) if folder.exists())
-    free = disk_usage(place).free
-    if (needed := expected.bytes or 0) > free:
-        raise located(
-            source,
-            ("runs",),
-            f"the run needs {needed / 1e9:.3g} GB, and {place} has {free / 1e9:.3g} GB left",
-        )
-    return free
+    place = folder or config.runs
+    free = free_bytes(place)
+    needed = "no fixed size" if expected.bytes is None else in_words(expected.bytes)
+    if free is None:
+        return f"{needed}; nobody can say how much is free"
+    if (expected.bytes or 0) > free:
+        what = f"the run needs {needed}, and the disk of {place} has {in_words(free)} left"
+        if folder is not None:
+            raise UserError(f"{source}: {what}")
+        raise located(source, ("runs",), what)
+    return f"{needed}, {in_words(free)} are free"
 
 
 def expect(config: RunConfig, microscope: Microscope) -> Expected:
@@ -152,7 +166,7 @@ def expect(config: RunConfig, microscope: Microscope) -> Expected:
             for laser, joules in config.microscope.dose_j(settings, pixels).items():
                 dose[laser][edge] += count * joules
         each_bytes = depth * microscope.frames_a_shot
-        each_bytes += _FILTERED_BYTES if mode in config.filtered_modes() else 0
+        each_bytes += FILTERED_BYTES if mode in config.filtered_modes() else 0
         disk += counts[-1] * each_bytes * pixels
     if plan.rebuilds():
         disk += points * depth * _pixels(config, microscope, modes[0])

@@ -9,8 +9,12 @@ from agent.steering.inbox import SessionInbox
 from agent.workers.filter import Filtering
 
 
-class StopTold(Exception):
-    """A person told the run to stop; that is no failure."""
+class Stopped(Exception):
+    """The run is to end before its plan does; that is no failure."""
+
+
+class StopTold(Stopped):
+    """A person told it to."""
 
 
 class Pause:

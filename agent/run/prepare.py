@@ -65,6 +65,7 @@ def prepare(
     progress: Progress,
     *,
     accept_changes: bool = False,
+    awake: str | None = None,
 ) -> AcquisitionThread:
     """Everything a session needs, its thread not started yet.
 
@@ -82,6 +83,8 @@ def prepare(
         Brought up to date with what earlier sessions left, and told of every ledger entry.
     accept_changes
         Continue with other weights than those that the run was begun with.
+    awake
+        What keeps the computer awake.
 
     Raises
     ------
@@ -95,7 +98,9 @@ def prepare(
         plan = plan_of(make_plan)
         code = code_of(config, plan)
         check_origins(folder, recording, plan, code, beside.weights, accept=accept_changes)
-        return _prepared(config, folder, microscope, make_plan, beside, progress, ledger, recording)
+        return _prepared(
+            config, folder, microscope, make_plan, beside, progress, ledger, recording, awake
+        )
     except BaseException:
         ledger.close()
         raise
@@ -110,6 +115,7 @@ def _prepared(
     progress: Progress,
     ledger: Ledger,
     recording: Recording,
+    awake: str | None,
 ) -> AcquisitionThread:
     _check_cameras(folder, config.microscope.camera_channels, recording)
     microscope.stacks = config.section.planes() != (None,)
@@ -152,6 +158,7 @@ def _prepared(
             "state": microscope.state.whole(),
             "whole": {mode: list(size) for mode, size in microscope.whole.items()},
             "code": code_of(config, plan_of(make_plan)),
+            "awake": awake,
         },
     )
     progress.skipped = sum(late["frames"] for late in recording.late)

@@ -22,12 +22,13 @@ from agent.record.anchor import FolderGone
 from agent.record.filtered import By
 from agent.record.filtered_frames import FilteredFrames
 from agent.record.folder import REPORT, lock
-from agent.record.journal import Journal
 from agent.record.ledger import FILE as LEDGER
 from agent.record.planned import PlannedFrames
 from agent.record.reconstructed_stacks import movies
 from agent.run import ending
 from agent.run.acquisition_thread import AcquisitionThread
+from agent.run.attendants import Attendants
+from agent.run.awake import kept_awake
 from agent.run.ending import Result, Status
 from agent.run.guard import Guard
 from agent.run.heartbeat import Heartbeat
@@ -38,7 +39,6 @@ from agent.run.signals import Interrupts, interrupts
 from agent.run.supervisor import Supervisor, Watch
 from agent.ui.report import live_page
 from agent.workers.filter_process import Restore
-from agent.workers.notify import NOTIFY, Notifier, targets
 from agent.workers.rebuild_process import Interpolate
 from agent.workers.score import Compute
 from agent.workers.start import Processes, processes
@@ -139,11 +139,12 @@ class Session:
         taken = lock(self.folder)
         try:
             with interrupts() as seen, ExitStack() as open_:
+                awake = open_.enter_context(kept_awake())
                 beside = self._begin_beside(open_, seen)
                 microscope = open_.enter_context(self._opened(seen))
                 if self._guard is not None:
                     self._guard.ready()
-                return self._locked(microscope, beside, seen, watch)
+                return self._locked(microscope, beside, seen, watch, awake)
         finally:
             taken.release()
 
@@ -185,6 +186,7 @@ class Session:
         beside: Processes,
         seen: Interrupts,
         show: Callable[[Progress], None],
+        awake: str | None,
     ) -> Result:
         # Values read on opening belong to the run: its fields stay where they are, wherever the
         # stage is when the run is resumed.
@@ -201,17 +203,22 @@ class Session:
             beside,
             self.progress,
             accept_changes=self._accept_changes,
+            awake=awake,
         )
         if self._guard is not None:
             self._guard.watch(self.folder)
-        notifier = self._notifier(work.parts.journal)
-        pulse = notifier.pulse if notifier else lambda: None
-        beat = Heartbeat(self.folder, self.progress, work.parts.gate, pulse)
-        watch = Watch(show, work.parts.journal)
+        journal = work.parts.journal
+        attendants = Attendants(
+            self.config, microscope, journal, self.progress, lambda: self._place(work)
+        )
+        beat = Heartbeat(self.folder, self.progress, work.parts.gate, attendants.pulse)
+        watch = Watch(show, journal)
         reason = "failed"
         cause: BaseException | None = None
         try:
-            reason = Supervisor(work, seen, watch, self.progress, beat, self._guard).run()
+            reason = Supervisor(
+                work, seen, watch, self.progress, beat, attendants, self._guard
+            ).run()
             # An error of a thread that is cut off below is no cause but a consequence.
             cause = work.error
         except Exception as error:
@@ -222,31 +229,19 @@ class Session:
             work.join(ending.LET_GO_S)
             refused = None if work.is_alive() else microscope.shut_down(reason)
             safe = microscope.make_safe(reason)  # the thread may have lit something in between
+            attendants.dark()
             result = self._finish(work, safe, refused, reason, cause, seen, beat)
-            microscope.close(reason, hung=work.is_alive())
+            microscope.close(reason, hung=work.is_alive() or attendants.hangs)
             if not microscope.closed:
                 result = replace(result, thread_left=True)
             elif self._guard is not None:
                 self._guard.end()  # from here on the microscope may be another's
             finish = not work.is_alive() and reason != "failed"
-            self._finish_beside(work, result.status, seen, watch, beat, finish=finish)
-            if notifier is not None:
-                notifier.close(lambda: not seen.now)
+            self._finish_beside(work, result.status, seen, watch, beat, attendants, finish=finish)
+            attendants.close(lambda: not seen.now)
             with suppress(sqlite3.Error):
-                work.parts.journal.close()
+                journal.close()
         return result
-
-    def _notifier(self, journal: Journal) -> Notifier | None:
-        """What sends messages, if anybody is to be told."""
-        if (asked := self.config.notify) is None:
-            return None
-
-        def failed(why: str) -> None:
-            journal.fault(f"a message did not leave: {why}", "go on", part=NOTIFY)
-
-        notifier = Notifier(asked, self.folder.name, targets(asked), failed)
-        journal.listen(notifier.hear)
-        return notifier
 
     def _finish(
         self,
@@ -319,6 +314,7 @@ class Session:
         seen: Interrupts,
         watch: Watch,
         beat: Heartbeat,
+        attendants: Attendants,
         *,
         finish: bool,
     ) -> None:
@@ -333,7 +329,7 @@ class Session:
             if seen.suspended:
                 seen.suspend()
             beat.keep(status)
-            return seen.count == before
+            return seen.count == before and not attendants.scarce
 
         # A second Ctrl-C means everything, and SIGTERM leaves no time.
         finish = finish and seen.count < 2 and seen.name in ("", "SIGINT")

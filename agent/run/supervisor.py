@@ -6,6 +6,7 @@ even while that thread is busy.
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import time
 from collections.abc import Callable
@@ -13,11 +14,13 @@ from contextlib import suppress
 
 from agent.record.journal import Journal
 from agent.run.acquisition_thread import AcquisitionThread
+from agent.run.attendants import Attendants
 from agent.run.guard import Guard
 from agent.run.heartbeat import Heartbeat
-from agent.run.pause import StopTold
+from agent.run.pause import Stopped
 from agent.run.progress import Progress
 from agent.run.signals import Interrupts
+from agent.run.time_watch import TimeWatch
 from devices.errors import DeviceFault
 
 _TICK_S = 0.05
@@ -69,6 +72,8 @@ class Supervisor:
         Shows progress.
     progress, heartbeat
         Of the session.
+    attendants
+        They say when the run is to end for what is beside it.
     guard
         Replaced if its process dies; None where there is none.
     """
@@ -80,11 +85,14 @@ class Supervisor:
         watch: Watch,
         progress: Progress,
         heartbeat: Heartbeat,
+        attendants: Attendants,
         guard: Guard | None = None,
     ) -> None:
         self._work, self._seen, self._watch = work, seen, watch
         self._progress, self._heartbeat = progress, heartbeat
-        self._guard = guard
+        self._guard, self._attendants = guard, attendants
+        self._clocks = TimeWatch()
+        self._woke = -math.inf
 
     def run(self) -> str:
         """Wait for the acquisition thread, or for a reason not to.
@@ -98,6 +106,10 @@ class Supervisor:
         self._await_filter()
         if seen.asked:
             self._stop()
+        else:
+            self._attendants.begin()
+            if (trouble := self._attendants.trouble()) is not None:
+                self._stop(trouble)
         work.start()
         suspending = paused = False
         while work.is_alive():
@@ -109,7 +121,7 @@ class Supervisor:
             self._heartbeat.keep("running")
             if self._guard is not None and (what := self._guard.check()) is not None:
                 work.parts.journal.fault(what, "go on", part="guard")
-            failure = work.parts.failure
+            failure = work.parts.failure or self._attendants.trouble()
             if failure is not None and not work.asked_to_stop:
                 self._stop(failure)
             if seen.count == 1 and not work.asked_to_stop:
@@ -118,19 +130,22 @@ class Supervisor:
                 self._watch(self._progress)  # the loop may end before the next turn
             if seen.count > 1:
                 return seen.name
-            if seen.suspended and not suspending:
+            # What was on its way when the computer fell asleep is made dark, and set anew.
+            if (seen.suspended or self._slept()) and not suspending:
                 suspending, paused = True, loop.pausing
                 loop.pause()
             if suspending and loop.standing:
-                seen.suspend()
+                if seen.suspended:
+                    seen.suspend()
                 suspending = False
                 if not paused:
                     loop.resume()
             deadline = loop.deadline
-            if deadline is not None and time.monotonic() > deadline:
+            # On some systems the clock went on while all devices slept.
+            if deadline is not None and time.monotonic() > max(deadline, self._woke + self._limit):
                 work.error = self._hung()
                 return "hung"
-        if loop.finished and isinstance(work.error, StopTold):
+        if loop.finished and isinstance(work.error, Stopped):
             work.error = None  # it came to its end before it could be stopped
         if seen.count and not loop.finished:
             return seen.name
@@ -144,6 +159,7 @@ class Supervisor:
         while not self._seen.count and not filtering.ready.wait(_TICK_S):
             self._progress.doing = "warming the filter up"
             self._watch(self._progress)
+            self._heartbeat.keep("running")
             self._work.heed()
             if self._seen.suspended:  # nothing is lit yet
                 self._seen.suspend()
@@ -151,6 +167,21 @@ class Supervisor:
                 return
         if self._seen.count or filtering.failure is not None:
             self._stop(filtering.failure)
+
+    def _slept(self) -> bool:
+        """Note what happened to the clocks; whether the computer slept."""
+        slept = False
+        for event in self._clocks.look():
+            self._work.parts.journal.add("clock", event.as_dict())
+            slept = slept or event.event == "sleep"
+        if slept:
+            self._woke = time.monotonic()
+        return slept
+
+    @property
+    def _limit(self) -> float:
+        """How long a device has after a sleep (s)."""
+        return self._work.loop.microscope.config.timeout_s
 
     def _stop(self, error: Exception | None = None) -> None:
         """Have the loop end behind the frame under way, with an error or without."""

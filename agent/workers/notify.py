@@ -167,6 +167,8 @@ def _news(kind: str, data: dict[str, Any]) -> list[tuple[str, str, str, str]]:
             return [("focus", "focus", "focus lost", data["what"])]
         title = f"fault, {data['policy']}"
         return [("fault", f"{part} {data['policy']}", title, data["what"])]
+    if kind == "clock" and data["event"] == "sleep":
+        return [("fault", "sleep", "fault, go on", data["what"])]
     if kind == "note" and data["topic"] == SOUGHT and not data["data"]["found"]:
         return [("focus", "focus", "focus lost", "a search for the focus found none")]
     return []

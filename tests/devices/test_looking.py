@@ -348,9 +348,9 @@ def test_check_looks_at_the_disk(
 ) -> None:
     file = faulty.write(tmp_path / "c.yaml", faulty.config())
     left = shutil.disk_usage(tmp_path)._replace(free=20_000)
-    monkeypatch.setattr("agent.run.estimate.disk_usage", lambda place: left)
+    monkeypatch.setattr("agent.run.space.shutil.disk_usage", lambda place: left)
     code, _, err = faulty.cli(capsys, "check", file)
-    assert code == 2 and "`runs`" in err and "GB left" in err
+    assert code == 2 and "`runs`" in err and "20.0 kB left" in err
 
 
 def test_an_exposure_setting_must_be_in_ms() -> None:
