@@ -104,9 +104,9 @@ def _microscope(cfg: str) -> tuple[MicroscopeConfig, Path]:
 
 
 def through_imspector(host: str) -> MicroscopeConfig:
-    """An Abberior microscope of which nothing is known yet."""
+    """An Abberior microscope of which nothing is known yet, and which is only asked."""
     return MicroscopeConfig(
-        imspector=ImspectorConfig(host=host),
+        imspector=ImspectorConfig(host=host, rescue=True),
         pixel_size_nm=1,
         exposure=ExposureConfig(camera_ms=1),
     )
@@ -116,7 +116,10 @@ def _starter(core: UniMMCore, cfg: str, config: MicroscopeConfig, starter: Path)
     """The starter config, whose paths start where it is written to."""
     named = {key: value for key, value in as_data(config).items() if key in _SOURCES}
     if config.imspector is not None:
-        named["imspector"] = config.imspector.model_dump(exclude_defaults=True) or {"host": ""}
+        # That light may end early is a person's own decision.
+        asked = None if _is_config(Path(cfg)) else {"rescue"}
+        told = config.imspector.model_dump(exclude_defaults=True, exclude=asked)
+        named["imspector"] = told or {"host": ""}
     # A path is short where the file lies beside what it names, and whole elsewhere.
     here = starter.parent.absolute()
     for place, key in ((named, "cfg"), (named, "modules"), (named.get("replay", {}), "file")):

@@ -11,8 +11,13 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from devices.imspector.calls import Calls, NoReply, said
+from devices.imspector.errors import NotOpen, NotTaken
 from devices.imspector.layouts import Layout, layout_of
-from devices.imspector.scanning import Scanning, Unasked, frame_of, stacks_of
+from devices.imspector.locks import Locks
+from devices.imspector.scanning import Scanning, Unasked
+from devices.imspector.stacks import frame_of, stacks_of
+from devices.imspector.starts import Starts
+from devices.imspector.target import Target, until
 from devices.imspector.values import Parameters, Values, ValueTree, rounded, same
 
 if TYPE_CHECKING:
@@ -26,14 +31,6 @@ _POLL_S = 0.02
 _WATCH_S = 0.1
 """Between two looks whether a scan begins late (s)."""
 _ACTIVE = "Measurement/timing/progress"
-
-
-class NotOpen(RuntimeError):
-    """The measurement is not open in Imspector, so that nothing of it can be scanned."""
-
-
-class NotTaken(RuntimeError):
-    """A value was set, and something else was read back."""
 
 
 class Imspector:
@@ -66,20 +63,19 @@ class Imspector:
         self._config, self._connect, self._module, self._clock = config, connect, module, clock
         self.calls = Calls(config.reply_s)
         self._application: Any = None
-        self._measurement: Any = None
-        self._locks: list[Any] = []
-        self._hands_off, self._closed = False, False
-        self._name = config.measurement
+        self._locks = Locks(self.calls)
+        self._hands_off = False
+        self._target = Target(self.calls, config, clock)
         self._lost, self._adrift = False, False
         self._scans = Scanning(self.calls, clock, config.reply_s, self._ask_scanning)
-        self._told: Sequence[tuple[Callable[..., None], int]] = ()
+        self._starts = Starts(self.calls, module, self._ask_scanning)
         self._reach()
         self.values = self._way()
         try:
             self._find()
             self.layout: Layout = layout_of(self.values)
         except BaseException:
-            self._part()
+            self._scans.deafen()
             raise
 
     # ------------------------------------------------------------------ opening and closing
@@ -95,88 +91,23 @@ class Imspector:
                 f"no server answers on {host or 'this computer'} ({said(error)}); accepted:"
                 " Imspector with its server on (Tools, Run Server)"
             ) from None
-        signals = getattr(self._module, "MeasurementSignal", None)
-        listen = getattr(self._application, "connect_measurement_cb", None)
-        if signals is None or listen is None:
-            return  # this version does not tell of scans; it is asked
-        mine = self._application
-
-        def begun(*_: Any) -> None:
-            if self._application is mine:  # or it is told once more, by a connection that was left
-                self._scans.on_begin()
-
-        def ended(*_: Any) -> None:
-            if self._application is mine:
-                self._scans.on_end()
-
-        self._told = ((begun, signals.beg_measurement), (ended, signals.end_measurement))
-        for told, signal in self._told:
-            self.calls("be told of scans", partial(listen, told, signal))
+        self._starts.application = self._application
+        self._scans.listen(self._application, self._module)
 
     def _find(self) -> None:
-        """Find the measurement that is driven."""
-        if self._name is None:
-            try:
-                self._measurement = self.calls("measurement", self._application.active_measurement)
-            except NoReply:
-                raise
-            except RuntimeError as error:
-                raise NotOpen(f"no measurement is open in Imspector: {said(error)}") from None
-            self._name = str(self.calls("its name", self._measurement.name))
-        else:
-            self._measurement = self._named(self._name)
-        if (wanted := self._config.configuration) is not None:
-            self._activate(wanted)
-
-    def _named(self, name: str) -> Any:
-        names = list(self.calls("measurements", self._application.measurement_names))
-        if name not in names:
-            there = ", ".join(map(str, names)) or "none"
-            raise NotOpen(f"measurement {name!r} is not open in Imspector; there is {there}")
-        found = self.calls("measurement", lambda: self._application.measurement(name))
-        self.calls("activate", lambda: self._application.activate(found))
-        return found
-
-    def _activate(self, wanted: str) -> None:
-        """Activate a configuration, and wait until it is: that takes effect late."""
-        measurement = self._measurement
-        names = list(self.calls("configurations", measurement.configuration_names))
-        if wanted not in names:
-            raise RuntimeError(f"no configuration {wanted!r}; there is {', '.join(names)}")
-
-        def active() -> str:
-            return str(self.calls("active", lambda: measurement.active_configuration().name()))
-
-        if active() == wanted:  # to activate it once more would reset how its axes are synchronized
-            return
-        self.calls("activate", lambda: measurement.activate(measurement.configuration(wanted)))
-        self._until(
-            active,
-            lambda name: name == wanted,
-            f"configuration {wanted!r}",
-        )
+        """Find what is driven."""
+        self._target.find(self._application)
+        self._starts.measurement = self._target.measurement
 
     def _way(self) -> Values:
         if hasattr(self._application, "value_at"):
             return ValueTree(lambda: self._application, self.calls)
-        return Parameters(lambda: self._measurement, self.calls)
+        return Parameters(lambda: self._target.measurement, self.calls)
 
     def hands_off(self) -> None:
         """Keep the people at the PC from changing what a run controls, where Imspector can."""
         self._hands_off = True
-        acquire = getattr(self._application, "acquire_measurement_gui_lock", None)
-        if acquire is None:
-            return
-        flags = self._module.MeasurementGuiLockFlags
-        wanted = flags.LockActivation | flags.LockRunPauseStop | flags.SetMeasurementValuesReadonly
-
-        def lock() -> None:
-            taken = acquire(wanted)
-            self._locks.append(taken)
-            if self._closed:  # the answer came late
-                taken.unlock()
-
-        self.calls("lock", lock)
+        self._locks.take(self._application, self._module)
 
     def close(self) -> None:
         """Stop scanning, let people do as they like, and be told of nothing any more.
@@ -193,18 +124,8 @@ class Imspector:
             # The lock of a connection that was lost may last; one that is released ends it.
             with suppress(Exception):
                 self.hands_off()
-        self._closed = True
-        # Those of connections that were lost as well: it is not known what became of them.
-        for lock in self._locks:
-            with suppress(Exception):
-                self.calls("unlock", lock.unlock)
-        self._part()
-
-    def _part(self) -> None:
-        for told, signal in self._told:
-            with suppress(Exception):
-                deafen = self._application.disconnect_measurement_cb
-                self.calls("be told no more", partial(deafen, told, signal))
+        self._locks.release()
+        self._scans.deafen()
 
     def connected(self) -> None:
         """Connect again after a call was lost.
@@ -240,6 +161,31 @@ class Imspector:
         if self._scans.unasked():
             self.stop()
             raise Unasked("Imspector scanned though nobody asked for it; it is stopped")
+
+    def claim(self) -> bool:
+        """Make what is driven the active one again, if a person has activated something else.
+
+        Returns
+        -------
+        bool
+            Somebody had.
+
+        Raises
+        ------
+        NotOpen
+            It is closed.
+        RuntimeError
+            There is no connection.
+        """
+        self.check()
+        try:
+            self._scanned()
+        except NoReply:
+            raise
+        except RuntimeError:
+            self._guarded(self._find)
+            return True
+        return False
 
     def lose(self) -> None:
         """Take nothing for granted any more: connect again before the next call."""
@@ -340,13 +286,6 @@ class Imspector:
             self.lose()
             raise
 
-    def _until(self, ask: Callable[[], Any], fits: Callable[[Any], bool], what: str) -> None:
-        end = self._clock() + self._config.confirm_s
-        while not fits(found := ask()):
-            if self._clock() >= end:
-                raise NotTaken(f"{what}: is {found!r}")
-            time.sleep(_POLL_S)
-
     # ------------------------------------------------------------------ scanning
 
     @property
@@ -388,7 +327,7 @@ class Imspector:
         scanned = self.scanning
         if scanned:
             self._guarded(self._pause)
-            self._until(lambda: self.scanning, lambda active: not active, "the scan")
+            until(lambda: self.scanning, False, "the scan", self._config.confirm_s, self._clock)
         self._scans.stopped(scanned)
 
     def _pause(self) -> None:
@@ -396,7 +335,7 @@ class Imspector:
         found = (
             self.calls("measurement", self._application.active_measurement)
             if self._adrift
-            else self._measurement
+            else self._target.measurement
         )
         self.calls("pause", lambda: self._application.pause(found))
 
@@ -430,15 +369,20 @@ class Imspector:
     def _scan(
         self, least_s: float, channels: Sequence[str], names: Sequence[str]
     ) -> list[NDArray[Any]]:
-        measurement = self._measurement
+        scanned: list[Any] = []
         self._scans.run(
-            lambda: self._application.start(measurement),
+            self._starts.begin,
+            lambda: scanned.append(self._scanned()),
             least_s,
             least_s + self._config.scan_s,
             self.stop,
         )
-        scanned = self.calls("configuration", measurement.active_configuration)
-        numbers = self.calls("stacks", lambda: stacks_of(scanned, channels, names))
+        (configuration,) = scanned
+        numbers = self.calls("stacks", lambda: stacks_of(configuration, channels, names))
         return [
-            self.calls(f"stack {number}", partial(frame_of, scanned, number)) for number in numbers
+            self.calls(f"stack {number}", partial(frame_of, configuration, number))
+            for number in numbers
         ]
+
+    def _scanned(self) -> Any:
+        return self._target.look(self._application, measurements=self.values.of_active)

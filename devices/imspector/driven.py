@@ -72,14 +72,23 @@ class Driven:
             One is another one than before: someone changed it.
         """
         groups = {group: self._link.read(group) for group in self._link.layout.groups}
-        for path, value in self._values.items():
-            found = self._within(groups, path)
-            if not same(found, value):
-                self._values[path] = found
-                raise RuntimeError(
-                    f"{path} became {found!r} during the frame, and was {value!r}: it was changed"
-                    " in Imspector"
-                )
+        now = {path: self._within(groups, path) for path in self._values}
+        changed = [path for path, found in now.items() if not same(found, self._values[path])]
+        if not changed:
+            return
+        if self._link.claim():
+            raise RuntimeError(
+                "another measurement or configuration became active in Imspector during the frame"
+            )
+        path = changed[0]
+        was = self._values[path]
+        # All at once: each would be a fault of its own otherwise.
+        self._values |= {path: now[path] for path in changed}
+        more = f", and so were {len(changed) - 1} more" if len(changed) > 1 else ""
+        raise RuntimeError(
+            f"{path} became {now[path]!r} during the frame, and was {was!r}: it was changed in"
+            f" Imspector{more}"
+        )
 
     def _within(self, groups: Mapping[str, Any], path: str) -> Any:
         for group, found in groups.items():

@@ -9,8 +9,9 @@ from typing import Any
 from pymmcore_plus.experimental.unicore import ShutterDevice
 
 from devices.imspector.channels import Channels
-from devices.imspector.connection import Imspector, NotOpen
+from devices.imspector.connection import Imspector
 from devices.imspector.driven import Driven
+from devices.imspector.errors import NotOpen
 from devices.imspector.values import number_of, same
 
 _PER_CENT = (0.0, 100.0)
@@ -117,6 +118,7 @@ class Laser(ShutterDevice):
                 self._close()
 
     def _close(self) -> None:
+        self._link.claim()
         dark: list[tuple[str, Any]] = [(path, False) for path in self._used.values()] or [
             (path, 0.0) for path in self._powers
         ]

@@ -1,26 +1,20 @@
-"""Scans: begun, waited for, fetched; and stopped where nobody asked for them."""
+"""Scans: begun and waited for; and stopped where nobody asked for them."""
 
 from __future__ import annotations
 
 import math
-import re
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from devices.imspector.calls import Calls
-from devices.imspector.labels import ALL
 
 _STATUS_S = 0.1
 """Between two questions whether it still scans, where the end was not told (s)."""
 _EARLY = 0.9
 """Share of its time that a whole scan takes at least."""
-_SUFFIX = re.compile(r"\s*\{\d+\}$")
-_PREFIX = "ExpControl "
 
 
 class Unasked(RuntimeError):
@@ -50,6 +44,8 @@ class Scanning:
         status: Callable[[], bool],
     ) -> None:
         self._calls, self._clock, self._late_s, self._status = calls, clock, late_s, status
+        self._source: Any = None
+        self._told: Sequence[tuple[Callable[..., None], int]] = ()
         self._ended = threading.Event()
         self._begun = 0
         """How many scans were told to have begun since the last one that was asked for."""
@@ -58,13 +54,40 @@ class Scanning:
         self._asked = False
         self._late_until = -math.inf
 
-    def on_begin(self) -> None:
-        """Imspector says that a scan has begun."""
-        self._begun += 1
+    def listen(self, application: Any, module: Any) -> None:
+        """Be told of scans by a connection, and no more by the one before.
 
-    def on_end(self) -> None:
-        """It says that a scan has ended."""
-        self._ended.set()
+        Parameters
+        ----------
+        application
+            The one that is connected.
+        module
+            specpy itself, which has the numbers of its signals.
+        """
+        self._source, self._told = application, ()
+        signals = getattr(module, "MeasurementSignal", None)
+        connect = getattr(application, "connect_measurement_cb", None)
+        if signals is None or connect is None:
+            return  # this version does not tell of scans; it is asked
+
+        def begun(*_: Any) -> None:
+            if self._source is application:  # or it is told by a connection that was left
+                self._begun += 1
+
+        def ended(*_: Any) -> None:
+            if self._source is application:
+                self._ended.set()
+
+        self._told = ((begun, signals.beg_measurement), (ended, signals.end_measurement))
+        for told, signal in self._told:
+            self._calls("be told of scans", partial(connect, told, signal))
+
+    def deafen(self) -> None:
+        """Be told of nothing any more."""
+        for told, signal in self._told:
+            with suppress(Exception):
+                disconnect = self._source.disconnect_measurement_cb
+                self._calls("be told no more", partial(disconnect, told, signal))
 
     @property
     def may_begin_s(self) -> float:
@@ -90,14 +113,21 @@ class Scanning:
             self._late_until = -math.inf
 
     def run(
-        self, start: Callable[[], object], least_s: float, limit_s: float, stop: Callable[[], None]
+        self,
+        start: Callable[[], Callable[[], bool]],
+        look: Callable[[], None],
+        least_s: float,
+        limit_s: float,
+        stop: Callable[[], None],
     ) -> None:
         """Scan once.
 
         Parameters
         ----------
         start
-            Begins it.
+            Begins it, and gives what tells at its end whether it was stopped.
+        look
+            Called once while it scans; raises where something else is scanned than was meant.
         least_s, limit_s
             How long it takes at least and at most (s).
         stop
@@ -113,13 +143,19 @@ class Scanning:
         begun = self._clock()
         try:
             try:
-                self._calls("start", start)
+                was_stopped = start()
             except Exception as error:
                 self._late_until = self._clock() + self._late_s
                 raise RuntimeError(
                     f"start: {error}; if only the answer was lost, the scan may still begin"
                 ) from error
             answered = True
+            try:
+                look()
+            except Exception:
+                with suppress(Exception):
+                    stop()
+                raise
             while not self._ended.wait(_STATUS_S):
                 if self._clock() >= begun + limit_s:
                     with suppress(Exception):
@@ -133,67 +169,8 @@ class Scanning:
             self._owed, self._begun = int(answered and self._begun == 0), 0
         # From before the start to its end as it was told: never less than it really took.
         took = self._clock() - begun
-        if took < _EARLY * least_s:
+        if took < _EARLY * least_s or was_stopped():
             raise RuntimeError(
-                f"the scan ended after {took:.3g} of {least_s:.3g} s: it was stopped in Imspector"
+                f"the scan ended after {took:.3g} s, of {least_s:.3g} s or more: it was stopped in"
+                " Imspector"
             )
-
-
-def stacks_of(configuration: Any, channels: Sequence[str], names: Sequence[str]) -> list[int]:
-    """Numbers of the stacks that channels were scanned into.
-
-    Parameters
-    ----------
-    configuration
-        The one that was scanned.
-    channels
-        Names of all that it scans.
-    names
-        Those that are asked for.
-
-    Raises
-    ------
-    RuntimeError
-        A channel has none.
-    """
-    found = [plain(name) for name in configuration.stack_names()]
-    if not set(found) & set(channels):
-        # Where stacks are named after detectors, they are those of the channels, in their order.
-        found = [*channels] if len(found) == len(channels) else found
-    # What was scanned before may lie there still, of the same names.
-    last = {name: number for number, name in enumerate(found)}
-    if found:
-        last.setdefault(ALL, last[found[0]])
-    for name in names:
-        if name not in last:
-            raise RuntimeError(f"channel {name!r} has no stack; there is {', '.join(found)}")
-    return [last[name] for name in names]
-
-
-def plain(stack: str) -> str:
-    """A stack's name without the number of its configuration.
-
-    Examples
-    --------
-    >>> plain("STED 640 {2}"), plain("ExpControl Ch1 {1}")
-    ('STED 640', 'Ch1')
-    """
-    return _SUFFIX.sub("", stack).removeprefix(_PREFIX)
-
-
-def frame_of(configuration: Any, number: int) -> NDArray[Any]:
-    """Rows × columns of a stack.
-
-    Raises
-    ------
-    RuntimeError
-        There is none, or it is no single frame.
-    """
-    data = configuration.stack(number).data()
-    if math.prod(data.shape[:-2]) != 1:
-        raise RuntimeError(
-            f"stack {number} has the shape {data.shape}; accepted: one frame a scan (scan mode xy)"
-        )
-    # Reading is over before the next scan writes there.
-    frame: NDArray[Any] = np.array(data).reshape(data.shape[-2:])
-    return frame

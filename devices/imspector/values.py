@@ -28,6 +28,8 @@ class Values(Protocol):
 
     way: str
     """How they are reached, for a person."""
+    of_active: bool
+    """They are those of the measurement that is active in Imspector, whichever that is."""
 
     def get(self, path: str) -> Any:
         """What a path has: a number, a text, a list, or a mapping of all that is below it.
@@ -62,7 +64,7 @@ class ValueTree:
         Makes the calls.
     """
 
-    way = "value_at"
+    way, of_active = "value_at", True
 
     def __init__(self, application: Callable[[], Any], calls: Calls) -> None:
         self._application, self._calls = application, calls
@@ -106,7 +108,7 @@ class Parameters:
         Makes the calls.
     """
 
-    way = "parameters"
+    way, of_active = "parameters", False
 
     def __init__(self, measurement: Callable[[], Any], calls: Calls) -> None:
         self._measurement, self._calls = measurement, calls

@@ -9,11 +9,14 @@ from typing import Any
 import pytest
 
 from agent.bench.imspector.behaviours import BEHAVIOURS
-from agent.bench.imspector.server import BEGIN, FIRST, FakeImspector
+from agent.bench.imspector.names import ANOTHER, BEGIN, MEASUREMENT
+from agent.bench.imspector.server import FIRST, FakeImspector
 from agent.bench.imspector.tree import tree
 from devices.imspector import build
+from devices.microscope import Microscope
+from devices.shot import Shot
 from devices.sources import ImspectorConfig
-from tests.helpers.imspector import SCOPE, Serve, check_rows, live
+from tests.helpers.imspector import SCOPE, Serve, check_rows, live, scope, take
 from tests.helpers.runs import recorded
 
 ENDS = {"interlocked": "STED_775 does not emit", "closed": "is not open in Imspector"}
@@ -24,6 +27,9 @@ FAULTS = {
     "disconnected": ["closed by the server"],
     "hung": ["did not answer within 0.5 s"],
     "stopped": ["it was stopped in Imspector"],
+    "stopped_late": ["it was stopped in Imspector"],
+    "other": ["became active in Imspector"],
+    "reconfigured": ["became active in Imspector"],
     "changed": ["it was changed in Imspector"],
     "runs_on": ["did not end within"],
     "late_start": ["the scan may still begin", "nobody asked for it"],
@@ -38,7 +44,8 @@ def test_what_is_recorded_is_what_was_scanned_at(
 ) -> None:
     server = serve(behaviours=(behaviour,))
     begun = time.monotonic()
-    changes = {"settings": SLOWLY} if behaviour == "stopped" else {}
+    slowly = behaviour in ("stopped", "other", "reconfigured")
+    changes = {"settings": SLOWLY} if slowly else {}
     result, run = live(tmp_path, frames=5, **changes)
     assert not server.scanning and not server.locked and result.safe, result.reason
     assert server.dark or behaviour == "closed"  # it has its powers when a person opens it
@@ -159,3 +166,34 @@ def test_a_run_that_returns_at_once_is_never_used(serve: Serve) -> None:
         server.run()
     assert server.scanning
     server.pause()
+
+
+def test_lasers_are_made_dark_where_they_are_driven(serve: Serve) -> None:
+    """A person activates another measurement between the last scan and the end."""
+    server = serve(behaviours=("other",))
+    server.behaviours = ()
+    with Microscope.open(scope()) as microscope:
+        take(microscope, Shot.sted(None, {}))
+        assert not server.dark
+        server.in_front = ANOTHER
+        server.behaviours = ("other",)
+        server.scans = 0  # it happens to nothing else
+    assert server.dark and server.in_front == MEASUREMENT
+
+
+def test_a_stop_near_the_end_shows_only_where_the_result_is_told(
+    tmp_path: Path, serve: Serve
+) -> None:
+    server = serve(behaviours=("stopped_late",), old=True)
+    result, run = live(tmp_path, frames=5, settings=SLOWLY)
+    assert result.status == "completed" and server.scans == 6  # as its documentation says
+    assert not recorded(run).faults
+
+
+def test_a_result_that_a_server_does_not_give_is_done_without(serve: Serve) -> None:
+    server = serve(behaviours=("bad_cast",))
+    link = build.connect(ImspectorConfig(confirm_s=0.6, reply_s=0.5, scan_s=1.0))
+    for number in range(2):
+        link.scan(0.01, ["STED 640"], ["STED 640"])
+        assert server.scans == number + 1
+    link.close()

@@ -121,9 +121,9 @@ def test_the_command_behind_a_kill_makes_it_dark(tmp_path: Path, serve: Serve, l
     lit_at_opening = []
     start = server.start
 
-    def watched() -> None:
+    def watched(of: str) -> None:
         lit_at_opening.append(not unlit(server))
-        start()
+        start(of)
 
     server.start = watched
     command = ("run", live, "--set", "live.frames=1", "--out", tmp_path / "next")

@@ -12,7 +12,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any, Protocol
 
-from agent.bench.imspector.server import BEGIN, END
+from agent.bench.imspector.names import BEGIN, END
 
 specpy: Any = import_module("specpy")
 """Itself; it has no types."""
@@ -92,12 +92,28 @@ class Configuration(_Called):
         return specpy.Stack(self._ask("stack", which))
 
 
+class Future(_Called):
+    """What a scan ends with."""
+
+    def __init__(self, server: Server, connection: int, scan: int) -> None:
+        super().__init__(server, connection)
+        self._scan = scan
+
+    def get(self) -> int:
+        """As specpy's."""
+        return int(self._ask("result", self._scan))
+
+
 class Measurement(_Called):
     """The measurement."""
 
+    def __init__(self, server: Server, connection: int, name: str) -> None:
+        super().__init__(server, connection)
+        self._name = name
+
     def name(self) -> str:
         """As specpy's."""
-        return "meas01"
+        return self._name
 
     def configuration_names(self) -> list[str]:
         """As specpy's."""
@@ -117,11 +133,11 @@ class Measurement(_Called):
 
     def parameters(self, path: str) -> Any:
         """As specpy's."""
-        return self._ask("get", path)
+        return self._ask("get", path, self._name)
 
     def set_parameters(self, path: str, value: Any) -> None:
         """As specpy's."""
-        self._ask("put", path, value)
+        self._ask("put", path, value, self._name)
 
 
 _SIGNALS = {
@@ -143,9 +159,7 @@ class OldApplication(_Called):
 
     def active_measurement(self) -> Measurement:
         """As specpy's."""
-        if not self._ask("names"):
-            raise RuntimeError("there is no active measurement")
-        return Measurement(self._server, self._connection)
+        return Measurement(self._server, self._connection, self._ask("active_measurement"))
 
     def measurement_names(self) -> list[str]:
         """As specpy's."""
@@ -155,15 +169,18 @@ class OldApplication(_Called):
         """As specpy's."""
         if name not in self._ask("names"):
             raise RuntimeError(f"there is no measurement {name!r}")
-        return Measurement(self._server, self._connection)
+        return Measurement(self._server, self._connection, name)
 
     def activate(self, that: Measurement) -> None:
         """As specpy's."""
-        self._ask("names")
+        self._ask("activate_measurement", that.name())
 
-    def start(self, that: Measurement) -> None:
+    def start(self, that: Any = 0) -> Future | None:
         """As specpy's."""
-        self._ask("start")
+        if isinstance(that, Measurement):
+            self._ask("start", that.name())
+            return None
+        return Future(self._server, self._connection, self._ask("start_active"))
 
     def run(self, that: Measurement) -> None:
         """As specpy's."""

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from agent.bench.imspector import accepted
 from agent.bench.imspector.behaviours import BEHAVIOURS, ONCE
+from agent.bench.imspector.names import ANOTHER, BEGIN, CALLS, DRIVERS, END, MEASUREMENT, STATUS
 from agent.bench.imspector.scans import lasers_of, pattern, scan_of
 from agent.bench.imspector.tree import UNITS, tree
 
@@ -28,6 +29,8 @@ FIRST = 3
 """Scans before anything that happens once: opening has one of them, in the dark."""
 _KEPT = 20
 """Of the latest scans."""
+_LATE = 0.95
+"""Share of a scan that is over when it is stopped late."""
 _LATE_S = 0.15
 """How long a configuration takes to become active."""
 _QUICK_S = 0.01
@@ -35,35 +38,6 @@ _QUICK_S = 0.01
 _HANGS_S = 60.0
 _ENDLESS_S = 60.0
 
-BEGIN, END = "beg_measurement", "end_measurement"
-"""What a client is told, by the names of specpy's signals."""
-CALLS = frozenset(
-    {
-        "get",
-        "put",
-        "mode",
-        "traits",
-        "state",
-        "version",
-        "drivers",
-        "names",
-        "active",
-        "configurations",
-        "active_configuration",
-        "activate",
-        "stacks",
-        "stack",
-        "start",
-        "run",
-        "pause",
-        "lock",
-        "unlock",
-        "listen",
-        "deafen",
-    }
-)
-"""What a client may ask for."""
-STATUS = "Measurement/timing/progress"
 Pixels = Callable[[Mapping[str, Any], int, tuple[int, int]], NDArray[Any]]
 
 
@@ -126,6 +100,12 @@ class FakeImspector:
         self._guard = threading.RLock()
         self._halt = threading.Event()
         self.trees = {"stedfast": self.values, **self.others}
+        if "reconfigured" in self.behaviours:
+            self.trees.setdefault("overview", tree())
+        self.in_front = MEASUREMENT
+        self._another = tree()
+        """Values of the other measurement, which is nobody's."""
+        self._cancelled: deque[int] = deque(maxlen=_KEPT)
         self.scans = 0
         self.scanned: deque[Scanned] = deque(maxlen=_KEPT)
         self.between: list[float] = []
@@ -178,7 +158,7 @@ class FakeImspector:
             raise RuntimeError("the connection was closed by the server")
         if self.does("hung"):
             self.free.wait(_HANGS_S)
-        if name == "start" and self.does("late_start"):
+        if name in ("start", "start_active") and self.does("late_start"):
             threading.Timer(self.late_s, self._begin_late).start()
             self._lose(connection)
             raise RuntimeError("the connection was closed by the server")
@@ -223,7 +203,7 @@ class FakeImspector:
 
     def drivers(self) -> dict[str, str]:
         """Of its devices."""
-        return {"ExpControl": "AIFpgaV3 Driver", "STED_775": "MPB Laser"}
+        return dict(DRIVERS)
 
     def lock(self) -> None:
         """Keep the people at the PC from changing anything; a client that dies leaves it so."""
@@ -237,7 +217,23 @@ class FakeImspector:
 
     def names(self) -> list[str]:
         """Measurements that are open."""
-        return ["meas01"] if self.open else []
+        return [MEASUREMENT] * self.open + [ANOTHER] * ("other" in self.behaviours)
+
+    def active_measurement(self) -> str:
+        """The one whose values are those of no other path.
+
+        Raises
+        ------
+        RuntimeError
+            There is none.
+        """
+        if not (self.open or self.in_front == ANOTHER):
+            raise RuntimeError("there is no active measurement")
+        return self.in_front
+
+    def activate_measurement(self, name: str) -> None:
+        """Make one the active one."""
+        self.in_front = name
 
     def configurations(self) -> list[str]:
         """Of the measurement."""
@@ -255,24 +251,26 @@ class FakeImspector:
         when = time.monotonic() + (_LATE_S if "late" in self.behaviours else 0.0)
         self._becoming = (name, when)
 
-    def _tree(self) -> dict[str, Any]:
+    def _tree(self, of: str | None = None) -> dict[str, Any]:
+        if (of or self.in_front) == ANOTHER:
+            return self._another
         if not self.open:
             raise RuntimeError("there is no active measurement")
         return self.trees[self.active_configuration()]
 
-    def at(self, path: str) -> Any:
-        """What a path has in the active configuration.
+    def at(self, path: str, of: str | None = None) -> Any:
+        """What a path has in the active configuration of a measurement; the active one if absent.
 
         Raises
         ------
         RuntimeError
             There is no such path.
         """
-        return accepted.at(self._tree(), path)
+        return accepted.at(self._tree(of), path)
 
-    def get(self, path: str) -> Any:
+    def get(self, path: str, of: str | None = None) -> Any:
         """The same, for a client to keep."""
-        return copy.deepcopy(self.at(path))
+        return copy.deepcopy(self.at(path, of))
 
     def state(self, path: str) -> Any:
         """Of the tree of the status."""
@@ -291,7 +289,7 @@ class FakeImspector:
         unit = self.at(path.removesuffix("calibrated")).get("units_used") or "%"
         return {"min": 0.0, "max": UNITS[unit]}
 
-    def put(self, path: str, value: Any) -> None:
+    def put(self, path: str, value: Any, of: str | None = None) -> None:
         """What a client asks for; taken or not.
 
         Raises
@@ -299,7 +297,7 @@ class FakeImspector:
         RuntimeError
             There is no such path, or it is a whole dictionary.
         """
-        before = self.at(path)
+        before = self.at(path, of)
         if isinstance(before, dict):
             if set(value) <= {"num_synced"} or path != "Measurement/axes":
                 raise RuntimeError(f"cannot set {path}: not all of its values may be set")
@@ -314,11 +312,11 @@ class FakeImspector:
             return
         if isinstance(before, list) and len(value) != len(before):
             raise RuntimeError(f"cannot set {path}: {len(before)} values")
-        self.take(path, value)
+        self.take(path, value, of)
 
-    def take(self, path: str, value: Any) -> None:
+    def take(self, path: str, value: Any, of: str | None = None) -> None:
         """Take a value, and change what goes with it."""
-        accepted.take(self._tree(), path, value, self.behaviours)
+        accepted.take(self._tree(of), path, value, self.behaviours)
 
     # ------------------------------------------------------------------ scans
 
@@ -330,7 +328,7 @@ class FakeImspector:
         while self.scanning:
             time.sleep(0.005)
 
-    def start(self) -> None:
+    def start(self, of: str = MEASUREMENT) -> None:
         """Begin a scan, and return at once.
 
         Raises
@@ -347,6 +345,25 @@ class FakeImspector:
             if self.scanning:
                 raise RuntimeError("a measurement is running")
             self._begin()
+
+    def start_active(self) -> int:
+        """Begin a scan of the active measurement; returns its number, by which its result is known.
+
+        Raises
+        ------
+        RuntimeError
+            As `start`; or this server has no results.
+        """
+        self.start(self.in_front)
+        if "bad_cast" in self.behaviours:
+            raise RuntimeError("bad cast")
+        return self.scans + 1
+
+    def result(self, scan: int) -> int:
+        """What a scan ended with, once it has: 1 if it was cancelled."""
+        while self.scans < scan:
+            time.sleep(0.002)
+        return int(scan in self._cancelled)
 
     def _begin_if_idle(self) -> None:
         with self._guard:
@@ -373,10 +390,16 @@ class FakeImspector:
             self.between.append(began - self._over)
         self._tell(BEGIN)
         channels, shape, seconds = scan_of(values)
-        stopped, for_ever = self.does("stopped"), self.does("runs_on")
+        late = self.does("stopped_late")
+        stopped, for_ever = self.does("stopped") or late, self.does("runs_on")
         make = self.pixels or pattern
         frames = [make(values, number, shape) for number in range(len(channels))]
-        lasts = _ENDLESS_S if for_ever else seconds / 2 if stopped else seconds
+        share = _LATE if late else 0.5 if stopped else 1.0
+        if self.does("other"):
+            self.in_front = ANOTHER
+        if self.does("reconfigured"):
+            self.activate(next(name for name in self.trees if name != self.active))
+        lasts = _ENDLESS_S if for_ever else seconds * share
         self._halt.wait(max(0.0, began + lasts - time.monotonic()))
         if self.does("changed"):
             self.take("ExpControl/measurement/channels/0/lasers/1/power/calibrated", 77.0)
@@ -384,12 +407,14 @@ class FakeImspector:
             if "bad_lines" in self.behaviours:
                 frame[:2] = 30000
             if stopped or for_ever or self._halt.is_set():
-                frame[shape[0] // 2 :] = 0
+                frame[int(shape[0] * (share if stopped else 0.5)) :] = 0
         found = [
             (f"{name} {{0}}", frame.astype(np.int16)[None, None])
             for name, frame in zip(channels, frames, strict=True)
         ]
         self.frames = self.frames + found if "growing" in self.behaviours else found
+        if stopped or self._halt.is_set():
+            self._cancelled.append(self.scans + 1)
         self.scans += 1
         self._over = time.monotonic()
         self.scanned.append(Scanned(values, began, self._over - began))
@@ -415,11 +440,6 @@ class FakeImspector:
 
     @property
     def dark(self) -> bool:
-        """No light falls on the sample, and none would if somebody pressed Start."""
-        lit = [
-            laser
-            for values in self.trees.values()
-            for laser in lasers_of(values)
-            if laser["active"] and laser["power"] > 0
-        ]
+        """No light falls on the sample, and none would in a scan of what is driven."""
+        lit = [one for one in lasers_of(self.values) if one["active"] and one["power"] > 0]
         return not self.scanning and not lit
