@@ -131,11 +131,13 @@ class ZooNetwork:
         load = _onnx if package.weights == "onnx" else _torch
         try:
             self._run = load(package, description, geometry, device)
+            self._before, self._after = _steps(description)
         except Exception as error:  # anything that a package's weights or code do wrong
             if short_of_memory(error):
                 raise
             raise ValueError(
-                f"{self._path}: its {package.weights} weights cannot be loaded ({_said(error)})"
+                f"{self._path}: its {package.weights} weights cannot be loaded, or its processing"
+                f" ({_said(error)})"
             ) from None
 
     def image(self, frame: Image, side: int) -> Image:
@@ -163,28 +165,48 @@ class ZooNetwork:
             raise ValueError(f"{self._path}: {_said(error)}") from None
 
     def _image(self, frame: Image, side: int) -> Image:
-        from bioimageio.core import Sample
-        from bioimageio.core.proc_setup import get_pre_and_postprocessing
-
-        takes, gives = self._geometry.takes, self._geometry.gives
-        sample = Sample(members={takes.name: _tensor(takes, frame)}, stat={}, id=None)
-        # Made anew for each frame, since it keeps the statistics of the first.
-        work = get_pre_and_postprocessing(
-            self._description, dataset_for_initial_statistics=[sample]
-        )
-        work.pre(sample)
-        plane = _plane(takes, sample.members[takes.name])
+        stat: dict[Any, Any] = {}
+        plane = self._processed(self._geometry.takes, frame, self._before, stat)
         made = tiled(plane, self._geometry, side, self._forward)
-        done = Sample(members={gives.name: _tensor(gives, made)}, stat=sample.stat, id=None)
-        work.post(done)
-        image = _plane(gives, done.members[gives.name]).astype(np.float32)
+        image = self._processed(self._geometry.gives, made, self._after, stat).astype(np.float32)
         if not np.isfinite(image).all():
             raise ValueError("gave values that are not finite")
         return np.ascontiguousarray(image)
 
+    def _processed(
+        self, of: PlaneTensor, plane: NDArray[Any], steps: list[Any], stat: dict[Any, Any]
+    ) -> NDArray[Any]:
+        """A plane after these steps; its statistics, as it comes in, are added to `stat`.
+
+        The library's own pipeline takes all statistics of the input, and fails where a step after
+        the network needs those of the output.
+        """
+        from bioimageio.core import Sample, compute_measures
+
+        sample = Sample(members={of.name: _tensor(of, plane)}, stat=stat, id=None)
+        needed = {
+            measure for step in self._before + self._after for measure in step.required_measures
+        }
+        if ours := {measure for measure in needed if measure.member_id == of.name}:
+            stat.update(compute_measures(ours, [sample]))
+        for step in steps:
+            step(sample)
+        return _plane(of, sample.members[of.name])
+
     def _forward(self, plane: NDArray[Any]) -> NDArray[Any]:
         takes, gives = self._geometry.takes, self._geometry.gives
         return gives.plane(self._run(takes.packed(plane)))
+
+
+def _steps(description: Any) -> tuple[list[Any], list[Any]]:
+    """What is done to a frame before the network, and after it."""
+    from bioimageio.core.proc_ops import get_proc
+
+    taken, given = description.inputs[0], description.outputs[0]
+    return (
+        [get_proc(step, taken) for step in taken.preprocessing],
+        [get_proc(step, given) for step in given.postprocessing],
+    )
 
 
 def _torch(package: Package, description: Any, geometry: Geometry, device: str) -> Run:
