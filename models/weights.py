@@ -153,8 +153,15 @@ def shipped(folder: Path) -> list[str]:
     return sorted(file.stem for file in folder.glob(f"*{SUFFIX}"))
 
 
-def find(model: str | Path, folder: Path) -> Path:
+def find(model: str | Path, folder: Path, *others: str) -> Path:
     """The file of a model: one of `folder` by its name, another by its path.
+
+    Parameters
+    ----------
+    model, folder
+        Its name or file, and where those with names are.
+    others
+        What is accepted elsewhere, for the message.
 
     Raises
     ------
@@ -170,7 +177,7 @@ def find(model: str | Path, folder: Path) -> Path:
     if path.suffix or path.name != str(model):
         return path
     if path.name not in (names := shipped(folder)):
-        raise ValueError(f"model: {refused(path.name, [*names, f'a {SUFFIX} file'])}")
+        raise ValueError(f"model: {refused(path.name, [*names, f'a {SUFFIX} file', *others])}")
     return folder / f"{path.name}{SUFFIX}"
 
 

@@ -78,7 +78,7 @@ def read_restoration(model: str | Path) -> Loaded:
     >>> len(read_restoration("actin").members)
     1
     """
-    path = weights.find(model, FOLDER)
+    path = weights.find(model, FOLDER, "a .zip of the BioImage Model Zoo")
     tensors, card = read(path, _KIND)
     try:
         parts = _split(tensors, _count(card))
