@@ -83,23 +83,33 @@ def quick_scan(
     ndarray
         Detected photons, shape of the field of view.
     """
-    focus = _focus(
-        optics,
-        excitation_w=excitation_w,
-        depletion_w=depletion_w,
-        dwell_s=dwell_s,
-        passes=passes,
-        z_um=z_um,
-    )
-    # Drawn as they are alive when they shine most; the kernel corrects their mean elsewhere.
-    shining = float(
-        (focus.psf * focus.alive**2).sum()
-        / max((focus.psf * focus.alive).sum(), np.finfo(float).tiny)
-    )
-    rng = np.random.default_rng(seed)
-    drawn = rng.binomial(molecules, min(1.0, shining)).astype(np.float64)
-    power = _power(focus, drawn, 1.0 / max(shining, np.finfo(float).tiny))
+    rest = {"dwell_s": dwell_s, "passes": passes, "z_um": z_um}
+    power = _drawn_power(optics, molecules, excitation_w, depletion_w, seed=seed, **rest)
     return optics.detect(power, dwell_s * passes, background_hz, seed)
+
+
+def quick_light(
+    optics: Optics,
+    molecules: NDArray[np.int64],
+    *,
+    excitation_w: float,
+    depletion_w: float,
+    dwell_s: float,
+    passes: int = 1,
+    z_um: float = 0.0,
+    background_hz: float = 0.0,
+    seed: int,
+) -> NDArray[np.float64]:
+    """Counts that `quick_scan` of this seed has on average over the noise of photons alone.
+
+    Which molecules are bleached is drawn as there.
+    """
+    rest = {"dwell_s": dwell_s, "passes": passes, "z_um": z_um}
+    power = _drawn_power(optics, molecules, excitation_w, depletion_w, seed=seed, **rest)
+    counts: NDArray[np.float64] = (optics.photons_counted(power) + background_hz) * (
+        dwell_s * passes
+    )
+    return counts
 
 
 def quick_mean(
@@ -151,6 +161,36 @@ def quick_survivors(
     rng = np.random.default_rng(seed)
     survivors: NDArray[np.int64] = rng.binomial(molecules, np.exp(-exponent))
     return survivors
+
+
+def _drawn_power(
+    optics: Optics,
+    molecules: NDArray[np.int64],
+    excitation_w: float,
+    depletion_w: float,
+    *,
+    dwell_s: float,
+    passes: int,
+    z_um: float,
+    seed: int,
+) -> NDArray[np.float64]:
+    """Power on the detector at each pixel (W) from those molecules that the scan leaves alive."""
+    focus = _focus(
+        optics,
+        excitation_w=excitation_w,
+        depletion_w=depletion_w,
+        dwell_s=dwell_s,
+        passes=passes,
+        z_um=z_um,
+    )
+    # Drawn as they are alive when they shine most; the kernel corrects their mean elsewhere.
+    shining = float(
+        (focus.psf * focus.alive**2).sum()
+        / max((focus.psf * focus.alive).sum(), np.finfo(float).tiny)
+    )
+    rng = np.random.default_rng(seed)
+    drawn = rng.binomial(molecules, min(1.0, shining)).astype(np.float64)
+    return _power(focus, drawn, 1.0 / max(shining, np.finfo(float).tiny))
 
 
 def _power(focus: _Focus, molecules: NDArray[np.float64], scale: float) -> NDArray[np.float64]:

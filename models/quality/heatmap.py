@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.quality.augmentation import blur
+from models.quality.blurring import blur
 from models.quality.preparing import INPUT, prepare
 from models.quality.resampling import PIXEL_SIZE_NM, resample
 from models.quality.scorer import QualityScorer

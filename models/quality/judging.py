@@ -11,7 +11,7 @@ from torch import Tensor
 
 from models.quality.data import RatedSet, Split, load
 from models.quality.figures import calibrate, figures, whitening
-from models.quality.network import Prediction, RatingNet
+from models.quality.network import Judgements, Prediction, RatingNet
 from models.quality.recipe import Recipe
 from models.quality.table import Reader
 
@@ -22,13 +22,26 @@ _AT_ONCE = 32
 """Tiles that go through the network at once; chosen."""
 
 
-def predict(network: RatingNet, rated: RatedSet, frames: Tensor, device: str) -> Prediction:
-    """Predictions of `frames`, averaged over their tiles as `QualityScorer` does."""
+def predict(
+    network: RatingNet,
+    rated: RatedSet,
+    frames: Tensor,
+    device: str,
+    features: Tensor | None = None,
+) -> Prediction:
+    """Predictions of `frames`, averaged over their tiles as `QualityScorer` does.
+
+    `features` are those of their tiles, where they are known already (`features_of`).
+    """
     network.eval()
     part = rated.part(frames)
     with torch.inference_mode():
-        chunks = [network(rated.tiles[i].float().to(device)) for i in torch.split(part, _AT_ONCE)]
-    columns = (torch.cat(values).cpu() for values in zip(*chunks, strict=True))
+        if features is None:
+            found = [network(rated.tiles[i].float().to(device)) for i in part.split(_AT_ONCE)]
+        else:
+            seen = features.to(device)
+            found = [network.together(Judgements(*network.said(seen), seen))]
+    columns = (torch.cat(values).cpu() for values in zip(*found, strict=True))
     return Prediction(*(rated.average(part, values)[frames] for values in columns))
 
 
@@ -36,7 +49,7 @@ def features_of(network: RatingNet, rated: RatedSet, frames: Tensor, device: str
     """What the heads look at, of every tile of `frames`."""
     with torch.inference_mode():
         chunks = [
-            network.judge(rated.tiles[i].float().to(device)).features.cpu()
+            network.seen(rated.tiles[i].float().to(device)).cpu()
             for i in torch.split(rated.part(frames), _AT_ONCE)
         ]
     return torch.cat(chunks)

@@ -113,12 +113,29 @@ class RatingNet(nn.Module, ABC):
     familiar_whitening: Tensor
 
     @abstractmethod
+    def seen(self, frames: Tensor) -> Tensor:
+        """What the heads look at (n × features), of normalized frames (n, 1, 224, 224)."""
+
+    @abstractmethod
+    def said(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Score and standard deviation by each head (heads × n), of what it looks at."""
+
+    @abstractmethod
+    def last(self) -> nn.Module:
+        """The heads: all that lies behind `seen`."""
+
     def judge(self, frames: Tensor) -> Judgements:
         """What each head says; see `Judgements`."""
+        features = self.seen(frames)
+        return Judgements(*self.said(features), features)
 
     def forward(self, frames: Tensor) -> Prediction:
         """Predictions for normalized frames (n, 1, 224, 224) at 20 nm a pixel."""
-        value, sd, features = self.judge(frames)
+        return self.together(self.judge(frames))
+
+    def together(self, judged: Judgements) -> Prediction:
+        """What the heads say together, and how unfamiliar is what they look at."""
+        value, sd, features = judged
         # Of heads that disagree, each may be right (law of total variance).
         total = (sd.square().mean(0) + value.var(0, unbiased=False)).sqrt()
         away = (features - self.familiar_mean) @ self.familiar_whitening

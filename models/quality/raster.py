@@ -33,10 +33,19 @@ _ROUGH_FINE, _ROUGH_COARSE = 0.77, 0.7
 """Likewise of second to first ones, up to 21 nm a pixel and beyond, where a sharp structure is
 only two pixels wide itself; of 99 in 100 simulated frames it was more."""
 _FINE_NM = 21.0
+_APART = 3
+"""Distance of pixels whose medians over 3 × 3 have nothing in common (pixels)."""
+_TIED, _TIED_LEAST = 1.6, 0.055
+"""See `_is_tied`; chosen between simulated frames and their medians."""
+_FEWEST_PAIRS = 500
+"""Pairs of which fewer say little; chosen."""
 _FARTHEST = 12
 """Largest displacement of every other line that is looked for (pixels); chosen."""
 _SURE = 3.5
 """Standard errors by which lines must say so; chosen."""
+_STRANGE = 2.0
+"""Standard errors by which lines of different things must say so: less, since the lines of none of
+1500 simulated frames of one thing said so by more than 1; chosen."""
 _STRANGERS = 0.5
 """Covariance of neighbouring lines over that of every other one, below which they show different
 things; 0.95 or more in good frames."""
@@ -78,7 +87,7 @@ def raster_flags(frame: NDArray[Any], pixel_size_nm: float) -> list[Flag]:
     if _is_smoothed(middle, pixel_size_nm):
         found.append("smoothed")
     lines = lines_of(middle)
-    if lines is not None and lines.strangeness > _SURE and lines.kinship < _STRANGERS:
+    if lines is not None and lines.strangeness > _STRANGE and lines.kinship < _STRANGERS:
         found.append("interleaved")
     elif lines is not None and lines.gain > _SURE:
         found.append("phase")
@@ -93,11 +102,47 @@ def _middle(frame: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def _is_smoothed(frame: NDArray[np.float32], pixel_size_nm: float) -> bool:
+    if _is_tied(frame):
+        return True
     roughness = roughness_of(frame)
     if roughness is None:
         return False
     least = _ROUGH_FINE if pixel_size_nm <= _FINE_NM else _ROUGH_COARSE
     return roughness[0] < _ROUGH or (roughness[0] < _WHITE and roughness[1] < least)
+
+
+def _is_tied(frame: NDArray[np.float32]) -> bool:
+    """Whether neighbours are the same far more often than pixels farther apart are.
+
+    A median filter leaves steps between plateaus, which look as rough as noise, but neighbours
+    often have the same median (Kirchner and Fridrich, SPIE 7541, 2010). Dark pixels, which share
+    few values anyway, and those at the limit do not count.
+    """
+    near, apart = ties_of(frame)
+    return near > _TIED * apart + _TIED_LEAST
+
+
+def ties_of(frame: NDArray[np.float32]) -> tuple[float, float]:
+    """Share of pairs in a line that are the same: neighbours, and pixels beyond a median's reach.
+
+    Of pairs of which one pixel is brighter than the mean, in every other line.
+
+    Examples
+    --------
+    >>> noise = np.random.default_rng(0).poisson(9, (96, 96)).astype(np.float32)
+    >>> near, apart = ties_of(noise)
+    >>> round(near, 1), round(apart, 1)
+    (0.1, 0.1)
+    """
+    lines = frame[::2]
+    bright = (lines > lines.mean()) & (lines < lines.max())
+    shares = []
+    for lag in (1, _APART):
+        asked = bright[:, lag:] | bright[:, :-lag]
+        same = (lines[:, lag:] == lines[:, :-lag]) & asked
+        pairs = max(_FEWEST_PAIRS, np.count_nonzero(asked))
+        shares.append(float(np.count_nonzero(same) / pairs))
+    return shares[0], shares[1]
 
 
 def roughness_of(frame: NDArray[np.float32]) -> tuple[float, float] | None:
@@ -124,25 +169,32 @@ def roughness_of(frame: NDArray[np.float32]) -> tuple[float, float] | None:
         if rows * columns < _LEAST_BLOCKS:
             return None
         along = along[: rows * step].reshape(rows, step, -1)[:, :_BLOCK].reshape(rows * _BLOCK, -1)
-        within = np.s_[: rows * _BLOCK, : columns * _BLOCK]
-        means = along[within].reshape(rows, _BLOCK, -1).sum(1).reshape(rows, columns, -1).sum(2)
-        order = np.argsort(means, axis=None, kind="stable")
+        means = _over_blocks(along, rows, columns)
         energies, differences = [], along
         for _ in range(4):
             differences = differences[:, 1:] - differences[:, :-1]
-            inner = differences[within].reshape(rows, _BLOCK, -1)
-            energy = np.einsum("abc,abc->ac", inner, inner).reshape(rows, columns, -1).sum(2)
-            energies.append(np.array_split(energy.ravel()[order], _GROUPS))
+            energies.append(_over_blocks(differences * differences, rows, columns))
+        order = np.argsort(means, kind="stable")
+        least, more = divmod(order.size, _GROUPS)
+        starts = least * np.arange(_GROUPS) + np.minimum(np.arange(_GROUPS), more)
+        groups = np.add.reduceat(np.array(energies, np.float64)[:, order], starts, axis=1)
         # A group that is dark but for a few photons says little.
-        lit = [np.count_nonzero(part) > part.size / 2 for part in energies[2]]
-        if not any(lit):
+        of = least + (np.arange(_GROUPS) < more)
+        lit = np.add.reduceat(energies[2][order] > 0, starts, dtype=np.intp) > of / 2
+        if not lit.any():
             return None
-        first, second, third, fourth = (
-            np.array([part.sum(dtype=np.float64) for part in parts])[lit] for parts in energies
-        )
+        first, second, third, fourth = groups[:, lit]
         lowest.append(np.array([(fourth / third).max() / 3.5, (second / first).max() / 3.0]))
     lower = np.minimum(*lowest)
     return float(lower[0]), float(lower[1])
+
+
+def _over_blocks(image: NDArray[np.float32], rows: int, columns: int) -> NDArray[np.float32]:
+    """Sums over the first rows × columns blocks, in their order."""
+    lines = image[: rows * _BLOCK, : columns * _BLOCK].reshape(rows, _BLOCK, -1).sum(1)
+    # Sums over few neighbours are quicker as a product.
+    sums: NDArray[np.float32] = lines.reshape(-1, _BLOCK) @ np.ones(_BLOCK, np.float32)
+    return sums
 
 
 def lines_of(frame: NDArray[np.float32]) -> Lines | None:

@@ -39,6 +39,11 @@ class Recipe:
         frame and one turned or flipped copy, the same in each epoch, as in Robitaille et al.
     blurred, empty
         Shares of frames shown blurred (with less of their score), and replaced by noise.
+    processed
+        Share of frames shown as exports and scans may change them; see `processing`.
+    variants
+        With `heads_only`: ways to show each frame, whose features are computed once; None for
+        other ways in each epoch.
 
     Examples
     --------
@@ -61,3 +66,5 @@ class Recipe:
     augmentation: Literal["turned", "doubled"] = "turned"
     blurred: float = 0.15
     empty: float = 0.03
+    processed: float = 0.0
+    variants: int | None = None

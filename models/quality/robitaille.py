@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from models.quality.network import CHANNELS, HIDDEN, Judgements, RatingNet, convolutions
+from models.quality.network import CHANNELS, HIDDEN, RatingNet, convolutions
 from models.quality.preparing import INPUT
 
 
@@ -44,8 +44,16 @@ class RobitailleNet(RatingNet):
         )
         self.head = nn.Sequential(nn.Linear(hidden, 1), nn.Sigmoid())
 
-    def judge(self, frames: Tensor) -> Judgements:
+    def seen(self, frames: Tensor) -> Tensor:
+        """What the first fully connected layer says."""
+        features: Tensor = self.hidden(self.features(self.check(frames)))
+        return features
+
+    def said(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """One head, whose standard deviation is 1: `calibration` alone says what it is."""
-        features = self.hidden(self.features(self.check(frames)))
         value = self.head(features).T
-        return Judgements(value, torch.ones_like(value), features)
+        return value, torch.ones_like(value)
+
+    def last(self) -> nn.Module:
+        """The output layer."""
+        return self.head

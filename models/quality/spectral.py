@@ -9,14 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.quality.network import (
-    CHANNELS,
-    HIDDEN,
-    SMALLEST_SD,
-    Judgements,
-    RatingNet,
-    convolutions,
-)
+from models.quality.network import CHANNELS, HIDDEN, SMALLEST_SD, RatingNet, convolutions
 from models.quality.preparing import INPUT
 
 
@@ -119,15 +112,23 @@ class QualityNet(RatingNet):
         self.scale = nn.BatchNorm1d(sum(groups), affine=False)
         self.heads = nn.ModuleList(_Head(sum(groups), hidden) for _ in range(heads))
 
-    def judge(self, frames: Tensor) -> Judgements:
-        """Every head's score and standard deviation; see `Judgements`."""
+    def seen(self, frames: Tensor) -> Tensor:
+        """Means and standard deviations of the last maps, and the power spectrum."""
         frames = self.check(frames)
         maps = self.features(frames).flatten(2)
         spread = (maps.var(2) + 1e-6).sqrt()
         found = [maps.mean(2), spread, self.spectrum(frames)]
-        features = self.scale(torch.cat(found, 1))
+        features: Tensor = self.scale(torch.cat(found, 1))
+        return features
+
+    def said(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Every head's score and standard deviation."""
         value, sd = zip(*(head(features) for head in self.heads), strict=True)
-        return Judgements(torch.stack(value), torch.stack(sd), features)
+        return torch.stack(value), torch.stack(sd)
+
+    def last(self) -> nn.Module:
+        """All heads."""
+        return self.heads
 
 
 class _Head(nn.Module):

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,17 +17,16 @@ from models import checkpoint
 from models import weights as weight_files
 from models.checkpoint import State
 from models.layout import placed
-from models.quality.augmentation import augment, turn
 from models.quality.data import RatedSet, Split, load, split
 from models.quality.figures import rmse
-from models.quality.judging import calibrate_on, evaluate, predict
+from models.quality.judging import calibrate_on, evaluate, features_of, predict
+from models.quality.lessons import Lessons, Remembered, Shown
 from models.quality.network import Judgements, RatingNet
 from models.quality.networks import build
 from models.quality.preparing import INPUT
 from models.quality.recipe import Recipe
 from models.quality.resampling import PIXEL_SIZE_NM
 from models.quality.scorer import read_weights
-from models.quality.spectral import QualityNet
 from models.quality.table import Reader, read_plain
 
 Progress = Callable[[int, int, dict[str, float]], None]
@@ -169,9 +167,7 @@ def _trained(network: RatingNet, recipe: Recipe) -> list[torch.nn.Parameter]:
     """The parameters that this training changes."""
     if recipe.start_from is None or not recipe.heads_only:
         return list(network.parameters())
-    heads = network.heads if isinstance(network, QualityNet) else network.head
-    assert isinstance(heads, torch.nn.Module)
-    return list(heads.parameters())
+    return list(network.last().parameters())
 
 
 def _fit(
@@ -188,35 +184,38 @@ def _fit(
     mine = rated.part(parts.training)
     trained = _trained(network, recipe)
     part_only = len(trained) < len(list(network.parameters()))
-    steps = recipe.epochs * len(_batches(mine, recipe, np.random.default_rng(0)))
-    optimizer, schedule = _optimizer(trained, recipe, steps)
+    remembers = part_only and recipe.variants is not None
+    seen = out.with_name(out.name + ".features")
+    lessons: Lessons = (
+        Remembered(network, rated, mine, recipe, device, seen, identity)
+        if remembers
+        else Shown(network, rated, mine, recipe, device)
+    )
+    optimizer, schedule = _optimizer(trained, recipe, recipe.epochs * lessons.steps())
+    given: Tensor | None = None
+    known = features_of(network.eval(), rated, parts.validation, device) if remembers else None
     state = State(network, {"optimizer": optimizer, "schedule": schedule})
     file = out.with_name(out.name + ".checkpoint")
     checkpoint.read(file, state, identity)
     while state.epoch < recipe.epochs and not state.finished(recipe.patience):
         epoch = state.epoch + 1
-        # Everything random in an epoch comes from its number: a resumed training is the same.
-        rng = np.random.default_rng((recipe.seed, epoch))
         # Of few frames the statistics are worse than those that the network has.
         network.train(not part_only)
         all_shown = part_only or epoch > _SHARP_ONLY * recipe.epochs
-        blurred = recipe.blurred if all_shown else 0.0
-        squares = 0.0
-        batches = _batches(mine, recipe, rng)
-        for batch in batches:
-            tiles, target = _shown(rated, batch, rng, recipe, blurred)
-            with _precision(device):
-                judged = network.judge(tiles.to(device))
-            weight = _bootstrap(len(judged.value), rated.frame[batch.tile], recipe.seed)
-            squared, unlikely = _losses(judged, target.to(device), weight.to(device))
+        squares, shown = 0.0, 0
+        for tile, judged, target in lessons.epoch(epoch, blurred=recipe.blurred * all_shown):
+            if given is None:
+                given = _bootstrap(len(judged.value), len(rated.score), recipe.seed)
+            weight = given[:, rated.frame[tile]]
+            squared, unlikely = _losses(judged, target, weight.to(device))
             optimizer.zero_grad()
             (squared + unlikely).backward()  # type: ignore[no-untyped-call]  # torch's
             optimizer.step()
             schedule.step()
-            squares += float(squared.detach()) * len(batch.tile)
-        shown = sum(len(batch.tile) for batch in batches)
+            squares += float(squared.detach()) * len(tile)
+            shown += len(tile)
         error = rmse(
-            predict(network, rated, parts.validation, device).value,
+            predict(network, rated, parts.validation, device, known).value,
             rated.score[parts.validation],
         )
         state.step((squares / shown) ** 0.5, error, keep=all_shown)
@@ -227,6 +226,7 @@ def _fit(
     if state.best_weights:
         network.load_state_dict(state.best_weights)
     file.unlink(missing_ok=True)
+    lessons.forget()
     return {
         "loss": "mean squared error of each head; Gaussian likelihood of its standard deviation",
         "epochs": state.epoch,
@@ -248,51 +248,15 @@ def _optimizer(
     return adamw, torch.optim.lr_scheduler.OneCycleLR(adamw, recipe.learning_rate, steps)
 
 
-class _Batch(NamedTuple):
-    """Tiles to show, and whether each is the changed copy of `doubled` frames."""
-
-    tile: Tensor
-    copy: Tensor
-
-
-def _batches(tiles: Tensor, recipe: Recipe, rng: np.random.Generator) -> list[_Batch]:
-    """Split the tiles, in random order, into batches of nearly the same size."""
-    copies = 2 if recipe.augmentation == "doubled" else 1
-    order = torch.from_numpy(rng.permutation(copies * len(tiles)))
-    # Small sets get smaller batches, so that they too take some steps an epoch; never one
-    # frame alone, from which batch normalization cannot learn.
-    count = max(-(-len(order) // recipe.batch), min(8, len(order) // 8), 1)
-    return [
-        _Batch(tiles[part % len(tiles)], part >= len(tiles)) for part in order.tensor_split(count)
-    ]
-
-
-def _shown(
-    rated: RatedSet, batch: _Batch, rng: np.random.Generator, recipe: Recipe, blurred: float
-) -> tuple[Tensor, Tensor]:
-    """One batch of tiles (n, 1, 224, 224) as they are shown this time, with their scores (n)."""
-    tiles, scores = [], []
-    for i, copy in zip(batch.tile.tolist(), batch.copy.tolist(), strict=True):
-        tile = rated.tiles[i, 0].float().numpy()
-        score = float(rated.score[rated.frame[i]])
-        if recipe.augmentation == "turned":
-            tile, score = augment(tile, score, rng, blurred=blurred, empty=recipe.empty)
-        elif copy:
-            tile = turn(tile, np.random.default_rng((recipe.seed, i)))
-        tiles.append(tile)
-        scores.append(score)
-    return torch.from_numpy(np.stack(tiles)[:, None]), torch.tensor(scores)
-
-
-def _bootstrap(heads: int, frames: Tensor, seed: int) -> Tensor:
-    """How often each frame is in the sample of each head (heads × n): Poisson around 1.
+def _bootstrap(heads: int, frames: int, seed: int) -> Tensor:
+    """How often each frame is in the sample of each head (heads × frames): Poisson around 1.
 
     It depends on the frame's number alone, so that a head never sees what it was not given.
     """
     if heads == 1:
-        return torch.ones(1, len(frames))
-    drawn = [np.random.default_rng((seed, int(frame))).poisson(1.0, heads) for frame in frames]
-    return torch.from_numpy(np.array(drawn, np.float32).T)
+        return torch.ones(1, frames)
+    drawn = [np.random.default_rng((seed, frame)).poisson(1.0, heads) for frame in range(frames)]
+    return torch.from_numpy(np.array(drawn, np.float32).T.copy())
 
 
 def _losses(judged: Judgements, target: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -303,13 +267,6 @@ def _losses(judged: Judgements, target: Tensor, weight: Tensor) -> tuple[Tensor,
     # What the scores are must not depend on how well their errors are known.
     unlikely = error.detach() / (2 * sd.square()) + sd.log()
     return (weight * error).sum() / total, 0.01 * (weight * unlikely).sum() / total
-
-
-def _precision(device: str) -> AbstractContextManager[Any]:
-    """bfloat16 on CUDA, where it is twice as quick; a CPU gains nothing."""
-    if device.startswith("cuda"):
-        return torch.autocast("cuda", torch.bfloat16)
-    return nullcontext()
 
 
 def _write(

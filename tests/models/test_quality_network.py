@@ -20,11 +20,12 @@ from torch import nn
 from agent.bench.quality import spoiled
 from models import QualityNet, QualityScorer
 from models.quality import scope
-from models.quality.augmentation import blur, score_left
+from models.quality.blurring import blur, score_left
 from models.quality.heatmap import heatmap
 from models.quality.hot import without_hot_pixels
 from models.quality.network import RatingNet
 from models.quality.preparing import prepare
+from models.quality.processing import _CHANGES
 from models.quality.raster import raster_flags
 from models.quality.resampling import resample
 from models.quality.robitaille import RobitailleNet
@@ -520,6 +521,16 @@ class TestWeightFiles:
         copy.with_suffix(".json").write_text(json.dumps(card))
         with pytest.raises(ValueError, match="not the weights of a quality network"):
             QualityScorer(copy)
+
+
+@pytest.mark.parametrize("change", _CHANGES, ids=lambda change: change.__name__)
+def test_what_exports_do_takes_no_more_than_the_score(change: Any) -> None:
+    tile = filaments(0).astype(np.float32)
+    changed, share = change(tile, np.random.default_rng(0))
+    assert changed.shape == tile.shape and changed.dtype == np.float32
+    assert 0 <= share <= 1
+    assert np.corrcoef(changed.ravel(), tile.ravel())[0, 1] > 0.3
+    assert (changed != tile).any()
 
 
 def test_a_blur_keeps_the_light_and_takes_score() -> None:

@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from models.quality.data import load, split
 from models.quality.figures import calibrate, covered, whitening
 from models.quality.recipe import Recipe
 from models.quality.scorer import SHIPPED
+from models.quality.spectral import QualityNet
 from models.quality.table import Rating, read_ratings
 from tests.helpers.filaments import filaments
 
@@ -268,6 +270,32 @@ class TestTraining:
             scores = [scorer.score(tifffile.imread(r.path), 20.0).value for r in ratings]
             errors.append(np.mean(np.square(np.array(scores) - [r.score for r in ratings])))
         assert errors[1] < 0.5 * errors[0]
+
+    def test_heads_alone_look_at_a_frame_only_once_a_variant(
+        self, few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What the convolutions say does not change, so that more epochs cost nothing."""
+        looked: list[int] = []
+        seen = QualityNet.seen
+
+        def counted(self: QualityNet, frames: Any) -> Any:
+            looked.append(len(frames))
+            return seen(self, frames)
+
+        train(few, tmp_path / "start", small(blurred=0.0))
+        start = {"architecture": None, "start_from": tmp_path / "start.safetensors"}
+        heads = Recipe(**start, heads_only=True, variants=2, processed=0.3, patience=None)
+        monkeypatch.setattr(QualityNet, "seen", counted)
+        shown = []
+        for epochs in (2, 9):
+            looked.clear()
+            card = train(few, tmp_path / f"w{epochs}", replace(heads, epochs=epochs))
+            shown.append(sum(looked))
+        assert shown[0] == shown[1]
+        assert card["recipe"]["variants"] == 2
+        before, after = (load_file(tmp_path / f"{n}.safetensors") for n in ("start", "w9"))
+        changed = {n.split(".")[0] for n in before if not torch.equal(before[n], after[n])}
+        assert changed <= {"heads", "calibration", "familiar_mean", "familiar_whitening"}
 
 
 class TestSplits:

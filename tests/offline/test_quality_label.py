@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,16 @@ import tifffile
 from numpy.typing import NDArray
 
 from agent.offline.simulate import POPULATIONS, SETS, draw_frame, read_table, simulate_quality
-from agent.offline.simulate.frames import LabelledFrame
+from agent.offline.simulate.frames import LabelledFrame, cut_otherwise
 from devices.sources import Structure
 from devices.virtual.dyes import DYES
 from devices.virtual.optics import Optics
-from devices.virtual.quick import quick_scan
+from devices.virtual.quick import quick_light, quick_scan
 from devices.virtual.sample import Sample
 from devices.virtual.structures import SYNTHETIC, draw
 from devices.virtual.truth import detail_recovered, quality_from_detail, quality_label
+from models.quality.blurring import blur
+from models.quality.resampling import resample
 
 REAL: tuple[Structure, ...] = ("actin", "tubulin", "psd95")
 GOOD = {"excitation_w": 6e-6, "depletion_w": 0.15, "dwell_s": 2e-5}
@@ -156,6 +159,14 @@ class TestQuickScan:
         assert quality_label(truth, quick) == pytest.approx(wanted, abs=0.05)
         assert detail_recovered(quick, raster.counts) > 0.8 * detail_recovered(truth, quick)
 
+    def test_its_light_is_the_mean_of_its_counts(self) -> None:
+        sample = molecules("actin")
+        light = quick_light(optics(), sample, **GOOD, background_hz=900.0, seed=1)
+        counts = quick_scan(optics(), sample, **GOOD, background_hz=900.0, seed=1)
+        away = (counts - light) / np.sqrt(light)
+        assert abs(away.mean()) < 0.03
+        assert away.var() == pytest.approx(1, abs=0.05)
+
     def test_same_seed_same_frame(self) -> None:
         sample = molecules("actin")
         first, again, other = (
@@ -203,6 +214,31 @@ class TestSets:
         assert row.score == pytest.approx(quality_from_detail(row.detail))
         assert 0 <= row.rating <= 1
         assert row.sigma_ste_m2 != DYES[row.dye].sigma_ste  # varied
+
+    def test_half_of_training_has_other_pixels(self) -> None:
+        drawn = [draw_frame("training", 4, index) for index in range(4)]
+        sizes = [row.pixel_size_nm for _, row in drawn if row.split == "training"]
+        assert 20.0 in sizes and set(sizes) != {20.0}
+        for frame, row in drawn:
+            side = int(224 * 20 / row.pixel_size_nm + 1e-6)
+            assert frame.shape == (side, side)
+            assert 10 <= row.pixel_size_nm <= 30
+
+    def test_a_frame_of_other_pixels_shows_the_same_at_the_same_places(self) -> None:
+        given = {"excitation_uw": 6.0, "depletion_mw": 150.0, "dwell_us": 20.0, "saturation": 0}
+        row = replace(draw_frame("robitaille", 2, 0)[1], **given, line_accumulations=2)
+        sizes = (10.0, 20.0, 26.7)
+        frames = [
+            cut_otherwise(optics(), molecules("actin"), replace(row, pixel_size_nm=size))
+            for size in sizes
+        ]
+        light = [frame.mean() / size**2 for frame, size in zip(frames, sizes, strict=True)]
+        assert light == pytest.approx([light[1]] * 3, rel=0.05)
+        seen = [
+            blur(resample(frame.astype(np.float32), size), 1.0)[:155, :155].ravel()
+            for frame, size in zip(frames, sizes, strict=True)
+        ]
+        assert np.corrcoef(seen).min() > 0.9
 
     @pytest.mark.slow
     def test_the_simulated_rater_errs_by_eight_percent(self) -> None:

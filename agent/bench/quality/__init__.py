@@ -202,7 +202,10 @@ def _real_frames(scorer: Any) -> dict[str, Any]:
 
 
 def _cost(scorer: Any) -> dict[str, Any]:
-    """One frame's whole score over the bare forward pass, by turns, on one thread."""
+    """One frame's whole score over the bare forward pass, by turns, in time of one processor.
+
+    Others on the machine then change it little.
+    """
     import torch
 
     from models.quality.preparing import prepare
@@ -237,9 +240,9 @@ def _seconds(work: Callable[[], object], repeats: int = 40) -> float:
     work()
     taken = []
     for _ in range(repeats):
-        started = time.perf_counter()
+        started = time.process_time()
         work()
-        taken.append(time.perf_counter() - started)
+        taken.append(time.process_time() - started)
     return median(taken)
 
 

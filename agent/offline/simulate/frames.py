@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import map_coordinates
 
 from agent.offline.simulate.population import (
     POPULATIONS,
@@ -19,7 +20,7 @@ from agent.offline.simulate.population import (
     draw_dye,
 )
 from devices.virtual.optics import Optics
-from devices.virtual.quick import quick_scan
+from devices.virtual.quick import quick_light, quick_scan
 from devices.virtual.sample import Sample
 from devices.virtual.structures import SYNTHETIC
 from devices.virtual.truth import detail_recovered, quality_from_detail
@@ -28,6 +29,11 @@ _SHAPE = (224, 224)
 """Rows and columns of a frame (pixels); the networks' tile."""
 _CANVAS_UM = 9.0
 """Side of the sample that a frame is cut from (µm); chosen."""
+_PIXEL_NM = 20.0
+_SIZES_NM = (10.0, 30.0)
+"""Range of other pixel sizes in training (nm): those that are scored without a flag."""
+_OTHER_SIZE = 0.2
+"""Share of the training frames that have another pixel size; chosen."""
 _RATER_SD = 0.08
 """Standard deviation of the simulated rater beside the label; chosen."""
 
@@ -36,10 +42,15 @@ _RATER_SD = 0.08
 class LabelledFrame:
     """One row of the table beside the images: every parameter of the frame, and its label.
 
+    A frame of another pixel size has the label of the same scan with pixels of 20 nm and as much
+    light on each area: what is to be seen does not depend on how it is cut.
+
     Parameters
     ----------
     file
         TIFF, relative to the table.
+    pixel_size_nm
+        Side of its pixels (nm).
     score
         Reference label (`devices.virtual.truth.quality_label`).
     rating
@@ -73,6 +84,7 @@ class LabelledFrame:
     """
 
     file: str
+    pixel_size_nm: float
     score: float
     rating: float
     detail: float
@@ -106,17 +118,26 @@ def draw_frame(name: SetName, seed: int, index: int) -> tuple[NDArray[np.uint16]
     if name == "training" and rng.happens(VALIDATION):
         split = "validation"
     population = POPULATIONS[split if name == "training" else name]
+    # Sizes of pixels have chance of their own, so that the rest is drawn as without them.
+    sizes = Chance(SETS.index(name), seed, index, 1)
+    pixel_nm = _PIXEL_NM
+    if split == "training" and sizes.happens(_OTHER_SIZE):
+        pixel_nm = round(sizes.log_uniform(*_SIZES_NM), 1)
     while True:
-        frame, row = _draw(rng, population, split, index)
+        frame, row, optics, molecules = _draw(rng, population, split, index)
         # Random settings mostly spoil the frame, and there is little to learn from the
         # hundredth that shows nothing.
         if not population.quick or row.score > 0.15 or rng.happens(0.5):
-            return frame, row
+            break
+    if pixel_nm == _PIXEL_NM:
+        return frame, row
+    row = replace(row, pixel_size_nm=pixel_nm)
+    return cut_otherwise(optics, molecules, row), row
 
 
 def _draw(
     rng: Chance, population: Population, split: str, index: int
-) -> tuple[NDArray[np.uint16], LabelledFrame]:
+) -> tuple[NDArray[np.uint16], LabelledFrame, Optics, NDArray[np.int64]]:
     structures = list(population.structures)
     real = [s for s in structures if s not in SYNTHETIC]
     among = (
@@ -148,6 +169,7 @@ def _draw(
     molecules = rng.binomial(molecules, 1 - bleached)
     row = LabelledFrame(
         file=f"{index:05d}.tif",
+        pixel_size_nm=_PIXEL_NM,
         score=0.0,
         rating=0.0,
         detail=0.0,
@@ -182,22 +204,38 @@ def _draw(
     detail = detail_recovered(molecules[inner], frame)
     score = quality_from_detail(detail)
     rating = float(np.clip(score + rng.normal(0, _RATER_SD), 0, 1))
-    return frame, replace(row, detail=detail, score=score, rating=rating)
+    return frame, replace(row, detail=detail, score=score, rating=rating), optics, molecules
+
+
+def cut_otherwise(
+    optics: Optics, molecules: NDArray[np.int64], row: LabelledFrame
+) -> NDArray[np.uint16]:
+    """The same scan with pixels of another size, the same light on each area, other noise."""
+    light = quick_light(optics, molecules, **_settings(row))
+    size = row.pixel_size_nm / _PIXEL_NM
+    at = ((np.arange(int(n / size + 1e-6)) + 0.5) * size - 0.5 for n in light.shape)
+    # Cubic: a focus is two or three pixels wide, and straight lines between them would blur it.
+    between = map_coordinates(light, np.meshgrid(*at, indexing="ij"), order=3, mode="nearest")
+    counts = np.random.default_rng(row.seed).poisson(np.maximum(between, 0) * size**2)
+    most = max(1, round(row.saturation * size**2)) if row.saturation else np.iinfo(np.uint16).max
+    return np.minimum(counts, most).astype(np.uint16)
 
 
 def _scan(optics: Optics, molecules: NDArray[np.int64], row: LabelledFrame) -> NDArray[np.int64]:
     scan = quick_scan if row.scan == "quick" else _raster_scan
-    return scan(
-        optics,
-        molecules,
-        excitation_w=row.excitation_uw * 1e-6,
-        depletion_w=row.depletion_mw * 1e-3,
-        dwell_s=row.dwell_us * 1e-6,
-        passes=row.line_accumulations,
-        z_um=row.defocus_um,
-        background_hz=row.background_hz,
-        seed=row.seed,
-    )
+    return scan(optics, molecules, **_settings(row))
+
+
+def _settings(row: LabelledFrame) -> dict[str, Any]:
+    return {
+        "excitation_w": row.excitation_uw * 1e-6,
+        "depletion_w": row.depletion_mw * 1e-3,
+        "dwell_s": row.dwell_us * 1e-6,
+        "passes": row.line_accumulations,
+        "z_um": row.defocus_um,
+        "background_hz": row.background_hz,
+        "seed": row.seed,
+    }
 
 
 def _raster_scan(

@@ -19,7 +19,10 @@ TABLE = "frames.csv"
 
 def _make(folder: Path, name: SetName, seed: int, index: int) -> dict[str, Any]:
     frame, row = draw_frame(name, seed, index)
-    tifffile.imwrite(folder / row.file, frame, resolution=(5e5, 5e5), resolutionunit="CENTIMETER")
+    per_cm = 1e7 / row.pixel_size_nm
+    tifffile.imwrite(
+        folder / row.file, frame, resolution=(per_cm, per_cm), resolutionunit="CENTIMETER"
+    )
     return asdict(row)
 
 
@@ -44,7 +47,8 @@ def simulate_quality(
     workers
         Processes; by default one a core.
     name
-        Which set: `training` (with a share for validation), or a test set of held-out
+        Which set: `training` (half of it with pixels of 10 to 30 nm, the rest of 20 nm, and a
+        share for validation), or a test set of held-out
         `actin` fields, of `tubulin` or `psd95`, or of `dyes` that training never draws; or
         `robitaille`, frames of actin alone to train the paper's recipe on.
 

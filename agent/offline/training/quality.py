@@ -55,6 +55,8 @@ class QualityTraining(Training):
     augmentation: Literal["turned", "doubled"] = _DEFAULT.augmentation
     blurred: float = Field(_DEFAULT.blurred, ge=0, le=0.5)
     empty: float = Field(_DEFAULT.empty, ge=0, le=0.5)
+    processed: float = Field(_DEFAULT.processed, ge=0, le=0.5)
+    variants: int | None = Field(_DEFAULT.variants, ge=1, le=1000)
 
 
 def recipe_of(name: str) -> Recipe:
