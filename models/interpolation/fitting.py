@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from models.interpolation.losses import decibels, total
 from models.interpolation.movies import Movie
 from models.interpolation.recipe import Recipe
 from models.interpolation.triplets import Triplet
+from models.precision import trained_in
 from models.restoration.normalization import Normalization
 from models.restoration.objective import channels_last, set_rate
 
@@ -173,7 +173,7 @@ class Fit:
         stack = torch.from_numpy(np.stack([sample.images for sample in samples]))
         images = channels_last(stack, self._device)
         t = torch.tensor([sample.t for sample in samples]).to(self._device)
-        with precision_of(self._recipe.precision, self._device):
+        with trained_in(self._recipe.precision, self._device):
             told = self._network.staged(images[:, :1], images[:, 1:2], t)
         loss = total(self.loss, self._recipe.stages, told, images)
         self._optimizer.zero_grad()
@@ -188,7 +188,7 @@ class Fit:
         found = []
         with torch.no_grad():
             for case in self._cases:
-                with precision_of(self._recipe.precision, self._device):
+                with trained_in(self._recipe.precision, self._device):
                     location: Tensor = self._network(case.before, case.after, case.t)[0]
                 found.append(decibels(location, case.target, self.loss))
         return float(np.mean(found))
@@ -197,9 +197,3 @@ class Fit:
 def _mixed(first: dict[str, Tensor], second: dict[str, Tensor], share: float) -> dict[str, Tensor]:
     """Weights that lie `share` of the way from the first to the second."""
     return {name: torch.lerp(first[name], second[name], share) for name in first}
-
-
-def precision_of(asked: str, device: str) -> AbstractContextManager[Any]:
-    """What convolutions are computed in; warps are in single precision whatever this is."""
-    half = asked == "bfloat16" or (asked == "auto" and device.startswith("cuda"))
-    return torch.autocast(device.split(":")[0], torch.bfloat16) if half else nullcontext()

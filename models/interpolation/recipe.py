@@ -52,7 +52,7 @@ class Recipe:
     validation_frames
         At most so many frames measure each epoch, and calibrate.
     precision
-        Of the convolutions in training; `auto` is bfloat16 on CUDA and single on a CPU.
+        Of the convolutions in training; see `models.precision.trained_in`.
     seed
         Of division, initial weights and crops.
 

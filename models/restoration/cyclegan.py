@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.checkpoint import Stateful
+from models.precision import trained_in
 from models.restoration.losses import SCALE_SHARE, of_scale
 from models.restoration.network import RestorationNet, build
 from models.restoration.objective import (
@@ -26,7 +27,6 @@ from models.restoration.objective import (
     Stack,
     channels_last,
     fresh,
-    precision,
     set_rate,
     whole,
 )
@@ -157,13 +157,13 @@ class CycleGAN(Objective):
         )
         # What the discriminators would learn from the generators' loss is not used.
         self.judges.requires_grad_(False)
-        with precision(self.recipe, self.device):
+        with trained_in(self.recipe.precision, self.device):
             loss, made_a, made_b = self._generated(a, b)
         self.generating.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]  # torch's
         self.generating.step()
         self.judges.requires_grad_(True)
-        with precision(self.recipe, self.device):
+        with trained_in(self.recipe.precision, self.device):
             judged = self._judged(a, made_a.detach()) + self._judged(b, made_b.detach(), 1)
         self.judging.zero_grad()
         judged.backward()  # type: ignore[no-untyped-call]  # torch's

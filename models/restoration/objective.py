@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -112,24 +111,6 @@ def whole(image: Stack, multiple: int, device: str) -> Tensor:
     """
     rows, columns = (size // multiple * multiple for size in image.shape)
     return channels_last(torch.from_numpy(image[None, None, :rows, :columns].copy()), device)
-
-
-def precision(recipe: Recipe, device: str) -> AbstractContextManager[Any]:
-    """What convolutions are computed in; `auto` is bfloat16 on CUDA and single on a CPU.
-
-    A CPU with AVX512-BF16 takes 0.16 s for a step in bfloat16 and 0.29 s in single precision (the
-    default recipe, one thread); one without is slower in it.
-
-    Examples
-    --------
-    >>> with precision(Recipe(precision="single"), "cpu"):
-    ...     print(torch.is_autocast_enabled("cpu"))
-    False
-    """
-    half = recipe.precision == "bfloat16" or (
-        recipe.precision == "auto" and device.startswith("cuda")
-    )
-    return torch.autocast(device.split(":")[0], torch.bfloat16) if half else nullcontext()
 
 
 def fresh(recipe: Recipe, member: int, device: str, build: Any) -> Any:

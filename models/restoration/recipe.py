@@ -70,7 +70,7 @@ class Recipe:
     validation_frames
         At most so many frames measure each epoch; all of them calibrate and are in the card.
     precision
-        Of the convolutions in training; see `objective.precision`.
+        Of the convolutions in training; see `models.precision.trained_in`.
     discriminator
         `cyclegan`: filters of the discriminators' first level.
     cycle, identity

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from models.checkpoint import Stateful
+from models.precision import trained_in
 from models.restoration.losses import LOSSES, total
 from models.restoration.network import RestorationNet
 from models.restoration.objective import (
@@ -16,7 +17,6 @@ from models.restoration.objective import (
     Objective,
     Stack,
     channels_last,
-    precision,
     set_rate,
     whole,
 )
@@ -64,7 +64,7 @@ class Supervised(Objective):
         self.network.train()
         set_rate(self.optimizer, rate)
         patches = self.patches.draw(rng, self.recipe.batch)
-        with precision(self.recipe, self.device):
+        with trained_in(self.recipe.precision, self.device):
             loss = self.loss(channels_last(patches, self.device), rng)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]  # torch's

@@ -14,7 +14,7 @@ import pytest
 import tifffile
 import torch
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, median_filter
 from torch import nn
 
 from agent.bench.quality import spoiled
@@ -440,7 +440,12 @@ class TestFlags:
         turns[1::2] = other[1::2]
         scaled = np.minimum(dye * 3, 255).astype(np.uint8)
         changed = {
-            "smoothed": [gaussian_filter(dye.astype(float), 0.7), (dye[:, 1:] + dye[:, :-1]) / 2],
+            "smoothed": [
+                gaussian_filter(dye.astype(float), 0.7),
+                (dye[:, 1:] + dye[:, :-1]) / 2,
+                median_filter(dye, 3),
+                median_filter(14.3 * dye + 100, 3),
+            ],
             "phase": [back],
             "interleaved": [turns],
             "": [dye, scaled, dye * 14.3 + 100, dye.T],

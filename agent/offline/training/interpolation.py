@@ -62,7 +62,8 @@ class InterpolationTraining(Training):
     screen: bool = Field(_DEFAULT.screen, description="leave out copied and blended frames")
     validation_frames: int = Field(_DEFAULT.validation_frames, ge=1)
     precision: Literal["auto", "single", "bfloat16"] = Field(
-        _DEFAULT.precision, description="bfloat16 trains sooner on CUDA and CPUs with AVX512-BF16"
+        _DEFAULT.precision,
+        description="auto: bfloat16 where the device has units for it",
     )
     seed: int = Field(_DEFAULT.seed, ge=0)
 

@@ -60,7 +60,8 @@ class RestorationTraining(Training):
     )
     validation_frames: int = Field(_DEFAULT.validation_frames, ge=1)
     precision: Literal["auto", "single", "bfloat16"] = Field(
-        _DEFAULT.precision, description="bfloat16 trains sooner on CUDA and CPUs with AVX512-BF16"
+        _DEFAULT.precision,
+        description="auto: bfloat16 where the device has units for it",
     )
     discriminator: int = Field(_DEFAULT.discriminator, ge=1, le=512)
     cycle: float = Field(_DEFAULT.cycle, ge=0)
