@@ -83,8 +83,15 @@ def quick_scan(
     ndarray
         Detected photons, shape of the field of view.
     """
-    rest = {"dwell_s": dwell_s, "passes": passes, "z_um": z_um}
-    power = _drawn_power(optics, molecules, excitation_w, depletion_w, seed=seed, **rest)
+    focus = _focus(
+        optics,
+        excitation_w=excitation_w,
+        depletion_w=depletion_w,
+        dwell_s=dwell_s,
+        passes=passes,
+        z_um=z_um,
+    )
+    power = _drawn_power(focus, molecules, seed)
     return optics.detect(power, dwell_s * passes, background_hz, seed)
 
 
@@ -104,8 +111,15 @@ def quick_light(
 
     Which molecules are bleached is drawn as there.
     """
-    rest = {"dwell_s": dwell_s, "passes": passes, "z_um": z_um}
-    power = _drawn_power(optics, molecules, excitation_w, depletion_w, seed=seed, **rest)
+    focus = _focus(
+        optics,
+        excitation_w=excitation_w,
+        depletion_w=depletion_w,
+        dwell_s=dwell_s,
+        passes=passes,
+        z_um=z_um,
+    )
+    power = _drawn_power(focus, molecules, seed)
     counts: NDArray[np.float64] = (optics.photons_counted(power) + background_hz) * (
         dwell_s * passes
     )
@@ -163,26 +177,8 @@ def quick_survivors(
     return survivors
 
 
-def _drawn_power(
-    optics: Optics,
-    molecules: NDArray[np.int64],
-    excitation_w: float,
-    depletion_w: float,
-    *,
-    dwell_s: float,
-    passes: int,
-    z_um: float,
-    seed: int,
-) -> NDArray[np.float64]:
+def _drawn_power(focus: _Focus, molecules: NDArray[np.int64], seed: int) -> NDArray[np.float64]:
     """Power on the detector at each pixel (W) from those molecules that the scan leaves alive."""
-    focus = _focus(
-        optics,
-        excitation_w=excitation_w,
-        depletion_w=depletion_w,
-        dwell_s=dwell_s,
-        passes=passes,
-        z_um=z_um,
-    )
     # Drawn as they are alive when they shine most; the kernel corrects their mean elsewhere.
     shining = float(
         (focus.psf * focus.alive**2).sum()

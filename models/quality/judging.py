@@ -37,7 +37,9 @@ def predict(
     part = rated.part(frames)
     with torch.inference_mode():
         if features is None:
-            found = [network(rated.tiles[i].float().to(device)) for i in part.split(_AT_ONCE)]
+            found = [
+                network(rated.tiles[i].float().to(device)) for i in torch.split(part, _AT_ONCE)
+            ]
         else:
             seen = features.to(device)
             found = [network.together(Judgements(*network.said(seen), seen))]

@@ -140,8 +140,8 @@ def ties_of(frame: NDArray[np.float32]) -> tuple[float, float]:
     for lag in (1, _APART):
         asked = bright[:, lag:] | bright[:, :-lag]
         same = (lines[:, lag:] == lines[:, :-lag]) & asked
-        pairs = max(_FEWEST_PAIRS, np.count_nonzero(asked))
-        shares.append(float(np.count_nonzero(same) / pairs))
+        pairs = max(_FEWEST_PAIRS, int(np.count_nonzero(asked)))
+        shares.append(int(np.count_nonzero(same)) / pairs)
     return shares[0], shares[1]
 
 

@@ -218,7 +218,8 @@ def cut_otherwise(
     between = map_coordinates(light, np.meshgrid(*at, indexing="ij"), order=3, mode="nearest")
     counts = np.random.default_rng(row.seed).poisson(np.maximum(between, 0) * size**2)
     most = max(1, round(row.saturation * size**2)) if row.saturation else np.iinfo(np.uint16).max
-    return np.minimum(counts, most).astype(np.uint16)
+    cut: NDArray[np.uint16] = np.minimum(counts, most).astype(np.uint16)
+    return cut
 
 
 def _scan(optics: Optics, molecules: NDArray[np.int64], row: LabelledFrame) -> NDArray[np.int64]:
