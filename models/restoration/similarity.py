@@ -44,8 +44,13 @@ def ms_ssim(image: Tensor, target: Tensor, scales: int = 3) -> Tensor:
             f"image of {image.shape[-2]} × {image.shape[-1]} pixels; MS-SSIM with {scales} scales"
             f" needs {needed} or more"
         )
-    # In half precision differences of nearly equal numbers would be lost.
-    image, target = image.float(), target.float()
+    # In half precision differences of nearly equal numbers would be lost, and products of single
+    # ones are halved by whatever is around.
+    with torch.autocast(image.device.type, enabled=False):
+        return _dissimilarity(image.float(), target.float(), scales)
+
+
+def _dissimilarity(image: Tensor, target: Tensor, scales: int) -> Tensor:
     weights = torch.tensor(WEIGHTS[:scales], device=image.device)
     weights = weights / weights.sum()
     total: Tensor = image.new_ones(len(image))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
+from agent.bench.restoration.classical import CLASSICAL
 from agent.bench.restoration.measures import (
     contrast,
     covered,
@@ -54,6 +55,21 @@ def test_background_costs_contrast(parts: tuple[Image, Image]) -> None:
     assert contrast(clean, clean) > 0.97
     assert contrast(clean + 10 * spots, clean) < contrast(clean + spots, clean) - 0.05
     assert np.isnan(contrast(clean, np.zeros_like(clean)))
+
+
+def test_filters_that_learned_nothing_do_what_they_are_for(parts: tuple[Image, Image]) -> None:
+    clean, _ = parts
+    haze = 20.0 * gaussian_filter(np.eye(128), 20)[::-1] / gaussian_filter(np.eye(128), 20).max()
+    frame = np.random.default_rng(1).poisson(clean + haze + 1)
+
+    def best(name: str) -> float:
+        return max(similarity(run(frame), clean) for run in CLASSICAL[name])
+
+    assert similarity(frame, clean) < best("Gaussian") < best("difference of Gaussians")
+    on_line = max(
+        run(frame)[50].mean() / run(frame)[35].mean() for run in CLASSICAL["ridge filter"]
+    )
+    assert on_line > 3 * frame[50].mean() / frame[35].mean()
 
 
 def test_a_missing_filament_is_missed(parts: tuple[Image, Image]) -> None:

@@ -148,6 +148,13 @@ class TestLosses:
         assert found[0] == pytest.approx(0, abs=1e-5)
         assert found[0] < found[1] < found[2]
 
+    def test_ms_ssim_is_in_single_precision_whatever_is_around(self) -> None:
+        image, target = torch.rand(2, 1, 1, 64, 64, generator=torch.Generator().manual_seed(1))
+        plain = ms_ssim(image, target)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert ms_ssim(image, target).item() == plain.item()
+            assert ms_ssim(image.bfloat16(), target).item() == pytest.approx(plain.item(), abs=0.01)
+
     def test_too_small_for_ms_ssim_is_named(self) -> None:
         image = torch.zeros(1, 1, 128, 128)
         with pytest.raises(ValueError, match="128 × 128 pixels; MS-SSIM with 5 scales needs 176"):

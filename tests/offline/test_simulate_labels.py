@@ -46,12 +46,17 @@ def field(
     return draw_field(structure, name, 3, index)
 
 
-@lru_cache
 def counting_field() -> tuple[dict[str, Array], dict[str, Any]]:
     """The first field whose label A is seen by a detector that counts photons."""
+    return field_of(camera=False)
+
+
+@lru_cache
+def field_of(*, camera: bool) -> tuple[dict[str, Array], dict[str, Any]]:
+    """The first field whose label A is seen by a camera, or by a detector that counts photons."""
     for index in range(20):
         images, row = field(index)
-        if row["a_read_sd"] == 0:
+        if (row["a_read_sd"] > 0) == camera:
             return {channel: image.astype(float) for channel, image in images.items()}, row
     raise AssertionError("one in four has a camera")
 
@@ -67,7 +72,7 @@ class TestField:
         assert list(row) == COLUMNS
         assert all(image.shape == (FIELD_PX, FIELD_PX) for image in images.values())
         floats = {channel for channel, image in images.items() if image.dtype == np.float32}
-        assert floats == {"clean", "off_target_a"}
+        assert floats == {"mean_a", "clean", "off_target_a"}
         assert {image.dtype for image in images.values()} == {np.dtype("u2"), np.dtype("f4")}
 
     @pytest.mark.slow
@@ -90,6 +95,18 @@ class TestField:
         assert bound == pytest.approx(row["a_efficiency"], rel=0.15)
         dark = clean < 0.01 * clean.max()
         assert abs(structure[dark].mean()) < 0.05 * row["a_brightness"]
+
+    @pytest.mark.parametrize("camera", [False, True])
+    def test_exposures_scatter_about_the_mean(self, camera: bool) -> None:
+        images, row = field_of(camera=camera)
+        mean = images["mean_a"]
+        for channel in ("label_a", "label_a_again"):
+            rest = images[channel] - mean
+            assert abs(rest.mean()) < 4 * rest.std() / rest.shape[0]
+            # Photons, and the noise that the camera reads them with.
+            photons = mean - (row["a_offset"] if camera else 0.0)
+            expected = np.mean(photons) + (row["a_read_sd"] ** 2 if camera else 0.0)
+            assert np.var(rest) == pytest.approx(expected, rel=0.1)
 
     def test_low_light_is_a_tenth(self) -> None:
         images, _ = counting_field()

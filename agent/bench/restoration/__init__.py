@@ -7,7 +7,7 @@ there, and a second call continues from them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from agent.bench.measurement import Check, Measurement, kept_in
 from agent.bench.restoration import denoising, seams, speed, unsure
+from agent.bench.restoration.classical import CLASSICAL, Filter
 from agent.bench.restoration.measures import (
     contrast,
     energy,
@@ -37,7 +38,6 @@ _ASKED: tuple[tuple[str, str, Literal["<=", ">="], float], ...] = (
     ("recall of the skeleton", "recall", ">=", 0.95),
     ("energy without structure", "hallucinated", "<=", 0.02),
 )
-Filter = Callable[[NDArray[Any]], NDArray[Any]]
 
 
 def measure(*, quick: bool, seeds: int | None, keep: Path | None = None) -> Measurement:
@@ -59,6 +59,10 @@ def measure(*, quick: bool, seeds: int | None, keep: Path | None = None) -> Meas
                 name: [_figures(run, field) for field in test_fields(folder, structure)]
                 for name, run in _filters(folder, structure).items()
             }
+            | {
+                name: [_best_figures(runs, field) for field in test_fields(folder, structure)]
+                for name, runs in CLASSICAL.items()
+            }
             for structure in TRAINED
         }
         foreign = _foreign(folder)
@@ -79,6 +83,7 @@ def measure(*, quick: bool, seeds: int | None, keep: Path | None = None) -> Meas
         checks=checks + [check for part in measured for check in part.checks],
         raw={"fields": found, "foreign": foreign, **{p.name: p.raw for p in measured}},
         seeds=(),
+        left_out=[absent for part in measured for absent in part.left_out],
     )
 
 
@@ -106,6 +111,11 @@ def _figures(run: Filter, field: Field) -> dict[str, float]:
         "recall": recall(image, clean),
         "hallucinated": energy(run(field["empty_a"])) / max(energy(image), 1e-12),
     }
+
+
+def _best_figures(runs: Sequence[Filter], field: Field) -> dict[str, float]:
+    """Those of the one that comes closest to the clean structure, which favours it."""
+    return max((_figures(run, field) for run in runs), key=lambda figures: figures["similarity"])
 
 
 def _foreign(folder: Path) -> dict[str, dict[str, float]]:

@@ -33,7 +33,14 @@ METHODS: Mapping[str, Recipe] = MappingProxyType(
         "l2l, MAE": replace(_COMPARED, loss="mae"),
         "n2n": replace(_COMPARED, method="n2n", loss="mae"),
         "care": replace(_COMPARED, method="care", loss="laplace"),
-        "n2v": replace(_COMPARED, method="n2v", input="label_a_low", loss="mse"),
+        "n2v": replace(
+            _COMPARED,
+            method="n2v",
+            input="label_a_low",
+            loss="mse",
+            # The pixel itself is blind: there is nothing to add to (Krull et al., CVPR 2019).
+            architecture={**_COMPARED.architecture, "residual": False},
+        ),
         "cyclegan": replace(
             recipe_of("cyclegan"),
             architecture=_SHIPPED.architecture,

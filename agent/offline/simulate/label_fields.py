@@ -112,6 +112,7 @@ def draw_field(
         "label_a_again": _expose(label_a, optics_a, all_a, rng),
         "label_a_low": _expose(label_a, optics_a, all_a, rng, LOW_LIGHT),
         "label_b": _expose(label_b, optics_b, bound_b.structure + bound_b.off_target, rng),
+        "mean_a": _mean(label_a, all_a).astype(np.float32),
         "clean": bound_a.clean.astype(np.float32),
         "off_target_a": bound_a.off_target.astype(np.float32),
         "empty_a": _expose(label_a, optics_a, bound_a.off_target, rng),
@@ -164,6 +165,13 @@ def _drawn(kind: Structure, rng: Chance) -> NDArray[np.float64]:
     top = float(np.percentile(density[density > 0], 99)) if (density > 0).any() else 1.0
     scaled: NDArray[np.float64] = np.clip(density / top, 0, 1)
     return scaled
+
+
+def _mean(label: Label, mean: Map) -> Map:
+    """What exposures of `mean` counts scatter about, with background and the camera's offset."""
+    offset = label.offset if label.read_sd > 0 else 0.0
+    expected: Map = mean + label.background_share * label.brightness + offset
+    return expected
 
 
 def _expose(

@@ -10,6 +10,7 @@ Folder layout: `<channel>/<name>.tif`, same names in each channel, and `fields.c
 - `label_a_again`: another exposure of the same molecules of label A.
 - `label_a_low`: one with a tenth of the light. With `label_a` it is a semi-synthetic pair as for
   content-aware restoration.
+- `mean_a`: what `label_a` and `label_a_again` scatter about; float32, counts.
 - `empty_a`: one of label A's off-target signal and background, without the structure.
 - `clean`: mean image of the structure as label A would show it with every site bound; float32,
   counts of label A, neither background nor offset.
@@ -41,6 +42,7 @@ CHANNELS = (
     "label_a_again",
     "label_a_low",
     "label_b",
+    "mean_a",
     "clean",
     "off_target_a",
     "empty_a",
