@@ -121,7 +121,10 @@ def _pixels(whole: ObfFile, stack: ObfStack, written: int) -> NDArray[Any]:
     # obffile inflates without a limit, and fills what is missing with zeros.
     whole.filehandle.seek(header.data_pos)
     stored = whole.filehandle.read(header.data_length)
-    raw = zlib.decompressobj().decompress(stored, max(stack.nbytes, 1))
+    # One byte more than it claims: so far that the stream's checksum is compared.
+    raw = zlib.decompressobj().decompress(stored, stack.nbytes + 1)
+    if len(raw) > stack.nbytes:
+        raise ImageError(f"damaged: {stack.name} stores more than its {stack.size} pixels")
     found = np.frombuffer(
         raw[: len(raw) // stack.dtype.itemsize * stack.dtype.itemsize], stack.dtype
     )

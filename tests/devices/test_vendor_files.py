@@ -96,7 +96,26 @@ def test_pixels_that_are_claimed_and_not_stored_are_damage(tmp_path: Path, pixel
     whole = bomb.read_bytes()
     small = whole.replace((300).to_bytes(4, "little") * 2, (10).to_bytes(4, "little") * 2, 1)
     bomb.write_bytes(small.replace((90000).to_bytes(8, "little"), bytes(8)))
-    assert read(bomb)[0].shape == (10, 10)
+    assert "stores more than its 100 pixels" in refused(bomb)
+
+
+def test_pixels_that_are_not_those_that_were_written_are_damage(
+    tmp_path: Path, pixels: Pixels
+) -> None:
+    whole = write_obf(tmp_path / "whole.msr", {"Ch1": pixels[0]}).read_bytes()
+    begin = whole.index(b"\x78", whole.index(b"Ch1") + 3)
+    file = tmp_path / "cell.msr"
+    chance = random.Random(3)
+    damaged = 0
+    for _ in range(60):
+        strange = bytearray(whole)
+        strange[begin + chance.randrange(8, 300)] ^= 1 << chance.randrange(8)
+        file.write_bytes(strange)
+        try:
+            np.testing.assert_array_equal(read(file), pixels[[0]])
+        except ImageError:
+            damaged += 1
+    assert damaged >= 50
 
 
 def test_an_image_of_leicas_has_its_channels_planes_and_size(
