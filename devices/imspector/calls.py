@@ -108,7 +108,9 @@ class Calls:
             with self._lock:
                 if self._worker is worker:
                     self._worker = worker.successor()
-            raise NoReply(f"Imspector did not answer within {limit_s:g} s: {what}") from None
+            raise NoReply(
+                f"Imspector did not answer within {limit_s:g} s: {what}; a dialog may be open there"
+            ) from None
         return found
 
 

@@ -18,7 +18,7 @@ from devices.imspector.scanning import Scanning, Unasked
 from devices.imspector.stacks import frame_of, stacks_of
 from devices.imspector.starts import Starts
 from devices.imspector.target import Target, until
-from devices.imspector.values import Parameters, Values, ValueTree, rounded, same
+from devices.imspector.values import Parameters, Values, ValueTree, plain, rounded, same
 
 if TYPE_CHECKING:
     from devices.sources import ImspectorConfig
@@ -307,14 +307,18 @@ class Imspector:
         return bool(self._guarded(self._ask_scanning))
 
     def _ask_scanning(self) -> bool:
+        return bool(self.says()["active"])
+
+    def says(self) -> Any:
+        """All that Imspector says of the scan that goes on, or went."""
         application, tree = self._application, self._module.ValueTree
-        if hasattr(application, "value_at"):
-            found = self.calls(
-                f"get {_ACTIVE}", lambda: application.value_at(_ACTIVE, tree.Status).get()
-            )
-        else:
-            found = self.calls(f"get {_ACTIVE}", lambda: application.state(_ACTIVE))
-        return bool(found["active"])
+
+        def ask() -> Any:
+            if hasattr(application, "value_at"):
+                return application.value_at(_ACTIVE, tree.Status).get()
+            return application.state(_ACTIVE)
+
+        return plain(self.calls(f"get {_ACTIVE}", ask))
 
     def stop(self) -> None:
         """Stop scanning, if it does.

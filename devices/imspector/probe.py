@@ -31,6 +31,18 @@ _ONLY_READ = {
     "coarse",
 }
 """What the driver never sets, and what would move the stage."""
+_MORE = (
+    "ExpControl/gating",
+    "ExpControl/measurement/lasers",
+    "ExpControl/rescue",
+    "ExpControl/scan/detsel",
+    "ExpControl/scan/range/external_scan",
+    "ExpControl/scan/range/fast_scan",
+    "Measurement/axes",
+    "Pinhole",
+    "easyCommander/meas_config",
+)
+"""What may hold what is not mapped, or change what a scan is; only read, where it is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,5 +143,7 @@ def report(link: Imspector, answers: list[Answer], version: str, drivers: Any) -
         "way": link.values.way,
         "not_mapped": link.layout.not_mapped,
         "devices": drivers,
+        "scanning": link.says(),
+        "more": {path: found for path in _MORE if (found := link.find(path)) is not None},
         "answers": [asdict(answer) | {"differs": answer.differs} for answer in answers],
     }

@@ -167,6 +167,7 @@ def test_paths_of_before_16_3_are_driven(
     assert code == 0 and "not mapped" in said and "detector gain" in said
     found = json.loads(report.read_text())
     assert found["paths"] == "14 to early 16" and "detector gain" in found["not_mapped"]
+    assert "linesteps" in found["more"]["ExpControl/gating"]
 
 
 def test_a_probe_takes_no_light_and_says_what_differs(
@@ -182,6 +183,7 @@ def test_a_probe_takes_no_light_and_says_what_differs(
     paths = {answer["path"]: answer for answer in found["answers"]}
     assert paths["ExpControl/measurement/channels/0/dwelltime"]["again"] == pytest.approx(1e-5)
     assert paths["ExpControl/scan/range/coarse_x/g_off"]["again"] is None
+    assert found["scanning"] == {"active": False} and "Pinhole" in found["more"]
     assert (
         not server.scanned
         and server.values["ExpControl"]["measurement"] == before["ExpControl"]["measurement"]

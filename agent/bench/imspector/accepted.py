@@ -61,7 +61,7 @@ def take(tree: Any, path: str, value: Any, behaviours: Collection[str]) -> None:
         group["res"] = round(group["len"] / group["psz"])
         if "res_used" in group:
             group["res_used"] = group["res"] - ("res_used" in behaviours)
-    if last == "pinhole_size" and "size_used" in group:
+    if last == "pinhole_size" and "size_used" in group and value >= 0:
         group["size_used"] = value
     if follows:
         follow(measurement)
