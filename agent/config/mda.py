@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from useq import MDAEvent, MDASequence
 
 
+_NO_GROUP = "Channel"
+"""The group of a channel of which a sequence says none."""
+
+
 class MdaConfig(PlanSection):
     """`plan: mda`: the frames of a useq sequence, in its order."""
 
@@ -274,8 +278,10 @@ class MdaConfig(PlanSection):
                 raise ValueError(
                     f"`mda.channels`: {refused(mode, whole.microscope.modes)}; a channel of the "
                     "sequence is the mode of its name, or the one given here"
+                    f"{self._made_one(mode, whole.microscope)}"
                 )
             check_mode("mda.mode", mode, whole.microscope)
+        self._check_groups(whole.microscope)
         for shot in self.shots(whole.microscope):
             pinned = whole.microscope.modes[shot.mode]
             for name, value in shot.settings.items():
@@ -286,6 +292,35 @@ class MdaConfig(PlanSection):
                     )
                 if why := whole.microscope.settings[name].refusal(value):
                     raise ValueError(f"`mda.sequence`: `{name}`: {why}")
+
+    def _check_groups(self, scope: MicroscopeConfig) -> None:
+        """A preset of one config group is not taken for that of another one of the same name."""
+        for channel in {event.channel for event in self.events if event.channel is not None}:
+            if channel.config in self.channels or channel.group == _NO_GROUP:
+                continue  # the config says which mode is meant, or the sequence says no group
+            pinned = scope.modes.get(channel.config, {})
+            groups = [
+                setting.group
+                for name, setting in scope.settings.items()
+                if setting.group is not None and pinned.get(name) == channel.config
+            ]
+            if groups and channel.group not in groups:
+                raise ValueError(
+                    f"`mda.sequence`: has the channel {channel.config!r} of the group "
+                    f"{channel.group!r}, and the mode of that name sets that of {groups[0]!r}; "
+                    "accepted: the same group, or `mda.channels` that says which mode is meant"
+                )
+
+    def _made_one(self, mode: str, scope: MicroscopeConfig) -> str:
+        """What makes a mode of a channel whose config group is a setting; else nothing."""
+        for event in self.events:
+            if (channel := event.channel) is None or self._mode(event) != mode:
+                continue
+            preset = channel.config
+            for name, setting in scope.settings.items():
+                if setting.group == channel.group and preset in (setting.choices or ()):
+                    return f"; `microscope.modes: {{{mode}: {{{name}: {preset}}}}}` makes it one"
+        return ""
 
     def modes(self) -> tuple[str, ...]:
         """Those of its channels, in the order in which they come."""

@@ -134,7 +134,7 @@ def choose_autofocus(config: RunConfig, microscope: Microscope, source: Path) ->
             whose = "its `autofocus_plan`" if of_sequence else "it"
             what = f"{whose} needs an autofocus device"
             if error.path:
-                what = "`autofocus_device_name`"
+                what = "`autofocus_device_name`, the stage of the offset"
             raise located(source, key, f"{what}: {error}") from None
 
 

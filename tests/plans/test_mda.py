@@ -218,6 +218,27 @@ def test_wrong_ones_end_in_a_line(
     assert len(err.strip().splitlines()) <= 3, err
 
 
+def test_a_channel_that_is_a_preset_is_told_how_it_becomes_a_mode(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = faulty.config(**parts({"channels": ["DAPI"]}))
+    whole["microscope"]["settings"]["dye"] = {
+        "group": "Channel",
+        "choices": ["DAPI", "Cy5"],
+        "start": "Cy5",
+    }
+    code, _, err = faulty.cli(capsys, "check", faulty.write(tmp_path / "my.yaml", whole))
+    assert code == 2 and "`microscope.modes: {DAPI: {dye: DAPI}}` makes it one" in err, err
+    # Of another group the preset of that name is something else.
+    whole["microscope"]["modes"] = {"DAPI": {"dye": "DAPI"}}
+    whole["mda"]["sequence"]["channels"] = [{"group": "Multiband", "config": "DAPI"}]
+    code, _, err = faulty.cli(capsys, "check", faulty.write(tmp_path / "my.yaml", whole))
+    assert (
+        code == 2
+        and "of the group 'Multiband', and the mode of that name sets that of 'Channel'" in err
+    ), err
+
+
 def test_an_exposure_that_cannot_change_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

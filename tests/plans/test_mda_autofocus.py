@@ -137,7 +137,7 @@ def test_check_names_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert code == 0 and "PFS, continuous focus off" in out, err
     del data["microscope"]["python_devices"]["Offset"]
     code, _, err = faulty.cli(capsys, "check", faulty.write(file, data))
-    assert code == 2 and "`autofocus_device_name`: found 'Offset'; accepted: none" in err, err
+    assert code == 2 and "the stage of the offset: found 'Offset'; accepted: none" in err, err
     del data["microscope"]["python_devices"]["PFS"]
     code, _, err = faulty.cli(capsys, "check", faulty.write(file, data))
     assert code == 2 and "needs an autofocus device: found nothing; accepted: none" in err, err
