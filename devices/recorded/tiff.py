@@ -54,6 +54,8 @@ def open_tiff(file: Path, files: ExitStack) -> list[Series]:
     try:
         with _logged_errors() as damage:
             tiff = files.enter_context(tifffile.TiffFile(file))
+            if not len(tiff.pages):
+                raise ImageError("damaged, holds no image")
             root = _checked_description(tiff)
             found = list(tiff.series)
             if damage and (lacks := _lacking(tiff, found)):

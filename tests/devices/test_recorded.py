@@ -257,6 +257,9 @@ def test_cut_files_are_damaged(tmp_path: Path, pixels: Pixels) -> None:
     assert refused(file).endswith("damaged, only 1 of 4 frames are there")
     tifffile.imwrite(file, pixels[0], compression="zlib")
     assert "damaged" in refused(cut(file, 0.7))
+    # Cut behind its header, as a program leaves it that ended while it wrote.
+    file.write_bytes(file.read_bytes()[:8])
+    assert refused(file).endswith("damaged, holds no image")
 
 
 def ngff(folder: Path, data: Pixels, axes: list[Any] | None, **image: Any) -> Path:
