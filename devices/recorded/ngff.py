@@ -18,6 +18,7 @@ from devices.recorded.series import LARGEST_BYTES, Series, reason
 _OLDEST = ("t", "c", "z", "y", "x")
 # Where a folder says that it is a group, in Zarr 3 and 2.
 _GROUP = ("zarr.json", ".zgroup")
+_BARE = "an array alone, without axes and scales; accepted: the folder of its image"
 
 
 def open_ngff(file: Path) -> list[Series]:
@@ -29,11 +30,15 @@ def open_ngff(file: Path) -> list[Series]:
         It is no OME-Zarr image, or a damaged one.
     """
     try:
+        if (file / ".zarray").is_file():
+            raise ImageError(_BARE)
         if not any((file / name).is_file() for name in _GROUP):
             raise ImageError(
                 "a folder that is no OME-Zarr image; accepted: the files in it, one by one"
             )
-        group = zarr.open_group(file, mode="r")
+        group = zarr.open(file, mode="r")
+        if not isinstance(group, zarr.Group):
+            raise ImageError(_BARE)
         return [_series(file, *found) for found in _images(group)]
     except ImageError as error:
         raise ImageError(f"{file}: {error}") from None

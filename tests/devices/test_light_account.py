@@ -242,7 +242,9 @@ def test_a_budget_counts_what_was_measured(tmp_path: Path) -> None:
     assert "dose.budget_J.depletion" in result.reason
     summary = summarize(run)
     assert 1 <= summary["frames"]["acquired"] <= 3
-    assert summary["dose"]["depletion_J"] <= 3.5 * 0.1 * frame_s
+    # The next frame is expected to take as long as the last; on a busy machine it takes longer.
+    taken = [row.data["dose_J"]["depletion"] for row in entries(run, "frame")]
+    assert sum(taken[:-1]) + sum(taken[-2:-1]) <= 3.5 * 0.1 * frame_s
     (fault,) = summary["faults"]
     assert (fault["part"], fault["policy"]) == ("light", "go on")
     assert "slow camera" in fault["what"]

@@ -311,6 +311,13 @@ def test_older_layouts_of_ome_zarr(tmp_path: Path, pixels: Pixels) -> None:
     assert scale_of(stated, pixel_size_nm=20).x == (20, "nanometer")
 
 
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_the_array_of_an_image_is_none(zarr_format: Any, tmp_path: Path) -> None:
+    array = tmp_path / "a.zarr" / "0"
+    zarr.create_array(array, shape=(4, 4), dtype="u2", zarr_format=zarr_format)
+    assert refused(array).endswith("without axes and scales; accepted: the folder of its image")
+
+
 def test_a_path_does_not_lead_out_of_an_ome_zarr(tmp_path: Path, pixels: Pixels) -> None:
     ngff(tmp_path / "a.zarr", pixels, TYX)
     folder = ngff(tmp_path / "b.zarr", pixels, TYX)
