@@ -130,6 +130,7 @@ def check(config: ConfigFile, overrides: Overrides = None) -> None:
     from agent.run.awake import NOT_KEPT, kept_awake
     from agent.run.estimate import check_disk, check_light, check_parts, expect
     from agent.run.together import foreseen
+    from agent.workers.checks import unlike
     from devices.travel import travel
 
     check_parts(checked, config)
@@ -142,6 +143,8 @@ def check(config: ConfigFile, overrides: Overrides = None) -> None:
         table.add_row("plan", checked.plan + ("" if origin == MEASURED else f" ({origin})"))
         if checked.filter is not None:
             table.add_row("filter", f"{checked.filter.model}, {checked.filter.frames} frames")
+            if (said := unlike(checked)) is not None:
+                table.add_row("", said)
         sizes = _sizes(microscope, checked.section.modes())
         table.add_row("frames", f"{_frames(expected)} of {sizes}")
         if names := microscope.config.camera_channels:
@@ -315,10 +318,13 @@ def _work(session: Session) -> NoReturn:
     from agent.cli.progress_bar import showing
     from agent.record.folder import RunBusy
     from agent.ui.report.live_page import FILE as LIVE
+    from agent.workers.checks import unlike
 
     say(f"run: {session.folder}")
     if session.config.filter is not None:
         say(f"raw and filtered, live: {session.folder / LIVE}")
+        if (said := unlike(session.config)) is not None:
+            say(f"filter: {said}")
     try:
         with showing(session.progress, err) as watch:
             result = session.run(watch)

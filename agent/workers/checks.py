@@ -34,6 +34,15 @@ def check_filter(config: RunConfig, source: Path) -> None:
     _check_device(config.filter.device, source, ("filter", "device"))
 
 
+def unlike(config: RunConfig) -> str | None:
+    """What is to be said of the config's filter and the frames' pixels, if anything is."""
+    if config.filter is None or FILTER.word in config.own:
+        return None
+    from models.restoration import unlike_pixels
+
+    return unlike_pixels(config.filter.model, config.microscope.pixel_size_nm)
+
+
 def check_interpolator(config: RunConfig, source: Path) -> None:
     """Read the weights of the config's interpolator, before anything is opened for nothing.
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from models.restoration.engine import Restorer
     from models.restoration.frame_filter import Restored
     from models.restoration.network import RestorationNet
-    from models.restoration.opening import check_model, open_filter
+    from models.restoration.opening import check_model, open_filter, unlike_pixels
     from models.restoration.recipe import Recipe
     from models.restoration.training import train
     from models.restoration.weights import read_restoration
@@ -23,6 +23,7 @@ _HOMES = {
     "open_filter": "models.restoration.opening",
     "read_restoration": "models.restoration.weights",
     "train": "models.restoration.training",
+    "unlike_pixels": "models.restoration.opening",
 }
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "open_filter",
     "read_restoration",
     "train",
+    "unlike_pixels",
 ]
 
 

@@ -9,6 +9,7 @@ from models.restoration.engine import Restorer
 from models.restoration.frame_filter import FrameFilter
 from models.restoration.weights import read_restoration
 from models.restoration.zoo.engine import ZooFilter, check_zoo
+from models.restoration.zoo.geometry import PIXEL_FACTOR
 from models.restoration.zoo.package import is_zoo
 
 
@@ -70,3 +71,31 @@ def check_model(
         check_zoo(model, pixel_size_nm=pixel_size_nm, trust=trust)
     else:
         read_restoration(model)
+
+
+def unlike_pixels(model: str | Path, pixel_size_nm: float) -> str | None:
+    """What is to be said where a network was trained on pixels of another size, else None.
+
+    Models of the zoo refuse such pixels; see `check_model`.
+
+    Parameters
+    ----------
+    model
+        As of `open_filter`; one that can be used.
+    pixel_size_nm
+        Of the frames (nm).
+
+    Examples
+    --------
+    >>> unlike_pixels("actin", 30)
+    'actin was trained on pixels of 20 nm, and these are 30 nm: it may add or remove structure'
+    >>> unlike_pixels("actin", 22)
+    """
+    if is_zoo(model) or (trained := read_restoration(model).pixel_nm) is None:
+        return None
+    if max(pixel_size_nm / trained, trained / pixel_size_nm) <= PIXEL_FACTOR:
+        return None
+    return (
+        f"{model} was trained on pixels of {trained:g} nm, and these are {pixel_size_nm:g} nm:"
+        " it may add or remove structure"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -69,6 +70,8 @@ class Recipe:
         Weights of a teacher: the network learns its output for the input, and no target.
     validation_frames
         At most so many frames measure each epoch; all of them calibrate and are in the card.
+    pixel_nm
+        Side of the frames' pixels (nm), which the card names; None: not known.
     precision
         Of the convolutions in training; see `models.precision.trained_in`.
     discriminator
@@ -110,6 +113,7 @@ class Recipe:
     register: bool = True
     distil_from: Path | None = None
     validation_frames: int = 16
+    pixel_nm: float | None = None
     precision: Literal["auto", "single", "bfloat16"] = "auto"
     discriminator: int = 32
     cycle: float = 10.0
@@ -122,6 +126,8 @@ class Recipe:
         for name in ("members", "epochs", "steps_per_epoch", "batch", "validation_frames"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: found {getattr(self, name)}; accepted: 1 or more")
+        if self.pixel_nm is not None and not 0 < self.pixel_nm < math.inf:
+            raise ValueError(f"pixel_nm: found {self.pixel_nm:g}; accepted: above 0")
         multiple = 2 ** self.architecture.get("depth", 2)
         if self.patch < 16 or self.patch % multiple:
             raise ValueError(

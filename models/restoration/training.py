@@ -143,6 +143,7 @@ def train(
             "members": histories,
         },
         "metrics": {"validation": calibration.figures(networks, cases, factor)},
+        "pixel_nm": recipe.pixel_nm,
         "limits": _limits(pairs, recipe),
     }
     save(out, networks, card)

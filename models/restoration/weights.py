@@ -37,6 +37,8 @@ class Loaded:
         Factor of the Laplace scale, measured on the validation part.
     path
         The weights file.
+    pixel_nm
+        Side of the pixels that it was trained on (nm); None where its card does not say.
     """
 
     members: list[RestorationNet]
@@ -44,6 +46,7 @@ class Loaded:
     normalization: Normalization
     calibration: float
     path: Path
+    pixel_nm: float | None = None
 
 
 def shipped() -> list[str]:
@@ -87,11 +90,14 @@ def read_restoration(model: str | Path) -> Loaded:
         calibration = float(card["calibration"])
         if not (math.isfinite(calibration) and calibration > 0):
             raise ValueError(f"calibration {calibration:g}")
+        pixel_nm = None if card.get("pixel_nm") is None else float(card["pixel_nm"])
+        if pixel_nm is not None and not (math.isfinite(pixel_nm) and pixel_nm > 0):
+            raise ValueError(f"pixel_nm {pixel_nm:g}")
     except KeyError as error:
         raise not_weights_of(path, _KIND, ValueError(f"its card has no {error}")) from None
     except (RuntimeError, TypeError, ValueError) as error:
         raise not_weights_of(path, _KIND, error) from None
-    return Loaded(members, card, normalization, calibration, path)
+    return Loaded(members, card, normalization, calibration, path, pixel_nm)
 
 
 def save(out: Path, members: Sequence[RestorationNet], card: dict[str, Any]) -> Path:

@@ -218,6 +218,16 @@ def test_a_filtered_file_says_that_it_is(
         assert found.about().made["filter"]["source"] == "out.tif"
 
 
+@pytest.mark.parametrize(("pixel_nm", "told"), [(30, True), (22, False), (None, False)])
+def test_pixels_that_a_network_was_not_trained_on_are_told(
+    work: Path, frames: Frames, pixel_nm: int | None, told: bool
+) -> None:
+    done = filter_file(
+        work / "in.tif", work / "out.tif", "actin-small", device="cpu", pixel_size_nm=pixel_nm
+    )
+    assert ("pixels of 20 nm, and these are 30 nm" in str(done.note)) == told
+
+
 @pytest.mark.parametrize("dim", [True, False])
 def test_few_counts_are_not_rounded_to_steps(tmp_path: Path, model: Path, dim: bool) -> None:
     rng = np.random.default_rng(3)

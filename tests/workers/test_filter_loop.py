@@ -500,3 +500,15 @@ def test_a_run_without_a_filter_is_as_it_was(
     assert "filtered" not in cli(capsys, "show", run)[1]
     assert "<h2>Filtered</h2>" not in drawn(run).html
     assert "weights" in (read_config(run).provenance or {})
+
+
+@pytest.mark.parametrize(("pixel_nm", "told"), [(30, True), (20, False)])
+def test_pixels_that_the_network_was_not_trained_on_are_told_before_a_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], pixel_nm: int, told: bool
+) -> None:
+    data = faulty.config(filter={"model": "actin-small", "device": "cpu"})
+    data["microscope"]["pixel_size_nm"] = pixel_nm
+    code, out, err = cli(capsys, "check", faulty.write(tmp_path / "config.yaml", data))
+    assert code == 0, err
+    said = " ".join(out.split())
+    assert ("trained on pixels of 20 nm, and these are 30 nm" in said) == told

@@ -135,6 +135,7 @@ def filter_file(
         frames = files.enter_context(opened(file, part))
         scale, about = frames.scale(pixel_size_nm, interval_s), frames.about()
         engine, sha256 = _open(model, device, frames, pixel_size_nm, score=score, trust=trust)
+        unlike = _unlike(model, frames, pixel_size_nm)
         # A TIFF is written in one go, and its description comes first: planes wait here.
         spools = [files.enter_context(Partial(target, ".planes")) for target in targets]
         work = _Work(frames, engine, progress)
@@ -177,7 +178,7 @@ def filter_file(
         work.device,
         tuple(work.faults),
         tuple(work.scores),
-        note,
+        "; ".join(filter(None, (note, unlike))) or None,
     )
 
 
@@ -220,6 +221,17 @@ def _open(
     except (OSError, ValueError) as error:
         option = "device" if str(error).startswith("device") else "model"
         raise UserError(f"--{option}: {str(error).removeprefix(f'{option}: ')}") from None
+
+
+def _unlike(model: str, frames: Frames, pixel_size_nm: float | None) -> str | None:
+    """What is to be said of the frames' pixels, where their size is known."""
+    from models.restoration import unlike_pixels
+
+    try:
+        size, known = pixel_size_of(frames, pixel_size_nm)
+    except (UserError, ImageError):  # filters need none
+        return None
+    return None if known == "assumed" else unlike_pixels(model, size)
 
 
 class _Work:

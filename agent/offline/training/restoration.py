@@ -59,6 +59,9 @@ class RestorationTraining(Training):
         None, description="weights of a teacher, whose outputs for the inputs are learned"
     )
     validation_frames: int = Field(_DEFAULT.validation_frames, ge=1)
+    pixel_nm: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="side of the frames' pixels, for the card"
+    )
     precision: Literal["auto", "single", "bfloat16"] = Field(
         _DEFAULT.precision,
         description="auto: bfloat16 where the device has units for it",

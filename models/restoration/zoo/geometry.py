@@ -23,7 +23,7 @@ _NM = {
     "meter": 1e9,
 }
 """Units of length (nm); sizes in any other are not compared."""
-_FACTOR = 1.25
+PIXEL_FACTOR = 1.25
 """How far pixel sizes may lie apart, as a ratio; chosen."""
 _PLANE = ("y", "x")
 
@@ -180,10 +180,10 @@ class Geometry:
         for made_for in self.pixel_nm:
             if pixel_nm is None or made_for is None:
                 continue
-            if max(pixel_nm / made_for, made_for / pixel_nm) > _FACTOR:
+            if max(pixel_nm / made_for, made_for / pixel_nm) > PIXEL_FACTOR:
                 raise ValueError(
                     f"is for pixels of {made_for:g} nm, and these are {pixel_nm:g} nm; accepted:"
-                    f" {made_for / _FACTOR:.3g} to {made_for * _FACTOR:.3g} nm"
+                    f" {made_for / PIXEL_FACTOR:.3g} to {made_for * PIXEL_FACTOR:.3g} nm"
                 )
 
     def check_values(self, frame: NDArray[Any]) -> None:
