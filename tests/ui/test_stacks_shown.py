@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import shutil
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from agent.record.filtered import By
+from agent.record.filtered_frames import FilteredFrames
+from agent.record.folder import read_config
+from agent.record.layout import Layout
+from agent.record.ledger import Ledger
 from agent.record.reader import open_run
 from agent.ui.report.page import render
 from agent.ui.report.run_data import Run
@@ -73,6 +80,31 @@ def test_the_page_gets_a_stack_as_its_maximum_or_its_mean(run: Path) -> None:
                     np.testing.assert_allclose(grey, wanted_grey, atol=1.01)
         status, said, _ = ask(links, "/api/frame/raw/0?project=median")
         assert status == 400 and "max, mean" in str(said)
+
+
+@pytest.mark.slow
+def test_a_filtered_stack_is_projected_as_far_as_it_is_filtered(run: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    by = By("ours", Layout.of(read_config(run)), ("sted",))
+    store = FilteredFrames(copy, pixel_size_um=0.02, by=by)
+    table = open_run(run).frames()
+    here = (table["mode"] == "sted") & (table["field"] == 0) & (table["point"] == 0)
+    lowest, _, highest = np.flatnonzero(here)
+    made = {int(at): 2.0 * open_run(run).frame(int(at)) for at in (lowest, highest)}
+    with closing(Ledger(copy)) as ledger:
+        for index, image in made.items():
+            store.put(index, image, image)
+            ledger.add("filtered", {"uncertainty": 0.1, "device": "cpu", "ms": 1.0}, index)
+    high = int(max(image.max() for image in made.values()))
+    with run_pages(copy) as (_, links):
+        assert ask(links, "/api/state")[1]["planes"] == 3
+        wanted = f"?exact=1&low=0&high={high}&side=2048&project=max"
+        status, data, headers = ask(links, f"/api/frame/filtered/{highest}{wanted}")
+        assert status == 200 and headers["x-mode"].endswith("of 2 planes")
+        grey = np.asarray(Image.open(io.BytesIO(data)), float)
+        whole = np.max([*made.values()], axis=0) * 255 / high
+        np.testing.assert_allclose(grey, whole, atol=1.01)
 
 
 def test_the_report_shows_the_maximum(run: Path) -> None:

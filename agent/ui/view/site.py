@@ -180,8 +180,10 @@ class RunSite(Site):
         projection, stack = request.query.get("project", ""), [index]
         if projection not in ("", *PROJECTIONS):
             raise Refused(400, f"project: accepted: {', '.join(PROJECTIONS)}")
-        if projection and kind == "raw":
+        if projection and kind in ("raw", "filtered"):
             stack = await self._beside(self.reader.look, partial(payloads.stack, index=index))
+            if kind == "filtered":
+                stack = [one for one in stack if course.frames[one].filtered is not None]
             if len(stack) > 1:
                 words = f"{words}, {NAMES[projection]} of {len(stack)} planes"
         if kind == "reconstructed":

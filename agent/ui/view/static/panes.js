@@ -111,7 +111,7 @@ export class Pane {
     const across = this.screen.clientWidth * Math.min(devicePixelRatio || 1, 2) * look.zoom;
     const side = SIDES.find((one) => one >= across * 0.9) || SIDES[SIDES.length - 1];
     const limits = this.fixed ? `&low=${this.fixed[0]}&high=${this.fixed[1]}` : "";
-    const project = look.project && kind === "raw" ? `&project=${look.project}` : "";
+    const project = look.project && ["raw", "filtered"].includes(kind) ? `&project=${look.project}` : "";
     return `/api/frame/${kind}/${index}?side=${side}${limits}${project}${look.zoom > 1 ? "&exact=1" : ""}`;
   }
 
