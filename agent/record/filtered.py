@@ -25,8 +25,9 @@ from agent.record.ngff import limits_of
 from agent.record.stack import StackStore, color
 
 FOLDER = "filtered.ome.zarr"
-FILTER = "filter"
-"""What an image says of its filter; images of earlier versions say nothing."""
+MADE, FILTER = "made", "filter"
+"""What an image says of its filter, as {made: {filter: …}}; images of earlier versions say
+nothing."""
 RAW_CHANNELS = "raw_channels"
 """Which channels of the raw image have a pair of channels in it, by number."""
 PAIR = ("filtered", "sd")

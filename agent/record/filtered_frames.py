@@ -23,6 +23,7 @@ from agent.record.collection import describe_in_xml
 from agent.record.filtered import (
     FILTER,
     FOLDER,
+    MADE,
     RAW_CHANNELS,
     By,
     FilteredStack,
@@ -69,7 +70,7 @@ class FilteredFrames:
     ) -> None:
         self._folder, self._pixel_size_um, self._by = folder, pixel_size_um, by
         model = None if by is None else by.model
-        self._about = {FILTER: {"model": model, "weights_sha256": weights_sha256}}
+        self._about = {MADE: {FILTER: {"model": model, "weights_sha256": weights_sha256}}}
         self._raw = raw or RawFrames(folder, pixel_size_um=pixel_size_um)
         self._images: dict[str, FilteredStore | FilteredStack] = {}
         self._numbered: FilteredStore | None = None
@@ -165,16 +166,15 @@ class FilteredFrames:
             return []
         with reading(self._folder) as ledger:
             rows = {entry.frame: entry.data for entry in ledger.entries("filtered")}
-            shots = {entry.frame: entry.data for entry in ledger.entries("shot")}
-        asked = (
-            index
-            for index, shot in sorted(shots.items())
-            if index is not None
-            and index < frames
-            and shot["mode"] in self._by.modes
-            and shot.get("camera", {}).get("seen", True)
-        )
-        return [(index, rows.get(index)) for index in asked]
+            asked = {
+                entry.frame
+                for entry in ledger.entries("shot")
+                if entry.frame is not None
+                and entry.frame < frames
+                and entry.data["mode"] in self._by.modes
+                and entry.data.get("camera", {}).get("seen", True)
+            }
+        return [(index, rows.get(index)) for index in sorted(asked)]
 
     def _earlier(self) -> FilteredStore | None:
         """The image in which frames stand by their number in the run, if there is one."""
@@ -183,7 +183,7 @@ class FilteredFrames:
             self._known = True
             if not (folder / "OME").exists():
                 plain = FilteredStore(self._folder, pixel_size_um=self._pixel_size_um)
-                if plain.frame_shape is not None and FILTER not in plain.said():
+                if plain.frame_shape is not None and FILTER not in plain.said().get(MADE, {}):
                     self._numbered = plain
         return self._numbered
 

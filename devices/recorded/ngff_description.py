@@ -10,6 +10,7 @@ from devices.recorded.errors import ImageError
 from devices.recorded.units import LENGTHS, TIMES, Quantity, quantity
 
 MARKS = "stedfast"
+_MISSING = "missing"
 _WORDS = {"t": "frame interval", "y": "pixel size in y", "x": "pixel size in x", "z": "z step"}
 
 
@@ -72,10 +73,24 @@ class NgffDescription(Description):
         return found
 
     def kinds(self, places: Sequence[Place]) -> tuple[str, ...]:
-        """From the list of frames, by time point and, of a run, by field, which is a channel."""
+        """From the list of frames, by time point and, of a run, by channel and plane.
+
+        Of a run without stacks the channels are fields. Of filtered frames each channel is two.
+        """
         marks = self._own.get("frames")
         if not isinstance(marks, list) or not all(isinstance(mark, dict) for mark in marks):
             return ()
+        if any("plane" in mark for mark in marks):
+            by_series = {
+                (mark.get("point"), mark.get("channel"), mark.get("plane")): mark.get("kind")
+                for mark in marks
+            }
+            raw = self._own.get("raw_channels")
+            pairs = [one for one in raw for _ in range(2)] if isinstance(raw, list) else None
+            series = (
+                (p.get("t", 0), self._channel(p.get("c", 0), pairs), p.get("z", 0)) for p in places
+            )
+            return tuple(str(by_series.get(one) or _MISSING) for one in series)
         fields = sorted({mark["field"] for mark in marks if isinstance(mark.get("field"), int)})
         known = {
             (mark.get("point"), fields.index(mark["field"]) if fields else 0): mark.get("kind")
@@ -83,7 +98,14 @@ class NgffDescription(Description):
             if not fields or mark.get("field") in fields
         }
         found = [known.get((p.get("t", 0), p.get("c", 0) if fields else 0)) for p in places]
-        return tuple(str(kind or "missing") for kind in found)
+        return tuple(str(kind or _MISSING) for kind in found)
+
+    @staticmethod
+    def _channel(number: int, pairs: list[Any] | None) -> Any:
+        """Of the raw frames, that of a channel of this image."""
+        if pairs is None:
+            return number
+        return pairs[number] if number < len(pairs) else None
 
     def channels(self) -> list[str]:
         """Their labels."""

@@ -20,6 +20,7 @@ from agent.ui.report import write_report
 from agent.ui.view import payloads
 from agent.ui.view.previews import Previews
 from agent.ui.view.reader import Reader
+from devices.recorded import Part, open_frames
 from tests import faulty
 from tests.doubles.interpolators import Blend
 from tests.faulty import cli
@@ -74,6 +75,9 @@ def assert_whole(run: Path, fields: int, points: int = POINTS) -> None:
         marks = attributes["frames"]
         assert len(marks) == points * EACH
         taken = {m["point"] for m in marks if m["kind"] != "reconstructed"}
+        with open_frames(places[1], Part(at={"c": 0, "z": 2})) as frames:
+            kinds = {m["point"]: m["kind"] for m in marks if (m["channel"], m["plane"]) == (0, 2)}
+            assert frames.about().kinds == tuple(kinds[point] for point in range(points))
         for mark in marks:
             at = mark["point"], mark["channel"], mark["plane"]
             if mark["kind"] == "reconstructed":

@@ -20,6 +20,7 @@ from agent.record.layout import Layout, Stored
 from agent.record.ledger import Ledger
 from agent.record.raw import RawFrames
 from devices.affine import Affine
+from devices.recorded import Part, open_frames
 from devices.shot import Field
 
 SHAPE = (4, 6)
@@ -92,12 +93,15 @@ def test_they_stand_where_the_raw_ones_do(run: tuple[Path, Ledger]) -> None:
         assert array.shape == raw.shape == (2, 2, 3, *SHAPE)
         group = zarr.open_group(image, mode="r")
         said: Any = group.attrs["stedfast"]
-        assert said["filter"] == {"model": "ours", "weights_sha256": "0" * 64}
+        assert said["made"]["filter"] == {"model": "ours", "weights_sha256": "0" * 64}
         marks = [(one["frame"], one["point"], one["plane"], one["kind"]) for one in said["frames"]]
         assert marks == frames
         there = {(point, plane) for _, point, plane, kind in frames if kind == "filtered"}
         for at in np.ndindex(2, 3):
             assert np.isnan(array[at[0], :, at[1]]).all() == (at not in there)
+    with open_frames(folder / "filtered.ome.zarr" / "1", Part(at={"c": 1, "z": 0})) as read:
+        about = read.about()
+        assert about.made["filter"]["model"] == "ours" and about.kinds == ("missing", "filtered")
     yaozarrs.validate_zarr_store(str(folder / "filtered.ome.zarr"))
     between = zarr.open_array(folder / "filtered_between.ome.zarr" / "0", mode="r")
     assert between.shape == (1, 2, *SHAPE)

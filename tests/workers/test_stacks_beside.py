@@ -68,7 +68,7 @@ def test_the_filter_reads_and_writes_each_frame_where_it_is(
         assert [one["label"] for one in ome["omero"]["channels"]] == ["sted filtered", "sted sd"]
         said: Any = group.attrs["stedfast"]
         model = {"model": str(weights), "weights_sha256": restorer.weights_hash()}
-        assert said["filter"] == model and said["raw_channels"] == [1]
+        assert said["made"] == {"filter": model} and said["raw_channels"] == [1]
         assert [mark["kind"] for mark in said["frames"]] == ["filtered"] * 4
         rows = recorded(run).filtered()
         for mark in said["frames"]:
