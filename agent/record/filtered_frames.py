@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -250,4 +251,6 @@ def _mark(
         mark |= {"channel": store.raw_channels[at[1]], "plane": at[2]}
     if row is None:
         return {**mark, "kind": NOT_FILTERED}
-    return {**mark, "kind": FILTERED, "uncertainty": row["uncertainty"]}
+    unsure = row["uncertainty"]
+    # JSON has no word for what is no number.
+    return {**mark, "kind": FILTERED, "uncertainty": unsure if isfinite(unsure) else None}
