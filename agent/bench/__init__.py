@@ -38,10 +38,11 @@ _BENCHES = {
     "storm": "signals at random moments of a run, with devices that stay on: dark after each",
     "fuzz": "damaged and hostile files: each is read, or refused in words",
     "guard": "SIGKILL of a lit run, with devices that stay on: dark within seconds",
+    "faults": "faults of every kind at random moments: dark, nothing lost, resume completes",
     "kill": "SIGKILL at random moments: no frame lost, resume completes",
     "long": "a run of a night's length: time and memory of each frame and of each command",
 }
-_TESTS = ("imspector", "gpu", "storm", "fuzz", "guard", "kill", "long")
+_TESTS = ("imspector", "gpu", "storm", "fuzz", "guard", "faults", "kill", "long")
 _LONG = ("optimizer", "restoration", "interpolation", "tuning")
 
 

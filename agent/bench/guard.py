@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import median
 
 from agent.bench import lit
-from agent.bench.forked_runs import TIMEOUT_S, finished, import_all, said, start, wait
+from agent.bench.forked_runs import TIMEOUT_S, finished, import_all, live, said, start, wait
 from agent.bench.left_on_disk import inspect
 from agent.bench.measurement import Check, Measurement
 from agent.config.reading import UserError
@@ -79,7 +79,7 @@ def kills(repeats: int, seed: int, folder: Path) -> list[Case]:
     rng = random.Random(seed)
     import_all(folder / "imports")
     place = folder / "undisturbed"
-    finished(start(place, whole=False, guard=True, frames=_FRAMES, interval_s=0), place)
+    finished(start(place, live(place, guard=True, frames=_FRAMES, interval_s=0)), place)
     log = place / "devices.log"
     lasts = lit.commands(log)[-1].at - lit.switched_on(log)[0].at
     cases = []
@@ -91,7 +91,7 @@ def kills(repeats: int, seed: int, folder: Path) -> list[Case]:
 
 
 def _kill(case: Case, place: Path) -> None:
-    process = start(place, whole=False, guard=True, frames=_FRAMES, interval_s=0)
+    process = start(place, live(place, guard=True, frames=_FRAMES, interval_s=0))
     log, run = place / "devices.log", place / "run"
     end = time.monotonic() + TIMEOUT_S
     while not lit.switched_on(log) and time.monotonic() < end:

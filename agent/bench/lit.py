@@ -79,7 +79,7 @@ class LitLaser(GenericDevice):
             "Power_mW",
             limits=(0.0, 500.0),
             property_type=float,
-            getter=lambda _: self._power,
+            getter=lambda _: self._read(),
             setter=lambda _, value: self._set(float(value)),
         )
         self.register_property(
@@ -93,6 +93,9 @@ class LitLaser(GenericDevice):
     def initialize(self) -> None:
         """Come up, at the power that it has."""
         self._say(f"{self._power:g}")
+
+    def _read(self) -> float:
+        return self._power
 
     def _set(self, power: float) -> None:
         self._power = power

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.bench import lit
-from agent.bench.forked_runs import TIMEOUT_S, finished, import_all, said, start, wait
+from agent.bench.forked_runs import TIMEOUT_S, finished, import_all, live, said, start, wait
 from agent.bench.measurement import Check, Measurement
 from agent.config.reading import UserError
 
@@ -112,13 +112,13 @@ def storm(signals: int, seed: int, folder: Path) -> list[Case]:
 def _lasts(place: Path) -> tuple[float, float]:
     """Seconds that an undisturbed run takes to its first device, and from there on."""
     began = time.monotonic()
-    finished(start(place, whole=False), place)
+    finished(start(place, live(place)), place)
     first = lit.commands(place / "devices.log")[0].at
     return first - began, time.monotonic() - first
 
 
 def _strike(case: Case, place: Path, rng: random.Random) -> None:
-    process = start(place, case.whole)
+    process = start(place, live(place), whole=case.whole)
     name, _, times = case.kind.partition(" ×")
     number = getattr(signal, f"SIG{name}")
     log = place / "devices.log"
