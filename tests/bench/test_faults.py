@@ -62,7 +62,14 @@ def test_a_slice_of_the_campaign(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_wrong_is_counted(wrong: dict[str, object], check: str) -> None:
-    good = {"kind": "SIGKILL", "plan": "live", "after_s": 1.0, "safe": True, "ended": "completed"}
+    good = {
+        "kind": "SIGKILL",
+        "plan": "live",
+        "after": 1,
+        "and_s": 0.1,
+        "safe": True,
+        "ended": "completed",
+    }
     assert all(one.holds for one in _checks([Case(**good)], 1))  # type: ignore[arg-type]
     failed = [one.name for one in _checks([Case(**good | wrong)], 1) if not one.holds]  # type: ignore[arg-type]
     assert check in failed

@@ -36,8 +36,8 @@ class Case:
     ----------
     kind, plan
         What struck what.
-    after_s
-        When, after the first light (s).
+    after, and_s
+        When: after so many commands that switched light on, and so much later (s).
     status
         Exit code; negative where a signal ended the process.
     lit
@@ -58,7 +58,8 @@ class Case:
 
     kind: str
     plan: str
-    after_s: float
+    after: int
+    and_s: float
     status: int = 0
     lit: dict[str, str] = field(default_factory=dict)
     safe: bool | None = None
@@ -94,25 +95,28 @@ def campaign(
         Existing folder for the runs.
     """
     rng = random.Random(seed)
-    lasts = {plan.name: _lasts(plan, folder / f"undisturbed {plan.name}") for plan in plans}
+    # By its commands: how long they take depends on what else the computer does.
+    lengths = {plan.name: _length(plan, folder / f"undisturbed {plan.name}") for plan in plans}
     for number in range(repeats):
         for at, kind in enumerate(kinds):
             fitting = [plan for plan in plans if plan.has_workers or not kind.workers]
             if not fitting:
                 continue
             plan = fitting[(number + at) % len(fitting)]
-            case = Case(kind.name, plan.name, rng.uniform(0, lasts[plan.name]))
+            lit_times, each_s = lengths[plan.name]
+            after, and_s = rng.randint(1, lit_times), rng.uniform(0, each_s)
+            case = Case(kind.name, plan.name, after, and_s)
             place = folder / f"{number} {kind.name}"
             _strike(case, kind, plan, place, rng)
             shutil.rmtree(place, ignore_errors=True)
             yield case
 
 
-def _lasts(plan: Struck, place: Path) -> float:
-    """How long (s) an undisturbed run takes, from its first light to its last."""
+def _length(plan: Struck, place: Path) -> tuple[int, float]:
+    """How often an undisturbed run switches light on, and the time from one to the next (s)."""
     import_all(place, config(plan, place), seconds=_TIMEOUT_S)
-    log = place / "devices.log"
-    return lit.commands(log)[-1].at - lit.switched_on(log)[0].at
+    on = lit.switched_on(place / "devices.log")
+    return len(on), (on[-1].at - on[0].at) / len(on)
 
 
 def _strike(case: Case, kind: Kind, plan: Struck, place: Path, rng: random.Random) -> None:
@@ -127,8 +131,12 @@ def _strike(case: Case, kind: Kind, plan: Struck, place: Path, rng: random.Rando
         )
         victim = Victim(process, place, run, rng, mine)
         log = place / "devices.log"
-        _until(lambda: bool(lit.switched_on(log)), victim, _TIMEOUT_S)
-        _until(lambda: False, victim, case.after_s)
+        _until(
+            lambda: len(lit.switched_on(log)) >= case.after or _is_over(process),
+            victim,
+            _TIMEOUT_S,
+        )
+        _until(lambda: False, victim, case.and_s)
         kind.strike(victim)
         case.status = _end(victim)
         _until(lambda: not lit.left_lit(log), victim, _DARK_S)
@@ -183,6 +191,11 @@ def _end(victim: Victim) -> int:
             os.kill(victim.process, signal.SIGKILL)
         status.append(wait(victim.process, _DARK_S))
     return status[0]
+
+
+def _is_over(process: int) -> bool:
+    """Whether a process has ended; its exit code is still to be had."""
+    return os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def _until(happens: Callable[[], bool], victim: Victim, seconds: float) -> bool:
