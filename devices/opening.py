@@ -89,9 +89,15 @@ class OpenCore:
         if self._config.cfg is not None:
             self.lights.written = written_presets(cfg_file(self._config.cfg, base))
         loading = load_devices(self.core, self._config, self.gate.check, base=base, seed=seed)
+        unsafe: BindingError | None = None
         for _ in loading:
-            self.darken("opened")
+            try:
+                self.darken("opened")
+            except BindingError as error:  # the others behind it are made dark still
+                unsafe = unsafe or error
             self.gate.check()
+        if unsafe is not None:
+            raise unsafe
 
     def darken(self, reason: str) -> SafeState:
         """Close every shutter and put every laser at its safe value; nothing else stops.

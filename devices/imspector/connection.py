@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -67,6 +68,7 @@ class Imspector:
         self._hands_off = False
         self._target = Target(self.calls, config, clock)
         self._lost, self._adrift = False, False
+        self._lost_at = -math.inf
         self._scans = Scanning(self.calls, clock, config.reply_s, self._ask_scanning)
         self._starts = Starts(self.calls, module, self._ask_scanning)
         self._reach()
@@ -137,8 +139,19 @@ class Imspector:
         """
         if self._lost:
             self.values.forget()
-            self._reach()
+            self._reach_again()
             self._lost, self._adrift = False, True
+
+    def _reach_again(self) -> None:
+        """Connect; a server that starts again is waited for, once."""
+        end = self._lost_at + self._config.reply_s
+        while True:
+            try:
+                return self._reach()
+            except RuntimeError:
+                if self._clock() >= end:
+                    raise
+            time.sleep(_WATCH_S)
 
     def check(self) -> None:
         """Connect again, and find the measurement again, after a call was lost.
@@ -189,6 +202,8 @@ class Imspector:
 
     def lose(self) -> None:
         """Take nothing for granted any more: connect again before the next call."""
+        if not self._lost:
+            self._lost_at = self._clock()
         self._lost = True
 
     @property

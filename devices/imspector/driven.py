@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from devices.imspector.connection import Imspector
@@ -21,6 +22,14 @@ class Driven:
     def __init__(self, link: Imspector) -> None:
         self._link = link
         self._values: dict[str, Any] = {}
+        self._following: set[str] = set()
+
+    def keep(self, path: str | None) -> None:
+        """Watch what nothing here may ever change, where it is there."""
+        if path is None or path in self._values:
+            return
+        if (found := self._link.find(path)) is not None:
+            self._values[path] = _shape(found)
 
     def set(self, path: str, value: Any) -> None:
         """Set and read back."""
@@ -41,6 +50,10 @@ class Driven:
         """These follow from others that were set."""
         for path in paths:
             self._values.pop(path, None)
+
+    def follow(self, paths: Iterable[str]) -> None:
+        """These only follow from others: they are not set back."""
+        self._following.update(paths)
 
     def number(self, path: str) -> float:
         """Read a number.
@@ -64,7 +77,7 @@ class Driven:
         self.set(path, wanted)
 
     def verify(self) -> None:
-        """Read all again.
+        """Read all again, and set back what someone has changed.
 
         Raises
         ------
@@ -73,22 +86,30 @@ class Driven:
         """
         groups = {group: self._link.read(group) for group in self._link.layout.groups}
         now = {path: self._within(groups, path) for path in self._values}
-        changed = [path for path, found in now.items() if not same(found, self._values[path])]
+        changed = [path for path, was in self._values.items() if not same(_shape(now[path]), was)]
         if not changed:
             return
         if self._link.claim():
             raise RuntimeError(
                 "another measurement or configuration became active in Imspector during the frame"
             )
-        path = changed[0]
-        was = self._values[path]
-        # All at once: each would be a fault of its own otherwise.
-        self._values |= {path: now[path] for path in changed}
+        path = next((one for one in changed if one not in self._following), changed[0])
+        found, was = _shape(now[path]), self._values[path]
+        for one in changed:
+            self._set_back(one, now[one])
         more = f", and so were {len(changed) - 1} more" if len(changed) > 1 else ""
         raise RuntimeError(
-            f"{path} became {now[path]!r} during the frame, and was {was!r}: it was changed in"
+            f"{path} became {found!r} during the frame, and was {was!r}: it was changed in"
             f" Imspector{more}"
         )
+
+    def _set_back(self, path: str, found: Any) -> None:
+        """As it was; what cannot be set back is a fault again, behind the next frame."""
+        if path in self._following:
+            del self._values[path]
+        elif not _entries(found):
+            with suppress(RuntimeError):
+                self._link.confirm(path, self._values[path])
 
     def _within(self, groups: Mapping[str, Any], path: str) -> Any:
         for group, found in groups.items():
@@ -112,3 +133,12 @@ def scaled(limits: tuple[float, float], by: float) -> tuple[float, float]:
     """
     low, high = (float(f"{limit * by:.12g}") for limit in limits)
     return low, high
+
+
+def _shape(found: Any) -> Any:
+    """Of entries, what they are called; anything else as it is."""
+    return [str(entry.get("name", "")) for entry in found] if _entries(found) else found
+
+
+def _entries(found: Any) -> bool:
+    return isinstance(found, list) and bool(found) and isinstance(found[0], dict)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any
 
 from pymmcore_plus.experimental.unicore import ShutterDevice
 
@@ -56,6 +55,7 @@ class Laser(ShutterDevice):
             if used is not None
             else {}
         )
+        self._number = number
         self._powers = tuple(dict.fromkeys(self._power.values()))
         for channel in channels.used if len(self._powers) > 1 else channels.used[:1]:
             name = channels.name(channel) if len(self._powers) > 1 else ""
@@ -119,12 +119,20 @@ class Laser(ShutterDevice):
 
     def _close(self) -> None:
         self._link.claim()
-        dark: list[tuple[str, Any]] = [(path, False) for path in self._used.values()] or [
-            (path, 0.0) for path in self._powers
-        ]
-        for path, value in dark:
+        for path in self._paths_of_all():
+            value = False if self._used else 0.0
             if not same(self._link.read(path), value):
                 self._driven.set(path, value)
+            self._driven.keep(path)
+
+    def _paths_of_all(self) -> Iterator[str]:
+        """What takes it out of each channel that there is by now."""
+        layout = self._link.layout
+        if layout.active is None or layout.channels is None:
+            yield from self._powers
+            return
+        for channel in range(len(self._link.read(layout.channels))):
+            yield layout.at(layout.active, channel=channel, laser=self._number)
 
     def check(self) -> None:
         """Before a scan.
@@ -159,5 +167,6 @@ class Beam(ShutterDevice):
             self._link.stop()
 
     def shutdown(self) -> None:
-        """Stop it."""
-        self.set_open(False)
+        """Stop it; whether it could be was said when it was made safe."""
+        with suppress(RuntimeError):
+            self.set_open(False)

@@ -25,6 +25,8 @@ class Pinhole(GenericDevice):
         self._driven, layout = driven, link.layout
         self._set = layout.pinhole
         self._used = layout.pinhole_used if link.find(layout.pinhole_used) is not None else None
+        if self._used is not None:
+            driven.follow([self._used])
         self.register_property(
             "Size_um",
             limits=scaled(link.values.limits(self._set) or _SIZE_M, 1e6),

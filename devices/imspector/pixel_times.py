@@ -52,6 +52,7 @@ class PixelTimes:
                 f"{len(active)} pixel steps are scanned ({layout.pixel_steps}); accepted: one"
             )
         self._step = next(iter(active), 0)
+        driven.follow(self._own)
 
     @property
     def path(self) -> str:

@@ -72,6 +72,7 @@ class Scan(ChannelsMixin, SimpleCameraDevice):
                 getter=Scan._get_lines,
                 setter=Scan._set_lines,
             )
+        self._keep()
         for one in detector_properties(link, driven, channels):
             self.register_property(
                 one.name,
@@ -97,6 +98,27 @@ class Scan(ChannelsMixin, SimpleCameraDevice):
                 getter=_reader(partial(self._micrometres, length)),
                 setter=self._field(axis),
             )
+
+    def _keep(self) -> None:
+        """Watch what a scan is made of, and what no property changes."""
+        layout, keep = self._link.layout, self._driven.keep
+        for path in (
+            layout.channels,
+            layout.recorded,
+            layout.scan_mode,
+            layout.lines_on,
+            layout.steps_active,
+            layout.lines_detectors,
+            layout.repetitions,
+            layout.pixel_steps_on,
+            layout.pixel_steps,
+        ):
+            keep(path)
+        pixels = [one for one in (layout.pixels, layout.pixels_used) if one is not None]
+        self._driven.follow(layout.at(one, axis=axis) for one in pixels for axis in "xy")
+        for channel in range(len(self._channels.names)):
+            if layout.line_steps is not None:
+                keep(layout.at(layout.line_steps, channel=channel))
 
     def _micrometres(self, path: str) -> float:
         return self._driven.number(path) * 1e6

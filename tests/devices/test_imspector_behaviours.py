@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from agent.bench.imspector.behaviours import BEHAVIOURS
 from agent.bench.imspector.names import ANOTHER, BEGIN, MEASUREMENT
 from agent.bench.imspector.server import FIRST, FakeImspector
 from agent.bench.imspector.tree import tree
+from devices.errors import BindingError
 from devices.imspector import build
 from devices.microscope import Microscope
 from devices.shot import Shot
@@ -197,3 +199,91 @@ def test_a_result_that_a_server_does_not_give_is_done_without(serve: Serve) -> N
         link.scan(0.01, ["STED 640"], ["STED 640"])
         assert server.scans == number + 1
     link.close()
+
+
+def test_a_laser_that_a_person_switches_on_is_switched_off_again(
+    tmp_path: Path, serve: Serve
+) -> None:
+    """One that no setting is bound to: nobody counts its light."""
+    server = serve()
+    start = server.start
+
+    def switched(of: str) -> None:
+        if server.scans == FIRST:
+            measured = server.values["ExpControl"]["measurement"]
+            measured["channels"][0]["lasers"][2]["active"] = True
+        start(of)
+
+    server.start = switched  # type: ignore[method-assign]
+    result, run = live(tmp_path, frames=4)
+    assert result.status == "completed", result.reason
+    (fault,) = [one["what"] for one in recorded(run).faults if one["policy"] == "retry"]
+    assert "lasers/2/active became True" in fault
+    lit = [
+        one.values["ExpControl"]["measurement"]["channels"][0]["lasers"][2]["active"]
+        for one in server.scanned
+    ]
+    assert lit == [False] * FIRST + [True] + [False] * 2 and server.dark
+
+
+def test_a_channel_that_a_person_adds_ends_the_run_dark(tmp_path: Path, serve: Serve) -> None:
+    server = serve()
+    start = server.start
+
+    def added(of: str) -> None:
+        channels = server.values["ExpControl"]["measurement"]["channels"]
+        if server.scans == FIRST and len(channels) == 1:
+            lit = copy.deepcopy(channels[0])
+            lit["lasers"][2]["active"] = True
+            channels.append({**lit, "name": "NEW"})
+        start(of)
+
+    server.start = added  # type: ignore[method-assign]
+    result, run = live(tmp_path, frames=5)
+    assert result.status == "failed" and "['STED 640', 'NEW']" in (result.reason or "")
+    assert result.safe and server.dark and check_rows(run) == FIRST - 1
+
+
+@pytest.mark.parametrize(("down_s", "status"), [(0.1, "completed"), (2.0, "failed")])
+def test_a_server_that_starts_again_is_waited_for(
+    tmp_path: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch, down_s: float, status: str
+) -> None:
+    server = serve()
+    connect, up_again = server.connect, [0.0]
+
+    def reached(host: str = "") -> int:
+        if time.monotonic() < up_again[0]:
+            return connect("nobody")
+        return connect(host)
+
+    start = server.start
+
+    def restarted(of: str) -> None:
+        if server.scans == FIRST and not up_again[0]:
+            up_again[0] = time.monotonic() + down_s
+            server.dead.update(range(server.connections + 1))
+            server.listeners.clear()
+            server.locked = False
+            raise RuntimeError("the connection was closed by the server")
+        start(of)
+
+    monkeypatch.setattr(server, "connect", reached)
+    server.start = restarted  # type: ignore[method-assign]
+    result, run = live(tmp_path, frames=5)
+    assert result.status == status, result.reason
+    assert result.safe == server.dark == (status == "completed")
+    assert check_rows(run) == (5 if result.safe else FIRST - 1)
+
+
+def test_a_laser_that_cannot_be_made_safe_leaves_no_other_lit(serve: Serve) -> None:
+    server = serve()
+    put = server.put
+
+    def refused(path: str, value: Any, of: str | None = None) -> None:
+        if "lasers/0/power" not in path:
+            put(path, value, of)
+
+    server.put = refused  # type: ignore[method-assign]
+    with pytest.raises(BindingError, match="cannot be made safe"), Microscope.open(scope()):
+        pass
+    assert server.dark  # those behind it, too

@@ -354,10 +354,11 @@ class FakeImspector:
         RuntimeError
             As `start`; or this server has no results.
         """
+        number = self.scans + 1  # it may be over before this returns
         self.start(self.in_front)
         if "bad_cast" in self.behaviours:
             raise RuntimeError("bad cast")
-        return self.scans + 1
+        return number
 
     def result(self, scan: int) -> int:
         """What a scan ended with, once it has: 1 if it was cancelled."""
