@@ -35,8 +35,8 @@ only two pixels wide itself; of 99 in 100 simulated frames it was more."""
 _FINE_NM = 21.0
 _APART = 3
 """Distance of pixels whose medians over 3 × 3 have nothing in common (pixels)."""
-_TIED, _TIED_LEAST = 1.6, 0.055
-"""See `_is_tied`; chosen between simulated frames and their medians."""
+_TIED, _MOST_TIED, _TIED_LEAST, _ROUGH_TIED = 1.6, 2.5, 0.055, 0.93
+"""See `_is_tied`; chosen between simulated frames, in 8 bits also, and their medians."""
 _FEWEST_PAIRS = 500
 """Pairs of which fewer say little; chosen."""
 _FARTHEST = 12
@@ -102,24 +102,25 @@ def _middle(frame: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def _is_smoothed(frame: NDArray[np.float32], pixel_size_nm: float) -> bool:
-    if _is_tied(frame):
-        return True
     roughness = roughness_of(frame)
     if roughness is None:
         return False
     least = _ROUGH_FINE if pixel_size_nm <= _FINE_NM else _ROUGH_COARSE
-    return roughness[0] < _ROUGH or (roughness[0] < _WHITE and roughness[1] < least)
+    if roughness[0] < _ROUGH or (roughness[0] < _WHITE and roughness[1] < least):
+        return True
+    return _is_tied(ties_of(frame), roughness[1])
 
 
-def _is_tied(frame: NDArray[np.float32]) -> bool:
+def _is_tied(ties: tuple[float, float], roughness: float) -> bool:
     """Whether neighbours are the same far more often than pixels farther apart are.
 
-    A median filter leaves steps between plateaus, which look as rough as noise, but neighbours
-    often have the same median (Kirchner and Fridrich, SPIE 7541, 2010). Dark pixels, which share
-    few values anyway, and those at the limit do not count.
+    A median filter leaves steps between plateaus, which look nearly as rough as noise, but
+    neighbours often have the same median (Kirchner and Fridrich, SPIE 7541, 2010). So they do where
+    few grey levels show a smooth structure without noise; then they are as rough as noise.
     """
-    near, apart = ties_of(frame)
-    return near > _TIED * apart + _TIED_LEAST
+    near, apart = ties
+    tied = near > _TIED * apart + _TIED_LEAST and roughness < _ROUGH_TIED
+    return tied or near > _MOST_TIED * apart + _TIED_LEAST
 
 
 def ties_of(frame: NDArray[np.float32]) -> tuple[float, float]:
