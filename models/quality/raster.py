@@ -35,7 +35,7 @@ only two pixels wide itself; of 99 in 100 simulated frames it was more."""
 _FINE_NM = 21.0
 _APART = 3
 """Distance of pixels whose medians over 3 × 3 have nothing in common (pixels)."""
-_TIED, _MOST_TIED, _TIED_LEAST, _ROUGH_TIED = 1.6, 2.5, 0.055, 0.93
+_TIED, _TIED_LEAST, _TIED_FAR, _ROUGH_TIED = 1.6, 0.055, 0.15, 0.93
 """See `_is_tied`; chosen between simulated frames, in 8 bits also, and their medians."""
 _FEWEST_PAIRS = 500
 """Pairs of which fewer say little; chosen."""
@@ -119,8 +119,8 @@ def _is_tied(ties: tuple[float, float], roughness: float) -> bool:
     few grey levels show a smooth structure without noise; then they are as rough as noise.
     """
     near, apart = ties
-    tied = near > _TIED * apart + _TIED_LEAST and roughness < _ROUGH_TIED
-    return tied or near > _MOST_TIED * apart + _TIED_LEAST
+    excess = near - _TIED * apart
+    return excess > _TIED_FAR or (excess > _TIED_LEAST and roughness < _ROUGH_TIED)
 
 
 def ties_of(frame: NDArray[np.float32]) -> tuple[float, float]:

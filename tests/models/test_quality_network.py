@@ -439,6 +439,9 @@ class TestFlags:
         back[1::2] = np.roll(dye[1::2], 2, axis=1)
         turns[1::2] = other[1::2]
         scaled = np.minimum(dye * 3, 255).astype(np.uint8)
+        # Bright, so that grey levels are coarser than the noise.
+        light = rng.poisson(8000 * (filaments(0, pixel_nm) + 0.1))
+        few = (light * (200 / light.max())).astype(np.uint8)
         changed = {
             "smoothed": [
                 gaussian_filter(dye.astype(float), 0.7),
@@ -448,7 +451,7 @@ class TestFlags:
             ],
             "phase": [back],
             "interleaved": [turns],
-            "": [dye, scaled, dye * 14.3 + 100, dye.T],
+            "": [dye, scaled, few, dye * 14.3 + 100, dye.T],
         }
         for flag, frames in changed.items():
             for frame in frames:
