@@ -14,7 +14,8 @@ from scipy.signal import fftconvolve
 from skimage.filters import threshold_otsu
 
 from agent.bench.measurement import Check, Measurement
-from agent.optimizer.objectives import bleaching, resolution_nm
+from agent.optimizer.objectives.bleaching import bleaching
+from agent.optimizer.objectives.resolution import resolution_nm
 from devices.sources import Structure
 from devices.virtual.dyes import DYES
 from devices.virtual.optics import Optics

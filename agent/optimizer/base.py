@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
+from agent.optimizer.one_thread import on_one_thread
 from agent.optimizer.outcome import Outcome, Settings
 from agent.optimizer.space import Space
 from devices.config import Value
@@ -18,7 +18,7 @@ PENALTY = 3.0
 _CERTAINTY = 0.8
 """Least probability to keep the limit of what a person's weights choose among; chosen by hand."""
 # The matrices here are so small that a second thread makes them several times slower:
-# hence `threadpool_limits(1)` around them.
+# hence `on_one_thread()` around them.
 
 Array = NDArray[np.float64]
 
@@ -159,7 +159,7 @@ class BaseEngine(ABC):
             n_restarts_optimizer=2,
             random_state=self.seed,
         )
-        with threadpool_limits(1):
+        with on_one_thread():
             process.fit(where, values)
         mean, spread = process.predict(where, return_std=True)
         # The noise of one measurement is not doubt about the settings.

@@ -3,11 +3,35 @@
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from functools import lru_cache
+from typing import Any
 
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
+
+
+def on_one_thread() -> AbstractContextManager[Any]:
+    """Libraries that compute on one thread, as long as the context lasts.
+
+    Which libraries have threads takes milliseconds to find out. They come with modules, so that it
+    is found out again only after an import.
+
+    Examples
+    --------
+    >>> with on_one_thread():
+    ...     max((pool["num_threads"] for pool in ThreadpoolController().info()), default=1)
+    1
+    """
+    alone: AbstractContextManager[Any] = _pools(len(sys.modules)).limit(limits=1)
+    return alone
+
+
+@lru_cache(maxsize=1)
+def _pools(modules: int) -> ThreadpoolController:
+    return ThreadpoolController()
 
 
 @contextmanager
@@ -29,7 +53,7 @@ def one_thread(seed: int) -> Iterator[None]:
     try:
         with (
             torch.random.fork_rng(devices=[]),
-            threadpool_limits(1),
+            on_one_thread(),
             warnings.catch_warnings(),
         ):
             warnings.simplefilter("ignore")

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from agent.optimizer.base import BaseEngine, merit
+from agent.optimizer.one_thread import on_one_thread
 from agent.optimizer.outcome import Outcome, Settings
 from agent.optimizer.space import Space
 from devices.config import Value
@@ -64,7 +64,7 @@ class SkoptOptimizer(BaseEngine):
 
     def ask(self) -> Settings:
         """Settings to try next."""
-        with threadpool_limits(1):
+        with on_one_thread():
             point = self._skopt.ask()
         asked = {
             name: setting.plain(_native(value))
@@ -92,7 +92,7 @@ class SkoptOptimizer(BaseEngine):
         self._learn(settings, -float(np.mean(known)) if known else 0.0)
 
     def _learn(self, settings: Mapping[str, Value], value: float) -> None:
-        with threadpool_limits(1):
+        with on_one_thread():
             self._skopt.tell([settings[name] for name in self.space.names], -value)
 
 

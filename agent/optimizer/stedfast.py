@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import Literal
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from agent.config.rules import LATEST, SPARING
 from agent.optimizer.gaussian import Array
@@ -15,6 +14,7 @@ from agent.optimizer.hypotheses import Hypotheses
 from agent.optimizer.knowledge import Knowledge, Prediction, Trial
 from agent.optimizer.knowledge_gradient import expected_gains
 from agent.optimizer.log_bleaching import FLOOR, chance_within, expected_excess
+from agent.optimizer.one_thread import on_one_thread
 from agent.optimizer.outcome import Outcome, Settings
 from agent.optimizer.space import Space
 from devices.config import Value
@@ -128,7 +128,7 @@ class StedfastOptimizer:
             return self._affordable_first(
                 self._spared(filling) if spared else filling[self._trials :]
             )
-        with threadpool_limits(1), self._doubting():
+        with on_one_thread(), self._doubting():
             points, worth, hopeless = self._promising()
             chosen, gains = points, np.zeros(len(points))
             if not hopeless:
@@ -192,14 +192,14 @@ class StedfastOptimizer:
         ValueError
             No trial gave a score, and there is no memory either.
         """
-        with threadpool_limits(1):
+        with on_one_thread():
             points, worth, hopeless = self._promising()
             worth = self._prudent(points, worth, hopeless)
         return points[int(np.argmax(worth))]
 
     def front(self) -> list[Settings]:
         """At most twelve Pareto-optimal settings, from the gentlest on."""
-        with threadpool_limits(1):
+        with on_one_thread():
             points, _, _ = self._promising(for_front=True)
             found = self.predict(points)
         order = np.lexsort((-found.score, found.bleaching))
@@ -346,7 +346,7 @@ class StedfastOptimizer:
         Where no score counts yet, bleaching is all that there is to go by.
         """
         untried = [one for one in filling if one not in self._barren] or list(filling)
-        with threadpool_limits(1):
+        with on_one_thread():
             harmful = self._keeping(untried) < _LIKELY
             order = np.lexsort((np.where(harmful, self._harm(untried), 0.0), harmful))
         return [untried[at] for at in order]

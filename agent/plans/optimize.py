@@ -9,8 +9,11 @@ from typing import Any
 from agent.config.plans import OptimizeConfig
 from agent.config.rules import HEEDING, LATEST, SPARING
 from agent.optimizer.explain import explain
-from agent.optimizer.objectives import bleaching, resolution_nm, saturated_share, signal_to_noise
+from agent.optimizer.objectives.bleaching import bleaching
 from agent.optimizer.objectives.judged import Judge, by_quality
+from agent.optimizer.objectives.resolution import resolution_nm
+from agent.optimizer.objectives.saturation import saturated_share
+from agent.optimizer.objectives.signal import signal_to_noise
 from agent.optimizer.outcome import Outcome
 from agent.optimizer.protocol import Optimizer
 from agent.plan import (

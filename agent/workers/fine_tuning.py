@@ -12,16 +12,18 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agent.optimizer.objectives.estimate import Estimate
-from agent.plans.adaptive.alignment import Interpolates, audit, comparable
 from agent.plans.adaptive.error import UNKNOWN
 from agent.plans.adaptive.frame_noise import Detector
 from models.interpolation.recipe import Recipe
+
+if TYPE_CHECKING:
+    from agent.plans.adaptive.alignment import Interpolates
 
 FIRST, MORE = 12, 4
 """Audits before the first attempt, and new ones before each other one."""
@@ -151,6 +153,7 @@ def fine_tune(
     ValueError
         There are too few examples, frames are too small, or the training diverges.
     """
+    from agent.plans.adaptive.alignment import comparable
     from models.interpolation.movies import Movie
     from models.interpolation.training import train
     from models.interpolation.triplets import Division, Triplet
@@ -183,6 +186,8 @@ def compare_weights(
     ValueError
         Too few of them show a structure.
     """
+    from agent.plans.adaptive.alignment import audit
+
     found = []
     for one in examples:
         pair = one.before, one.after, one.t, one.drift_px, one.measured, detector

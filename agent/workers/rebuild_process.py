@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.plan import Rebuild
-from agent.plans.adaptive.alignment import audit, between
 from agent.plans.adaptive.error import UNKNOWN
 from agent.plans.adaptive.frame_noise import Detector
 from agent.record.layout import Layout
@@ -183,6 +182,7 @@ class _Rebuilder:
         self._interpolation = found
 
     def rebuild(self, request: Rebuild) -> Done:
+        from agent.plans.adaptive.alignment import audit, between
         from models.interpolation.normalization import as_type
 
         started = time.perf_counter()

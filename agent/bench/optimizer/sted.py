@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from agent.bench.optimizer.task import Task
 from agent.offline.simulate.population import Chance, draw_dye
 from agent.optimizer.base import merit
-from agent.optimizer.objectives import bleaching
+from agent.optimizer.objectives.bleaching import bleaching
 from agent.optimizer.outcome import Outcome
 from agent.optimizer.space import Space
 from devices.config import SettingConfig, Value

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from agent.optimizer.knowledge import Prediction
+from agent.optimizer.one_thread import on_one_thread
 from agent.optimizer.outcome import Settings
 from agent.optimizer.space import Space
 from devices.config import Value
@@ -57,7 +57,7 @@ def predicted(engine: Believer, points: Sequence[Mapping[str, Value]]) -> Predic
     ValueError
         There is no belief yet.
     """
-    with threadpool_limits(1):
+    with on_one_thread():
         parts = [
             engine.predict(points[first : first + _AT_ONCE])
             for first in range(0, len(points), _AT_ONCE)

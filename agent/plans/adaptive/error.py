@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 
 from agent.optimizer.objectives.estimate import Estimate
 from agent.plans.adaptive.frame_noise import (
@@ -127,6 +126,8 @@ def inherited_noise(
     rng = np.random.default_rng(0)
 
     def shaken(frame: NDArray[Any]) -> Map:
+        from scipy.ndimage import gaussian_filter
+
         light = np.maximum(gaussian_filter(np.asarray(frame, float), BLUR_PX) - detector.offset, 0)
         sd = np.sqrt(detector.gain * light + detector.read_sd**2)
         noisy: Map = frame + _SHAKE * sd * rng.normal(size=frame.shape)

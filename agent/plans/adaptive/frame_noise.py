@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 
 from agent.optimizer.objectives.estimate import Estimate
 
@@ -60,6 +59,8 @@ def smooth(frame: NDArray[Any]) -> Map:
     >>> smooth(np.ones((32, 32))).shape
     (20, 20)
     """
+    from scipy.ndimage import gaussian_filter
+
     blurred: Map = gaussian_filter(np.asarray(frame, float), BLUR_PX, mode="nearest")
     return blurred[_EDGE_PX:-_EDGE_PX, _EDGE_PX:-_EDGE_PX]
 
