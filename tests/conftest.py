@@ -38,7 +38,7 @@ if _IN_MEMORY.is_dir() and shutil.disk_usage(_IN_MEMORY).free > 2e9:
 pytest.register_assert_rewrite("tests.helpers.runs", "tests.helpers.stories")
 
 
-SLOW_S = 0.3
+SLOW_S = 0.25
 """Processor time from which a test is marked `slow` (s)."""
 _WEIGHTS = {"browser": 100, "slow": 40}
 """How much longer a marked test takes than others, about."""
@@ -222,7 +222,7 @@ def page(chromium: Any) -> Iterator[Any]:
     page = context.new_page()
     wrong: list[str] = []
     page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(240_000)
     yield page
     context.close()
     assert not wrong, wrong

@@ -104,6 +104,7 @@ class Plain:
         return value, sd / (2 * value) if value > 0 else math.sqrt(sd)
 
 
+@pytest.mark.slow
 def test_old_audits_are_dropped_and_no_decision_changes_by_a_bit() -> None:
     rng = random.Random(5)
     belief, plain = ErrorModel(), Plain()

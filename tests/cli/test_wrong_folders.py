@@ -108,6 +108,14 @@ def in_a_process(*args: str | Path) -> tuple[int, str, str, float]:
 
 
 @pytest.mark.slow
+def test_a_run_that_compares_no_frames_waits_for_no_library_that_does() -> None:
+    code = "import sys; from agent.run import Session; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    heavy = {"torch", "scipy", "skimage", "skopt", "sklearn", "matplotlib", "pysted"}
+    assert heavy & set(done.stdout.split()) == set()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["--help", "show", "resume", "run", "check"])
 def test_answers_at_once_without_heavy_imports(command: str, run: Path, tmp_path: Path) -> None:
     config = faulty.write(tmp_path / "my.yaml", faulty.config(live={"frames": "many"}))

@@ -79,6 +79,7 @@ def test_what_the_parser_in_c_reads_is_what_the_other_one_reads(name: str) -> No
     assert same > 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("deep", ["[" * 3000, "- " * 3000, "? " * 3000, "{a: " * 3000])
 def test_what_is_nested_too_deep_for_a_parser_in_c_is_refused(deep: str) -> None:
     with pytest.raises(plain_yaml.YamlError):

@@ -148,6 +148,7 @@ def course(make: Make) -> Course:
     return Course(asked, repeated, [*replayed, replay.ask()], best, make(6).ask())
 
 
+@pytest.mark.slow
 def test_suggestions_are_plain_values_within_the_search(course: Course) -> None:
     assert all(within(settings) for settings in course.asked)
     assert len({json.dumps(settings) for settings in course.asked[:FILLING]}) == FILLING

@@ -40,6 +40,7 @@ FAULTS = {
 """What its ledger says."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("behaviour", BEHAVIOURS)
 def test_what_is_recorded_is_what_was_scanned_at(
     tmp_path: Path, serve: Serve, behaviour: str
@@ -65,6 +66,7 @@ def test_what_is_recorded_is_what_was_scanned_at(
     assert time.monotonic() - begun < 30
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_a_storm_of_everything_leaves_it_dark(tmp_path: Path, serve: Serve, seed: int) -> None:
     server = serve(behaviours=BEHAVIOURS, chance=0.05, seed=seed)
@@ -75,6 +77,7 @@ def test_a_storm_of_everything_leaves_it_dark(tmp_path: Path, serve: Serve, seed
     check_rows(run)
 
 
+@pytest.mark.slow
 def test_a_configuration_becomes_active_late(tmp_path: Path, serve: Serve) -> None:
     server = serve(behaviours=("late",), others={"overview": tree(64)}, active="overview")
     server.values["Measurement"]["axes"]["num_synced"] = 1

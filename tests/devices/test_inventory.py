@@ -281,6 +281,7 @@ def config_of(folder: Path, **lights: dict[str, Any]) -> Path:
     return file
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", ["0", "0.0", "0.065"])
 def test_starter_config_of_a_cfg_with_any_pixel_size(
     size: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

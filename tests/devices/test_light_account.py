@@ -94,6 +94,7 @@ SCOPES: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SCOPES)
 def test_the_account_is_what_the_devices_wrote_down(kind: str, tmp_path: Path) -> None:
     microscope = dict(SCOPES[kind])

@@ -122,6 +122,9 @@ def test_dark_after_every_way_out(
     assert lit.switched_on(log) == []
 
 
+Trace = Callable[[FrameType, str, Any], Any]
+
+
 class Break(Exception):
     pass
 
@@ -130,40 +133,67 @@ class BreakAt:
     """Raises right before a line of opening that it has not raised at yet, in any thread.
 
     Those of `opening` count once for the first device, and once for a later one.
+
+    Parameters
+    ----------
+    done
+        Lines that one has raised at; gets another one.
+    passed
+        Calls, by file, line and number, that returned without: there is no other line in them,
+        and to look at each again takes half of the time.
     """
 
-    def __init__(self, done: set[tuple[str, int, int]]) -> None:
-        self._done = done
+    def __init__(self, done: set[tuple[str, int, int]], passed: set[tuple[str, int, int]]) -> None:
+        self._done, self._passed = done, passed
         self._seen: Counter[tuple[str, int]] = Counter()
+        self._calls: Counter[tuple[str, int]] = Counter()
+        self._look_of_opening = self._looks(None)
         self.where = ""
 
-    def __call__(self, frame: FrameType, event: str, arg: object) -> BreakAt | None:
-        if self.where:  # it has raised: what follows need not be traced
-            sys.settrace(None)
-            return None
+    def __call__(self, frame: FrameType, event: str, arg: object) -> Trace | None:
         code = frame.f_code
         if code.co_filename not in TRACED or code.co_name in NOT_OPENING:
             return None
-        if event == "line":
-            line = (code.co_filename, frame.f_lineno)
-            self._seen[line] += 1
-            at = (*line, self._seen[line])
-            again = code.co_filename == opening.__file__ and self._seen[line] == 4
-            if (self._seen[line] == 1 or again) and at not in self._done:
-                self._done.add(at)
-                self.where = f"{Path(code.co_filename).name}:{frame.f_lineno} {code.co_name}"
-                raise Break(self.where)
-        return self
+        if self.where:  # it has raised: what follows need not be traced
+            sys.settrace(None)
+            return None
+        if code.co_filename == opening.__file__:
+            return self._look_of_opening
+        begins = (code.co_filename, code.co_firstlineno)
+        self._calls[begins] += 1
+        call = (*begins, self._calls[begins])
+        return None if call in self._passed else self._looks(lambda: self._passed.add(call))
+
+    def _looks(self, returned: Callable[[], None] | None) -> Trace:
+        def look(frame: FrameType, event: str, arg: object) -> Trace | None:
+            if self.where:
+                return None
+            if event == "line":
+                code = frame.f_code
+                line = (code.co_filename, frame.f_lineno)
+                self._seen[line] += 1
+                at = (*line, self._seen[line])
+                again = returned is None and self._seen[line] == 4
+                if (self._seen[line] == 1 or again) and at not in self._done:
+                    self._done.add(at)
+                    self.where = f"{Path(code.co_filename).name}:{frame.f_lineno} {code.co_name}"
+                    raise Break(self.where)
+            elif event == "return" and returned is not None:
+                returned()
+            return look
+
+        return look
 
 
 @pytest.mark.slow
 def test_dark_after_an_exception_at_any_line_of_opening(tmp_path: Path) -> None:
     done: set[tuple[str, int, int]] = set()
+    passed: set[tuple[str, int, int]] = set()
     wrong = []
     while True:
         log = tmp_path / f"{len(done)}"
         config = devices(log)
-        at = BreakAt(done)
+        at = BreakAt(done, passed)
         sys.settrace(at)
         threading.settrace(at)
         try:

@@ -63,6 +63,7 @@ def test_places_are_gone_to_with_all_their_stages_and_again_without_the_file(
     assert (found.frames, found.difference) == (6, None)
 
 
+@pytest.mark.slow
 def test_a_list_is_gone_through_as_it_is_where_you_say_so(tmp_path: Path) -> None:
     written(tmp_path, micro_manager_1(CELLS))
     fields = {"positions": str(tmp_path / "cells.pos"), "route": "listed"}

@@ -117,6 +117,7 @@ def test_each_dye_answers_to_its_own_laser(made: list[Virtual]) -> None:
     assert mixed.scan.light_j() == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_a_dye_that_no_laser_is_made_for_is_dark(made: list[Virtual]) -> None:
     second = SecondDyeConfig(crosstalk=0)
     made += [Virtual(), Virtual(second_dye=second)]

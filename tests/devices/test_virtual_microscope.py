@@ -159,6 +159,7 @@ def test_counts_are_clipped_not_wrapped() -> None:
     assert frame[frame > 60000].size > 10
 
 
+@pytest.mark.slow
 def test_shutter_closed_is_dark_and_time_still_passes(virtual: Virtual) -> None:
     virtual.light(5, 200)
     virtual.core.setShutterOpen(False)
@@ -277,6 +278,7 @@ def test_bleaching_between_pixels_leaves_nothing_out() -> None:
     assert after.sum() < 0.05 * window.molecules.sum()
 
 
+@pytest.mark.slow
 def test_drift_carries_the_bleached_field_away() -> None:
     drifting = Virtual(drift_nm_per_s=1000)
     drifting.core.setProperty("Scan", "DwellTime_us", 50)
@@ -363,6 +365,7 @@ def test_a_frame_taken_again_has_new_noise(virtual: Virtual) -> None:
     assert not np.array_equal(virtual.snap(), virtual.snap())
 
 
+@pytest.mark.slow
 def test_the_callers_random_numbers_are_left_alone(virtual: Virtual) -> None:
     shared = np.random.mtrand._rand  # the generator behind np.random.seed, which pySTED uses
     before = shared.get_state(legacy=False)
@@ -425,6 +428,7 @@ def test_truth_needs_a_scan() -> None:
         Virtual().scan.truth()
 
 
+@pytest.mark.slow
 def test_frames_of_an_mda_run(virtual: Virtual) -> None:
     frames: list[Frame] = []
     virtual.core.mda.events.frameReady.connect(lambda frame, *_: frames.append(frame.copy()))

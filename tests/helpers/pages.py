@@ -34,11 +34,11 @@ def served(site: Site) -> Iterator[Links]:
     thread = threading.Thread(target=site.serve, args=whole, daemon=True)
     thread.start()
     try:
-        assert ready.wait(20)
+        assert ready.wait(240)
         yield links[0]
     finally:
         over.set()
-        thread.join(20)
+        thread.join(240)
         assert not thread.is_alive(), "the pages are still served"
 
 
@@ -62,7 +62,7 @@ def ask(
     """One request by hand: status, JSON or bytes, headers."""
     address, _, own = (links if isinstance(links, str) else links.control).partition("/#")
     host = address.split("//")[1]
-    connection = http.client.HTTPConnection(host, timeout=20)
+    connection = http.client.HTTPConnection(host, timeout=120)
     told = {"Authorization": f"Bearer {own if token is None else token}"}
     if method == "POST":
         told |= {"Origin": address, "Content-Type": "application/json"}

@@ -198,8 +198,8 @@ def cut_after(frames: int, error: Exception | None = None) -> Callable[[RunConfi
     return plan
 
 
-def until(happens: Callable[[], Any], seconds: float = 40.0) -> None:
-    """Wait for something that another thread or process does."""
+def until(happens: Callable[[], Any], seconds: float = 240.0) -> None:
+    """Wait for something that another thread or process does, on a busy machine for long."""
     deadline = time.monotonic() + seconds
     while not happens():
         assert time.monotonic() < deadline, "did not happen"
@@ -270,6 +270,6 @@ class Work:
         append(self.run, told)
 
     def ended(self) -> Any:
-        self.thread.join(40)
+        self.thread.join(240)
         assert not self.thread.is_alive()
         return self.result

@@ -143,6 +143,7 @@ def test_a_training_takes_about_as_long_as_it_is_given(
     assert 5 < long.epochs <= 60 and long.architecture == {"depth": 3, "kernel": 3, "first": 16}
 
 
+@pytest.mark.slow
 def test_recipes_come_from_the_cards() -> None:
     for kind, name in (
         ("restoration", "actin-small"),

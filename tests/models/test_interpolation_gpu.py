@@ -62,6 +62,7 @@ def assert_alike(found: Interpolated, expected: Interpolated) -> None:
     assert found.uncertainty == pytest.approx(expected.uncertainty, rel=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("both_ways", [True, False])
 @pytest.mark.parametrize("dtype", ["u1", "u2", ">i4", "f8"])
 def test_any_pair_is_as_on_the_cpu(file: Path, dtype: str, both_ways: bool) -> None:

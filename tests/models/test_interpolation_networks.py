@@ -392,6 +392,7 @@ def test_wider_networks_are_known_to_need_more_memory(name: str) -> None:
     assert 16 < small.bytes_a_pixel < large.bytes_a_pixel
 
 
+@pytest.mark.slow
 def test_a_mean_is_learned_where_a_median_leaves_out_what_leaps() -> None:
     """In three of ten targets it is here: the mean shows three tenths of it, the median nothing."""
     targets = torch.zeros(10, 1, 16, 16)

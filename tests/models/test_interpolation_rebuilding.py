@@ -64,6 +64,7 @@ class TestBetween:
         assert engine.computes[0].largest == 288
         np.testing.assert_array_equal(found.image, expected.image)
 
+    @pytest.mark.slow
     def test_where_there_is_too_little_memory_for_any_tile_it_says_so(
         self, trained: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

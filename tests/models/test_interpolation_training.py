@@ -81,6 +81,7 @@ class TestTraining:
         first, again = load_file(trained), load_file(out.with_suffix(".safetensors"))
         assert all(torch.equal(first[key], again[key]) for key in first)
 
+    @pytest.mark.slow
     def test_does_not_go_on_with_another_recipe(self, data: Path, tmp_path: Path) -> None:
         def stop(*_: Any) -> None:
             raise Stopped
@@ -164,6 +165,7 @@ class TestTraining:
         assert np.std(uneven) == pytest.approx(0.1, abs=0.03)
         assert min(uneven) >= 0.1 and max(told(1.0)) <= 0.9
 
+    @pytest.mark.slow
     def test_examples_are_shown(self, data: Path, tmp_path: Path) -> None:
         shown: list[Any] = []
         train(data, tmp_path / "shown", small(epochs=1, steps_per_epoch=1), examples=shown.extend)

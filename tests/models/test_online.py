@@ -46,11 +46,13 @@ def test_says_what_filter_and_scorer_say(online: Online, frames: list[NDArray[np
     assert online.see(frames[1]).score == seen[1].score
 
 
+@pytest.mark.slow
 def test_pixel_size_reaches_the_score(frames: list[NDArray[np.uint16]]) -> None:
     wide = Online("actin-small", pixel_size_nm=30, device="cpu")
     assert wide.see(frames[0]).score == QualityScorer().score(frames[0], 30)
 
 
+@pytest.mark.slow
 def test_scores_on_the_cpu_after_a_failed_gpu(
     frames: list[NDArray[np.uint16]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -138,6 +138,7 @@ class TestArchitecture:
         network.calibration.fill_(2.0)
         torch.testing.assert_close(network(frames).sd, 2 * expected)
 
+    @pytest.mark.slow
     def test_ordered_sums_are_the_sums(self) -> None:
         """A GPU adds in this way, as its own is another each time."""
         spectrum = PowerSpectrum(48)
@@ -426,6 +427,7 @@ class TestFlags:
             counts = np.random.default_rng(seed).poisson(mean * filaments(seed))
             assert not scope.saturated(counts.astype(np.uint8))
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("pixel_nm", [12.0, 20.0, 30.0])
     def test_what_happened_to_a_frame_is_named(
         self, scorer: QualityScorer, pixel_nm: float

@@ -232,6 +232,7 @@ class TestTraining:
         with pytest.raises(ValueError, match="of a training with another recipe"):
             train(tmp_path, tmp_path / "w50", small())
 
+    @pytest.mark.slow
     def test_a_damaged_checkpoint_is_named(self, rated: Path, tmp_path: Path) -> None:
         (tmp_path / "w.checkpoint").write_bytes(b"no zip")
         with pytest.raises(ValueError, match=r"w\.checkpoint: not a checkpoint; delete it"):

@@ -162,6 +162,7 @@ class TestEmptyFrames:
 
 
 class TestTiles:
+    @pytest.mark.slow
     @pytest.mark.parametrize("side", [112, 160, 300])
     def test_tiled_is_untiled(self, file: Path, frame: NDArray[np.uint16], side: int) -> None:
         whole = Restorer(file, "cpu").restore(frame)

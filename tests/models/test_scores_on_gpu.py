@@ -75,6 +75,7 @@ def test_the_frames_show_every_flag(scorers: tuple[QualityScorer, QualityScorer]
     assert seen == {"blank", "saturated", "unfamiliar"}
 
 
+@pytest.mark.slow
 def test_a_batch_of_frames_of_either_way_keeps_its_order(
     scorers: tuple[QualityScorer, QualityScorer],
 ) -> None:

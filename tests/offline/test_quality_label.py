@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -27,7 +29,7 @@ from models.quality.resampling import resample
 
 REAL: tuple[Structure, ...] = ("actin", "tubulin", "psd95")
 GOOD = {"excitation_w": 6e-6, "depletion_w": 0.15, "dwell_s": 2e-5}
-SIDE = 160
+SIDE = 120
 
 
 @lru_cache
@@ -47,9 +49,18 @@ def molecules(structure: Structure, seed: int = 0, density: float = 25.0) -> NDA
     return found
 
 
+@contextmanager
+def small_frames() -> Iterator[None]:
+    """For what is drawn beside the pixels, of which there are a tenth."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("agent.offline.simulate.frames._SHAPE", (72, 72))
+        yield
+
+
 @lru_cache
 def drawn_rows() -> list[LabelledFrame]:
-    return [draw_frame("robitaille", 2, index)[1] for index in range(40)]
+    with small_frames():
+        return [draw_frame("robitaille", 2, index)[1] for index in range(40)]
 
 
 def label(structure: Structure, seed: int = 0, **settings: Any) -> float:
@@ -109,6 +120,7 @@ class TestLabel:
         assert (np.diff(curve) > -0.002).all()
         assert curve[-1] > curve[0] + 0.5
 
+    @pytest.mark.slow
     def test_it_knows_no_direction_brightness_or_offset(self) -> None:
         sample = molecules("actin")
         truth, frame = inner(sample), quick_scan(optics(), sample, **GOOD, seed=1)
@@ -204,7 +216,8 @@ class TestSets:
     def test_dyes_of_training_and_of_the_test_do_not_meet(self) -> None:
         rows = drawn_rows()
         assert all(1.3e-22 < row.sigma_ste_m2 < 6.5e-22 for row in rows)
-        _, unknown = draw_frame("dyes", 3, 0)
+        with small_frames():
+            _, unknown = draw_frame("dyes", 3, 0)
         assert not 1.3e-22 < unknown.sigma_ste_m2 < 6.5e-22
         assert (unknown.split, unknown.scan) == ("test", "raster")
 

@@ -117,6 +117,7 @@ def kinds(file: Path) -> list[str]:
     return [str(marks[number]).split(";")[0] for number in sorted(marks)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.float32, np.float64])
 @pytest.mark.parametrize("ending", [".tif", ".ome.zarr"])
 def test_measured_frames_are_bit_for_bit_what_they_were(
@@ -195,6 +196,7 @@ def test_a_zarr_image_becomes_one_and_says_so_too(
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "out.tif")[::8], frames)
 
 
+@pytest.mark.slow
 def test_the_command_says_what_it_did(
     work: Path,
     model: Path,
@@ -215,6 +217,7 @@ def test_the_command_says_what_it_did(
     assert told["faults"] == {} and told["copies"] == [] and told["uncertainty"] > 0
 
 
+@pytest.mark.slow
 def test_odd_frames_are_marked(tmp_path: Path, model: Path, frames: Frames) -> None:
     movie = np.concatenate([frames, frames]).astype(np.float32)
     movie[1, 3, 3] = np.nan
@@ -249,6 +252,7 @@ def test_slices_are_taken_for_frames_and_that_is_said(
     assert reconstruct(tmp_path, model).note == "its axis Z is taken for time"
 
 
+@pytest.mark.slow
 def test_the_frames_of_a_run_are_a_movie(tmp_path: Path, model: Path) -> None:
     result, folder = run_session(tmp_path, session={}, live={"frames": 4})
     assert result.status == "completed", result.reason
@@ -269,6 +273,7 @@ def test_the_frames_of_a_run_are_a_movie(tmp_path: Path, model: Path) -> None:
     refused(tmp_path, model, "frames of 2 kinds; accepted: a run of one mode", file=folder)
 
 
+@pytest.mark.slow
 def test_the_raw_frames_of_a_run_are_that_run(tmp_path: Path, model: Path) -> None:
     result, folder = run_session(tmp_path, session={}, live={"frames": 3})
     assert result.status == "completed", result.reason
@@ -405,6 +410,7 @@ def test_wrong_options_are_named(work: Path, model: Path) -> None:
     refused(work, model, says, out=work / "folder.zarr", overwrite=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(28, "No space left on device")])
 @pytest.mark.parametrize("ending", [".tif", ".zarr"])
 def test_nothing_half_is_left(
@@ -488,6 +494,7 @@ def walking(count: int) -> Frames:
     return rng.poisson(100.0 * np.stack(spots) + 20).astype(np.uint16)
 
 
+@pytest.mark.slow
 def test_rebuilt_frames_are_fitted_to_the_movies_own(
     tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -73,6 +73,7 @@ def test_of_a_run_the_folder_with_its_frames_is_named(
     assert f"a run's frames are in {tmp_path / 'run' / 'raw.ome.zarr'}" in said
 
 
+@pytest.mark.slow
 def test_pixel_sizes_are_those_of_the_file(tmp_path: Path, frame: NDArray[np.uint16]) -> None:
     file = tmp_path / "a.ome.tif"
 

@@ -66,6 +66,7 @@ def correlation(a: Array, b: Array) -> float:
 
 
 class TestField:
+    @pytest.mark.slow
     def test_has_its_channels_and_columns(self) -> None:
         images, row = field()
         assert tuple(images) == CHANNELS
@@ -108,6 +109,7 @@ class TestField:
             expected = np.mean(photons) + (row["a_read_sd"] ** 2 if camera else 0.0)
             assert np.var(rest) == pytest.approx(expected, rel=0.1)
 
+    @pytest.mark.slow
     def test_low_light_is_a_tenth(self) -> None:
         images, _ = counting_field()
         assert images["label_a_low"].sum() / images["label_a"].sum() == pytest.approx(0.1, rel=0.05)
@@ -143,6 +145,7 @@ class TestField:
             share = (images["off_target_a"].astype(float) ** 2).sum() / (clean**2).sum()
             assert share == pytest.approx(row["a_energy_share"], rel=0.4)
 
+    @pytest.mark.slow
     def test_both_labels_resolve_alike(self) -> None:
         for index in range(4):
             row = field(index)[1]

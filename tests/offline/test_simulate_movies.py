@@ -234,6 +234,7 @@ class TestObjects:
 
 
 class TestMovie:
+    @pytest.mark.slow
     def test_has_its_shape_and_columns(self) -> None:
         clean, noisy, row = movie()
         assert clean.shape == noisy.shape == (FRAMES, SIZE_PX, SIZE_PX)
@@ -312,6 +313,7 @@ class TestMovie:
         assert clean.shape == (3, 96, 96)
         assert (row["frames"], row["size_px"]) == (3, 96)
 
+    @pytest.mark.slow
     def test_one_in_some_is_for_validation(self) -> None:
         splits = [
             draw_movie(name, 3, VALIDATION_EVERY - 1, frames=2, size_px=64)[2]["split"]

@@ -94,6 +94,7 @@ def test_indices_are_those_of_a_function_whose_indices_are_known() -> None:
         assert found[name].bleaching.total == pytest.approx(1, abs=0.1)
 
 
+@pytest.mark.slow
 def test_where_nothing_varies_nothing_matters() -> None:
     engine = known()
     engine.space.restrict(dict.fromkeys("abc", (1.0, 1.0)))
@@ -106,6 +107,7 @@ def test_where_nothing_varies_nothing_matters() -> None:
     assert "No setting is known to matter" in why(engine, engine.recommend())[-1]
 
 
+@pytest.mark.slow
 def test_what_matters_is_told_from_what_does_not(engine: StedfastOptimizer) -> None:
     found = importance(engine)
     assert max(found, key=lambda name: found[name].score.total) == "power"
@@ -118,6 +120,7 @@ def test_what_matters_is_told_from_what_does_not(engine: StedfastOptimizer) -> N
     assert importance(engine) == found
 
 
+@pytest.mark.slow
 def test_effects_peak_where_the_best_settings_are(engine: StedfastOptimizer) -> None:
     at: Settings = {"power": 5.0, "dwell": 20.0, "lines": 4, "filter": "red"}
     effects = marginal_effects(engine, at, count=21)

@@ -11,7 +11,10 @@ from scipy.ndimage import gaussian_filter
 from scipy.signal import fftconvolve
 from skimage.filters import threshold_otsu
 
-from agent.optimizer.objectives import bleaching, resolution_nm, saturated_share, signal_to_noise
+from agent.optimizer.objectives.bleaching import bleaching
+from agent.optimizer.objectives.resolution import resolution_nm
+from agent.optimizer.objectives.saturation import saturated_share
+from agent.optimizer.objectives.signal import signal_to_noise
 from devices.sources import Structure
 from devices.virtual.dyes import DYES
 from devices.virtual.optics import Optics

@@ -52,6 +52,7 @@ def purposes(run: Path) -> list[str]:
     return [one.shot["purpose"] for _, one in sorted(recorded(run).taken.items())]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("using", ["full", "incremental", "continuous"])
 def test_a_drift_is_followed(
     using: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -120,6 +121,7 @@ def test_it_is_tried_again(tmp_path: Path) -> None:
     assert double().searches == 6 and all(one["found"] for one in sweeping.sweeps(run))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frames", [3, 6])
 def test_a_device_that_hangs_is_left_alone(frames: int, tmp_path: Path) -> None:
     """Until it comes back, and nobody cares where it goes then."""
@@ -173,6 +175,7 @@ def test_a_stack_releases_the_lock_which_is_taken_again(tmp_path: Path) -> None:
     assert centre == pytest.approx([one["z_um"] for one in sweeping.sweeps(run)], abs=0.01)
 
 
+@pytest.mark.slow
 def test_a_lock_that_is_lost_between_two_searches_marks_the_frames(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -202,6 +205,7 @@ def test_a_lock_that_was_there_is_there_again(tmp_path: Path) -> None:
     assert double().on and [call for _, call in double().given][-1] == "on"
 
 
+@pytest.mark.slow
 def test_a_pause_releases_the_lock_which_is_taken_again(tmp_path: Path) -> None:
     plan = parts(40, {"using": "continuous", "every": 100, "predict": False})
     plan["timelapse"] |= {"interval_s": 0.02}
@@ -231,6 +235,7 @@ def test_one_that_switches_light_on_ends_the_run(raises: tuple[int, ...], tmp_pa
     assert all(power == 0 for laser in lasers for at, power in laser.given if at > dark_from)
 
 
+@pytest.mark.slow
 def test_stopped_and_resumed(tmp_path: Path) -> None:
     plan = parts(
         6,
@@ -337,6 +342,7 @@ def test_check_says_which_and_how_it_is(tmp_path: Path, capsys: pytest.CaptureFi
     assert "PFS, continuous focus off" in out and "4 of 32 × 32 px" in out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("using", ["full", "continuous"])
 def test_with_the_device_of_a_cfg(
     using: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -39,6 +39,7 @@ SEARCHING = SMALL | {
     "microscope.virtual_sted.motion_nm_per_s": 0.05,
     "microscope.virtual_sted.drift_nm_per_s": 0.0,
     "microscope.settings.excitation_power.start": 4,
+    "microscope.settings.depletion_power.start": 30,
     "analysis.score": True,
     "optimize.engine": "sobol",
     "optimize.search": {"excitation_power": [4, 25]},

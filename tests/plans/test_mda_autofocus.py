@@ -89,6 +89,7 @@ def by_pymmcore_plus(plan: dict[str, Any]) -> list[float]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SEQUENCES)
 @pytest.mark.parametrize("raises", [(), (1, 2, 3)])
 def test_it_goes_where_pymmcore_plus_goes(
@@ -110,6 +111,7 @@ def test_it_goes_where_pymmcore_plus_goes(
         assert set(faulty.made["Focus"][-2].sent) == {4}
 
 
+@pytest.mark.slow
 def test_stopped_and_resumed(tmp_path: Path) -> None:
     plan = parts(SEQUENCES["places"], wanders_um=0.1)
     result, run = run_session(tmp_path, session={"make_plan": cut_after(8)}, **plan)
@@ -154,6 +156,7 @@ def test_it_comes_out_as_it_went_in(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert out == useq.MDASequence.model_validate(SEQUENCES["times"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("every", [1, 2])
 def test_searches_of_a_time_lapse_are_an_autofocus_plan(
     every: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]

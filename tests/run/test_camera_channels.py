@@ -102,6 +102,7 @@ def labels(run: Path, image: str = "raw.ome.zarr") -> list[str]:
     return [channel["label"] for channel in ome["omero"]["channels"]]
 
 
+@pytest.mark.slow
 def test_the_frames_of_a_shot_are_channels_of_its_time_point(tmp_path: Path) -> None:
     scope = {"scored_channel": "far"}
     made = parts(live={"frames": 3}, analysis={"score": True}, microscope=scope)
@@ -203,6 +204,7 @@ def test_a_channel_that_fails_leaves_no_part_of_a_shot(tmp_path: Path) -> None:
     assert_whole(run, 3, lost=1)
 
 
+@pytest.mark.slow
 def test_a_shot_of_which_some_frames_are_on_disk_is_taken_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -244,6 +244,7 @@ def test_a_laser_that_hangs_keeps_nothing_else_on(
     assert not faulty.made["Shutter"][-1].open
 
 
+@pytest.mark.slow
 def test_a_camera_that_comes_back_late_finds_the_light_off(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], impatient: None
 ) -> None:

@@ -80,6 +80,7 @@ def whole(run: Path) -> list[tuple[int, ...]]:
     return [frame.shape for frame in frames]
 
 
+@pytest.mark.slow
 def test_modes_have_frames_of_their_own_sizes(tmp_path: Path) -> None:
     run = run_of(tmp_path, plan="live", live=CHANNELS)
     assert whole(run) == SHAPES * 2
@@ -98,6 +99,7 @@ def test_modes_have_frames_of_their_own_sizes(tmp_path: Path) -> None:
     assert {path.name for path in run.glob("*.ome.zarr")} == set(images)
 
 
+@pytest.mark.slow
 def test_they_are_exported_as_series_of_their_own(tmp_path: Path) -> None:
     run = run_of(tmp_path, plan="live", live=CHANNELS)
     export(run, tmp_path / "run.ome.tif")
@@ -108,6 +110,7 @@ def test_they_are_exported_as_series_of_their_own(tmp_path: Path) -> None:
     assert found == pytest.approx([0.02, 0.02, 0.04])
 
 
+@pytest.mark.slow
 def test_a_run_of_several_sizes_is_resumed_and_replayed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -161,6 +164,7 @@ def shown(read: Run, index: int) -> Any:
     return pixels
 
 
+@pytest.mark.slow
 def test_each_frame_is_shown_at_its_own_scale(tmp_path: Path) -> None:
     run = run_of(tmp_path, plan="live", live=CHANNELS)
     read = Run.load(run)

@@ -278,6 +278,7 @@ def test_a_stack_longer_than_the_drive_takes(tmp_path: Path) -> None:
     assert faults(run) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("retries", [1, 0])
 def test_a_camera_that_ends_within_a_sequence(retries: int, tmp_path: Path) -> None:
     result, run = run_session(
@@ -350,6 +351,7 @@ def held_within(work: Work) -> TriggeringCamera:
     return camera
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("told", ["stop", "pause"])
 def test_told_within_a_sequence(told: str, tmp_path: Path) -> None:
     """The frame under way is finished, the others are taken later."""

@@ -126,6 +126,7 @@ def test_no_light_begins_after_a_signal(tmp_path: Path) -> None:
     assert lit.left_lit(log) == {}
 
 
+@pytest.mark.slow
 def test_a_run_that_ends_before_it_begins_leaves_no_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -71,7 +71,7 @@ def work(
 
     def interrupt() -> None:
         signal.raise_signal(signal.SIGINT)
-        assert stopping.wait(30)
+        assert stopping.wait(240)
 
     def watch(progress: Progress) -> None:
         if progress.doing.startswith("finishing"):
@@ -374,6 +374,7 @@ def test_replay_tells_the_plan_what_the_ledger_says(
     assert "note 2 (told of trial 2)" in err and "120.25" in err and "120.5" in err
 
 
+@pytest.mark.slow
 def test_replay_sees_that_something_told_is_missing(
     told: Path, ledger: sqlite3.Connection, capsys: pytest.CaptureFixture[str]
 ) -> None:

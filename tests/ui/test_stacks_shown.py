@@ -107,6 +107,7 @@ def test_a_filtered_stack_is_projected_as_far_as_it_is_filtered(run: Path, tmp_p
         np.testing.assert_allclose(grey, whole, atol=1.01)
 
 
+@pytest.mark.slow
 def test_the_report_shows_the_maximum(run: Path) -> None:
     read = Run.load(run)
     index = read.watched[0][0]

@@ -204,7 +204,7 @@ def test_it_is_refused_and_logged_and_nothing_happens(
     request, statuses = HOSTILE[name]
     status, answer, _ = request(links)
     assert status in statuses, (status, answer)
-    until(lambda: site.refusals.count > before, 5)
+    until(lambda: site.refusals.count > before)
     assert not (work.run / FILE).exists(), "something was told to the run"
     assert not work.progress.paused and work.thread.is_alive()
     last = (work.run / LOG).read_text(encoding="utf-8").splitlines()[-1]

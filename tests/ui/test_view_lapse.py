@@ -13,14 +13,12 @@ from tests.helpers.runs import until
 from tests.plans.test_lapse_run import lapse, marks, unread
 
 __all__ = ["unread"]  # a fixture
-# Without depletion a simulated frame takes no time.
-QUICK: dict[str, Any] = {"microscope__settings__depletion_power__start": 0}
 
 
 @pytest.mark.process
 @pytest.mark.slow
 def test_time_points_are_shown_as_what_they_are(tmp_path: Path, page: Any) -> None:
-    result, run = lapse(tmp_path, timelapse__acquire="skip", timelapse__gap=2, **QUICK)
+    result, run = lapse(tmp_path, timelapse__acquire="skip", timelapse__gap=2)
     assert result.status == "completed", result.reason
     kinds = Counter(mark["kind"] for mark in marks(run))
     assert kinds["reconstructed"] >= 4
@@ -47,7 +45,7 @@ def test_time_points_are_shown_as_what_they_are(tmp_path: Path, page: Any) -> No
 @pytest.mark.process
 @pytest.mark.slow
 def test_an_adaptive_one_says_how_good_rebuilt_frames_are(tmp_path: Path, page: Any) -> None:
-    result, run = lapse(tmp_path, **QUICK)
+    result, run = lapse(tmp_path)
     assert result.status == "completed", result.reason
     compared = [mark for mark in marks(run) if mark.get("error") is not None]
     assert compared

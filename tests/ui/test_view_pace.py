@@ -33,7 +33,7 @@ def test_a_page_alone_has_five_turns_a_second_and_several_have_two_together() ->
 
 @pytest.mark.slow
 def test_pages_share_turns_and_what_is_urgent_waits_for_none(tmp_path: Path) -> None:
-    work = Work(tmp_path, live={"frames": 4000, "interval_s": 0.02})
+    work = Work(tmp_path, live={"frames": None, "interval_s": 0.1})
     answers: list[tuple[int, float, dict[str, Any]]] = []
     over = threading.Event()
 
@@ -99,7 +99,7 @@ def test_a_hidden_page_asks_for_nothing_and_catches_up_when_it_is_seen(
     page.add_init_script(
         "Object.defineProperty(document, 'hidden', { get: () => window.covered === true });"
     )
-    work = Work(tmp_path, live={"frames": 1000, "interval_s": 0.02}).start()
+    work = Work(tmp_path, live={"frames": None, "interval_s": 0.05}).start()
     with run_pages(work.run) as (_, links):
         page.goto(links.control)
         page.wait_for_selector("canvas[data-frame]")
@@ -112,7 +112,7 @@ def test_a_hidden_page_asks_for_nothing_and_catches_up_when_it_is_seen(
         assert not asked
         before = int(page.get_attribute("canvas[data-frame]", "data-frame"))
         page.evaluate(f"window.covered = false; {change}")
-        until(lambda: int(page.get_attribute("canvas[data-frame]", "data-frame")) > before + 50)
+        until(lambda: int(page.get_attribute("canvas[data-frame]", "data-frame")) > before + 20)
         work.tell(stop=True)
     assert work.ended().status == "stopped"
 

@@ -151,6 +151,7 @@ def test_the_network_s_process_is_started_again() -> None:
     assert told == [(0, after)]
 
 
+@pytest.mark.slow
 @pytest.mark.process
 @pytest.mark.skipif(not hasattr(os, "getpriority"), reason="knows no priorities")
 def test_a_network_gives_way_to_the_acquisition(monkeypatch: pytest.MonkeyPatch) -> None:

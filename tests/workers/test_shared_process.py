@@ -36,7 +36,7 @@ class TestTurns:
             with turns.turn():
                 served.append(name)
                 if name == "first":
-                    assert go_on.wait(20)
+                    assert go_on.wait(240)
 
         threads = []
         for name in ("first", "filter", "score", "rebuild"):
@@ -46,7 +46,7 @@ class TestTurns:
         wanted.add("rebuild")
         go_on.set()
         for thread in threads:
-            thread.join(20)
+            thread.join(240)
         assert served == ["first", "rebuild", "filter", "score"]
 
     def test_a_failure_lets_the_next_one_in(self) -> None:
@@ -111,7 +111,7 @@ def test_a_filter_that_is_given_up_takes_the_process_with_it_only_at_its_own_wor
     thread.start()
     until(lambda: shared._at_work is not None)
     hangs.kill()
-    thread.join(20)
+    thread.join(240)
     assert failed, "the filter still hangs"
     assert other.work("count", timeout_s=20) == ("a", 1, False)
     pid = other.pid
