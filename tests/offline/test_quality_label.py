@@ -43,9 +43,11 @@ def inner(molecules: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 @lru_cache
-def molecules(structure: Structure, seed: int = 0, density: float = 25.0) -> NDArray[np.int64]:
+def molecules(
+    structure: Structure, seed: int = 0, density: float = 25.0, side: int = SIDE
+) -> NDArray[np.int64]:
     sample = Sample(structure, size_um=9.0, molecules_per_pixel=density, seed=seed)
-    found: NDArray[np.int64] = sample.window(0, 0, 0.0, (SIDE, SIDE), optics().margin).molecules
+    found: NDArray[np.int64] = sample.window(0, 0, 0.0, (side, side), optics().margin).molecules
     return found
 
 
@@ -156,7 +158,7 @@ class TestQuickScan:
     def test_is_what_the_raster_scan_gives(self, dye: str, settings: dict[str, Any]) -> None:
         light_path = optics(dye)
         size = 112 + 2 * light_path.margin
-        sample = molecules("tubulin", density=40.0)[:size, :size]
+        sample = molecules("tubulin", density=40.0, side=160)[:size, :size]
         chosen = {"excitation_w": 8e-6, "dwell_s": 1e-5, "background_hz": 2000.0, **settings}
         raster = light_path.scan(sample, seed=3, **chosen)
         quick = quick_scan(light_path, sample, seed=4, **chosen)

@@ -65,7 +65,7 @@ def test_first_interrupt_finishes_the_frame(
         wait_until(lambda: entries(run, "shot") == 4)
         time.sleep(0.2)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=240)
     assert process.returncode == 130, err
     assert "Traceback" not in err
     # Nor does Micro-Manager's runner have its coloured say about being cancelled.
@@ -86,7 +86,7 @@ def test_first_interrupt_finishes_the_frame(
 def test_second_interrupt_stops_now(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = faulty.write(
         tmp_path / "config.yaml",
-        faulty.config(camera=faulty.device("FlakyCamera", frame_s=8.0, slow_from=3)),
+        faulty.config(camera=faulty.device("FlakyCamera", frame_s=300.0, slow_from=3)),
     )
     run = tmp_path / "run"
     with started(config, run) as process:
@@ -96,10 +96,10 @@ def test_second_interrupt_stops_now(tmp_path: Path, capsys: pytest.CaptureFixtur
         time.sleep(0.3)
         process.send_signal(signal.SIGINT)
         asked = time.monotonic()
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=240)
     took = time.monotonic() - asked
     assert process.returncode == 130, err
-    assert took < 6, "waited for a frame of 8 s"
+    assert took < 200, "waited for a frame of 300 s"
     # The frame that was under way is given up, its light is not forgotten.
     summary = assert_left_well(capsys, run, "interrupted", acquired=3)
     assert summary["dose"]["lost_shots"] == 1
@@ -137,7 +137,7 @@ def test_interrupt_ends_a_long_wait_at_once(
     again = Session(read_config(run), run / "config.yaml", run).run(interrupt)
     assert again.status == "interrupted"
     assert_left_well(capsys, run, "interrupted", acquired=1)
-    assert time.monotonic() - began < 60
+    assert time.monotonic() - began < 300
 
 
 @pytest.mark.process
@@ -157,7 +157,7 @@ def test_sigterm_and_a_second_process(tmp_path: Path, capsys: pytest.CaptureFixt
         assert "another process is running this run" in err.splitlines()[-1]
         assert show(capsys, run)["status"] == "running"
         process.send_signal(signal.SIGTERM)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=240)
     assert process.returncode == 130, err
     summary = assert_left_well(capsys, run, "interrupted")
     assert summary["reason"] == "SIGTERM"
@@ -203,7 +203,7 @@ def test_second_interrupt_does_not_wait_for_a_score(
     stuck = threading.Event()
 
     def never(frames: list[Any]) -> list[Score]:
-        stuck.wait(60)
+        stuck.wait(600)
         return mean_score(frames)
 
     @wraps(build_plan)
@@ -216,7 +216,7 @@ def test_second_interrupt_does_not_wait_for_a_score(
     session: dict[str, Any] = {"scorer": never}
     if reading:
         session["make_plan"] = plan
-    scored = {"score": True, "timeout_s": 5}
+    scored = {"score": True, "timeout_s": 300}
     config, file, run = checked(tmp_path, live={"frames": 200}, analysis=scored)
     began = time.monotonic()
     result = Session(config, file, run, **session).run(
@@ -225,5 +225,5 @@ def test_second_interrupt_does_not_wait_for_a_score(
     took = time.monotonic() - began
     stuck.set()
     assert result.status == "interrupted", result.reason
-    assert took < 4.5
+    assert took < 200
     assert_left_well(capsys, run, "interrupted")
