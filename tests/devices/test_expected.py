@@ -21,7 +21,7 @@ from devices.virtual.truth import quality_label
 
 SHAPE = (224, 224)
 BACKGROUND_HZ = 3000.0
-SETTINGS = 16
+SETTINGS = 10
 
 
 @lru_cache

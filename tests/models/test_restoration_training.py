@@ -108,7 +108,7 @@ class TestMethods:
     def test_two_labels_leave_the_structure_and_two_exposures_the_haze(
         self, fields: Fields, tmp_path: Path
     ) -> None:
-        much = {"epochs": 5, "steps_per_epoch": 30, "patch": 48, "learning_rate": 2e-3}
+        much = {"epochs": 4, "steps_per_epoch": 25, "patch": 48, "learning_rate": 2e-3}
         unseen = Fields(16)
         shown = range(14, 16)
         found = {}

@@ -134,7 +134,8 @@ def test_its_loss_looks_through_the_blur_that_errors_are_measured_behind() -> No
 
 @pytest.mark.slow
 @pytest.mark.skipif(not real_movies(), reason="the real movies are not beside the project")
-def test_the_benchmark_runs() -> None:
+def test_the_benchmark_runs(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.bench.tuning._MODEL", tiny)
     found = measure(quick=True, seeds=None)
     (row,) = found.rows
     assert row[0] == "mitosis_C1" and row[1] == 13
