@@ -10,6 +10,7 @@ import pytest
 import tifffile
 from useq import MDAEvent
 
+from agent.config.plans import TimelapseConfig
 from agent.offline.files.export import export
 from agent.record.folder import read_config
 from agent.record.reader import open_run
@@ -178,18 +179,15 @@ def test_without_a_stage_a_time_lapse_stays_where_it_is(
     assert work.ended().status == "completed", work.ended().reason
     found = recorded(work.run)
     assert len(found.taken) == 2 and "no XY stage" in str(found.faults)
-    follows = {"frames": 9, "interval_s": 0, "acquire": "skip", "drift": "follow"}
-    two = {"frames": 2, "interval_s": 0, "fields": 2}
-    for lapse, code in ((one["timelapse"], 0), (two, 2), (follows, 2)):
+    for lapse, code in ((one["timelapse"], 0), ({"frames": 2, "fields": 2}, 2)):
         fields = {"rows": 1, "columns": lapse.get("fields", 1)}
-        data = faulty.config(
-            plan="timelapse",
-            timelapse=lapse,
-            microscope=scope(fields, python_devices=devices, affine=[0.02, 0, 0, 0, 0.02, 0]),
-        )
+        asked = scope(fields, python_devices=devices)
+        data = faulty.config(plan="timelapse", timelapse=lapse, microscope=asked)
         found_code, out, err = cli(capsys, "check", faulty.write(tmp_path / "c.yaml", data))
         assert found_code == code, out + err
         assert ("stays where it is" in out) if code == 0 else ("has no XY stage" in err)
+    assert TimelapseConfig(acquire="skip", drift="follow").goes_only_to() == 0
+    assert TimelapseConfig(acquire="skip", drift="measure").goes_only_to() == 1
 
 
 def test_every_move_passes_the_limits(tmp_path: Path) -> None:

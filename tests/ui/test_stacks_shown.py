@@ -82,7 +82,6 @@ def test_the_page_gets_a_stack_as_its_maximum_or_its_mean(run: Path) -> None:
         assert status == 400 and "max, mean" in str(said)
 
 
-@pytest.mark.slow
 def test_a_filtered_stack_is_projected_as_far_as_it_is_filtered(run: Path, tmp_path: Path) -> None:
     copy = tmp_path / "run"
     shutil.copytree(run, copy)
