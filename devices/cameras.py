@@ -166,7 +166,7 @@ def frame_size(core: UniMMCore) -> tuple[int, int, int]:
 
 
 class Repeats:
-    """Finds cameras that failed although nobody said so.
+    """Finds cameras that failed without an error.
 
     A *Multi Camera* does not look whether those within it could take their frame: of one that could
     not, it gives the frame before once more. No two frames of a real camera are alike, unless they

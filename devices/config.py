@@ -322,7 +322,7 @@ class MicroscopeConfig(Model):
 
     @property
     def mounting(self) -> Affine | None:
-        """How the camera lies on the stage; None where nobody has said so.
+        """How the camera lies on the stage; None where that is not said.
 
         A simulation or a recording that says nothing else lies along the stage's axes.
         """

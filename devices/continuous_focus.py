@@ -194,7 +194,7 @@ class ContinuousFocus:
         return self.stands_um()
 
     def seen(self) -> Held | None:
-        """What became of the focus while the last frame was taken; None where nobody held it."""
+        """What became of the focus while the last frame was taken; None where it was not held."""
         if (stray := self._sender.strayed()) is not None:
             z_um, why = stray
             return Held(z_um if math.isfinite(z_um) else None, why)
@@ -268,7 +268,7 @@ class ContinuousFocus:
         return None
 
     def _releasing(self) -> list[Step]:
-        """How to switch a lock off that we took; whoever had one before keeps it."""
+        """How to switch a lock off that we took; one that was on before stays on."""
         core = self._core
         if not self._taken or self.found_on or self._open.hangs:
             return []

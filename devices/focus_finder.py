@@ -1,4 +1,4 @@
-"""The autofocus device at work: within a time limit, in the dark, and never believed unseen.
+"""The autofocus device as it searches: within a time limit, in the dark, and never believed unseen.
 
 While it looks for the focus every laser is at its safe value and the shutter is closed: one that
 needs our light finds nothing. One that switches light on itself ends the run.

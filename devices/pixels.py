@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 OURS = "stedfast"
 """The configuration that a core without any gets; see `devices.loading`."""
 _UNTOLD = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
-"""The core's affine where nobody gave it one."""
+"""The core's affine where it was given none."""
 ALIKE = 0.05
 """Relative difference that two calibrations of one microscope may have."""
 

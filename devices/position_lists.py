@@ -8,7 +8,7 @@ with `DevicePositions`. Both say for each stage where it is, by its label.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from devices.position import (
     MOST_STAGES,
@@ -21,14 +21,12 @@ from devices.position import (
 )
 from devices.refusals import refused, shortened
 
-if TYPE_CHECKING:
-    pass
-
-
 _VERSIONS = (1, 2, 3)
+"""Of position lists of Micro-Manager 1; the three that it wrote."""
 
 
 _MAP_VERSION = 2
+"""Major version of the property maps in which Micro-Manager 2 writes them."""
 
 
 class _Stage(NamedTuple):

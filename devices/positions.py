@@ -21,6 +21,7 @@ from devices.position_sequences import places_of
 from devices.refusals import shortened
 
 _MOST_BYTES = 20_000_000
+"""Size of a file that is read at all; chosen: a hundred thousand places take less."""
 
 
 def read_positions(file: Path) -> Positions:

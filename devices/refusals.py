@@ -2,7 +2,7 @@
 
     FILE, line N: `key`: found VALUE; accepted: A, B; did you mean A?
 
-Whoever raises it says where, in front of these.
+The code that raises it says where, in front of these.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 _LONGEST = 60
+"""Characters of a value in a message; chosen."""
 
 
 def shortened(value: object, *, quoted: bool = True, longest: int = _LONGEST) -> str:

@@ -34,6 +34,7 @@ Strictly = Annotated[float, Strict()]
 Power = Annotated[float, Field(ge=0)]
 
 _WATTS = {"W": 1.0, "mW": 1e-3, "µW": 1e-6, "uW": 1e-6, "nW": 1e-9}
+"""Units of power (W)."""
 _RELATIVE = 0.01
 """Share of what was asked for that a value read back may differ by."""
 _OF_RANGE = 1e-3

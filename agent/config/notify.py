@@ -1,4 +1,4 @@
-"""Config of messages: who is told what of a run that nobody watches."""
+"""Config of messages: who is told what of a run that is not watched."""
 
 from __future__ import annotations
 

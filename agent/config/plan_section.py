@@ -83,7 +83,7 @@ class PlanSection(Model):
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
-        """Refuse a key that hides an answer: nobody could ask for that any more."""
+        """Refuse a key that hides an answer: it could not be asked for any more."""
         super().__pydantic_init_subclass__(**kwargs)
         for key in cls.model_fields:
             if callable(getattr(PlanSection, key, None)):

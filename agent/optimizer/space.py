@@ -138,7 +138,7 @@ class Space:
 
     def sobol(self, count: int, seed: int) -> list[Settings]:
         """Points that fill the allowed ranges evenly (scrambled Sobol sequence)."""
-        from scipy.stats import qmc  # whoever only reads a run draws none, and it takes a while
+        from scipy.stats import qmc  # reading a run draws none, and importing it takes a while
 
         sampler = qmc.Sobol(len(self), seed=np.random.default_rng(seed))
         return self.at(self._within(sampler.random_base2(int(np.ceil(np.log2(max(count, 2)))))))[

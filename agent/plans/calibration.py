@@ -29,6 +29,7 @@ MOST_PX = 2.0
 _MOST = 0.1
 """The same as a share of a move: in small frames moves are of few pixels."""
 _MOVES = ((1, 0), (-1, 0), (0, 1), (0, -1), (0, 0))
+"""Steps from the first place, along x and y; the last one shows what moved by itself; chosen."""
 _SHARE = 5
 """A move is this part of the frame's shorter side, by the config's pixel size."""
 _ALIKE = 0.4

@@ -54,7 +54,7 @@ def measure(
 
     Examples
     --------
-    Whoever drives the generator takes what it asks for, and sends it the frames:
+    Its caller takes what it asks for, and sends it the frames:
 
     >>> import numpy as np
     >>> from models.quality.score import Score

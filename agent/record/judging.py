@@ -3,7 +3,7 @@
 The settings found are recommended if their retests score higher than those of the starting ones
 by more than the noise, and keep the bleaching limit; otherwise the starting settings stay, unless
 they bleach more than allowed. Frames whose score is doubtful do not count, unless all are
-and the run's rules heed them (`agent.config.rules`). Where no settings keep the limit, those that
+and the run's rules apply them (`agent.config.rules`). Where no settings keep the limit, those that
 bleach least are recommended, with a remark.
 """
 

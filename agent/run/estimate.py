@@ -119,7 +119,7 @@ def check_disk(
     free = free_bytes(place)
     needed = "no fixed size" if expected.bytes is None else in_words(expected.bytes)
     if free is None:
-        return f"{needed}; nobody can say how much is free"
+        return f"{needed}; it is not known how much is free"
     if (expected.bytes or 0) > free:
         what = f"the run needs {needed}, and the disk of {place} has {in_words(free)} left"
         if folder is not None:

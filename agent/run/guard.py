@@ -52,7 +52,7 @@ class Guard:
     base
         Folder that relative paths in it start from.
     notify
-        Who is told; nobody if absent.
+        Who is told; none if absent.
     hung_s
         Time without a sign of life after which this process is taken to hang (s), and killed; the
         guard's own if absent.

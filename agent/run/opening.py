@@ -85,7 +85,7 @@ def _check_stage(config: RunConfig, microscope: Microscope) -> None:
 
 
 def check_notify(config: RunConfig, source: Path) -> None:
-    """Check that there is somebody to be told, where messages are asked for.
+    """Check that there is an address, where messages are asked for.
 
     Raises
     ------
@@ -139,7 +139,7 @@ def choose_autofocus(config: RunConfig, microscope: Microscope, source: Path) ->
 
 
 def _check_mounting(config: RunConfig, microscope: Microscope, source: Path) -> None:
-    """Nothing is followed with a stage of which nobody knows how the camera lies on it."""
+    """Nothing is followed with a stage of which it is not known how the camera lies on it."""
     key = config.section.follows()
     if key is not None and microscope.config.mounting is None:
         raise located(

@@ -232,7 +232,7 @@ def _prepared(
 
 
 def _check_cameras(folder: Path, now: Sequence[str], recording: Recording) -> None:
-    """A run goes on with the camera channels that it was begun with."""
+    """A run continues with the camera channels that it was begun with."""
     cameras = [one.shot["camera"] for one in recording.taken.values() if "camera" in one.shot]
     begun = tuple(dict.fromkeys(camera["name"] for camera in cameras))
     if recording.taken and begun != tuple(now):

@@ -123,7 +123,7 @@ class Space:
 
 
 def free_bytes(place: Path) -> int | None:
-    """Free space on the disk that a folder is on, or is to be on; None where nobody can say."""
+    """Free space on the disk that a folder is on, or is to be on; None where that is not known."""
     place = place.absolute()
     try:
         there = next(folder for folder in (place, *place.parents) if folder.exists())

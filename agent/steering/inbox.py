@@ -61,7 +61,7 @@ class PlanInbox:
     recording
         Says how far earlier sessions read the file.
     camera
-        Says which parts of its frames it can read; None: nobody knows.
+        Says which parts of its frames it can read; None: not known.
     """
 
     def __init__(

@@ -53,7 +53,7 @@ def check(
     standing
         Where its search stands.
     camera
-        What has to take regions of interest; None: nobody knows.
+        What has to take regions of interest; None: not known.
 
     Raises
     ------

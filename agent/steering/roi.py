@@ -66,7 +66,7 @@ def regions(config: RunConfig, value: object, camera: Camera | None) -> dict[str
     value
         What was told.
     camera
-        What has to take them; None: nobody knows.
+        What has to take them; None: not known.
 
     Raises
     ------

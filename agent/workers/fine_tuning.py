@@ -30,14 +30,19 @@ FIRST, MORE = 12, 4
 JUDGES = 4
 """The latest audits, which judge: one in three, and no fewer than these."""
 _OF_ALL = 3
+"""One audit in so many judges; chosen."""
 _MOST = 48
+"""Audits that are learned from, the latest ones; chosen."""
 _MOST_PIXELS = 100_000_000
+"""Pixels that are learned from, at most, where frames are large; chosen for memory."""
 _FEWEST = 4
+"""Audits that are learned from, at least; chosen."""
 _LIMIT = (
     "Tuned to one time-lapse by its own audits, and for that one. As unsure, on average, as the"
     " weights it began with: how far that is from its errors, the time-lapse learns."
 )
 _LEAST = 1e-6
+"""Smallest error that is told from none (squared counts over the frame's variance)."""
 RECIPE = Recipe(
     loss="structure",
     epochs=4,

@@ -1,4 +1,4 @@
-"""Messages of a run, sent beside it: nobody at the microscope waits for a network."""
+"""Messages of a run, sent beside it: the acquisition never waits for a network."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _LONGEST = 600
 NOTIFY = "notify"
 """Part of a fault: a message did not leave."""
 Send = Callable[[str, str], None]
-"""Takes title and text of a message; raises where somebody did not get it."""
+"""Takes title and text of a message; raises where an address did not get it."""
 
 
 def targets(config: NotifyConfig) -> Send:

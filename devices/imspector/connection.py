@@ -161,7 +161,7 @@ class Imspector:
         NotOpen
             It is closed.
         Unasked
-            It scanned though nobody asked for it; it was stopped.
+            It scanned though it was not asked to; it was stopped.
         RuntimeError
             There is no connection.
         """
@@ -173,7 +173,7 @@ class Imspector:
             self._adrift = False
         if self._scans.unasked():
             self.stop()
-            raise Unasked("Imspector scanned though nobody asked for it; it is stopped")
+            raise Unasked("Imspector scanned though it was not asked to; it is stopped")
 
     def claim(self) -> bool:
         """Make what is driven the active one again, if a person has activated something else.

@@ -1,4 +1,4 @@
-"""Scans: begun and waited for; and stopped where nobody asked for them."""
+"""Scans: begun and waited for; and stopped where they were not asked for."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _EARLY = 0.9
 
 
 class Unasked(RuntimeError):
-    """It scanned though nobody asked for it."""
+    """It scanned though it was not asked to."""
 
 
 class Scanning:
@@ -95,7 +95,7 @@ class Scanning:
         return max(0.0, self._late_until - self._clock())
 
     def unasked(self) -> bool:
-        """Whether it scans, or has, though nobody asked for it; asks only where that may be."""
+        """Whether it scans, or has, though it was not asked to; asks only where that may be."""
         if self._asked:
             return False
         return self._begun > self._owed or bool(self.may_begin_s and self._status())

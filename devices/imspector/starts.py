@@ -1,4 +1,4 @@
-"""The start of a scan, and what tells at its end whether somebody stopped it."""
+"""The start of a scan, and what tells at its end whether a person stopped it."""
 
 from __future__ import annotations
 

@@ -30,9 +30,11 @@ LARGEST_STACK_BYTES = 2**32
 # What zlib makes of one stored byte, at most (https://zlib.net/zlib_tech.html).
 _INFLATED = 1032
 _MOST_AXES = 15
+"""Of a stack, as the file format has it."""
 # Axes as Imspector stores them, where a label does not say: the first one changes fastest.
 _AXES = "xyzt"
 _ZLIB = 1
+"""Number of this compression in a stack's header; 0 is none."""
 
 
 def open_imspector(file: Path, files: ExitStack) -> list[Series]:

@@ -16,6 +16,7 @@ FRAMES = f"{NAMESPACE}frames"
 # 72 dpi and its like are a printer's resolution, not a microscope's.
 _PRINTED_NM = 2000.0
 _TAG_UNITS = {2: "inch", 3: "centimeter"}
+"""Values of the tag ResolutionUnit (TIFF 6.0)."""
 
 
 class Tags(Description):

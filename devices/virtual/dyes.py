@@ -12,6 +12,7 @@ from types import MappingProxyType
 EXCITATION_NM = 635
 DEPLETION_NM = 750
 EMISSION_NM = 690
+"""Wavelengths of both lasers and of the light that is detected (nm); for dyes like ATTO 647N."""
 
 
 @dataclass(frozen=True, slots=True)

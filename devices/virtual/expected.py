@@ -24,6 +24,7 @@ from devices.virtual.truth import CONFOCAL_NM, FINE_NM, quality_from_detail
 
 Array = NDArray[np.float64]
 _SIZE = 160
+"""Side of the tiles that spectra are taken of (pixels); chosen."""
 
 
 @dataclass(frozen=True, slots=True)

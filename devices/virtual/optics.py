@@ -26,7 +26,9 @@ from scipy.signal import fftconvolve
 from devices.virtual.dyes import DEPLETION_NM, EMISSION_NM, EXCITATION_NM, Dye
 
 _REFRACTIVE_INDEX = 1.5
+"""Of immersion oil and sample (ratio)."""
 _TRANSMISSION = {EXCITATION_NM: 0.84, EMISSION_NM: 0.82, DEPLETION_NM: 0.77}
+"""Of the objective by wavelength in nm (ratio)."""
 # pySTED draws molecules with C's rand(), whose state belongs to the whole process.
 _ONE_SCAN_AT_A_TIME = threading.Lock()
 _ONE_FOCUS_AT_A_TIME = threading.Lock()

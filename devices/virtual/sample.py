@@ -20,8 +20,11 @@ from devices.virtual.structures import SYNTHETIC, draw
 
 _FOLDERS = {"actin": "factin", "tubulin": "tubulin", "psd95": "psd95"}
 _TILE = 224
+"""Side of pySTED's maps (pixels)."""
 _SEAM = 32
+"""Pixels over which neighbouring maps are blended; chosen."""
 _WAVES = 6
+"""Waves along each axis that motion is the sum of; chosen."""
 
 Displacement = Callable[
     [NDArray[np.float64], NDArray[np.float64], float | NDArray[np.float64]], NDArray[np.float64]

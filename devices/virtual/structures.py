@@ -18,6 +18,7 @@ from devices.sources import Structure
 
 Map = NDArray[np.float32]
 _PIXEL_UM = 0.02
+"""Of the maps (µm), as pySTED's own have it."""
 _RING_UM = 0.19
 """Distance of the actin rings along an axon (Xu, Zhong and Zhuang, Science 2013)."""
 

@@ -24,7 +24,7 @@ from models.restoration.normalization import Image
 
 BLURS_PX = (0.0, 0.4, 0.6, 0.8, 1.0)
 BLENDS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
-"""Widths and shares that are tried; chosen."""
+"""Widths (pixels) and shares that are tried; chosen."""
 _LOSS = 0.01
 """Share of the foreground's intensity that blur and blend may cost; chosen."""
 _WORTH = 0.995

@@ -33,6 +33,7 @@ _ROUGH_FINE, _ROUGH_COARSE = 0.77, 0.7
 """Likewise of second to first ones, up to 21 nm a pixel and beyond, where a sharp structure is
 only two pixels wide itself; of 99 in 100 simulated frames it was more."""
 _FINE_NM = 21.0
+"""Side of a pixel that parts the two (nm); chosen: just above the networks' own 20 nm."""
 _APART = 3
 """Distance of pixels whose medians over 3 × 3 have nothing in common (pixels)."""
 _TIED, _TIED_LEAST, _TIED_FAR, _ROUGH_TIED = 1.6, 0.055, 0.15, 0.93

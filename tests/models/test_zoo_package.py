@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 
 from models.restoration import open_filter
-from models.restoration.zoo import network
-from models.restoration.zoo.geometry import Geometry, Lengths, PlaneTensor
+from models.restoration.zoo import description
+from models.restoration.zoo.axes import geometry_of
+from models.restoration.zoo.geometry import Geometry
 from models.restoration.zoo.package import Package, read_package
-from models.restoration.zoo.tiling import smallest_tile, tiled
+from models.restoration.zoo.planes import Lengths, PlaneTensor
+from models.restoration.zoo.tiling import run_in_tiles, smallest_tile
 from tests import faulty
 from tests.helpers.zoo import axis, beside, described, files_of, smoothed, zipped
 
@@ -136,7 +138,7 @@ def test_the_hash_is_of_all_that_decides(tmp_path: Path) -> None:
 def test_what_is_missing_is_said_with_its_extra(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(network, "find_spec", lambda module: None)
+    monkeypatch.setattr(description, "find_spec", lambda module: None)
     path = zipped(tmp_path / "m.zip", files_of(described(), b"weights"))
     with pytest.raises(ValueError) as refused:
         open_filter(path, "cpu")
@@ -176,14 +178,14 @@ def spoiled(where: str, index: int, **changes: Any) -> dict[str, Any]:
 )
 def test_a_model_of_another_shape_is_refused(content: dict[str, Any], named: str) -> None:
     with pytest.raises(ValueError, match=named):
-        Geometry.of(content)
+        geometry_of(content)
 
 
 def test_a_plane_of_a_volume_of_one_plane_is_a_plane() -> None:
     content = described()
     for where in ("inputs", "outputs"):
         content[where][0]["axes"].insert(2, axis("z", 1))
-    assert Geometry.of(content).takes.packed(np.zeros((4, 6))).shape == (1, 1, 1, 4, 6)
+    assert geometry_of(content).takes.pack(np.zeros((4, 6))).shape == (1, 1, 1, 4, 6)
 
 
 @pytest.mark.parametrize(
@@ -201,7 +203,7 @@ def test_a_plane_of_a_volume_of_one_plane_is_a_plane() -> None:
 def test_pixels_are_compared_with_those_it_was_made_for(
     unit: str | None, scale: float, pixel_nm: float | None, fits: bool
 ) -> None:
-    geometry = Geometry.of(
+    geometry = geometry_of(
         spoiled("inputs", 3, unit=unit, scale=scale) | {"outputs": _scaled(scale)}
     )
     if fits:
@@ -219,7 +221,7 @@ def _scaled(scale: float) -> list[dict[str, Any]]:
 def test_values_beyond_the_type_that_it_takes_are_refused() -> None:
     content = described()
     content["inputs"][0]["data"] = {"type": "uint8"}
-    geometry = Geometry.of(content)
+    geometry = geometry_of(content)
     geometry.check_values(np.array([[0.0, 255.0]]))
     with pytest.raises(ValueError, match="values from 0 to 256; accepted by this model: 0 to 255"):
         geometry.check_values(np.array([[0.0, 256.0]]))
@@ -250,7 +252,7 @@ def test_tiles_leave_no_seam(shape: tuple[int, int], lengths: Lengths, side: int
         return valid(plane)
 
     plane = np.random.default_rng(0).random(shape)
-    np.testing.assert_allclose(tiled(plane, geometry, side, network_), smoothed(plane))
+    np.testing.assert_allclose(run_in_tiles(plane, geometry, side, network_), smoothed(plane))
     for given in seen:
         assert all(lengths.fitting(length) == length for length in given)
         assert max(given) <= max(side, lengths.least)
@@ -260,7 +262,7 @@ def test_tiles_leave_no_seam(shape: tuple[int, int], lengths: Lengths, side: int
 def test_a_plane_of_another_size_is_refused() -> None:
     geometry = Geometry(PLANE, PLANE, Lengths(16, 4), Lengths(16, 4))
     with pytest.raises(ValueError, match="16 × 16 and 8 × 8 pixels; accepted: of one size"):
-        tiled(np.zeros((16, 16)), geometry, 64, lambda plane: plane[::2, ::2])
+        run_in_tiles(np.zeros((16, 16)), geometry, 64, lambda plane: plane[::2, ::2])
 
 
 def test_a_package_says_what_it_is(tmp_path: Path) -> None:

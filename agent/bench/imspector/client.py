@@ -231,7 +231,7 @@ def application_of(server: Server, host: str = "") -> OldApplication:
 
 @contextmanager
 def specpy_of(server: Server) -> Iterator[None]:
-    """Whoever imports specpy meanwhile gets one whose Imspector is this server."""
+    """Code that imports specpy meanwhile gets one whose Imspector is this server."""
     double = ModuleType("specpy")
     vars(double).update(vars(specpy))
     vars(double)["get_application"] = lambda host="", port_num=0: application_of(server, host)

@@ -104,7 +104,7 @@ class FakeImspector:
             self.trees.setdefault("overview", tree())
         self.in_front = MEASUREMENT
         self._another = tree()
-        """Values of the other measurement, which is nobody's."""
+        """Values of the other measurement, which no client uses."""
         self._cancelled: deque[int] = deque(maxlen=_KEPT)
         self.scans = 0
         self.scanned: deque[Scanned] = deque(maxlen=_KEPT)

@@ -1,6 +1,6 @@
 """The double of Imspector's server for other processes, over a socket of this computer.
 
-The server lives on when a client dies, and goes on with what it was asked for: as Imspector's own.
+The server lives on when a client dies, and continues what it was asked for, as Imspector's own.
 """
 
 from __future__ import annotations

@@ -91,7 +91,7 @@ def marks(
 ) -> list[tuple[int, float, float]]:
     """Places that were added and lie in a frame: number of the field, and where in the frame.
 
-    Nothing where nobody knows how the camera lies on the stage. A frame's own place is none.
+    Nothing where it is not known how the camera lies on the stage. A frame's own place is none.
 
     Parameters
     ----------
@@ -131,8 +131,8 @@ def _mounting(config: RunConfig, shown: FrameState) -> Affine:
     mounting = scope.mounting
     if mounting is None:
         raise UserError(
-            "nobody knows how the camera lies on the stage; `stedfast calibrate CONFIG` finds it, "
-            "for the next run"
+            "it is not known how the camera lies on the stage; `stedfast calibrate CONFIG` finds "
+            "it, for the next run"
         )
     scale = (shown.pixel_size_nm or scope.pixel_size_nm) / scope.pixel_size_nm
     return mounting.times(scale)

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.restoration.tiles import cut
-from models.restoration.zoo.geometry import Geometry, Lengths
+from models.restoration.zoo.geometry import Geometry
+from models.restoration.zoo.planes import Lengths
 
 Plane = NDArray[Any]
 _OVERLAP = 32
@@ -24,7 +25,7 @@ def smallest_tile(geometry: Geometry) -> int:
 
     Examples
     --------
-    >>> from models.restoration.zoo.geometry import PlaneTensor
+    >>> from models.restoration.zoo.planes import PlaneTensor
     >>> plane = PlaneTensor("raw", ("y", "x"))
     >>> smallest_tile(Geometry(plane, plane, Lengths(16, 8), Lengths(16, 8), halo=8))
     80
@@ -35,7 +36,9 @@ def smallest_tile(geometry: Geometry) -> int:
     return max(least, 2 * _reach(geometry) + 2 * _OVERLAP)
 
 
-def tiled(plane: Plane, geometry: Geometry, side: int, network: Callable[[Plane], Plane]) -> Plane:
+def run_in_tiles(
+    plane: Plane, geometry: Geometry, side: int, network: Callable[[Plane], Plane]
+) -> Plane:
     """What the network makes of a plane.
 
     Parameters
