@@ -39,10 +39,11 @@ _BENCHES = {
     "fuzz": "damaged and hostile files: each is read, or refused in words",
     "guard": "SIGKILL of a lit run, with devices that stay on: dark within seconds",
     "faults": "faults of every kind at random moments: dark, nothing lost, resume completes",
+    "night": "eight simulated hours, struck and resumed again and again; each end is told once",
     "kill": "SIGKILL at random moments: no frame lost, resume completes",
     "long": "a run of a night's length: time and memory of each frame and of each command",
 }
-_TESTS = ("imspector", "gpu", "storm", "fuzz", "guard", "faults", "kill", "long")
+_TESTS = ("imspector", "gpu", "storm", "fuzz", "guard", "faults", "night", "kill", "long")
 _LONG = ("optimizer", "restoration", "interpolation", "tuning")
 
 

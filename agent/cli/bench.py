@@ -15,7 +15,8 @@ def bench(
         str,
         typer.Argument(
             help="loop, optimize, optimizer, objectives, quality, restoration, interpolation,"
-            " tuning, dose, microscopes, imspector, gpu, storm, fuzz, guard, faults, kill, long"
+            " tuning, dose, microscopes, imspector, gpu, storm, fuzz, guard, faults, night, kill,"
+            " long"
         ),
     ],
     quick: Annotated[bool, typer.Option("--quick", help="at most 3 minutes on 2 cores")] = False,

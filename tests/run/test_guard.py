@@ -20,6 +20,7 @@ import yaml
 
 from agent.bench.lit import commands, left_lit
 from agent.bench.lit import config as lit_config
+from agent.bench.sink import sink
 from agent.config import load
 from agent.record.folder import read_config
 from agent.run import Session
@@ -29,7 +30,6 @@ from agent.run.signals import Interrupts
 from devices.occupied import occupy
 from tests.faulty import cli
 from tests.helpers.runs import entries, frames_in, posix, recorded, started, until
-from tests.helpers.sink import sink
 
 FRAMES = 60
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from agent.bench.sink import Sink, sink
 from agent.config import load
 from agent.config.notify import NotifyConfig
 from agent.config.reading import UserError
@@ -17,7 +18,6 @@ from agent.workers.notify import Notifier
 from tests import faulty
 from tests.faulty import cli
 from tests.helpers.runs import Work, recorded, run_session, until
-from tests.helpers.sink import Sink, sink
 
 
 def told(got: Sink, **more: Any) -> dict[str, Any]:

@@ -131,15 +131,11 @@ def _strike(case: Case, kind: Kind, plan: Struck, place: Path, rng: random.Rando
         )
         victim = Victim(process, place, run, rng, mine)
         log = place / "devices.log"
-        _until(
-            lambda: len(lit.switched_on(log)) >= case.after or _is_over(process),
-            victim,
-            _TIMEOUT_S,
-        )
-        _until(lambda: False, victim, case.and_s)
+        goes_on(victim, log, case.after, _TIMEOUT_S)
+        until(lambda: False, victim, case.and_s)
         kind.strike(victim)
-        case.status = _end(victim)
-        _until(lambda: not lit.left_lit(log), victim, _DARK_S)
+        case.status = end_of(victim)
+        until(lambda: not lit.left_lit(log), victim, _DARK_S)
         case.lit = lit.left_lit(log)
         before = _left(case, kind, victim)
         repaired(victim)
@@ -155,7 +151,7 @@ def _left(case: Case, kind: Kind, victim: Victim) -> State | None:
     if not (run / "ledger.sqlite").exists() or not (state := inspect(run)).sessions:
         return None
     if case.status == -signal.SIGKILL:  # its guard still writes
-        _until(lambda: read(run)[1].end is not None, victim, _DARK_S)
+        until(lambda: read(run)[1].end is not None, victim, _DARK_S)
         state = inspect(run)
     proof = read(run)[1].safe_state
     case.safe = None if kind.unsaid and proof is None else proof is not None and bool(proof["ok"])
@@ -176,7 +172,7 @@ def _resume(case: Case, victim: Victim, before: State) -> None:
     case.lit = case.lit or lit.left_lit(victim.place / "devices.log")
 
 
-def _end(victim: Victim) -> int:
+def end_of(victim: Victim) -> int:
     """The exit code of a run's process, whose terminal is read meanwhile."""
     status: list[int] = []
 
@@ -186,19 +182,29 @@ def _end(victim: Victim) -> int:
             status.append(found)
         return found is not None
 
-    if not _until(over, victim, _TIMEOUT_S):
+    if not until(over, victim, _TIMEOUT_S):
         with suppress(ProcessLookupError):
             os.kill(victim.process, signal.SIGKILL)
         status.append(wait(victim.process, _DARK_S))
     return status[0]
 
 
-def _is_over(process: int) -> bool:
+def is_over(process: int) -> bool:
     """Whether a process has ended; its exit code is still to be had."""
     return os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
-def _until(happens: Callable[[], bool], victim: Victim, seconds: float) -> bool:
+def goes_on(victim: Victim, log: Path, commands: int, seconds: float) -> bool:
+    """Wait until light was switched on so often; False where the run ends, or hangs, before."""
+
+    def enough() -> bool:
+        return len(lit.switched_on(log)) >= commands
+
+    until(lambda: enough() or is_over(victim.process), victim, seconds)
+    return enough()
+
+
+def until(happens: Callable[[], bool], victim: Victim, seconds: float) -> bool:
     """Wait for something; whether it happened in time."""
     end = time.monotonic() + seconds
     while not happens():

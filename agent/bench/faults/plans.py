@@ -17,6 +17,8 @@ class Struck:
     name: str
     parts: dict[str, Any]
     arguments: Sequence[str] = ()
+    simulated: bool = False
+    """Its sample is simulated, and so is its clock: it is set instead of waited for."""
 
     @property
     def has_workers(self) -> bool:
@@ -67,6 +69,26 @@ PLANS = (
 """All of them."""
 
 
+NIGHT = Struck(
+    "night",
+    {
+        "plan": "timelapse",
+        "analysis": {"score": False},
+        "timelapse": {
+            "frames": 193,
+            "interval_s": 150,
+            "fields": 1,
+            "gap": 4,
+            "acquire": "adaptive",
+        },
+        "filter": {"model": "actin-small"},
+    },
+    ("--view",),
+    simulated=True,
+)
+"""Eight hours."""
+
+
 def config(struck: Struck, place: Path) -> dict[str, Any]:
     """The config of a run in a folder, whose devices write `devices.log` and heed `fault`."""
     log, fault = str(place / "devices.log"), str(place / "fault")
@@ -74,7 +96,7 @@ def config(struck: Struck, place: Path) -> dict[str, Any]:
     devices = data["microscope"]["python_devices"]
     kind = "agent.bench.faults.devices"
     devices["Camera"] = {
-        "class": f"{kind}:FailingCamera",
+        "class": f"{kind}:{'SpotsCamera' if struck.simulated else 'FailingCamera'}",
         "options": {"serial": log, "fault": fault},
     }
     for name in ("Excitation", "Depletion"):
@@ -83,5 +105,8 @@ def config(struck: Struck, place: Path) -> dict[str, Any]:
             "options": {"log": log, "name": name.lower(), "fault": fault},
         }
     data["microscope"]["modes"] = {"sted": {}, "confocal": {"depletion_power": 0}}
+    if struck.simulated:
+        devices["Clock"] = {"class": f"{kind}:Clock", "options": {"serial": log}}
+        data["microscope"]["clock"] = {"device": "Clock", "property": "Clock_s"}
     data["microscope"]["fields"] = {"rows": 3, "columns": 4}
     return data | struck.parts

@@ -257,6 +257,8 @@ def small_disk(place: Path) -> Iterator[Path]:
         yield place
     finally:
         _unmount(place)
+        with suppress(OSError):
+            place.rmdir()
 
 
 def may_mount(folder: Path) -> bool:

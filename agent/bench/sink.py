@@ -40,11 +40,13 @@ def sink() -> Iterator[Sink]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:  # the library's name
+            """Take a message."""
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             got.messages.append((body["title"], body["message"]))
             self._answer()
 
         def do_GET(self) -> None:  # the library's name
+            """Take a heartbeat."""
             got.beats += 1
             self._answer()
 
