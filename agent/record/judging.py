@@ -3,8 +3,9 @@
 The settings found are recommended if their retests score higher than those of the starting ones
 by more than the noise, and keep the bleaching limit; otherwise the starting settings stay, unless
 they bleach more than allowed. Frames whose score is doubtful do not count, unless all are
-and the run's rules apply them (`agent.config.rules`). Where no settings keep the limit, those that
-bleach least are recommended, with a remark.
+and the run's rules apply them (`agent.config.rules`); where those of trials and retests are and
+show no difference beyond the noise, nothing was learned. Where no settings keep the limit, those
+that bleach least are recommended, with a remark.
 """
 
 from __future__ import annotations
@@ -71,8 +72,7 @@ class Search:
         complete = len(self.retests) >= 2 * self.fields or not self.going_on
         if made == {"start", "best"} and complete:
             return self._compared()
-        learned = any(usable_score(trial["objectives"]) for trial in self.trials)
-        if not learned and self._accepted is None:
+        if not self._learned and self._accepted is None:
             return self._nothing_learned()
         if self.recommendation.get("same_as_start"):
             head = "The settings found are the starting ones; there is nothing to compare."
@@ -127,6 +127,12 @@ class Search:
         two = [text.spread_of_scores(spread(self._scores(which))) for which in ("best", "start")]
         pair = " against ".join(two)
         rise, noise = best.value - start.value, best.noise(start)
+        retests = [*self._counting("start"), *self._counting("best")]
+        if abs(rise) <= noise and not self._learned and not any(map(usable_score, retests)):
+            return "unusable", (
+                f"Nothing was learned: {_lower(self._why_none()).removesuffix('.')}, and retests "
+                f"of the settings found and the starting ones tell no difference: {pair}."
+            )
         if abs(rise) <= noise:
             return "same", (
                 "No difference beyond the noise between the settings found and the starting "
@@ -162,6 +168,11 @@ class Search:
         by = () if accepted is None else (f"Trial {accepted} was accepted by a person.",)
         number = best_trial(self.trials, self.limit)
         return Verdict(verdict, which, kept, accepted, number, head, (*words, *by))
+
+    @property
+    def _learned(self) -> bool:
+        """Whether any trial's score counts without a doubt."""
+        return any(usable_score(trial["objectives"]) for trial in self.trials)
 
     @property
     def _accepted(self) -> int | None:

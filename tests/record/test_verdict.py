@@ -111,6 +111,11 @@ def test_scores_all_in_doubt_are_compared_where_the_rules_heed_them(
     topics["retest"] = retests("start", 0.5) + retests("best", 0.7)
     found = of_notes(config.optimize, topics, going_on=False).verdict
     assert found == ("same" if heeded else "unusable"), "a wide deviation asks for more"
+    topics["trial"] = [{"settings": {}, "objectives": BAD}, {"settings": {}, "objectives": BLANK}]
+    nothing = of_notes(config.optimize, topics, going_on=False)
+    assert (nothing.verdict, nothing.recommended, nothing.ok) == ("unusable", "start", False)
+    said = "no trial of 2 gave a usable score (1 unfamiliar, 1 blank)" if heeded else "no score of"
+    assert said in nothing.head
 
 
 def test_retests_within_the_noise_do_not_outweigh_the_trials() -> None:
