@@ -18,6 +18,7 @@ def scenes() -> list[Scene]:
     return [Scene(2 * (filaments(seed, 10.0) + 0.1)) for seed in range(2)]
 
 
+@pytest.mark.slow
 def test_a_scene_has_the_same_light_at_every_pixel_size(scenes: list[Scene]) -> None:
     frames = {size: scenes[0].frame(size, (1,)) for size in (10.0, 15.0, 20.0, 30.0)}
     photons = {size: frame.mean() / size**2 for size, frame in frames.items()}

@@ -72,6 +72,7 @@ def least(points: int, fields: int) -> int:
     return fields * (1 + math.ceil((points - 1) / MOST))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fields", [1, 3])
 def test_the_last_time_point_is_taken_if_there_is_light_for_the_largest_gaps(fields: int) -> None:
     for seed in range(12):

@@ -39,6 +39,7 @@ def two_dyes(**optimize: Any) -> dict[str, Any]:
     return data
 
 
+@pytest.mark.slow
 def test_one_dye_of_two_is_tuned_and_said_everywhere(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

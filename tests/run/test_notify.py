@@ -24,6 +24,7 @@ def told(got: Sink, **more: Any) -> dict[str, Any]:
     return {"to": [got.address], **more}
 
 
+@pytest.mark.slow
 def test_a_run_tells_of_its_faults_once_and_of_its_end(tmp_path: Path) -> None:
     with sink() as got:
         result, _ = run_session(

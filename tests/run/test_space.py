@@ -93,6 +93,7 @@ def test_a_disk_that_nobody_can_ask_ends_nothing(
     assert disk.take(5) is None
 
 
+@pytest.mark.slow
 def test_a_run_stops_safely_and_goes_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
