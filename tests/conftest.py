@@ -157,9 +157,12 @@ def commands() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def ended() -> Iterator[None]:
     """No session of a test that failed holds the devices of the next one."""
+    runs = sys.modules.get("tests.helpers.runs")
+    # Those of fixtures that several tests share go on.
+    before = runs.begun() if runs else ()
     yield
-    if runs := sys.modules.get("tests.helpers.runs"):
-        runs.stop_begun()
+    if runs:
+        runs.stop_begun(before)
 
 
 @pytest.fixture(autouse=True)

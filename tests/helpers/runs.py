@@ -220,10 +220,15 @@ def in_some_try(holds: Callable[[int], bool], tries: int = 8) -> None:
 _begun: list[Work] = []
 
 
-def stop_begun() -> None:
+def begun() -> tuple[Work, ...]:
+    """Sessions that were started, and may be at work."""
+    return tuple(_begun)
+
+
+def stop_begun(before: tuple[Work, ...]) -> None:
     """End the sessions that a failed test left at work: the next one needs their devices."""
-    while _begun:
-        work = _begun.pop()
+    for work in [one for one in _begun if one not in before]:
+        _begun.remove(work)
         if work.thread.is_alive():
             work.tell(stop=True)
             work.thread.join(40)
