@@ -147,7 +147,8 @@ def test_marks_of_a_long_movie_are_not_written_anew_each_time(tmp_path: Path) ->
     with (tmp_path / FOLDER / "marks.jsonl").open("a", encoding="utf-8") as file:
         file.write('{"point": 2001, "field"')
     again = store()
-    assert again.marks() == [a_mark(point) for point in range(2001)] == attributes()
+    assert again.marks() == [a_mark(point) for point in range(2001)]
+    assert len(attributes()) == 2000, "reading writes nothing"
     again.mark([a_mark(7, "missing"), a_mark(2001)])
     again.settle()
     assert attributes()[7] == a_mark(7, "missing") and len(attributes()) == 2002
