@@ -207,6 +207,7 @@ def test_what_follows_motion_is_nearer_than_a_blend() -> None:
         assert psnr[flow] > psnr["linear"] + 1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not real_movies(), reason="the real movies are not here")
 def test_the_metric_is_the_one_that_the_bars_were_measured_with() -> None:
     for movie in real_movies():

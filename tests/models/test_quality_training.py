@@ -272,6 +272,7 @@ class TestTraining:
             errors.append(np.mean(np.square(np.array(scores) - [r.score for r in ratings])))
         assert errors[1] < 0.5 * errors[0]
 
+    @pytest.mark.slow
     def test_heads_alone_look_at_a_frame_only_once_a_variant(
         self, few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

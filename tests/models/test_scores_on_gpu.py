@@ -84,6 +84,7 @@ def test_a_batch_of_frames_of_either_way_keeps_its_order(
     assert [one.value for one in found] == pytest.approx([e.value for e in expected], abs=1e-5)
 
 
+@pytest.mark.slow
 def test_other_pixel_sizes_are_cut_by_the_cpu(
     scorers: tuple[QualityScorer, QualityScorer], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -134,6 +134,7 @@ class TestLabel:
         assert quality_label(truth, 7 * frame + 300) == pytest.approx(plain, abs=1e-9)
         assert quality_label(3 * truth, frame) == pytest.approx(plain, abs=1e-9)
 
+    @pytest.mark.slow
     def test_the_perfect_frame_is_the_sample_seen_at_50_nm(self) -> None:
         from scipy.ndimage import gaussian_filter
 

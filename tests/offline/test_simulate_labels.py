@@ -97,6 +97,7 @@ class TestField:
         dark = clean < 0.01 * clean.max()
         assert abs(structure[dark].mean()) < 0.05 * row["a_brightness"]
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("camera", [False, True])
     def test_exposures_scatter_about_the_mean(self, camera: bool) -> None:
         images, row = field_of(camera=camera)

@@ -197,6 +197,7 @@ def far(scope: Scope) -> None:
     scope.mounting = Mounting(scale=5.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spoil", "why"),
     [
