@@ -35,8 +35,7 @@ _LATE_S = 0.15
 """How long a configuration takes to become active."""
 _QUICK_S = 0.01
 """Between settings that come in quick succession, at most."""
-_HANGS_S = 60.0
-_ENDLESS_S = 60.0
+_HANGS_S = _ENDLESS_S = 60.0
 
 Pixels = Callable[[Mapping[str, Any], int, tuple[int, int]], NDArray[Any]]
 
@@ -111,9 +110,9 @@ class FakeImspector:
         self.between: list[float] = []
         """Time (s) from the end of each scan to the begin of the next."""
         self._over = math.nan
-        self.scanning = False
-        self.locked = False
+        self.scanning = self.locked = False
         self.open = True
+        self.untouched = False  # since a person has opened it again
         self.calls = 0
         self.connections = 0
         self.dead: set[int] = set()
@@ -150,8 +149,9 @@ class FakeImspector:
         if name not in CALLS:
             raise RuntimeError(f"unknown call {name!r}")
         self.calls += 1
-        if self.call_s:
-            time.sleep(self.call_s)
+        time.sleep(self.call_s)
+        if self.open and name in ("names", "active_measurement", "get", "put"):
+            self.untouched = False
         if connection not in self.dead and self.does("disconnected"):
             self._lose(connection)
         if connection in self.dead:
@@ -338,7 +338,7 @@ class FakeImspector:
         """
         if self.does("closed"):
             self.open = False
-            threading.Timer(0.2, lambda: setattr(self, "open", True)).start()
+            threading.Timer(0.2, lambda: vars(self).update(open=True, untouched=True)).start()
         if not self.open:
             raise RuntimeError("the measurement is closed")
         with self._guard:
@@ -438,6 +438,11 @@ class FakeImspector:
             if which in (number, name):
                 return data
         raise RuntimeError(f"there is no stack {which!r}")
+
+    @property
+    def left_alone(self) -> bool:
+        """Nobody could set it: a person closed it, or opened it again as the last thing."""
+        return not self.open or self.untouched
 
     @property
     def dark(self) -> bool:
