@@ -350,12 +350,23 @@ class Imspector:
         self._scans.stopped(scanned)
 
     def _pause(self) -> None:
-        # A measurement of a connection that was lost is none of this one.
-        found = (
-            self.calls("measurement", self._application.active_measurement)
-            if self._adrift
-            else self._target.measurement
-        )
+        if not self.values.of_active:
+            self._pause_driven()
+            return
+        with suppress(RuntimeError):
+            self._pause_driven()
+        # Whichever measurement it is: a person may have closed the driven one, or begun another.
+        self.calls("pause", lambda: self._application.pause())
+
+    def _pause_driven(self) -> None:
+        found = self._target.measurement
+        if self._adrift:  # a measurement of a connection that was lost is none of this one
+            try:
+                found = self.calls("measurement", self._application.active_measurement)
+            except NoReply:
+                raise
+            except RuntimeError as error:
+                raise NotOpen(f"no measurement is open in Imspector: {said(error)}") from None
         self.calls("pause", lambda: self._application.pause(found))
 
     def scan(

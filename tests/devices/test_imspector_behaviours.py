@@ -291,3 +291,15 @@ def test_a_laser_that_cannot_be_made_safe_leaves_no_other_lit(serve: Serve) -> N
     with pytest.raises(BindingError, match="cannot be made safe"), Microscope.open(scope()):
         pass
     assert server.dark  # those behind it, too
+
+
+def test_a_scan_of_a_measurement_that_is_closed_is_stopped(serve: Serve) -> None:
+    server = serve()
+    link = build.connect(ImspectorConfig(confirm_s=0.6, reply_s=0.5))
+    server.values["ExpControl"]["measurement"]["pixel_steps"]["step_duration"][0] = 1e-2
+    server.start()
+    server.open = False
+    link.lose()
+    link.stop()
+    assert not server.scanning and server.scanned[-1].seconds < 5
+    link.close()

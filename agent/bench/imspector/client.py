@@ -217,6 +217,13 @@ class Application(OldApplication):
         """As specpy's."""
         return Value(self._server, self._connection, path, root == specpy.ValueTree.Status)
 
+    def pause(self, that: Measurement | None = None) -> None:
+        """As specpy's; whichever is scanned if none is named."""
+        if that is not None:
+            super().pause(that)
+        else:
+            self._ask("pause")
+
     def acquire_measurement_gui_lock(self, flags: int) -> Lock:
         """As specpy's."""
         self._ask("lock")
