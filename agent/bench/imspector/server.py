@@ -113,8 +113,7 @@ class FakeImspector:
         self.scanning = self.locked = False
         self.open = True
         self.untouched = False  # since a person has opened it again
-        self.calls = 0
-        self.connections = 0
+        self.calls = self.connections = 0
         self.dead: set[int] = set()
         self.frames: list[tuple[str, NDArray[Any]]] = []
         self.listeners: dict[tuple[int, str], Callable[[], object]] = {}
