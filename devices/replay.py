@@ -27,7 +27,7 @@ class MovieOverError(RuntimeError):
     """A frame was asked for after the last one of a movie that does not loop."""
 
 
-class Movie:
+class ReplayedMovie:
     """A recorded movie whose frames are read one by one; a single image is one of one frame.
 
     A TIFF's frames run along its time axis or an unnamed one, and in ImageJ's files also along
@@ -111,7 +111,7 @@ class ReplayCamera(SimpleCameraDevice):
     Parameters
     ----------
     file
-        See `Movie`.
+        See `ReplayedMovie`.
     exposure_ms
         Exposure time (ms) that the camera reports; the recording stays as it is.
     loop
@@ -122,7 +122,7 @@ class ReplayCamera(SimpleCameraDevice):
     Raises
     ------
     FileNotFoundError, ValueError
-        As `Movie`.
+        As `ReplayedMovie`.
     """
 
     def __init__(
@@ -134,7 +134,7 @@ class ReplayCamera(SimpleCameraDevice):
         part: Part | None = None,
     ) -> None:
         super().__init__()
-        self._movie = Movie(Path(file), part or Part(spelled=""))
+        self._movie = ReplayedMovie(Path(file), part or Part(spelled=""))
         self._exposure_ms = exposure_ms
         self._loop = loop
         self._frame = 0
@@ -221,7 +221,7 @@ def build_replay(config: ReplayConfig, base: Path) -> dict[str, Device]:
     Raises
     ------
     FileNotFoundError, ValueError
-        As `Movie`.
+        As `ReplayedMovie`.
     """
     file = base / config.file.expanduser()
     at = dict(config.axis) if config.channel is None else {**config.axis, "c": config.channel}

@@ -20,7 +20,7 @@ from models.restoration import Restored, open_filter
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class SeenFrame:
     """What the models make of one frame.
 
     Parameters
@@ -92,7 +92,7 @@ class Online:
         self.restorer.warm_up(shape)
         self.scorer.warm_up(shape, self._pixel_size_nm)
 
-    def see(self, frame: NDArray[Any]) -> Seen:
+    def see(self, frame: NDArray[Any]) -> SeenFrame:
         """Filter and score one frame (rows × columns, any real number type).
 
         Raises
@@ -103,7 +103,7 @@ class Online:
         """
         return next(self.stream([frame]))
 
-    def stream(self, frames: Iterable[NDArray[Any]]) -> Iterator[Seen]:
+    def stream(self, frames: Iterable[NDArray[Any]]) -> Iterator[SeenFrame]:
         """Filter and score frames one after the other, in their order.
 
         On a GPU a frame is copied and begun before the one ahead of it is scored: see
@@ -119,14 +119,14 @@ class Online:
         for restored in self.restorer.stream(handed_over()):
             yield self._scored(restored, waiting.popleft())
 
-    def _scored(self, restored: Restored, frame: NDArray[Any]) -> Seen:
+    def _scored(self, restored: Restored, frame: NDArray[Any]) -> SeenFrame:
         device = self.scorer.device
         try:
-            return Seen(restored, self.scorer.score(frame, self._pixel_size_nm))
+            return SeenFrame(restored, self.scorer.score(frame, self._pixel_size_nm))
         except RuntimeError as error:
             if device == "cpu":
                 raise
             self.scorer = QualityScorer(self.scorer.path)
             fault = f"{device}: {error_text(error)}; scores on cpu from here on"
             both = replace(restored, fault="; ".join(filter(None, (restored.fault, fault))))
-            return Seen(both, self.scorer.score(frame, self._pixel_size_nm))
+            return SeenFrame(both, self.scorer.score(frame, self._pixel_size_nm))

@@ -33,7 +33,7 @@ _FRAMES = 40
 
 
 @dataclass(slots=True)
-class Case:
+class KilledRun:
     """A run and its kill.
 
     Attributes
@@ -64,7 +64,7 @@ class Case:
     said: str = ""
 
 
-def kills(repeats: int, seed: int, folder: Path) -> list[Case]:
+def kills(repeats: int, seed: int, folder: Path) -> list[KilledRun]:
     """Start runs, one after the other, and kill each.
 
     Parameters
@@ -84,13 +84,13 @@ def kills(repeats: int, seed: int, folder: Path) -> list[Case]:
     lasts = lit.commands(log)[-1].at - lit.switched_on(log)[0].at
     cases = []
     for number in range(repeats):
-        case = Case(rng.uniform(0, lasts))
+        case = KilledRun(rng.uniform(0, lasts))
         _kill(case, folder / f"{number}")
         cases.append(case)
     return cases
 
 
-def _kill(case: Case, place: Path) -> None:
+def _kill(case: KilledRun, place: Path) -> None:
     process = start(place, live(place, guard=True, frames=_FRAMES, interval_s=0))
     log, run = place / "devices.log", place / "run"
     end = time.monotonic() + TIMEOUT_S

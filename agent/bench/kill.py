@@ -21,7 +21,7 @@ from typing import Any
 
 import yaml
 
-from agent.bench.left_on_disk import State, inspect
+from agent.bench.left_on_disk import FolderState, inspect
 from agent.bench.measurement import Check, Measurement
 from agent.record.ledger import FILE, DamagedLedger, Ledger
 
@@ -122,7 +122,7 @@ def _killed_run(place: Path, kind: _Kind, wanted: int, rng: random.Random) -> li
         after_s = rng.uniform(0, _START_S if starting else kind.acquiring_s)
         if not _kill(place, kind, after_s, acquiring=not starting):
             break  # it was quicker
-        state = inspect(place) if _is_run(place) else State(0, 0, {}, [], [], 0, None)
+        state = inspect(place) if _is_run(place) else FolderState(0, 0, {}, [], [], 0, None)
         kills.append(
             {
                 "run": place.name,

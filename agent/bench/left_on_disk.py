@@ -14,7 +14,7 @@ from agent.record.ledger import Ledger
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class FolderState:
     """What a run's folder holds.
 
     Parameters
@@ -44,7 +44,7 @@ class State:
     status: str | None
 
 
-def inspect(run: Path) -> State:
+def inspect(run: Path) -> FolderState:
     """Compare a run's ledger with its image, without the code that wrote the image."""
     ledger = Ledger(run, readonly=True)
     try:
@@ -73,4 +73,4 @@ def inspect(run: Path) -> State:
         if found != entry.data["crc32"]:
             unreadable.append(entry.frame)
     length = 0 if raw is None else raw.shape[0]
-    return State(sessions, planned, frames, unreadable, twice, length, status)
+    return FolderState(sessions, planned, frames, unreadable, twice, length, status)

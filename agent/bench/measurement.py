@@ -76,7 +76,7 @@ class Measurement:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class BenchPart:
     """Checks of one part of a benchmark, and the figures that they come from."""
 
     name: str

@@ -36,7 +36,7 @@ _EARLY = 0.15
 
 
 @dataclass(slots=True)
-class Case:
+class SignalledRun:
     """A run and the signals that it got.
 
     Attributes
@@ -83,7 +83,7 @@ class Case:
         return not (self.lit or self.lit_asleep or self.late) and self.as_documented
 
 
-def storm(signals: int, seed: int, folder: Path) -> list[Case]:
+def storm(signals: int, seed: int, folder: Path) -> list[SignalledRun]:
     """Start runs, one after the other, and send each its signals.
 
     Parameters
@@ -103,7 +103,7 @@ def storm(signals: int, seed: int, folder: Path) -> list[Case]:
         whole = number % _WHOLE == _WHOLE - 1
         early = rng.random() < _EARLY
         after = rng.uniform(0, starts if early else lasts)
-        case = Case(_KINDS[number % len(_KINDS)], early, after, whole)
+        case = SignalledRun(_KINDS[number % len(_KINDS)], early, after, whole)
         _strike(case, folder / f"{number}", rng)
         cases.append(case)
     return cases
@@ -117,7 +117,7 @@ def _lasts(place: Path) -> tuple[float, float]:
     return first - began, time.monotonic() - first
 
 
-def _strike(case: Case, place: Path, rng: random.Random) -> None:
+def _strike(case: SignalledRun, place: Path, rng: random.Random) -> None:
     process = start(place, live(place), whole=case.whole)
     name, _, times = case.kind.partition(" ×")
     number = getattr(signal, f"SIG{name}")
@@ -170,7 +170,7 @@ def measure(*, quick: bool, seeds: int | None) -> Measurement:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
-    def count(what: Callable[[Case], Any]) -> int:
+    def count(what: Callable[[SignalledRun], Any]) -> int:
         return sum(bool(what(case)) for case in cases)
 
     late, wrong = count(lambda case: case.late), count(lambda case: not case.as_documented)

@@ -18,16 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
 
-from agent.bench.interpolation.study import Movie, gaps, real_movies
+from agent.bench.interpolation.study import StudiedMovie, gaps, real_movies
 from agent.bench.measurement import Check, Measurement, kept_in
 from agent.cli.terminal import err
 from agent.config.reading import UserError
 from agent.plans.adaptive.frame_noise import Detector
 from agent.workers.fine_tuning import (
     RECIPE,
+    AuditExample,
     AuditTriplet,
-    Example,
-    Verdict,
+    TuningVerdict,
     affordable,
     compare_weights,
     fine_tune,
@@ -66,7 +66,9 @@ def measure(*, quick: bool, seeds: int | None, keep: Path | None = None) -> Meas
     if quick:
         recipe = replace(RECIPE, epochs=1, steps_per_epoch=2, patch=32)
         some = (slice(30), slice(64), slice(64))
-        movies = [Movie(one.name, True, one.frames[some], one.truth[some]) for one in movies[:1]]
+        movies = [
+            StudiedMovie(one.name, True, one.frames[some], one.truth[some]) for one in movies[:1]
+        ]
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -110,7 +112,7 @@ def measure(*, quick: bool, seeds: int | None, keep: Path | None = None) -> Meas
     )
 
 
-def _tuned(movie: Movie, out: Path, recipe: Recipe) -> dict[str, Any]:
+def _tuned(movie: StudiedMovie, out: Path, recipe: Recipe) -> dict[str, Any]:
     """One attempt after the first half, and what the second half says of it."""
     from models.interpolation import Interpolation
 
@@ -145,9 +147,10 @@ def _file(out: Path) -> Path:
     return out.with_name(f"{out.name}.safetensors")
 
 
-def _examples(frames: NDArray[Any], audits: list[AuditTriplet]) -> list[Example]:
+def _examples(frames: NDArray[Any], audits: list[AuditTriplet]) -> list[AuditExample]:
     return [
-        Example(frames[one.before], frames[one.frame], frames[one.after], one.t) for one in audits
+        AuditExample(frames[one.before], frames[one.frame], frames[one.after], one.t)
+        for one in audits
     ]
 
 
@@ -155,7 +158,7 @@ def _rms(squared: float) -> float:
     return float(max(squared, 0.0) ** 0.5)
 
 
-def _figures(verdict: Verdict) -> dict[str, Any]:
+def _figures(verdict: TuningVerdict) -> dict[str, Any]:
     return {
         "frames": verdict.audits,
         "before": _rms(verdict.before.value),

@@ -13,7 +13,7 @@ _JITTER = 1e-8
 
 
 @dataclass(frozen=True, slots=True)
-class Kernels:
+class Covariances:
     """Hyperparameters of B covariance functions: constant + linear + Matérn 5/2.
 
     Parameters
@@ -47,9 +47,9 @@ class Kernels:
     def __len__(self) -> int:
         return len(self.amplitude)
 
-    def take(self, which: NDArray[np.intp]) -> Kernels:
+    def take(self, which: NDArray[np.intp]) -> Covariances:
         """Some of them."""
-        return Kernels(
+        return Covariances(
             self.amplitude[which],
             self.lengths[which],
             self.constant[which],
@@ -57,9 +57,9 @@ class Kernels:
             self.noise[which],
         )
 
-    def joined(self, others: Kernels) -> Kernels:
+    def joined(self, others: Covariances) -> Covariances:
         """These and others."""
-        return Kernels(
+        return Covariances(
             *(
                 np.concatenate([getattr(self, name), getattr(others, name)])
                 for name in ("amplitude", "lengths", "constant", "slope", "noise")

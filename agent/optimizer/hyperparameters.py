@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import logsumexp
 
-from agent.optimizer.gaussian import Kernels, log_evidence, whiten
-from agent.optimizer.measured import Array, Data, Scale
+from agent.optimizer.gaussian import Covariances, log_evidence, whiten
+from agent.optimizer.measured import Array, Data, ObjectiveScale
 
 _DRAWS, _PROPOSALS, _ROUNDS = 64, 32, 2
 _LEARN_FROM = 100
@@ -17,7 +17,7 @@ _STEP = 0.35
 """Standard deviation of a step of the logarithm in the search for hyperparameters."""
 
 
-def learn(data: Data, scale: Scale, features: int, seed: int) -> Kernels:
+def learn(data: Data, scale: ObjectiveScale, features: int, seed: int) -> Covariances:
     """Hyperparameters that explain the data best, of many drawn from their prior.
 
     Draws from the prior are followed by steps around the best so far; what is kept is weighed
@@ -56,8 +56,10 @@ def _some(data: Data, rng: np.random.Generator) -> Data:
 _LENGTH, _LENGTH_SPREAD, _AMPLITUDE_SPREAD, _NOISE_SPREAD = 0.6, 0.7, 0.5, 0.35
 
 
-def _draw(count: int, scale: Scale, features: int, rng: np.random.Generator) -> Kernels:
-    return Kernels(
+def _draw(
+    count: int, scale: ObjectiveScale, features: int, rng: np.random.Generator
+) -> Covariances:
+    return Covariances(
         scale.amplitude * np.exp(_AMPLITUDE_SPREAD * rng.normal(size=count)),
         _LENGTH * np.exp(_LENGTH_SPREAD * rng.normal(size=(count, features))),
         np.full(count, scale.constant),
@@ -66,12 +68,12 @@ def _draw(count: int, scale: Scale, features: int, rng: np.random.Generator) -> 
     )
 
 
-def _step(kernels: Kernels, rng: np.random.Generator) -> Kernels:
+def _step(kernels: Covariances, rng: np.random.Generator) -> Covariances:
     def near(values: Array) -> Array:
         moved: Array = values * np.exp(_STEP * rng.normal(size=values.shape))
         return moved
 
-    return Kernels(
+    return Covariances(
         near(kernels.amplitude),
         near(kernels.lengths),
         kernels.constant,
@@ -80,7 +82,7 @@ def _step(kernels: Kernels, rng: np.random.Generator) -> Kernels:
     )
 
 
-def _log_posterior(kernels: Kernels, data: Data, scale: Scale) -> Array:
+def _log_posterior(kernels: Covariances, data: Data, scale: ObjectiveScale) -> Array:
     lower = kernels.factors(data.where, data.sd)
     white = whiten(lower, (data.values - scale.mean)[:, None])
     prior = -0.5 * (np.log(kernels.amplitude / scale.amplitude) / _AMPLITUDE_SPREAD) ** 2

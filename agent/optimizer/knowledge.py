@@ -10,21 +10,23 @@ import numpy as np
 from scipy.special import ndtr
 
 from agent.config.rules import HEEDING, SPARING
-from agent.optimizer.gaussian import Array, Kernels
+from agent.optimizer.gaussian import Array, Covariances
 from agent.optimizer.hyperparameters import learn
 from agent.optimizer.hypotheses import Hypotheses
 from agent.optimizer.log_bleaching import FLOOR
-from agent.optimizer.measured import Data, Scale
+from agent.optimizer.measured import Data, ObjectiveScale
 from agent.optimizer.outcome import Outcome, Settings
 from agent.optimizer.posterior import Posterior
 from agent.optimizer.space import Space
 from devices.config import Value
 from models.quality.score import DOUBTFUL_SD
 
-SCORE = Scale(mean=0.25, constant=0.25, amplitude=0.25, slope=0.0, residual=(0.04, 0.12, 0.3))
-PRICE = Scale(mean=-2.0, constant=1.5, amplitude=0.6, slope=2.0, residual=(0.1, 0.3, 0.9))
+SCORE = ObjectiveScale(
+    mean=0.25, constant=0.25, amplitude=0.25, slope=0.0, residual=(0.04, 0.12, 0.3)
+)
+PRICE = ObjectiveScale(mean=-2.0, constant=1.5, amplitude=0.6, slope=2.0, residual=(0.1, 0.3, 0.9))
 """Of the logarithm of bleaching + `FLOOR`."""
-GLARE = Scale(mean=-6.0, constant=2.0, amplitude=1.0, slope=4.0, residual=())
+GLARE = ObjectiveScale(mean=-6.0, constant=2.0, amplitude=1.0, slope=4.0, residual=())
 """Of the logarithm of the saturated share + `_DIM`."""
 _DIM, _GLARE_SD = 1e-4, 0.5
 _LEAST_SCORE_SD, _LEAST_BLEACHING_SD = 0.03, 0.008
@@ -112,7 +114,7 @@ class Knowledge:
         empty = np.zeros((0 if hypotheses is None else len(hypotheses.log_prior), 0))
         self._expected, self._expected_price = empty, empty
         self._beliefs: tuple[Posterior, Posterior] | None = None
-        self._settled: dict[tuple[int, int], tuple[Kernels, Kernels]] = {}
+        self._settled: dict[tuple[int, int], tuple[Covariances, Covariances]] = {}
 
     def counts(self, outcome: Outcome) -> bool:
         """Whether an outcome's score is learned from."""
@@ -276,7 +278,7 @@ class Knowledge:
         )
         return score, price
 
-    def _settle(self, score: Data, price: Data) -> tuple[Kernels, Kernels]:
+    def _settle(self, score: Data, price: Data) -> tuple[Covariances, Covariances]:
         """Hyperparameters, fitted again with every trial at first and every fifth later."""
         used = _settled_by(len(score.values)), _settled_by(len(price.values))
         if used not in self._settled:

@@ -12,7 +12,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Scale:
+class ObjectiveScale:
     """Scales of an objective, known before anything is measured.
 
     Parameters

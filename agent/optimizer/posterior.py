@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
-from agent.optimizer.gaussian import Kernels, log_evidence, whiten
+from agent.optimizer.gaussian import Covariances, log_evidence, whiten
 from agent.optimizer.hyperparameters import learn
-from agent.optimizer.measured import Array, Data, Scale
+from agent.optimizer.measured import Array, Data, ObjectiveScale
 from agent.optimizer.ranking import ranking_weights
 
 _KEPT_HYPOTHESES = 120
@@ -62,12 +62,12 @@ class Posterior:
     def __init__(
         self,
         data: Data,
-        scale: Scale,
+        scale: ObjectiveScale,
         expected: Array | None,
         log_prior: Array,
         log_nothing: float,
         seed: int,
-        settled: Kernels | None = None,
+        settled: Covariances | None = None,
         *,
         by_ranking: bool = False,
     ) -> None:
@@ -173,7 +173,7 @@ class _Branch:
     """Processes with one Cholesky factor each, and the whitened data."""
 
     def __init__(
-        self, kernels: Kernels, lower: Array, residual: Array, white: Array | None = None
+        self, kernels: Covariances, lower: Array, residual: Array, white: Array | None = None
     ) -> None:
         self.kernels = kernels
         self._lower = lower
@@ -207,11 +207,11 @@ class _Branch:
         return mean, self.kernels.variance(where) - (link**2).sum(axis=1)
 
 
-def _residual_kernels(scale: Scale, features: int) -> Kernels:
+def _residual_kernels(scale: ObjectiveScale, features: int) -> Covariances:
     """Processes for what a hypothesis leaves unexplained: how much, and how smooth."""
     grid = [(size, length) for size in scale.residual for length in (0.35, 0.9)]
     size = np.array([size for size, _ in grid])
-    return Kernels(
+    return Covariances(
         size,
         np.array([[length] * features for _, length in grid]),
         0.5 * size,

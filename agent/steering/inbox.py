@@ -15,7 +15,7 @@ from agent.record.recording import Recording, instructions_as_list
 from agent.steering.commands import check_command
 from agent.steering.control_file import FILE, ControlFile, Line, Position, said_of
 from agent.steering.instructions import check
-from agent.steering.roi import Camera
+from agent.steering.roi import ReadsRegions
 from agent.steering.search_state import SearchState
 
 
@@ -69,7 +69,7 @@ class PlanInbox:
         folder: Path,
         config: RunConfig,
         recording: Recording,
-        camera: Camera | None = None,
+        camera: ReadsRegions | None = None,
     ) -> None:
         told = recording.told
         read = Position(**told[-1]["read"]) if told else Position()

@@ -26,7 +26,7 @@ from typing import Any, NoReturn
 from agent.config import RunConfig
 from agent.config.reading import UserError
 from agent.plan import FREE, KEYS, PLACE, ROI, Instruction
-from agent.steering.roi import Camera, regions
+from agent.steering.roi import ReadsRegions, regions
 from agent.steering.search_state import SearchState
 from devices.config import SettingConfig, Value
 from devices.position import FARTHEST_UM
@@ -39,7 +39,7 @@ def check(
     config: RunConfig,
     told: Mapping[str, Any],
     standing: SearchState,
-    camera: Camera | None = None,
+    camera: ReadsRegions | None = None,
 ) -> tuple[Instruction, ...]:
     """The instructions that a person's keys and values are.
 
@@ -117,7 +117,7 @@ def _accepted(config: RunConfig) -> list[str]:
     return [*config.adjustable(), *keys, *([PLACE] if place_axes(config) else []), *roi]
 
 
-def _live(config: RunConfig, name: str, value: object, camera: Camera | None) -> Any:
+def _live(config: RunConfig, name: str, value: object, camera: ReadsRegions | None) -> Any:
     """What a setting is from now on, where nothing is searched."""
     if name not in config.adjustable():
         if name == PLACE:
@@ -145,7 +145,7 @@ def place_axes(config: RunConfig) -> tuple[str, ...]:
 
 
 def _place(
-    config: RunConfig, value: object, camera: Camera | None = None
+    config: RunConfig, value: object, camera: ReadsRegions | None = None
 ) -> dict[str, float | None]:
     """Where a field is that is added, within the limits of the stages with all its planes."""
     if camera is not None and not camera.has_stage:

@@ -25,7 +25,7 @@ _LARGEST = 2**20
 """Pixels that no side of a frame has."""
 
 
-class Camera(Protocol):
+class ReadsRegions(Protocol):
     """What says whether a camera can read a part of its frame, as `devices.Microscope` does."""
 
     @property
@@ -56,7 +56,7 @@ class RecordedCamera:
         return beyond_frame(roi, self.whole[mode]) if mode in self.whole else ""
 
 
-def regions(config: RunConfig, value: object, camera: Camera | None) -> dict[str, list[int]]:
+def regions(config: RunConfig, value: object, camera: ReadsRegions | None) -> dict[str, list[int]]:
     """The regions of interest that a person told, by mode; empty for the whole frame.
 
     Parameters

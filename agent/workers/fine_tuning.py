@@ -82,7 +82,7 @@ class AuditTriplet:
 
 
 @dataclass(frozen=True, slots=True)
-class Example:
+class AuditExample:
     """An audit with its frames (rows × columns each)."""
 
     before: NDArray[Any]
@@ -93,7 +93,7 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class TuningVerdict:
     """Two sets of weights on the same audits.
 
     Parameters
@@ -137,7 +137,7 @@ def affordable(audits: Sequence[AuditTriplet], shape: tuple[int, ...]) -> list[A
 
 
 def fine_tune(
-    model: str | Path, examples: Sequence[Example], out: Path, recipe: Recipe = RECIPE
+    model: str | Path, examples: Sequence[AuditExample], out: Path, recipe: Recipe = RECIPE
 ) -> dict[str, Any]:
     """Train a copy of some weights on audits; its model card.
 
@@ -182,8 +182,8 @@ def fine_tune(
 
 
 def compare_weights(
-    old: Interpolates, new: Interpolates, examples: Sequence[Example], detector: Detector
-) -> Verdict:
+    old: Interpolates, new: Interpolates, examples: Sequence[AuditExample], detector: Detector
+) -> TuningVerdict:
     """Compare two sets of weights on audits that neither learned from.
 
     Raises
@@ -202,7 +202,7 @@ def compare_weights(
     if len(found) < 2:
         raise ValueError(f"{len(found)} audits with a structure to judge by; needed are 2 and more")
     ratios = [math.log(max(was, _LEAST) / max(now, _LEAST)) for _, _, was, now in found]
-    return Verdict(
+    return TuningVerdict(
         len(found),
         _mean([wrong for wrong, *_ in found]),
         _mean([less for _, less, *_ in found]),
@@ -215,7 +215,7 @@ def _mean(values: Sequence[float]) -> Estimate:
     return Estimate(fmean(values), stdev(values) / math.sqrt(len(values)))
 
 
-def write_rescaled(weights: Path, verdict: Verdict, out: Path) -> str:
+def write_rescaled(weights: Path, verdict: TuningVerdict, out: Path) -> str:
     """Write weights again, as unsure on average as those before were; their SHA-256.
 
     A time-lapse predicts errors from the interpolator's uncertainty. So a swap does not change the

@@ -17,9 +17,9 @@ from agent.plans.adaptive.frame_noise import Detector
 from agent.record.raw import RawFrames
 from agent.workers.fine_tuning import (
     RECIPE,
+    AuditExample,
     AuditTriplet,
-    Example,
-    Verdict,
+    TuningVerdict,
     affordable,
     compare_weights,
     fine_tune,
@@ -61,7 +61,7 @@ class Tuned:
 
     audits: int
     learned: int
-    verdict: Verdict
+    verdict: TuningVerdict
     started_from: str
     sha256: str | None
     file: str | None
@@ -197,6 +197,6 @@ class Tuner:
             round(time.perf_counter() - began, 1),
         )
 
-    def _example(self, one: AuditTriplet) -> Example:
+    def _example(self, one: AuditTriplet) -> AuditExample:
         before, measured, after = map(self._raw.read, (one.before, one.frame, one.after))
-        return Example(before, measured, after, one.t, one.drift_px)
+        return AuditExample(before, measured, after, one.t, one.drift_px)

@@ -13,7 +13,7 @@ from typing import Any
 from models.accelerator import Accelerator
 from models.cuda import accelerator_of
 from models.emulated import Emulated
-from models.gpu_check.checks import Check, Section, Watch
+from models.gpu_check.checks import BoundedFigure, Section, TimeLeft
 from models.gpu_check.compare import compare
 from models.gpu_check.failures import failures
 from models.gpu_check.latency import latency
@@ -54,18 +54,18 @@ def check(
     for number, (name, share) in enumerate(asked.items()):
         say(f"{name} …")
         rest = sum(list(asked.values())[number:])
-        watch = Watch(max(0.0, end - time.monotonic()) * share / rest)
+        watch = TimeLeft(max(0.0, end - time.monotonic()) * share / rest)
         begun = time.monotonic()
         try:
             section = _WORK[name](accelerator, watch, quick)
         except Exception as error:  # one kind that fails must not cost the others
-            section = Section(name, [Check(f"{type(error).__name__}: {error}", 0, "==", 1)])
+            section = Section(name, [BoundedFigure(f"{type(error).__name__}: {error}", 0, "==", 1)])
         section.seconds = time.monotonic() - begun
         sections.append(section)
     return about(accelerator), sections
 
 
-_WORK: dict[str, Callable[[Accelerator, Watch, bool], Section]] = {
+_WORK: dict[str, Callable[[Accelerator, TimeLeft, bool], Section]] = {
     "against the CPU": lambda gpu, watch, quick: compare(gpu, watch, quick=quick),
     "time": lambda gpu, watch, quick: latency(gpu, watch, quick=quick),
     "failures": lambda gpu, watch, quick: failures(gpu, watch, quick=quick),

@@ -11,7 +11,7 @@ _HOLDS = {"<=": operator.le, ">=": operator.ge, "==": operator.eq}
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class BoundedFigure:
     """A figure and its bound.
 
     Parameters
@@ -68,7 +68,7 @@ class Section:
     """
 
     name: str
-    checks: list[Check] = field(default_factory=list)
+    checks: list[BoundedFigure] = field(default_factory=list)
     figures: dict[str, Any] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
     seconds: float = 0.0
@@ -83,7 +83,7 @@ class Section:
         return {**asdict(self), "checks": [c.as_dict() for c in self.checks], "holds": self.holds}
 
 
-class Watch:
+class TimeLeft:
     """How much of the time is left.
 
     Parameters

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from models.accelerator import Accelerator
-from models.gpu_check.checks import Check, Section, Watch
+from models.gpu_check.checks import BoundedFigure, Section, TimeLeft
 from models.gpu_check.frames import apart, frame
 from models.interpolation.compute import Made
 from models.interpolation.on_cpu import OnCpu as RebuildsOnCpu
@@ -30,7 +30,7 @@ SCORES = 1e-4
 _NAMES = {torch.float32: "single precision", torch.bfloat16: "bfloat16"}
 
 
-def compare(accelerator: Accelerator, watch: Watch, *, quick: bool) -> Section:
+def compare(accelerator: Accelerator, watch: TimeLeft, *, quick: bool) -> Section:
     """Scores, filters and interpolators; errors are root mean squares relative to the signal."""
     section = Section("against the CPU")
     rows, columns = (45, 58) if quick else (300, 413)
@@ -68,13 +68,13 @@ def _note(
     what = f"{name}, {_NAMES[dtype]}"
     unsure = abs(found.uncertainty / exact.uncertainty - 1)
     section.checks += [
-        Check(f"{what}: image", apart(found.image, exact.image), "<=", TOLERANCES[dtype]),
-        Check(f"{what}: deviation", apart(found.sd, exact.sd), "<=", SD_TOLERANCES[dtype]),
-        Check(f"{what}: uncertainty", unsure, "<=", SD_TOLERANCES[dtype]),
+        BoundedFigure(f"{what}: image", apart(found.image, exact.image), "<=", TOLERANCES[dtype]),
+        BoundedFigure(f"{what}: deviation", apart(found.sd, exact.sd), "<=", SD_TOLERANCES[dtype]),
+        BoundedFigure(f"{what}: uncertainty", unsure, "<=", SD_TOLERANCES[dtype]),
     ]
 
 
-def _scores(section: Section, watch: Watch, accelerator: Accelerator, name: str) -> None:
+def _scores(section: Section, watch: TimeLeft, accelerator: Accelerator, name: str) -> None:
     if not watch.allows(section, f"scores {name}"):
         return
     file = SHIPPED.with_name(f"{name}.safetensors")
@@ -86,13 +86,17 @@ def _scores(section: Section, watch: Watch, accelerator: Accelerator, name: str)
     values = [np.array([score.value for score in one]) for one in (found, expected)]
     sds = [np.array([score.sd for score in one]) for one in (found, expected)]
     section.checks += [
-        Check(f"scores {name}: value", float(np.abs(values[0] - values[1]).max()), "<=", SCORES),
-        Check(f"scores {name}: deviation", float(np.abs(sds[0] - sds[1]).max()), "<=", SCORES),
-        Check(
+        BoundedFigure(
+            f"scores {name}: value", float(np.abs(values[0] - values[1]).max()), "<=", SCORES
+        ),
+        BoundedFigure(
+            f"scores {name}: deviation", float(np.abs(sds[0] - sds[1]).max()), "<=", SCORES
+        ),
+        BoundedFigure(
             f"scores {name}: flags",
             float([score.flags for score in found] == [score.flags for score in expected]),
             "==",
             1,
         ),
-        Check(f"scores {name}: the same again", float(found == again), "==", 1),
+        BoundedFigure(f"scores {name}: the same again", float(found == again), "==", 1),
     ]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from models.accelerator import Accelerator
 from models.cuda import Cuda
 from models.emulated import Emulated
-from models.gpu_check.checks import Check, Section, Watch
+from models.gpu_check.checks import BoundedFigure, Section, TimeLeft
 from models.gpu_check.faulty import Faulty, Short
 from models.gpu_check.frames import apart, frame
 from models.interpolation import Interpolation
@@ -31,7 +31,7 @@ _LOST_S = 240.0
 """Longest time for the process that loses its GPU (s); chosen."""
 
 
-def failures(accelerator: Accelerator, watch: Watch, *, quick: bool) -> Section:
+def failures(accelerator: Accelerator, watch: TimeLeft, *, quick: bool) -> Section:
     """Provoke each, and compare the results with the CPU's."""
     with TemporaryDirectory() as folder:
         return _all(accelerator, watch, _tiny(Path(folder)) if quick else _FILTER)
@@ -49,7 +49,7 @@ def _tiny(folder: Path) -> Path:
     return save(folder / "tiny", [network], card)
 
 
-def _all(accelerator: Accelerator, watch: Watch, model: str | Path) -> Section:
+def _all(accelerator: Accelerator, watch: TimeLeft, model: str | Path) -> Section:
     section = Section("failures")
     quick = isinstance(model, Path)
     large, small = (200, 96) if quick else (2048, 512)
@@ -142,7 +142,7 @@ def _survives(
         apart(one.image, cpu.restore(pixels).image)
         for one, pixels in zip(found, frames, strict=True)
     )
-    section.checks.append(Check(f"{name}: error", worst, "<=", _ERROR))
+    section.checks.append(BoundedFigure(f"{name}: error", worst, "<=", _ERROR))
     told = [one.fault for one in found if one.fault]
     section.figures[name] = {"devices": [one.device for one in found], "faults": told}
     if says is None:
@@ -158,7 +158,7 @@ def _rebuilds(section: Section, faulty: Accelerator, side: int) -> None:
     found = Interpolation(_INTERPOLATOR, faulty).between(*pair)
     exact = Interpolation(_INTERPOLATOR, "cpu").between(*pair)
     section.checks += [
-        Check(f"{name}: error", apart(found.image, exact.image), "<=", _ERROR),
+        BoundedFigure(f"{name}: error", apart(found.image, exact.image), "<=", _ERROR),
         _is(f"{name}: is told", "on cpu" in (found.fault or "")),
     ]
 
@@ -180,7 +180,7 @@ def _lost(section: Section, accelerator: Accelerator, side: int) -> None:
     section.figures[name] = told
     section.checks += [
         _is(f"{name}: it ends", ended.returncode == 0),
-        Check(f"{name}: error", told["error"], "<=", _ERROR),
+        BoundedFigure(f"{name}: error", told["error"], "<=", _ERROR),
         _is(f"{name}: is told", any("on cpu" in fault for fault in told["faults"])),
     ]
 
@@ -190,5 +190,5 @@ def _release(restorer: Restorer) -> None:
         compute.release()
 
 
-def _is(name: str, true: bool) -> Check:
-    return Check(name, float(true), "==", 1)
+def _is(name: str, true: bool) -> BoundedFigure:
+    return BoundedFigure(name, float(true), "==", 1)

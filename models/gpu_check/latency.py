@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from models.accelerator import Accelerator
 from models.attempts import Computer
 from models.cuda import Cuda
-from models.gpu_check.checks import Check, Section, Watch
+from models.gpu_check.checks import BoundedFigure, Section, TimeLeft
 from models.gpu_check.frames import frame
 from models.interpolation import Interpolation
 from models.interpolation.weights import read_interpolator
@@ -47,7 +47,7 @@ _IN_LINE = 8
 """Frames in line at once where they are timed back to back; chosen."""
 
 
-def latency(accelerator: Accelerator, watch: Watch, *, quick: bool) -> Section:
+def latency(accelerator: Accelerator, watch: TimeLeft, *, quick: bool) -> Section:
     """Median and 99th percentile (ms) by side, beside the floor.
 
     The floor is the larger of operations over what products of large matrices reach, and bytes over
@@ -95,12 +95,12 @@ def latency(accelerator: Accelerator, watch: Watch, *, quick: bool) -> Section:
         for (name, side), most in _BOUNDS.items():
             found = section.figures.get(f"{name}, {side} × {side}", {"median_ms": float("nan")})
             section.checks.append(
-                Check(f"{name}, {side} × {side}", found["median_ms"], "<=", most, "ms")
+                BoundedFigure(f"{name}, {side} × {side}", found["median_ms"], "<=", most, "ms")
             )
     return section
 
 
-def _times(do: Callable[[], object], watch: Watch, *, quick: bool) -> dict[str, float]:
+def _times(do: Callable[[], object], watch: TimeLeft, *, quick: bool) -> dict[str, float]:
     do()  # what only the first of a shape needs
     started = time.perf_counter()
     took: list[float] = []

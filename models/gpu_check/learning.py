@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from models.gpu_check.checks import Check, Section, Watch
+from models.gpu_check.checks import BoundedFigure, Section, TimeLeft
 from models.gpu_check.frames import frame, means
 from models.interpolation.movies import movie
 from models.interpolation.recipe import Recipe as InterpolationRecipe
@@ -82,7 +82,7 @@ class _Clock:
         return (self.ends[-1] - self.ends[0]) / max(1, len(self.ends) - 1)
 
 
-def learning(place: str, watch: Watch, *, quick: bool) -> Section:
+def learning(place: str, watch: TimeLeft, *, quick: bool) -> Section:
     """Steps and megapixels a second of each recipe, with generated frames, validation included."""
     section = Section("training")
     with TemporaryDirectory() as folder:
@@ -97,7 +97,9 @@ def learning(place: str, watch: Watch, *, quick: bool) -> Section:
                 "mpixel_per_s": 1e-6 * case.steps * case.pixels / clock.seconds,
             }
             finite = bool(clock.losses) and bool(np.isfinite(clock.losses).all())
-            section.checks.append(Check(f"{name}: losses are numbers", float(finite), "==", 1))
+            section.checks.append(
+                BoundedFigure(f"{name}: losses are numbers", float(finite), "==", 1)
+            )
     return section
 
 

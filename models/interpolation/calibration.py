@@ -43,7 +43,7 @@ class Calibration(NamedTuple):
     blend: float = 0.0
 
 
-class Case(NamedTuple):
+class ValidationFrame(NamedTuple):
     """A validation frame, normalized: images 1 × 1 × rows × columns each, and when it was."""
 
     before: Tensor
@@ -105,7 +105,7 @@ def _asked(
 
 
 def measured(
-    network: Interpolator, cases: Sequence[Case]
+    network: Interpolator, cases: Sequence[ValidationFrame]
 ) -> tuple[Calibration, dict[str, float | dict[str, float]]]:
     """Calibration on the validation frames, and figures of the frames rebuilt both ways.
 
@@ -155,7 +155,7 @@ def measured(
     }
 
 
-def _blend_of(network: Interpolator, cases: Iterable[Case]) -> float:
+def _blend_of(network: Interpolator, cases: Iterable[ValidationFrame]) -> float:
     """The share of the blurred blend that is nearest to the targets; 0 if none is worth it."""
     errors: dict[float, list[float]] = {share: [] for share in (0.0, *_SHARES)}
     for case in cases:

@@ -28,8 +28,8 @@ from models.interpolation.correlation import correlation
 from models.interpolation.flow import GAIN
 from models.interpolation.interface import (
     FIRST_SCALE,
+    IntermediateStep,
     Interpolator,
-    Stage,
     Staged,
     gate,
     positive,
@@ -165,7 +165,7 @@ class Dain(Interpolator):
         added, scale = self.correct(blend, first, second)
         location = blend + gate(t) * added
         to_before, to_after = back.chunk(2)
-        stage = Stage(to_before, to_after, share)
+        stage = IntermediateStep(to_before, to_after, share)
         return Staged(Laplace(location, positive(scale)), [stage])
 
     def _flow(self, levels: Sequence[Tensor]) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from models import checkpoint
 from models.checkpoint import State
-from models.interpolation.calibration import Case
+from models.interpolation.calibration import ValidationFrame
 from models.interpolation.crops import Crops, unevenly, whole
 from models.interpolation.interface import Interpolator
 from models.interpolation.losses import decibels, total
@@ -55,7 +55,7 @@ def rate_at(recipe: Recipe, done: float) -> float:
     return recipe.learning_rate * rising * falling
 
 
-class Cases(Sequence[Case]):
+class Cases(Sequence[ValidationFrame]):
     """Validation frames, made when they are asked for: a few hundred whole ones fill a memory.
 
     They are as uncertain in time as the training data: else the sharper frame seems the better.
@@ -84,7 +84,7 @@ class Cases(Sequence[Case]):
         before, after, target = (
             torch.from_numpy(image[None, None]).to(self._device) for image in images[:3]
         )
-        return Case(before, after, target, t)
+        return ValidationFrame(before, after, target, t)
 
 
 class Fit:
@@ -95,7 +95,7 @@ class Fit:
         recipe: Recipe,
         network: Interpolator,
         crops: Crops,
-        cases: Sequence[Case],
+        cases: Sequence[ValidationFrame],
         loss: str,
         device: str,
     ) -> None:

@@ -17,8 +17,8 @@ from torch.nn import functional
 from models.interpolation.correlation import correlation
 from models.interpolation.interface import (
     FIRST_SCALE,
+    IntermediateStep,
     Interpolator,
-    Stage,
     Staged,
     gate,
     positive,
@@ -233,11 +233,11 @@ def _both_warped(first: Tensor, second: Tensor, motion: Tensor, t: Tensor) -> tu
     return backward(first, t * motion[:, :2]), backward(second, (1 - t) * motion[:, 2:])
 
 
-def _stage(motion: Tensor, logit: Tensor, t: Tensor, factor: int) -> Stage:
+def _stage(motion: Tensor, logit: Tensor, t: Tensor, factor: int) -> IntermediateStep:
     """A level's motion and visibility, for whole frames."""
     if factor > 1:
         motion = resized(motion, float(factor))
         logit = functional.interpolate(
             logit, scale_factor=float(factor), mode="bilinear", align_corners=False
         )
-    return Stage(t * motion[:, :2], (1 - t) * motion[:, 2:], share_of_before(logit, t))
+    return IntermediateStep(t * motion[:, :2], (1 - t) * motion[:, 2:], share_of_before(logit, t))

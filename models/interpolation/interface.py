@@ -17,7 +17,7 @@ FIRST_SCALE = -2.25
 """Bias from which `positive` makes a scale of 0.1: from there the way to any real one is short."""
 
 
-class Stage(NamedTuple):
+class IntermediateStep(NamedTuple):
     """A step on the way to the frame, which a training may judge by itself.
 
     Parameters
@@ -38,7 +38,7 @@ class Staged(NamedTuple):
     """The frame, and the steps that led to it, coarsest first; none where nothing is warped."""
 
     frame: Laplace
-    stages: list[Stage]
+    stages: list[IntermediateStep]
 
 
 class Interpolator(nn.Module, ABC):
@@ -110,7 +110,10 @@ class Interpolator(nn.Module, ABC):
         (location, scale), stages = self.estimate(before, after, times)
         if any(margin):
             location, scale = (part[..., :rows, :columns] for part in (location, scale))
-            stages = [Stage(*(part[..., :rows, :columns] for part in stage)) for stage in stages]
+            stages = [
+                IntermediateStep(*(part[..., :rows, :columns] for part in stage))
+                for stage in stages
+            ]
         return Staged(Laplace(location, scale), stages)
 
     def _checked(self, before: Tensor, after: Tensor, t: float | Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from models.interpolation.interface import Stage, Staged
+from models.interpolation.interface import IntermediateStep, Staged
 from models.interpolation.warping import backward
 from models.restoration.losses import SCALE_SHARE, of_scale
 
@@ -67,7 +67,9 @@ def of_structure(image: Tensor, target: Tensor) -> Tensor:
     return functional.mse_loss(behind_blur(image), behind_blur(target))
 
 
-def of_stages(stages: Sequence[Stage], before: Tensor, after: Tensor, target: Tensor) -> Tensor:
+def of_stages(
+    stages: Sequence[IntermediateStep], before: Tensor, after: Tensor, target: Tensor
+) -> Tensor:
     """How far the frames, warped and blended as each stage says, are from the target.
 
     Parameters

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.interpolation.calibration import Calibration, Case, measured, rebuilt
+from models.interpolation.calibration import Calibration, ValidationFrame, measured, rebuilt
 from models.interpolation.crops import Crops
 from models.interpolation.fitting import Cases, Fit, Progress, loss_of
 from models.interpolation.interface import Interpolator
@@ -171,7 +171,7 @@ def _plain(recipe: Recipe) -> dict[str, Any]:
     return plain
 
 
-def _example(network: Interpolator, case: Case, calibration: Calibration) -> Example:
+def _example(network: Interpolator, case: ValidationFrame, calibration: Calibration) -> Example:
     with torch.no_grad():
         location, sd = rebuilt(
             network, case.before, case.after, case.t, both_ways=True, blend=calibration.blend

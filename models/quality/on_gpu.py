@@ -31,7 +31,7 @@ _AT_ONCE = 16
 """Tiles that go through the network at once; chosen."""
 
 
-class Looked(NamedTuple):
+class FrameProperties(NamedTuple):
     """Properties of a frame.
 
     Parameters
@@ -64,7 +64,7 @@ class OnGpu:
         self._network, self._accelerator = network, accelerator
         self._programs = Programs(accelerator)
 
-    def look(self, frame: NDArray[Any]) -> Looked | None:
+    def look(self, frame: NDArray[Any]) -> FrameProperties | None:
         """Properties of a frame; None where only the CPU can tell.
 
         That is of frames that may have hot pixels or are not finite, and of types with more digits
@@ -86,7 +86,7 @@ class OnGpu:
         value, sd, distance, contrast = found.astype(np.float64)
         total = contrast.sum()
         weights = contrast / total if total > 0 else contrast
-        return Looked((value, sd, distance), weights, _flags(told, frame, raster))
+        return FrameProperties((value, sd, distance), weights, _flags(told, frame, raster))
 
     def _work(self, raw: Tensor, dtype: np.dtype[Any]) -> Outputs:
         pixels = single(raw, dtype)

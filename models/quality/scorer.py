@@ -16,7 +16,7 @@ from models.devices import exact
 from models.layout import placed
 from models.quality.network import RatingNet
 from models.quality.networks import build
-from models.quality.on_gpu import Looked, OnGpu
+from models.quality.on_gpu import FrameProperties, OnGpu
 from models.quality.preparing import accepted, prepare
 from models.quality.resampling import PIXEL_SIZE_NM, as_it_is
 from models.quality.scope import flags
@@ -110,14 +110,16 @@ class QualityScorer:
         """Score several frames of one pixel size, which need not be of one shape."""
         if not len(frames):
             return []
-        looked: list[Looked | None] = [None] * len(frames)
+        looked: list[FrameProperties | None] = [None] * len(frames)
         if self._gpu is not None and as_it_is(pixel_size_nm):
             looked = [self._gpu.look(accepted(frame, pixel_size_nm)) for frame in frames]
         rest = [frame for frame, one in zip(frames, looked, strict=True) if one is None]
         by_cpu = iter(self._prepared(rest, pixel_size_nm))
         return [_score(next(by_cpu) if one is None else one) for one in looked]
 
-    def _prepared(self, frames: Sequence[NDArray[Any]], pixel_size_nm: float) -> list[Looked]:
+    def _prepared(
+        self, frames: Sequence[NDArray[Any]], pixel_size_nm: float
+    ) -> list[FrameProperties]:
         """Properties of frames whose tiles the CPU cuts."""
         if not frames:
             return []
@@ -127,7 +129,7 @@ class QualityScorer:
         for frame, (tiles, weights) in zip(frames, prepared, strict=True):
             own = tuple(column[at : at + len(tiles)] for column in predicted)
             at += len(tiles)
-            found.append(Looked(own, weights, flags(np.asarray(frame), pixel_size_nm)))
+            found.append(FrameProperties(own, weights, flags(np.asarray(frame), pixel_size_nm)))
         return found
 
     def score_tiles(self, tiles: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -147,7 +149,7 @@ class QualityScorer:
         )
 
 
-def _score(looked: Looked) -> Score:
+def _score(looked: FrameProperties) -> Score:
     # The tiles of a frame err together, so that its error is their mean one, no less.
     value, sd, distance = (float(column @ looked.weights) for column in looked.predicted)
     reasons = list(looked.flags)

@@ -38,7 +38,7 @@ class Frame:
     split: str = ""
 
 
-class Split(NamedTuple):
+class PairSplit(NamedTuple):
     """Indices of training, validation and test frames; they share no field."""
 
     inputs: tuple[list[int], list[int], list[int]]
@@ -80,7 +80,7 @@ class Pairs:
     shifts: tuple[tuple[int, int], ...] = ()
     simulated: bool = False
 
-    def describe(self, parts: Split) -> dict[str, Any]:
+    def describe(self, parts: PairSplit) -> dict[str, Any]:
         """What a model card says about its data: counts, shifts, and a hash of all frames."""
         digest = hashlib.sha256()
         for frame in (*self.inputs, *self.targets):

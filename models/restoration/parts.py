@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from models.restoration.pairs import SPLITS, Frame, Pairs, Split
+from models.restoration.pairs import SPLITS, Frame, Pairs, PairSplit
 
 _VALIDATION = 0.15
 """Share of the fields that validates, or of a frame; chosen."""
@@ -66,7 +66,7 @@ def divided(pairs: Pairs, smallest: int) -> Pairs:
     return replace(pairs, inputs=tuple(cut), targets=tuple(cut))
 
 
-def split(pairs: Pairs, seed: int) -> Split:
+def split(pairs: Pairs, seed: int) -> PairSplit:
     """The table's own split; where it has none, 85 / 15% at random, whole fields together.
 
     Raises
@@ -84,7 +84,7 @@ def split(pairs: Pairs, seed: int) -> Split:
     """
     frames = (pairs.inputs, pairs.targets)
     if any(frame.split for own in frames for frame in own):
-        made = Split(*(_parted(own, lambda frame: frame.split) for own in frames))
+        made = PairSplit(*(_parted(own, lambda frame: frame.split) for own in frames))
         for own, channel in zip(made, pairs.channels, strict=True):
             for part, indices in zip(SPLITS[:2], own, strict=False):
                 if not indices:
@@ -96,7 +96,7 @@ def split(pairs: Pairs, seed: int) -> Split:
     names = sorted({frame.field for own in frames for frame in own})
     order = np.random.default_rng(seed).permutation(len(names))
     chosen = {names[i] for i in order[: max(1, round(_VALIDATION * len(names)))]}
-    made = Split(*(_parted(own, lambda frame: SPLITS[frame.field in chosen]) for own in frames))
+    made = PairSplit(*(_parted(own, lambda frame: SPLITS[frame.field in chosen]) for own in frames))
     if not all(own[0] and own[1] for own in made):
         raise ValueError(
             f"{pairs.source}: too few fields ({len(names)}); accepted: two or more of each"

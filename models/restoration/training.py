@@ -21,7 +21,7 @@ from models.restoration.losses import SMALLEST
 from models.restoration.network import RestorationNet, build
 from models.restoration.normalization import Normalization
 from models.restoration.objective import Case, Objective, Stack, fresh, rate_at, whole
-from models.restoration.pairs import Frame, Pairs, Split
+from models.restoration.pairs import Frame, Pairs, PairSplit
 from models.restoration.parts import divided, split
 from models.restoration.reading import read_pairs
 from models.restoration.recipe import METHODS, Recipe
@@ -207,7 +207,7 @@ class _Images:
     def __init__(
         self,
         pairs: Pairs,
-        parts: Split,
+        parts: PairSplit,
         normalization: Normalization,
         teacher: Loaded | None,
         device: str,

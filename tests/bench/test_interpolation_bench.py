@@ -20,8 +20,8 @@ from agent.bench.interpolation.methods import BAR, BLURRED, DIS, Told, classical
 from agent.bench.interpolation.study import (
     GENERATED,
     JUMPING,
-    Gap,
-    Movie,
+    DroppedFrame,
+    StudiedMovie,
     compared,
     gaps,
     mean_of,
@@ -44,18 +44,18 @@ FARNEBACK = {"mitosis_C1": 33.47, "mitocheck_h2b": 26.32, "golgi_bfa": 34.07}
 """PSNR and SSIM of others' script, every second frame dropped (shared/data/README.md)."""
 
 
-def drifting(frames: int = 9, noise: float = 2.0) -> Movie:
+def drifting(frames: int = 9, noise: float = 2.0) -> StudiedMovie:
     """Blobs that move by three pixels a frame, and the same with noise."""
     rng = np.random.default_rng(3)
     still = gaussian_filter(rng.random((64, 64)) ** 8, 2.5, mode="wrap")
     still *= 200 / still.max()
     truth = np.stack([shift(still, (0, 3 * t), order=3, mode="grid-wrap") for t in range(frames)])
     measured = truth + noise * rng.standard_normal(truth.shape)
-    return Movie("drifting", False, measured.astype(np.float32), truth.astype(np.float32))
+    return StudiedMovie("drifting", False, measured.astype(np.float32), truth.astype(np.float32))
 
 
 def test_dropped_frames_have_a_kept_one_on_either_side() -> None:
-    assert gaps(6, 2) == [Gap(0, 1, 2), Gap(2, 3, 4)]
+    assert gaps(6, 2) == [DroppedFrame(0, 1, 2), DroppedFrame(2, 3, 4)]
     assert [gap.t for gap in gaps(6, 4)] == [0.25, 0.5, 0.75]
     assert gaps(4, 4) == []
 
@@ -246,7 +246,7 @@ def test_it_runs_and_says_what_holds(
     for module in (interpolation_weights, tuning):
         monkeypatch.setattr(module, "FOLDER", tmp_path / "shipped")
     moved = drifting(14)
-    real = Movie("real", True, moved.frames, moved.frames)
+    real = StudiedMovie("real", True, moved.frames, moved.frames)
     monkeypatch.setattr(bench, "real_movies", lambda: [real])
     keep = tmp_path / "keep"
     run_bench("interpolation", quick=True, seeds=None, as_json=True, keep=keep)

@@ -9,20 +9,20 @@ import pytest
 
 from agent.bench.dose import BOUND, WINDOW, _windows, decibels, judged, one, scene_of
 from agent.bench.dose.drive import Filmed
-from agent.bench.dose.stage import Event, Light, Scene, Stage
+from agent.bench.dose.stage import FilmedSample, FilmStage, ScanLight, SuddenEvent
 from agent.plans.adaptive.drift_tracking import DriftTracker
 from agent.plans.adaptive.motion import drift
 from devices.affine import Affine
 from devices.shot import Field
 from tests.doubles.interpolators import Blend
 
-LIGHT = Light(excitation_w=8e-6, depletion_w=50e-3, dwell_s=10e-6)
+LIGHT = ScanLight(excitation_w=8e-6, depletion_w=50e-3, dwell_s=10e-6)
 
 
 @pytest.mark.slow
 def test_a_scene_bleaches_and_its_truth_does_not() -> None:
     scene = replace(scene_of(3, quick=True), points=6)
-    stage = Stage(scene, LIGHT)
+    stage = FilmStage(scene, LIGHT)
     truth, before = stage.truth(0), stage.mean(0)
     np.testing.assert_array_equal(truth, before)
     frames = [stage.take(point) for point in range(6)]
@@ -30,7 +30,7 @@ def test_a_scene_bleaches_and_its_truth_does_not() -> None:
     # The mean is that of the frames: Poisson noise apart they agree.
     assert frames[0].mean() == pytest.approx(before.mean(), rel=0.06)
     np.testing.assert_array_equal(truth, stage.truth(0))
-    np.testing.assert_array_equal(frames[0], Stage(scene, LIGHT).take(0))
+    np.testing.assert_array_equal(frames[0], FilmStage(scene, LIGHT).take(0))
 
 
 def test_an_event_is_in_the_frames_and_not_in_the_truth() -> None:
@@ -38,7 +38,7 @@ def test_an_event_is_in_the_frames_and_not_in_the_truth() -> None:
         scene = scene_of(seed)
         if (event := scene.happenings()[0]).kind == "bleach":
             break
-    stage = Stage(scene, LIGHT)
+    stage = FilmStage(scene, LIGHT)
     before, after = stage.mean(event.at - 1).mean(), stage.mean(event.at).mean()
     assert after < 0.75 * before
     assert stage.truth(event.at).mean() > 0.8 * stage.truth(event.at - 1).mean()
@@ -48,7 +48,7 @@ def test_an_event_is_in_the_frames_and_not_in_the_truth() -> None:
 def test_a_drifting_field_is_followed_with_the_stage() -> None:
     """The virtual microscope's stage and image run the same way."""
     scene = replace(scene_of(4, quick=True), points=6, side_px=80, drift_nm=30.0, motion_nm=0.5)
-    stage = Stage(scene, LIGHT)
+    stage = FilmStage(scene, LIGHT)
     follower = DriftTracker(Field(0, 0.0, 0.0), Affine.square(0.02), 2.0)
     first = last = stage.take(0)
     for point in range(1, 6):
@@ -87,7 +87,7 @@ def test_the_bound_is_for_rebuilt_frames_and_events_are_counted_apart(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     scene = scene_of(2, quick=True)
-    monkeypatch.setattr(Scene, "happenings", lambda self: (Event("bleach", 14, 3),))
+    monkeypatch.setattr(FilmedSample, "happenings", lambda self: (SuddenEvent("bleach", 14, 3),))
     done = Filmed(
         taken=[0, 2, 4, 12, 15, *range(17, 20)],
         true_error={1: 0.04, 3: 0.16, 13: 0.81, 14: 0.25, 16: 0.04},

@@ -10,7 +10,7 @@ import pytest
 
 from agent.bench import run_bench
 from agent.bench.optimizer.analytic import AnalyticLibrary, Samples
-from agent.bench.optimizer.campaign import Course
+from agent.bench.optimizer.campaign import EngineCourse
 from agent.bench.optimizer.contest import Kept, contest
 from agent.bench.optimizer.entrants import OURS, REMEMBERING, WRONG, entrants
 from agent.bench.optimizer.families import make_task
@@ -65,15 +65,17 @@ def test_hypervolume_of_a_front() -> None:
     assert hypervolume([]) == 0
 
 
-def _course(regret: float, light: float = 1.0, best: float = 0.8, alike: float = 1.0) -> Course:
+def _course(
+    regret: float, light: float = 1.0, best: float = 0.8, alike: float = 1.0
+) -> EngineCourse:
     """One whose own recommendations have a regret, and those by the rule for all another."""
     at = [5, 6, 8, 10, 15, 20, 30, 40]
     steps = len(at)
     worth, same = [best - regret] * steps, [best - alike] * steps
-    return Course(at, worth, [0.1] * steps, [light] * steps, [0.01], [], best, same)
+    return EngineCourse(at, worth, [0.1] * steps, [light] * steps, [0.01], [], best, same)
 
 
-def _judged(**regrets: Course) -> dict[str, bool]:
+def _judged(**regrets: EngineCourse) -> dict[str, bool]:
     """Whether each check holds, of engines by name (with `_` for what names may not have)."""
     names = {
         "ei": "skopt EI",

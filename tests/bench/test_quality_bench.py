@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from agent.bench import quality
-from agent.bench.quality.sampling import CHANGES, Scene, after_changes, by_pixel_size
+from agent.bench.quality.sampling import CHANGES, ExpectedImage, after_changes, by_pixel_size
 from models.quality import QualityScorer
 from tests.helpers.filaments import filaments
 
@@ -14,12 +14,12 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
-def scenes() -> list[Scene]:
-    return [Scene(2 * (filaments(seed, 10.0) + 0.1)) for seed in range(2)]
+def scenes() -> list[ExpectedImage]:
+    return [ExpectedImage(2 * (filaments(seed, 10.0) + 0.1)) for seed in range(2)]
 
 
 @pytest.mark.slow
-def test_a_scene_has_the_same_light_at_every_pixel_size(scenes: list[Scene]) -> None:
+def test_a_scene_has_the_same_light_at_every_pixel_size(scenes: list[ExpectedImage]) -> None:
     frames = {size: scenes[0].frame(size, (1,)) for size in (10.0, 15.0, 20.0, 30.0)}
     photons = {size: frame.mean() / size**2 for size, frame in frames.items()}
     assert list(photons.values()) == pytest.approx([photons[10.0]] * 4, rel=0.02)
@@ -27,7 +27,7 @@ def test_a_scene_has_the_same_light_at_every_pixel_size(scenes: list[Scene]) -> 
 
 
 @pytest.mark.slow
-def test_scans_are_compared_with_the_score_of_the_same_sample(scenes: list[Scene]) -> None:
+def test_scans_are_compared_with_the_score_of_the_same_sample(scenes: list[ExpectedImage]) -> None:
     scorer = QualityScorer()
     sizes = by_pixel_size(scorer, scenes, 1)
     assert sizes.keys() >= {"another draw", "12 nm", "30 nm"}

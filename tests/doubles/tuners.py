@@ -10,7 +10,7 @@ from pathlib import Path
 
 from agent.optimizer.objectives.estimate import Estimate
 from agent.plans.adaptive.frame_noise import Detector
-from agent.workers.fine_tuning import AuditTriplet, Verdict
+from agent.workers.fine_tuning import AuditTriplet, TuningVerdict
 from agent.workers.tune_process import FOLDER, Tuned
 
 
@@ -45,6 +45,8 @@ class Pretends:
         for part in found.network.parameters():
             part.data *= 1.0001
         save(self.folder / FOLDER / f"tuned-{number}", found.network, card)
-        better = Verdict(4, Estimate(0.04, 0.0), Estimate(0.01, 0.0), Estimate(0.03, 0.0), 1.0)
+        better = TuningVerdict(
+            4, Estimate(0.04, 0.0), Estimate(0.01, 0.0), Estimate(0.03, 0.0), 1.0
+        )
         file = f"{FOLDER}/tuned-{number}.safetensors"
         return Tuned(len(audits), 5, better, before, card["weights_sha256"], file, 10, 0.5)

@@ -13,7 +13,7 @@ import torch
 from models.emulated import Emulated
 from models.gpu_check import learning
 from models.gpu_check.__main__ import check, main
-from models.gpu_check.checks import Check, Section, Watch
+from models.gpu_check.checks import BoundedFigure, Section, TimeLeft
 from models.gpu_check.compare import compare
 from models.gpu_check.failures import failures
 from models.gpu_check.latency import latency
@@ -59,7 +59,7 @@ def test_a_gpu_that_computes_something_else_fails() -> None:
 
             return wrong, outputs
 
-    section = compare(Wrong(tries=False), Watch(60), quick=True)
+    section = compare(Wrong(tries=False), TimeLeft(60), quick=True)
     assert not section.holds
     wrong = failed(section)
     assert any("filter" in name and "image" in name for name in wrong)
@@ -80,7 +80,7 @@ def test_a_gpu_whose_results_are_overwritten_fails(monkeypatch: pytest.MonkeyPat
             same = [one.shape for one in late[0]] == [one.shape for one in late[1]]
             return lambda: late[0] if same else late[1]
 
-    section = failures(Overwrites(tries=False), Watch(60), quick=True)
+    section = failures(Overwrites(tries=False), TimeLeft(60), quick=True)
     assert "a launch that fails once: error" in failed(section)
 
 
@@ -96,15 +96,15 @@ def test_a_failure_that_is_not_survived_is_no_end_of_the_check() -> None:
 
 @pytest.mark.slow
 def test_what_there_is_no_time_for_is_told_and_fails() -> None:
-    section = latency(Emulated(tries=False), Watch(0), quick=True)
+    section = latency(Emulated(tries=False), TimeLeft(0), quick=True)
     assert not section.holds and "filter, 32 × 32" in section.left_out
     told, sections = check(Emulated(tries=False), 0, quick=True, only=["training"])
     assert "left out, no time" in table(told, sections)
 
 
 def test_a_bound_that_is_no_number_fails() -> None:
-    assert not Check("x", float("nan"), "<=", 1).holds
-    assert Check("x", 1, "<=", 1).holds and not Check("x", 1.1, "<=", 1).holds
+    assert not BoundedFigure("x", float("nan"), "<=", 1).holds
+    assert BoundedFigure("x", 1, "<=", 1).holds and not BoundedFigure("x", 1.1, "<=", 1).holds
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,9 @@ def test_recipes_come_from_the_cards() -> None:
 def test_it_is_a_benchmark_too() -> None:
     from agent.bench import gpu
 
-    section = Section("time", [Check("x: on it", 1, "==", 1), Check("y", 2, "<=", 1, "ms")])
+    section = Section(
+        "time", [BoundedFigure("x: on it", 1, "==", 1), BoundedFigure("y", 2, "<=", 1, "ms")]
+    )
     section.left_out.append("z")
     section.figures["y"] = {"median_ms": 2.0, "devices": ["cuda:0"]}
     with pytest.MonkeyPatch.context() as patched:

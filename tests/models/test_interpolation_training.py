@@ -22,7 +22,7 @@ from models.interpolation import (
     read_movies,
     train,
 )
-from models.interpolation.calibration import Case, measured, rebuilt
+from models.interpolation.calibration import ValidationFrame, measured, rebuilt
 from models.interpolation.crops import Crops, whole
 from models.interpolation.interface import Interpolator, Staged
 from models.interpolation.losses import decibels
@@ -292,7 +292,7 @@ def test_calibration_finds_the_factor_that_a_scale_is_off_by() -> None:
     torch.manual_seed(0)
     noise = torch.distributions.Laplace(0.0, 0.2).sample((1, 1, 200, 200))
     before, after = torch.rand(2, 1, 1, 200, 200)
-    case = Case(before, after, (before + after) / 2 + noise, 0.5)
+    case = ValidationFrame(before, after, (before + after) / 2 + noise, 0.5)
     factors, figures = measured(Oracle(0.1), [case])
     assert factors == pytest.approx((2, 2, 0), rel=0.03)
     coverage = figures["coverage"]
@@ -312,7 +312,7 @@ class Guess(Oracle):
 def test_what_a_network_cannot_foresee_is_met_half_way() -> None:
     torch.manual_seed(0)
     smooth = functional.interpolate(torch.rand(2, 1, 12, 12), size=96, mode="bicubic")
-    case = Case(smooth[:1], smooth[1:], smooth.mean(0, keepdim=True), 0.5)
+    case = ValidationFrame(smooth[:1], smooth[1:], smooth.mean(0, keepdim=True), 0.5)
     found, figures = measured(Guess(0.1), [case, case])
     assert found.blend >= 0.2
     alone, _ = rebuilt(Guess(0.1), *case[:2], 0.5, both_ways=True)

@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 from agent.cli import app
 from agent.config.reading import UserError
 from agent.offline.simulate.movie_course import draw_course, even
-from agent.offline.simulate.movie_facts import Window
-from agent.offline.simulate.movie_layers import GRAIN_PX, Network, Sheet
+from agent.offline.simulate.movie_facts import DrawnWindow
+from agent.offline.simulate.movie_layers import GRAIN_PX, NetworkLayer, Sheet
 from agent.offline.simulate.movie_motion import PER_FRAME, Flow, draw_flow
 from agent.offline.simulate.movie_objects import Bodies, Spots
 from agent.offline.simulate.movie_scenes import KINDS, MAPS, draw_scene
@@ -226,7 +226,7 @@ class TestObjects:
         centres = np.array([[60.0, 30.0], [60.0, 70.0]])
         even = Sheet(np.ones((SIDE, SIDE)), Flow(), SIDE)
         tracks = follow(centres, np.tile([0.0, 1.0], (steps_of(FRAMES), 2, 1)), Flow())
-        network = Network(tracks, 40.0, 1.5, 0.1, even, SIDE)
+        network = NetworkLayer(tracks, 40.0, 1.5, 0.1, even, SIDE)
         for t in (0.0, 4.5):
             line = network.at(t)[60]
             assert line[: int(60 + t)].argmax() == pytest.approx(50 + t, abs=0.5)
@@ -271,7 +271,7 @@ class TestMovie:
             clean, _, row = movie(index)
             if row["bleaching"] > 0.004 and row["sigma_px"] == row["sigma_end_px"]:
                 break
-        window = Window(SIZE_PX + 20, FRAMES)
+        window = DrawnWindow(SIZE_PX + 20, FRAMES)
         # The same scene again, as `draw_movie` draws it, and its ratio to the movie.
         rng = Chance(0, 3, index)
         from agent.offline.simulate import movies

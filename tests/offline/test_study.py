@@ -14,7 +14,7 @@ from agent.cli import command
 from agent.config.reading import UserError
 from agent.offline.user_study import (
     RATER_SD,
-    Answer,
+    AnswerRow,
     Figure,
     confusion,
     domination,
@@ -30,11 +30,11 @@ HEADER = "tester,image,target,prediction,choice\n"
 
 def answer(
     tester: str, image: str, target: float, prediction: float, choice: str, system: str = "network"
-) -> Answer:
-    return Answer(tester, image, system, target, prediction, choice)
+) -> AnswerRow:
+    return AnswerRow(tester, image, system, target, prediction, choice)
 
 
-def answers(tester: str, target: float, choices: Sequence[str]) -> list[Answer]:
+def answers(tester: str, target: float, choices: Sequence[str]) -> list[AnswerRow]:
     return [
         answer(tester, f"{target}-{number}", target, 0.5, choice)
         for number, choice in enumerate(choices)
@@ -188,7 +188,7 @@ def test_without_a_larger_difference_called_equivalent_it_is_a_raters_sd() -> No
     assert tolerance([answer("a", "x", 0.5, 0.9, "discard")]) == (RATER_SD, None)
 
 
-def perfect() -> list[Answer]:
+def perfect() -> list[AnswerRow]:
     return [
         answer(tester, f"{number}", number / 20, number / 20, "equivalent")
         for tester in "ab"

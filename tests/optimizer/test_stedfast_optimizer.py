@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from agent.bench.optimizer.analytic import LIMIT, SETTINGS, AnalyticLibrary, AnalyticTask, Samples
-from agent.bench.optimizer.campaign import Course, lead
+from agent.bench.optimizer.campaign import EngineCourse, lead
 from agent.bench.optimizer.peers import make_peer
 from agent.config.rules import FIRST, SCALED
 from agent.optimizer.knowledge_gradient import expected_gains
@@ -40,7 +40,7 @@ def library() -> AnalyticLibrary:
     return AnalyticLibrary(Samples.draw(150, 77).usable())
 
 
-def course(task: AnalyticTask, seed: int, made: Optimizer, trials: int) -> Course:
+def course(task: AnalyticTask, seed: int, made: Optimizer, trials: int) -> EngineCourse:
     return lead(made, task, trials, (6, 15))
 
 

@@ -15,7 +15,7 @@ import zarr
 from numpy.typing import NDArray
 from pymmcore_plus.experimental.unicore import UniMMCore
 
-from devices.replay import Movie, MovieOverError, build_replay
+from devices.replay import MovieOverError, ReplayedMovie, build_replay
 from devices.sources import ReplayConfig
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -326,7 +326,7 @@ def test_damaged_zarrs_are_named_in_a_line(tmp_path: Path) -> None:
             content[rng.randrange(len(content))] = rng.choice(b'0179"{}[],-. \xff')
         target.write_bytes(content)
         try:
-            Movie(folder).close()
+            ReplayedMovie(folder).close()
             opened += 1
         except ValueError as error:
             assert str(error).startswith(str(folder)) and "\n" not in str(error)
@@ -347,7 +347,7 @@ def test_one_of_several_images_is_played(tmp_path: Path) -> None:
 
 def test_a_frame_that_is_not_there(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "movie.tif", movie())
-    opened = Movie(tmp_path / "movie.tif")
+    opened = ReplayedMovie(tmp_path / "movie.tif")
     with pytest.raises(IndexError, match=r"no frame 5, there are 0 … 4"):
         opened[5]
     opened.close()

@@ -17,7 +17,7 @@ from agent.ui.view import run_state as made
 from agent.ui.view.previews import Previews, draw
 from agent.ui.view.reader import Reader
 from agent.ui.view.run_state import RunState
-from agent.ui.view.thinned_curve import Series
+from agent.ui.view.thinned_curve import ThinnedCurve
 from tests import faulty
 from tests.faulty import cli
 from tests.helpers.runs import run_session
@@ -131,7 +131,7 @@ def test_memory_does_not_grow_with_the_run(
             )
         )
     assert list(course.frames) == list(range(280, 300)) and course.acquired == 300
-    series = Series()
+    series = ThinnedCurve()
     for at in range(100_000):
         series.add(at)
     assert 300 < len(series.points) <= 801

@@ -19,8 +19,8 @@ from agent.workers.fine_tuning import (
     FIRST,
     JUDGES,
     RECIPE,
+    AuditExample,
     AuditTriplet,
-    Example,
     affordable,
     compare_weights,
     fine_tune,
@@ -45,10 +45,10 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train_tiny(write_movies(folder), folder / "tiny")
 
 
-def examples(seed: int = 7, count: int = 18) -> list[Example]:
+def examples(seed: int = 7, count: int = 18) -> list[AuditExample]:
     frames, _ = drifting(seed, count)
     return [
-        Example(first, middle, last, 0.5)
+        AuditExample(first, middle, last, 0.5)
         for first, middle, last in zip(frames, frames[1:], frames[2:], strict=False)
     ]
 

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.bench.dose.drive import Filmed, film
-from agent.bench.dose.stage import Light, Scene, Stage
+from agent.bench.dose.stage import FilmedSample, FilmStage, ScanLight
 from agent.bench.measurement import Check, Measurement
 from agent.bench.restoration.measures import fitted
 from agent.config.reading import UserError
@@ -50,7 +50,7 @@ _LESS = (0.4,)
 """Shares of the light of a full frame that are compared; chosen."""
 _STRUCTURES = ("tubulin", "actin")
 _QUICK_POINTS, _QUICK_SIDE = 20, 48
-_FULL = Light(excitation_w=8e-6, depletion_w=50e-3, dwell_s=4e-6)
+_FULL = ScanLight(excitation_w=8e-6, depletion_w=50e-3, dwell_s=4e-6)
 Frame = NDArray[np.float64]
 
 
@@ -87,19 +87,19 @@ def measure(
     return judged(found, used)
 
 
-def scene_of(seed: int, *, quick: bool = False) -> Scene:
+def scene_of(seed: int, *, quick: bool = False) -> FilmedSample:
     """The filmed sample."""
-    scene = Scene(seed=seed, structure=_STRUCTURES[seed % len(_STRUCTURES)])
+    scene = FilmedSample(seed=seed, structure=_STRUCTURES[seed % len(_STRUCTURES)])
     if quick:
         return replace(scene, points=_QUICK_POINTS, side_px=_QUICK_SIDE, events=0)
     return scene
 
 
-def one(scene: Scene, interpolation: Interpolates) -> dict[str, Any]:
+def one(scene: FilmedSample, interpolation: Interpolates) -> dict[str, Any]:
     """One scene filmed in all ways; light is that of every time point at full light."""
-    truth = [Stage(scene, _FULL).truth(point) for point in range(scene.points)]
+    truth = [FilmStage(scene, _FULL).truth(point) for point in range(scene.points)]
     rules = Rules(scene.points, gap=MOST, bound=BOUND, confidence=CONFIDENCE)
-    done = film(Stage(scene, _FULL), _field(AdaptiveGaps, rules), interpolation)
+    done = film(FilmStage(scene, _FULL), _field(AdaptiveGaps, rules), interpolation)
     spent = len(done.taken) / scene.points
     fidelity = {
         "adaptive": _fidelity(done, truth),
@@ -110,13 +110,13 @@ def one(scene: Scene, interpolation: Interpolates) -> dict[str, Any]:
     for gap in _FIXED:
         lapse = _field(FixedGaps, Rules(scene.points, gap=gap))
         taken = -(-(scene.points - 1) // gap) + 1
-        fixed = film(Stage(scene, _light(spent * scene.points / taken)), lapse, interpolation)
+        fixed = film(FilmStage(scene, _light(spent * scene.points / taken)), lapse, interpolation)
         fidelity[f"skip {gap}"] = _fidelity(fixed, truth)
         held[f"skip {gap}"] = _windows(fixed, scene)["rebuilt"]
     curve = [(spent, fidelity["adaptive"])]
     for less in _LESS:
         lapse = _field(AdaptiveGaps, rules)
-        again = film(Stage(scene, _light(less)), lapse, interpolation, judged=False)
+        again = film(FilmStage(scene, _light(less)), lapse, interpolation, judged=False)
         curve.append((less * len(again.taken) / scene.points, _fidelity(again, truth)))
     windows = _windows(done, scene)
     marks = [m for note in done.notes for m in note["frames"] if m["kind"] == "reconstructed"]
@@ -215,18 +215,18 @@ def _field(kind: Callable[[DriftTracker, Rules], Schedule], rules: Rules) -> Sch
     return kind(DriftTracker(Field(0, 0.0, 0.0), Affine.square(0.02), 1.0), rules)
 
 
-def _light(share: float) -> Light:
+def _light(share: float) -> ScanLight:
     """Less or more light than full: another dwell time."""
-    return Light(
+    return ScanLight(
         excitation_w=_FULL["excitation_w"],
         depletion_w=_FULL["depletion_w"],
         dwell_s=_FULL["dwell_s"] * share,
     )
 
 
-def _every(scene: Scene, share: float, truth: Sequence[Frame]) -> float:
+def _every(scene: FilmedSample, share: float, truth: Sequence[Frame]) -> float:
     """Fidelity of every time point at a share of the full light."""
-    stage = Stage(scene, _light(share))
+    stage = FilmStage(scene, _light(share))
     return fmean(decibels(stage.take(point), truth[point]) for point in range(scene.points))
 
 
@@ -244,7 +244,7 @@ def decibels(frame: NDArray[Any], truth: Frame) -> float:
     return 10 * math.log10(max(span, 1e-12) ** 2 / max(error, 1e-12))
 
 
-def _windows(done: Filmed, scene: Scene) -> dict[str, list[float]]:
+def _windows(done: Filmed, scene: FilmedSample) -> dict[str, list[float]]:
     """Root-mean-square errors of rebuilt frames.
 
     `rebuilt`: of those in each window of time points that has any, but for those of events.

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.bench.dose.stage import Stage
+from agent.bench.dose.stage import FilmStage
 from agent.config.plans import TimelapseConfig
 from agent.plan import Answer, Due, Frame, Late, Note, Rebuild, Rebuilt
 from agent.plans.adaptive.alignment import Interpolates, audit, between
@@ -54,7 +54,7 @@ class Filmed:
 
 
 def film(
-    stage: Stage,
+    stage: FilmStage,
     lapse: Schedule,
     interpolation: Interpolates,
     *,
@@ -106,7 +106,7 @@ def film(
 class _Means:
     """Frames without noise, each from before the light of the frame that is taken then."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: FilmStage) -> None:
         self._stage = stage
         self._known: list[Map] = []
 

@@ -33,7 +33,7 @@ _RUSH = 3.0
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class SuddenEvent:
     """Something that happens at once.
 
     Parameters
@@ -66,7 +66,7 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class FilmedSample:
     """The filmed sample.
 
     Parameters
@@ -107,7 +107,7 @@ class Scene:
                 speed[event.at : event.at + event.lasts] *= _RUSH
         return np.concatenate([[0.0], np.cumsum(speed)[:-1]])
 
-    def happenings(self) -> Sequence[Event]:
+    def happenings(self) -> Sequence[SuddenEvent]:
         """The events, in order, apart from each other and from both ends."""
         rng = np.random.default_rng((self.seed, 2))
         if not self.events:
@@ -115,7 +115,7 @@ class Scene:
         room = (self.points - 16) / self.events
         kinds: tuple[Kind, ...] = ("rush", "defocus", "bleach")
         return tuple(
-            Event(
+            SuddenEvent(
                 kinds[int(rng.integers(3))],
                 int(12 + i * room + rng.uniform(0, 0.6 * room)),
                 int(rng.integers(3, 6)),
@@ -124,7 +124,7 @@ class Scene:
         )
 
 
-class Light(TypedDict):
+class ScanLight(TypedDict):
     """As in `devices.virtual.quick.quick_scan`."""
 
     excitation_w: float
@@ -132,7 +132,7 @@ class Light(TypedDict):
     dwell_s: float
 
 
-class Stage:
+class FilmStage:
     """The microscope.
 
     Parameters
@@ -143,7 +143,7 @@ class Stage:
         Of each frame.
     """
 
-    def __init__(self, scene: Scene, light: Light) -> None:
+    def __init__(self, scene: FilmedSample, light: ScanLight) -> None:
         self.scene, self.light = scene, light
         self._optics = optics(scene.dye)
         side_um = scene.side_px * 0.02

@@ -17,7 +17,7 @@ from agent.bench import lit
 from agent.bench.faults.plans import Struck, config
 from agent.bench.faults.strikes import Kind, Victim, prepare, repaired, small_disk
 from agent.bench.forked_runs import command, import_all, said, start, wait
-from agent.bench.left_on_disk import State, inspect
+from agent.bench.left_on_disk import FolderState, inspect
 from agent.record.load import read
 from agent.record.summary import summarize
 
@@ -145,7 +145,7 @@ def _strike(case: Case, kind: Kind, plan: Struck, place: Path, rng: random.Rando
             case.said = said(place)
 
 
-def _left(case: Case, kind: Kind, victim: Victim) -> State | None:
+def _left(case: Case, kind: Kind, victim: Victim) -> FolderState | None:
     """What is on disk; None where the run never began."""
     run = victim.run
     if not (run / "ledger.sqlite").exists() or not (state := inspect(run)).sessions:
@@ -159,7 +159,7 @@ def _left(case: Case, kind: Kind, victim: Victim) -> State | None:
     return state
 
 
-def _resume(case: Case, victim: Victim, before: State) -> None:
+def _resume(case: Case, victim: Victim, before: FolderState) -> None:
     """Continue the run to its end, undisturbed."""
     process = command(victim.place, ["resume", str(victim.run)])
     wait(process, _TIMEOUT_S)

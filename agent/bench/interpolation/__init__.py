@@ -24,7 +24,7 @@ from agent.bench.interpolation.methods import (
     LINEAR,
     NETWORKS,
     REPEAT,
-    Network,
+    NetworkMethod,
     fitted,
     left_out,
 )
@@ -33,8 +33,8 @@ from agent.bench.interpolation.study import (
     JUMPING,
     MOVIES,
     REAL,
-    Movie,
     Row,
+    StudiedMovie,
     compared,
     generated_movies,
     mean_of,
@@ -73,7 +73,7 @@ def measure(*, quick: bool, seeds: int | None, keep: Path | None = None) -> Meas
     names = [name for name in NETWORKS if name in shipped()]
     with kept_in(keep) as folder, Progress(console=err) as bar:
         movies = _movies(folder, bar, quick=quick)
-        networks = {name: Network(name) for name in names}
+        networks = {name: NetworkMethod(name) for name in names}
         task = bar.add_task("rebuilding", total=len(STEPS) * len(movies))
         found: dict[int, Found] = {step: {} for step in STEPS}
         for step in STEPS:
@@ -122,10 +122,10 @@ _FIGURES = ("PSNR", "aligned", "SSIM", "bright PSNR", "intensity", "sd ~ error",
 _KEYS = ("psnr", "aligned_psnr", "ssim", "foreground_psnr", "intensity", "pixels", "covered")
 
 
-def _movies(folder: Path, bar: Progress, *, quick: bool) -> list[Movie]:
+def _movies(folder: Path, bar: Progress, *, quick: bool) -> list[StudiedMovie]:
     numbers = {group: _QUICK_MOVIES if quick else number for group, number in MOVIES.items()}
     task = bar.add_task("generating", total=sum(numbers.values()))
-    movies: list[Movie] = []
+    movies: list[StudiedMovie] = []
     for group, number in numbers.items():
         place = folder / f"{'quick' if quick else 'test'} {group}"
         movies += generated_movies(place, number, group, lambda: bar.advance(task))
@@ -136,7 +136,7 @@ def _movies(folder: Path, bar: Progress, *, quick: bool) -> list[Movie]:
     return [replace(one, frames=one.frames[some], truth=one.truth[some]) for one in movies]
 
 
-def _groups(movies: Sequence[Movie]) -> dict[str, list[str]]:
+def _groups(movies: Sequence[StudiedMovie]) -> dict[str, list[str]]:
     """Names of movies that make one line of the table: those of a set, and each real one."""
     real = [movie.name for movie in movies if movie.real]
     return {

@@ -26,7 +26,7 @@ _EXACT = 1e-10
 
 
 @dataclass(frozen=True, slots=True)
-class Score:
+class RebuiltScore:
     """A rebuilt frame against the true one.
 
     Parameters
@@ -75,7 +75,7 @@ class Judge:
 
     def score(
         self, rebuilt: NDArray[Any], true: NDArray[Any], foreground: NDArray[np.bool_]
-    ) -> Score:
+    ) -> RebuiltScore:
         """Score of one frame; `foreground` is a mask of the same size."""
         image, target = self.scaled(rebuilt), self.scaled(true)
         error = np.square(image - target)
@@ -88,7 +88,7 @@ class Judge:
             use_sample_covariance=False,
         )
         total, expected = (float(frame[foreground].sum()) for frame in (image, target))
-        return Score(
+        return RebuiltScore(
             psnr=_decibels(error),
             ssim=float(likeness),
             aligned_psnr=max(

@@ -59,7 +59,7 @@ def left_out() -> list[str]:
     return [] if find_spec("cv2") is not None else [FARNEBACK, DIS, BAR]
 
 
-class Network:
+class NetworkMethod:
     """A network, asked both ways, as `stedfast reconstruct` asks it without fitting it.
 
     Parameters

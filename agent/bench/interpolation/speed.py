@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from agent.bench.measurement import Absent, Check, Part
+from agent.bench.measurement import Absent, BenchPart, Check
 from agent.offline.training.interpolation import recipe_of
 from models.interpolation import Interpolation, build
 from models.interpolation.weights import shipped
@@ -19,7 +19,7 @@ from models.interpolation.weights import shipped
 _SIDE, _REPEATS, _ON_GPU = 512, 5, 50
 
 
-def measure(*, quick: bool) -> Part:
+def measure(*, quick: bool) -> BenchPart:
     """Median of alternating ratios on the CPU; on a GPU, if there is one, the time of a frame."""
     side = 64 if quick else _SIDE
     frames = torch.rand(2, 1, 1, side, side)
@@ -48,7 +48,7 @@ def measure(*, quick: bool) -> Part:
         checks.append(Check(on_gpu, raw["gpu_ms"], "<=", 3.0, "ms"))
     else:
         absent.append(Absent(on_gpu, "no GPU"))
-    return Part("speed", checks, raw, absent)
+    return BenchPart("speed", checks, raw, absent)
 
 
 def _on_gpu(side: int) -> float:

@@ -16,7 +16,7 @@ from agent.bench.interpolation.measures import Judge, foreground_of, ranked
 from agent.bench.interpolation.methods import (
     BLURRED,
     Method,
-    Network,
+    NetworkMethod,
     blurred_blends,
     classical,
     fitted,
@@ -42,7 +42,7 @@ Row = dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Movie:
+class StudiedMovie:
     """One movie.
 
     Parameters
@@ -64,7 +64,7 @@ class Movie:
     group: str = GENERATED
 
 
-class Gap(NamedTuple):
+class DroppedFrame(NamedTuple):
     """A dropped frame and its neighbours that were kept, by their numbers."""
 
     before: int
@@ -77,10 +77,10 @@ class Gap(NamedTuple):
         return (self.target - self.before) / (self.after - self.before)
 
 
-def gaps(frames: int, step: int) -> list[Gap]:
+def gaps(frames: int, step: int) -> list[DroppedFrame]:
     """Frames that are dropped where one in `step` is kept, with kept ones on both sides."""
     return [
-        Gap(before, target, before + step)
+        DroppedFrame(before, target, before + step)
         for before in range(0, frames - step, step)
         for target in range(before + 1, before + step)
     ]
@@ -91,12 +91,12 @@ def generated_movies(
     number: int,
     group: str = GENERATED,
     progress: Callable[[], None] = lambda: None,
-) -> Iterator[Movie]:
+) -> Iterator[StudiedMovie]:
     """Test movies of the generator, made where they are missing; no network has seen them."""
     for _ in simulate_movies(folder, _SETS[group], number, GENERATED_SEED):
         progress()
     for file in sorted(folder.glob("*.tif"))[:number]:
-        yield Movie(
+        yield StudiedMovie(
             f"{group} {file.stem}",
             False,
             tifffile.imread(file),
@@ -105,17 +105,17 @@ def generated_movies(
         )
 
 
-def real_movies() -> list[Movie]:
+def real_movies() -> list[StudiedMovie]:
     """The real movies; none where they are not there."""
     files = [REAL_FOLDER / f"{name}.tif" for name in REAL]
     if not all(file.exists() for file in files):
         return []
     found = [tifffile.imread(file) for file in files]
-    return [Movie(n, True, frames, frames) for n, frames in zip(REAL, found, strict=True)]
+    return [StudiedMovie(n, True, frames, frames) for n, frames in zip(REAL, found, strict=True)]
 
 
 def compared(
-    movie: Movie, networks: Mapping[str, Method], step: int, judge: Judge | None = None
+    movie: StudiedMovie, networks: Mapping[str, Method], step: int, judge: Judge | None = None
 ) -> dict[str, list[Row]]:
     """Figures of every dropped frame, by method.
 
@@ -136,7 +136,7 @@ def compared(
     judge = judge or Judge(movie.truth)
     methods = classical(judge) | dict(networks)
     for name, network in networks.items():
-        if isinstance(network, Network):
+        if isinstance(network, NetworkMethod):
             methods[fitted(name)] = network.fitted(movie.frames[::step])
     rows: dict[str, list[Row]] = {}
     blurred: list[list[Row]] = []

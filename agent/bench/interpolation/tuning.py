@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from agent.bench.interpolation.measures import Judge
-from agent.bench.interpolation.methods import Network
-from agent.bench.interpolation.study import Movie, Row, compared
+from agent.bench.interpolation.methods import NetworkMethod
+from agent.bench.interpolation.study import Row, StudiedMovie, compared
 from agent.offline.training.interpolation import recipe_of
 from models.interpolation import movie as checked_movie
 from models.interpolation import train
@@ -17,7 +17,7 @@ from models.interpolation.weights import FOLDER, read_interpolator
 BEFORE, AFTER = "before", "after"
 
 
-def tuned(folder: Path, movie: Movie, name: str, *, quick: bool) -> dict[str, Any]:
+def tuned(folder: Path, movie: StudiedMovie, name: str, *, quick: bool) -> dict[str, Any]:
     """A network before and after fine-tuning: rows of the second half's frames, and the outcome.
 
     Parameters
@@ -41,8 +41,8 @@ def tuned(folder: Path, movie: Movie, name: str, *, quick: bool) -> dict[str, An
         folder.mkdir(parents=True, exist_ok=True)
         first = checked_movie(movie.frames[:half], name=movie.name)
         train([first], out, recipe, command="stedfast bench interpolation")
-    second = Movie(movie.name, True, movie.frames[half:], movie.truth[half:])
-    models = {BEFORE: Network(name), AFTER: Network(file)}
+    second = StudiedMovie(movie.name, True, movie.frames[half:], movie.truth[half:])
+    models = {BEFORE: NetworkMethod(name), AFTER: NetworkMethod(file)}
     rows: dict[str, list[Row]] = compared(second, models, 2, Judge(movie.truth))
     training = read_interpolator(file).card["training"]
     return {

@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 
 from agent.bench import objectives
 from agent.bench.measurement import Measurement
-from agent.bench.optimizer.campaign import Course
+from agent.bench.optimizer.campaign import EngineCourse
 from agent.bench.optimizer.contest import TRIALS, Kept, Key, contest
 from agent.bench.optimizer.entrants import entrants
 from agent.bench.optimizer.families import FAMILIES, Family
@@ -67,7 +67,9 @@ def measure(*, quick: bool, seeds: int | None, keep: Path | None = None) -> Meas
     return replace(measured, checks=checks)
 
 
-def _all(jobs: list[tuple[Family, int, str]], trials: int | None) -> Iterator[tuple[Key, Course]]:
+def _all(
+    jobs: list[tuple[Family, int, str]], trials: int | None
+) -> Iterator[tuple[Key, EngineCourse]]:
     """Run all in parallel, one process for the engines of one task at a time."""
     tasks: dict[tuple[Family, int], list[str]] = {}
     for family, seed, name in jobs:
@@ -84,7 +86,7 @@ def _all(jobs: list[tuple[Family, int, str]], trials: int | None) -> Iterator[tu
 
 def _work(
     family: Family, seed: int, names: list[str], trials: int | None
-) -> list[tuple[Key, Course]]:
+) -> list[tuple[Key, EngineCourse]]:
     import torch
 
     torch.set_num_threads(1)

@@ -16,7 +16,7 @@ FRONT_AFTER = 30
 
 
 @dataclass(slots=True)
-class Course:
+class EngineCourse:
     """An engine's way through a task.
 
     Attributes
@@ -57,9 +57,9 @@ class Course:
         return self.best - (self.alike if alike else self.worth)[self.at.index(after)]
 
 
-def lead(engine: Optimizer, task: Task, trials: int, look_at: Sequence[int]) -> Course:
+def lead(engine: Optimizer, task: Task, trials: int, look_at: Sequence[int]) -> EngineCourse:
     """Let an engine work on a task; it is asked for a recommendation after `look_at` trials."""
-    course, light = Course(), 0.0
+    course, light = EngineCourse(), 0.0
     told: list[tuple[Settings, Outcome]] = []
     for number in range(1, trials + 1):
         started = time.perf_counter()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from agent.bench.optimizer.campaign import Course, lead
+from agent.bench.optimizer.campaign import EngineCourse, lead
 from agent.bench.optimizer.families import Family, make_task
 from agent.bench.optimizer.task import Task
 from agent.optimizer.protocol import Optimizer
@@ -24,7 +24,7 @@ class Kept:
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self.courses: dict[Key, Course] = {}
+        self.courses: dict[Key, EngineCourse] = {}
         if file.exists():
             for line in file.read_text(encoding="utf-8").splitlines():
                 try:
@@ -33,9 +33,9 @@ class Kept:
                     continue
                 key = (row.pop("family"), row.pop("seed"), row.pop("engine"))
                 row["front"] = [tuple(point) for point in row["front"]]
-                self.courses[key] = Course(**row)
+                self.courses[key] = EngineCourse(**row)
 
-    def add(self, key: Key, course: Course) -> None:
+    def add(self, key: Key, course: EngineCourse) -> None:
         """Keep one more."""
         self.courses[key] = course
         family, seed, engine = key
@@ -52,7 +52,7 @@ def contest(
     *,
     final: bool = True,
     trials: int = TRIALS,
-) -> Iterator[tuple[Key, Course]]:
+) -> Iterator[tuple[Key, EngineCourse]]:
     """Lead every engine that is not in `known` through one task."""
     todo = [name for name in engines if (family, seed, name) not in known]
     if not todo:

@@ -15,14 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.bench.measurement import Check, Measurement
-from agent.bench.optimizer.campaign import Course
+from agent.bench.optimizer.campaign import EngineCourse
 from agent.bench.optimizer.contest import Key
 from agent.bench.optimizer.entrants import FRONT, MISLED, OURS, REMEMBERING, WRONG, plain
 from agent.bench.optimizer.families import FAMILIES
 from agent.bench.optimizer.peers import REFERENCE
 
 Array = NDArray[np.float64]
-Of = Mapping[int, Sequence[Course]]
+Of = Mapping[int, Sequence[EngineCourse]]
 """An engine's courses by sample, one for each of its seeds."""
 _FRONT_BAR = "botorch qLogNEHVI"
 _SHOWN = (5, 10, 20, 40)
@@ -35,12 +35,12 @@ _LIMIT = 0.2
 """Largest share of the dye that one frame may bleach; chosen."""
 
 
-def judge(courses: Mapping[Key, Course], seeds: Sequence[int]) -> Measurement:
+def judge(courses: Mapping[Key, EngineCourse], seeds: Sequence[int]) -> Measurement:
     """The table and the checks."""
     _share_best(courses)
     rows, checks = [], []
     for family in FAMILIES:
-        found: dict[str, dict[int, list[Course]]] = {}
+        found: dict[str, dict[int, list[EngineCourse]]] = {}
         for (part, seed, name), course in courses.items():
             if part == family and seed in seeds:
                 found.setdefault(plain(name), {}).setdefault(seed, []).append(course)
@@ -69,7 +69,7 @@ def judge(courses: Mapping[Key, Course], seeds: Sequence[int]) -> Measurement:
     return Measurement(columns, rows, checks, raw, seeds)
 
 
-def _share_best(courses: Mapping[Key, Course]) -> None:
+def _share_best(courses: Mapping[Key, EngineCourse]) -> None:
     """What any engine found on a sample is what all are measured against."""
     best: dict[tuple[str, int], float] = {}
     for (family, seed, _), course in courses.items():
@@ -235,7 +235,7 @@ def _wrong(family: str, found: Mapping[str, Of]) -> list[Check]:
 
 
 def _front_check(family: str, ours: Of, bar: Of) -> Check:
-    def area(several: Sequence[Course]) -> float:
+    def area(several: Sequence[EngineCourse]) -> float:
         return float(np.mean([hypervolume(course.front) for course in several]))
 
     gap = np.array(
@@ -256,7 +256,7 @@ def _shares_of_light(of: Of, bar: Of, level: float) -> list[float]:
     ]
 
 
-def _light_to(course: Course, level: float) -> float:
+def _light_to(course: EngineCourse, level: float) -> float:
     """Light until the recommended settings were as good as `level`; all of it if never."""
     for n, light in zip(course.at, course.light, strict=True):
         if course.regret(n) <= level:

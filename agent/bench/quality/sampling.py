@@ -38,7 +38,7 @@ Change = Callable[[Frame, Frame, np.random.Generator], Frame]
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class ExpectedImage:
     """The image that a scan has on average (photons in each pixel of 10 nm)."""
 
     mean: NDArray[np.float64]
@@ -53,7 +53,7 @@ class Scene:
         return counts
 
 
-def draw_scene(seed: int, index: int) -> Scene:
+def draw_scene(seed: int, index: int) -> ExpectedImage:
     """A held-out sample under random settings, which mostly show something."""
     rng = Chance(seed, index)
     structure, maps = _STRUCTURES[index % len(_STRUCTURES)]
@@ -85,7 +85,7 @@ def draw_scene(seed: int, index: int) -> Scene:
         dwell_s=rng.log_uniform(4, 200) * 1e-6 * (_FINE_NM / sample.pixel_size_nm) ** 2,
         background_hz=rng.log_uniform(100, 30_000),
     )
-    return Scene(mean)
+    return ExpectedImage(mean)
 
 
 def _every_other(frame: Frame, lines: Frame) -> Frame:
@@ -119,7 +119,9 @@ CHANGES: Mapping[str, tuple[str, Change]] = MappingProxyType(
 _NAMED = ("smoothed", "phase", "interleaved")
 
 
-def by_pixel_size(scorer: Any, scenes: Sequence[Scene], seed: int) -> dict[str, dict[str, float]]:
+def by_pixel_size(
+    scorer: Any, scenes: Sequence[ExpectedImage], seed: int
+) -> dict[str, dict[str, float]]:
     """Scores at other pixel sizes against that at 20 nm; `another draw` is 20 nm again."""
     usual = [scorer.score(scene.frame(20.0, (seed, i)), 20.0) for i, scene in enumerate(scenes)]
     found = {}
@@ -132,7 +134,9 @@ def by_pixel_size(scorer: Any, scenes: Sequence[Scene], seed: int) -> dict[str, 
     return found
 
 
-def after_changes(scorer: Any, scenes: Sequence[Scene], seed: int) -> dict[str, dict[str, float]]:
+def after_changes(
+    scorer: Any, scenes: Sequence[ExpectedImage], seed: int
+) -> dict[str, dict[str, float]]:
     """Scores of changed frames against those of the frames themselves; `none`: of those, flags."""
     frames = [scene.frame(20.0, (seed, i)) for i, scene in enumerate(scenes)]
     usual = [scorer.score(frame, 20.0) for frame in frames]

@@ -24,7 +24,7 @@ from agent.bench.restoration.measures import (
     recall,
     similarity,
 )
-from agent.bench.restoration.study import DENOISING, FOREIGN, METHODS, TRAINED, Field, prepare
+from agent.bench.restoration.study import DENOISING, FOREIGN, METHODS, TRAINED, StudyField, prepare
 from agent.bench.restoration.study import fields as test_fields
 from agent.bench.restoration.study import weights as weights_of
 from models.restoration import Restorer
@@ -101,7 +101,7 @@ def _filter(model: str | Path) -> Filter:
     return lambda frame: restorer.restore(frame).image
 
 
-def _figures(run: Filter, field: Field) -> dict[str, float]:
+def _figures(run: Filter, field: StudyField) -> dict[str, float]:
     raw, clean, off_target = field["label_a"], field["clean"], field["off_target_a"]
     image = run(raw)
     return {
@@ -113,7 +113,7 @@ def _figures(run: Filter, field: Field) -> dict[str, float]:
     }
 
 
-def _best_figures(runs: Sequence[Filter], field: Field) -> dict[str, float]:
+def _best_figures(runs: Sequence[Filter], field: StudyField) -> dict[str, float]:
     """Those of the one that comes closest to the clean structure, which favours it."""
     return max((_figures(run, field) for run in runs), key=lambda figures: figures["similarity"])
 
@@ -131,7 +131,7 @@ def _foreign(folder: Path) -> dict[str, dict[str, float]]:
     return reported
 
 
-def _gained_shuffled(run: Filter, field: Field) -> float:
+def _gained_shuffled(run: Filter, field: StudyField) -> float:
     """What filtering adds to the similarity where the field's pieces are in another order."""
     frame, clean = _shuffled(field["label_a"]), _shuffled(field["clean"])
     return similarity(run(frame), clean) - similarity(frame, clean)

@@ -19,7 +19,7 @@ from scipy.ndimage import gaussian_filter
 from skimage.metrics import peak_signal_noise_ratio
 from skimage.restoration import denoise_nl_means, estimate_sigma
 
-from agent.bench.measurement import Absent, Check, Part
+from agent.bench.measurement import Absent, BenchPart, Check
 from agent.bench.quality import REAL
 from agent.bench.restoration.measures import fitted
 from agent.bench.restoration.study import TRAINED, fields, weights
@@ -33,7 +33,7 @@ _REAL_RECIPE = Recipe(method="n2n", loss="mse", epochs=12, steps_per_epoch=50, r
 Image = NDArray[Any]
 
 
-def measure(folder: Path, *, quick: bool) -> Part:
+def measure(folder: Path, *, quick: bool) -> BenchPart:
     """PSNR to the mean of simulated fields, and to the other photons of thinned real frames."""
     names = {"care": "care", "n2v": "n2v"}
     runs: dict[str, Callable[[Image], Image]] = {
@@ -54,11 +54,11 @@ def measure(folder: Path, *, quick: bool) -> Part:
     ]
     raw: dict[str, Any] = {"simulated": means}
     if not REAL.is_dir():
-        return Part("denoising", checks, raw, [Absent(_ON_REAL, "no real frames")])
+        return BenchPart("denoising", checks, raw, [Absent(_ON_REAL, "no real frames")])
     raw["real"] = real = _real(quick)
     filters = max(real["Gaussian"], real["non-local means"])
     checks.append(Check(_ON_REAL, real["n2n on thinnings"] - filters, ">=", 0.0, "dB"))
-    return Part("denoising", checks, raw)
+    return BenchPart("denoising", checks, raw)
 
 
 _ON_REAL = "real frames: n2n on thinnings − best filter"

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from agent.bench.measurement import Check, Part
+from agent.bench.measurement import BenchPart, Check
 from models.online import Online
 from models.restoration import Restorer, read_restoration
 from models.restoration.cost import cost
@@ -25,7 +25,7 @@ _GPU_ONLINE_MS = 3.0
 """The same from frame to score and filtered frame (ms)."""
 
 
-def measure(*, quick: bool) -> Part:
+def measure(*, quick: bool) -> BenchPart:
     """Alternating ratios on frames of 512 × 512 by number of threads; times on a GPU."""
     frame = _frame(_SIDE)
     before = torch.get_num_threads()
@@ -49,7 +49,7 @@ def measure(*, quick: bool) -> Part:
             Check("GPU, relative error of bfloat16", on_gpu["relative_error"], "<=", 0.01),
             Check("GPU, frame to score and frame", on_gpu["online_ms"], "<=", _GPU_ONLINE_MS, "ms"),
         ]
-    return Part("speed", checks, raw)
+    return BenchPart("speed", checks, raw)
 
 
 def _frame(side: int) -> NDArray[np.uint16]:

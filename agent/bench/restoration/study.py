@@ -58,7 +58,7 @@ DENOISING = ("care", "n2v")
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
+class StudyField:
     """One test field: a frame of each channel by its name."""
 
     name: str
@@ -95,11 +95,11 @@ def weights(folder: Path, structure: str, name: str) -> Path:
     return folder / "weights" / f"{structure}-{plain}.safetensors"
 
 
-def fields(folder: Path, structure: str) -> Iterator[Field]:
+def fields(folder: Path, structure: str) -> Iterator[StudyField]:
     """The test fields of a structure."""
     place = folder / structure / "test"
     for file in sorted((place / CHANNELS[0]).glob("*.tif")):
-        yield Field(
+        yield StudyField(
             file.stem,
             {channel: tifffile.imread(place / channel / file.name) for channel in CHANNELS},
         )

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.bench.measurement import Check, Part
+from agent.bench.measurement import BenchPart, Check
 from agent.bench.restoration.measures import covered, error_where_unsure, fitted
 from agent.bench.restoration.study import TRAINED, fields, weights
 from models.restoration import Restorer
 
 
-def measure(folder: Path) -> Part:
+def measure(folder: Path) -> BenchPart:
     """Intervals around a measured frame, and where the filtered one really errs.
 
     An interval is for the other label as it would be measured, noise and all; with care, for its
@@ -45,7 +45,7 @@ def measure(folder: Path) -> Part:
             Check(f"{name}: 90% intervals cover at most", found["covered"], "<=", 0.95),
             Check(f"{name}: squared error in the least sure tenth", found["unsure"], ">=", 0.3),
         ]
-    return Part("uncertainty", checks, raw)
+    return BenchPart("uncertainty", checks, raw)
 
 
 def _figures(

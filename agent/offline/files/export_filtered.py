@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from agent.config.reading import UserError
 from agent.offline.files.run_notes import notes_on
-from agent.offline.files.run_series import Series, series_of
+from agent.offline.files.run_series import FieldSeries, series_of
 from agent.offline.files.run_tiff import ExportedRun, Image, Page
 from agent.offline.files.tiffs import NAMESPACE
 from agent.record.filtered import PAIR, By
@@ -51,7 +51,7 @@ def images(run: ExportedRun) -> list[Image]:
     ]
 
 
-def _image(series: Series, run: ExportedRun, store: FilteredFrames) -> Image:
+def _image(series: FieldSeries, run: ExportedRun, store: FilteredFrames) -> Image:
     points, channels, planes = series.shape
     unsure = [one.filtered["uncertainty"] for one in series.taken if one.filtered is not None]
     asked = run.config.filter
@@ -81,7 +81,7 @@ def _image(series: Series, run: ExportedRun, store: FilteredFrames) -> Image:
     )
 
 
-def _pages(series: Series, store: FilteredFrames) -> Iterator[Page]:
+def _pages(series: FieldSeries, store: FilteredFrames) -> Iterator[Page]:
     """Of each channel of a time point the filtered planes, then their deviations."""
     frames = [*zip(series.indices, series.taken, strict=True)]
     for begin in range(0, len(frames), series.planes):

@@ -29,7 +29,7 @@ _LOW, _HIGH = 2.0, 99.8
 
 
 @dataclass(frozen=True, slots=True)
-class Filtered:
+class FilteredFile:
     """Result of filtering a file.
 
     Parameters
@@ -83,7 +83,7 @@ def filter_file(
     as_float: bool = False,
     trust: bool = False,
     progress: Callable[[int, int], None] = lambda done, frames: None,
-) -> Filtered:
+) -> FilteredFile:
     """Filter every frame of a file by itself, one in memory at a time.
 
     A file of integers stays one, of the same type: values are rounded, and clipped to what the type
@@ -172,7 +172,7 @@ def filter_file(
                 partial.keep()
         except OSError as error:
             raise UserError(f"{out}: cannot be written: {error}") from None
-    return Filtered(
+    return FilteredFile(
         len(frames),
         tuple(work.uncertainty),
         work.device,

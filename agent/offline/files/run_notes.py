@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 
 from agent.config import RunConfig
-from agent.offline.files.run_series import Series
+from agent.offline.files.run_series import FieldSeries
 from agent.record.device_state import State
 from agent.record.layout import channel_of
 from agent.record.recording import Taken
@@ -17,7 +17,7 @@ _STATE = "stedfast/state"
 
 
 def notes_on(
-    series: Series, config: RunConfig, known: Mapping[int, State]
+    series: FieldSeries, config: RunConfig, known: Mapping[int, State]
 ) -> dict[str, dict[str, str]]:
     """Settings, and what the core knew of its devices, if that was recorded; by namespace."""
     made = {_SETTINGS: _settings(series, config)}
@@ -26,7 +26,7 @@ def notes_on(
     return made
 
 
-def _state(series: Series, known: Mapping[int, State]) -> dict[str, str]:
+def _state(series: FieldSeries, known: Mapping[int, State]) -> dict[str, str]:
     """Properties of all devices, and the time points from which on they changed."""
     each = series.shape[1] * series.shape[2]
     parts: dict[str, list[str]] = defaultdict(list)
@@ -46,7 +46,7 @@ def _state(series: Series, known: Mapping[int, State]) -> dict[str, str]:
     return {key: "; ".join(values) for key, values in parts.items()}
 
 
-def _settings(series: Series, config: RunConfig) -> dict[str, str]:
+def _settings(series: FieldSeries, config: RunConfig) -> dict[str, str]:
     """The settings of a series in words, of each channel, and by time point where they change."""
     if len(series.channels) == 1:
         return {"mode": series.channels[0], **_settings_of(series.taken, config)}

@@ -13,7 +13,7 @@ from agent.record.recording import Taken, even_s, field_from_dict
 
 
 @dataclass(slots=True)
-class Series:
+class FieldSeries:
     """Frames of a field, of one size, in the order of their time points, channels and planes."""
 
     field: int | None
@@ -53,7 +53,7 @@ class Series:
         return len(self.indices) // each, len(self.channels), self.planes
 
 
-def series_of(taken_by: Mapping[int, Taken], layout: Layout, channels: int) -> list[Series]:
+def series_of(taken_by: Mapping[int, Taken], layout: Layout, channels: int) -> list[FieldSeries]:
     """Series of some frames of a run.
 
     Frames of a time point that was left halfway are series of their own.
@@ -73,7 +73,7 @@ def series_of(taken_by: Mapping[int, Taken], layout: Layout, channels: int) -> l
         place = stored(index, taken.shot)
         if len(place.at) > 1 and each > 1:
             frames[place.image, place.at[0]][place.at] = index
-    found: dict[tuple[Any, ...], Series] = {}
+    found: dict[tuple[Any, ...], FieldSeries] = {}
     whole = set()
     # Of two names of images the longer one has the larger number.
     for image, number in sorted(frames, key=lambda key: (len(key[0]), key)):
@@ -92,13 +92,13 @@ def series_of(taken_by: Mapping[int, Taken], layout: Layout, channels: int) -> l
             for index, taken in frames_of_it:
                 if key not in found:
                     planes, step_um = len(layout.planes), layout.step_um
-                    found[key] = Series(field, names, planes, step_um, note)
+                    found[key] = FieldSeries(field, names, planes, step_um, note)
                 found[key].add(index, taken)
     for index, taken in sorted(taken_by.items()):
         if index not in whole:
             channel, point = channel_of(taken.shot), taken.shot.get("point")
             note = f"time point {point}" if each > 1 and point is not None else _note(taken)
-            new = Series(_field(taken), (channel,), note=note)
+            new = FieldSeries(_field(taken), (channel,), note=note)
             found.setdefault((_field(taken), channel, note, _size(taken)), new).add(index, taken)
     return list(found.values())
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.signal import fftconvolve
 
 from agent.offline.simulate.label_population import (
-    Label,
+    SimulatedLabel,
 )
 from agent.offline.simulate.off_target import PIXEL_NM, diffuse, smooth_field, spots
 from agent.offline.simulate.population import Chance
@@ -24,7 +24,7 @@ _MOST_DEPLETION_W = 0.4
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class MeasuredLabel:
     """A label in one field.
 
     Parameters
@@ -63,7 +63,7 @@ def _depletion(optics: Optics, fwhm_nm: float) -> float:
     return high
 
 
-def _dyes(bound: NDArray[np.int64], label: Label, rng: Chance) -> Map:
+def _dyes(bound: NDArray[np.int64], label: SimulatedLabel, rng: Chance) -> Map:
     """Dye molecules on the bound sites: each site carries some, or by chance none."""
     return rng.poisson(bound * label.dyes_per_site).astype(np.float64)
 
@@ -75,14 +75,14 @@ class Bound:
     structure: Map
     off_target: Map
     clean: Map
-    measured: Measured
+    measured: MeasuredLabel
 
     def without_structure(self) -> Bound:
         """The same field where the structure is not."""
         return replace(self, structure=0 * self.structure, clean=0 * self.clean)
 
 
-def bind(label: Label, optics: Optics, density: Map, rng: Chance) -> Bound:
+def bind(label: SimulatedLabel, optics: Optics, density: Map, rng: Chance) -> Bound:
     """Bind one label to the structure and beside it, and look at it through the microscope."""
     depletion_w = _depletion(optics, label.resolution_nm)
     # Counts that one molecule gives in a full exposure at 1 µW, by its offset from the beam.
@@ -107,7 +107,7 @@ def bind(label: Label, optics: Optics, density: Map, rng: Chance) -> Bound:
     besides, number = bind_elsewhere(label, density, structure, bright, seen, rng)
     off_target = seen(besides)
     excitation_uw = label.brightness / bright
-    measured = Measured(
+    measured = MeasuredLabel(
         excitation_uw=excitation_uw,
         depletion_mw=depletion_w * 1e3,
         psf_fwhm_nm=optics.psf_fwhm_nm(_ONE_UW, depletion_w),
@@ -120,7 +120,7 @@ def bind(label: Label, optics: Optics, density: Map, rng: Chance) -> Bound:
 
 
 def bind_elsewhere(
-    label: Label,
+    label: SimulatedLabel,
     density: Map,
     structure: Map,
     bright: float,

@@ -20,8 +20,8 @@ from agent.offline.simulate.label_population import (
     LABEL_SETS,
     REAL_SHARE,
     SOURCES,
-    Label,
     LabelSet,
+    SimulatedLabel,
     Source,
     draw_label,
     draw_resolution,
@@ -167,7 +167,7 @@ def _drawn(kind: Structure, rng: Chance) -> NDArray[np.float64]:
     return scaled
 
 
-def _mean(label: Label, mean: Map) -> Map:
+def _mean(label: SimulatedLabel, mean: Map) -> Map:
     """What exposures of `mean` counts scatter about, with background and the camera's offset."""
     offset = label.offset if label.read_sd > 0 else 0.0
     expected: Map = mean + label.background_share * label.brightness + offset
@@ -175,7 +175,7 @@ def _mean(label: Label, mean: Map) -> Map:
 
 
 def _expose(
-    label: Label, optics: Optics, mean: Map, rng: Chance, light: float = 1.0
+    label: SimulatedLabel, optics: Optics, mean: Map, rng: Chance, light: float = 1.0
 ) -> NDArray[np.uint16]:
     """One exposure with a share of the light: `mean` counts without background, and noise."""
     dwell_s = label.dwell_us * 1e-6

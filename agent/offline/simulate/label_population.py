@@ -76,7 +76,7 @@ RANGES: MappingProxyType[str, MappingProxyType[LabelSet, _Intervals]] = MappingP
 """Intervals of parameters, even on a logarithmic scale within them.
 
 `resolution_nm` is the field's: full width of the effective PSF that both labels' depletion is set
-for, to within a few percent. The others are each label's own (`Label`).
+for, to within a few percent. The others are each label's own (`SimulatedLabel`).
 """
 
 _OFF_TARGET_SHARE = (0.05, 0.6)
@@ -100,7 +100,7 @@ _OFFSET, _READ_SD = (10.0, 60.0), (0.2, 0.6)
 
 
 @dataclass(frozen=True, slots=True)
-class Label:
+class SimulatedLabel:
     """One label of a structure: what binds where, how bright it is, and what it binds besides.
 
     Parameters
@@ -175,7 +175,7 @@ def draw_resolution(rng: Chance, name: LabelSet) -> float:
     return rng.log_uniform(*_interval(rng, RANGES["resolution_nm"][name]))
 
 
-def draw_label(rng: Chance, name: LabelSet, resolution_nm: float) -> tuple[Label, Dye]:
+def draw_label(rng: Chance, name: LabelSet, resolution_nm: float) -> tuple[SimulatedLabel, Dye]:
     """A random label of one set's population for a field of this resolution, and its dye."""
 
     def draw(parameter: str) -> float:
@@ -186,7 +186,7 @@ def draw_label(rng: Chance, name: LabelSet, resolution_nm: float) -> tuple[Label
     kind = rng.random()
     spots = _interval(rng, RANGES["spot_nm"][name])
     low, high = sorted(rng.log_uniform(*spots) for _ in range(2))
-    label = Label(
+    label = SimulatedLabel(
         dye=dye.name,
         sigma_ste_m2=dye.sigma_ste,
         dwell_us=rng.log_uniform(*_DWELL_US),

@@ -29,9 +29,9 @@ import tifffile
 
 from agent.config.reading import UserError
 from agent.offline.simulate.data_set import simulate_set
-from agent.offline.simulate.label_binding import Measured
+from agent.offline.simulate.label_binding import MeasuredLabel
 from agent.offline.simulate.label_fields import LabelledField, draw_field
-from agent.offline.simulate.label_population import LABEL_SETS, SOURCES, Label, LabelSet
+from agent.offline.simulate.label_population import LABEL_SETS, SOURCES, LabelSet, SimulatedLabel
 from agent.offline.simulate.off_target import PIXEL_NM
 from devices.refusals import unknown
 from devices.sources import Structure
@@ -50,7 +50,7 @@ CHANNELS = (
 COLUMNS = [field.name for field in fields(LabelledField)] + [
     f"{label}_{field.name}"
     for label in "ab"
-    for part in (Label, Measured)
+    for part in (SimulatedLabel, MeasuredLabel)
     for field in fields(part)
 ]
 

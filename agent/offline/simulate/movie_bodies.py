@@ -9,10 +9,10 @@ import numpy as np
 from agent.offline.simulate.movie_facts import (
     FASTEST_PX,
     SLOWEST_PX,
+    DrawnWindow,
     Facts,
     Kind,
     Map,
-    Window,
     flow_of_layer,
     own_motion,
     scattered,
@@ -24,7 +24,7 @@ from agent.offline.simulate.off_target import smooth_field
 from agent.offline.simulate.population import Chance
 
 
-def draw_nuclei(rng: Chance, window: Window) -> tuple[Layer, Facts]:
+def draw_nuclei(rng: Chance, window: DrawnWindow) -> tuple[Layer, Facts]:
     """Nuclei, some of which divide."""
     radius = rng.log_uniform(5, 28)
     crowd = rng.log_uniform(0.08, 0.5) * (window.size_px / radius) ** 2 / np.pi
@@ -38,7 +38,7 @@ def draw_nuclei(rng: Chance, window: Window) -> tuple[Layer, Facts]:
     )
 
 
-def draw_cells(rng: Chance, window: Window) -> tuple[Layer, Facts]:
+def draw_cells(rng: Chance, window: DrawnWindow) -> tuple[Layer, Facts]:
     """Cells that migrate."""
     radius = rng.log_uniform(18, 60)
     most = int(np.clip(1.2 * (window.size_px / radius) ** 2 / np.pi, 1, 12))
@@ -46,7 +46,7 @@ def draw_cells(rng: Chance, window: Window) -> tuple[Layer, Facts]:
 
 
 def _bodies(
-    rng: Chance, kind: Kind, radius: float, objects: int, window: Window, dividing: float
+    rng: Chance, kind: Kind, radius: float, objects: int, window: DrawnWindow, dividing: float
 ) -> tuple[Layer, Facts]:
     """Nuclei, or cells that show their outline."""
     flow, facts = flow_of_layer(rng, kind, window, fastest=4.0)
@@ -99,7 +99,7 @@ def _bodies(
     )
 
 
-def _apart(rng: Chance, objects: int, distance: float, window: Window, speed: float) -> Map:
+def _apart(rng: Chance, objects: int, distance: float, window: DrawnWindow, speed: float) -> Map:
     """Places like `_scattered`, at least so far from each other; fewer where there is no room."""
     kept: list[Map] = []
     for place in scattered(rng, 4 * objects, window, speed):

@@ -80,7 +80,7 @@ class Facts:
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class DrawnWindow:
     """What a layer is drawn for.
 
     Parameters
@@ -109,7 +109,7 @@ class Window:
 
 
 def flow_of_layer(
-    rng: Chance, kind: Kind, window: Window, fastest: float = FASTEST_PX
+    rng: Chance, kind: Kind, window: DrawnWindow, fastest: float = FASTEST_PX
 ) -> tuple[Flow, Facts]:
     """A flow for a layer of some kind, and the properties known so far."""
     if rng.happens(_STILL):
@@ -122,13 +122,13 @@ def flow_of_layer(
     return flow, Facts(kind, flow_px=speed, strain=strain, drifting=drifting)
 
 
-def scattered(rng: Chance, objects: int, window: Window, speed: float) -> Map:
+def scattered(rng: Chance, objects: int, window: DrawnWindow, speed: float) -> Map:
     """Places (objects × 2, px) in the window and around it."""
     reach = window.reach_px(speed)
     return rng.uniform(-reach, window.size_px + reach, (objects, 2))
 
 
-def own_motion(rng: Chance, objects: int, window: Window, speed: float) -> Map:
+def own_motion(rng: Chance, objects: int, window: DrawnWindow, speed: float) -> Map:
     """Own velocities (steps × objects × 2): transport, wandering about, or leaps."""
     if window.leaps_px is not None and rng.happens(_LEAPING):
         return leaps(rng, objects, window.frames, speed)

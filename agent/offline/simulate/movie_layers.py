@@ -70,7 +70,7 @@ class Sheet:
 
 
 @dataclass(frozen=True, slots=True)
-class Network:
+class NetworkLayer:
     """Lines between moving centres: membranes of cells in a layer, or a tubular network.
 
     Each pixel belongs to the centre that is nearest; the lines are where two are equally near.

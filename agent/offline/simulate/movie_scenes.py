@@ -17,7 +17,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from agent.offline.simulate.movie_bodies import draw_cells, draw_nuclei
-from agent.offline.simulate.movie_facts import SLOWEST_PX, Facts, Kind, Map, Window
+from agent.offline.simulate.movie_facts import SLOWEST_PX, DrawnWindow, Facts, Kind, Map
 from agent.offline.simulate.movie_layers import Layer
 from agent.offline.simulate.movie_sheets import draw_haze, draw_network, draw_sheet
 from agent.offline.simulate.movie_spots import draw_chromosomes, draw_vesicles
@@ -97,7 +97,7 @@ class Scene:
         return front + rest * (1 - self.covers * (1 - np.exp(-3 * front)))
 
 
-def draw_scene(rng: Chance, name: MovieSet, index: int, window: Window) -> Scene:
+def draw_scene(rng: Chance, name: MovieSet, index: int, window: DrawnWindow) -> Scene:
     """A random scene.
 
     Parameters
@@ -127,20 +127,22 @@ def draw_scene(rng: Chance, name: MovieSet, index: int, window: Window) -> Scene
     return Scene(tuple(layers), tuple(strengths), covers, first_facts, second_facts, haze)
 
 
-def _unit(layer: Layer, window: Window) -> float:
+def _unit(layer: Layer, window: DrawnWindow) -> float:
     """What brings the brightest of a layer to 1."""
     top = float(gaussian_filter(layer.at(window.middle), 1.0).max())
     return 1 / top if top > 0 else 0.0
 
 
-def _draw_layer(rng: Chance, kind: Kind, name: MovieSet, window: Window) -> tuple[Layer, Facts]:
+def _draw_layer(
+    rng: Chance, kind: Kind, name: MovieSet, window: DrawnWindow
+) -> tuple[Layer, Facts]:
     draw = _OBJECTS.get(kind)
     if draw is not None:
         return draw(rng, window)
     return draw_sheet(rng, kind, MAPS[name].get(kind), window)
 
 
-_OBJECTS: MappingProxyType[Kind, Callable[[Chance, Window], tuple[Layer, Facts]]] = (
+_OBJECTS: MappingProxyType[Kind, Callable[[Chance, DrawnWindow], tuple[Layer, Facts]]] = (
     MappingProxyType(
         {
             "vesicles": draw_vesicles,

@@ -8,12 +8,12 @@ from typing import get_args
 import numpy as np
 
 from agent.offline.simulate.movie_facts import (
+    DrawnWindow,
     Facts,
     Kind,
-    Window,
     flow_of_layer,
 )
-from agent.offline.simulate.movie_layers import Layer, Network, Sheet
+from agent.offline.simulate.movie_layers import Layer, NetworkLayer, Sheet
 from agent.offline.simulate.movie_objects import smooth_step
 from agent.offline.simulate.movie_tracks import follow, jitter
 from agent.offline.simulate.off_target import smooth_field
@@ -23,7 +23,7 @@ from devices.virtual.sample import canvas
 
 
 def draw_sheet(
-    rng: Chance, kind: Kind, maps: tuple[int, ...] | None, window: Window
+    rng: Chance, kind: Kind, maps: tuple[int, ...] | None, window: DrawnWindow
 ) -> tuple[Layer, Facts]:
     """A structure of the virtual microscope, or one of pySTED's maps of it, that a flow carries."""
     structure: Structure = next(known for known in get_args(Structure) if known == kind)
@@ -37,7 +37,7 @@ def draw_sheet(
     return layer, replace(facts, maps=shown, size_px=scale)
 
 
-def draw_haze(rng: Chance, window: Window) -> Layer:
+def draw_haze(rng: Chance, window: DrawnWindow) -> Layer:
     """The light out of focus: smooth, in a part of the field, and slow."""
     flow, facts = flow_of_layer(rng, "patches", window, fastest=2.0)
     side = int(window.size_px + 2 * (facts.flow_px * window.middle + 4))
@@ -47,7 +47,7 @@ def draw_haze(rng: Chance, window: Window) -> Layer:
     return Sheet(smooth_step(region / 1.5) * rough, flow, window.size_px, reference=window.middle)
 
 
-def draw_network(rng: Chance, window: Window) -> tuple[Layer, Facts]:
+def draw_network(rng: Chance, window: DrawnWindow) -> tuple[Layer, Facts]:
     """Lines between places that wander."""
     flow, facts = flow_of_layer(rng, "network", window, fastest=5.0)
     pitch = rng.log_uniform(13, 50)
@@ -60,7 +60,7 @@ def draw_network(rng: Chance, window: Window) -> tuple[Layer, Facts]:
     own = jitter(rng, len(places), window.frames, own_px)
     side = int(window.size_px + 2 * (facts.flow_px * window.middle + 4))
     uneven = np.exp(rng.uniform(0.1, 0.8) * smooth_field(side, rng.log_uniform(2, 15), rng))
-    layer = Network(
+    layer = NetworkLayer(
         centres=follow(places, own, flow),
         pitch_px=pitch,
         width_px=rng.log_uniform(0.7, 2.5),

@@ -9,9 +9,9 @@ import numpy as np
 from agent.offline.simulate.movie_facts import (
     FASTEST_PX,
     SLOWEST_PX,
+    DrawnWindow,
     Facts,
     Map,
-    Window,
     flow_of_layer,
     own_motion,
     scattered,
@@ -25,7 +25,7 @@ _FLEETING = 0.4
 """Share of the vesicle layers in which some appear or disappear; chosen."""
 
 
-def draw_vesicles(rng: Chance, window: Window) -> tuple[Layer, Facts]:
+def draw_vesicles(rng: Chance, window: DrawnWindow) -> tuple[Layer, Facts]:
     """Vesicles, anywhere or around an organelle or two."""
     flow, facts = flow_of_layer(rng, "vesicles", window, fastest=3.0)
     own_px = rng.log_uniform(SLOWEST_PX, FASTEST_PX)
@@ -56,7 +56,7 @@ def draw_vesicles(rng: Chance, window: Window) -> tuple[Layer, Facts]:
     return layer, replace(facts, own_px=own_px, objects=objects, size_px=size, fleeting=fleeting)
 
 
-def _lives(rng: Chance, objects: int, fleeting: float, window: Window) -> tuple[Map, Map]:
+def _lives(rng: Chance, objects: int, fleeting: float, window: DrawnWindow) -> tuple[Map, Map]:
     """When objects come and go (frames), most of them before and after the movie."""
     born, gone = np.full(objects, -np.inf), np.full(objects, np.inf)
     for times in (born, gone):
@@ -66,7 +66,7 @@ def _lives(rng: Chance, objects: int, fleeting: float, window: Window) -> tuple[
     return born, np.maximum(gone, born + rng.uniform(1, 4, objects))
 
 
-def draw_chromosomes(rng: Chance, window: Window) -> tuple[Layer, Facts]:
+def draw_chromosomes(rng: Chance, window: DrawnWindow) -> tuple[Layer, Facts]:
     """Grains in a plate, whose halves are drawn apart."""
     flow, facts = flow_of_layer(rng, "chromosomes", window, fastest=3.0)
     pairs, own_px = int(rng.integers(10, 46)), rng.log_uniform(0.8, 6)

@@ -16,7 +16,7 @@ from scipy.ndimage import gaussian_filter, shift
 from threadpoolctl import threadpool_limits
 
 from agent.offline.simulate.movie_course import Course, draw_course, even
-from agent.offline.simulate.movie_facts import Facts, Window
+from agent.offline.simulate.movie_facts import DrawnWindow, Facts
 from agent.offline.simulate.movie_layers import GRAIN_PX
 from agent.offline.simulate.movie_scenes import (
     LEAPS_PX,
@@ -86,7 +86,7 @@ class Exposure:
 
 
 @dataclass(frozen=True, slots=True)
-class Movie:
+class MovieRow:
     """One row of the table; those of the exposure and of the two layers follow.
 
     Parameters
@@ -117,7 +117,7 @@ class Movie:
     trembling_px: float
 
 
-COLUMNS = [field.name for part in (Movie, Exposure) for field in fields(part)] + [
+COLUMNS = [field.name for part in (MovieRow, Exposure) for field in fields(part)] + [
     f"{layer}_{field.name}" for layer in ("first", "second") for field in fields(Facts)
 ]
 
@@ -142,7 +142,7 @@ def draw_movie(
     """
     rng = Chance(MOVIE_SETS.index(name), seed, index)
     leaps_px = LEAPS_PX.get(name)
-    window = Window(size_px + 2 * _BORDER_PX, frames, leaps_px)
+    window = DrawnWindow(size_px + 2 * _BORDER_PX, frames, leaps_px)
     while True:
         exposure = _draw_exposure(rng)
         course = draw_course(rng, frames) if leaps_px else even(frames)
@@ -245,7 +245,7 @@ def _row(
 ) -> dict[str, Any]:
     learned = name in ("training", "uneven")
     validation = learned and index % VALIDATION_EVERY == VALIDATION_EVERY - 1
-    movie = Movie(
+    movie = MovieRow(
         name=f"{index:05d}",
         split="validation" if validation else "training" if learned else "test",
         set=name,

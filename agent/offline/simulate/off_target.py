@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
-from agent.offline.simulate.label_population import Label
+from agent.offline.simulate.label_population import SimulatedLabel
 from agent.offline.simulate.population import Chance
 
 Map = NDArray[np.float64]
@@ -53,7 +53,7 @@ def smooth_field(size_px: int, sigma_px: float, rng: Chance) -> Map:
     return unit
 
 
-def diffuse(label: Label, size_px: int, rng: Chance) -> Map:
+def diffuse(label: SimulatedLabel, size_px: int, rng: Chance) -> Map:
     """Density of the diffuse off-target signal, in [0, about 1], over a square of `size_px`."""
     length = label.diffuse_um * 1e3 / PIXEL_NM
     rough = np.exp(0.25 * smooth_field(size_px, length / 4, rng) - 0.25**2 / 2)
@@ -78,7 +78,7 @@ def _halo(size_px: int, length: float, rng: Chance) -> Map:
     return fading
 
 
-def spots(label: Label, structure: Map, energy: float, rng: Chance) -> tuple[Map, int]:
+def spots(label: SimulatedLabel, structure: Map, energy: float, rng: Chance) -> tuple[Map, int]:
     """Density of punctate off-target signal beside the structure, and how many spots it has.
 
     Parameters

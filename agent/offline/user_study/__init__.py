@@ -13,20 +13,27 @@ except that the last includes 1) and over all bins, then averaged over the teste
 standard deviation).
 """
 
-from agent.offline.user_study.answers import Answer, read_answers
+from agent.offline.user_study.answers import AnswerRow, read_answers
 from agent.offline.user_study.evaluation import Study, as_json, evaluate
 from agent.offline.user_study.printing import print_study
 from agent.offline.user_study.random_system import RATER_SD, Simulation, simulate_random, tolerance
-from agent.offline.user_study.tables import Figure, Row, System, confusion, domination, tabulate
+from agent.offline.user_study.tables import (
+    Figure,
+    System,
+    TargetBin,
+    confusion,
+    domination,
+    tabulate,
+)
 
 __all__ = [
     "RATER_SD",
-    "Answer",
+    "AnswerRow",
     "Figure",
-    "Row",
     "Simulation",
     "Study",
     "System",
+    "TargetBin",
     "as_json",
     "confusion",
     "domination",

@@ -36,7 +36,7 @@ _ACCEPTED = f"accepted: a CSV with a header and at least the columns {', '.join(
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class AnswerRow:
     """One tester's answer for one image and system: a row of the results."""
 
     tester: str
@@ -47,7 +47,7 @@ class Answer:
     choice: str
 
 
-def read_answers(file: Path) -> list[Answer]:
+def read_answers(file: Path) -> list[AnswerRow]:
     """Answers of a study, in the order of the file.
 
     Raises
@@ -105,7 +105,7 @@ def _lines(file: Path) -> list[tuple[int, list[str]]]:
         raise UserError(f"{file}: not a readable CSV ({error}); {_ACCEPTED}") from None
 
 
-def _answer(where: str, header: Sequence[str], fields: Sequence[str]) -> Answer:
+def _answer(where: str, header: Sequence[str], fields: Sequence[str]) -> AnswerRow:
     if any(fields[len(header) :]):
         # Most often a decimal comma, which would shift every value after it.
         raise UserError(
@@ -119,7 +119,7 @@ def _answer(where: str, header: Sequence[str], fields: Sequence[str]) -> Answer:
     choice = row.get("choice", "").lower()
     if choice not in CHOICES:
         raise UserError(f"{where}: choice: {refused(row.get('choice', ''), CHOICES)}")
-    return Answer(
+    return AnswerRow(
         tester=row["tester"],
         image=row["image"],
         system=row.get("system", "").lower() or NETWORK,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from agent.offline.user_study.answers import RANDOM, Answer
+from agent.offline.user_study.answers import RANDOM, AnswerRow
 from agent.offline.user_study.random_system import DRAWS, Simulation, simulate_random, tolerance
 from agent.offline.user_study.tables import System, tabulate
 
@@ -19,7 +19,7 @@ class Study:
     simulation: Simulation | None
 
 
-def evaluate(answers: Sequence[Answer], seed: int) -> Study:
+def evaluate(answers: Sequence[AnswerRow], seed: int) -> Study:
     """Tables of every system of a study, with a simulated random one if it has none.
 
     Parameters
@@ -29,7 +29,7 @@ def evaluate(answers: Sequence[Answer], seed: int) -> Study:
     seed
         Of the simulated random system, not used where there is a real one.
     """
-    by_system: dict[str, list[Answer]] = {}
+    by_system: dict[str, list[AnswerRow]] = {}
     for answer in answers:
         by_system.setdefault(answer.system, []).append(answer)
     names = sorted(by_system, key=lambda name: name == RANDOM)
@@ -41,7 +41,7 @@ def evaluate(answers: Sequence[Answer], seed: int) -> Study:
     return Study((*systems, simulated), Simulation(within, agreement, DRAWS, seed))
 
 
-def _system(name: str, answers: Sequence[Answer]) -> System:
+def _system(name: str, answers: Sequence[AnswerRow]) -> System:
     return System(
         name,
         simulated=False,

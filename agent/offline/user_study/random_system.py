@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agent.offline.user_study.answers import RANDOM, Answer
-from agent.offline.user_study.tables import Figure, Row, System, figure_of, tabulate
+from agent.offline.user_study.answers import RANDOM, AnswerRow
+from agent.offline.user_study.tables import Figure, System, TargetBin, figure_of, tabulate
 
 DRAWS = 200
 RATER_SD = 0.08
@@ -47,7 +47,7 @@ class Simulation:
     seed: int
 
 
-def tolerance(answers: Iterable[Answer]) -> tuple[float, float | None]:
+def tolerance(answers: Iterable[AnswerRow]) -> tuple[float, float | None]:
     """The difference between target and prediction up to which testers call them equivalent.
 
     Of `RATER_SD` and all larger differences that a tester called equivalent, the one for which
@@ -76,7 +76,7 @@ def _apart(target: float, prediction: float) -> float:
 
 
 def simulate_random(
-    answers: Sequence[Answer], within: float, seed: int, draws: int = DRAWS
+    answers: Sequence[AnswerRow], within: float, seed: int, draws: int = DRAWS
 ) -> System:
     """The random system that a study did not have, see the module's docstring.
 
@@ -100,7 +100,7 @@ def simulate_random(
     )
     tables = [
         tabulate(
-            Answer(
+            AnswerRow(
                 tester,
                 image,
                 RANDOM,
@@ -119,7 +119,7 @@ def simulate_random(
         answers=len(seen),
         discarded=0,
         rows=tuple(
-            Row(
+            TargetBin(
                 rows[0].low,
                 rows[0].high,
                 _mean([row.confusion for row in rows]),

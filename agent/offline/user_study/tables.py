@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
-from agent.offline.user_study.answers import Answer
+from agent.offline.user_study.answers import AnswerRow
 
 _BINS = ((0.0, 0.2), (0.2, 0.4), (0.4, 0.6), (0.6, 0.8), (0.8, 1.0))
 ALL = (0.0, 1.0)
@@ -24,7 +24,7 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TargetBin:
     """Both figures for targets in [low, high); in the last row, [0, 1], over all of them."""
 
     low: float
@@ -42,7 +42,7 @@ class System:
     testers: int
     answers: int
     discarded: int
-    rows: tuple[Row, ...]
+    rows: tuple[TargetBin, ...]
 
 
 def confusion(target: int, prediction: int, equivalent: int) -> float | None:
@@ -57,7 +57,7 @@ def domination(target: int, prediction: int) -> float | None:
     return prediction / picked if picked else None
 
 
-def tabulate(answers: Iterable[Answer]) -> tuple[Row, ...]:
+def tabulate(answers: Iterable[AnswerRow]) -> tuple[TargetBin, ...]:
     """Both figures in each bin of the target, and in the last row over all of them."""
     places = (*_BINS, ALL)
     counts: list[defaultdict[str, Counter[str]]] = [defaultdict(Counter) for _ in places]
@@ -65,7 +65,7 @@ def tabulate(answers: Iterable[Answer]) -> tuple[Row, ...]:
         for place in (_bin(answer.target), -1):
             counts[place][answer.tester][answer.choice] += 1
     return tuple(
-        Row(
+        TargetBin(
             low,
             high,
             figure_of(

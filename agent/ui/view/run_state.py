@@ -24,7 +24,7 @@ from agent.record.recording import FILTER, as_received
 from agent.record.trials import best_trial, kind_of
 from agent.record.verdict import Verdict
 from agent.steering.search_state import SearchState
-from agent.ui.view.thinned_curve import RECENT, Series
+from agent.ui.view.thinned_curve import RECENT, ThinnedCurve
 from agent.ui.view.timelapse_state import MEASURED, TimelapseState
 
 _PACE = 30
@@ -154,8 +154,8 @@ class RunState:
     spans: dict[str, Any] = field(default_factory=dict)
     filtering: str | None = None
     log: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=_LINES))
-    scores: Series = field(default_factory=Series)
-    light: Series = field(default_factory=Series)
+    scores: ThinnedCurve = field(default_factory=ThinnedCurve)
+    light: ThinnedCurve = field(default_factory=ThinnedCurve)
     lapsed: TimelapseState | None = None
     standing: SearchState | None = None
     planned_frames: PlannedFrames | None = None

@@ -9,7 +9,7 @@ RECENT = 2000
 _POINTS = 800
 
 
-class Series:
+class ThinnedCurve:
     """A curve that keeps to a number of points by leaving out every second one when it is full."""
 
     def __init__(self) -> None:

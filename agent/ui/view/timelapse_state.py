@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.config.plans import TimelapseConfig
-from agent.ui.view.thinned_curve import RECENT, Series
+from agent.ui.view.thinned_curve import RECENT, ThinnedCurve
 
 MEASURED, AUDITED = "measured", "audited"
 RECONSTRUCTED, MISSING = "reconstructed", "missing"
@@ -59,7 +59,7 @@ class TimelapseState:
     def __init__(self, asked: TimelapseConfig) -> None:
         self.asked = asked
         self.counts: Counter[str] = Counter()
-        self.notes: dict[int, Series] = {}
+        self.notes: dict[int, ThinnedCurve] = {}
         self.latest: dict[str, Any] | None = None
         self.error: tuple[float, float] | None = None
         """Running error of rebuilt frames with its deviation; None where nothing was compared."""
@@ -83,7 +83,7 @@ class TimelapseState:
     def learn(self, note: dict[str, Any]) -> None:
         """Take in what the time-lapse says."""
         field = note["field"]
-        self.notes.setdefault(field, Series()).add(note)
+        self.notes.setdefault(field, ThinnedCurve()).add(note)
         self.latest = note
         if note.get("running_error") is not None:
             self.error = tuple(note["running_error"])

@@ -55,7 +55,7 @@ class Refused(Exception):
         self.status = status
 
 
-class Guard:
+class RequestGuard:
     """Lets requests through, or refuses and logs them.
 
     Parameters

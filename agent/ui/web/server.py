@@ -22,7 +22,7 @@ from aiohttp import web
 from agent.config.reading import UserError
 from agent.ui.web.access import PORT, Place, Tokens
 from agent.ui.web.doorway import HANDSHAKE_S, Doorway
-from agent.ui.web.guard import MOST_BYTES, Guard, Handler
+from agent.ui.web.guard import MOST_BYTES, Handler, RequestGuard
 from agent.ui.web.refusal_log import Refusals
 
 _TYPES = {
@@ -68,7 +68,7 @@ class Site:
         self.place = place.check()
         self.tokens = Tokens()
         self.refusals = Refusals(log)
-        self.guard = Guard(place, self.tokens, self.refusals)
+        self.guard = RequestGuard(place, self.tokens, self.refusals)
         self.asked_at = time.monotonic()
         """When the last request came (monotonic s)."""
         self._doorway: Doorway | None = None
@@ -182,7 +182,7 @@ class Site:
 
 
 class _Damaged(logging.Handler):
-    def __init__(self, guard: Guard) -> None:
+    def __init__(self, guard: RequestGuard) -> None:
         super().__init__(logging.DEBUG)
         self._guard = guard
 
