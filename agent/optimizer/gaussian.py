@@ -32,7 +32,7 @@ class Covariances:
     Examples
     --------
     >>> ones = np.ones(1)
-    >>> kernels = Kernels(ones, np.ones((1, 2)), 0 * ones, 0 * ones, ones)
+    >>> kernels = Covariances(ones, np.ones((1, 2)), 0 * ones, 0 * ones, ones)
     >>> here, there = np.zeros((1, 2)), np.array([[0.0, 2.0]])
     >>> kernels.covariance(here, here).tolist(), kernels.covariance(here, there).round(2).tolist()
     ([[[1.0]]], [[[0.14]]])

@@ -27,7 +27,7 @@ def learn(data: Data, scale: ObjectiveScale, features: int, seed: int) -> Covari
     --------
     >>> where = np.linspace(0, 1, 6)[:, None]
     >>> data = Data(where, where[:, 0], np.full(6, 0.01))
-    >>> scale = Scale(mean=0.5, constant=0.3, amplitude=0.2, slope=0.5, residual=(0.1,))
+    >>> scale = ObjectiveScale(mean=0.5, constant=0.3, amplitude=0.2, slope=0.5, residual=(0.1,))
     >>> found = learn(data, scale, features=1, seed=0)
     >>> found.lengths.shape == (len(found.amplitude), 1)
     True

@@ -52,7 +52,7 @@ class Posterior:
     --------
     >>> where = np.linspace(0, 1, 6)[:, None]
     >>> data = Data(where, where[:, 0], np.full(6, 0.01))
-    >>> scale = Scale(mean=0.5, constant=0.3, amplitude=0.2, slope=0.5, residual=(0.1,))
+    >>> scale = ObjectiveScale(mean=0.5, constant=0.3, amplitude=0.2, slope=0.5, residual=(0.1,))
     >>> posterior = Posterior(data, scale, None, np.zeros(0), log_nothing=0.0, seed=0)
     >>> mean, variance = posterior.at(where, None, joint=False)
     >>> bool(np.allclose(mean, data.values, atol=0.05))

@@ -29,7 +29,7 @@ class BoundedFigure:
 
     Examples
     --------
-    >>> Check("error", value=0.02, relation="<=", bound=0.01).holds
+    >>> BoundedFigure("error", value=0.02, relation="<=", bound=0.01).holds
     False
     """
 
@@ -93,7 +93,7 @@ class TimeLeft:
 
     Examples
     --------
-    >>> watch, section = Watch(seconds=0), Section("scores")
+    >>> watch, section = TimeLeft(seconds=0), Section("scores")
     >>> watch.allows(section, "large frames"), section.left_out
     (False, ['large frames'])
     """

@@ -83,7 +83,7 @@ def of_stages(
     --------
     >>> still = torch.zeros(1, 2, 32, 32)
     >>> image, half = torch.ones(1, 1, 32, 32), torch.full((1, 1, 32, 32), 0.5)
-    >>> round(float(of_stages([Stage(still, still, half)], image, image, image)), 4)
+    >>> round(float(of_stages([IntermediateStep(still, still, half)], image, image, image)), 4)
     0.001
     """
     total = target.new_zeros(())

@@ -54,10 +54,10 @@ class SuddenEvent:
 
         Examples
         --------
-        >>> rush = Event("rush", 10, 4)
+        >>> rush = SuddenEvent("rush", 10, 4)
         >>> rush.falls_between(7, 10), rush.falls_between(13, 16), rush.falls_between(14, 16)
         (True, True, False)
-        >>> Event("bleach", 10, 4).falls_between(10, 13)
+        >>> SuddenEvent("bleach", 10, 4).falls_between(10, 13)
         False
         """
         if self.kind == "bleach":
