@@ -66,10 +66,10 @@ def run(
             open_microscope(checked, config, seen) as microscope,
             begun_folder(checked, Path(), folder) as made,
         ):
-            say(f"disk: {check_disk(checked, expect(checked, microscope), config, folder)}")
+            disk = check_disk(checked, expect(checked, microscope), config, folder)
             session = Session(checked, config, made, microscope=microscope, guard=guard)
             with viewed(made, place, say, show=page.show) if view else nullcontext():
-                _work(session)
+                _work(session, f"disk: {disk}")
 
 
 @grouped
@@ -314,13 +314,14 @@ def tell(
     say(write(folder, pairs))
 
 
-def _work(session: Session) -> NoReturn:
+def _work(session: Session, *said: str) -> NoReturn:
     from agent.cli.progress_bar import showing
     from agent.record.folder import RunBusy
     from agent.ui.report.live_page import FILE as LIVE
     from agent.workers.checks import unlike
 
-    say(f"run: {session.folder}")
+    for line in (f"run: {session.folder}", *said):
+        say(line)
     if session.config.filter is not None:
         say(f"raw and filtered, live: {session.folder / LIVE}")
         if (said := unlike(session.config)) is not None:

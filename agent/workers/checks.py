@@ -40,7 +40,10 @@ def unlike(config: RunConfig) -> str | None:
         return None
     from models.restoration import unlike_pixels
 
-    return unlike_pixels(config.filter.model, config.microscope.pixel_size_nm)
+    try:
+        return unlike_pixels(config.filter.model, config.microscope.pixel_size_nm)
+    except (OSError, ValueError):  # told where the model is opened
+        return None
 
 
 def check_interpolator(config: RunConfig, source: Path) -> None:

@@ -51,7 +51,7 @@ def test_last_is_the_newest_run(place: Path, capsys: pytest.CaptureFixture[str])
 def test_a_run_says_at_once_where_it_is(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, _, err = cli(capsys, "run", place)
     assert code == 0
-    disk, first, *_, last = err.splitlines()
+    first, disk, *_, last = err.splitlines()
     assert disk.startswith("disk: ")
     assert re.fullmatch(r"run: runs/[\d_-]+_live", first)
     assert last == f"stedfast show {first.removeprefix('run: ')}"

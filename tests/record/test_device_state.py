@@ -26,7 +26,11 @@ from tests.run.test_frame_sizes import CAMERA
 ONE: dict[str, Any] = {**CAMERA, "roi": {}, "modes": {"sted": {"binning": "1"}}}
 
 
-def test_a_run_has_the_state_of_all_devices_and_each_frame_what_changed(tmp_path: Path) -> None:
+def test_a_run_has_the_state_of_all_devices_and_each_frame_what_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # However long looking takes on a busy machine.
+    monkeypatch.setattr(system_state, "_A_FRAME_S", 60.0)
     config, file, run = checked(tmp_path, live={"frames": 4}, microscope=ONE)
     with Microscope.open(config.microscope) as microscope:
         core = microscope.core
