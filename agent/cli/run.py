@@ -314,13 +314,13 @@ def tell(
     say(write(folder, pairs))
 
 
-def _work(session: Session, *said: str) -> NoReturn:
+def _work(session: Session, *more: str) -> NoReturn:
     from agent.cli.progress_bar import showing
     from agent.record.folder import RunBusy
     from agent.ui.report.live_page import FILE as LIVE
     from agent.workers.checks import unlike
 
-    for line in (f"run: {session.folder}", *said):
+    for line in (f"run: {session.folder}", *more):
         say(line)
     if session.config.filter is not None:
         say(f"raw and filtered, live: {session.folder / LIVE}")
