@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from agent.cli import bench, images, inspect, run, simulate, train
+from agent.cli import bench, check, images, inspect, run, simulate, train
 from agent.cli.machine import in_words
 from agent.cli.terminal import hold_anything, say
 from agent.config.reading import UserError
@@ -48,7 +48,7 @@ def _stedfast(
 app.command()(run.run)
 app.command("view")(run.view_)
 app.command()(run.resume)
-app.command()(run.check)
+app.command()(check.check)
 app.command()(run.safe)
 app.command()(run.devices)
 app.command()(run.calibrate)

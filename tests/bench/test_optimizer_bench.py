@@ -14,7 +14,8 @@ from agent.bench.optimizer.campaign import EngineCourse
 from agent.bench.optimizer.contest import Kept, contest
 from agent.bench.optimizer.entrants import OURS, REMEMBERING, WRONG, entrants
 from agent.bench.optimizer.families import make_task
-from agent.bench.optimizer.verdict import hypervolume, judge
+from agent.bench.optimizer.standings import hypervolume
+from agent.bench.optimizer.verdict import judge
 from agent.config.reading import UserError
 from agent.optimizer.base import merit
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pytest
 
-from agent.bench.optimizer.analytic import LIMIT, SETTINGS, AnalyticLibrary, AnalyticTask, Samples
+from agent.bench.optimizer.analytic import LIMIT, SETTINGS, AnalyticLibrary, Samples
+from agent.bench.optimizer.analytic_task import AnalyticTask
 from agent.bench.optimizer.campaign import EngineCourse, lead
 from agent.bench.optimizer.peers import make_peer
 from agent.config.rules import FIRST, SCALED

@@ -7,7 +7,8 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any
 
-from agent.bench.optimizer.analytic import AnalyticLibrary, AnalyticTask, Samples
+from agent.bench.optimizer.analytic import AnalyticLibrary, Samples
+from agent.bench.optimizer.analytic_task import AnalyticTask
 from agent.bench.optimizer.contest import TRIALS, Maker
 from agent.bench.optimizer.families import Family
 from agent.bench.optimizer.peers import PEERS, make_peer

@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import cache
 from typing import Literal
 
-from agent.bench.optimizer.analytic import AnalyticTask, Samples
+from agent.bench.optimizer.analytic import Samples
+from agent.bench.optimizer.analytic_task import AnalyticTask
 from agent.bench.optimizer.task import Task
 
 Family = Literal["analytic", "sted"]

@@ -8,7 +8,8 @@ from types import MappingProxyType
 
 import numpy as np
 
-from agent.bench.optimizer.analytic import AnalyticLibrary, AnalyticTask
+from agent.bench.optimizer.analytic import AnalyticLibrary
+from agent.bench.optimizer.analytic_task import AnalyticTask
 from agent.bench.optimizer.sted import StedTask
 from agent.bench.optimizer.task import Task
 from agent.optimizer.gaussian import Array
