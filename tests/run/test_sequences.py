@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from contextlib import closing
 from pathlib import Path
@@ -353,14 +354,21 @@ def held_within(work: Work) -> TriggeringCamera:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("told", ["stop", "pause"])
-def test_told_within_a_sequence(told: str, tmp_path: Path) -> None:
+def test_told_within_a_sequence(told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The frame under way is finished, the others are taken later."""
     microscope = scope(camera={"waits_at": 3})
     work = Work(tmp_path, live={"frames": 2, **STACK}, microscope=microscope)
     camera = held_within(work)
+    mda, cancelled = work.microscope.core.mda, threading.Event()
+    cancel = mda.cancel
+
+    def noticed() -> None:
+        cancel()
+        cancelled.set()
+
+    monkeypatch.setattr(mda, "cancel", noticed)
     work.tell(**{told: True})
-    mda = work.microscope.core.mda
-    until(lambda: mda._cancel_requested)
+    until(cancelled.is_set)
     camera.released.set()
     if told == "pause":
         until(lambda: work.progress.paused)
