@@ -6,6 +6,7 @@ import threading
 import time
 from contextlib import closing
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
@@ -147,7 +148,7 @@ def test_the_light_of_a_sequence_is_counted(shutter: bool, tmp_path: Path) -> No
     counted = summarize(run)["dose"]["depletion_J"]
     assert given <= counted < 1.2 * given + 1e-4
     lit = [taken.frame["lit_s"] for _, taken in sorted(recorded(run).taken.items())]
-    assert min(lit) > 0 and sum(lit) == pytest.approx(given / 0.1, rel=0.1)
+    assert min(lit) > 0 and median(lit) > 0.02 and sum(lit) == pytest.approx(given / 0.1, rel=0.1)
 
 
 CHANNELS: dict[str, Any] = {"confocal": {"depletion_power": 0}, "sted": {"depletion_power": 100}}
